@@ -1,0 +1,47 @@
+"""MDN-RNN sequence generation in PyTorch: sketches, handwriting, gestures, as mixtures over the next step."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mdnrnn.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from mdnrnn.data.catalog import open_corpus
+    from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence
+    from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
+    from mdnrnn.errors import InputError
+    from mdnrnn.generation import Sampling, generate
+    from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+    from mdnrnn.nn.heads import MixtureHead, StepHead
+    from mdnrnn.runs import load, resume, train
+
+_HOMES = {
+    "mdnrnn.data.catalog": ["open_corpus"],
+    "mdnrnn.data.corpus": ["Corpus", "Facts", "Normalizer", "Sequence"],
+    "mdnrnn.distributions": ["GaussianMixture", "Step", "StepDistribution"],
+    "mdnrnn.errors": ["InputError"],
+    "mdnrnn.generation": ["Sampling", "generate"],
+    "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
+    "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
+    "mdnrnn.runs": ["load", "resume", "train"],
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MDNRNN", "Corpus", "Facts", "GaussianMixture", "InputError", "MDNRNNConfig", "MixtureHead", "Normalizer",
+    "Sampling", "Sequence", "Step", "StepDistribution", "StepHead", "__version__", "generate", "load",
+    "open_corpus", "resume", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import mdnrnn` does no work."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mdnrnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,7 @@
+"""`python -m mdnrnn`."""
+
+import sys
+
+from mdnrnn.cli import main
+
+sys.exit(main())

@@ -1,0 +1,169 @@
+"""`mdnrnn data list|info|draw|import`: what there is to train on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from mdnrnn import saving
+from mdnrnn.cli.arguments import parse, print_json
+from mdnrnn.data.catalog import CATALOG, open_corpus
+from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.formats import native
+from mdnrnn.errors import InputError
+from mdnrnn.render import Colour
+
+Data = tyro.conf.Positional[str]
+Json = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListOptions:
+    """The corpora that can be asked for by name."""
+
+    json: Json = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions:
+    """What a corpus holds."""
+
+    data: Data
+    """A catalog name, a file or a folder."""
+    json: Json = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions:
+    """A grid of the drawings of a corpus."""
+
+    data: Data
+    """A catalog name, a file or a folder."""
+    out: Path
+    """The picture to write: .svg .png .pdf .gif."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 25
+    """How many drawings."""
+    split: str = "train"
+    """train, valid or test."""
+    first: int = 0
+    """Where in the split to begin."""
+    label: str | None = None
+    """This class only."""
+    colour: Colour = "ink"
+    """Of the lines: one ink, by stroke, or by order."""
+    columns: int | None = None
+    """Of the grid; by default about as many as rows."""
+    animate: tyro.conf.FlagCreatePairsOff[bool] = False
+    """An SVG that draws itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Read drawings of any known format once, and keep them as a corpus that opens at once."""
+
+    source: Data
+    """A file or a folder of any known format."""
+    out: Path
+    """The corpus to write: one file if it ends in .npz, else a folder."""
+    name: str | None = None
+    """What it is called; by default as its source is."""
+    licence: str | None = None
+    """What its drawings may be used for."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the subcommand."""
+    name = arguments[0] if arguments else "--help"
+    if name in ("-h", "--help"):
+        print("usage: mdnrnn data {list,info,draw,import} ...\n\nmdnrnn data SUBCOMMAND --help tells its options.")
+        return 0 if arguments else 2
+    if name not in _SUBCOMMANDS:
+        raise InputError(f"unknown subcommand data {name!r}; expected one of {', '.join(_SUBCOMMANDS)}")
+    options, run = _SUBCOMMANDS[name]
+    run(parse(options, f"data {name}", arguments[1:]))
+    return 0
+
+
+def _list(options: ListOptions) -> None:
+    entries = [{"name": entry.name, "what": entry.what, "licence": entry.licence} for entry in CATALOG.values()]
+    if options.json:
+        print_json(entries)
+        return
+    for entry in entries:
+        print(f"{entry['name']:12}{entry['what']} ({entry['licence']})")
+
+
+def _info(options: InfoOptions) -> None:
+    corpus = open_corpus(options.data)
+    facts = describe(corpus)
+    if options.json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        print(f"{key:20}{value}")
+
+
+def describe(corpus: Corpus) -> dict[str, Any]:
+    """The figures of a corpus; reads all of it."""
+    corpus.check()
+    lengths = corpus.lengths
+    splits = {name: last - first for name, (first, last) in corpus.splits.items()}
+    facts = asdict(corpus.facts)
+    reference = "train" if splits.get("train") else next(name for name, count in splits.items() if count)
+    return {
+        **{key: value for key, value in facts.items() if key != "classes"},
+        "classes": list(facts["classes"]),
+        "splits": splits,
+        "skipped": dict(corpus.skipped),
+        "points": len(corpus.event),
+        "points_a_sequence": {f"{q}%": float(np.percentile(lengths, q)) for q in (0, 5, 50, 95, 100)},
+        "strokes_a_sequence": float((np.asarray(corpus.event) > 0).sum() / len(corpus)),
+        "offset_scale": Normalizer.of_strokes(corpus, reference).scale[0],
+        "fingerprint": corpus.fingerprint,
+    }
+
+
+def _draw(options: DrawOptions) -> None:
+    corpus = open_corpus(options.data)
+    indices = list(corpus.indices(options.split))
+    if options.label is not None:
+        wanted = corpus.facts.label(options.label)
+        indices = [i for i in indices if corpus.label is not None and corpus.label[i] == wanted]
+    chosen = indices[options.first : options.first + options.n]
+    if not chosen:
+        raise InputError(f"no drawing from {options.first} on, -n {options.n}; the split has {len(indices)}")
+    saving.save_drawings(
+        corpus,
+        options.out,
+        chosen,
+        colour=options.colour,
+        columns=options.columns,
+        labels=True,
+        animate=options.animate,
+    )
+    print(f"{options.out}: {len(chosen)} drawings")
+
+
+def _import(options: ImportOptions) -> None:
+    corpus = open_corpus(options.source)
+    corpus.check()
+    if options.out.exists():
+        raise InputError(f"{options.out} is there already; choose another name")
+    corpus = corpus.renamed(options.name, options.licence)
+    native.write(corpus, options.out)
+    skipped = ", ".join(f"{count} left out: {reason}" for reason, count in corpus.skipped.items())
+    print(f"{options.out}: {len(corpus)} sequences, {len(corpus.event)} points" + (f"; {skipped}" if skipped else ""))
+
+
+_SUBCOMMANDS: dict[str, tuple[type[Any], Any]] = {
+    "list": (ListOptions, _list),
+    "info": (InfoOptions, _info),
+    "draw": (DrawOptions, _draw),
+    "import": (ImportOptions, _import),
+}

@@ -1,0 +1,188 @@
+"""Batches of sequences of like length: shuffled each epoch, augmented, the same for the same seed.
+
+Everything that a batch needs is computed here, from flat rows: a model pads inside its LSTM call and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.strokes import drop_points
+from mdnrnn.distributions.step import START, Step
+
+_LENGTH_JITTER = 0.02
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random changes of a training sequence, drawn anew each epoch."""
+
+    scale: float = 0.15
+    """Each axis is stretched by a factor from U(1 - scale, 1 + scale)."""
+    drop: float = 0.0
+    """Probability that a point inside a stroke is left out."""
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
+            raise ValueError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 up to, not with, 1")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B sequences, their S real steps flat, one sequence after the other. Motions are normalised.
+
+    target: the steps to predict, motion (S, D) and event (S,); previous: the steps before them, motion zero and
+    event START at each sequence's first, with inputs (S, A) or None; cell (S, D), the widths of the targets'
+    cells, or None where the corpus has no quantum; lengths (B,), every T; label (B,) or None;
+    indices (B,): the sequences' numbers in the corpus.
+    """
+
+    target: Step
+    previous: Step
+    cell: Tensor | None
+    lengths: Tensor
+    label: Tensor | None
+    indices: Tensor
+    slots: Tensor
+    """Where row s stands in a padded (T, B) layout: t * B + b, shape (S,)."""
+    steps: int
+    """T of the longest sequence."""
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.indices)
+
+    @property
+    def points(self) -> int:
+        """S."""
+        return len(self.slots)
+
+    def sequence_of_row(self) -> Tensor:
+        """b of every row, shape (S,)."""
+        return self.slots % self.size
+
+    def pad(self, rows: Tensor) -> Tensor:
+        """Rows (S, F) laid out as (T, B, F), zeros after each sequence's end."""
+        padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
+        return padded.index_copy(0, self.slots, rows).view(self.steps, self.size, -1)
+
+    def unpad(self, padded: Tensor) -> Tensor:
+        """The real rows (S, F) of a (T, B, F) layout: the inverse of `pad`."""
+        return padded.flatten(0, 1).index_select(0, self.slots)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`; from pinned memory the copy runs beside the computation."""
+        if device.type == "cpu":
+            return self
+        return replace(
+            self,
+            target=Step(*(_move(part, device) for part in self.target)),
+            previous=Step(*(_move(part, device) for part in self.previous)),
+            cell=_move(self.cell, device),
+            lengths=_move(self.lengths, device),
+            label=_move(self.label, device),
+            indices=_move(self.indices, device),
+            slots=_move(self.slots, device),
+        )
+
+
+def _move(tensor: Any, device: torch.device) -> Any:
+    return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one split: `epoch(e)` to train on, iterating for one plain pass in order of length."""
+
+    corpus: Corpus
+    split: str
+    normalizer: Normalizer
+    batch_size: int = 100
+    seed: int = 0
+    augment: Augment | None = None
+
+    def __len__(self) -> int:
+        """Batches in a pass."""
+        return math.ceil(len(self.corpus.indices(self.split)) / self.batch_size)
+
+    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number`, from batch `first` on: all that is random comes from (seed, epoch, batch)."""
+        rng = np.random.default_rng([self.seed, number])
+        # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
+        chunks = self._chunks(rng)
+        for position in rng.permutation(len(chunks))[first:]:
+            yield self.batch(chunks[position], np.random.default_rng([self.seed, number, int(position)]))
+
+    def __iter__(self) -> Iterator[Batch]:
+        for chunk in self._chunks(None):
+            yield self.batch(chunk)
+
+    def _chunks(self, rng: np.random.Generator | None) -> list[np.ndarray]:
+        indices = np.asarray(self.corpus.indices(self.split))
+        lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
+        if rng is not None:
+            order = rng.permutation(len(indices))
+            indices, lengths = indices[order], lengths[order]
+            lengths = lengths * rng.uniform(1 - _LENGTH_JITTER, 1 + _LENGTH_JITTER, len(lengths))
+        ordered = indices[np.argsort(lengths, kind="stable")]
+        return [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+
+    def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
+        """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""
+        augment = self.augment if rng is not None else None
+        sequences = [self.corpus[int(index)] for index in indices]
+        motions, events = [s.motion for s in sequences], [s.event for s in sequences]
+        inputs = None if self.corpus.inputs is None else np.concatenate([s.inputs for s in sequences])
+        if augment and augment.drop and rng is not None and inputs is None:
+            pairs = [drop_points(m, e, augment.drop, rng) for m, e in zip(motions, events, strict=True)]
+            motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
+        lengths = np.array([len(event) for event in events])
+        motion, event = self.normalizer.normalise(np.concatenate(motions)), np.concatenate(events)
+        cell = self.normalizer.cell(self.corpus.facts.quantum)
+        cells = None if cell is None else np.broadcast_to(cell, motion.shape)
+        if augment and augment.scale and rng is not None:
+            # Stretching moves the grid too: the cells stretch alike.
+            low, high = 1 - augment.scale, 1 + augment.scale
+            stretch = rng.uniform(low, high, (len(indices), motion.shape[1])).astype(np.float32)
+            stretch = stretch.repeat(lengths, axis=0)
+            motion, cells = motion * stretch, None if cells is None else cells * stretch
+        return _assemble(motion, event, cells, lengths, inputs, self._labels(indices), indices)
+
+    def _labels(self, indices: np.ndarray) -> np.ndarray | None:
+        return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
+
+
+def _assemble(
+    motion: np.ndarray,
+    event: np.ndarray,
+    cells: np.ndarray | None,
+    lengths: np.ndarray,
+    inputs: np.ndarray | None,
+    label: np.ndarray | None,
+    indices: np.ndarray,
+) -> Batch:
+    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    before, event_before = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
+    before[firsts], event_before[firsts] = 0, START
+    time = np.arange(len(event)) - firsts.repeat(lengths)
+    slots = time * len(indices) + np.arange(len(indices)).repeat(lengths)
+    rows = None if inputs is None else torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+    return Batch(
+        target=Step(torch.from_numpy(motion), torch.from_numpy(event.astype(np.int64))),
+        previous=Step(torch.from_numpy(before), torch.from_numpy(event_before), rows),
+        cell=None if cells is None else torch.from_numpy(np.array(cells)),
+        lengths=torch.from_numpy(lengths),
+        label=None if label is None else torch.from_numpy(label),
+        indices=torch.from_numpy(np.asarray(indices, dtype=np.int64)),
+        slots=torch.from_numpy(slots),
+        steps=int(lengths.max()),
+    )

@@ -1,0 +1,245 @@
+"""A corpus: many sequences packed flat, memory-mapped, saved without pickle; and the normalizer of its motions."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mdnrnn.data.strokes import Polyline, Start, to_polylines
+from mdnrnn.distributions.step import END
+from mdnrnn.errors import InputError
+
+SPLITS = ("train", "valid", "test")
+
+
+class Sequence(NamedTuple):
+    """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None."""
+
+    motion: np.ndarray
+    event: np.ndarray
+    label: int | None = None
+    inputs: np.ndarray | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a corpus says of itself: kept in its header, and in the config of every run trained on it."""
+
+    name: str
+    start: Start = "down"
+    """Where the first step draws from: "down", the origin, or "up", nowhere yet."""
+    quantum: float | None = None
+    """Spacing of the grid that the coordinates lie on, in raw units; none: they are continuous."""
+    units: str = "px"
+    licence: str = "unknown"
+    source: str = ""
+    classes: tuple[str, ...] = ()
+    """Names of the labels; empty where there are none."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        if self.start not in ("down", "up"):
+            raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
+        if self.quantum is not None and not (np.isfinite(self.quantum) and self.quantum > 0):
+            raise InputError(f"corpus {self.name}: quantum is {self.quantum}; expected a positive number or none")
+
+    def label(self, name: str) -> int:
+        """The number of the class called `name`."""
+        if not self.classes:
+            raise InputError(f"label {name!r} was asked for; {self.name} has no labels; leave the label out")
+        if name not in self.classes:
+            raise InputError(f"unknown label {name!r}; expected one of {', '.join(self.classes)}")
+        return self.classes.index(name)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Sequences packed flat; sequence i is rows offsets[i] to offsets[i+1]. Arrays may be memory maps.
+
+    motion (N, D), raw units; event (N,), integers; offsets (M+1,); splits name -> (first, last + 1) sequences;
+    label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted.
+    """
+
+    facts: Facts
+    motion: np.ndarray
+    event: np.ndarray
+    offsets: np.ndarray
+    splits: Mapping[str, tuple[int, int]]
+    label: np.ndarray | None = None
+    inputs: np.ndarray | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    """Records left out when it was read: reason -> count."""
+
+    def __post_init__(self) -> None:
+        rows, sequences = len(self.motion), len(self.offsets) - 1
+        problem = None
+        if self.motion.ndim != 2 or self.event.shape != (rows,):
+            problem = f"motion {self.motion.shape} and event {self.event.shape}; expected (N, D) and (N,)"
+        elif sequences < 0 or self.offsets[0] != 0 or self.offsets[-1] != rows:
+            problem = f"offsets that do not run from 0 to {rows}"
+        elif self.label is not None and self.label.shape != (sequences,):
+            problem = f"label {self.label.shape}; expected ({sequences},)"
+        elif self.inputs is not None and (self.inputs.ndim != 2 or len(self.inputs) != rows):
+            problem = f"inputs {self.inputs.shape}; expected ({rows}, A)"
+        elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
+            problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
+        if problem:
+            raise InputError(f"corpus {self.facts.name} has {problem}; import it again")
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> Sequence:
+        if not 0 <= index < len(self):
+            raise IndexError(f"sequence {index} was asked for; expected 0 to {len(self) - 1}")
+        rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
+        return Sequence(
+            self.motion[rows],
+            self.event[rows],
+            None if self.label is None else int(self.label[index]),
+            None if self.inputs is None else self.inputs[rows],
+        )
+
+    def indices(self, split: str) -> range:
+        """The numbers of the sequences in a split; an error where it is empty or unknown."""
+        if split not in self.splits:
+            raise InputError(f"split {split!r} is not in {self.facts.name}; it has {', '.join(self.splits)}")
+        first, last = self.splits[split]
+        if first == last:
+            raise InputError(f"split {split!r} of {self.facts.name} is empty; expected at least one sequence")
+        return range(first, last)
+
+    def rows(self, split: str) -> slice:
+        """The flat rows of a split."""
+        indices = self.indices(split)
+        return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """T of every sequence, shape (M,)."""
+        return np.diff(self.offsets)
+
+    def drawing(self, index: int) -> list[Polyline]:
+        """Sequence `index` as polylines, raw units."""
+        sequence = self[index]
+        return to_polylines(sequence.motion, sequence.event, self.facts.start)
+
+    def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
+        """The same corpus under another name or licence, where they are given."""
+        facts = dataclasses.replace(self.facts, name=name or self.facts.name, licence=licence or self.facts.licence)
+        return dataclasses.replace(self, facts=facts)
+
+    def check(self) -> None:
+        """Read all of it once: an error where a motion is not finite, an event unknown or a sequence empty."""
+        empty = np.flatnonzero(self.lengths < 1)
+        if len(empty):
+            raise InputError(f"{self.facts.name}: sequence {empty[0]} has no steps; expected at least one")
+        for first in range(0, len(self.event), 1 << 20):
+            rows = slice(first, first + (1 << 20))
+            bad = ~np.isfinite(self.motion[rows]).all(1) | (self.event[rows] < 0) | (self.event[rows] > END)
+            if bad.any():
+                row = first + int(bad.argmax())
+                number = int(np.searchsorted(self.offsets, row, side="right")) - 1
+                raise InputError(
+                    f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
+                    f"in row {row - self.offsets[number]}; expected finite numbers and an event of 0 to {END}"
+                )
+        if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
+            raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of its facts and arrays: a run knows by it whether it sees the data that it was trained on."""
+        digest = hashlib.sha256(json.dumps([dataclasses.asdict(self.facts), dict(self.splits)]).encode())
+        for array in (self.motion, self.event, self.offsets, self.label, self.inputs):
+            if array is not None:
+                digest.update(str((array.dtype.str, array.shape)).encode())
+                for first in range(0, len(array), 1 << 20):
+                    digest.update(np.ascontiguousarray(array[first : first + (1 << 20)]).data)
+        return digest.hexdigest()
+
+
+def pack(
+    facts: Facts,
+    by_split: Mapping[str, Iterable[Sequence]],
+    skipped: Mapping[str, int] | None = None,
+) -> Corpus:
+    """A corpus of the sequences of each split, in the order given. All or none of them have label and inputs."""
+    sequences: list[Sequence] = []
+    splits: dict[str, tuple[int, int]] = {}
+    for name, members in by_split.items():
+        first = len(sequences)
+        sequences += members
+        splits[name] = (first, len(sequences))
+    if not sequences:
+        raise InputError(f"{facts.name} holds no sequence; expected at least one")
+    lengths = [len(sequence.event) for sequence in sequences]
+    labels = [sequence.label for sequence in sequences]
+    inputs = [sequence.inputs for sequence in sequences]
+    return Corpus(
+        facts,
+        np.concatenate([sequence.motion for sequence in sequences]),
+        np.concatenate([sequence.event for sequence in sequences]).astype(np.uint8),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        splits,
+        None if labels[0] is None else np.array(labels, np.int32),
+        None if inputs[0] is None else np.concatenate([array for array in inputs if array is not None]),
+        dict(skipped or {}),
+    )
+
+
+@dataclass(frozen=True)
+class Normalizer:
+    """Raw motion to normalised and back: (raw - mean) / scale, per feature."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
+        object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
+        if len(self.mean) != len(self.scale) or not all(np.isfinite(s) and s > 0 for s in self.scale):
+            raise InputError(f"a normalizer has scales {self.scale}; expected a positive number per feature")
+
+    @classmethod
+    def of_strokes(cls, corpus: Corpus, split: str = "train") -> Normalizer:
+        """No shift, and one scale for all features, the standard deviation of all offsets together (Ha and Eck)."""
+        motion = np.asarray(corpus.motion[corpus.rows(split)], dtype=np.float64)
+        scale = float(motion.std()) or 1.0
+        return cls((0.0,) * motion.shape[1], (scale,) * motion.shape[1])
+
+    def normalise(self, motion: np.ndarray) -> np.ndarray:
+        """Raw (..., D) to normalised, float32."""
+        return ((np.asarray(motion, dtype=np.float64) - self.mean) / self.scale).astype(np.float32)
+
+    def restore(self, motion: np.ndarray) -> np.ndarray:
+        """Normalised (..., D) to raw, float64."""
+        return np.asarray(motion, dtype=np.float64) * self.scale + self.mean
+
+    def cell(self, quantum: float | None) -> np.ndarray | None:
+        """The width (D,) of a cell of one quantum in normalised units; none where there is no quantum."""
+        return None if quantum is None else (quantum / np.asarray(self.scale)).astype(np.float32)
+
+    @property
+    def log_volume(self) -> float:
+        """Sum of log scales: raw log density = normalised log density - this."""
+        return float(np.log(self.scale).sum())
+
+
+def finished(event: np.ndarray) -> np.ndarray:
+    """A copy of events (T,), uint8, whose last is END."""
+    event = np.array(event, dtype=np.uint8)
+    event[-1] = END
+    return event
+
+
+def as_dict(facts: Facts) -> dict[str, Any]:
+    """The facts as JSON holds them."""
+    return dataclasses.asdict(facts)

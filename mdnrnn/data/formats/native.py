@@ -1,0 +1,128 @@
+"""The project's own corpus files: arrays beside a JSON header, in one `.npz` or a folder of `.npy`, never pickled.
+
+The members of the `.npz` are stored, not compressed, so that both kinds are memory-mapped: opening one reads
+its header alone.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mdnrnn.data.corpus import Corpus, Facts, as_dict
+from mdnrnn.errors import InputError
+from mdnrnn.files import make_folder, write_atomically, write_json
+
+FORMAT = "mdnrnn corpus 1"
+HEADER = "header.json"
+_REQUIRED = ("motion", "event", "offsets")
+_OPTIONAL = ("label", "inputs")
+_LARGEST_HEADER = 16 << 20
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a corpus folder or an `.npz` with our header in it."""
+    if path.is_dir():
+        return (path / HEADER).is_file()
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return HEADER in archive.namelist()
+
+
+def read(path: Path) -> Corpus:
+    """Open a corpus; its arrays are memory maps."""
+    if path.is_dir():
+        return _assemble(path, (path / HEADER).read_bytes(), lambda name: _map_file(path / f"{name}.npy"))
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+        if archive.getinfo(HEADER).file_size > _LARGEST_HEADER:
+            raise InputError(f"{path}: its header is over {_LARGEST_HEADER} bytes; this is no corpus of mdnrnn")
+        return _assemble(
+            path,
+            archive.read(HEADER),
+            lambda name: _map_member(path, archive, f"{name}.npy") if f"{name}.npy" in names else None,
+        )
+
+
+def write(corpus: Corpus, path: Path) -> None:
+    """Save as one file where `path` ends in `.npz`, else as a folder; the header comes last."""
+    header = {"format": FORMAT, "facts": as_dict(corpus.facts), "splits": dict(corpus.splits)}
+    arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
+    present = {name: array for name, array in arrays.items() if array is not None}
+    if path.suffix == ".npz":
+        write_atomically(path, lambda file: _write_archive(file, header, present))
+        return
+    make_folder(path)
+    for name, array in present.items():
+        write_atomically(path / f"{name}.npy", _npy_writer(array))
+    write_json(path / HEADER, header)
+
+
+def _write_archive(file: BinaryIO, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        # A fixed date: the same corpus is the same bytes.
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+        archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header))
+
+
+def _npy_writer(array: np.ndarray) -> Callable[[BinaryIO], object]:
+    return lambda file: np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _assemble(path: Path, header: bytes, load: Callable[[str], np.ndarray | None]) -> Corpus:
+    try:
+        fields = json.loads(header)
+        if fields["format"] != FORMAT:
+            raise InputError(f"{path}: its format is {fields['format']!r}; expected {FORMAT!r}")
+        facts = Facts(**fields["facts"])
+        splits = {str(name): (int(first), int(last)) for name, (first, last) in fields["splits"].items()}
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path}: its header is damaged ({error}); import the corpus again") from error
+    arrays: dict[str, Any] = {name: array for name in (*_REQUIRED, *_OPTIONAL) if (array := load(name)) is not None}
+    missing = [name for name in _REQUIRED if name not in arrays]
+    if missing:
+        raise InputError(f"{path}: {', '.join(missing)} missing; import the corpus again")
+    return Corpus(facts, splits=splits, **arrays)
+
+
+def _map_file(path: Path) -> np.ndarray | None:
+    if not path.exists():
+        return None
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a whole array ({error}); import the corpus again") from error
+
+
+def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    info = archive.getinfo(name)
+    if info.compress_type != zipfile.ZIP_STORED:
+        raise InputError(f"{path}: {name} is compressed; expected a stored member, as mdnrnn writes it")
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)
+        name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))
+        file.seek(info.header_offset + 30 + name_length + extra_length)
+        end = file.tell() + info.file_size
+        try:
+            version = np.lib.format.read_magic(file)
+            read_header = {
+                (1, 0): np.lib.format.read_array_header_1_0,
+                (2, 0): np.lib.format.read_array_header_2_0,
+            }
+            shape, fortran, dtype = read_header[version](file)
+        except (ValueError, KeyError) as error:
+            raise InputError(f"{path}: {name} is damaged ({error}); import the corpus again") from error
+        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if dtype.hasobject or fortran or file.tell() + size != end:
+            raise InputError(f"{path}: {name} is damaged; import the corpus again")
+        if size == 0:
+            return np.zeros(shape, dtype)
+        return np.memmap(path, dtype, "r", file.tell(), shape)

@@ -1,0 +1,81 @@
+"""The log probability that a normal variable falls in a cell, with its gradient, stable for every width.
+
+For a cell of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
+h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. Three forms cover it:
+
+narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
+        log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h
+tail    z - h > 8: log Q by its asymptotic series (Abramowitz & Stegun 26.2.12), differences in log space
+plain   elsewhere: the difference of two erfc, which neither cancels nor underflows there
+
+The relative error of the result is below 1e-5 in float32 (tests compare with 50-digit arithmetic).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+_NARROW = 0.02
+_FLAT = 0.5
+_TAIL = 8.0
+
+
+def log_cell_prob(distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
+    """Log probability of a box of `width` around a point `distance` from the mean; shapes broadcast.
+
+    Gradients flow to `distance` and `log_scale`; the width is data.
+    """
+    return _LogCellProb.apply(distance, log_scale, width)
+
+
+def _log_tail(t: Tensor) -> Tensor:
+    """log Q(t) for t > 8."""
+    r = 1 / (t * t)
+    return -0.5 * t * t - torch.log(t) - _HALF_LOG_TWO_PI + torch.log1p(-r * (1 - r * (3 - r * (15 - r * 105))))
+
+
+def _is_narrow(z: Tensor, h: Tensor) -> Tensor:
+    return (h < _NARROW) & (z * h < _FLAT)
+
+
+def _forward(a: Tensor, b: Tensor, z: Tensor, h: Tensor) -> Tensor:
+    y2 = (z * h).square()
+    narrow = torch.log(2 * h) - _HALF_LOG_TWO_PI - 0.5 * z * z + y2 * (1 / 6 - y2 / 180) - h * h / 6
+    plain = torch.log(0.5 * (torch.erfc(a * math.sqrt(0.5)) - torch.erfc(b * math.sqrt(0.5))))
+    far = a > _TAIL
+    if bool(far.any()):
+        low, high = _log_tail(a.clamp_min(_TAIL)), _log_tail(b.clamp_min(_TAIL))
+        plain = torch.where(far, low + torch.log(-torch.expm1(high - low)), plain)
+    return torch.where(_is_narrow(z, h), narrow, plain)
+
+
+class _LogCellProb(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
+        inverse, absolute = torch.exp(-log_scale), distance.abs()
+        # The walls are subtracted before they are scaled: exact where the point lies near one.
+        a, b = (absolute - 0.5 * width) * inverse, (absolute + 0.5 * width) * inverse
+        z, h = absolute * inverse, 0.5 * width * inverse
+        result = _forward(a, b, z, h)
+        ctx.save_for_backward(distance, log_scale, a, b, z, h, result)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        distance, log_scale, a, b, z, h, result = ctx.saved_tensors  # type: ignore[attr-defined]
+        # d log P = pb db - pa da, with pa and pb the densities at the walls over P.
+        pa = torch.exp(-0.5 * a * a - _HALF_LOG_TWO_PI - result)
+        pb = torch.exp(-0.5 * b * b - _HALF_LOG_TWO_PI - result)
+        y, narrow = z * h, _is_narrow(z, h)
+        by_z = torch.where(narrow, h * y * (1 / 3 - y * y / 45) - z, pb - pa)
+        by_log_scale = torch.where(narrow, z * z - 1 - y * y * (2 / 3 - y * y * 2 / 45) + h * h / 3, a * pa - b * pb)
+        by_distance = grad * by_z * torch.sign(distance) * torch.exp(-log_scale)
+        return (
+            by_distance.sum_to_size(distance.shape),
+            (grad * by_log_scale).sum_to_size(log_scale.shape),
+            None,
+        )

@@ -1,0 +1,94 @@
+"""A step of a sequence and its distribution: a mixture over the motion times a categorical over the event."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from mdnrnn.distributions.mixture import GaussianMixture, tempered_logits
+
+DOWN, UP, END = 0, 1, 2
+"""Events of strokes: the line goes on, lifted after this point, lifted and finished."""
+START = -1
+"""The event before the first step: no event at all."""
+
+
+class Step(NamedTuple):
+    """One step of many sequences: motion (..., D), normalised; event (...), integers; inputs (..., A) or None.
+
+    `inputs` are what is known beside this step when the next is predicted (an action, say).
+    """
+
+    motion: Tensor
+    event: Tensor
+    inputs: Tensor | None = None
+
+
+class Noise(NamedTuple):
+    """What makes a sample out of a distribution: component (...) and event (...) uniform, motion (..., D) normal."""
+
+    component: Tensor
+    event: Tensor
+    motion: Tensor
+
+
+class StepDistribution(Distribution):
+    """The product of `motion`, a mixture over (..., D), and a categorical of `event_logits`, shape (..., E)."""
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+
+    def __init__(self, motion: GaussianMixture, event_logits: Tensor) -> None:
+        if event_logits.shape[:-1] != motion.batch_shape:
+            raise ValueError(
+                f"a step received event logits {tuple(event_logits.shape)} beside a mixture of batch shape "
+                f"{tuple(motion.batch_shape)}; expected (*batch shape, E)"
+            )
+        self.motion = motion
+        self.event_logits = event_logits.to(motion.logits.dtype)
+        super().__init__(motion.batch_shape, validate_args=False)
+
+    def event_log_prob(self, event: Tensor) -> Tensor:
+        """Log probability of the events, integers of shape (...)."""
+        return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
+
+    def log_prob(self, value: Step) -> Tensor:  # type: ignore[override]
+        """Log density of the motion plus log probability of the event, shape (...)."""
+        return self.motion.log_prob(value.motion) + self.event_log_prob(value.event)
+
+    def log_cell_prob(self, value: Step, width: Tensor) -> Tensor:
+        """Log probability of the motion's cell and of the event, shape (...); `width` as in the mixture's."""
+        return self.motion.log_cell_prob(value.motion, width) + self.event_log_prob(value.event)
+
+    @property
+    def mean(self) -> Step:  # type: ignore[override]
+        """Expected motion (..., D); in place of an event, the probabilities of all, (..., E)."""
+        return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
+
+    def transform(self, noise: Noise) -> Step:
+        """Turn noise into a sample."""
+        edges = torch.softmax(self.event_logits, -1).cumsum(-1)
+        event = (edges <= noise.event.unsqueeze(-1)).sum(-1).clamp_(max=edges.shape[-1] - 1)
+        return Step(self.motion.transform(noise.component, noise.motion), event)
+
+    @torch.no_grad()
+    def sample(  # type: ignore[override]
+        self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
+    ) -> Step:
+        """Draw steps: motion (*sample_shape, ..., D) and event (*sample_shape, ...)."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        like = self.event_logits
+        uniform = torch.empty((2, *shape), device=like.device, dtype=like.dtype).uniform_(generator=generator)
+        normal = torch.empty((*shape, *self.motion.event_shape), device=like.device, dtype=like.dtype)
+        return self.transform(Noise(uniform[0], uniform[1], normal.normal_(generator=generator)))
+
+    def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
+        """A new distribution: the mixture tempered, and the event logits divided by the temperature alike."""
+        motion = self.motion.tempered(temperature, scale_temperature)
+        return StepDistribution(motion, tempered_logits(self.event_logits, temperature))
+
+    def biased(self, bias: float) -> StepDistribution:
+        """A new distribution with the mixture biased; the event is left as it is, as in Graves."""
+        return StepDistribution(self.motion.biased(bias), self.event_logits)

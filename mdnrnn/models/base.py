@@ -1,0 +1,103 @@
+"""What every sequence model is: a start, a step, a fused pass over a batch, a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mdnrnn.data.batches import Batch
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.distributions import START, Step, StepDistribution
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepShape:
+    """What the steps of a corpus are made of."""
+
+    features: int = 2
+    """D, motion features."""
+    events: int = 3
+    """E, kinds of event."""
+    inputs: int = 0
+    """A, what is known beside each step before."""
+    classes: int = 0
+    """Labels to condition on; 0: none."""
+
+    @classmethod
+    def of(cls, corpus: Corpus) -> StepShape:
+        """The shape of a corpus of strokes."""
+        inputs = 0 if corpus.inputs is None else corpus.inputs.shape[1]
+        return cls(features=corpus.motion.shape[1], inputs=inputs, classes=len(corpus.facts.classes))
+
+    def __post_init__(self) -> None:
+        for name, least in (("features", 1), ("events", 1), ("inputs", 0), ("classes", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"a step has {getattr(self, name)} {name}; expected at least {least}")
+
+
+class Condition(NamedTuple):
+    """What sequences are drawn given: label (B,), integers; inputs (B, T, A), known before each step; or None."""
+
+    label: Tensor | None = None
+    inputs: Tensor | None = None
+
+
+class Loss(NamedTuple):
+    """Negative log-likelihood in nats a point, and its terms by name."""
+
+    total: Tensor
+    terms: dict[str, Tensor]
+
+
+class SequenceModel(nn.Module, ABC):
+    """A distribution over the next step, given the steps before and a condition.
+
+    State is whatever the model carries: a (nested) NamedTuple of tensors whose batch dimension is the one before
+    the last; explicit, never on the module.
+    """
+
+    shape: StepShape
+
+    def start(self, batch_size: int) -> Step:
+        """What stands before the first step: no motion, the event START."""
+        like = next(self.parameters())
+        motion = like.new_zeros(batch_size, self.shape.features)
+        return Step(motion, torch.full((batch_size,), START, device=like.device))
+
+    @abstractmethod
+    def initial_state(self, batch_size: int, condition: Condition | None = None) -> Any:
+        """The state before the first step."""
+
+    @abstractmethod
+    def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
+        """The distribution of the step after `previous`, motion (B, D), event (B,), and the next state."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> StepDistribution:
+        """The distributions of all real steps of a batch, flat (S,), teacher-forced."""
+
+    def loss(self, batch: Batch) -> Loss:
+        """Mean over the batch's real steps: cells where the data have a quantum, densities elsewhere."""
+        motion, event = negative_log_likelihood(self(batch), batch)
+        terms = {"motion": motion.mean(), "event": event.mean()}
+        return Loss(terms["motion"] + terms["event"], terms)
+
+
+def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Nats of every real step's motion and of its event, each (S,)."""
+    if batch.cell is None:
+        motion = steps.motion.log_prob(batch.target.motion)
+    else:
+        motion = steps.motion.log_cell_prob(batch.target.motion, batch.cell)
+    return -motion, -steps.event_log_prob(batch.target.event)
+
+
+def take(state: Any, rows: Tensor) -> Any:
+    """The state of some sequences: `rows` are indices into the batch."""
+    if isinstance(state, Tensor):
+        return state.index_select(-2, rows)
+    return type(state)(*(take(part, rows) for part in state))

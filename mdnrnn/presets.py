@@ -1,0 +1,44 @@
+"""Names for what people train: a model, its size, and how it is trained."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model, as a run's config names it."""
+
+    config: type[Any]
+    model: type[SequenceModel]
+
+    def build(self, shape: StepShape, config: Any) -> SequenceModel:
+        """A new model; its start comes from torch's random generator."""
+        return self.model(shape, config)
+
+
+KINDS = {"mdnrnn": Kind(MDNRNNConfig, MDNRNN)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A kind of model with the sizes and the training that suit one use of it."""
+
+    what: str
+    kind: str
+    model: Any
+    training: TrainConfig = field(default_factory=TrainConfig)
+
+
+PRESETS = {
+    "stroke": Preset(what="an MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
+    "stroke-small": Preset(
+        what="the same, small: recognisable drawings within a minute or two",
+        kind="mdnrnn",
+        model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
+        training=TrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+    ),
+}

@@ -1,0 +1,65 @@
+"""Pictures of drawings: SVG, PNG, PDF and GIF, told apart by the ending of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mdnrnn.errors import InputError
+from mdnrnn.files import write_bytes
+from mdnrnn.render.animation import to_animated_svg, to_gif
+from mdnrnn.render.curves import loss_figure
+from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
+from mdnrnn.render.figures import figure_bytes, to_figure
+from mdnrnn.render.style import PLAIN, Colour, Style
+from mdnrnn.render.svg import to_svg
+
+ENDINGS = (".svg", ".png", ".pdf", ".gif")
+MOVING = (".svg", ".gif")
+
+__all__ = [
+    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "bounds", "figure_bytes", "loss_figure", "partial",
+    "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_svg",
+]  # fmt: skip
+
+
+def render(
+    drawings: Sequence[Drawing],
+    ending: str,
+    *,
+    style: Style = PLAIN,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    animate: bool = False,
+) -> bytes:
+    """The contents of a picture file with this ending; a .gif always moves, an .svg where asked to."""
+    _check_ending(ending, animate, "a picture")
+    if ending == ".gif":
+        return to_gif(drawings, style, columns, labels)
+    if ending == ".svg":
+        draw = to_animated_svg if animate else to_svg
+        return draw(drawings, style, columns, labels).encode()
+    return figure_bytes(to_figure(drawings, style, columns, labels), ending)
+
+
+def save(
+    drawings: Sequence[Drawing],
+    path: Path | str,
+    *,
+    style: Style = PLAIN,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    animate: bool = False,
+) -> None:
+    """Write the picture as a whole or not at all, in the format that the ending of the path names."""
+    ending = Path(path).suffix.lower()
+    _check_ending(ending, animate, str(path))
+    write_bytes(path, render(drawings, ending, style=style, columns=columns, labels=labels, animate=animate))
+
+
+def _check_ending(ending: str, animate: bool, what: str) -> None:
+    """Before anything is drawn."""
+    endings = MOVING if animate else ENDINGS
+    if ending not in endings:
+        purpose = " to animate" if animate else ""
+        raise InputError(f"{what}: received ending {ending!r}{purpose}, expected one of {', '.join(endings)}")

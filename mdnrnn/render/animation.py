@@ -1,0 +1,124 @@
+"""Drawings that draw themselves, stroke by stroke in pen order, all drawings of a grid at the same time."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from svgwrite.animate import Animate
+from svgwrite.path import Path
+
+from mdnrnn.errors import InputError
+from mdnrnn.render.drawing import Drawing, is_dot, pace, partial
+from mdnrnn.render.figures import page_figure, visible_lines
+from mdnrnn.render.layout import CELL, Page, lay_out
+from mdnrnn.render.style import PLAIN, Style
+from mdnrnn.render.svg import svg_document
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PAUSE = 1.5
+"""Seconds for which the finished drawing stands before it starts again."""
+FRAME = 50
+"""Milliseconds for which a frame of a GIF stands."""
+LARGEST_SIDE = 800
+"""Of a GIF, in pixels."""
+
+
+def to_animated_svg(
+    drawings: Sequence[Drawing],
+    style: Style = PLAIN,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    size: float = CELL,
+    seconds: float = 4.0,
+) -> str:
+    """An SVG that draws itself within `seconds`, pauses, starts again; without animation it is whole."""
+    _check(seconds)
+    page = lay_out(drawings, style, columns, labels, size)
+    document, paths = svg_document(page)
+    for cell, cell_paths in zip(page.cells, paths, strict=True):
+        moments = pace(cell.strokes) * seconds / (seconds + PAUSE)
+        for stroke, path, span in zip(cell.strokes, cell_paths, pairwise(moments), strict=True):
+            _draw_between(path, is_dot(stroke), *span, seconds + PAUSE)
+    return str(document.tostring())
+
+
+def to_gif(
+    drawings: Sequence[Drawing],
+    style: Style = PLAIN,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    size: float = CELL,
+    seconds: float = 4.0,
+) -> bytes:
+    """A GIF that draws itself within `seconds`, pauses and starts again."""
+    from PIL.Image import Dither
+
+    _check(seconds)
+    page = lay_out(drawings, style, columns, labels, size)
+    count = max(round(1000 * seconds / FRAME), 1)
+    frames = _frames(page, [1.0, *(number / count for number in range(1, count + 1))])
+    palette = _palette(next(frames))
+    first, *others = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames]
+    durations = [FRAME] * (count - 1) + [FRAME + round(1000 * PAUSE)]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _check(seconds: float) -> None:
+    if not 0 < seconds < math.inf:
+        raise InputError(f"seconds: received {seconds}, expected a positive number")
+
+
+def _draw_between(path: Path, dot: bool, start: float, end: float, seconds: float) -> None:
+    """Hide the stroke until `start`, then draw it until `end`; both are fractions of a loop of `seconds`.
+
+    Only the animation makes dashes, so a viewer without it shows the whole stroke. The hiding is needed
+    beside them: a dash of no length has round ends too.
+    """
+    timing = {"dur": f"{seconds:g}s", "repeatCount": "indefinite", "debug": False}
+    if start > 0:
+        hidden = f"0;{start:.5f}"
+        path.add(Animate("visibility", "hidden;visible", calcMode="discrete", keyTimes=hidden, **timing))
+    if not dot:
+        path["pathLength"] = 1
+        drawn = f"0;{start:.5f};{end:.5f};1"
+        path.add(Animate("stroke-dasharray", "0 1;0 1;1 1;1 1", keyTimes=drawn, **timing))
+
+
+def _palette(finished: Image) -> Image:
+    """The colours of the finished picture, for all frames to share; what is almost white is white.
+
+    Pillow looks colours up in cells of 4 levels, so a near white would be taken for the white of the paper.
+    """
+    indexed = finished.quantize(128)
+    colours = np.array(indexed.getpalette()).reshape(-1, 3)
+    colours[colours.min(axis=1) >= 248] = 255
+    indexed.putpalette(colours.ravel().tolist())
+    return indexed
+
+
+def _frames(page: Page, fractions: Sequence[float]) -> Iterator[Image]:
+    """Pictures of the page with these fractions of each drawing drawn."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    figure, lines = page_figure(page, LARGEST_SIDE)
+    canvas: Any = FigureCanvasAgg(figure)
+    for fraction in fractions:
+        strokes, colours = [], []
+        for cell in page.cells:
+            drawn = partial(cell.strokes, fraction)
+            strokes += drawn
+            colours += cell.colours[: len(drawn)]
+        lines.set_segments(visible_lines(strokes))
+        lines.set_colors(colours)
+        canvas.draw()
+        yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -1,0 +1,132 @@
+"""Where drawings stand on a page: one grid of cells, shared by every format so that the pictures agree.
+
+A cell has the area `size` x `size`. It is a square, unless the typical drawing is more than three times as
+wide as high (lines of handwriting) or the reverse: then the cell takes its shape, and columns follow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from mdnrnn.errors import InputError
+from mdnrnn.render.drawing import Bounds, Drawing, bounds, checked
+from mdnrnn.render.style import Style, stroke_colours
+
+CELL = 160.0
+"""The default side of a cell, in page units: SVG pixels, points of a PDF."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A drawing in its place: all lengths are in page units, from the upper left corner of the page."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    strokes: Drawing
+    colours: list[str]
+    label: str
+    label_place: tuple[float, float]
+    """the middle of the line that the label stands on"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Drawings in a grid, row by row, and what they have in common."""
+
+    width: float
+    height: float
+    line_width: float
+    font_size: float
+    cells: list[Cell]
+
+
+def lay_out(
+    drawings: Sequence[Drawing],
+    style: Style,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    size: float = CELL,
+) -> Page:
+    """Each drawing centred in a cell of the grid, scaled uniformly to fit it, its label below."""
+    texts = _one_line_each(labels, len(drawings))
+    boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
+    aspect = _cell_aspect(boxes)
+    columns = _columns(columns, len(drawings), aspect)
+    if not 0 < size < math.inf:
+        raise InputError(f"size: received {size}, expected a positive number")
+    width, height = size * math.sqrt(aspect), size / math.sqrt(aspect)
+    font_size = _font_size(texts, width, size)
+    pitch = height + 1.6 * font_size
+    line_width = style.width * size
+    inset = style.margin * min(width, height) + line_width / 2
+    scales = _scales(boxes, width - 2 * inset, height - 2 * inset, style.same_scale)
+    cells = []
+    for index, (drawing, box, scale) in enumerate(zip(drawings, boxes, scales, strict=True)):
+        row, column = divmod(index, columns)
+        left, top = column * width, row * pitch
+        strokes = _placed(drawing, box, scale, left + width / 2, top + height / 2)
+        colours = stroke_colours(style.colour, len(strokes))
+        label_place = left + width / 2, top + height + 0.9 * font_size
+        cells.append(Cell(left, top, width, height, strokes, colours, texts[index], label_place))
+    rows = max(math.ceil(len(drawings) / columns), 1)
+    return Page(columns * width, rows * pitch, line_width, font_size, cells)
+
+
+def _one_line_each(labels: Sequence[str] | None, drawings: int) -> list[str]:
+    if labels is None:
+        return [""] * drawings
+    if len(labels) != drawings:
+        raise InputError(f"labels: received {len(labels)}, expected one for each of the {drawings} drawings")
+    return ["".join(c if c.isprintable() else " " for c in label).strip() for label in labels]
+
+
+def _cell_aspect(boxes: Sequence[Bounds]) -> float:
+    """Width over height of a cell: 1, or that of the median drawing where it is far from a square."""
+    aspects = [
+        min(max(box.width, box.height / 16) / max(box.height, box.width / 16), 16.0)
+        for box in boxes
+        if box.width > 0 or box.height > 0
+    ]
+    typical = median(aspects) if aspects else 1.0
+    return 1.0 if 1 / 3 <= typical <= 3 else typical
+
+
+def _columns(columns: int | None, drawings: int, aspect: float) -> int:
+    """As many as asked for, or as make the page about as wide as high; never more than there are drawings."""
+    if columns is not None and columns < 1:
+        raise InputError(f"columns: received {columns}, expected at least 1")
+    wanted = columns or math.ceil(math.sqrt(drawings / aspect))
+    return max(min(wanted, drawings), 1)
+
+
+def _font_size(texts: Sequence[str], width: float, size: float) -> float:
+    """One size for all labels, so that the longest fits its cell; 0 where there is none."""
+    longest = max(map(len, texts), default=0)
+    return min(0.085 * size, 0.95 * width / (0.6 * longest)) if longest else 0.0
+
+
+def _scales(boxes: Sequence[Bounds], width: float, height: float, same: bool) -> list[float]:
+    """Page units per raw unit of each drawing; a drawing without extent has no scale, and takes 1."""
+    fits = [
+        min(width / box.width if box.width else math.inf, height / box.height if box.height else math.inf)
+        for box in boxes
+    ]
+    smallest = min(fits, default=math.inf)
+    return [fit if math.isfinite(fit) else 1.0 for fit in ([smallest] * len(fits) if same else fits)]
+
+
+def _placed(drawing: Drawing, box: Bounds, scale: float, x: float, y: float) -> Drawing:
+    """The strokes in page units, rounded to a hundredth, the middle of their box at (x, y)."""
+    strokes = checked(drawing)
+    if not strokes:
+        return []
+    middle = np.array([box.left + box.width / 2, box.top + box.height / 2])
+    points = ((np.concatenate(strokes) - middle) * scale + np.array([x, y])).round(2)
+    return np.split(points, np.cumsum([len(stroke) for stroke in strokes])[:-1])

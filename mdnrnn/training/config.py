@@ -1,0 +1,73 @@
+"""How to train: the options of `fit`, and their help on the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Device = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained. The budget is `steps` or `minutes`, whichever is given; else 10 minutes."""
+
+    steps: int | None = None
+    """Stop after this many steps."""
+    minutes: float | None = None
+    """Stop after this much time, validation included."""
+    batch_size: int = 100
+    """Sequences in a batch."""
+    learning_rate: float = 2e-3
+    """The highest, after the warm-up; from there it falls as a cosine."""
+    final_rate: float = 0.02
+    """The learning rate at the end, as a fraction of the highest."""
+    warmup: int = 100
+    """Steps over which the learning rate rises."""
+    weight_decay: float = 0.01
+    """AdamW's, on weight matrices alone."""
+    clip: float = 1.0
+    """Gradients are scaled down to this norm."""
+    augment_scale: float = 0.15
+    """Each axis of a drawing is stretched by up to this fraction."""
+    augment_drop: float = 0.0
+    """Probability that a point inside a stroke is left out."""
+    validations: int = 20
+    """How often the whole valid split is evaluated, evenly over the budget."""
+    patience: int = 0
+    """Stop after this many validations without a better one; 0: never."""
+    checkpoint_seconds: float = 30.0
+    """Time between checkpoints to resume from."""
+    seed: int = 0
+    """Of the weights, the order of the data, augmentation and dropout."""
+    device: Device = "auto"
+    """Where to train; auto: a GPU if there is one."""
+    precision: Precision = "auto"
+    """Of the matrix products; auto: bfloat16 where the machine is fast at it. Likelihoods are float32."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.minutes is not None:
+            raise ValueError("both steps and minutes were given; expected one of them")
+        budget = self.steps if self.steps is not None else self.minutes
+        if budget is not None and not budget > 0:
+            raise ValueError(f"the budget is {budget}; expected a positive number of steps or minutes")
+        for name, low, high in _RANGES:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} is {value}; expected {low:g} to {high:g}")
+
+
+_RANGES = (
+    ("batch_size", 1, 1e6),
+    ("learning_rate", 1e-12, 10),
+    ("final_rate", 0, 1),
+    ("warmup", 0, 1e9),
+    ("weight_decay", 0, 10),
+    ("clip", 1e-6, 1e9),
+    ("augment_scale", 0, 0.99),
+    ("augment_drop", 0, 0.99),
+    ("validations", 1, 1e6),
+    ("patience", 0, 1e9),
+    ("checkpoint_seconds", 0, 1e9),
+    ("seed", 0, 2**32 - 1),
+)
+DEFAULT_MINUTES = 10.0

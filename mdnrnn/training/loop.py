@@ -1,0 +1,266 @@
+"""The training loop: one for every model and every corpus."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from mdnrnn.data.batches import Augment, Batch, Batches
+from mdnrnn.errors import InputError
+from mdnrnn.models.base import SequenceModel, negative_log_likelihood
+from mdnrnn.training.checkpoint import Progress, load_last, save_last, save_weights
+from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.device import autocast, choose_device, choose_precision
+from mdnrnn.training.schedule import Schedule
+
+WEIGHTS, LAST, METRICS = "model.safetensors", "last.pt", "metrics.jsonl"
+_LOG_EVERY = 20
+
+
+class NonFiniteLoss(InputError):
+    """The loss or its gradient is no number any more."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a training ended."""
+
+    progress: Progress
+    interrupted: signal.Signals | None = None
+
+
+def fit(
+    model: SequenceModel,
+    data: Batches,
+    folder: Path,
+    config: TrainConfig,
+    on_validation: Callable[[SequenceModel], None] | None = None,
+) -> Result:
+    """Train `model` on the split "train" of `data`, going on from `folder`'s last checkpoint if there is one.
+
+    Leaves model.safetensors (best by the valid split), last.pt and metrics.jsonl in `folder`, and the best weights
+    in `model`. SIGINT and SIGTERM save and end the loop; a non-finite loss raises NonFiniteLoss and leaves the last
+    good checkpoint. `on_validation` is called after each validation.
+    """
+    trainer = _Trainer(model, data, folder, config)
+    with _signals() as received, trainer.bar() as bar:
+        for batch in trainer.batches():
+            trainer.step(batch, bar)
+            if trainer.validation_due():
+                trainer.validate()
+                if on_validation:
+                    on_validation(model)
+            if trainer.over():
+                break
+            if received:
+                trainer.checkpoint()
+                return Result(trainer.progress, received[0])
+            trainer.checkpoint_if_due()
+    trainer.finish()
+    return Result(trainer.progress)
+
+
+@torch.no_grad()
+def validation_loss(model: SequenceModel, data: Batches, device: torch.device, precision: str) -> dict[str, float]:
+    """Mean nats a point over a whole split: "valid_motion", "valid_event" and their sum "valid_loss"."""
+    model.eval()
+    motion = event = 0.0
+    points = 0
+    for batch in data:
+        batch = batch.to(device)
+        with autocast(device, precision):
+            steps = model(batch)
+        terms = negative_log_likelihood(steps, batch)
+        motion, event = motion + float(terms[0].sum()), event + float(terms[1].sum())
+        points += batch.points
+    model.train()
+    return {
+        "valid_loss": (motion + event) / points,
+        "valid_motion": motion / points,
+        "valid_event": event / points,
+    }
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; weight matrices decay, vectors do not."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+
+
+class _Trainer:
+    """The state of one training."""
+
+    def __init__(self, model: SequenceModel, data: Batches, folder: Path, config: TrainConfig) -> None:
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device)
+        self.model, self.folder, self.config = model.to(self.device), folder, config
+        augment = Augment(config.augment_scale, config.augment_drop)
+        self.data = replace(data, batch_size=config.batch_size, seed=config.seed, augment=augment)
+        self.valid = replace(data, split="valid", batch_size=config.batch_size)
+        self.schedule = Schedule(config)
+        self.optimizer = make_optimizer(model, config)
+        last = folder / LAST
+        if last.exists():
+            self.progress = load_last(last, model, self.optimizer)
+        else:
+            torch.manual_seed(config.seed)
+            self.progress = Progress()
+        self._truncate_metrics()
+        self.model.train()
+        self._started = time.monotonic() - self.progress.seconds
+        self._saved = time.monotonic()
+        self._recent: dict[str, float] = {}
+        self._recent_steps = 0
+
+    def bar(self) -> tqdm:
+        """A progress bar on stderr: in steps, or in seconds of the budget."""
+        if self.config.steps is not None:
+            return tqdm(total=self.config.steps, initial=self.progress.step, unit="step", dynamic_ncols=True)
+        total = round(60 * (self.config.minutes or 10))
+        form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
+        return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True)
+
+    def batches(self) -> Iterator[Batch]:
+        """Epoch after epoch, from where the progress stands."""
+        if self.over():
+            return
+        while True:
+            for batch in self.data.epoch(self.progress.epoch, self.progress.batch):
+                self.progress.batch += 1
+                yield batch
+            self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
+
+    def step(self, batch: Batch, bar: tqdm) -> None:
+        """One update."""
+        progress = self.progress
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
+        batch = batch.to(self.device)
+        with autocast(self.device, self.precision):
+            loss = self.model.loss(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        if not math.isfinite(float(loss.total.detach()) + float(norm)):
+            numbers = ", ".join(map(str, batch.indices.tolist()))
+            raise NonFiniteLoss(
+                f"the loss is {float(loss.total.detach())}, its gradient's norm {float(norm)}, at step "
+                f"{progress.step + 1}, sequences {numbers}; look at them (mdnrnn data draw), or lower --learning-rate; "
+                f"{self.folder} keeps the last good checkpoint"
+            )
+        self.optimizer.step()
+        progress.step += 1
+        progress.points += batch.points
+        progress.seconds = time.monotonic() - self._started
+        self._note({"loss": loss.total, **loss.terms}, bar)
+
+    def _note(self, terms: dict[str, torch.Tensor], bar: tqdm) -> None:
+        for name, value in terms.items():
+            self._recent[name] = self._recent.get(name, 0.0) + float(value.detach())
+        self._recent_steps += 1
+        progress = self.progress
+        bar.n = progress.step if self.config.steps is not None else progress.seconds
+        if progress.step % _LOG_EVERY:
+            bar.update(0)
+            return
+        means = {f"train_{name}": total / self._recent_steps for name, total in self._recent.items()}
+        self._recent, self._recent_steps = {}, 0
+        rate = progress.points / progress.seconds
+        bar.set_postfix_str(f"{means['train_loss']:.3f} nats a point, {rate:,.0f} points/s")
+        self._record({"lr": self.optimizer.param_groups[0]["lr"], **means})
+
+    def validation_due(self) -> bool:
+        """Whether a validation is due after this step."""
+        due = self.schedule.validations_due(self.progress.step, self.progress.seconds)
+        return due > self.progress.validations
+
+    def validate(self) -> None:
+        """Evaluate the valid split; keep the weights if they are the best so far."""
+        progress = self.progress
+        terms = validation_loss(self.model, self.valid, self.device, self.precision)
+        progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
+        progress.since_best += 1
+        if terms["valid_loss"] < progress.best:
+            progress.best, progress.since_best = terms["valid_loss"], 0
+            save_weights(self.folder / WEIGHTS, self.model)
+        progress.seconds = time.monotonic() - self._started
+        self._record(terms)
+
+    def over(self) -> bool:
+        """Whether the budget is spent, or patience."""
+        spent = self.schedule.progress(self.progress.step, self.progress.seconds) >= 1
+        patient = not self.config.patience or self.progress.since_best < self.config.patience
+        return self.progress.finished or spent or not patient
+
+    def checkpoint_if_due(self) -> None:
+        """Save if the last checkpoint is old enough."""
+        if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
+            self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Save all that a resume needs."""
+        save_last(self.folder / LAST, self.model, self.optimizer, self.progress)
+        self._saved = time.monotonic()
+
+    def finish(self) -> None:
+        """The last validation, the last checkpoint; then the best weights in the model."""
+        if not self.progress.finished:
+            self.validate()
+            self.progress.finished = True
+            self.checkpoint()
+
+    def _record(self, values: dict[str, float]) -> None:
+        progress = self.progress
+        line = {
+            "step": progress.step,
+            "points": progress.points,
+            "seconds": round(progress.seconds, 3),
+            **values,
+        }
+        with (self.folder / METRICS).open("ab") as file:
+            file.write((json.dumps(line) + "\n").encode())
+            progress.metrics_bytes = file.tell()
+
+    def _truncate_metrics(self) -> None:
+        path = self.folder / METRICS
+        if path.exists() and path.stat().st_size > self.progress.metrics_bytes:
+            os.truncate(path, self.progress.metrics_bytes)
+
+
+@contextmanager
+def _signals() -> Iterator[list[signal.Signals]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever."""
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(signal.Signals(number))
+        signal.signal(number, before[number])
+
+    before: dict[int, Any] = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.getsignal(number)
+            signal.signal(number, note)
+    except ValueError:  # not in the main thread: signals are somebody else's
+        pass
+    try:
+        yield received
+    finally:
+        for caught, handler in before.items():
+            signal.signal(caught, handler)
