@@ -7,12 +7,11 @@ a single point. Steps are `motion` (T, 2), offsets from point to point, and `eve
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdnrnn.distributions.step import DOWN, END, UP
 
 Start = Literal["down", "up"]
-Polyline = NDArray[np.floating]
+Polyline = np.ndarray
 
 
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> list[Polyline]:

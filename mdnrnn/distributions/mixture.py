@@ -126,4 +126,4 @@ def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
 
 def _wide(tensor: Tensor) -> Tensor:
     """Float32 or wider: likelihoods are never computed in half precision."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

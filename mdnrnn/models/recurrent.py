@@ -25,7 +25,7 @@ class MDNRNNConfig:
     """LSTM layers."""
     components: int = 20
     """K, components of the mixture."""
-    dropout: float = 0.1
+    dropout: float = 0.3
     """Probability that a unit of a layer is dropped, for a whole sequence, in training."""
     position: bool = True
     """Whether the sum of the motions so far, the pen's place, is an input too."""

@@ -15,9 +15,9 @@ class TrainConfig:
     """Stop after this many steps."""
     minutes: float | None = None
     """Stop after this much time, validation included."""
-    batch_size: int = 100
+    batch_size: int = 32
     """Sequences in a batch."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     """The highest, after the warm-up; from there it falls as a cosine."""
     final_rate: float = 0.02
     """The learning rate at the end, as a fraction of the highest."""

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from mdnrnn.data.batches import Augment, Batch, Batches
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import SequenceModel, negative_log_likelihood
+from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
 from mdnrnn.training.checkpoint import Progress, load_last, save_last, save_weights
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.device import autocast, choose_device, choose_precision
@@ -103,6 +103,29 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def update(
+    model: SequenceModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Batch,
+    device: torch.device,
+    precision: str,
+    clip: float,
+) -> tuple[Loss, float]:
+    """One step on a batch: its loss, and the norm of the gradient before clipping.
+
+    Where either is not finite the norm is not, and the weights are left as they were.
+    """
+    with autocast(device, precision):
+        loss = model.loss(batch)
+    optimizer.zero_grad(set_to_none=True)
+    loss.total.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    size = float(norm + 0 * loss.total.detach())  # a loss that is no number makes the norm one
+    if math.isfinite(size):
+        optimizer.step()
+    return loss, size
+
+
 class _Trainer:
     """The state of one training."""
 
@@ -152,19 +175,14 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
         batch = batch.to(self.device)
-        with autocast(self.device, self.precision):
-            loss = self.model.loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
-        if not math.isfinite(float(loss.total.detach()) + float(norm)):
+        loss, norm = update(self.model, self.optimizer, batch, self.device, self.precision, self.config.clip)
+        if not math.isfinite(norm):
             numbers = ", ".join(map(str, batch.indices.tolist()))
             raise NonFiniteLoss(
-                f"the loss is {float(loss.total.detach())}, its gradient's norm {float(norm)}, at step "
-                f"{progress.step + 1}, sequences {numbers}; look at them (mdnrnn data draw), or lower --learning-rate; "
+                f"the loss is {float(loss.total.detach())}, its gradient's norm {norm}, at step {progress.step + 1}, "
+                f"sequences {numbers}; look at them (mdnrnn data draw), or lower --learning-rate; "
                 f"{self.folder} keeps the last good checkpoint"
             )
-        self.optimizer.step()
         progress.step += 1
         progress.points += batch.points
         progress.seconds = time.monotonic() - self._started

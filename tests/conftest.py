@@ -1,0 +1,71 @@
+"""What tests share: small corpora, a small model, the folder of real data."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mdnrnn.data.batches import Batches
+from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
+from mdnrnn.data.synthetic.corpora import make_doodles
+from mdnrnn.models.base import StepShape
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data; tests that need it skip where it is absent."""
+    default = Path(__file__).parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("MDNRNN_SHARED_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no shared data at {folder}: set MDNRNN_SHARED_DATA")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def doodles() -> Corpus:
+    """A few doodles of each class."""
+    return make_doodles(per_class=20, seed=1)
+
+
+def random_corpus(
+    lengths: list[int], *, classes: tuple[str, ...] = (), inputs: int = 0, quantum: float | None = 1.0, seed: int = 0
+) -> Corpus:
+    """Sequences of these lengths, random integer motions and events; the same sequences in every split."""
+    rng = np.random.default_rng(seed)
+
+    def draw(length: int) -> Sequence:
+        return Sequence(
+            rng.integers(-30, 30, (length, 2)).astype(np.int16),
+            finished(rng.random(length) < 0.3),
+            int(rng.integers(len(classes))) if classes else None,
+            rng.normal(size=(length, inputs)).astype(np.float32) if inputs else None,
+        )
+
+    sequences = [draw(length) for length in lengths]
+    facts = Facts(name="random", quantum=quantum, classes=classes)
+    return pack(facts, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:
+    """Its training split, normalised by itself."""
+    return Batches(corpus, "train", Normalizer.of_strokes(corpus), batch_size)
+
+
+def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
+    """A small MDN-RNN for a corpus, in float64 so that equal means equal."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {"hidden": 24, "components": 3, "dropout": 0.0, **config}
+    return MDNRNN(StepShape.of(corpus), MDNRNNConfig(**settings)).double()

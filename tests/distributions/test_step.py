@@ -1,0 +1,50 @@
+"""A step's distribution is the product of its two parts."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
+
+
+def steps(batch: int = 5) -> StepDistribution:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    return StepDistribution(GaussianMixture(draw(batch, 3), draw(batch, 3, 2), draw(batch, 3, 2)), draw(batch, 3))
+
+
+def test_log_prob_is_the_sum_of_both_parts() -> None:
+    distribution, motion, event = steps(), torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    expected = distribution.motion.log_prob(motion)
+    expected = expected - functional.cross_entropy(distribution.event_logits, event, reduction="none")
+    torch.testing.assert_close(distribution.log_prob(Step(motion, event)), expected)
+
+
+def test_events_come_with_their_probabilities() -> None:
+    """100,000 draws each: within 5 standard errors; false failure below 1e-5."""
+    distribution = steps()
+    drawn = distribution.sample((100_000,), generator=torch.Generator().manual_seed(0))
+    expected = distribution.mean.event
+    shares = functional.one_hot(drawn.event, 3).double().mean(0)
+    assert ((shares - expected).abs() < 5 * (expected * (1 - expected) / 100_000).sqrt()).all()
+
+
+def test_motion_and_event_are_drawn_independently() -> None:
+    """The correlation of 100,000 draws is within 5 / sqrt(n) of none; false failure below 1e-5."""
+    drawn = steps(1).sample((100_000,), generator=torch.Generator().manual_seed(1))
+    pair = torch.stack([drawn.motion[:, 0, 0], (drawn.event[:, 0] == 0).double()])
+    assert abs(float(torch.corrcoef(pair)[0, 1])) < 5 / math.sqrt(100_000)
+
+
+def test_temperature_reaches_the_events_and_bias_does_not() -> None:
+    distribution = steps()
+    torch.testing.assert_close(distribution.tempered(0.5).event_logits, distribution.event_logits * 2)
+    assert torch.equal(distribution.biased(1.0).event_logits, distribution.event_logits)
+    assert torch.equal(distribution.tempered(0).sample().event, distribution.event_logits.argmax(-1))
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ValueError, match="event logits"):
+        StepDistribution(steps(5).motion, torch.zeros(4, 3))
