@@ -33,6 +33,11 @@ def write_atomically(path: Path | str, write: Callable[[BinaryIO], object]) -> N
         raise
 
 
+def is_leftover(path: Path) -> bool:
+    """Whether `path` is a temporary file of `write_atomically`, left by a process that was killed."""
+    return path.name.startswith(".") and path.suffix == ".tmp"
+
+
 def write_bytes(path: Path | str, data: bytes) -> None:
     """Write `data` to `path`, atomically."""
     write_atomically(path, lambda file: file.write(data))

@@ -18,12 +18,13 @@ from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import Likelihood, evaluate, null_nats
-from mdnrnn.files import make_folder, write_bytes, write_json
+from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
 from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.presets import KINDS, Preset
 from mdnrnn.training.checkpoint import load_weights
 from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.device import choose_device
 from mdnrnn.training.loop import METRICS, WEIGHTS, Result, fit
 from mdnrnn.version import VERSION
 
@@ -204,8 +205,10 @@ def train(
 ) -> Result:
     """A new run in `folder`: of a preset, with another model config or another training where they are given."""
     folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
         raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
+    training = training or preset.training
+    choose_device(training.device)
     corpus = open_corpus(data)
     corpus.check()
     config = RunConfig(
@@ -216,7 +219,7 @@ def train(
         facts=corpus.facts,
         data=data if data in CATALOG else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
-        training=training or preset.training,
+        training=training,
         max_steps=int(corpus.lengths.max()),
     )
     for split in ("train", "valid"):
@@ -238,6 +241,9 @@ def resume(folder: Path | str) -> Result:
 
 def _fit(config: RunConfig, corpus: Corpus, folder: Path) -> Result:
     make_folder(folder / SAMPLES)
+    for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
+        if is_leftover(path):
+            path.unlink()
     points = corpus.rows("valid").stop - corpus.rows("valid").start
     null = null_nats(corpus, "valid", config.normalizer) / points
     if corpus.facts.quantum is None:  # the curve shows the training's own loss, in normalised units

@@ -25,7 +25,7 @@ def parse(options: type[T], command: str, arguments: list[str], default: T | Non
         settings["default"] = default
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(options, config=(tyro.conf.FlagConversionOff,), **settings)
+            return tyro.cli(options, **settings)
     except SystemExit as end:
         if not end.code:
             raise

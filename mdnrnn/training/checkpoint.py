@@ -25,6 +25,8 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     validations: int = 0
+    validated: int = 0
+    """Step of the last validation."""
     best: float = float("inf")
     """Least validation loss so far, nats a point."""
     since_best: int = 0

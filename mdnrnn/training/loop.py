@@ -21,8 +21,8 @@ from tqdm import tqdm
 from mdnrnn.data.batches import Augment, Batch, Batches
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
-from mdnrnn.training.checkpoint import Progress, load_last, save_last, save_weights
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
+from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.device import autocast, choose_device, choose_precision
 from mdnrnn.training.schedule import Schedule
 
@@ -155,7 +155,7 @@ class _Trainer:
         """A progress bar on stderr: in steps, or in seconds of the budget."""
         if self.config.steps is not None:
             return tqdm(total=self.config.steps, initial=self.progress.step, unit="step", dynamic_ncols=True)
-        total = round(60 * (self.config.minutes or 10))
+        total = 60 * (self.config.minutes or DEFAULT_MINUTES)
         form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
         return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True)
 
@@ -193,7 +193,7 @@ class _Trainer:
             self._recent[name] = self._recent.get(name, 0.0) + float(value.detach())
         self._recent_steps += 1
         progress = self.progress
-        bar.n = progress.step if self.config.steps is not None else progress.seconds
+        bar.n = progress.step if self.config.steps is not None else min(progress.seconds, bar.total)
         if progress.step % _LOG_EVERY:
             bar.update(0)
             return
@@ -213,6 +213,7 @@ class _Trainer:
         progress = self.progress
         terms = validation_loss(self.model, self.valid, self.device, self.precision)
         progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
+        progress.validated = progress.step
         progress.since_best += 1
         if terms["valid_loss"] < progress.best:
             progress.best, progress.since_best = terms["valid_loss"], 0
@@ -239,9 +240,11 @@ class _Trainer:
     def finish(self) -> None:
         """The last validation, the last checkpoint; then the best weights in the model."""
         if not self.progress.finished:
-            self.validate()
+            if self.progress.validated != self.progress.step:
+                self.validate()
             self.progress.finished = True
             self.checkpoint()
+        load_weights(self.folder / WEIGHTS, self.model)
 
     def _record(self, values: dict[str, float]) -> None:
         progress = self.progress
