@@ -54,7 +54,7 @@ class Drawn(NamedTuple):
     event: np.ndarray
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def generate(
     model: SequenceModel,
     n: int,
@@ -153,9 +153,9 @@ def _with_inputs(step: Step, inputs: Tensor | None, time: int) -> Step:
 
 def _noise(generators: list[np.random.Generator], like: Tensor, steps: int) -> Iterator[Noise]:
     """The next chunk of noise of each sequence, step by step; always drawn whole, so that streams stay aligned."""
-    uniform = np.stack([generator.random((_CHUNK, 2), np.float32) for generator in generators], 1)
+    uniform = np.stack([generator.random((2, _CHUNK), np.float32) for generator in generators], 2)
     shape = (_CHUNK, like.shape[-1])
     normal = np.stack([generator.standard_normal(shape, np.float32) for generator in generators], 1)
     uniforms, normals = torch.from_numpy(uniform).to(like.device), torch.from_numpy(normal).to(like.device)
     for time in range(steps):
-        yield Noise(uniforms[time, :, 0], uniforms[time, :, 1], normals[time])
+        yield Noise(uniforms[0, time], uniforms[1, time], normals[time])

@@ -17,8 +17,10 @@ from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _settled() -> Iterator[None]:
+    """One thread, one seed."""
     threads = torch.get_num_threads()
+    torch.manual_seed(0)
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)

@@ -80,9 +80,7 @@ class GaussianMixture(Distribution):
 
     def transform(self, uniform: Tensor, normal: Tensor) -> Tensor:
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it."""
-        edges = torch.softmax(self.logits, -1).cumsum(-1)
-        # Rounding can leave the last edge below 1: the clamp keeps such a draw in the last component.
-        component = (edges <= uniform.unsqueeze(-1)).sum(-1).clamp_(max=edges.shape[-1] - 1)
+        component = pick(self.logits, uniform)
         index = component[..., None, None].expand(*component.shape, 1, self.means.shape[-1])
         mean = self.means.expand(*index.shape[:-2], -1, -1).gather(-2, index).squeeze(-2)
         log_scale = self.log_scales.expand(*index.shape[:-2], -1, -1).gather(-2, index).squeeze(-2)
@@ -112,6 +110,14 @@ class GaussianMixture(Distribution):
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
         return GaussianMixture(self.logits * (1 + bias), self.means, self.log_scales - bias)
+
+
+def pick(logits: Tensor, uniform: Tensor) -> Tensor:
+    """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
+    edges = torch.softmax(logits, -1).cumsum(-1).expand(*uniform.shape, -1).contiguous()
+    # Rounding can leave the last edge below 1: the clamp keeps such a draw in the last class.
+    picked = torch.searchsorted(edges, uniform.unsqueeze(-1), right=True).squeeze(-1)
+    return picked.clamp_(max=edges.shape[-1] - 1)
 
 
 def tempered_logits(logits: Tensor, temperature: float) -> Tensor:

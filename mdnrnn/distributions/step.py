@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.mixture import GaussianMixture, tempered_logits
+from mdnrnn.distributions.mixture import GaussianMixture, pick, tempered_logits
 
 DOWN, UP, END = 0, 1, 2
 """Events of strokes: the line goes on, lifted after this point, lifted and finished."""
@@ -69,8 +69,7 @@ class StepDistribution(Distribution):
 
     def transform(self, noise: Noise) -> Step:
         """Turn noise into a sample."""
-        edges = torch.softmax(self.event_logits, -1).cumsum(-1)
-        event = (edges <= noise.event.unsqueeze(-1)).sum(-1).clamp_(max=edges.shape[-1] - 1)
+        event = pick(self.event_logits, noise.event)
         return Step(self.motion.transform(noise.component, noise.motion), event)
 
     @torch.no_grad()

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, StepDistribution
 
@@ -27,8 +26,8 @@ class MixtureShape(NamedTuple):
         row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
         k, d = self.components, self.features
         logits, means, raw = row.split([k, k * d, k * d], -1)
-        # A smooth floor on the scales, in log space: the gradient fades above it and never stops.
-        log_scales = self.log_floor + functional.softplus(raw - self.log_floor)
+        # A smooth floor in log space: floor + softplus(raw - floor), in one operation.
+        log_scales = torch.logaddexp(raw, raw.new_tensor(self.log_floor))
         return GaussianMixture(logits, means.unflatten(-1, (k, d)), log_scales.unflatten(-1, (k, d)))
 
     @torch.no_grad()
