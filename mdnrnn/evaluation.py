@@ -93,11 +93,12 @@ def _sums(steps: StepDistribution, batch: Batch, noise: Tensor) -> np.ndarray:
 
 
 def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:
-    """Nats of a split under the null model: one Gaussian with full covariance and the marginal event, from "train".
+    """Nats of a split under the null model: one Gaussian with full covariance and the marginal event.
 
-    Measured as `evaluate` measures: cells by Gauss-Legendre quadrature over each cell, or the density in raw units.
+    Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: cells by
+    Gauss-Legendre quadrature over each cell, or the density in raw units.
     """
-    train, rows = corpus.rows("train"), corpus.rows(split)
+    train, rows = corpus.rows("train" if "train" in corpus.splits else split), corpus.rows(split)
     fitted = np.asarray(corpus.motion[train], dtype=np.float64) / normalizer.scale
     motion = np.asarray(corpus.motion[rows], dtype=np.float64) / normalizer.scale
     covariance = np.atleast_2d(np.cov(fitted, rowvar=False)) + 1e-9 * np.eye(motion.shape[1])

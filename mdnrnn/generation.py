@@ -81,74 +81,83 @@ def generate(
     """
     if n < 0 or max_steps < 1:
         raise InputError(f"{n} sequences of {max_steps} steps were asked for; expected 0 or more of 1 or more")
-    condition, training = condition or Condition(), model.training
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; expected 0 or more")
+    device, training = next(model.parameters()).device, model.training
+    condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
+    cell = None if cell is None else cell.to(device)
     model.eval()
     try:
         drawn: list[Drawn] = []
         for first in range(0, n, batch_size):
-            indices = range(first, min(n, first + batch_size))
-            part = Condition(*(None if given is None else given[indices.start : indices.stop] for given in condition))
-            drawn += _generate_batch(model, indices, part, prefix, sampling or Sampling(), seed, max_steps, cell)
+            rows = slice(first, min(n, first + batch_size))
+            part = Condition(*(None if given is None else given[rows] for given in condition))
+            noises = [np.random.Generator(np.random.Philox([seed, i])) for i in range(rows.start, rows.stop)]
+            batch = _Batch(model, part, len(noises))
+            if prefix is not None:
+                batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
+            drawn += batch.draw(noises, sampling or Sampling(), max_steps, cell)
         return drawn
     finally:
         model.train(training)
 
 
-def _generate_batch(
-    model: SequenceModel,
-    indices: range,
-    condition: Condition,
-    prefix: Step | None,
-    sampling: Sampling,
-    seed: int,
-    max_steps: int,
-    cell: Tensor | None,
-) -> list[Drawn]:
-    device = next(model.parameters()).device
-    inputs = None if condition.inputs is None else condition.inputs.to(device)
-    previous, state = model.start(len(indices)), model.initial_state(len(indices), condition)
-    motions: list[list[np.ndarray]] = [[] for _ in indices]
-    events: list[list[np.ndarray]] = [[] for _ in indices]
-    done = 0
-    if prefix is not None:
-        for motion, event in zip(prefix.motion.to(device), prefix.event.to(device), strict=True):
-            _, state = model.step(_with_inputs(previous, inputs, done), state)
-            previous, done = (
-                Step(motion.expand_as(previous.motion), event.expand_as(previous.event)),
-                done + 1,
-            )
-        for kept, array in ((motions, prefix.motion), (events, prefix.event)):
-            for parts in kept:
-                parts.append(array.cpu().numpy())
-    last = done + max_steps if inputs is None else min(done + max_steps, inputs.shape[1])
-    noises = [np.random.Generator(np.random.Philox([seed, index])) for index in indices]
-    alive = np.arange(len(indices))
-    while done < last and len(alive):
-        chunk: list[Step] = []
-        for noise in _noise([noises[i] for i in alive], previous.motion, min(_CHUNK, last - done)):
-            steps, state = model.step(_with_inputs(previous, inputs, done), state)
-            previous = sampling(steps).transform(noise)
-            if cell is not None:
-                previous = previous._replace(motion=torch.round(previous.motion / cell) * cell)
-            chunk.append(previous)
-            done += 1
+class _Batch:
+    """Sequences that are drawn side by side: what stands before their next step, and what is drawn already."""
+
+    def __init__(self, model: SequenceModel, condition: Condition, n: int) -> None:
+        self.model, self.inputs = model, condition.inputs
+        self.previous, self.state = model.start(n), model.initial_state(n, condition)
+        self.alive = np.arange(n)
+        self.parts: list[list[Drawn]] = [[] for _ in range(n)]
+        self.done = 0
+
+    def follow(self, prefix: Step) -> None:
+        """Go through the steps of `prefix`, motion (P, D) and event (P,), in every sequence."""
+        for motion, event in zip(prefix.motion, prefix.event, strict=True):
+            self._distribution()
+            self.previous = Step(motion.expand_as(self.previous.motion), event.expand_as(self.previous.event))
+        for parts in self.parts:
+            parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy()))
+
+    def draw(
+        self, noises: list[np.random.Generator], sampling: Sampling, max_steps: int, cell: Tensor | None
+    ) -> list[Drawn]:
+        """Go on until all have ended, for at most `max_steps` steps; the whole sequences."""
+        last = self.done + max_steps if self.inputs is None else min(self.done + max_steps, self.inputs.shape[1])
+        while self.done < last and len(self.alive):
+            chunk: list[Step] = []
+            for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
+                step = sampling(self._distribution()).transform(noise)
+                if cell is not None:
+                    step = step._replace(motion=torch.round(step.motion / cell) * cell)
+                self.previous = step
+                chunk.append(step)
+            self._keep(chunk)
+        return [Drawn(*map(np.concatenate, zip(*parts, strict=True))) for parts in self.parts if parts]
+
+    def _distribution(self) -> StepDistribution:
+        previous = self.previous
+        if self.inputs is not None:
+            previous = previous._replace(inputs=self.inputs[:, self.done])
+        steps, self.state = self.model.step(previous, self.state)
+        self.done += 1
+        return steps
+
+    def _keep(self, chunk: list[Step]) -> None:
+        """Take a chunk's steps to the host, each sequence's up to its END; go on with those that have none."""
         motion = torch.stack([step.motion for step in chunk], 1).cpu().numpy()
         event = torch.stack([step.event for step in chunk], 1).cpu().numpy()
-        ended = event == END
-        lengths = np.where(ended.any(1), ended.argmax(1) + 1, len(chunk))
-        for row, i in enumerate(alive):
-            motions[i].append(motion[row, : lengths[row]])
-            events[i].append(event[row, : lengths[row]])
-        going = np.flatnonzero(~ended.any(1))
-        if len(going) < len(alive):
-            alive, rows = alive[going], torch.from_numpy(going).to(device)
-            previous, state = Step(previous.motion[rows], previous.event[rows]), take(state, rows)
-            inputs = None if inputs is None else inputs[rows]
-    return [Drawn(np.concatenate(motion), np.concatenate(event)) for motion, event in zip(motions, events, strict=True)]
-
-
-def _with_inputs(step: Step, inputs: Tensor | None, time: int) -> Step:
-    return step if inputs is None else step._replace(inputs=inputs[:, time])
+        ended = (event == END).any(1)
+        lengths = np.where(ended, (event == END).argmax(1) + 1, len(chunk))
+        for row, i in enumerate(self.alive):
+            self.parts[i].append(Drawn(motion[row, : lengths[row]], event[row, : lengths[row]]))
+        if ended.any():
+            going = np.flatnonzero(~ended)
+            rows = torch.from_numpy(going).to(self.previous.motion.device)
+            self.alive, self.state = self.alive[going], take(self.state, rows)
+            self.previous = Step(self.previous.motion[rows], self.previous.event[rows])
+            self.inputs = None if self.inputs is None else self.inputs[rows]
 
 
 def _noise(generators: list[np.random.Generator], like: Tensor, steps: int) -> Iterator[Noise]:

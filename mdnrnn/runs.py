@@ -78,8 +78,9 @@ class RunConfig:
 
     def build(self) -> SequenceModel:
         """A new model of this run's kind and size, started from the training's seed."""
-        torch.manual_seed(self.training.seed)
-        return KINDS[self.kind].build(self.shape, self.model)
+        with torch.random.fork_rng(devices=[]):  # nobody else's random numbers change
+            torch.manual_seed(self.training.seed)
+            return KINDS[self.kind].build(self.shape, self.model)
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,10 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder; expected one that mdnrnn train made")
     config = RunConfig.read(folder)
-    model = config.build()
+    try:
+        model = config.build()
+    except (RuntimeError, MemoryError) as error:
+        raise InputError(f"{folder / CONFIG} describes a model too large for this machine: {config.model}") from error
     load_weights(folder / WEIGHTS, model)
     return Run(folder, config, model.to(device).eval())
 

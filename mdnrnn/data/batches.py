@@ -18,7 +18,7 @@ from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import START, Step
 
-_LENGTH_JITTER = 0.02
+_LENGTH_JITTER = 0.01
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Augment:
     scale: float = 0.15
     """Each axis is stretched by a factor from U(1 - scale, 1 + scale)."""
     drop: float = 0.0
-    """Probability that a point inside a stroke is left out."""
+    """Share of the points that are left out, from inside strokes."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):

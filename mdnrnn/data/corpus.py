@@ -137,22 +137,32 @@ class Corpus:
         return dataclasses.replace(self, facts=facts)
 
     def check(self) -> None:
-        """Read all of it once: an error where a motion is not finite, an event unknown or a sequence empty."""
+        """Read all of it once: an error where a motion is not finite or off the grid, an event unknown, a sequence
+        empty."""
         empty = np.flatnonzero(self.lengths < 1)
         if len(empty):
             raise InputError(f"{self.facts.name}: sequence {empty[0]} has no steps; expected at least one")
         for first in range(0, len(self.event), 1 << 20):
             rows = slice(first, first + (1 << 20))
-            bad = ~np.isfinite(self.motion[rows]).all(1) | (self.event[rows] < 0) | (self.event[rows] > END)
+            motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
+            bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
             if bad.any():
                 row = first + int(bad.argmax())
                 number = int(np.searchsorted(self.offsets, row, side="right")) - 1
+                grid = "" if self.facts.quantum is None else f" on a grid of {self.facts.quantum:g}"
                 raise InputError(
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
-                    f"in row {row - self.offsets[number]}; expected finite numbers and an event of 0 to {END}"
+                    f"in row {row - self.offsets[number]}; expected finite numbers{grid} and an event of 0 to {END}"
                 )
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
+
+    def _off_grid(self, motion: np.ndarray) -> np.ndarray:
+        """Which rows of motion (n, D) are no multiples of the quantum, shape (n,)."""
+        if self.facts.quantum is None or (motion.dtype.kind in "iu" and self.facts.quantum == 1):
+            return np.zeros(len(motion), bool)
+        steps = motion / self.facts.quantum
+        return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3).any(1))
 
     @cached_property
     def fingerprint(self) -> str:

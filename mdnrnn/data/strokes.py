@@ -83,14 +83,18 @@ def _distance_to_segment(points: np.ndarray, a: np.ndarray, b: np.ndarray) -> np
 
 
 def drop_points(
-    motion: np.ndarray, event: np.ndarray, probability: float, rng: np.random.Generator
+    motion: np.ndarray, event: np.ndarray, share: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out points inside strokes, each with `probability`; the next step takes over the motion left out.
+    """Leave out points inside strokes, drawn at random, a `share` of all points if there are so many.
 
-    The ends of strokes stay, and so do the steps that start one: the drawing keeps its strokes.
+    The steps after them take over their motion. The ends of strokes stay, and so do the steps that start one: the
+    drawing keeps its strokes. The count follows from T up to rounding, so that sequences of like length stay so.
     """
     inside = np.asarray(event) == DOWN
     inside[1:] &= np.asarray(event[:-1]) == DOWN
-    dropped = inside & (rng.random(len(event)) < probability)
-    points = np.cumsum(motion, axis=0)[~dropped]
-    return np.diff(points, axis=0, prepend=np.zeros_like(points[:1])), event[~dropped]
+    candidates = np.flatnonzero(inside)
+    kept = np.ones(len(event), bool)
+    count = min(len(candidates), int(share * len(event) + rng.random()))
+    kept[rng.choice(candidates, count, replace=False)] = False
+    points = np.cumsum(motion, axis=0)[kept]
+    return np.diff(points, axis=0, prepend=np.zeros_like(points[:1])), event[kept]

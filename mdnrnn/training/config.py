@@ -29,8 +29,8 @@ class TrainConfig:
     """Gradients are scaled down to this norm."""
     augment_scale: float = 0.15
     """Each axis of a drawing is stretched by up to this fraction."""
-    augment_drop: float = 0.0
-    """Probability that a point inside a stroke is left out."""
+    augment_drop: float = 0.1
+    """Share of the points that are left out, from inside strokes."""
     validations: int = 20
     """How often the whole valid split is evaluated, evenly over the budget."""
     patience: int = 0

@@ -24,6 +24,7 @@ from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.device import autocast, choose_device, choose_precision
+from mdnrnn.training.memory import keep_freed_memory
 from mdnrnn.training.schedule import Schedule
 
 WEIGHTS, LAST, METRICS = "model.safetensors", "last.pt", "metrics.jsonl"
@@ -55,6 +56,7 @@ def fit(
     in `model`. SIGINT and SIGTERM save and end the loop; a non-finite loss raises NonFiniteLoss and leaves the last
     good checkpoint. `on_validation` is called after each validation.
     """
+    keep_freed_memory()
     trainer = _Trainer(model, data, folder, config)
     with _signals() as received, trainer.bar() as bar:
         for batch in trainer.batches():
@@ -154,10 +156,12 @@ class _Trainer:
     def bar(self) -> tqdm:
         """A progress bar on stderr: in steps, or in seconds of the budget."""
         if self.config.steps is not None:
-            return tqdm(total=self.config.steps, initial=self.progress.step, unit="step", dynamic_ncols=True)
+            return tqdm(
+                total=self.config.steps, initial=self.progress.step, unit="step", dynamic_ncols=True, mininterval=1.0
+            )
         total = 60 * (self.config.minutes or DEFAULT_MINUTES)
         form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
-        return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True)
+        return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True, mininterval=1.0)
 
     def batches(self) -> Iterator[Batch]:
         """Epoch after epoch, from where the progress stands."""

@@ -1,6 +1,7 @@
 """Corpora: what goes in comes out, from memory maps, without pickle."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,14 @@ def test_opening_reads_no_rows(tmp_path: Path) -> None:
     opened = formats.read(tmp_path / "c")
     with pytest.raises(InputError, match=r"sequence 0 has motion .* and event 9 in row 0"):
         opened.check()
+
+
+def test_points_off_the_grid_are_told() -> None:
+    motion = np.array([[1.0, 2.0], [0.5, 1.0]])
+    corpus = Corpus(Facts(name="x", quantum=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
+    with pytest.raises(InputError, match=r"\[0.5 1. \] and event 2 in row 1; expected finite numbers on a grid of 1 "):
+        corpus.check()
+    replace(corpus, facts=Facts(name="x", quantum=0.5)).check()
 
 
 def test_the_same_corpus_is_the_same_bytes(tmp_path: Path) -> None:
