@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
@@ -19,12 +19,13 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Augment, Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.distributions import END
+from mdnrnn.errors import InputError
 from mdnrnn.generation import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import TrainConfig
-from mdnrnn.training.device import choose_device, choose_precision
 from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
 
@@ -92,7 +93,10 @@ class GenerateBenchmark:
 def benchmark_train(
     corpus: Corpus, *, hidden: int = 512, batch_size: int = 100, repeats: int = 5, device: str = "auto"
 ) -> TrainBenchmark:
-    """Training steps on batches of all lengths. The plain loop takes batches as they come, padded to the longest."""
+    """Training steps on batches of all lengths; making the batches is not timed.
+
+    The plain loop takes batches as they come, padded to the longest.
+    """
     where = choose_device(device)
     config = TrainConfig(batch_size=batch_size)
     precision = choose_precision(config.precision, where)
@@ -199,13 +203,10 @@ def benchmark_generate(
     )
 
 
-def as_json(result: TrainBenchmark | GenerateBenchmark) -> dict[str, object]:
-    """The figures as JSON holds them."""
-    return asdict(result)
-
-
 def _take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Median seconds of each; they take turns, so that what disturbs the machine disturbs all of them."""
+    if repeats < 1:
+        raise InputError(f"{repeats} repeats were asked for; expected 1 or more")
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(_WARM_UP + repeats):
         for name, run in contenders.items():

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.device import exactly
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
 
@@ -43,6 +44,7 @@ class Likelihood:
     """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T."""
 
 
+@exactly()
 @torch.no_grad()
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0) -> Likelihood:
     """The likelihood of one split, in float32; `seed` fixes the noise of the density."""
@@ -98,17 +100,21 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:
     Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: cells by
     Gauss-Legendre quadrature over each cell, or the density in raw units.
     """
-    train, rows = corpus.rows("train" if "train" in corpus.splits else split), corpus.rows(split)
+    first, last = corpus.splits.get("train", (0, 0))
+    train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
     fitted = np.asarray(corpus.motion[train], dtype=np.float64) / normalizer.scale
     motion = np.asarray(corpus.motion[rows], dtype=np.float64) / normalizer.scale
-    covariance = np.atleast_2d(np.cov(fitted, rowvar=False)) + 1e-9 * np.eye(motion.shape[1])
+    cell = normalizer.cell(corpus.facts.quantum)
+    # What a cell hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
+    least = 1e-9 if cell is None else np.square(cell) / 12
+    centred = fitted - fitted.mean(0)
+    covariance = centred.T @ centred / len(centred) + least * np.eye(motion.shape[1])
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     constant = np.log(np.diag(whiten)).sum() - 0.5 * motion.shape[1] * math.log(2 * math.pi)
 
     def log_density(points: np.ndarray) -> np.ndarray:
         return constant - 0.5 * np.square((points - fitted.mean(0)) @ whiten.T).sum(1)
 
-    cell = normalizer.cell(corpus.facts.quantum)
     if cell is None:
         logs = log_density(motion) - normalizer.log_volume
     else:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.device import exactly
 from mdnrnn.distributions import END, Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, take
@@ -54,6 +55,7 @@ class Drawn(NamedTuple):
     event: np.ndarray
 
 
+@exactly()
 @torch.inference_mode()
 def generate(
     model: SequenceModel,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from mdnrnn import render
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
+from mdnrnn.device import choose_device
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import Likelihood, evaluate, null_nats
@@ -24,8 +26,7 @@ from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.presets import KINDS, Preset
 from mdnrnn.training.checkpoint import load_weights
 from mdnrnn.training.config import TrainConfig
-from mdnrnn.training.device import choose_device
-from mdnrnn.training.loop import METRICS, WEIGHTS, Result, fit
+from mdnrnn.training.loop import LAST, METRICS, WEIGHTS, Result, fit
 from mdnrnn.version import VERSION
 
 CONFIG, CURVE, SAMPLES = "config.json", "loss.svg", "samples"
@@ -78,9 +79,12 @@ class RunConfig:
 
     def build(self) -> SequenceModel:
         """A new model of this run's kind and size, started from the training's seed."""
-        with torch.random.fork_rng(devices=[]):  # nobody else's random numbers change
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # nobody else's numbers change
             torch.manual_seed(self.training.seed)
-            return KINDS[self.kind].build(self.shape, self.model)
+            try:
+                return KINDS[self.kind].build(self.shape, self.model)
+            except (RuntimeError, MemoryError, TypeError) as error:
+                raise InputError(f"{self.model} cannot be built on this machine; choose smaller sizes") from error
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,9 @@ class Run:
     model: SequenceModel
 
     def open_data(self, data: str | None = None) -> Corpus:
-        """The corpus that it was trained on, or another of the same make."""
+        """The corpus that it was trained on, or another of the same make; all of it is checked."""
         corpus = open_corpus(data if data is not None else self.config.data)
+        corpus.check()
         shape = StepShape.of(corpus)
         if (shape.features, shape.inputs) != (self.config.shape.features, self.config.shape.inputs):
             raise InputError(
@@ -104,16 +109,15 @@ class Run:
             raise InputError(
                 f"{corpus.facts.name} starts {corpus.facts.start!r}; the run expects {self.config.facts.start!r}"
             )
-        if self.config.shape.classes and corpus.facts.classes != self.config.facts.classes:
-            raise InputError(
-                f"{corpus.facts.name} has other classes than the run, {', '.join(self.config.facts.classes)}"
-            )
         return corpus
 
     def evaluate(self, split: str = "test", data: str | None = None) -> Likelihood:
         """The exact likelihood of a split."""
         corpus = self.open_data(data)
-        corpus.check()
+        if self.config.shape.classes and corpus.facts.classes != self.config.facts.classes:
+            raise InputError(
+                f"{corpus.facts.name} has other classes than the run, {', '.join(self.config.facts.classes)}"
+            )
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer))
 
     def generate(
@@ -122,6 +126,7 @@ class Run:
         *,
         labels: Items[str] | None = None,
         prefix: Sequence | None = None,
+        inputs: np.ndarray | None = None,
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
@@ -129,21 +134,25 @@ class Run:
         """n drawings as a corpus, raw units.
 
         Args:
-            labels: class names, one for all or one each; by default the classes of the corpus in turn.
+            labels: class names, one for all or one each; by default the prefix's, or all classes in turn.
             prefix: an unfinished drawing that all of them complete; an END in it counts as a lifted pen.
+            inputs: what is known before each step, (n, T, A), for a model that takes them.
             max_steps: of new steps, by default as many as the longest training sequence has.
         """
-        numbers = self._labels(n, labels)
+        numbers = self._labels(n, labels, None if prefix is None else prefix.label)
         normalizer, facts = self.config.normalizer, self.config.facts
         cell = normalizer.cell(facts.quantum)
         drawn = generate(
             self.model,
             n,
-            Condition(None if numbers is None else torch.tensor(numbers)),
+            Condition(
+                None if numbers is None else torch.tensor(numbers),
+                None if inputs is None else torch.from_numpy(np.asarray(inputs, dtype=np.float32)),
+            ),
             None if prefix is None else self._prefix(prefix),
             sampling=sampling,
             seed=seed,
-            max_steps=max_steps or self.config.max_steps,
+            max_steps=self.config.max_steps if max_steps is None else max_steps,
             cell=None if cell is None else torch.from_numpy(cell),
         )
         sequences = [
@@ -160,14 +169,18 @@ class Run:
         raw, quantum = self.config.normalizer.restore(motion), self.config.facts.quantum
         return raw if quantum is None else np.rint(raw / quantum) * quantum
 
-    def _labels(self, n: int, names: Items[str] | None) -> list[int] | None:
+    def _labels(self, n: int, names: Items[str] | None, default: int | None) -> list[int] | None:
         facts, classes = self.config.facts, self.config.shape.classes
         if names is not None:
             if not classes:
                 raise InputError(f"labels {', '.join(names)} were asked for; the run has none; leave them out")
+            if len(names) not in (1, n):
+                raise InputError(f"{len(names)} labels were asked for {n} drawings; expected one, or one each")
             numbers = [facts.label(name) for name in names]
             return numbers * n if len(numbers) == 1 else numbers
-        return [i % classes for i in range(n)] if classes else None
+        if not classes:
+            return None
+        return [i % classes if default is None else default for i in range(n)]
 
     def _prefix(self, prefix: Sequence) -> Step:
         if prefix.motion.shape[-1] != self.config.shape.features:
@@ -185,23 +198,22 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder; expected one that mdnrnn train made")
     config = RunConfig.read(folder)
-    try:
-        model = config.build()
-    except (RuntimeError, MemoryError) as error:
-        raise InputError(f"{folder / CONFIG} describes a model too large for this machine: {config.model}") from error
+    model = config.build()
     load_weights(folder / WEIGHTS, model)
     return Run(folder, config, model.to(device).eval())
 
 
 def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
-    """Drawing `index` of some data, its first `points` steps, for `run` to complete."""
+    """Drawing `index` of some data, its first `points` steps, for `run` to complete; its label where both know it."""
     corpus = run.open_data(data)
     if not 0 <= index < len(corpus):
         raise InputError(f"prefix {index} was asked for; {data} has drawings 0 to {len(corpus) - 1}")
     if points is not None and points < 1:
         raise InputError(f"{points} points of the prefix were asked for; expected 1 or more")
-    prefix = corpus[index]
-    return prefix._replace(motion=prefix.motion[:points], event=prefix.event[:points])
+    prefix, known = corpus[index], run.config.facts.classes
+    name = None if prefix.label is None else corpus.facts.classes[prefix.label]
+    label = known.index(name) if name is not None and name in known else None
+    return Sequence(prefix.motion[:points], prefix.event[:points], label)
 
 
 def train(
@@ -226,11 +238,10 @@ def train(
         training=training,
         max_steps=int(corpus.lengths.max()),
     )
-    for split in ("train", "valid"):
-        corpus.indices(split)
+    network, null = config.build(), _null_nats_per_point(config, corpus)
     make_folder(folder)
     write_json(folder / CONFIG, asdict(config))
-    return _fit(config, corpus, folder)
+    return _fit(config, corpus, folder, network, null)
 
 
 def resume(folder: Path | str) -> Result:
@@ -240,32 +251,40 @@ def resume(folder: Path | str) -> Result:
     corpus = open_corpus(config.data)
     if corpus.fingerprint != config.fingerprint:
         raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
-    return _fit(config, corpus, folder)
+    if (folder / METRICS).exists() and not (folder / LAST).exists():
+        raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
+    return _fit(config, corpus, folder, config.build(), _null_nats_per_point(config, corpus))
 
 
-def _fit(config: RunConfig, corpus: Corpus, folder: Path) -> Result:
+def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
+    """Of the valid split, in the units of the training's own loss."""
+    rows = corpus.rows("valid")
+    null = null_nats(corpus, "valid", config.normalizer) / (rows.stop - rows.start)
+    return null if corpus.facts.quantum is not None else null - config.normalizer.log_volume
+
+
+def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, null: float) -> Result:
     make_folder(folder / SAMPLES)
     for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
         if is_leftover(path):
             path.unlink()
-    points = corpus.rows("valid").stop - corpus.rows("valid").start
-    null = null_nats(corpus, "valid", config.normalizer) / points
-    if corpus.facts.quantum is None:  # the curve shows the training's own loss, in normalised units
-        null += config.normalizer.log_volume
 
     def draw(model: SequenceModel) -> None:
-        sampling = Sampling(temperature=_SAMPLE_TEMPERATURE)
-        drawn = Run(folder, config, model).generate(16, sampling=sampling)
         records = read_metrics(folder)
-        drawings = [drawn.drawing(i) for i in range(len(drawn))]
-        render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
         figure = render.loss_figure(records, {"null model": null})
         write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
+        if config.shape.features == 2 and not config.shape.inputs:  # nothing else can be drawn unasked
+            drawn = Run(folder, config, model).generate(16, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE))
+            drawings = [drawn.drawing(i) for i in range(len(drawn))]
+            render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
 
-    return fit(config.build(), Batches(corpus, "train", config.normalizer), folder, config.training, draw)
+    return fit(model, Batches(corpus, "train", config.normalizer), folder, config.training, draw)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """The lines of a run's metrics.jsonl; a line cut short by a crash is left out."""
-    lines = (folder / METRICS).read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines]
+    records = []
+    for line in (folder / METRICS).read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records

@@ -12,10 +12,10 @@ _WRITERS = {".npz": native.write, ".ndjson": ndjson.write}
 ENDINGS = (*render.ENDINGS, *_WRITERS)
 
 
-def check_ending(path: Path) -> None:
-    """An error where `path` has no known ending: to be called before the work is done."""
-    if path.suffix.lower() not in ENDINGS:
-        raise InputError(f"{path}: its ending {path.suffix!r} is unknown; expected one of {', '.join(ENDINGS)}")
+def check_out(path: Path, endings: Items[str] = ENDINGS) -> None:
+    """An error where nothing can be written to `path`: to be called before the work is done."""
+    if path.suffix.lower() not in endings:
+        raise InputError(f"{path}: its ending is {path.suffix!r}; expected one of {', '.join(endings)}")
     if not path.parent.is_dir():
         raise InputError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
     if path.is_dir():
@@ -25,21 +25,33 @@ def check_ending(path: Path) -> None:
 def save_drawings(
     corpus: Corpus,
     path: Path,
-    indices: Items[int] | None = None,
     *,
     colour: render.Colour = "ink",
     columns: int | None = None,
     labels: bool = False,
     animate: bool = False,
 ) -> None:
-    """Write the drawings `indices` (all by default); the options are for pictures. `labels`: class names below."""
-    check_ending(path)
+    """Write all the drawings of a corpus; the options are for pictures, as in `draw`."""
+    check_out(path)
     if writer := _WRITERS.get(path.suffix.lower()):
         writer(corpus, path)
-        return
-    chosen = list(range(len(corpus)) if indices is None else indices)
+    else:
+        draw(corpus, range(len(corpus)), path, colour=colour, columns=columns, labels=labels, animate=animate)
+
+
+def draw(
+    corpus: Corpus,
+    indices: Items[int],
+    path: Path,
+    *,
+    colour: render.Colour = "ink",
+    columns: int | None = None,
+    labels: bool = False,
+    animate: bool = False,
+) -> None:
+    """A picture of the drawings `indices`. `labels`: class names below, where there are any."""
     names = None
     if labels and corpus.label is not None:
-        names = [corpus.facts.classes[int(corpus.label[i])] for i in chosen]
-    drawings = [corpus.drawing(i) for i in chosen]
+        names = [corpus.facts.classes[int(corpus.label[i])] for i in indices]
+    drawings = [corpus.drawing(i) for i in indices]
     render.save(drawings, path, style=render.Style(colour=colour), columns=columns, labels=names, animate=animate)

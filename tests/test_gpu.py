@@ -42,7 +42,7 @@ def test_drawings_agree(doodles: Corpus) -> None:
         np.testing.assert_allclose(one.motion, other.motion, atol=1e-4)
 
 
-def test_training_learns_and_resumes_exactly(doodles: Corpus, tmp_path: Path) -> None:
+def test_training_learns_and_repeats_exactly(doodles: Corpus, tmp_path: Path) -> None:
     data = Batches(doodles, "train", Normalizer.of_strokes(doodles))
     config = TrainConfig(steps=60, batch_size=32, device="cuda", validations=3)
     best = []

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import tyro
 
-from mdnrnn.benchmark import as_json, benchmark_generate, benchmark_train
+from mdnrnn.benchmark import benchmark_generate, benchmark_train
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.errors import InputError
@@ -68,13 +68,13 @@ def main(arguments: list[str]) -> int:
             repeats=options.repeats,
             device=options.device,
         )
-        as_asked, figures = options.json, as_json(result)
+        as_asked, figures = options.json, asdict(result)
     elif name == "generate":
         chosen = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])
         drawn = benchmark_generate(
             hidden=chosen.hidden, steps=chosen.steps, repeats=chosen.repeats, device=chosen.device
         )
-        as_asked, figures = chosen.json, as_json(drawn)
+        as_asked, figures = chosen.json, asdict(drawn)
     else:
         raise InputError(f"unknown benchmark {name!r}; expected train or generate")
     if as_asked:

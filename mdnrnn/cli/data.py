@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from mdnrnn import saving
+from mdnrnn import render, saving
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
@@ -130,18 +130,22 @@ def describe(corpus: Corpus) -> dict[str, Any]:
 
 
 def _draw(options: DrawOptions) -> None:
+    saving.check_out(options.out, render.ENDINGS)
     corpus = open_corpus(options.data)
+    corpus.check()
     indices = list(corpus.indices(options.split))
     if options.label is not None:
         wanted = corpus.facts.label(options.label)
         indices = [i for i in indices if corpus.label is not None and corpus.label[i] == wanted]
+    if options.n < 1 or options.first < 0:
+        raise InputError(f"-n {options.n} --first {options.first}; expected 1 or more drawings, from 0 on")
     chosen = indices[options.first : options.first + options.n]
     if not chosen:
         raise InputError(f"no drawing from {options.first} on, -n {options.n}; the split has {len(indices)}")
-    saving.save_drawings(
+    saving.draw(
         corpus,
-        options.out,
         chosen,
+        options.out,
         colour=options.colour,
         columns=options.columns,
         labels=True,

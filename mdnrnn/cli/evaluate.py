@@ -9,10 +9,10 @@ from pathlib import Path
 import tyro
 
 from mdnrnn.cli.arguments import parse, print_json
+from mdnrnn.device import choose_device
 from mdnrnn.evaluation import Likelihood
 from mdnrnn.runs import load
 from mdnrnn.training.config import Device
-from mdnrnn.training.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)

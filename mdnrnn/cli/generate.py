@@ -10,12 +10,12 @@ import tyro
 
 from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
+from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
-from mdnrnn.render import Colour
+from mdnrnn.render import MOVING, Colour
 from mdnrnn.runs import load, read_prefix
 from mdnrnn.training.config import Device
-from mdnrnn.training.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,9 @@ class GenerateOptions:
 def main(arguments: list[str]) -> int:
     """Draw and save."""
     options = parse(GenerateOptions, "generate", arguments)
-    saving.check_ending(options.out)
+    saving.check_out(options.out)
+    if options.animate and options.out.suffix.lower() not in MOVING:
+        raise InputError(f"{options.out}: its ending is {options.out.suffix!r}; to animate, expected .svg or .gif")
     if options.n < 1:
         raise InputError(f"-n is {options.n}; expected 1 or more")
     run = load(options.run, choose_device(options.device))

@@ -5,7 +5,6 @@ Everything that a batch needs is computed here, from flat rows: a model pads ins
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import START, Step
+from mdnrnn.errors import InputError
 
 _LENGTH_JITTER = 0.01
 
@@ -32,7 +32,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
-            raise ValueError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 up to, not with, 1")
+            raise InputError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 up to, not with, 1")
 
 
 @dataclass(frozen=True)
@@ -110,10 +110,6 @@ class Batches:
     seed: int = 0
     augment: Augment | None = None
 
-    def __len__(self) -> int:
-        """Batches in a pass."""
-        return math.ceil(len(self.corpus.indices(self.split)) / self.batch_size)
-
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number`, from batch `first` on: all that is random comes from (seed, epoch, batch)."""
         rng = np.random.default_rng([self.seed, number])
@@ -143,7 +139,8 @@ class Batches:
         motions, events = [s.motion for s in sequences], [s.event for s in sequences]
         inputs = None if self.corpus.inputs is None else np.concatenate([s.inputs for s in sequences])
         if augment and augment.drop and rng is not None and inputs is None:
-            pairs = [drop_points(m, e, augment.drop, rng) for m, e in zip(motions, events, strict=True)]
+            start = self.corpus.facts.start
+            pairs = [drop_points(m, e, augment.drop, rng, start) for m, e in zip(motions, events, strict=True)]
             motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
         lengths = np.array([len(event) for event in events])
         motion, event = self.normalizer.normalise(np.concatenate(motions)), np.concatenate(events)

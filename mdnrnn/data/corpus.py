@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,10 +78,13 @@ class Corpus:
     """Records left out when it was read: reason -> count."""
 
     def __post_init__(self) -> None:
-        rows, sequences = len(self.motion), len(self.offsets) - 1
+        rows, sequences = self.motion.shape[0] if self.motion.ndim else 0, self.offsets.size - 1
         problem = None
-        if self.motion.ndim != 2 or self.event.shape != (rows,):
+        kinds = self.motion.dtype.kind + self.event.dtype.kind + self.offsets.dtype.kind
+        if self.motion.ndim != 2 or self.event.shape != (rows,) or self.offsets.ndim != 1:
             problem = f"motion {self.motion.shape} and event {self.event.shape}; expected (N, D) and (N,)"
+        elif kinds[0] not in "iuf" or kinds[1] not in "iu" or kinds[2] not in "iu":
+            problem = f"arrays of kinds {kinds}; expected numbers, events and offsets integers"
         elif sequences < 0 or self.offsets[0] != 0 or self.offsets[-1] != rows:
             problem = f"offsets that do not run from 0 to {rows}"
         elif self.label is not None and self.label.shape != (sequences,):
@@ -128,6 +131,8 @@ class Corpus:
 
     def drawing(self, index: int) -> list[Polyline]:
         """Sequence `index` as polylines, raw units."""
+        if self.motion.shape[1] != 2:
+            raise InputError(f"{self.facts.name} has {self.motion.shape[1]} features a step; only 2 can be drawn")
         sequence = self[index]
         return to_polylines(sequence.motion, sequence.event, self.facts.start)
 
@@ -154,6 +159,8 @@ class Corpus:
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
                     f"in row {row - self.offsets[number]}; expected finite numbers{grid} and an event of 0 to {END}"
                 )
+        if (np.flatnonzero(np.asarray(self.event) == END) != self.offsets[1:] - 1).any():
+            raise InputError(f"{self.facts.name}: END is not the last event, and only the last, of every sequence")
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
 
@@ -248,8 +255,3 @@ def finished(event: np.ndarray) -> np.ndarray:
     event = np.array(event, dtype=np.uint8)
     event[-1] = END
     return event
-
-
-def as_dict(facts: Facts) -> dict[str, Any]:
-    """The facts as JSON holds them."""
-    return dataclasses.asdict(facts)

@@ -83,7 +83,7 @@ def _distance_to_segment(points: np.ndarray, a: np.ndarray, b: np.ndarray) -> np
 
 
 def drop_points(
-    motion: np.ndarray, event: np.ndarray, share: float, rng: np.random.Generator
+    motion: np.ndarray, event: np.ndarray, share: float, rng: np.random.Generator, start: Start = "down"
 ) -> tuple[np.ndarray, np.ndarray]:
     """Leave out points inside strokes, drawn at random, a `share` of all points if there are so many.
 
@@ -92,6 +92,7 @@ def drop_points(
     """
     inside = np.asarray(event) == DOWN
     inside[1:] &= np.asarray(event[:-1]) == DOWN
+    inside[0] &= start == "down"
     candidates = np.flatnonzero(inside)
     kept = np.ones(len(event), bool)
     count = min(len(candidates), int(share * len(event) + rng.random()))

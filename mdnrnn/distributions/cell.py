@@ -42,20 +42,15 @@ def _is_narrow(y: Tensor, h: Tensor) -> Tensor:
     return (h < _NARROW) & (y < _FLAT)
 
 
-def _forward(a: Tensor, b: Tensor, z: Tensor, h: Tensor, log_width: Tensor) -> Tensor:
-    """log P; `log_width` is log(2 h)."""
-    y = z * h
-    y2 = y * y
-    narrow = log_width - _HALF_LOG_TWO_PI - 0.5 * z * z + y2 * (1 / 6 - y2 / 180) - h * h / 6
+def _plain(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """log P beyond the narrow, as a sum of two: log phi(a) in the tail and 0 elsewhere, and the rest."""
     prob = 0.5 * (torch.erfc(a * math.sqrt(0.5)) - torch.erfc(b * math.sqrt(0.5)))
     far = a > _TAIL
-    if bool(far.any()):
-        low, high = a.clamp_min(_TAIL), b.clamp_min(_TAIL)
-        prob = torch.where(far, (_series(low) - torch.exp(-2 * y) * _series(high) * low / high) / low, prob)
-        plain = torch.log(prob) + torch.where(far, -0.5 * a * a - _HALF_LOG_TWO_PI, 0.0)
-    else:
-        plain = torch.log(prob)
-    return torch.where(_is_narrow(y, h), narrow, plain)
+    if not bool(far.any()):
+        return torch.zeros_like(a), torch.log(prob)
+    low, high = a.clamp_min(_TAIL), b.clamp_min(_TAIL)
+    prob = torch.where(far, (_series(low) - torch.exp(-2 * y) * _series(high) * low / high) / low, prob)
+    return torch.where(far, -0.5 * a * a - _HALF_LOG_TWO_PI, 0.0), torch.log(prob)
 
 
 class _LogCellProb(torch.autograd.Function):
@@ -65,18 +60,21 @@ class _LogCellProb(torch.autograd.Function):
         # The walls are subtracted before they are scaled: exact where the point lies near one.
         a, b = (absolute - 0.5 * width) * inverse, (absolute + 0.5 * width) * inverse
         z, h = absolute * inverse, 0.5 * width * inverse
-        result = _forward(a, b, z, h, torch.log(width) - log_scale)
-        ctx.save_for_backward(distance, log_scale, a, b, z, h, result)
-        return result
+        y = z * h
+        narrow = torch.log(width) - log_scale - _HALF_LOG_TWO_PI - 0.5 * z * z
+        narrow = narrow + y * y * (1 / 6 - y * y / 180) - h * h / 6
+        offset, rest = _plain(a, b, y)
+        ctx.save_for_backward(distance, log_scale, a, b, z, h, rest)
+        return torch.where(_is_narrow(y, h), narrow, offset + rest)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        distance, log_scale, a, b, z, h, result = ctx.saved_tensors  # type: ignore[attr-defined]
-        # d log P = pb db - pa da, with pa and pb the densities at the walls over P.
-        pa = torch.exp(-0.5 * a * a - _HALF_LOG_TWO_PI - result)
-        pb = torch.exp(-0.5 * b * b - _HALF_LOG_TWO_PI - result)
+        distance, log_scale, a, b, z, h, rest = ctx.saved_tensors  # type: ignore[attr-defined]
         y = z * h
+        # d log P = pb db - pa da, with pa and pb the densities at the walls over P; in the tail phi(a) cancels.
+        wall = torch.where(a > _TAIL, 0.0, -0.5 * a * a - _HALF_LOG_TWO_PI) - rest
+        pa, pb = torch.exp(wall), torch.exp(wall - 2 * y)
         narrow = _is_narrow(y, h)
         by_z = torch.where(narrow, h * y * (1 / 3 - y * y / 45) - z, pb - pa)
         by_log_scale = torch.where(narrow, z * z - 1 - y * y * (2 / 3 - y * y * 2 / 45) + h * h / 3, a * pa - b * pb)

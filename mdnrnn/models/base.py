@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import START, Step, StepDistribution
+from mdnrnn.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class StepShape:
     def __post_init__(self) -> None:
         for name, least in (("features", 1), ("events", 1), ("inputs", 0), ("classes", 0)):
             if getattr(self, name) < least:
-                raise ValueError(f"a step has {getattr(self, name)} {name}; expected at least {least}")
+                raise InputError(f"a step has {getattr(self, name)} {name}; expected at least {least}")
 
 
 class Condition(NamedTuple):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.lstm import LSTM, LSTMState
@@ -25,7 +26,7 @@ class MDNRNNConfig:
     """LSTM layers."""
     components: int = 20
     """K, components of the mixture."""
-    dropout: float = 0.3
+    dropout: float = 0.4
     """Probability that a unit of a layer is dropped, for a whole sequence, in training."""
     position: bool = True
     """Whether the sum of the motions so far, the pen's place, is an input too."""
@@ -35,11 +36,11 @@ class MDNRNNConfig:
     def __post_init__(self) -> None:
         for name in ("hidden", "layers", "components"):
             if getattr(self, name) < 1:
-                raise ValueError(f"model.{name} is {getattr(self, name)}; expected at least 1")
+                raise InputError(f"model.{name} is {getattr(self, name)}; expected at least 1")
         if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
+            raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
         if not self.scale_floor > 0:
-            raise ValueError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
+            raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
 
 
 class MDNRNNState(NamedTuple):
@@ -93,7 +94,7 @@ class MDNRNN(SequenceModel):
             parts.append(place)
         if self.shape.inputs:
             if previous.inputs is None:
-                raise ValueError(f"the model expects {self.shape.inputs} inputs at every step; received none")
+                raise InputError(f"the model expects {self.shape.inputs} inputs at every step; received none")
             parts.append(previous.inputs)
         return torch.cat(parts, -1)
 
@@ -101,5 +102,5 @@ class MDNRNN(SequenceModel):
         if self.label is None:
             return like.new_zeros(batch_size, 0)
         if condition is None or condition.label is None:
-            raise ValueError(f"the model expects a label from 0 to {self.shape.classes - 1}; received none")
+            raise InputError(f"the model expects a label from 0 to {self.shape.classes - 1}; received none")
         return self.label(condition.label)

@@ -27,7 +27,7 @@ class MixtureShape(NamedTuple):
         k, d = self.components, self.features
         logits, means, raw = row.split([k, k * d, k * d], -1)
         # A smooth floor in log space: floor + softplus(raw - floor), in one operation.
-        log_scales = torch.logaddexp(raw, raw.new_tensor(self.log_floor))
+        log_scales = torch.logaddexp(raw, raw.new_full((), self.log_floor))
         return GaussianMixture(logits, means.unflatten(-1, (k, d)), log_scales.unflatten(-1, (k, d)))
 
     @torch.no_grad()

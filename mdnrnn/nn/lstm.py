@@ -48,7 +48,8 @@ class LSTM(nn.Module):
         """All steps: inputs (T, B, I) to the top layer's hidden states (T, B, H) and the state after the last."""
         hiddens, cells = [], []
         for layer, core in enumerate(self.layers):
-            inputs, (hidden, cell) = core(inputs, (state.hidden[layer : layer + 1], state.cell[layer : layer + 1]))
+            before = (state.hidden[layer : layer + 1], state.cell[layer : layer + 1])
+            inputs, (hidden, cell) = _run(core, inputs, before)
             inputs = self._drop(inputs)
             hiddens.append(hidden)
             cells.append(cell)
@@ -63,7 +64,7 @@ class LSTM(nn.Module):
                 weights: Any = (core.weight_ih_l0, core.weight_hh_l0, core.bias_ih_l0, core.bias_hh_l0)
                 inputs, cell = torch.lstm_cell(inputs, before, *weights)
             else:
-                _, (hidden, cells_after) = core(inputs.unsqueeze(0), tuple(part.unsqueeze(0) for part in before))
+                _, (hidden, cells_after) = _run(core, inputs.unsqueeze(0), (before[0][None], before[1][None]))
                 inputs, cell = hidden[0], cells_after[0]
             hiddens.append(inputs)
             cells.append(cell)
@@ -75,3 +76,21 @@ class LSTM(nn.Module):
         if not (self.training and self.dropout):
             return outputs
         return outputs * functional.dropout(torch.ones_like(outputs[0]), self.dropout)
+
+
+def _run(core: Any, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """`core` over inputs (T, B, I), in the type of an autocast if there is one.
+
+    Cast by hand: autocast itself runs cuDNN's LSTM in float16, whatever it was asked for, and float16 gradients of a
+    mean over thousands of points vanish.
+    """
+    device = inputs.device.type
+    if not torch.is_autocast_enabled(device):
+        return core(inputs, state)
+    dtype = torch.get_autocast_dtype(device)
+    weights = [weight.to(dtype) for weight in core.all_weights[0]]
+    with torch.autocast(device, enabled=False):
+        outputs, hidden, cell = torch.lstm(
+            inputs.to(dtype), [part.to(dtype) for part in state], weights, True, 1, 0.0, core.training, False, False
+        )
+    return outputs, (hidden, cell)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mdnrnn.errors import InputError
+
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -46,14 +48,14 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
-            raise ValueError("both steps and minutes were given; expected one of them")
+            raise InputError("both steps and minutes were given; expected one of them")
         budget = self.steps if self.steps is not None else self.minutes
         if budget is not None and not budget > 0:
-            raise ValueError(f"the budget is {budget}; expected a positive number of steps or minutes")
+            raise InputError(f"the budget is {budget}; expected a positive number of steps or minutes")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
-                raise ValueError(f"{name} is {value}; expected {low:g} to {high:g}")
+                raise InputError(f"{name} is {value}; expected {low:g} to {high:g}")
 
 
 _RANGES = (

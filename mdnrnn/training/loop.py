@@ -19,11 +19,11 @@ from torch import nn
 from tqdm import tqdm
 
 from mdnrnn.data.batches import Augment, Batch, Batches
+from mdnrnn.device import autocast, choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
-from mdnrnn.training.device import autocast, choose_device, choose_precision
 from mdnrnn.training.memory import keep_freed_memory
 from mdnrnn.training.schedule import Schedule
 
@@ -71,7 +71,7 @@ def fit(
                 trainer.checkpoint()
                 return Result(trainer.progress, received[0])
             trainer.checkpoint_if_due()
-    trainer.finish()
+        trainer.finish()
     return Result(trainer.progress)
 
 
@@ -146,6 +146,7 @@ class _Trainer:
         else:
             torch.manual_seed(config.seed)
             self.progress = Progress()
+            self.checkpoint()
         self._truncate_metrics()
         self.model.train()
         self._started = time.monotonic() - self.progress.seconds
@@ -204,7 +205,7 @@ class _Trainer:
         means = {f"train_{name}": total / self._recent_steps for name, total in self._recent.items()}
         self._recent, self._recent_steps = {}, 0
         rate = progress.points / progress.seconds
-        bar.set_postfix_str(f"{means['train_loss']:.3f} nats a point, {rate:,.0f} points/s")
+        bar.set_postfix_str(f"{means['train_loss']:.3f} nats a point, {rate:,.0f} points/s", refresh=False)
         self._record({"lr": self.optimizer.param_groups[0]["lr"], **means})
 
     def validation_due(self) -> bool:
@@ -217,6 +218,11 @@ class _Trainer:
         progress = self.progress
         terms = validation_loss(self.model, self.valid, self.device, self.precision)
         progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
+        if not math.isfinite(terms["valid_loss"]):
+            raise NonFiniteLoss(
+                f"the validation loss is {terms['valid_loss']} at step {progress.step}; look at the valid split "
+                f"(mdnrnn data info), or lower --learning-rate; {self.folder} keeps the last good checkpoint"
+            )
         progress.validated = progress.step
         progress.since_best += 1
         if terms["valid_loss"] < progress.best:
@@ -237,7 +243,10 @@ class _Trainer:
             self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Save all that a resume needs."""
+        """Save all that a resume needs; the metrics up to here reach the disk before it does."""
+        if (self.folder / METRICS).exists():
+            with (self.folder / METRICS).open("rb") as file:
+                os.fsync(file.fileno())
         save_last(self.folder / LAST, self.model, self.optimizer, self.progress)
         self._saved = time.monotonic()
 

@@ -274,8 +274,8 @@ BAD_OPTIONS: dict[str, tuple[str, str]] = {
     "nothing to resume": ("train --resume nosuch", "config.json is missing"),
     "no such run": ("evaluate nosuch", "no such run folder"),
     "unknown split": ("evaluate RUN --split training", "split 'training' is not in"),
-    "unknown ending": ("generate RUN --out x.bmp", "'.bmp' is unknown; expected one of .svg"),
-    "no ending": ("generate RUN --out -", "'' is unknown"),
+    "unknown ending": ("generate RUN --out x.bmp", "its ending is '.bmp'; expected one of .svg"),
+    "no ending": ("generate RUN --out -", "its ending is ''"),
     "no such place": ("generate RUN --out nosuch/x.svg", "there is no folder nosuch"),
     "unknown label": ("generate RUN --out x.svg --label unicorn", "unknown label 'unicorn'; expected one of butterfly"),
     "temperature below 0": ("generate RUN --out x.svg --temperature -0.5", "temperature is -0.5; expected 0 or more"),
@@ -286,6 +286,13 @@ BAD_OPTIONS: dict[str, tuple[str, str]] = {
     "prefix of other features": ("generate RUN --out x.svg --prefix THREE", "3 features"),
     "animated png": ("generate RUN --out x.png --animate", "to animate"),
     "import onto a file": ("data import DATA --out DATA", "is there already"),
+    "draw into data": ("data draw DATA --out x.npz", "its ending is '.npz'; expected one of .svg, .png, .pdf, .gif"),
+    "quickstart of no minutes": ("quickstart --out new --minutes 0", "budget is 0"),
+    "draw a negative number": ("data draw DATA --out x.svg -n -1", "-n -1"),
+    "no steps to draw": ("generate RUN --out x.svg --max-steps 0", "sequences of 0 steps"),
+    "no repeats": ("benchmark generate --repeats 0", "0 repeats"),
+    "a model too large": ("train stroke --data doodles --out new --model.hidden 3000000", "choose smaller sizes"),
+    "seed below 0": ("generate RUN --out x.svg --seed -1", "seed is -1"),
     "draw beyond the end": ("data draw DATA --out x.svg --first 100000", "no drawing from 100000 on"),
 }
 
@@ -315,6 +322,15 @@ def test_cuda_where_there_is_none_is_told(command: str, run: Path, tmp_path: Pat
     }[command]
     refused([*arguments, "--device", "cuda"], "has no CUDA; use --device cpu", capsys)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_without_its_checkpoint_is_not_begun_again(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for file in ("config.json", "model.safetensors", "metrics.jsonl"):
+        (broken / file).write_bytes((run / file).read_bytes())
+    refused(["train", "--resume", str(broken)], "last.pt is missing", capsys)
+    assert (broken / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
 DAMAGES: dict[str, tuple[str, Callable[[Path], object], str]] = {

@@ -104,9 +104,10 @@ def test_normalizing_and_restoring_are_inverse() -> None:
 @pytest.mark.parametrize(
     ("motion", "event", "offsets", "complaint"),
     [
-        (np.zeros((3, 2)), np.zeros(2), [0, 3], "motion .3, 2. and event .2,."),
-        (np.zeros((3, 2)), np.zeros(3), [0, 2], "offsets that do not run from 0 to 3"),
-        (np.zeros(3), np.zeros(3), [0, 3], "expected .N, D."),
+        (np.zeros((3, 2)), np.zeros(2, int), [0, 3], "motion .3, 2. and event .2,."),
+        (np.zeros((3, 2)), np.zeros(3, int), [0, 2], "offsets that do not run from 0 to 3"),
+        (np.zeros(3), np.zeros(3, int), [0, 3], "expected .N, D."),
+        (np.zeros((3, 2)), np.zeros(3), [0, 3], "arrays of kinds ffi"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

@@ -1,5 +1,7 @@
 """Formats of stroke data: each module tells whether it `recognises` a path, and can `read` it into a Corpus."""
 
+import zipfile
+import zlib
 from pathlib import Path
 
 from mdnrnn.data.corpus import Corpus
@@ -19,7 +21,7 @@ def read(path: Path) -> Corpus:
                 return form.read(path)
     except InputError:
         raise
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     raise InputError(f"{path}: {_what_is_wrong(path)}; expected a sketch-rnn .npz or an mdnrnn corpus")
 

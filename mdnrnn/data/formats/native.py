@@ -5,14 +5,16 @@ its header alone.
 """
 
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Facts, as_dict
+from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_atomically, write_json
 
@@ -49,17 +51,21 @@ def read(path: Path) -> Corpus:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Save as one file where `path` ends in `.npz`, else as a folder; the header comes last."""
-    header = {"format": FORMAT, "facts": as_dict(corpus.facts), "splits": dict(corpus.splits)}
+    """Save as one file where `path` ends in `.npz`, else as a folder; whole or not at all."""
+    header = {"format": FORMAT, "facts": asdict(corpus.facts), "splits": dict(corpus.splits)}
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
     present = {name: array for name, array in arrays.items() if array is not None}
-    if path.suffix == ".npz":
+    if path.suffix.lower() == ".npz":
         write_atomically(path, lambda file: _write_archive(file, header, present))
         return
-    make_folder(path)
-    for name, array in present.items():
-        write_atomically(path / f"{name}.npy", _npy_writer(array))
-    write_json(path / HEADER, header)
+    unfinished = make_folder(path.with_name(f".{path.name}.tmp"))
+    try:
+        for name, array in present.items():
+            write_atomically(unfinished / f"{name}.npy", _npy_writer(array))
+        write_json(unfinished / HEADER, header)
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_archive(file: BinaryIO, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:

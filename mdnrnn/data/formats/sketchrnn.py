@@ -6,6 +6,7 @@ every sequence it is that origin written out, and is dropped.
 """
 
 import io
+import math
 import pickle
 import zipfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, finished, pack
 from mdnrnn.errors import InputError
 
 _LARGEST_MEMBER = 4 << 30
+_LARGEST_RATIO = 100
+"""Strokes do not compress better; a bomb does."""
 
 
 def recognises(path: Path) -> bool:
@@ -38,16 +41,18 @@ def read(path: Path) -> Corpus:
         for split, members in records.items()
     }
     empty = sum(len(record) == 0 for members in rows.values() for record in members)
+    skipped = {"empty sequence": empty} if empty else {}
     rows = {split: [record for record in members if len(record)] for split, members in rows.items()}
     for split, members in rows.items():
         if not members:
             raise InputError(f"{path}: split {split!r} is empty; expected at least one sequence")
     if all(not record[0].any() for members in rows.values() for record in members):
+        alone = sum(len(record) == 1 for members in rows.values() for record in members)
         rows = {split: [record[1:] for record in members if len(record) > 1] for split, members in rows.items()}
+        skipped |= {"an origin alone": alone} if alone else {}
     whole = all((record == np.rint(record)).all() for members in rows.values() for record in members)
     facts = Facts(name=path.stem, start="down", quantum=1.0 if whole else None, source=path.name)
     dtype = _smallest_dtype(rows) if whole else np.float32
-    skipped = {"empty sequence": empty} if empty else {}
     return pack(facts, {split: list(_sequences(members, dtype)) for split, members in rows.items()}, skipped)
 
 
@@ -88,6 +93,8 @@ def _read_member(path: Path, archive: zipfile.ZipFile, split: str) -> list[Any]:
     info = archive.getinfo(f"{split}.npy")
     if info.file_size > _LARGEST_MEMBER:
         raise InputError(f"{path}: {info.filename} claims {info.file_size} bytes; expected under {_LARGEST_MEMBER}")
+    if info.file_size > _LARGEST_RATIO * max(info.compress_size, 1 << 20):
+        raise InputError(f"{path}: {info.filename} unpacks {info.compress_size} bytes to {info.file_size}; not read")
     try:
         data = io.BytesIO(archive.read(info))
         version = np.lib.format.read_magic(data)
@@ -110,14 +117,39 @@ def _read_member(path: Path, archive: zipfile.ZipFile, split: str) -> list[Any]:
 
 
 class _NdarrayMarker:
-    """Stands for numpy.ndarray inside a pickle: an argument of `_reconstruct`, not to be called."""
+    """Stands for numpy.ndarray inside a pickle: an argument of `_reconstruct`, nothing to be made by itself."""
+
+    def __new__(cls) -> Any:
+        raise pickle.UnpicklingError("numpy.ndarray is called")
+
+
+class _Array(np.ndarray):
+    """What a pickled array becomes; its state must bring the data that its shape claims."""
+
+    def __setstate__(self, state: Any, /) -> None:
+        _, shape, dtype, _, data = state
+        if len(data) != math.prod(shape) * (1 if isinstance(data, list) else dtype.itemsize):
+            raise pickle.UnpicklingError(f"an array of shape {shape} with data of another size")
+        super().__setstate__(state)
 
 
 def _reconstruct(kind: type, shape: object, code: object) -> np.ndarray:
     """What numpy's pickles call; the true shape and data follow in the array's state."""
     if kind is not _NdarrayMarker:
         raise pickle.UnpicklingError("an array of another type than numpy.ndarray")
-    return np.empty((0,), np.int8)
+    return np.ndarray.__new__(_Array, (0,), np.int8)
+
+
+def _bytes_of(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes in the pickle protocol of Python 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding}")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    """How it writes none."""
+    return b""
 
 
 _ADMITTED: dict[tuple[str, str], Any] = {
@@ -125,6 +157,8 @@ _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): _NdarrayMarker,
     ("numpy", "dtype"): np.dtype,
+    ("_codecs", "encode"): _bytes_of,
+    ("__builtin__", "bytes"): _no_bytes,
 }
 
 

@@ -1,5 +1,6 @@
 """The sketch-rnn reader: real files as they are, and nothing dangerous or broken gets through."""
 
+import contextlib
 import io
 import os
 import pickle
@@ -134,6 +135,52 @@ def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(InputError, match="cut short"):
         formats.read(path)
+
+
+@pytest.mark.parametrize("shape", [(10**9,), (7,)])
+def test_an_array_that_brings_less_data_than_it_claims_is_told(tmp_path: Path, shape: tuple[int]) -> None:
+    state = (1, shape, np.dtype("O"), False, [GOOD[0]])
+    payload = pickle.dumps(State(state))
+    with pytest.raises(InputError, match="data of another size"):
+        formats.read(npz_of(tmp_path / "x.npz", payload))
+
+
+class State:
+    """Pickles as numpy's reconstruction with a state of its own."""
+
+    def __init__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (*np.empty(0, object).__reduce__()[:2], self.state)
+
+
+@pytest.mark.parametrize("protocol", range(5))
+def test_pickles_of_every_protocol_that_numpy_saves_are_read(tmp_path: Path, protocol: int) -> None:
+    array = np.empty(1, object)
+    array[0] = GOOD[0]
+    corpus = formats.read(npz_of(tmp_path / "x.npz", pickle.dumps(array, protocol)))
+    np.testing.assert_array_equal(corpus[0].motion, GOOD[0][:, :2])
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("train.npy", bytes(300 << 20))
+    with pytest.raises(InputError, match=r"unpacks \d+ bytes to 314572800; not read"):
+        formats.read(tmp_path / "x.npz")
+
+
+@pytest.mark.parametrize("place", range(40))
+def test_a_file_with_a_flipped_byte_is_read_or_told(tmp_path: Path, place: int) -> None:
+    """Wherever it lies: one line, or a corpus; never another exception."""
+    path = save(tmp_path / "x.npz")
+    data = bytearray(path.read_bytes())
+    data[place * len(data) // 40] ^= 0x41
+    path.write_bytes(bytes(data))
+    outcome = "told"
+    with contextlib.suppress(InputError):
+        outcome = type(formats.read(path)).__name__
+    assert outcome in ("told", "Corpus")
 
 
 def test_damage_inside_a_member_is_told(tmp_path: Path) -> None:
