@@ -132,7 +132,7 @@ class _Batch:
             for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
                 step = sampling(self._distribution()).transform(noise)
                 if cell is not None:
-                    step = step._replace(motion=torch.round(step.motion / cell) * cell)
+                    step.motion.div_(cell).round_().mul_(cell)
                 self.previous = step
                 chunk.append(step)
             self._keep(chunk)

@@ -82,8 +82,11 @@ class GaussianMixture(Distribution):
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it."""
         component = pick(self.logits, uniform)
         index = component[..., None, None].expand(*component.shape, 1, self.means.shape[-1])
-        mean = self.means.expand(*index.shape[:-2], -1, -1).gather(-2, index).squeeze(-2)
-        log_scale = self.log_scales.expand(*index.shape[:-2], -1, -1).gather(-2, index).squeeze(-2)
+        means, log_scales = self.means, self.log_scales
+        if component.shape != self.batch_shape:  # several draws from each
+            means = means.expand(*component.shape, *means.shape[-2:])
+            log_scales = log_scales.expand(*component.shape, *log_scales.shape[-2:])
+        mean, log_scale = means.gather(-2, index).squeeze(-2), log_scales.gather(-2, index).squeeze(-2)
         return torch.addcmul(mean, log_scale.exp(), normal)
 
     @torch.no_grad()
@@ -114,7 +117,9 @@ class GaussianMixture(Distribution):
 
 def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
-    edges = torch.softmax(logits, -1).cumsum(-1).expand(*uniform.shape, -1).contiguous()
+    edges = torch.softmax(logits, -1).cumsum(-1)
+    if uniform.shape != edges.shape[:-1]:
+        edges = edges.expand(*uniform.shape, -1).contiguous()
     # Rounding can leave the last edge below 1: the clamp keeps such a draw in the last class.
     picked = torch.searchsorted(edges, uniform.unsqueeze(-1), right=True).squeeze(-1)
     return picked.clamp_(max=edges.shape[-1] - 1)

@@ -25,10 +25,11 @@ class MixtureShape(NamedTuple):
         """Rows (..., K (1 + 2 D)) as a mixture, in float32 or wider."""
         row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
         k, d = self.components, self.features
-        logits, means, raw = row.split([k, k * d, k * d], -1)
+        logits, means, raw = row.split_with_sizes([k, k * d, k * d], -1)
         # A smooth floor in log space: floor + softplus(raw - floor), in one operation.
         log_scales = torch.logaddexp(raw, raw.new_full((), self.log_floor))
-        return GaussianMixture(logits, means.unflatten(-1, (k, d)), log_scales.unflatten(-1, (k, d)))
+        shape = (*row.shape[:-1], k, d)
+        return GaussianMixture(logits, means.reshape(shape), log_scales.reshape(shape))
 
     @torch.no_grad()
     def initialise(self, linear: nn.Linear) -> None:
@@ -72,11 +73,11 @@ class StepHead(nn.Module):
         self, in_features: int, out_features: int, components: int, events: int, scale_floor: float = 1e-3
     ) -> None:
         super().__init__()
-        self.shape = MixtureShape(out_features, components, math.log(scale_floor))
+        self.shape, self.events = MixtureShape(out_features, components, math.log(scale_floor)), events
         self.linear = nn.Linear(in_features, self.shape.size + events)
         self.shape.initialise(self.linear)
 
     def forward(self, features: Tensor) -> StepDistribution:
         """features: (..., I)."""
-        row = self.linear(features)
-        return StepDistribution(self.shape.unpack(row[..., : self.shape.size]), row[..., self.shape.size :])
+        mixture, event_logits = self.linear(features).split_with_sizes([self.shape.size, self.events], -1)
+        return StepDistribution(self.shape.unpack(mixture), event_logits)

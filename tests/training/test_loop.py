@@ -183,7 +183,9 @@ def test_killed_at_ten_instants_ends_in_the_same_weights(doodles: Corpus, tmp_pa
     def command(out: str) -> list[str]:
         if (tmp_path / out / "config.json").exists():
             return [sys.executable, "-m", "mdnrnn", "train", "--resume", out]
-        options = "--steps 200 --model.hidden 256 --batch-size 100 --checkpoint-seconds 0.3 --validations 8"
+        options = (
+            "--steps 200 --model.hidden 512 --model.layers 2 --batch-size 100 --checkpoint-seconds 0.3 --validations 8"
+        )
         return [sys.executable, "-m", "mdnrnn", "train", "stroke", "--data", "data.npz", "--out", out, *options.split()]
 
     subprocess.run(command("whole"), cwd=tmp_path, check=True, capture_output=True)
