@@ -21,7 +21,7 @@ class LSTM(nn.Module):
     """`layers` LSTM layers of H units (Hochreiter and Schmidhuber 1997), each followed by dropout.
 
     Dropout draws one mask (B, H) a layer and sequence and keeps it over the steps (Gal and Ghahramani,
-    arXiv:1512.05287): as good as one a step, and T times cheaper. Recurrent weights start orthogonal, input weights
+    arXiv:1512.05287), which is T times cheaper than one a step. Recurrent weights start orthogonal, input weights
     Glorot-uniform, both gate by gate, the forget bias at 1.
     """
 
