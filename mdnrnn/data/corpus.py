@@ -159,8 +159,11 @@ class Corpus:
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
                     f"in row {row - self.offsets[number]}; expected finite numbers{grid} and an event of 0 to {END}"
                 )
-        if (np.flatnonzero(np.asarray(self.event) == END) != self.offsets[1:] - 1).any():
-            raise InputError(f"{self.facts.name}: END is not the last event, and only the last, of every sequence")
+        # A generated sequence may have been cut short: END need not be there, but nothing may follow it.
+        early = np.setdiff1d(np.flatnonzero(np.asarray(self.event) == END), self.offsets[1:] - 1)
+        if len(early):
+            number = int(np.searchsorted(self.offsets, early[0], side="right")) - 1
+            raise InputError(f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all")
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
 

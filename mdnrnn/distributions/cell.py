@@ -9,7 +9,7 @@ tail    z - h > 8: Q(t) = phi(t) S(t) / t with the asymptotic series S (Abramowi
         taken out of the difference: log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a),  a, b = z -+ h
 plain   elsewhere: the difference of two erfc, which neither cancels nor underflows there
 
-The relative error of the result is below 1e-5 in float32 (tests compare with 50-digit arithmetic).
+The relative error of the result is below 1e-5 in float32 (tests compare with SciPy's float64).
 """
 
 import math

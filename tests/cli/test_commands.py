@@ -99,6 +99,17 @@ def test_generated_data_can_be_read_drawn_and_evaluated(run: Path, tmp_path: Pat
     assert paths_in(tmp_path / "d.svg") == sum(len(corpus.drawing(i)) for i in range(5))
 
 
+def test_drawings_cut_short_can_be_read_drawn_completed_and_evaluated(run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "short.npz"
+    assert main(["generate", str(run), "--out", str(data), "-n", "8", "--max-steps", "1"]) == 0
+    corpus = formats.read(data)
+    assert (corpus.event != END).any()
+    assert main(["data", "info", str(data)]) == 0
+    assert main(["data", "draw", str(data), "--split", "test", "--out", str(tmp_path / "x.svg")]) == 0
+    assert main(["generate", str(run), "--out", str(tmp_path / "y.svg"), "--prefix", str(data)]) == 0
+    assert main(["evaluate", str(run), "--data", str(data)]) == 0
+
+
 def test_the_same_seed_draws_the_same_and_another_differs(run: Path, tmp_path: Path) -> None:
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert main(["generate", str(run), "--out", str(tmp_path / f"{name}.svg"), "-n", "3", "--seed", seed]) == 0

@@ -40,6 +40,16 @@ def test_opening_reads_no_rows(tmp_path: Path) -> None:
         opened.check()
 
 
+def test_nothing_may_follow_end_but_end_may_be_missing() -> None:
+    corpus = random_corpus([4, 5])
+    event = corpus.event.copy()
+    event[corpus.offsets[1:] - 1] = 0  # all cut short
+    replace(corpus, event=event).check()
+    event[5] = 2
+    with pytest.raises(InputError, match="sequence 1 goes on after END"):
+        replace(corpus, event=event).check()
+
+
 def test_points_off_the_grid_are_told() -> None:
     motion = np.array([[1.0, 2.0], [0.5, 1.0]])
     corpus = Corpus(Facts(name="x", quantum=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
