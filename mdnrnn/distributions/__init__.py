@@ -1,6 +1,10 @@
 """Distributions over points and steps, usable in anyone's PyTorch code."""
 
-from mdnrnn.distributions.mixture import GaussianMixture
+from mdnrnn.distributions.mixture import Estimate, GaussianMixture, Interval
+from mdnrnn.distributions.per_dimension import PerDimensionMixture
 from mdnrnn.distributions.step import DOWN, END, START, UP, Noise, Step, StepDistribution
 
-__all__ = ["DOWN", "END", "START", "UP", "GaussianMixture", "Noise", "Step", "StepDistribution"]
+__all__ = [
+    "DOWN", "END", "START", "UP", "Estimate", "GaussianMixture", "Interval", "Noise", "PerDimensionMixture", "Step",
+    "StepDistribution",
+]  # fmt: skip

@@ -1,55 +1,99 @@
-"""A mixture of diagonal Gaussians in D dimensions: the distribution that every head of this project returns.
+"""A mixture of Gaussians in D dimensions: the distribution that every head of this project returns.
 
-    p(x) = sum_k softmax(logits)_k prod_d Normal(x_d; mean_kd, exp(log_scale_kd))
+    p(x) = sum_k softmax(logits)_k Normal(x; mean_k, L_k L_k^T)
 
-Bishop, "Mixture density networks" (1994). All of it is computed in log space, in float32 or wider.
+Bishop, "Mixture density networks" (1994). Covariances are diagonal, L = diag(s), or full by their modified Cholesky
+factors (see triangular.py). Everything is computed in log space, in float32 or wider.
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from mdnrnn.distributions import line, triangular
+from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.cell import log_cell_prob
+from mdnrnn.distributions.checks import check_shapes, check_values, positions
+from mdnrnn.distributions.density import HALF_LOG_TWO_PI, log_density
+from mdnrnn.distributions.implicit import attach
+from mdnrnn.distributions.modes import highest_point
 
-_HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+class Estimate(NamedTuple):
+    """A mean over random draws, and its standard error."""
+
+    value: Tensor
+    standard_error: Tensor
+
+
+class Interval(NamedTuple):
+    """From low to high."""
+
+    low: Tensor
+    high: Tensor
 
 
 class GaussianMixture(Distribution):
-    """K Gaussians with diagonal covariance, over points of shape (..., D).
+    """K Gaussians over points of shape (..., D); `...` is the batch shape, of any rank.
 
     Args:
-        logits: unnormalised log weights, shape (..., K).
-        mean: component means, shape (..., K, D).
-        log_scale: logs of the component standard deviations, shape (..., K, D); -inf is a point mass.
-        validate_args: check shapes, finiteness and every value asked for; off by default.
+        logits: unnormalised log weights, shape (..., K); -inf is a weight of zero.
+        means: component means, shape (..., K, D).
+        log_scales: logs of the component standard deviations, shape (..., K, D), or with 1 in place of K (shared by
+            all components) or D (isotropic); -inf is a point mass, to sample from.
+        slopes: for full covariances, shape (..., K, D, D), of which the part below the diagonal counts: in a
+            component, x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i.
+        validate_args: check parameters and every value asked for; by default what torch.distributions is set to.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
         "logits": constraints.real_vector,
-        "mean": constraints.independent(constraints.real, 2),
-        "log_scale": constraints.independent(constraints.real, 2),
+        "means": constraints.independent(constraints.real, 2),
+        "log_scales": constraints.independent(constraints.real, 2),
     }
     support = constraints.real_vector
-    has_rsample = False
+    has_rsample = True
 
-    def __init__(self, logits: Tensor, mean: Tensor, log_scale: Tensor, validate_args: bool | None = False) -> None:
-        if mean.shape != log_scale.shape or mean.shape[:-1] != logits.shape:
-            raise ValueError(
-                f"a mixture received logits {tuple(logits.shape)}, mean {tuple(mean.shape)} and log_scale "
-                f"{tuple(log_scale.shape)}; expected (..., K), (..., K, D) and (..., K, D)"
-            )
-        self.logits, self.means, self.log_scales = _wide(logits), _wide(mean), _wide(log_scale)
-        super().__init__(logits.shape[:-1], mean.shape[-1:], validate_args=validate_args)
+    def __init__(
+        self,
+        logits: Tensor,
+        means: Tensor,
+        log_scales: Tensor,
+        slopes: Tensor | None = None,
+        validate_args: bool | None = None,
+    ) -> None:
+        check_shapes(logits, means, log_scales, slopes)
+        self.logits, self.means = _wide(logits), _wide(means)
+        self.log_scales = _wide(log_scales).expand(means.shape)
+        self.slopes = None if slopes is None else _wide(slopes).tril(-1)
+        super().__init__(logits.shape[:-1], means.shape[-1:], validate_args=False)
+        if type(self)._validate_args if validate_args is None else validate_args:
+            self._validate_args = True
+            check_values(logits=self.logits, means=self.means, log_scales=self.log_scales, slopes=self.slopes)
+
+    @classmethod
+    def from_scale_tril(cls, logits: Tensor, means: Tensor, scale_tril: Tensor) -> GaussianMixture:
+        """With covariances given by their Cholesky factors, shape (..., K, D, D), positive on the diagonal."""
+        log_scales, slopes = triangular.from_scale_tril(_wide(scale_tril))
+        return cls(logits, means, log_scales, slopes)
 
     @property
     def log_weights(self) -> Tensor:
         """Normalised log weights, shape (..., K)."""
         return torch.log_softmax(self.logits, -1)
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """The components' Cholesky factors, shape (..., K, D, D)."""
+        if self.slopes is None:
+            return torch.diag_embed(self.log_scales.exp())
+        return triangular.scale_tril(self.log_scales, self.slopes)
 
     @property
     def mean(self) -> Tensor:
@@ -59,35 +103,62 @@ class GaussianMixture(Distribution):
     @property
     def variance(self) -> Tensor:
         """Variance of each dimension, shape (..., D)."""
-        spread = (self.means - self.mean.unsqueeze(-2)).square() + (2 * self.log_scales).exp()
+        own = (2 * self.log_scales).exp() if self.slopes is None else self.scale_tril.square().sum(-1)
+        spread = (self.means - self.mean.unsqueeze(-2)).square() + own
         return (torch.softmax(self.logits, -1).unsqueeze(-1) * spread).sum(-2)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Covariance matrix, shape (..., D, D)."""
+        # Matrix products by elementwise ones: autocast would narrow them.
+        factor, centred = self.scale_tril, self.means - self.mean.unsqueeze(-2)
+        own = (factor.unsqueeze(-2) * factor.unsqueeze(-3)).sum(-1)
+        between = centred.unsqueeze(-1) * centred.unsqueeze(-2)
+        return (torch.softmax(self.logits, -1)[..., None, None] * (own + between)).sum(-3)
+
+    @property
+    @torch.no_grad()
+    def mode(self) -> Tensor:
+        """The highest point of the density, shape (..., D), by an ascent from every component; see modes.py."""
+        precision = triangular.precision(
+            self.log_scales.double(), None if self.slopes is None else self.slopes.double()
+        )
+        return highest_point(self.log_weights, self.means, precision).to(self.means.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density at `value`, shape (..., D), in nats; the result has shape (...)."""
-        if self._validate_args:
-            self._validate_sample(value)
-        z = (_wide(value).unsqueeze(-2) - self.means) * torch.exp(-self.log_scales)
-        components = (-0.5 * z.square() - self.log_scales - _HALF_LOG_TWO_PI).sum(-1)
-        return torch.logsumexp(self.log_weights + components, -1)
+        value = self._value(value)
+        if self.slopes is not None:
+            return torch.logsumexp(self.log_weights + self._log_components(value), -1)
+        shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
+        k, d = self.means.shape[-2:]
+        return log_density(
+            self.logits.expand(*shape, k),
+            self.means.expand(*shape, k, d),
+            self.log_scales.expand(*shape, k, d),
+            value.expand(*shape, d),
+        )
 
     def log_cell_prob(self, value: Tensor, width: Tensor) -> Tensor:
         """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D)."""
-        if self._validate_args:
-            self._validate_sample(value)
-        distance = _wide(value).unsqueeze(-2) - self.means
+        if self.slopes is not None:
+            raise ValueError("slopes: the probability of a cell was asked of full covariances; expected diagonal ones")
+        distance = self._value(value).unsqueeze(-2) - self.means
         components = log_cell_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)).sum(-1)
         return torch.logsumexp(self.log_weights + components, -1)
+
+    def component_posterior(self, value: Tensor) -> Tensor:
+        """Probabilities (..., K) that each component made `value` (..., D): Bishop's responsibilities."""
+        return torch.softmax(self.log_weights + self._log_components(self._value(value)), -1)
 
     def transform(self, uniform: Tensor, normal: Tensor) -> Tensor:
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it."""
         component = pick(self.logits, uniform)
-        index = component[..., None, None].expand(*component.shape, 1, self.means.shape[-1])
-        means, log_scales = self.means, self.log_scales
-        if component.shape != self.batch_shape:  # several draws from each
-            means = means.expand(*component.shape, *means.shape[-2:])
-            log_scales = log_scales.expand(*component.shape, *log_scales.shape[-2:])
-        mean, log_scale = means.gather(-2, index).squeeze(-2), log_scales.gather(-2, index).squeeze(-2)
-        return torch.addcmul(mean, log_scale.exp(), normal)
+        mean, log_scale = _of_component(self.means, component), _of_component(self.log_scales, component)
+        if self.slopes is None:
+            return torch.addcmul(mean, log_scale.exp(), normal)
+        slopes = _of_component(self.slopes.flatten(-2), component).unflatten(-1, self.slopes.shape[-2:])
+        return mean + triangular.accumulate(log_scale.exp() * normal, slopes)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]
@@ -99,6 +170,95 @@ class GaussianMixture(Distribution):
         normal = torch.empty(shape, device=self.logits.device, dtype=self.logits.dtype)
         return self.transform(uniform.uniform_(generator=generator), normal.normal_(generator=generator))
 
+    def rsample(  # type: ignore[override]
+        self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw points, shape (*sample_shape, ..., D), with gradients to the parameters.
+
+        Implicit reparameterisation: a point keeps its probability integral transform u = F(x; parameters) as the
+        parameters move, so dx = -dF / p, dimension after dimension (Graves, arXiv:1607.05690; Figurnov, Mohamed and
+        Mnih, arXiv:1805.08498). First derivatives alone.
+        """
+        point = self.sample(sample_shape, generator=generator)
+        return attach(point, self.log_weights, self.means, self.log_scales, self.slopes)
+
+    def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:  # type: ignore[override]
+        """Differential entropy in nats, shape (...), estimated from `samples` draws: none is known in closed form."""
+        if samples < 2:
+            raise ValueError(f"samples: received {samples}, expected 2 or more")
+        with torch.no_grad():
+            nats = -self.log_prob(self.sample((samples,), generator=generator))
+        return Estimate(nats.mean(0), nats.std(0) / math.sqrt(samples))
+
+    def marginal(self, dims: int | Sequence[int]) -> GaussianMixture:
+        """The distribution of one dimension, or of several in the order given."""
+        order = positions(dims, self.means.shape[-1])
+        means = self.means[..., order]
+        if self.slopes is None:
+            return self._like(self.logits, means, self.log_scales[..., order])
+        factor = triangular.reordered(self.scale_tril, order)
+        return self._like(self.logits, means, *triangular.from_scale_tril(factor))
+
+    def condition(self, dims: int | Sequence[int], value: Tensor) -> GaussianMixture:
+        """The distribution of the other dimensions, in their order, given `value`, shape (..., number of dims)."""
+        given = positions(dims, self.means.shape[-1])
+        rest = [i for i in range(self.means.shape[-1]) if i not in given]
+        if not rest:
+            raise ValueError(f"dims: received all {len(given)} dimensions, expected to leave one at least")
+        known = self.marginal(given)
+        value = known._value(value)
+        logits = self.log_weights + known._log_components(value)
+        shape = (*logits.shape, len(rest))
+        means = self.means[..., rest].expand(shape)
+        if self.slopes is None:
+            return self._like(logits, means, self.log_scales[..., rest].expand(shape))
+        factor, n = triangular.reordered(self.scale_tril, given + rest), len(given)
+        distance = (value.unsqueeze(-2) - known.means).unsqueeze(-1)
+        noise = torch.linalg.solve_triangular(factor[..., :n, :n].expand(*logits.shape, n, n), distance, upper=False)
+        means = means + (factor[..., n:, :n] * noise.mT).sum(-1)
+        log_scales, slopes = triangular.from_scale_tril(factor[..., n:, n:])
+        return self._like(logits, means, log_scales.expand(shape), slopes.expand(*shape, len(rest)))
+
+    def pit(self, value: Tensor) -> Tensor:
+        """Probability integral transform, shape (..., D): F(x_d given the dimensions before d) of each dimension.
+
+        Uniform and independent where `value` is drawn from this distribution (Rosenblatt 1952).
+        """
+        z, logs = self._standardised(self._value(value))
+        before = self.log_weights.unsqueeze(-1) + logs.cumsum(-1) - logs
+        return (torch.softmax(before, -2) * torch.special.ndtr(z)).sum(-2)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Distribution function at `value`, shape (..., 1); the result has shape (...). D = 1 alone."""
+        self._on_a_line("cdf")
+        return self.pit(value).squeeze(-1)
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Quantiles, shape (..., 1), of probabilities `value`, shape (...); gradients flow. D = 1 alone."""
+        self._on_a_line("icdf")
+        prob = torch.as_tensor(value, dtype=self.means.dtype, device=self.means.device)
+        if not bool(((prob >= 0) & (prob <= 1)).all()):
+            raise ValueError(f"value: received probabilities {prob.tolist()}, expected numbers from 0 to 1")
+        with torch.no_grad():
+            found = line.quantile(prob, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp())
+            found = torch.where(prob == 0, -math.inf, torch.where(prob == 1, math.inf, found))
+            found = found.to(self.means.dtype).unsqueeze(-1)
+        return attach(found, self.log_weights, self.means, self.log_scales, None, prob)
+
+    def interval(self, mass: float) -> Interval:
+        """The central interval that holds `mass`, its ends (..., 1) at equal tail probabilities. D = 1 alone."""
+        if not 0 < mass < 1:
+            raise ValueError(f"mass: received {mass}, expected a number between 0 and 1")
+        ends = self.means.new_tensor([0.5 - 0.5 * mass, 0.5 + 0.5 * mass])
+        found = self.icdf(ends.view(2, *(1 for _ in self.batch_shape)))
+        return Interval(found[0], found[1])
+
+    def crps(self, value: Tensor) -> Tensor:
+        """Continuous ranked probability score (...) of `value` (..., 1), in its units; see line.py. D = 1 alone."""
+        self._on_a_line("crps")
+        value = self._value(value).squeeze(-1)
+        return line.crps(value, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp())
+
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> GaussianMixture:
         """A new mixture, sharper below 1 and wilder above.
 
@@ -108,31 +268,75 @@ class GaussianMixture(Distribution):
         """
         scale_temperature = temperature if scale_temperature is None else scale_temperature
         shift = 0.5 * math.log(scale_temperature) if scale_temperature > 0 else -math.inf
-        return GaussianMixture(tempered_logits(self.logits, temperature), self.means, self.log_scales + shift)
+        return self._like(tempered_logits(self.logits, temperature), self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
-        return GaussianMixture(self.logits * (1 + bias), self.means, self.log_scales - bias)
+        return self._like(self.logits * (1 + bias), self.means, self.log_scales - bias, self.slopes)
+
+    def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
+        """The distribution of shift + scale x, both of shape (..., D), scale positive: back to raw units, say."""
+        shift, scale = shift.unsqueeze(-2), scale.unsqueeze(-2)
+        slopes = None if self.slopes is None else self.slopes * (scale.unsqueeze(-1) / scale.unsqueeze(-2))
+        return self._like(self.logits, shift + scale * self.means, self.log_scales + scale.log(), slopes)
+
+    def expand(self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Any = None) -> GaussianMixture:
+        """The same distribution over a larger batch shape."""
+        shape = torch.Size(batch_shape)
+        return self._each(lambda tensor, own: tensor.expand(*shape, *tensor.shape[tensor.ndim - own :]))
+
+    def __getitem__(self, index: Any) -> GaussianMixture:
+        """Some of the batch, by any index of its dimensions."""
+        index = index if isinstance(index, tuple) else (index,)
+        index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
+        return self._each(lambda tensor, own: tensor[(*index, *[slice(None)] * own)])
+
+    def to(self, target: torch.device | torch.dtype | str) -> GaussianMixture:
+        """The same distribution on another device, or in another precision (float32 or wider)."""
+        return self._each(lambda tensor, own: tensor.to(target))
+
+    def _each(self, change: Callable[[Tensor, int], Tensor]) -> GaussianMixture:
+        """Every parameter changed; `change` is told how many dimensions of it are not the batch's."""
+        slopes = None if self.slopes is None else change(self.slopes, 3)
+        return self._like(change(self.logits, 1), change(self.means, 2), change(self.log_scales, 2), slopes)
+
+    def _like(self, logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None = None) -> GaussianMixture:
+        """A new mixture, its parameters not checked again; values are if this one checks them."""
+        new = GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def _value(self, value: Tensor) -> Tensor:
+        if value.shape[-1:] != self.event_shape:  # a 1 would be spread over all dimensions
+            raise ValueError(f"value: received shape {tuple(value.shape)}, expected (..., {self.event_shape[0]})")
+        if self._validate_args:
+            self._validate_sample(value)
+        return _wide(value)
+
+    def _standardised(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """z and log densities, each (..., K, D), of every dimension given those before it, in every component."""
+        distance = value.unsqueeze(-2) - self.means
+        left = distance if self.slopes is None else triangular.innovations(distance, self.slopes)
+        z = left * torch.exp(-self.log_scales)
+        return z, -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
+
+    def _log_components(self, value: Tensor) -> Tensor:
+        return self._standardised(value)[1].sum(-1)
+
+    def _on_a_line(self, what: str) -> None:
+        if self.event_shape[0] != 1:
+            raise ValueError(
+                f"{what} was asked of {self.event_shape[0]} dimensions, expected 1: take marginal(i) first"
+            )
 
 
-def pick(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
-    edges = torch.softmax(logits, -1).cumsum(-1)
-    if uniform.shape != edges.shape[:-1]:
-        edges = edges.expand(*uniform.shape, -1).contiguous()
-    # Rounding can leave the last edge below 1: the clamp keeps such a draw in the last class.
-    picked = torch.searchsorted(edges, uniform.unsqueeze(-1), right=True).squeeze(-1)
-    return picked.clamp_(max=edges.shape[-1] - 1)
-
-
-def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature; at 0 all the weight goes to the largest (the first of equals)."""
-    if temperature < 0:
-        raise ValueError(f"a temperature of {temperature} was received; expected 0 or more")
-    if temperature == 0:
-        best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
-        return torch.zeros_like(logits).masked_fill(~best, -math.inf)
-    return logits / temperature
+def _of_component(parameter: Tensor, component: Tensor) -> Tensor:
+    """Rows (..., D) of a parameter (..., K, D), one for each of `component`, shape (sample shape, ...)."""
+    width = parameter.shape[-1]
+    if component.shape != parameter.shape[:-2]:  # several draws from each
+        parameter = parameter.expand(*component.shape, *parameter.shape[-2:])
+    index = component[..., None, None].expand(*component.shape, 1, width)
+    return parameter.gather(-2, index).squeeze(-2)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.mixture import GaussianMixture, pick, tempered_logits
+from mdnrnn.distributions.categorical import pick, tempered_logits
+from mdnrnn.distributions.mixture import GaussianMixture
 
 DOWN, UP, END = 0, 1, 2
 """Events of strokes: the line goes on, lifted after this point, lifted and finished."""

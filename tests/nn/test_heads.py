@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from mdnrnn.distributions import GaussianMixture
 from mdnrnn.nn.heads import MixtureHead, MixtureShape, StepHead
 
 
@@ -29,7 +30,9 @@ def test_the_scale_floor_holds_and_lets_gradients_through() -> None:
     shape = MixtureShape(features=1, components=1, log_floor=math.log(1e-3))
     raw = torch.linspace(-30, 5, 200)
     rows = torch.stack([torch.zeros(200), torch.zeros(200), raw], -1).requires_grad_()
-    log_scales = shape.unpack(rows).log_scales
+    mixture = shape.unpack(rows)
+    assert isinstance(mixture, GaussianMixture)
+    log_scales = mixture.log_scales
     assert float(log_scales.min().detach()) >= math.log(1e-3) - 1e-6
     torch.testing.assert_close(log_scales[-1, 0, 0], raw[-1], rtol=1e-3, atol=1e-3)
     log_scales.sum().backward()

@@ -1,0 +1,74 @@
+"""The log density of a mixture of independent normals, with its own gradient: fewer passes over less memory.
+
+    log p = logsumexp_k(log w_k - sum_d (z_kd^2 / 2 + log s_kd)) - D log(2 pi) / 2,    z = (x - mean) / s
+
+With responsibilities r_k = p(k | x), the gradient is r - w for the logits, r z / s for the means and
+r (z^2 - 1) for the log scales (Bishop 1994, section 3).
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
+
+
+def log_components(distance: Tensor, log_scales: Tensor) -> Tensor:
+    """Log density of each component, shape (..., K), at a `distance` (..., K, D) from the means."""
+    z = distance * torch.exp(-log_scales)
+    return -(0.5 * z.square() + log_scales).sum(-1) - distance.shape[-1] * HALF_LOG_TWO_PI
+
+
+def log_density(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
+    """Log density (...) at `value` (..., D); logits (..., K), means and log_scales (..., K, D), all of one `...`."""
+    if torch.compiler.is_compiling():  # a compiler fuses the formula better than we do
+        return _formula(logits, means, log_scales, value)
+    result: Tensor = _LogDensity.apply(logits, means, log_scales, value)[0]
+    return result
+
+
+def _formula(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
+    components = log_components(value.unsqueeze(-2) - means, log_scales)
+    return torch.logsumexp(torch.log_softmax(logits, -1) + components, -1)
+
+
+class _LogDensity(torch.autograd.Function):
+    """Keeps, of what it computes, the log joint alone; the rest is computed again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        z = (value.unsqueeze(-2) - means).div_(torch.exp(log_scales))
+        log_joint = torch.log_softmax(logits, -1) - torch.addcmul(log_scales, z, z, value=0.5).sum(-1)
+        return torch.logsumexp(log_joint, -1) - means.shape[-1] * HALF_LOG_TWO_PI, log_joint
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
+        logits, means, log_scales, value, log_prob, log_joint = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient's own gradient is wanted: autograd knows how
+            return _differentiable_gradient(ctx, grad)
+        share = log_joint.sub(log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI).exp_()
+        by_logits = share.sub(torch.softmax(logits, -1)).mul_(grad.unsqueeze(-1))
+        pull = share.mul_(grad.unsqueeze(-1)).unsqueeze(-1)
+        scales = torch.exp(log_scales)
+        z = (value.unsqueeze(-2) - means).div_(scales)
+        by_means = pull * z
+        by_log_scales = torch.addcmul(pull.neg_(), by_means, z, out=z)
+        by_means.div_(scales)
+        return by_logits, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None
+
+
+def _differentiable_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    inputs, needed = ctx.saved_tensors[:4], ctx.needs_input_grad
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
+    found = iter(torch.autograd.grad(_formula(*inputs), wanted, grad, create_graph=True))
+    return tuple(next(found) if need else None for need in needed)

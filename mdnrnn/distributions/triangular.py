@@ -1,0 +1,57 @@
+"""Covariances by their modified Cholesky factors: positive by construction, nothing to solve for a likelihood.
+
+A component with scales s and slopes c (strictly lower triangular) is the chain of regressions
+
+    x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent,
+
+so the covariance is L L^T with L = (I - c)^-1 diag(s), and log |L| is the sum of the log scales (Pourahmadi, "Joint
+mean-covariance models", Biometrika 1999). Slopes of zero are a diagonal covariance.
+"""
+
+import torch
+from torch import Tensor
+
+
+def innovations(distance: Tensor, slopes: Tensor) -> Tensor:
+    """s e of points at a `distance` (..., K, D) from the means, slopes (..., K, D, D): what the chain leaves."""
+    return distance - (slopes * distance.unsqueeze(-2)).sum(-1)
+
+
+def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
+    """The distance from the means whose innovations (..., D) these are, slopes (..., D, D)."""
+    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
+    return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
+
+
+def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
+    """The Cholesky factor L (..., D, D), from log scales (..., D)."""
+    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
+    return torch.linalg.solve_triangular(unit, torch.diag_embed(log_scales.exp()), upper=False, unitriangular=True)
+
+
+def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
+    """Log scales (..., D) and slopes (..., D, D) of a Cholesky factor (..., D, D) with a positive diagonal."""
+    scales = factor.diagonal(dim1=-2, dim2=-1)
+    unit = factor / scales.unsqueeze(-2)
+    eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
+    inverse = torch.linalg.solve_triangular(unit, eye.expand_as(unit), upper=False, unitriangular=True)
+    return scales.log(), (eye - inverse).tril(-1)
+
+
+def reordered(factor: Tensor, order: list[int]) -> Tensor:
+    """The Cholesky factor of the covariance of the features in another order, or of some of them.
+
+    By an orthogonal decomposition of the rows, so the covariance is never formed and its error never squared.
+    """
+    upper = torch.linalg.qr(factor[..., order, :].mT, mode="r").R
+    return (upper * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)).mT
+
+
+def precision(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
+    """Inverse covariances (..., D, D)."""
+    inverse = torch.exp(-log_scales)
+    if slopes is None:
+        return torch.diag_embed(inverse.square())
+    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
+    whiten = inverse.unsqueeze(-1) * unit
+    return whiten.mT @ whiten
