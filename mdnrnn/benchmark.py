@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn import functional
 
-from mdnrnn.data.batches import Augment, Batch, Batches
+from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.distributions import END
@@ -26,7 +26,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
 
@@ -99,15 +99,9 @@ def benchmark_train(
     The plain loop takes batches as they come, padded to the longest.
     """
     where = choose_device(device)
-    config = TrainConfig(batch_size=batch_size)
+    config = SequenceTrainConfig(batch_size=batch_size)
     precision = choose_precision(config.precision, where)
-    data = Batches(
-        corpus,
-        "train",
-        Normalizer.of_strokes(corpus),
-        batch_size,
-        augment=Augment(config.augment_scale, config.augment_drop),
-    )
+    data, _ = config.splits(corpus, Normalizer.of_strokes(corpus))
     torch.manual_seed(0)
     model = MDNRNN(StepShape.of(corpus), MDNRNNConfig(hidden=hidden)).to(where)
     plain = PlainModel(hidden, model.config.components).to(where)

@@ -5,7 +5,7 @@ from typing import Any
 
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Preset:
     what: str
     kind: str
     model: Any
-    training: TrainConfig = field(default_factory=TrainConfig)
+    training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
 
 
 PRESETS = {
@@ -39,6 +39,6 @@ PRESETS = {
         what="the same, small: recognisable drawings within a minute or two",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
-        training=TrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+        training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
 }

@@ -25,7 +25,7 @@ from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.presets import KINDS, Preset
 from mdnrnn.training.checkpoint import load_weights
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, METRICS, WEIGHTS, Result, fit
 from mdnrnn.version import VERSION
 
@@ -47,7 +47,7 @@ class RunConfig:
     data: str
     """What the corpus was opened as: a catalog name or an absolute path."""
     fingerprint: str
-    training: TrainConfig
+    training: SequenceTrainConfig
     max_steps: int
     """The longest sequence of the corpus: longer ones are not drawn."""
     version: str = VERSION
@@ -69,7 +69,7 @@ class RunConfig:
                 "model": KINDS[fields["kind"]].config,
                 "normalizer": Normalizer,
                 "facts": Facts,
-                "training": TrainConfig,
+                "training": SequenceTrainConfig,
             }
             return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})
         except InputError:
@@ -217,7 +217,7 @@ def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) 
 
 
 def train(
-    preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: TrainConfig | None = None
+    preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
 ) -> Result:
     """A new run in `folder`: of a preset, with another model config or another training where they are given."""
     folder = Path(folder)
@@ -269,7 +269,7 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
         if is_leftover(path):
             path.unlink()
 
-    def draw(model: SequenceModel) -> None:
+    def draw() -> None:
         records = read_metrics(folder)
         figure = render.loss_figure(records, {"null model": null})
         write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
@@ -278,7 +278,8 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
             drawings = [drawn.drawing(i) for i in range(len(drawn))]
             render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
 
-    return fit(model, Batches(corpus, "train", config.normalizer), folder, config.training, draw)
+    train_data, valid = config.training.splits(corpus, config.normalizer)
+    return fit(model, train_data, valid, folder, config.training, draw)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

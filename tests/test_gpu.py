@@ -12,7 +12,7 @@ from mdnrnn.evaluation import evaluate
 from mdnrnn.generation import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import fit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -43,10 +43,10 @@ def test_drawings_agree(doodles: Corpus) -> None:
 
 
 def test_training_learns_and_repeats_exactly(doodles: Corpus, tmp_path: Path) -> None:
-    data = Batches(doodles, "train", Normalizer.of_strokes(doodles))
-    config = TrainConfig(steps=60, batch_size=32, device="cuda", validations=3)
+    config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3)
+    data = config.splits(doodles, Normalizer.of_strokes(doodles))
     best = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        best.append(fit(model_for(doodles), data, tmp_path / name, config).progress.best)
+        best.append(fit(model_for(doodles), *data, tmp_path / name, config).progress.best)
     assert best[0] == best[1] < 10

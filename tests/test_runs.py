@@ -13,11 +13,11 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.presets import PRESETS
 from mdnrnn.runs import Run
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from tests.conftest import random_corpus
 
 SMALL = MDNRNNConfig(hidden=16, components=3)
-BRIEF = TrainConfig(steps=3, batch_size=16, validations=1)
+BRIEF = SequenceTrainConfig(steps=3, batch_size=16, validations=1)
 
 
 def trained(corpus: Corpus, folder: Path) -> Run:

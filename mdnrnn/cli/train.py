@@ -13,7 +13,7 @@ from mdnrnn.cli.arguments import parse
 from mdnrnn.errors import InputError
 from mdnrnn.presets import PRESETS
 from mdnrnn.runs import resume, train
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import Result
 
 
@@ -26,7 +26,7 @@ class TrainOptions:
     out: Path
     """The run folder to make."""
     model: Any
-    training: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    training: Annotated[SequenceTrainConfig, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True, kw_only=True)

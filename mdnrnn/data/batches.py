@@ -110,12 +110,12 @@ class Batches:
     seed: int = 0
     augment: Augment | None = None
 
-    def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, from batch `first` on: all that is random comes from (seed, epoch, batch)."""
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
         rng = np.random.default_rng([self.seed, number])
         # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
         chunks = self._chunks(rng)
-        for position in rng.permutation(len(chunks))[first:]:
+        for position in rng.permutation(len(chunks))[start:]:
             yield self.batch(chunks[position], np.random.default_rng([self.seed, number, int(position)]))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +54,33 @@ class Loss(NamedTuple):
     terms: dict[str, Tensor]
 
 
-class SequenceModel(nn.Module, ABC):
+class AnyBatch(Protocol):
+    """What training needs to know of a batch, whatever is in it."""
+
+    @property
+    def points(self) -> int:
+        """How many points the loss is the mean of."""
+        ...
+
+    @property
+    def indices(self) -> Tensor:
+        """Numbers of its examples in the data, shape (B,)."""
+        ...
+
+    def to(self, device: torch.device) -> AnyBatch:
+        """The same batch on `device`."""
+        ...
+
+
+class Model(nn.Module, ABC):
+    """What can be trained: it has a loss."""
+
+    @abstractmethod
+    def loss(self, batch: Any) -> Loss:
+        """Mean over the batch's points, of the batches that this model takes."""
+
+
+class SequenceModel(Model):
     """A distribution over the next step, given the steps before and a condition.
 
     State is whatever the model carries: a (nested) NamedTuple of tensors whose batch dimension is the one before

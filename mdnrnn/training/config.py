@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from mdnrnn.data.batches import Augment, Batches
+from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -18,7 +20,7 @@ class TrainConfig:
     minutes: float | None = None
     """Stop after this much time, validation included."""
     batch_size: int = 32
-    """Sequences in a batch."""
+    """Sequences in a batch, or points of a static problem."""
     learning_rate: float = 6e-3
     """The highest, after the warm-up; from there it falls as a cosine."""
     final_rate: float = 0.02
@@ -29,12 +31,8 @@ class TrainConfig:
     """AdamW's, on weight matrices alone."""
     clip: float = 1.0
     """Gradients are scaled down to this norm."""
-    augment_scale: float = 0.15
-    """Each axis of a drawing is stretched by up to this fraction."""
-    augment_drop: float = 0.1
-    """Share of the points that are left out, from inside strokes."""
     validations: int = 20
-    """How often the whole valid split is evaluated, evenly over the budget."""
+    """How often the whole valid data are evaluated, evenly over the budget."""
     patience: int = 0
     """Stop after this many validations without a better one; 0: never."""
     checkpoint_seconds: float = 30.0
@@ -52,10 +50,34 @@ class TrainConfig:
         budget = self.steps if self.steps is not None else self.minutes
         if budget is not None and not budget > 0:
             raise InputError(f"the budget is {budget}; expected a positive number of steps or minutes")
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"{name} is {value}; expected {low:g} to {high:g}")
+        _check_ranges(self, _RANGES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceTrainConfig(TrainConfig):
+    """How a model of sequences is trained: on stretched and thinned drawings."""
+
+    augment_scale: float = 0.15
+    """Each axis of a drawing is stretched by up to this fraction."""
+    augment_drop: float = 0.1
+    """Share of the points that are left out, from inside strokes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99)))
+
+    def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches, Batches]:
+        """The batches to train on and to validate on."""
+        augment = Augment(self.augment_scale, self.augment_drop)
+        train = Batches(corpus, "train", normalizer, self.batch_size, seed=self.seed, augment=augment)
+        return train, Batches(corpus, "valid", normalizer, self.batch_size)
+
+
+def _check_ranges(config: TrainConfig, ranges: tuple[tuple[str, float, float], ...]) -> None:
+    for name, low, high in ranges:
+        value = getattr(config, name)
+        if not low <= value <= high:
+            raise InputError(f"{name} is {value}; expected {low:g} to {high:g}")
 
 
 _RANGES = (
@@ -65,8 +87,6 @@ _RANGES = (
     ("warmup", 0, 1e9),
     ("weight_decay", 0, 10),
     ("clip", 1e-6, 1e9),
-    ("augment_scale", 0, 0.99),
-    ("augment_drop", 0, 0.99),
     ("validations", 1, 1e6),
     ("patience", 0, 1e9),
     ("checkpoint_seconds", 0, 1e9),

@@ -6,22 +6,22 @@ import json
 import math
 import os
 import signal
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 from tqdm import tqdm
 
-from mdnrnn.data.batches import Augment, Batch, Batches
 from mdnrnn.device import autocast, choose_device, choose_precision
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
+from mdnrnn.models.base import AnyBatch, Loss, Model
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.memory import keep_freed_memory
@@ -29,10 +29,20 @@ from mdnrnn.training.schedule import Schedule
 
 WEIGHTS, LAST, METRICS = "model.safetensors", "last.pt", "metrics.jsonl"
 _LOG_EVERY = 20
+_NAMED = 200
+"""Examples of a batch that an error names at most."""
 
 
 class NonFiniteLoss(InputError):
     """The loss or its gradient is no number any more."""
+
+
+class Epochs(Protocol):
+    """Training data: epoch after epoch, each in an order of its own, from any batch on."""
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[AnyBatch]:
+        """The batches of an epoch from number `start` on; the same for the same number."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -44,27 +54,34 @@ class Result:
 
 
 def fit(
-    model: SequenceModel,
-    data: Batches,
-    folder: Path,
-    config: TrainConfig,
-    on_validation: Callable[[SequenceModel], None] | None = None,
+    model: Model,
+    train: Epochs,
+    valid: Iterable[AnyBatch],
+    folder: Path | None = None,
+    config: TrainConfig | None = None,
+    on_validation: Callable[[], None] | None = None,
 ) -> Result:
-    """Train `model` on the split "train" of `data`, going on from `folder`'s last checkpoint if there is one.
+    """Train `model` on `train`, going on from `folder`'s last checkpoint if there is one.
 
-    Leaves model.safetensors (best by the valid split), last.pt and metrics.jsonl in `folder`, and the best weights
-    in `model`. SIGINT and SIGTERM save and end the loop; a non-finite loss raises NonFiniteLoss and leaves the last
-    good checkpoint. `on_validation` is called after each validation.
+    Leaves model.safetensors (best by `valid`), last.pt and metrics.jsonl in `folder`, nowhere if it is None, and the
+    best weights in `model`. SIGINT and SIGTERM save and end the loop; a non-finite loss raises NonFiniteLoss and
+    leaves the last good checkpoint. `on_validation` is called after each validation.
     """
     keep_freed_memory()
-    trainer = _Trainer(model, data, folder, config)
+    with ExitStack() as stack:
+        if folder is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        return _fit(_Trainer(model, train, valid, folder, config or TrainConfig()), on_validation)
+
+
+def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
     with _signals() as received, trainer.bar() as bar:
         for batch in trainer.batches():
             trainer.step(batch, bar)
             if trainer.validation_due():
                 trainer.validate()
                 if on_validation:
-                    on_validation(model)
+                    on_validation()
             if trainer.over():
                 break
             if received:
@@ -76,24 +93,19 @@ def fit(
 
 
 @torch.no_grad()
-def validation_loss(model: SequenceModel, data: Batches, device: torch.device, precision: str) -> dict[str, float]:
-    """Mean nats a point over a whole split: "valid_motion", "valid_event" and their sum "valid_loss"."""
+def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device, precision: str) -> dict[str, float]:
+    """Mean loss a point over all of `data`: "valid_loss", and its terms by name."""
     model.eval()
-    motion = event = 0.0
+    sums: dict[str, float] = {}
     points = 0
     for batch in data:
-        batch = batch.to(device)
         with autocast(device, precision):
-            steps = model(batch)
-        terms = negative_log_likelihood(steps, batch)
-        motion, event = motion + float(terms[0].sum()), event + float(terms[1].sum())
+            loss = model.loss(batch.to(device))
+        for name, value in {"loss": loss.total, **loss.terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(value) * batch.points
         points += batch.points
     model.train()
-    return {
-        "valid_loss": (motion + event) / points,
-        "valid_motion": motion / points,
-        "valid_event": event / points,
-    }
+    return {f"valid_{name}": value / points for name, value in sums.items()}
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
@@ -106,9 +118,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def update(
-    model: SequenceModel,
+    model: Model,
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    batch: AnyBatch,
     device: torch.device,
     precision: str,
     clip: float,
@@ -131,13 +143,13 @@ def update(
 class _Trainer:
     """The state of one training."""
 
-    def __init__(self, model: SequenceModel, data: Batches, folder: Path, config: TrainConfig) -> None:
+    def __init__(
+        self, model: Model, train: Epochs, valid: Iterable[AnyBatch], folder: Path, config: TrainConfig
+    ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
         self.model, self.folder, self.config = model.to(self.device), folder, config
-        augment = Augment(config.augment_scale, config.augment_drop)
-        self.data = replace(data, batch_size=config.batch_size, seed=config.seed, augment=augment)
-        self.valid = replace(data, split="valid", batch_size=config.batch_size)
+        self.train, self.valid = train, valid
         self.schedule = Schedule(config)
         self.optimizer = make_optimizer(model, config)
         last = folder / LAST
@@ -164,17 +176,17 @@ class _Trainer:
         form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
         return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True, mininterval=1.0)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[AnyBatch]:
         """Epoch after epoch, from where the progress stands."""
         if self.over():
             return
         while True:
-            for batch in self.data.epoch(self.progress.epoch, self.progress.batch):
+            for batch in self.train.epoch(self.progress.epoch, self.progress.batch):
                 self.progress.batch += 1
                 yield batch
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
 
-    def step(self, batch: Batch, bar: tqdm) -> None:
+    def step(self, batch: AnyBatch, bar: tqdm) -> None:
         """One update."""
         progress = self.progress
         for group in self.optimizer.param_groups:
@@ -182,10 +194,12 @@ class _Trainer:
         batch = batch.to(self.device)
         loss, norm = update(self.model, self.optimizer, batch, self.device, self.precision, self.config.clip)
         if not math.isfinite(norm):
-            numbers = ", ".join(map(str, batch.indices.tolist()))
+            numbers = ", ".join(map(str, batch.indices[:_NAMED].tolist())) + (
+                "..." if len(batch.indices) > _NAMED else ""
+            )
             raise NonFiniteLoss(
                 f"the loss is {float(loss.total.detach())}, its gradient's norm {norm}, at step {progress.step + 1}, "
-                f"sequences {numbers}; look at them (mdnrnn data draw), or lower --learning-rate; "
+                f"examples {numbers}; look at them, or lower --learning-rate; "
                 f"{self.folder} keeps the last good checkpoint"
             )
         progress.step += 1
@@ -220,8 +234,8 @@ class _Trainer:
         progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
         if not math.isfinite(terms["valid_loss"]):
             raise NonFiniteLoss(
-                f"the validation loss is {terms['valid_loss']} at step {progress.step}; look at the valid split "
-                f"(mdnrnn data info), or lower --learning-rate; {self.folder} keeps the last good checkpoint"
+                f"the validation loss is {terms['valid_loss']} at step {progress.step}; look at the valid data, "
+                f"or lower --learning-rate; {self.folder} keeps the last good checkpoint"
             )
         progress.validated = progress.step
         progress.since_best += 1

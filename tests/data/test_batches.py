@@ -32,7 +32,7 @@ def test_epochs_differ_and_the_same_seed_gives_the_same() -> None:
 
 def test_an_epoch_goes_on_in_the_middle_as_it_would_have() -> None:
     data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of_strokes(corpus), 32, augment=Augment())
-    for whole, rest in zip(list(data.epoch(2))[7:], data.epoch(2, first=7), strict=True):
+    for whole, rest in zip(list(data.epoch(2))[7:], data.epoch(2, start=7), strict=True):
         assert torch.equal(whole.target.motion, rest.target.motion)
 
 

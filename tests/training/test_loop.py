@@ -23,14 +23,16 @@ from mdnrnn.errors import InputError
 from mdnrnn.evaluation import null_nats
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, METRICS, WEIGHTS, NonFiniteLoss, fit, validation_loss
 
-CONFIG = TrainConfig(steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0)
+CONFIG = SequenceTrainConfig(
+    steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0
+)
 
 
-def data_of(corpus: Corpus) -> Batches:
-    return Batches(corpus, "train", Normalizer.of_strokes(corpus))
+def data_of(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Batches, Batches]:
+    return config.splits(corpus, Normalizer.of_strokes(corpus))
 
 
 def model_for(corpus: Corpus, kind: type[MDNRNN] = MDNRNN) -> MDNRNN:
@@ -43,47 +45,47 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 class StopsAt(MDNRNN):
-    """Sends itself a signal on the n-th call of loss."""
+    """Sends itself a signal on the n-th call of loss in training."""
 
     signal_at: tuple[int, signal.Signals] = (0, signal.SIGTERM)
     calls = 0
 
     def loss(self, batch: Batch) -> Loss:
-        self.calls += 1
+        self.calls += self.training
         if self.calls == self.signal_at[0]:
             os.kill(os.getpid(), self.signal_at[1])
         return super().loss(batch)
 
 
 class BreaksAt(MDNRNN):
-    """The loss is no number on the n-th call."""
+    """The loss is no number on the n-th call in training."""
 
     break_at = 0
     calls = 0
 
     def loss(self, batch: Batch) -> Loss:
-        self.calls += 1
+        self.calls += self.training
         loss = super().loss(batch)
         return loss._replace(total=loss.total * float("nan")) if self.calls == self.break_at else loss
 
 
 def test_training_beats_the_null_model(doodles: Corpus, tmp_path: Path) -> None:
-    data, model = data_of(doodles), model_for(doodles)
+    model = model_for(doodles)
     config = replace(CONFIG, steps=200, learning_rate=1e-2)
-    result = fit(model, data, tmp_path, config)
+    result = fit(model, *data_of(doodles), tmp_path, config)
     points = doodles.rows("valid").stop - doodles.rows("valid").start
     assert result.progress.step == 200
-    assert result.progress.best < null_nats(doodles, "valid", data.normalizer) / points - 0.3
+    assert result.progress.best < null_nats(doodles, "valid", Normalizer.of_strokes(doodles)) / points - 0.3
 
 
 def test_the_model_and_the_file_hold_the_best_weights(doodles: Corpus, tmp_path: Path) -> None:
     data, model = data_of(doodles), model_for(doodles)
-    result = fit(model, data, tmp_path, CONFIG)
+    result = fit(model, *data, tmp_path, CONFIG)
     valid = [line["valid_loss"] for line in metrics(tmp_path) if "valid_loss" in line]
     assert len(valid) == 3
     saved = load_file(tmp_path / WEIGHTS)
     assert all(torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
-    again = validation_loss(model, replace(data, split="valid"), torch.device("cpu"), "float32")
+    again = validation_loss(model, data[1], torch.device("cpu"), "float32")
     assert again["valid_loss"] == pytest.approx(min(valid)) == pytest.approx(result.progress.best)
 
 
@@ -95,15 +97,15 @@ def test_stopped_and_resumed_ends_in_the_same_weights(
     folders = [tmp_path / "whole", tmp_path / "stopped"]
     for folder in folders:
         folder.mkdir()
-    fit(model_for(doodles), data_of(doodles), folders[0], CONFIG)
+    fit(model_for(doodles), *data_of(doodles), folders[0], CONFIG)
     stopping = model_for(doodles, StopsAt)
     assert isinstance(stopping, StopsAt)
     stopping.signal_at = (step, stop)
-    result = fit(stopping, data_of(doodles), folders[1], CONFIG)
+    result = fit(stopping, *data_of(doodles), folders[1], CONFIG)
     assert result.interrupted == stop
     assert result.progress.step == step
     torch.manual_seed(99)  # whatever the process did meanwhile
-    result = fit(model_for(doodles), data_of(doodles), folders[1], CONFIG)
+    result = fit(model_for(doodles), *data_of(doodles), folders[1], CONFIG)
     assert result.interrupted is None
     same_run(*folders)
 
@@ -122,8 +124,8 @@ def test_a_loss_that_is_no_number_ends_with_the_last_good_checkpoint(doodles: Co
     model = model_for(doodles, BreaksAt)
     assert isinstance(model, BreaksAt)
     model.break_at = 6
-    with pytest.raises(NonFiniteLoss, match=r"at step 6, sequences \d+, .*keeps the last good checkpoint"):
-        fit(model, data_of(doodles), tmp_path, CONFIG)
+    with pytest.raises(NonFiniteLoss, match=r"at step 6, examples \d+, .*keeps the last good checkpoint"):
+        fit(model, *data_of(doodles), tmp_path, CONFIG)
     state = torch.load(tmp_path / LAST, weights_only=True)
     assert state["progress"]["step"] == 5
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
@@ -131,15 +133,15 @@ def test_a_loss_that_is_no_number_ends_with_the_last_good_checkpoint(doodles: Co
 
 def test_patience_ends_a_training_that_gets_no_better(doodles: Corpus, tmp_path: Path) -> None:
     config = replace(CONFIG, steps=100, validations=50, learning_rate=1e-12, patience=2)
-    result = fit(model_for(doodles), data_of(doodles), tmp_path, config)
+    result = fit(model_for(doodles), *data_of(doodles), tmp_path, config)
     assert result.progress.step < 30
 
 
 def test_a_finished_training_is_left_as_it_is(doodles: Corpus, tmp_path: Path) -> None:
-    fit(model_for(doodles), data_of(doodles), tmp_path, CONFIG)
+    fit(model_for(doodles), *data_of(doodles), tmp_path, CONFIG)
     before = (tmp_path / METRICS).read_bytes()
     model = model_for(doodles)
-    result = fit(model, data_of(doodles), tmp_path, CONFIG)
+    result = fit(model, *data_of(doodles), tmp_path, CONFIG)
     assert result.progress.step == 24
     assert (tmp_path / METRICS).read_bytes() == before
     assert torch.equal(model.head.linear.weight, load_file(tmp_path / WEIGHTS)["head.linear.weight"])
@@ -147,7 +149,7 @@ def test_a_finished_training_is_left_as_it_is(doodles: Corpus, tmp_path: Path) -
 
 def test_a_budget_of_minutes_is_kept(doodles: Corpus, tmp_path: Path) -> None:
     started = time.monotonic()
-    fit(model_for(doodles), data_of(doodles), tmp_path, replace(CONFIG, steps=None, minutes=0.03))
+    fit(model_for(doodles), *data_of(doodles), tmp_path, replace(CONFIG, steps=None, minutes=0.03))
     assert 1.8 <= time.monotonic() - started < 6
 
 
@@ -165,12 +167,12 @@ def test_a_damaged_checkpoint_is_told_and_nothing_in_it_runs(
     monkeypatch.chdir(tmp_path)
     (tmp_path / LAST).write_bytes(content)
     with pytest.raises(InputError, match=r"last.pt is damaged"):
-        fit(model_for(doodles), data_of(doodles), tmp_path, CONFIG)
+        fit(model_for(doodles), *data_of(doodles), tmp_path, CONFIG)
     assert not (tmp_path / "ran").exists()
 
 
 def test_bfloat16_gives_nearly_the_same_likelihood(doodles: Corpus) -> None:
-    model, data = model_for(doodles), replace(data_of(doodles), split="valid")
+    model, data = model_for(doodles), data_of(doodles)[1]
     exact, fast = (validation_loss(model, data, torch.device("cpu"), p) for p in ("float32", "bfloat16"))
     assert fast["valid_loss"] == pytest.approx(exact["valid_loss"], rel=2e-3)
 

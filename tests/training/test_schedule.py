@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.config import SequenceTrainConfig, TrainConfig
 from mdnrnn.training.schedule import Schedule
 
 
@@ -43,4 +43,4 @@ def test_validations_are_spread_over_the_budget() -> None:
 )
 def test_impossible_configs_are_refused(settings: dict[str, float], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
-        TrainConfig(**settings)  # type: ignore[arg-type]
+        SequenceTrainConfig(**settings)  # type: ignore[arg-type]

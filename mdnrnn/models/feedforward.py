@@ -1,0 +1,145 @@
+"""Feedforward networks on static problems: a mixture density network, and the squared-error network beside it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from mdnrnn.data.points import PointBatch, Points
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
+from mdnrnn.errors import InputError
+from mdnrnn.models.base import Loss, Model
+from mdnrnn.nn.heads import Covariance, MixtureHead
+
+Activation = Literal["silu", "tanh", "relu"]
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BodyConfig:
+    """The hidden layers."""
+
+    widths: tuple[int, ...] = (64, 64)
+    """Units of each hidden layer."""
+    activation: Activation = "silu"
+    """After each hidden layer."""
+
+    def __post_init__(self) -> None:
+        if not self.widths or min(self.widths) < 1:
+            raise InputError(f"widths: received {self.widths}, expected one or more, each 1 or more")
+        if self.activation not in get_args(Activation):
+            raise InputError(
+                f"activation: received {self.activation!r}, expected one of {', '.join(get_args(Activation))}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MDNConfig(BodyConfig):
+    """The shape of a mixture density network, and its regularisers, which are off."""
+
+    components: int = 20
+    """K, components of the mixture."""
+    covariance: Covariance = "diagonal"
+    """Of the components."""
+    scale_floor: float = 1e-3
+    """The least scale of a component, in standard deviations of the targets."""
+    input_noise: float = 0.0
+    """Standard deviation of the noise on inputs in training, in standard deviations of theirs."""
+    target_noise: float = 0.0
+    """Standard deviation of the noise on targets in training, in standard deviations of theirs."""
+    weight_entropy: float = 0.0
+    """Reward, in training, for each nat of the mixture weights' mean entropy."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.input_noise < math.inf:
+            raise InputError(f"input_noise: received {self.input_noise}, expected 0 or more")
+
+
+class _Feedforward(Model):
+    """Standardised inputs, hidden layers, a head: what both networks are."""
+
+    def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
+        super().__init__()
+        widths = (inputs, *config.widths)
+        layers = [(nn.Linear(a, b), ACTIVATIONS[config.activation]()) for a, b in itertools.pairwise(widths)]
+        self.body = nn.Sequential(*(module for layer in layers for module in layer))
+        self.head = head
+        for name, size in (("input", inputs), ("target", targets)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_scale", torch.ones(size))
+        self.input_mean: Tensor
+        self.input_scale: Tensor
+        self.target_mean: Tensor
+        self.target_scale: Tensor
+
+    def standardise(self, data: Points) -> None:
+        """Learn the units of `data`: from now on inputs and targets are standardised inside."""
+        for name, values in (("input", data.x), ("target", data.y)):
+            self.get_buffer(f"{name}_mean").copy_(values.mean(0))
+            self.get_buffer(f"{name}_scale").copy_(values.std(0, correction=0).clamp_min(1e-12))
+
+    def _features(self, x: Tensor) -> Tensor:
+        return self.body((x - self.input_mean) / self.input_scale)
+
+    def _targets(self, y: Tensor) -> Tensor:
+        return (y - self.target_mean) / self.target_scale
+
+
+class MDN(_Feedforward):
+    """p(y | x), a mixture whose parameters are a network's: Bishop's mixture density network (1994).
+
+    Args:
+        inputs: A.
+        targets: D.
+        config: sizes and regularisers.
+        data: points to take the units from, and the mixture to start from; without them both are standard.
+    """
+
+    def __init__(self, inputs: int, targets: int, config: MDNConfig | None = None, data: Points | None = None) -> None:
+        config = config or MDNConfig()
+        head = MixtureHead(
+            config.widths[-1], targets, config.components, config.covariance, config.scale_floor,
+            config.target_noise, config.weight_entropy,
+        )  # fmt: skip
+        super().__init__(inputs, targets, config, head)
+        self.head: MixtureHead
+        self.config = config
+        if data is not None:
+            self.standardise(data)
+            self.head.initialise(self._targets(data.y))
+
+    def forward(self, x: Tensor) -> GaussianMixture | PerDimensionMixture:
+        """x (..., A) to the distribution of y (..., D), both in the units of the data."""
+        return self.head(self._features(x)).affine(self.target_mean, self.target_scale)
+
+    def loss(self, batch: PointBatch) -> Loss:
+        """Mean nats a point, in the units of the data; with the regularisers in training."""
+        x = batch.x
+        if self.training and self.config.input_noise:
+            x = x + self.config.input_noise * self.input_scale * torch.randn_like(x)
+        nats = self.head.loss(self.head(self._features(x)), self._targets(batch.y))
+        return Loss(nats + self.target_scale.log().sum(), {})
+
+
+class SquaredErrorNetwork(_Feedforward):
+    """E[y | x] by least squares: the plain network of the same body, which averages over branches."""
+
+    def __init__(self, inputs: int, targets: int, config: BodyConfig | None = None, data: Points | None = None) -> None:
+        config = config or BodyConfig()
+        super().__init__(inputs, targets, config, nn.Linear(config.widths[-1], targets))
+        if data is not None:
+            self.standardise(data)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (..., A) to the mean of y (..., D), both in the units of the data."""
+        return self.target_mean + self.target_scale * self.head(self._features(x))
+
+    def loss(self, batch: PointBatch) -> Loss:
+        """Mean squared error of standardised targets."""
+        return Loss((self.head(self._features(batch.x)) - self._targets(batch.y)).square().mean(), {})
