@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
@@ -26,7 +25,8 @@ from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.presets import KINDS, Preset
 from mdnrnn.training.checkpoint import load_weights
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, METRICS, WEIGHTS, Result, fit
+from mdnrnn.training.loop import LAST, WEIGHTS, Result, fit
+from mdnrnn.training.metrics import METRICS, read_metrics
 from mdnrnn.version import VERSION
 
 CONFIG, CURVE, SAMPLES = "config.json", "loss.svg", "samples"
@@ -280,12 +280,3 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
 
     train_data, valid = config.training.splits(corpus, config.normalizer)
     return fit(model, train_data, valid, folder, config.training, draw)
-
-
-def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; a line cut short by a crash is left out."""
-    records = []
-    for line in (folder / METRICS).read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    return records

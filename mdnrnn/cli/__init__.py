@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a model on drawings, or go on with a training",
     "evaluate": "the exact likelihood of a run on held-out drawings",
     "generate": "draw with a trained model, or complete a drawing",
+    "demo": "mixture density networks on static problems, beside the best possible",
     "data": "list, inspect, draw and import corpora",
     "benchmark": "measure training and generation against plain baselines",
 }

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from mdnrnn.data.points import Points
 from mdnrnn.errors import InputError
 
 _REACH = 10.5  # the waves' argument runs from -10.5 to 10.5
@@ -21,13 +21,6 @@ _JITTER = 0.1
 _JITTER_STEPS = 1000  # points of one spiral
 _JITTER_BOX = (-5.0, 5.0)
 _TAIL = 8.0  # standard deviations of noise that a grid reaches beyond the curve
-
-
-class Points(NamedTuple):
-    """Points of a problem, float32: inputs x (N, A) and targets y (N, D), in the problem's scale."""
-
-    x: Tensor
-    y: Tensor
 
 
 class Scale(NamedTuple):

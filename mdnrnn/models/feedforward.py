@@ -17,6 +17,8 @@ from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import Covariance, MixtureHead
 
 Activation = Literal["silu", "tanh", "relu"]
+_REACH = 2.0
+"""Standard deviations of the inputs that the first layer's units turn within."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
@@ -28,6 +30,8 @@ class BodyConfig:
     """Units of each hidden layer."""
     activation: Activation = "silu"
     """After each hidden layer."""
+    detail: float = 1.0
+    """How steep the first layer's units start, per standard deviation of an input: more sees finer detail."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
@@ -36,6 +40,8 @@ class BodyConfig:
             raise InputError(
                 f"activation: received {self.activation!r}, expected one of {', '.join(get_args(Activation))}"
             )
+        if not 0 < self.detail < math.inf:
+            raise InputError(f"detail: received {self.detail}, expected a positive number")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,7 @@ class _Feedforward(Model):
         widths = (inputs, *config.widths)
         layers = [(nn.Linear(a, b), ACTIVATIONS[config.activation]()) for a, b in itertools.pairwise(widths)]
         self.body = nn.Sequential(*(module for layer in layers for module in layer))
+        _spread(layers[0][0], config.detail)
         self.head = head
         for name, size in (("input", inputs), ("target", targets)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
@@ -89,6 +96,14 @@ class _Feedforward(Model):
 
     def _targets(self, y: Tensor) -> Tensor:
         return (y - self.target_mean) / self.target_scale
+
+
+@torch.no_grad()
+def _spread(layer: nn.Linear, detail: float) -> None:
+    """Start with units that turn all over the standardised inputs, in directions of all kinds."""
+    nn.init.uniform_(layer.weight, -detail, detail)
+    turns = torch.empty_like(layer.bias).uniform_(-_REACH, _REACH)
+    layer.bias.copy_(turns * layer.weight.norm(dim=1))
 
 
 class MDN(_Feedforward):

@@ -25,9 +25,10 @@ from mdnrnn.models.base import AnyBatch, Loss, Model
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.memory import keep_freed_memory
+from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.schedule import Schedule
 
-WEIGHTS, LAST, METRICS = "model.safetensors", "last.pt", "metrics.jsonl"
+WEIGHTS, LAST = "model.safetensors", "last.pt"
 _LOG_EVERY = 20
 _NAMED = 200
 """Examples of a batch that an error names at most."""
@@ -56,16 +57,17 @@ class Result:
 def fit(
     model: Model,
     train: Epochs,
-    valid: Iterable[AnyBatch],
+    valid: Iterable[AnyBatch] | None = None,
     folder: Path | None = None,
     config: TrainConfig | None = None,
     on_validation: Callable[[], None] | None = None,
 ) -> Result:
     """Train `model` on `train`, going on from `folder`'s last checkpoint if there is one.
 
-    Leaves model.safetensors (best by `valid`), last.pt and metrics.jsonl in `folder`, nowhere if it is None, and the
-    best weights in `model`. SIGINT and SIGTERM save and end the loop; a non-finite loss raises NonFiniteLoss and
-    leaves the last good checkpoint. `on_validation` is called after each validation.
+    Leaves model.safetensors, last.pt and metrics.jsonl in `folder`, nowhere if it is None. The weights, in the file
+    and in `model`, are the best by `valid`, or the last ones where there is no such data. SIGINT and SIGTERM save
+    and end the loop; a non-finite loss raises NonFiniteLoss and leaves the last good checkpoint. `on_validation` is
+    called after each validation.
     """
     keep_freed_memory()
     with ExitStack() as stack:
@@ -144,7 +146,7 @@ class _Trainer:
     """The state of one training."""
 
     def __init__(
-        self, model: Model, train: Epochs, valid: Iterable[AnyBatch], folder: Path, config: TrainConfig
+        self, model: Model, train: Epochs, valid: Iterable[AnyBatch] | None, folder: Path, config: TrainConfig
     ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
@@ -224,12 +226,15 @@ class _Trainer:
 
     def validation_due(self) -> bool:
         """Whether a validation is due after this step."""
+        if self.valid is None:
+            return False
         due = self.schedule.validations_due(self.progress.step, self.progress.seconds)
         return due > self.progress.validations
 
     def validate(self) -> None:
         """Evaluate the valid split; keep the weights if they are the best so far."""
         progress = self.progress
+        assert self.valid is not None
         terms = validation_loss(self.model, self.valid, self.device, self.precision)
         progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
         if not math.isfinite(terms["valid_loss"]):
@@ -267,7 +272,9 @@ class _Trainer:
     def finish(self) -> None:
         """The last validation, the last checkpoint; then the best weights in the model."""
         if not self.progress.finished:
-            if self.progress.validated != self.progress.step:
+            if self.valid is None:
+                save_weights(self.folder / WEIGHTS, self.model)
+            elif self.progress.validated != self.progress.step:
                 self.validate()
             self.progress.finished = True
             self.checkpoint()

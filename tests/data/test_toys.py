@@ -9,7 +9,8 @@ from scipy import integrate
 from scipy.special import entr
 from scipy.stats import norm
 
-from mdnrnn.data.toys import TOYS, Points, Problem, Scale
+from mdnrnn.data.points import Points
+from mdnrnn.data.toys import TOYS, Problem, Scale
 from mdnrnn.errors import InputError
 
 SCALED = ["spiral", "spiral-jitter"]

@@ -24,7 +24,8 @@ from mdnrnn.evaluation import null_nats
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, METRICS, WEIGHTS, NonFiniteLoss, fit, validation_loss
+from mdnrnn.training.loop import LAST, WEIGHTS, NonFiniteLoss, fit, validation_loss
+from mdnrnn.training.metrics import METRICS
 
 CONFIG = SequenceTrainConfig(
     steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0

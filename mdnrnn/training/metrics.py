@@ -1,0 +1,17 @@
+"""The lines of a training's metrics.jsonl."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The records in a folder that was trained in; a line cut short by a crash is left out."""
+    records = []
+    for line in (folder / METRICS).read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
