@@ -16,7 +16,7 @@ COMMANDS = {
     "generate": "draw with a trained model, or complete a drawing",
     "demo": "mixture density networks on static problems, beside the best possible",
     "data": "list, inspect, draw and import corpora",
-    "benchmark": "measure training and generation against plain baselines",
+    "benchmark": "measure the head, training and generation against plain baselines",
 }
 
 

@@ -1,4 +1,4 @@
-"""`mdnrnn benchmark train|generate`: speed as ratios measured in one run."""
+"""`mdnrnn benchmark head|train|generate`: speed as ratios measured in one run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ from typing import Any
 
 import tyro
 
-from mdnrnn.benchmark import benchmark_generate, benchmark_train
+from mdnrnn.benchmark import benchmark_generate, benchmark_head, benchmark_train
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.errors import InputError
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadBenchmarkOptions:
+    """A call of the head with its loss, forward and backward, over PyTorch's own mixture on a linear layer."""
+
+    rows: int = 25_000
+    """Predictions in a call."""
+    components: int = 20
+    """Of the mixture."""
+    features: int = 2
+    """Dimensions of a target."""
+    in_features: int = 64
+    """Of the linear layer."""
+    repeats: int = 20
+    """Turns of each; the median counts."""
+    compiled: bool = True
+    """Whether to measure both compiled, too (the compiler takes a minute)."""
+    device: Device = "auto"
+    """Where to compute."""
+    json: Json = False
+    """Print JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,29 +76,27 @@ def main(arguments: list[str]) -> int:
     """Measure and print."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print("usage: mdnrnn benchmark {train,generate} ...\n\nmdnrnn benchmark WHAT --help tells its options.")
+        print("usage: mdnrnn benchmark {head,train,generate} ...\n\nmdnrnn benchmark WHAT --help tells its options.")
         return 0 if arguments else 2
     figures: dict[str, Any]
-    if name == "train":
-        options = parse(TrainBenchmarkOptions, "benchmark train", arguments[1:])
-        corpus = open_corpus(options.data)
+    if name == "head":
+        of_head = parse(HeadBenchmarkOptions, "benchmark head", arguments[1:])
+        sizes = asdict(of_head)
+        as_asked = sizes.pop("json")
+        figures = asdict(benchmark_head(**sizes))
+    elif name == "train":
+        of_train = parse(TrainBenchmarkOptions, "benchmark train", arguments[1:])
+        sizes = asdict(of_train)
+        as_asked, corpus = sizes.pop("json"), open_corpus(sizes.pop("data"))
         corpus.check()
-        result = benchmark_train(
-            corpus,
-            hidden=options.hidden,
-            batch_size=options.batch_size,
-            repeats=options.repeats,
-            device=options.device,
-        )
-        as_asked, figures = options.json, asdict(result)
+        figures = asdict(benchmark_train(corpus, **sizes))
     elif name == "generate":
-        chosen = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])
-        drawn = benchmark_generate(
-            hidden=chosen.hidden, steps=chosen.steps, repeats=chosen.repeats, device=chosen.device
-        )
-        as_asked, figures = chosen.json, asdict(drawn)
+        of_generate = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])
+        sizes = asdict(of_generate)
+        as_asked = sizes.pop("json")
+        figures = asdict(benchmark_generate(**sizes))
     else:
-        raise InputError(f"unknown benchmark {name!r}; expected train or generate")
+        raise InputError(f"unknown benchmark {name!r}; expected head, train or generate")
     if as_asked:
         print_json(figures)
     else:

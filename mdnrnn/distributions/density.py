@@ -2,8 +2,8 @@
 
     log p = logsumexp_k(log w_k - sum_d (z_kd^2 / 2 + log s_kd)) - D log(2 pi) / 2,    z = (x - mean) / s
 
-With responsibilities r_k = p(k | x), the gradient is r - w for the logits, r z / s for the means and
-r (z^2 - 1) for the log scales (Bishop 1994, section 3).
+With responsibilities r_k = p(k | x), the gradient is r for the log weights, r z / s for the means and r (z^2 - 1) for
+the log scales (Bishop 1994, section 3).
 """
 
 import math
@@ -21,50 +21,47 @@ def log_components(distance: Tensor, log_scales: Tensor) -> Tensor:
     return -(0.5 * z.square() + log_scales).sum(-1) - distance.shape[-1] * HALF_LOG_TWO_PI
 
 
-def log_density(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
-    """Log density (...) at `value` (..., D); logits (..., K), means and log_scales (..., K, D), all of one `...`."""
+def log_density(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
+    """Log density (...) at `value` (..., D); log_weights (..., K), means and log_scales (..., K, D), of one `...`."""
     if torch.compiler.is_compiling():  # a compiler fuses the formula better than we do
-        return _formula(logits, means, log_scales, value)
-    result: Tensor = _LogDensity.apply(logits, means, log_scales, value)[0]
+        return _formula(log_weights, means, log_scales, value)
+    result: Tensor = _LogDensity.apply(log_weights, means, log_scales, value)[0]
     return result
 
 
-def _formula(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
-    components = log_components(value.unsqueeze(-2) - means, log_scales)
-    return torch.logsumexp(torch.log_softmax(logits, -1) + components, -1)
+def _formula(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
+    return torch.logsumexp(log_weights + log_components(value.unsqueeze(-2) - means, log_scales), -1)
 
 
 class _LogDensity(torch.autograd.Function):
-    """Keeps, of what it computes, the log joint alone; the rest is computed again."""
+    """Keeps z / s and the log joint, from which the gradient takes three passes over (..., K, D)."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(logits: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        z = (value.unsqueeze(-2) - means).div_(torch.exp(log_scales))
-        log_joint = torch.log_softmax(logits, -1) - torch.addcmul(log_scales, z, z, value=0.5).sum(-1)
-        return torch.logsumexp(log_joint, -1) - means.shape[-1] * HALF_LOG_TWO_PI, log_joint
+    def forward(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        distance, scales = value.unsqueeze(-2) - means, torch.exp(log_scales)
+        pull = (distance / scales).div_(scales)
+        log_joint = log_weights - torch.addcmul(log_scales, distance, pull, value=0.5).sum(-1)
+        return torch.logsumexp(log_joint, -1) - means.shape[-1] * HALF_LOG_TWO_PI, log_joint, pull
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
-        ctx.mark_non_differentiable(output[1])
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs, *output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
-        logits, means, log_scales, value, log_prob, log_joint = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        _, means, _, value, log_prob, log_joint, pull = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient's own gradient is wanted: autograd knows how
             return _differentiable_gradient(ctx, grad)
-        share = log_joint.sub(log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI).exp_()
-        by_logits = share.sub(torch.softmax(logits, -1)).mul_(grad.unsqueeze(-1))
-        pull = share.mul_(grad.unsqueeze(-1)).unsqueeze(-1)
-        scales = torch.exp(log_scales)
-        z = (value.unsqueeze(-2) - means).div_(scales)
-        by_means = pull * z
-        by_log_scales = torch.addcmul(pull.neg_(), by_means, z, out=z)
-        by_means.div_(scales)
-        return by_logits, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None
+        log_total = log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI
+        by_log_weights = (log_joint - log_total).exp_().mul_(grad.unsqueeze(-1))
+        share = by_log_weights.unsqueeze(-1)
+        by_means, distance = share * pull, value.unsqueeze(-2) - means
+        by_log_scales = torch.addcmul(-share, by_means, distance, out=distance)
+        return by_log_weights, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None
 
 
 def _differentiable_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:

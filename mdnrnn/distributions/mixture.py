@@ -133,7 +133,7 @@ class GaussianMixture(Distribution):
         shape = torch.broadcast_shapes(value.shape[:-1], self.batch_shape)
         k, d = self.means.shape[-2:]
         return log_density(
-            self.logits.expand(*shape, k),
+            self.log_weights.expand(*shape, k),
             self.means.expand(*shape, k, d),
             self.log_scales.expand(*shape, k, d),
             value.expand(*shape, d),

@@ -124,7 +124,7 @@ class _SmoothFloor(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * torch.sigmoid(ctx.saved_tensors[0] - ctx.log_floor), None
+        return (ctx.saved_tensors[0] - ctx.log_floor).sigmoid_().mul_(grad), None
 
 
 def lower(below: Tensor, features: int) -> Tensor:

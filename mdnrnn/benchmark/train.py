@@ -1,16 +1,11 @@
-"""Speed as ratios, measured in one process: training against a plain loop, generation against its own parts.
+"""Training against a plain loop, in real points a second.
 
-Machines are shared and noisy: after a warm-up contenders take turns, and medians are compared. One goes first, alone:
-the plain training loop in the memory that a process has by default, which ours gives up.
+The plain loop goes first, alone, in the memory that a process has by default, which ours gives up.
 """
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 import torch
@@ -18,42 +13,18 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.nn import functional
 
+from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.device import choose_device, choose_precision
-from mdnrnn.distributions import END
-from mdnrnn.errors import InputError
-from mdnrnn.generation import generate
-from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
 
-_WARM_UP = 1
 _SAMPLE = 8
 """Batches timed in a repeat."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """What a figure was measured on."""
-
-    device_name: str
-    threads: int
-    torch_version: str
-    python_version: str
-
-    @classmethod
-    def of(cls, device: torch.device) -> Machine:
-        """This machine."""
-        name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-        return cls(
-            device_name=name,
-            threads=torch.get_num_threads(),
-            torch_version=torch.__version__,
-            python_version=platform.python_version(),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +43,6 @@ class TrainBenchmark:
     batch_size: int
     hidden: int
     components: int
-    machine: Machine
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenerateBenchmark:
-    """Drawings a second by batch size, and a step beside its matrix-vector product."""
-
-    drawings_per_second: dict[int, float]
-    batch_256_over_1: float
-    step_microseconds: float
-    """At batch 1, all of it: the model, the mixture, the draw."""
-    matvec_microseconds: float
-    """The LSTM's weights times a vector, alone."""
-    step_over_matvec: float
-    hidden: int
-    steps: int
     machine: Machine
 
 
@@ -120,9 +75,9 @@ def benchmark_train(
             plain_optimizer.step()
 
     # The plain loop first: what the C library has once been told to keep cannot be given back without a trace.
-    as_it_comes = _take_turns({"plain": train_plainly}, repeats, where)
+    as_it_comes = take_turns({"plain": train_plainly}, repeats, where)
     keep_freed_memory()
-    times = _take_turns({"ours": train, "plain": train_plainly}, repeats, where)
+    times = take_turns({"ours": train, "plain": train_plainly}, repeats, where)
     rate, plain_rate = _points(ours) / times["ours"], _points(theirs) / as_it_comes["plain"]
     return TrainBenchmark(
         speedup=rate / plain_rate,
@@ -162,60 +117,6 @@ class PlainModel(nn.Module):
         nats = -MixtureSameFamily(Categorical(logits=logits), parts).log_prob(target)
         nats = nats + functional.cross_entropy(pen.flatten(0, 1), event.flatten(), reduction="none").view_as(nats)
         return (nats * mask).sum() / mask.sum()
-
-
-def benchmark_generate(
-    *, hidden: int = 512, steps: int = 128, repeats: int = 5, device: str = "auto"
-) -> GenerateBenchmark:
-    """Drawings of exactly `steps` steps by a new model, in batches of 1, 16 and 256."""
-    where = choose_device(device)
-    torch.manual_seed(0)
-    model = MDNRNN(StepShape(), MDNRNNConfig(hidden=hidden)).to(where).eval()
-    with torch.no_grad():
-        model.head.linear.bias[model.head.shape.size + END] = -1e9  # so that no drawing ends before its time
-    cell = torch.full((2,), 0.05, device=where)
-    sizes = (1, 16, 256)
-
-    def draw(model: SequenceModel, n: int) -> None:
-        generate(model, n, max_steps=steps, cell=cell)
-
-    layer = model.lstm.layers[0]
-    weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
-    vector = torch.randn(weights.shape[1], device=where)
-    contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in sizes}  # type: ignore[misc]
-    contenders["matvec"] = lambda: [torch.mv(weights, vector) for _ in range(steps)]
-    times = _take_turns(contenders, repeats, where)
-    rates = {n: n / times[str(n)] for n in sizes}
-    return GenerateBenchmark(
-        drawings_per_second=rates,
-        batch_256_over_1=rates[256] / rates[1],
-        step_microseconds=1e6 * times["1"] / steps,
-        matvec_microseconds=1e6 * times["matvec"] / steps,
-        step_over_matvec=times["1"] / times["matvec"],
-        hidden=hidden,
-        steps=steps,
-        machine=Machine.of(where),
-    )
-
-
-def _take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that what disturbs the machine disturbs all of them."""
-    if repeats < 1:
-        raise InputError(f"{repeats} repeats were asked for; expected 1 or more")
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    for _ in range(_WARM_UP + repeats):
-        for name, run in contenders.items():
-            _wait(device)
-            started = time.perf_counter()
-            run()
-            _wait(device)
-            times[name].append(time.perf_counter() - started)
-    return {name: median(seconds[_WARM_UP:]) for name, seconds in times.items()}
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _points(batches: list[Batch]) -> int:

@@ -1,0 +1,14 @@
+"""Speed as ratios, measured in one process: ours against plain baselines.
+
+Machines are shared and noisy: after a warm-up contenders take turns, and medians are compared.
+"""
+
+from mdnrnn.benchmark.generate import GenerateBenchmark, benchmark_generate
+from mdnrnn.benchmark.head import HeadBenchmark, benchmark_head
+from mdnrnn.benchmark.timing import Machine
+from mdnrnn.benchmark.train import TrainBenchmark, benchmark_train
+
+__all__ = [
+    "GenerateBenchmark", "HeadBenchmark", "Machine", "TrainBenchmark", "benchmark_generate", "benchmark_head",
+    "benchmark_train",
+]  # fmt: skip
