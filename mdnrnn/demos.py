@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from mdnrnn.models.base import Model
 from mdnrnn.models.feedforward import MDN, BodyConfig, MDNConfig, SquaredErrorNetwork
 from mdnrnn.render import densities, figure_bytes, loss_figure
 from mdnrnn.render.page import Section, index_page
+from mdnrnn.render.panels import SHOWN
 from mdnrnn.training.config import Device, TrainConfig
 from mdnrnn.training.loop import fit
 from mdnrnn.training.metrics import read_metrics
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 HELD_OUT = 50_000
 """Fresh points that a demo is measured on."""
+UNIFORM = math.sqrt(-0.5 * math.log(0.01 / 2) / HELD_OUT)
+"""The distance that 99 of 100 calibrated models stay below."""
 _CHUNK = 10_000
 """Points that a network sees at once when it is measured."""
 _GRID = 400
@@ -143,6 +147,8 @@ class Report:
     baseline_parameters: int
     coverage: list[float]
     """Share of the held-out targets inside their central 90% intervals, one a dimension."""
+    distance: list[float]
+    """Kolmogorov-Smirnov distance of their integral transforms from uniform, one a dimension."""
     pictures: dict[str, bytes]
 
 
@@ -188,7 +194,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
         "loss": loss_figure(records, {"floor": floor, "held out": nll}),
     }
     pictures = {name: figure_bytes(figures[name], ".png") for name in CAPTIONS}
-    return Report(demo, result, _count(baseline), coverage, pictures)
+    return Report(demo, result, _count(baseline), coverage, uniform_distance(pit), pictures)
 
 
 @torch.no_grad()
@@ -202,6 +208,13 @@ def measure(model: MDN, points: Points) -> tuple[float, Tensor]:
         nats -= float(mixture.log_prob(batch.y).double().sum())
         pits.append(mixture.pit(batch.y).cpu())
     return nats / len(points.x), torch.cat(pits)
+
+
+def uniform_distance(values: Tensor) -> list[float]:
+    """Kolmogorov-Smirnov distance of each column of values (N, D) from the uniform distribution."""
+    ordered, n = values.double().sort(0).values, len(values)
+    rank = torch.arange(n, dtype=torch.float64).unsqueeze(1)
+    return torch.maximum((rank + 1) / n - ordered, ordered - rank / n).amax(0).tolist()
 
 
 @torch.no_grad()
@@ -229,7 +242,7 @@ def _figures(demo: Demo, points: Points, fresh: Points, model: MDN, baseline: Sq
     x = torch.linspace(float(points.x.min()), float(points.x.max()), _GRID).unsqueeze(1)
     mixture = model(x)
     assert isinstance(mixture, GaussianMixture)
-    shown = fresh.x[: min(len(points.x), densities.SHOWN)]
+    shown = fresh.x[: min(len(points.x), SHOWN)]
     drawn = model(shown).sample(generator=torch.Generator().manual_seed(0))
     data = _plain(points.x, points.y)
     y = torch.stack([_axis(column) for column in points.y.unbind(1)], 1)

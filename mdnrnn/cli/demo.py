@@ -9,7 +9,7 @@ from pathlib import Path
 import tyro
 
 from mdnrnn.cli.arguments import parse, print_json
-from mdnrnn.demos import DEMOS, HELD_OUT, Report, run_demo, save_demo, save_index
+from mdnrnn.demos import DEMOS, HELD_OUT, UNIFORM, Report, run_demo, save_demo, save_index
 from mdnrnn.errors import InputError
 from mdnrnn.training.config import Device
 
@@ -64,13 +64,15 @@ def main(arguments: list[str]) -> int:
 def _print(report: Report, pictures: list[Path]) -> None:
     result = report.result
     shares = ", ".join(f"{share:.1%}" for share in report.coverage)
+    distances = ", ".join(f"{distance:.4f}" for distance in report.distance)
     print(
         f"{result.name}: {result.n:,} points to learn from, {HELD_OUT:,} held out, {result.seconds:.1f} s\n"
         f"  mixture density network  {result.parameters:,} parameters, {result.test_nll:.4f} nats held out; "
         f"the floor is {result.floor:.4f}, the gap {result.gap:.4f}\n"
         f"  squared-error network    {report.baseline_parameters:,} parameters, mean squared error "
         f"{result.baseline_mse:.4f} held out\n"
-        f"  90% intervals hold {shares} of the held-out targets\n"
+        f"  90% intervals hold {shares} of the held-out targets; Kolmogorov-Smirnov distance {distances} "
+        f"(calibrated: below {UNIFORM:.4f} in 99 of 100)\n"
         f"  pictures: {', '.join(map(str, pictures))}"
     )
 

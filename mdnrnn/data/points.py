@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,7 +57,7 @@ class PointBatches:
         """The batches of epoch `number`, from batch `start` on; the order comes from (seed, number)."""
         order = torch.arange(len(self.data.x))
         if self.batch_size < len(order):  # a full batch has no order
-            order = torch.randperm(len(order), generator=torch.Generator().manual_seed(self.seed + (number << 32)))
+            order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(len(order)))
         # A last batch much smaller than the rest would be a step of noise: all are as even as can be.
         for indices in order.tensor_split(-(-len(order) // self.batch_size))[start:]:
             yield self._batch(indices)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdnrnn.errors import InputError
+from mdnrnn.render.panels import finite, legend, make_panels, name_axes, scatter, set_limits
 from mdnrnn.render.style import INK
 
 if TYPE_CHECKING:
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 Labels = Sequence[str] | None
 Sizes = dict[str, int]
 
-WIDTH = 7.2
-"""Of every figure, in inches: its words can be read when it is shown 700 pixels wide."""
 BLUE, PALE, ORANGE = "#0072b2", "#a9c9ea", "#d55e00"
 """Told apart by the colour-blind too: pale for data behind, orange for curves above it."""
-SHOWN = 5000
-"""About the most points that a scatter draws: of more, every second, third and so on."""
 SHADES = 25
 """Steps of opacity between none and full."""
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -58,16 +55,16 @@ def samples_figure(
         raise InputError(f"data.y: received {sizes['D']} target features, expected 1 or 2")
     known, curve, drawn = (table[:, -2:] for table in tables)
     names = _names(labels, sizes["D"])[-2:]
-    figure, panels = _panels(3, 3, 2.8, title, shared=True)
+    figure, panels = make_panels(3, 3, 2.8, title, shared=True)
     for axes, name in zip(panels, ("data", "squared-error network", "samples of the mixture"), strict=True):
         axes.set_title(name, fontsize=10)
-        _name_axes(axes, names[0], names[1] if axes is panels[0] else "")
-    _scatter(panels[0], known, INK)
-    _scatter(panels[1], known, PALE)
+        name_axes(axes, names[0], names[1] if axes is panels[0] else "")
+    scatter(panels[0], known, INK)
+    scatter(panels[1], known, PALE)
     panels[1].plot(*curve.T, color=ORANGE, linewidth=2)
-    _scatter(panels[2], _finite(drawn), BLUE)
-    inner = np.quantile(_finite(drawn), [0.002, 0.998], axis=0) if len(_finite(drawn)) else np.empty((0, 2))
-    _set_limits(panels[0], np.concatenate([_finite(known), inner]))
+    scatter(panels[2], finite(drawn), BLUE)
+    inner = np.quantile(finite(drawn), [0.002, 0.998], axis=0) if len(finite(drawn)) else np.empty((0, 2))
+    set_limits(panels[0], np.concatenate([finite(known), inner]))
     return figure
 
 
@@ -91,16 +88,16 @@ def components_figure(
     x, weights = _array("x", x, "G", sizes), _array("weights", weights, "GK", sizes)
     means = _array("means", means, "GKD", sizes)
     names = _names(labels, sizes["D"])
-    figure, panels = _panels(sizes["D"], 2, 3.9, title)
+    figure, panels = make_panels(sizes["D"], 2, 3.9, title)
     for target, axes in enumerate(panels):
-        pairs = _finite(known[:, [0, target + 1]])
-        _scatter(axes, pairs, PALE)
+        pairs = finite(known[:, [0, target + 1]])
+        scatter(axes, pairs, PALE)
         for component in range(sizes["K"]):
             _fading_line(axes, np.stack([x, means[:, component, target]], axis=1), weights[:, component])
-        _name_axes(axes, names[0], names[target + 1])
-        _set_limits(axes, pairs)
+        name_axes(axes, names[0], names[target + 1])
+        set_limits(axes, pairs)
     shades = [Line2D([], [], color=INK, linewidth=2.8, alpha=share) for share in (0.1, 0.5, 1)]
-    _legend(figure, shades, ["10%", "50%", "100%"], "opacity = weight of the component")
+    legend(figure, shades, ["10%", "50%", "100%"], "opacity = weight of the component")
     return figure
 
 
@@ -127,13 +124,13 @@ def density_figure(
     sizes["Q"] = len(levels)
     lines = None if quantiles is None else _array("quantiles", quantiles, "QGD", sizes)
     names = _names(labels, sizes["D"])
-    figure, panels = _panels(sizes["D"], 1, 3.9 if sizes["D"] == 1 else 2.9, title)
+    figure, panels = make_panels(sizes["D"], 1, 3.9 if sizes["D"] == 1 else 2.9, title)
     for target, axes in enumerate(panels):
-        _name_axes(axes, names[0], names[target + 1])
+        name_axes(axes, names[0], names[target + 1])
         _map(axes, x, y[:, target], density[..., target], f"density p({names[target + 1]} | {names[0]})")
         handles = [] if lines is None else _quantile_lines(axes, x, lines[..., target], levels)
     if handles:
-        _legend(figure, handles, [str(line.get_label()) for line in handles], "quantiles")
+        legend(figure, handles, [str(line.get_label()) for line in handles], "quantiles")
     return figure
 
 
@@ -154,17 +151,17 @@ def pit_figure(
     if np.any((values < -1e-6) | (values > 1 + 1e-6)):
         raise InputError(f"values: received {np.nanmin(values):g} to {np.nanmax(values):g}, expected 0 to 1")
     names = _names(labels, sizes["D"])[1:]
-    figure, panels = _panels(sizes["D"], 2, 3.4, title)
+    figure, panels = make_panels(sizes["D"], 2, 3.4, title)
     for target, (axes, name) in enumerate(zip(panels, names, strict=True)):
         column = values[:, target]
         handles = _histogram(axes, np.clip(column[np.isfinite(column)], 0, 1))
-        _name_axes(axes, f"cumulative probability of {name}", "density" if axes is panels[0] else "")
+        name_axes(axes, f"cumulative probability of {name}", "density" if axes is panels[0] else "")
         if shares is not None:
             axes.set_title(f"{name}: 90% intervals hold {shares[target]:.1%}", fontsize=10, parse_math=False)
     top = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, top)
-    _legend(figure, handles, ["targets", "calibrated", f"where {BAND:.0%} of a calibrated model's bars lie"])
+    legend(figure, handles, ["targets", "calibrated", f"where {BAND:.0%} of a calibrated model's bars lie"])
     return figure
 
 
@@ -250,55 +247,6 @@ def _jumps(heights: np.ndarray) -> np.ndarray:
     return (steps > 0.1 * np.ptp(known)) & (steps > 8 * np.nanmedian(steps))
 
 
-def _scatter(axes: Axes, points: np.ndarray, colour: str) -> None:
-    """The finite points, or every k-th where they are many: the more, the smaller and the fainter."""
-    points = _finite(points)
-    points = points[:: max(-(-len(points) // SHOWN), 1)]
-    size = np.clip(9000 / max(len(points), 1), 2.5, 14)
-    opacity = np.clip(1200 / max(len(points), 1), 0.3, 0.9)
-    axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, alpha=opacity, linewidths=0, rasterized=True)
-
-
-def _set_limits(axes: Axes, points: np.ndarray) -> None:
-    """All of the finite points in view, with a little space around them."""
-    if len(points):
-        low, high = points.min(axis=0), points.max(axis=0)
-        space = np.where(high > low, 0.05 * (high - low), 0.5)
-        axes.set(xlim=(low[0] - space[0], high[0] + space[0]), ylim=(low[1] - space[1], high[1] + space[1]))
-
-
-def _panels(count: int, columns: int, height: float, title: str, shared: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of as many panels, at most so many in a row; `height` of a row in inches."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    columns = min(count, columns)
-    rows = -(-count // columns)
-    layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
-    figure = Figure(figsize=(WIDTH, rows * height), dpi=144, facecolor="white", layout=layout)
-    figure.suptitle(title, fontsize=11, parse_math=False)
-    panels: list[Axes] = []
-    for number in range(count):
-        beside = panels[0] if shared and panels else None
-        panels.append(figure.add_subplot(rows, columns, number + 1, sharex=beside, sharey=beside))
-        panels[-1].spines[["top", "right"]].set_visible(False)
-        panels[-1].tick_params(labelsize=9, labelleft=beside is None)
-    return figure, panels
-
-
-def _name_axes(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x, fontsize=10, parse_math=False)
-    axes.set_ylabel(y, fontsize=10, parse_math=False)
-
-
-def _legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], title: str | None = None) -> None:
-    """One line below all panels."""
-    figure.legend(
-        handles, names, title=title, loc="outside lower center", ncols=len(names), frameon=False,
-        fontsize=9, title_fontsize=9,
-    )  # fmt: skip
-
-
 def _names(labels: Labels, targets: int) -> list[str]:
     """The name of x, then of each target."""
     if labels is None:
@@ -329,8 +277,3 @@ def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
     if not fits:
         raise InputError(f"{name}: received shape {array.shape}, expected ({expected})")
     return np.where(np.isfinite(array), array, np.nan)
-
-
-def _finite(points: np.ndarray) -> np.ndarray:
-    """The rows without NaN."""
-    return points[np.isfinite(points).all(axis=1)]

@@ -9,11 +9,10 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -27,6 +26,7 @@ from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.memory import keep_freed_memory
 from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.schedule import Schedule
+from mdnrnn.training.signals import caught_signals
 
 WEIGHTS, LAST = "model.safetensors", "last.pt"
 _LOG_EVERY = 20
@@ -77,7 +77,7 @@ def fit(
 
 
 def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
-    with _signals() as received, trainer.bar() as bar:
+    with caught_signals() as received, trainer.bar() as bar:
         for batch in trainer.batches():
             trainer.step(batch, bar)
             if trainer.validation_due():
@@ -296,26 +296,3 @@ class _Trainer:
         path = self.folder / METRICS
         if path.exists() and path.stat().st_size > self.progress.metrics_bytes:
             os.truncate(path, self.progress.metrics_bytes)
-
-
-@contextmanager
-def _signals() -> Iterator[list[signal.Signals]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever."""
-    received: list[signal.Signals] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(signal.Signals(number))
-        signal.signal(number, before[number])
-
-    before: dict[int, Any] = {}
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.getsignal(number)
-            signal.signal(number, note)
-    except ValueError:  # not in the main thread: signals are somebody else's
-        pass
-    try:
-        yield received
-    finally:
-        for caught, handler in before.items():
-            signal.signal(caught, handler)

@@ -15,7 +15,6 @@ from mdnrnn.errors import InputError
 from mdnrnn.render import figure_bytes
 from mdnrnn.render.densities import (
     SHADES,
-    SHOWN,
     Points,
     calibrated_band,
     components_figure,
@@ -23,6 +22,7 @@ from mdnrnn.render.densities import (
     pit_figure,
     samples_figure,
 )
+from mdnrnn.render.panels import SHOWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
