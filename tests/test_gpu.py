@@ -8,6 +8,8 @@ import torch
 
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.demos import run_demo
+from mdnrnn.distributions import GaussianMixture
 from mdnrnn.evaluation import evaluate
 from mdnrnn.generation import generate
 from mdnrnn.models.base import Condition, StepShape
@@ -16,6 +18,46 @@ from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import fit
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
+
+
+def mixture(device: str, slopes: bool) -> GaussianMixture:
+    generator = torch.Generator().manual_seed(0)
+    draw = lambda *shape: torch.randn(*shape, generator=generator).to(device)  # noqa: E731
+    return GaussianMixture(draw(9, 4), draw(9, 4, 2), 0.3 * draw(9, 4, 2), draw(9, 4, 2, 2) if slopes else None)
+
+
+@pytest.mark.parametrize("slopes", [False, True], ids=["diagonal", "full"])
+def test_mixtures_agree(slopes: bool) -> None:
+    """Every method that computes, on both; only draws have generators of their own."""
+    points = torch.randn(9, 2, generator=torch.Generator().manual_seed(1))
+    results = []
+    for device in ("cpu", "cuda"):
+        ours, there = mixture(device, slopes), points.to(device)
+        line = ours.marginal(1)
+        results.append(
+            [
+                ours.log_prob(there), ours.mean, ours.variance, ours.covariance, ours.mode, ours.pit(there),
+                ours.component_posterior(there), ours.condition(0, there[:, :1]).mean, line.cdf(there[:, 1:]),
+                line.icdf(torch.tensor(0.3, device=device)), line.crps(there[:, 1:]),
+                ours.tempered(0.5).log_prob(there),
+            ]
+        )  # fmt: skip
+    for cpu, cuda in zip(*results, strict=True):
+        torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-4, atol=1e-4)
+
+
+def test_gradients_and_reparameterised_draws_work_there() -> None:
+    ours = mixture("cuda", True)
+    ours.means.requires_grad_()
+    generator = torch.Generator("cuda").manual_seed(0)
+    loss = ours.rsample((5,), generator=generator).square().mean() - ours.log_prob(torch.zeros(9, 2).cuda()).mean()
+    (gradient,) = torch.autograd.grad(loss, ours.means)
+    assert gradient.isfinite().all()
+    assert (gradient != 0).any()
+
+
+def test_a_demo_comes_near_the_floor_there() -> None:
+    assert run_demo("sine", device="cuda").result.gap <= 0.05
 
 
 def model_for(corpus: Corpus) -> MDNRNN:

@@ -177,14 +177,21 @@ def test_every_command_has_help(command: list[str], capsys: Capture) -> None:
     assert "usage: mdnrnn" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["train", "generate"])
-def test_benchmarks_print_their_ratios(name: str, run: Path, capsys: Capture) -> None:
-    options = ["--hidden", "16", "--repeats", "1", "--json"]
-    data = ["--data", str(run.parent / "data.npz")] if name == "train" else ["--steps", "4"]
-    assert main(["benchmark", name, *options, *data]) == 0
+@pytest.mark.parametrize(
+    ("options", "keys"),
+    [
+        ("head --rows 50 --no-compiled", ("speedup", "speedup_unchecked", "memory_ratio")),
+        ("train --hidden 16 --data DATA", ("speedup", "real_fraction")),
+        ("generate --hidden 16 --steps 4", ("batch_256_over_1", "step_over_matvec")),
+    ],
+    ids=["head", "train", "generate"],
+)
+def test_benchmarks_print_their_ratios(options: str, keys: tuple[str, ...], run: Path, capsys: Capture) -> None:
+    data = str(run.parent / "data.npz")
+    arguments = [data if word == "DATA" else word for word in options.split()]
+    assert main(["benchmark", *arguments, "--repeats", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
-    keys = {"train": ("speedup", "real_fraction"), "generate": ("batch_256_over_1", "step_over_matvec")}
-    assert all(figures[key] > 0 for key in keys[name])
+    assert all(figures[key] > 0 for key in keys)
 
 
 class Attack:
