@@ -10,29 +10,37 @@ from mdnrnn.version import VERSION as __version__
 if TYPE_CHECKING:
     from mdnrnn.data.catalog import open_corpus
     from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence
-    from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
+    from mdnrnn.data.points import PointBatches, Points
+    from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
     from mdnrnn.errors import InputError
     from mdnrnn.generation import Sampling, generate
+    from mdnrnn.models.feedforward import MDN, MDNConfig
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
     from mdnrnn.nn.heads import MixtureHead, StepHead
     from mdnrnn.runs import load, resume, train
+    from mdnrnn.training.config import TrainConfig
+    from mdnrnn.training.loop import fit
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
     "mdnrnn.data.corpus": ["Corpus", "Facts", "Normalizer", "Sequence"],
-    "mdnrnn.distributions": ["GaussianMixture", "Step", "StepDistribution"],
+    "mdnrnn.data.points": ["PointBatches", "Points"],
+    "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
     "mdnrnn.errors": ["InputError"],
     "mdnrnn.generation": ["Sampling", "generate"],
+    "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
     "mdnrnn.runs": ["load", "resume", "train"],
+    "mdnrnn.training.config": ["TrainConfig"],
+    "mdnrnn.training.loop": ["fit"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "MDNRNN", "Corpus", "Facts", "GaussianMixture", "InputError", "MDNRNNConfig", "MixtureHead", "Normalizer",
-    "Sampling", "Sequence", "Step", "StepDistribution", "StepHead", "__version__", "generate", "load",
-    "open_corpus", "resume", "train",
+    "MDN", "MDNRNN", "Corpus", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead",
+    "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Sampling", "Sequence", "Step", "StepDistribution",
+    "StepHead", "TrainConfig", "__version__", "fit", "generate", "load", "open_corpus", "resume", "train",
 ]  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def test_drawings_agree(doodles: Corpus) -> None:
 
 
 def test_training_learns_and_repeats_exactly(doodles: Corpus, tmp_path: Path) -> None:
-    config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3)
+    config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3, warmup=5)
     data = config.splits(doodles, Normalizer.of_strokes(doodles))
     best = []
     for name in ("one", "other"):
