@@ -10,15 +10,16 @@ def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
     edges = torch.softmax(logits, -1).cumsum(-1)
     if uniform.shape != edges.shape[:-1]:
-        edges = edges.expand(*uniform.shape, -1).contiguous()
-    # Rounding can leave the last edge below 1: the clamp keeps such a draw in the last class.
-    picked = torch.searchsorted(edges, uniform.unsqueeze(-1), right=True).squeeze(-1)
-    return picked.clamp_(max=edges.shape[-1] - 1)
+        edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
+    # Rounding can leave the last edge below 1: a draw beyond it belongs to the last class that has any weight.
+    last = edges[..., -1]
+    inside = torch.minimum(uniform, torch.nextafter(last, torch.zeros_like(last)))
+    return torch.searchsorted(edges, inside.unsqueeze(-1), right=True).squeeze(-1)
 
 
 def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
     """Logits / temperature; at 0 all the weight goes to the largest (the first of equals)."""
-    if temperature < 0:
+    if not 0 <= temperature < math.inf:
         raise ValueError(f"a temperature of {temperature} was received; expected 0 or more")
     if temperature == 0:
         best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()

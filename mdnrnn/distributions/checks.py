@@ -32,15 +32,31 @@ def _expands(shape: torch.Size, target: torch.Size) -> bool:
 
 def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
     """ValueError where a number is none, or is infinite and may not be."""
-    _refuse("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
-    _refuse("logits", logits, (logits == -math.inf).all(-1, keepdim=True).expand_as(logits), "one above -inf at least")
-    _refuse("means", means, ~means.isfinite(), "real numbers")
-    _refuse("log_scales", log_scales, log_scales.isnan() | (log_scales == math.inf), "real numbers or -inf")
+    refuse("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
+    refuse("logits", logits, (logits == -math.inf).all(-1, keepdim=True).expand_as(logits), "one above -inf at least")
+    refuse("means", means, ~means.isfinite(), "real numbers")
+    refuse("log_scales", log_scales, log_scales.isnan() | (log_scales == math.inf), "real numbers or -inf")
     if slopes is not None:
-        _refuse("slopes", slopes, ~slopes.isfinite(), "real numbers")
+        refuse("slopes", slopes, ~slopes.isfinite(), "real numbers")
 
 
-def _refuse(name: str, tensor: Tensor, wrong: Tensor, expected: str) -> None:
+def check_value(value: Tensor, batch: torch.Size, event: torch.Size, numbers: bool) -> None:
+    """ValueError unless it is (..., D) with a `...` that the batch shape fits, and, if asked, made of numbers."""
+    fits = value.shape[-1:] == event  # else a 1 would be spread over all dimensions
+    if fits:
+        try:
+            torch.broadcast_shapes(value.shape[:-1], batch)
+        except RuntimeError:
+            fits = False
+    if not fits:
+        expected = f"(..., {event[0]}) with ... that fits {tuple(batch)}" if batch else f"(..., {event[0]})"
+        raise ValueError(f"value: received shape {tuple(value.shape)}, expected {expected}")
+    if numbers:
+        refuse("value", value, value.isnan(), "real numbers")
+
+
+def refuse(name: str, tensor: Tensor, wrong: Tensor, expected: str) -> None:
+    """ValueError that shows the first of the numbers that are `wrong`, if any is."""
     if bool(wrong.any()):
         index = tuple(wrong.nonzero()[0].tolist())
         raise ValueError(f"{name}: received {float(tensor[index])} at index {index}, expected {expected}")

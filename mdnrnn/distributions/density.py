@@ -34,7 +34,7 @@ def _formula(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tens
 
 
 class _LogDensity(torch.autograd.Function):
-    """Keeps z / s and the log joint, from which the gradient takes three passes over (..., K, D)."""
+    """Keeps z / s and the log joint, from which the gradient takes a few passes over (..., K, D)."""
 
     generate_vmap_rule = True
 
@@ -52,20 +52,21 @@ class _LogDensity(torch.autograd.Function):
         ctx.save_for_backward(*inputs, *output)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        _, means, _, value, log_prob, log_joint, pull = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the gradient's own gradient is wanted: autograd knows how
-            return _differentiable_gradient(ctx, grad)
-        log_total = log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI
-        by_log_weights = (log_joint - log_total).exp_().mul_(grad.unsqueeze(-1))
-        share = by_log_weights.unsqueeze(-1)
-        by_means, distance = share * pull, value.unsqueeze(-2) - means
-        by_log_scales = torch.addcmul(-share, by_means, distance, out=distance)
-        return by_log_weights, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None
-
-
-def _differentiable_gradient(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    inputs, needed = ctx.saved_tensors[:4], ctx.needs_input_grad
-    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-    found = iter(torch.autograd.grad(_formula(*inputs), wanted, grad, create_graph=True))
-    return tuple(next(found) if need else None for need in needed)
+    def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if grad is None:
+            return None, None, None, None
+        log_weights, means, log_scales, value, log_prob, log_joint, pull = ctx.saved_tensors
+        distance = value.unsqueeze(-2) - means
+        if torch.is_grad_enabled():  # the gradient's own gradient is wanted: from the arguments, not from what was kept
+            pull = distance * torch.exp(-2 * log_scales)
+            share = torch.softmax(log_weights + log_components(distance, log_scales), -1) * grad.unsqueeze(-1)
+        else:
+            share = (log_joint - (log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI)).exp_() * grad.unsqueeze(
+                -1
+            )
+        pulled = share.unsqueeze(-1)
+        by_log_scales = pulled * distance
+        del distance  # its memory is wanted below
+        by_log_scales = by_log_scales.mul_(pull).sub_(pulled)
+        by_means = pulled * pull
+        return share, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI
+from mdnrnn.distributions.line import normal_cdf
 
 
 def attach(
@@ -33,12 +34,13 @@ def attach(
         for j, before in enumerate(distances if slopes is not None else ()):
             mean = mean + slopes[..., d, j] * before  # type: ignore[index]
         share = torch.softmax(log_weights, -1)
-        z = (point[..., d, None] - mean) * torch.exp(-log_scales[..., d])
-        moved = (share * torch.special.ndtr(z)).sum(-1)
+        here = point[..., d].isfinite()  # quantiles of 0 and 1 are not, and do not move
+        z = (torch.where(here, point[..., d], 0.0).unsqueeze(-1) - mean) * torch.exp(-log_scales[..., d])
+        moved = (share * normal_cdf(z)).sum(-1)
         moved = moved if prob is None else moved - prob
         density = (share * torch.exp(-0.5 * z.square() - log_scales[..., d] - HALF_LOG_TWO_PI)).sum(-1).detach()
         # Added as a difference that is exactly zero; no density, no derivative.
-        change = (moved - moved.detach()) / torch.where(density > 0, density, torch.inf)
+        change = (moved - moved.detach()) / torch.where(here & (density > 0), density, torch.inf)
         x = point[..., d] - change
         dimensions.append(x)
         distances.append(x.unsqueeze(-1) - means[..., d])

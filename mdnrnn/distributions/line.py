@@ -9,6 +9,11 @@ _ROOT_TWO_PI = math.sqrt(2 * math.pi)
 _MOST_STEPS = 200
 
 
+def normal_cdf(z: Tensor) -> Tensor:
+    """The standard normal's distribution function, exact far into both tails, where torch.special.ndtr loses it."""
+    return 0.5 * torch.erfc(z * -math.sqrt(0.5))
+
+
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """Where the distribution function reaches `prob` (...), in float64; the mixture's parameters are (..., K).
 
@@ -24,7 +29,7 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
     tolerance = 1e-10 * scales.amin(-1)
     for _ in range(_MOST_STEPS):
         z = (x.unsqueeze(-1) - means) / scales
-        excess = (weights * torch.special.ndtr(z)).sum(-1) - prob
+        excess = (weights * normal_cdf(z)).sum(-1) - prob
         density = (weights / scales * torch.exp(-0.5 * z.square())).sum(-1) / _ROOT_TWO_PI
         low, high = torch.where(excess <= 0, x, low), torch.where(excess >= 0, x, high)
         newton = excess / density

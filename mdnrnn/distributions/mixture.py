@@ -19,7 +19,7 @@ from torch.distributions import Distribution, constraints
 from mdnrnn.distributions import line, triangular
 from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.cell import log_cell_prob
-from mdnrnn.distributions.checks import check_shapes, check_values, positions
+from mdnrnn.distributions.checks import check_shapes, check_value, check_values, positions, refuse
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI, log_density
 from mdnrnn.distributions.implicit import attach
 from mdnrnn.distributions.modes import highest_point
@@ -188,7 +188,8 @@ class GaussianMixture(Distribution):
             raise ValueError(f"samples: received {samples}, expected 2 or more")
         with torch.no_grad():
             nats = -self.log_prob(self.sample((samples,), generator=generator))
-        return Estimate(nats.mean(0), nats.std(0) / math.sqrt(samples))
+        mean = nats.mean(0)
+        return Estimate(mean, ((nats - mean).square().sum(0) / (samples - 1) / samples).sqrt())
 
     def marginal(self, dims: int | Sequence[int]) -> GaussianMixture:
         """The distribution of one dimension, or of several in the order given."""
@@ -225,8 +226,8 @@ class GaussianMixture(Distribution):
         Uniform and independent where `value` is drawn from this distribution (Rosenblatt 1952).
         """
         z, logs = self._standardised(self._value(value))
-        before = self.log_weights.unsqueeze(-1) + logs.cumsum(-1) - logs
-        return (torch.softmax(before, -2) * torch.special.ndtr(z)).sum(-2)
+        before = torch.cat([self.log_weights.unsqueeze(-1).expand_as(z[..., :1]), logs[..., :-1]], -1).cumsum(-1)
+        return (torch.softmax(before, -2) * line.normal_cdf(z)).sum(-2)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Distribution function at `value`, shape (..., 1); the result has shape (...). D = 1 alone."""
@@ -237,8 +238,7 @@ class GaussianMixture(Distribution):
         """Quantiles, shape (..., 1), of probabilities `value`, shape (...); gradients flow. D = 1 alone."""
         self._on_a_line("icdf")
         prob = torch.as_tensor(value, dtype=self.means.dtype, device=self.means.device)
-        if not bool(((prob >= 0) & (prob <= 1)).all()):
-            raise ValueError(f"value: received probabilities {prob.tolist()}, expected numbers from 0 to 1")
+        refuse("value", prob, ~((prob >= 0) & (prob <= 1)), "probabilities from 0 to 1")
         with torch.no_grad():
             found = line.quantile(prob, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp())
             found = torch.where(prob == 0, -math.inf, torch.where(prob == 1, math.inf, found))
@@ -266,9 +266,12 @@ class GaussianMixture(Distribution):
         same number), so scales by its square root: Ha and Eck's convention (arXiv:1704.03477, section 3.3).
         Temperature 0 is its limit, the mean of the most probable component: a point mass, to sample from.
         """
+        logits = tempered_logits(self.logits, temperature)
         scale_temperature = temperature if scale_temperature is None else scale_temperature
+        if not 0 <= scale_temperature < math.inf:
+            raise ValueError(f"scale_temperature: received {scale_temperature}, expected 0 or more")
         shift = 0.5 * math.log(scale_temperature) if scale_temperature > 0 else -math.inf
-        return self._like(tempered_logits(self.logits, temperature), self.means, self.log_scales + shift, self.slopes)
+        return self._like(logits, self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
@@ -307,10 +310,7 @@ class GaussianMixture(Distribution):
         return new
 
     def _value(self, value: Tensor) -> Tensor:
-        if value.shape[-1:] != self.event_shape:  # a 1 would be spread over all dimensions
-            raise ValueError(f"value: received shape {tuple(value.shape)}, expected (..., {self.event_shape[0]})")
-        if self._validate_args:
-            self._validate_sample(value)
+        check_value(value, self.batch_shape, self.event_shape, bool(self._validate_args))
         return _wide(value)
 
     def _standardised(self, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.checks import positions
+from mdnrnn.distributions.checks import check_value, positions
 from mdnrnn.distributions.mixture import Estimate, GaussianMixture
 
 
@@ -30,8 +30,11 @@ class PerDimensionMixture(Distribution):
     has_rsample = True
 
     def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor, validate_args: bool | None = None) -> None:
-        if logits.ndim < 2:
-            raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., D, K)")
+        if logits.ndim < 2 or 0 in logits.shape[-2:]:
+            raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., D, K), both 1 or more")
+        for name, tensor in (("means", means), ("log_scales", log_scales)):
+            if tensor.shape != logits.shape and not (name == "log_scales" and tensor.shape == (*logits.shape[:-1], 1)):
+                raise ValueError(f"{name}: received shape {tuple(tensor.shape)}, expected {tuple(logits.shape)}")
         self._hold(GaussianMixture(logits, means.unsqueeze(-1), log_scales.unsqueeze(-1), validate_args=validate_args))
 
     @classmethod
@@ -163,6 +166,5 @@ class PerDimensionMixture(Distribution):
 
     def _apart(self, value: Tensor) -> Tensor:
         """Points (..., D) as (..., D, 1)."""
-        if value.shape[-1:] != self.event_shape:
-            raise ValueError(f"value: received shape {tuple(value.shape)}, expected (..., {self.event_shape[0]})")
+        check_value(value, self.batch_shape, self.event_shape, bool(self._validate_args))
         return value.unsqueeze(-1)

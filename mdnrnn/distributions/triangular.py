@@ -43,7 +43,7 @@ def reordered(factor: Tensor, order: list[int]) -> Tensor:
 
     By an orthogonal decomposition of the rows, so the covariance is never formed and its error never squared.
     """
-    upper = torch.linalg.qr(factor[..., order, :].mT, mode="r").R
+    upper = torch.linalg.qr(factor[..., order, :].mT).R
     return (upper * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)).mT
 
 

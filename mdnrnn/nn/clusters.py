@@ -7,6 +7,8 @@ from torch import Tensor
 
 _MOST_POINTS = 4096
 _ROUNDS = 20
+_CANDIDATES = 8
+"""Points that are tried as the next centre."""
 
 
 def clusters(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -22,10 +24,10 @@ def clusters(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     counts = member.sum(0)
     centres = _means(points, member)
     variances = member.T @ (points - centres[belongs]).square() / counts.clamp_min(1).unsqueeze(-1)
-    # A cluster of one point, or of none, has no width of its own: it takes that of all points between K.
-    least = points.var(0, correction=0).clamp_min(1e-12) / k**2
+    # Where a cluster has no width of its own, one point or many in one place, it takes that of all points over K.
+    given = points.var(0, correction=0).clamp_min(1e-12) / k**2
     shares = (counts + 1) / (len(points) + k)
-    return shares, centres, variances.maximum(least).sqrt()
+    return shares, centres, torch.where(variances > 1e-6 * given, variances, given).sqrt()
 
 
 def _quantiles(points: Tensor, k: int) -> Tensor:
@@ -42,8 +44,11 @@ def _k_means(points: Tensor, k: int) -> Tensor:
     nearest = (scaled - scaled[0]).square().sum(-1)
     for _ in range(1, k):
         odds = nearest if bool(nearest.any()) else torch.ones_like(nearest)
-        chosen.append(int(torch.multinomial(odds, 1, generator=generator)))
-        nearest = torch.minimum(nearest, (scaled - scaled[chosen[-1]]).square().sum(-1))
+        tried = torch.multinomial(odds, _CANDIDATES, replacement=True, generator=generator)
+        left = torch.minimum(nearest.unsqueeze(-1), torch.cdist(scaled, scaled[tried]).square())
+        best = int(left.sum(0).argmin())
+        chosen.append(int(tried[best]))
+        nearest = left[:, best]
     centres = scaled[chosen]
     for _ in range(_ROUNDS):
         belongs = torch.cdist(scaled, centres).argmin(-1)

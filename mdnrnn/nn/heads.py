@@ -81,8 +81,9 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialise_from(self, linear: nn.Linear, targets: Tensor) -> None:
-        """The mixture that fits `targets` (N, D) as they are, whatever the features, by clusters of theirs."""
+        """The mixture that fits `targets` (N, D) as they are, by clusters of theirs, whatever the features."""
         k = self.components
+        linear.weight[: self.size].zero_()
         if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with clusters of its own
             found = [clusters(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
             weights, centres, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
@@ -124,7 +125,7 @@ class _SmoothFloor(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return (ctx.saved_tensors[0] - ctx.log_floor).sigmoid_().mul_(grad), None
+        return grad * (ctx.saved_tensors[0] - ctx.log_floor).sigmoid_(), None
 
 
 def lower(below: Tensor, features: int) -> Tensor:
@@ -173,7 +174,10 @@ class MixtureHead(nn.Module):
         return self.shape.unpack(self.linear(features))
 
     def initialise(self, targets: Tensor) -> None:
-        """Start from the mixture of `targets`, shape (N, D), as a whole: means at quantiles of theirs, or k-means'."""
+        """Start from the mixture of `targets`, shape (N, D), as a whole: means at quantiles of theirs, or k-means'.
+
+        The features come in with the first steps of a training: until then they change nothing.
+        """
         if targets.ndim != 2 or targets.shape[1] != self.shape.features or not len(targets):
             raise InputError(
                 f"targets: received shape {tuple(targets.shape)}, expected (N, {self.shape.features}), N 1 or more"
