@@ -18,6 +18,10 @@ def mixture(*batch: int, k: int = 3, d: int = 2, full: bool = True, seed: int = 
     return GaussianMixture(draw(), draw(d), 0.5 * draw(d) - 0.5, draw(d, d) if full else None)
 
 
+def double(values: object) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
 def components(ours: GaussianMixture) -> MultivariateNormal:
     return MultivariateNormal(ours.means, scale_tril=ours.scale_tril)
 
@@ -63,8 +67,8 @@ def test_samples_have_the_mean_and_the_covariance(full: bool) -> None:
 
 
 def test_slopes_are_the_regressions_of_a_dimension_on_those_before_it() -> None:
-    mean, scales = torch.tensor([1.0, -2.0, 3.0]).double(), torch.tensor([0.5, 2.0, 1.5]).double()
-    slopes = torch.tensor([[7.0, 7, 7], [0.3, 7, 7], [-1.1, 0.7, 7]]).double()  # the sevens do not count
+    mean, scales = double([1.0, -2.0, 3.0]), double([0.5, 2.0, 1.5])
+    slopes = double([[7.0, 7, 7], [0.3, 7, 7], [-1.1, 0.7, 7]])  # the sevens do not count
     ours = GaussianMixture(torch.zeros(1), mean.unsqueeze(0), scales.log().unsqueeze(0), slopes.unsqueeze(0))
     noise = points(6, 3)
     x = mean + torch.zeros(6, 3).double()
@@ -218,8 +222,12 @@ def test_gradients_through_marginals_and_conditionals_are_difference_quotients(h
     parts = [part for part in (ours.logits, ours.means, ours.log_scales, ours.slopes) if part is not None]
 
     def density(*parts: Tensor) -> Tensor:
-        changed = GaussianMixture(*parts)
-        return changed.marginal([2, 0]).log_prob(x[:2]) if how == "marginal" else changed.condition(1, x[:1]).log_prob(x[1:])
+        changed = GaussianMixture(parts[0], parts[1], parts[2], parts[3] if full else None)
+        return (
+            changed.marginal([2, 0]).log_prob(x[:2])
+            if how == "marginal"
+            else changed.condition(1, x[:1]).log_prob(x[1:])
+        )
 
     inputs = [part.detach().requires_grad_() for part in parts]
     assert torch.autograd.gradcheck(density, inputs, check_undefined_grad=False)
@@ -287,9 +295,9 @@ def test_responsibilities_sum_to_one_where_every_density_underflows(full: bool) 
 
 def test_a_marginal_has_no_digit_less_for_a_covariance_close_to_singular() -> None:
     """y = x + 1e-7 e: formed, the covariance of (y, x) would have lost the e."""
-    slopes = torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]).double()
-    log_scales = torch.tensor([[1.0, 1e-7]]).double().log()
+    slopes = double([[[0.0, 0.0], [1.0, 0.0]]])
+    log_scales = double([[1.0, 1e-7]]).log()
     ours = GaussianMixture(torch.zeros(1).double(), torch.zeros(1, 2).double(), log_scales, slopes)
     turned = ours.marginal([1, 0])
-    x = torch.tensor([0.5, 0.5 + 2e-7]).double()
+    x = double([0.5, 0.5 + 2e-7])
     assert float(turned.log_prob(x.flip(-1))) == pytest.approx(float(ours.log_prob(x)), rel=1e-6)
