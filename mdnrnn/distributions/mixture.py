@@ -49,7 +49,8 @@ class GaussianMixture(Distribution):
             all components) or D (isotropic); -inf is a point mass, to sample from.
         slopes: for full covariances, shape (..., K, D, D), of which the part below the diagonal counts: in a
             component, x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i.
-        validate_args: check parameters and every value asked for; by default what torch.distributions is set to.
+        validate_args: check parameters and every value asked for; by default what torch.distributions is set to (it
+            checks, until torch.compile is first used: that switches its checks off).
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
@@ -177,7 +178,8 @@ class GaussianMixture(Distribution):
 
         Implicit reparameterisation: a point keeps its probability integral transform u = F(x; parameters) as the
         parameters move, so dx = -dF / p, dimension after dimension (Graves, arXiv:1607.05690; Figurnov, Mohamed and
-        Mnih, arXiv:1805.08498). First derivatives alone.
+        Mnih, arXiv:1805.08498). First derivatives alone. Where components lie far apart, the weights' gradients
+        come from the few draws in the gap between them: expect noise.
         """
         point = self.sample(sample_shape, generator=generator)
         return attach(point, self.log_weights, self.means, self.log_scales, self.slopes)
@@ -279,6 +281,8 @@ class GaussianMixture(Distribution):
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
         """The distribution of shift + scale x, both of shape (..., D), scale positive: back to raw units, say."""
+        if self._validate_args:
+            refuse("scale", scale, ~(scale > 0), "positive numbers")
         shift, scale = shift.unsqueeze(-2), scale.unsqueeze(-2)
         slopes = None if self.slopes is None else self.slopes * (scale.unsqueeze(-1) / scale.unsqueeze(-2))
         return self._like(self.logits, shift + scale * self.means, self.log_scales + scale.log(), slopes)

@@ -3,7 +3,7 @@
 Each step is Newton's where the log density curves down and the step climbs, else that of the fixed point
 x = (sum_k r_k P_k)^-1 sum_k r_k P_k mean_k, which always climbs (Carreira-Perpinan, "Mode-finding for mixtures of
 Gaussian distributions", IEEE TPAMI 22, 2000). In more than one dimension two long components can cross in a peak that
-no mean's ascent ends at: there one more ascent starts from the highest point where two of them meet.
+no mean's ascent ends at: there as many ascents again start from the highest points where two of them meet.
 """
 
 import torch
@@ -18,7 +18,7 @@ def highest_point(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tens
     means, precision = means.double().reshape(-1, k, d), precision.double().reshape(-1, k, d, d)
     constants = log_weights.double().reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
     scales = precision.diagonal(dim1=-2, dim2=-1).amax(-2).rsqrt()
-    starts = means if d == 1 or k == 1 else torch.cat([means, _crossing(constants, means, precision)], 1)
+    starts = means if d == 1 or k == 1 else torch.cat([means, _crossings(constants, means, precision)], 1)
     x, ascents = starts.reshape(-1, d).clone(), starts.shape[1]
     climbing = torch.arange(len(x), device=x.device)  # most arrive within ten steps; a few crawl over a plateau
     for _ in range(_MOST_STEPS):
@@ -29,26 +29,24 @@ def highest_point(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tens
         climbing = climbing[far.any(-1)]
         if not len(climbing):
             break
-    return _highest(x.view(-1, ascents, d), constants, means, precision).view(*batch, d)
+    return _highest(x.view(-1, ascents, d), 1, constants, means, precision).view(*batch, d)
 
 
-def _crossing(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """The highest, (N, 1, D), of the points (P_i + P_j)^-1 (P_i mean_i + P_j mean_j): where i and j meet."""
-    heads = precision @ means.unsqueeze(-1)
-    best = [
-        _highest(
-            torch.linalg.solve(precision + precision[:, i, None], heads + heads[:, i, None]).squeeze(-1),
-            constants, means, precision,
-        )
-        for i in range(means.shape[1])
-    ]  # fmt: skip
-    return _highest(torch.cat(best, 1), constants, means, precision)
+def _crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """The K highest, (N, K, D), of the points (P_i + P_j)^-1 (P_i mean_i + P_j mean_j), where i and j meet."""
+    heads, k = precision @ means.unsqueeze(-1), means.shape[1]
+    points = [
+        torch.linalg.solve(precision[:, i + 1 :] + precision[:, i, None], heads[:, i + 1 :] + heads[:, i, None])
+        for i in range(k - 1)
+    ]
+    return _highest(torch.cat(points, 1).squeeze(-1), k, constants, means, precision)
 
 
-def _highest(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Of points (N, S, D) that of the highest density, (N, 1, D)."""
+def _highest(x: Tensor, count: int, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """Of points (N, S, D) those of the highest densities, (N, count, D), or all if they are fewer."""
     heights = torch.stack([_log_density(part, constants, means, precision) for part in x.unbind(1)], 1)
-    return x.gather(1, heights.argmax(-1)[:, None, None].expand(-1, 1, x.shape[-1]))
+    best = heights.topk(min(count, x.shape[1]), 1).indices
+    return x.gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def _joint(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:

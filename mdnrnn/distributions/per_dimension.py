@@ -55,6 +55,9 @@ class PerDimensionMixture(Distribution):
         Distribution.__init__(self, parts.batch_shape[:-1], parts.batch_shape[-1:], validate_args=False)
         self._validate_args = parts._validate_args
 
+    def __repr__(self) -> str:
+        return f"PerDimensionMixture({self.parts!r})"
+
     @property
     def logits(self) -> Tensor:
         """Unnormalised log weights, shape (..., D, K)."""

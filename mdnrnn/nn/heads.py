@@ -164,6 +164,8 @@ class MixtureHead(nn.Module):
         check_mixture(in_features, out_features, components, covariance, scale_floor)
         if not 0 <= noise < math.inf:
             raise InputError(f"noise: received {noise}, expected a standard deviation of 0 or more")
+        if not math.isfinite(weight_entropy):
+            raise InputError(f"weight_entropy: received {weight_entropy}, expected a number")
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.noise, self.weight_entropy = noise, weight_entropy
         self.linear = nn.Linear(in_features, self.shape.size)
@@ -182,6 +184,8 @@ class MixtureHead(nn.Module):
             raise InputError(
                 f"targets: received shape {tuple(targets.shape)}, expected (N, {self.shape.features}), N 1 or more"
             )
+        if not bool(targets.isfinite().all()):
+            raise InputError("targets: received some that are infinite or no numbers, expected real numbers")
         self.shape.initialise_from(self.linear, targets)
 
     def loss(self, mixture: GaussianMixture | PerDimensionMixture, targets: Tensor) -> Tensor:
