@@ -1,0 +1,92 @@
+"""The examples: they ask for public names alone, say how to run them, and end in a picture and the right numbers."""
+
+import ast
+import importlib.util
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+PNG = b"\x89PNG\r\n\x1a\n"
+PUBLISHED = {
+    "arcsine_lecture": [math.inf],
+    "edward_inferpy": [math.inf],
+    "ha_sines": [1.93],
+    "head_alone": [1.369],
+    "keras_mdn_layer": [1.369, 2.956],
+    "keras_spirals": [-0.1763, math.inf],
+    "mixture": [],
+}
+"""Nats a point, in the order in which an example prints its own; infinite where nothing was published."""
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_says_how_it_is_run(path: Path) -> None:
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert docstring is not None
+    assert f"\n    python examples/{path.name} [" in docstring
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_asks_for_public_names_that_exist(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+    imported = [
+        (node.module, name.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names
+    ]
+    ours = [(module, name) for module, name in imported if module and module.split(".")[0] == "mdnrnn"]
+    assert ours or "import mdnrnn" in path.read_text()
+    for module, name in ours:
+        assert not any(part.startswith("_") for part in (*module.split("."), name)), f"{module}.{name} is private"
+        assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
+    private = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_")]
+    assert not private
+
+
+def test_the_mixture_of_the_slide_has_the_moments_and_quantiles_of_its_closed_forms(tmp_path: Path) -> None:
+    printed = _run("mixture", tmp_path)
+    assert (tmp_path / "mixture.png").read_bytes().startswith(PNG)  # named after the script, in the current folder
+    mean, variance, low, high = _numbers(r"mean (\S+),.*variance (\S+),.*90% interval (\S+) to (\S+)", printed)
+    assert mean == 0
+    assert variance == 0.5 * (2**2 + 3**2) + 5**2
+    for end, probability in ((low, 0.05), (high, 0.95)):
+        reached = 0.5 * stats.norm.cdf(end, -5, 2) + 0.5 * stats.norm.cdf(end, 5, 3)
+        assert reached == pytest.approx(probability, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, tmp_path: Path) -> None:
+    picture = tmp_path / "picture.png"
+    printed = _run(name, tmp_path, str(picture))
+    assert picture.read_bytes().startswith(PNG)
+    assert list(tmp_path.iterdir()) == [picture]
+    found = re.findall(r"held out (\S+) nats a point, floor (-?\d+\.\d+)", printed)
+    for (held_out, floor), published in zip(found, PUBLISHED[name], strict=True):
+        # Seeds are fixed; the mean of 50,000 fresh points has a standard error of 0.005 at most.
+        assert float(floor) - 0.03 < float(held_out) < min(published, float(floor) + 0.1)
+
+
+def test_every_example_of_a_tutorial_is_run() -> None:
+    assert {path.stem for path in EXAMPLES} - {"strokes"} == set(PUBLISHED)
+
+
+def _run(name: str, folder: Path, *arguments: str) -> str:
+    """What an example prints, run in a folder of its own."""
+    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def _numbers(pattern: str, text: str) -> list[float]:
+    found = re.search(pattern, text, re.DOTALL)
+    assert found is not None, f"no {pattern} in {text}"
+    return [float(number) for number in found.groups()]
