@@ -40,6 +40,6 @@ print(f"510 parameters as a mixture: held out {nll:.4f} nats a point, floor {pro
 x, y = problem.points
 line = torch.linspace(-14, 14, 400).unsqueeze(1)
 curve, samples = plain(line).detach(), mdn(x).sample()
-known, fitted, drawn = (densities.Points(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples)))
+known, fitted, drawn = (densities.Cloud(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples)))
 figure = densities.samples_figure(known, fitted, drawn, title="inverse sine: 286 parameters average, 510 do not")
 out.write_bytes(figure_bytes(figure, out.suffix))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -161,6 +163,18 @@ CAPTIONS = {
 }
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """More threads gain these small networks nothing, and cost them much where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@_one_thread()
 def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> Report:
     """Draw the points, train both networks, measure them on fresh points, draw the figures."""
     demo = DEMOS[name]
@@ -263,8 +277,8 @@ def _figures(demo: Demo, points: Points, fresh: Points, model: MDN, baseline: Sq
     }
 
 
-def _plain(x: Tensor, y: Tensor) -> densities.Points:
-    return densities.Points(x[:, 0].numpy(), y.numpy())
+def _plain(x: Tensor, y: Tensor) -> densities.Cloud:
+    return densities.Cloud(x[:, 0].numpy(), y.numpy())
 
 
 def _axis(values: Tensor) -> Tensor:

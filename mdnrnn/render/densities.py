@@ -35,7 +35,7 @@ BAND = 0.99
 
 
 @dataclass(frozen=True, eq=False)
-class Points:
+class Cloud:
     """Inputs x, shape (N,), and their targets y, shape (N, D)."""
 
     x: np.ndarray
@@ -43,33 +43,35 @@ class Points:
 
 
 def samples_figure(
-    data: Points, baseline: Points, samples: Points, *, labels: Labels = None, title: str = ""
+    data: Cloud, baseline: Cloud | None, samples: Cloud, *, labels: Labels = None, title: str = ""
 ) -> Figure:
-    """The data, the curve of a squared-error network, samples of the mixture: y over x, or the plane where D = 2.
+    """The data, the curve of a squared-error network if there is one, samples: y over x, or the plane where D = 2.
 
     The points of the baseline are in the order of its curve. All data is in view, and all but the wildest samples.
     """
     sizes: Sizes = {}
-    tables = [_table("data", data, sizes), _table("baseline", baseline, sizes), _table("samples", samples, sizes)]
+    known, drawn = (_table(name, cloud, sizes)[:, -2:] for name, cloud in (("data", data), ("samples", samples)))
+    curve = None if baseline is None else _table("baseline", baseline, sizes)[:, -2:]
     if sizes["D"] > 2:
         raise InputError(f"data.y: received {sizes['D']} target features, expected 1 or 2")
-    known, curve, drawn = (table[:, -2:] for table in tables)
     names = _names(labels, sizes["D"])[-2:]
-    figure, panels = make_panels(3, 3, 2.8, title, shared=True)
-    for axes, name in zip(panels, ("data", "squared-error network", "samples of the mixture"), strict=True):
+    titles = ["data", *([] if curve is None else ["squared-error network"]), "samples of the mixture"]
+    figure, panels = make_panels(len(titles), len(titles), 2.8, title, shared=True)
+    for axes, name in zip(panels, titles, strict=True):
         axes.set_title(name, fontsize=10)
         name_axes(axes, names[0], names[1] if axes is panels[0] else "")
     scatter(panels[0], known, INK)
-    scatter(panels[1], known, PALE)
-    panels[1].plot(*curve.T, color=ORANGE, linewidth=2)
-    scatter(panels[2], finite(drawn), BLUE)
+    if curve is not None:
+        scatter(panels[1], known, PALE)
+        panels[1].plot(*curve.T, color=ORANGE, linewidth=2)
+    scatter(panels[-1], finite(drawn), BLUE)
     inner = np.quantile(finite(drawn), [0.002, 0.998], axis=0) if len(finite(drawn)) else np.empty((0, 2))
     set_limits(panels[0], np.concatenate([finite(known), inner]))
     return figure
 
 
 def components_figure(
-    data: Points,
+    data: Cloud,
     x: np.ndarray,
     weights: np.ndarray,
     means: np.ndarray,
@@ -256,7 +258,7 @@ def _names(labels: Labels, targets: int) -> list[str]:
     return list(labels)
 
 
-def _table(name: str, points: Points, sizes: Sizes) -> np.ndarray:
+def _table(name: str, points: Cloud, sizes: Sizes) -> np.ndarray:
     """Inputs and targets beside each other, shape (N, 1 + D)."""
     sizes.pop("N", None)
     x, y = _array(f"{name}.x", points.x, "N", sizes), _array(f"{name}.y", points.y, "ND", sizes)

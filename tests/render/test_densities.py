@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.render import figure_bytes
 from mdnrnn.render.densities import (
     SHADES,
-    Points,
+    Cloud,
     calibrated_band,
     components_figure,
     density_figure,
@@ -39,16 +39,16 @@ def curve(x: np.ndarray, targets: int) -> np.ndarray:
     return np.stack([np.sin(x + target) + 2 * target for target in range(targets)], axis=1)
 
 
-def cloud(count: int, targets: int = 1, seed: int = 0) -> Points:
-    """Points around the curve."""
+def cloud(count: int, targets: int = 1, seed: int = 0) -> Cloud:
+    """Cloud around the curve."""
     generator = np.random.default_rng(seed)
     x = generator.uniform(-3, 3, count)
-    return Points(x, curve(x, targets) + 0.1 * generator.standard_normal((count, targets)))
+    return Cloud(x, curve(x, targets) + 0.1 * generator.standard_normal((count, targets)))
 
 
 def samples(targets: int, count: int = 300) -> "Figure":
     data, drawn = cloud(count, targets), cloud(count, targets, seed=1)
-    return samples_figure(data, Points(GRID, curve(GRID, targets)), drawn, labels=LABELS[targets])
+    return samples_figure(data, Cloud(GRID, curve(GRID, targets)), drawn, labels=LABELS[targets])
 
 
 def components(targets: int, count: int = 300) -> "Figure":
@@ -108,7 +108,7 @@ def lengths(lines: "LineCollection") -> list[int]:
 
 def test_samples_show_data_curve_and_samples_on_the_same_axes() -> None:
     data, drawn = cloud(300), cloud(300, seed=1)
-    baseline = Points(GRID, curve(GRID, 1))
+    baseline = Cloud(GRID, curve(GRID, 1))
     panels = samples_figure(data, baseline, drawn).axes
     assert [axes.get_title() for axes in panels] == ["data", "squared-error network", "samples of the mixture"]
     for axes, points in zip(panels, (data, data, drawn), strict=True):
@@ -128,7 +128,7 @@ def test_two_targets_are_a_plane() -> None:
 def test_a_wild_sample_does_not_flatten_the_data() -> None:
     data, drawn = cloud(2000), cloud(2000, seed=1)
     drawn.y[7] = 1e4
-    low, high = samples_figure(data, Points(GRID, curve(GRID, 1)), drawn).axes[0].get_ylim()
+    low, high = samples_figure(data, Cloud(GRID, curve(GRID, 1)), drawn).axes[0].get_ylim()
     assert low < data.y.min()
     assert data.y.max() < high < 3
 
@@ -136,7 +136,7 @@ def test_a_wild_sample_does_not_flatten_the_data() -> None:
 @pytest.mark.parametrize("count", [1, 2500, SHOWN, SHOWN + 1, 100_000])
 def test_of_many_points_every_kth_is_drawn(count: int) -> None:
     data = cloud(count)
-    (drawn, *_) = samples_figure(data, Points(GRID, curve(GRID, 1)), data).axes[0].collections
+    (drawn, *_) = samples_figure(data, Cloud(GRID, curve(GRID, 1)), data).axes[0].collections
     step = next(step for step in range(1, 100) if count <= step * SHOWN)
     np.testing.assert_array_equal(shown(drawn)[:, 0], data.x[::step])
     assert drawn.get_rasterized()
@@ -271,7 +271,7 @@ def test_what_is_not_finite_is_left_out(broken: float) -> None:
     data.x[3] = data.y[4] = broken
     line = curve(GRID, 1)
     line[5:7] = broken
-    figure = samples_figure(data, Points(GRID, line), data)
+    figure = samples_figure(data, Cloud(GRID, line), data)
     assert len(shown(figure.axes[0].collections[0])) == 48
     weights, means = np.ones((41, 1)), line[:, None]
     weights[20] = broken
@@ -295,18 +295,18 @@ def test_the_same_numbers_make_the_same_file(draw: Callable[..., "Figure"], endi
 
 
 X, Y = np.arange(4.0), np.arange(4.0)[:, None]
-GOOD = Points(X, Y)
+GOOD = Cloud(X, Y)
 REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     "data and baseline of different targets": (
-        lambda: samples_figure(GOOD, Points(X, np.ones((4, 2))), GOOD),
+        lambda: samples_figure(GOOD, Cloud(X, np.ones((4, 2))), GOOD),
         r"baseline\.y: received shape \(4, 2\), expected \(N = 4, D = 1\)",
     ),
     "three targets in a plane": (
-        lambda: samples_figure(*[Points(X, np.ones((4, 3)))] * 3),
+        lambda: samples_figure(*[Cloud(X, np.ones((4, 3)))] * 3),
         r"data\.y: received 3 target features, expected 1 or 2",
     ),
     "targets without their axis": (
-        lambda: samples_figure(Points(X, X), GOOD, GOOD),
+        lambda: samples_figure(Cloud(X, X), GOOD, GOOD),
         r"data\.y: received shape \(4,\), expected \(N = 4, D\)",
     ),
     "no targets": (
@@ -361,3 +361,9 @@ assert "matplotlib" in sys.modules
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_without_a_baseline_there_are_two_panels() -> None:
+    cloud = Cloud(np.arange(5.0), np.arange(5.0)[:, None])
+    figure = samples_figure(cloud, None, cloud)
+    assert [axes.get_title() for axes in figure.axes] == ["data", "samples of the mixture"]
