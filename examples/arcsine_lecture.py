@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from mdnrnn import MDN, MDNConfig, PointBatches, TrainConfig, fit
+from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.demos import measure, squared_error
 from mdnrnn.models.feedforward import BodyConfig, SquaredErrorNetwork
@@ -22,14 +22,16 @@ from mdnrnn.render import densities, figure_bytes
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "arcsine_lecture.png")
 torch.manual_seed(0)
 torch.set_num_threads(1)  # networks this small gain nothing from more
-training = TrainConfig(steps=6000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu")
+training = TrainConfig(
+    batch_size=500, steps=6000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+)
 
 problem = TOYS["arcsine"].problem(2500)
 plain = SquaredErrorNetwork(1, 1, BodyConfig(widths=(15, 15), activation="tanh"), problem.points)
 mdn = MDN(1, 1, MDNConfig(widths=(15, 15), activation="relu", components=5, input_noise=0.04), problem.points)
 assert [sum(p.numel() for p in model.parameters()) for model in (plain, mdn)] == [286, 510]  # as published
-fit(plain, PointBatches(problem.points, 500), None, None, training)
-fit(mdn, PointBatches(problem.points, 500), None, None, training)
+fit(plain, problem.points, config=training)
+fit(mdn, problem.points, config=training)
 
 fresh = problem.fresh(50_000, seed=0)
 error, nll = squared_error(plain, fresh), measure(mdn, fresh)[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from mdnrnn import MDN, MDNConfig, PointBatches, TrainConfig, fit
+from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.demos import measure
 from mdnrnn.render import densities, figure_bytes
@@ -23,9 +23,11 @@ torch.set_num_threads(1)  # networks this small gain nothing from more
 
 problem = TOYS["sine"].problem(5000)
 network = MDNConfig(widths=(15, 15), activation="relu", components=20, input_noise=0.04)
-training = TrainConfig(steps=3000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu")
+training = TrainConfig(
+    batch_size=500, steps=3000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+)
 model = MDN(1, 1, network, problem.points)
-fit(model, PointBatches(problem.points, 500), None, None, training)
+fit(model, problem.points, config=training)
 
 nll, pit = measure(model, problem.fresh(50_000, seed=0))
 inside = ((pit > 0.05) & (pit < 0.95)).double().mean()

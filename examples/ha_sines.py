@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from mdnrnn import MDN, MDNConfig, PointBatches, TrainConfig, fit
+from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.demos import measure, squared_error
 from mdnrnn.models.feedforward import BodyConfig, SquaredErrorNetwork
@@ -22,13 +22,15 @@ from mdnrnn.render import densities, figure_bytes
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "ha_sines.png")
 torch.manual_seed(0)
 torch.set_num_threads(1)  # networks this small gain nothing from more
-training = TrainConfig(steps=3000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu")
+training = TrainConfig(
+    batch_size=500, steps=3000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+)
 
 sine, inverse = TOYS["forward-sine"].problem(1000), TOYS["sine"].problem(2500)
 plain = SquaredErrorNetwork(1, 1, BodyConfig(widths=(50,), activation="tanh", detail=3.0), sine.points)
-fit(plain, PointBatches(sine.points, 500), None, None, training)
+fit(plain, sine.points, config=training)
 mdn = MDN(1, 1, MDNConfig(widths=(100,), activation="tanh", detail=3.0, input_noise=0.06), inverse.points)
-fit(mdn, PointBatches(inverse.points, 500), None, None, training)
+fit(mdn, inverse.points, config=training)
 
 known, fresh = (squared_error(plain, points) for points in (sine.points, sine.fresh(50_000, seed=0)))
 print(f"sine: squared error {known:.3f} in training, published 1.36")

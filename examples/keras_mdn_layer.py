@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from mdnrnn import MDN, MDNConfig, PointBatches, TrainConfig, fit
+from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.demos import measure
 from mdnrnn.render import densities, figure_bytes
@@ -22,7 +22,9 @@ out = Path(sys.argv[1] if len(sys.argv) > 1 else "keras_mdn_layer.png")
 torch.manual_seed(0)
 torch.set_num_threads(1)  # networks this small gain nothing from more
 network = MDNConfig(widths=(15, 15), activation="relu", components=10, detail=2.0)
-training = TrainConfig(steps=4000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu")
+training = TrainConfig(
+    batch_size=500, steps=4000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+)
 
 problems = (
     ("sine", 3000, 1.369, {"xlabel": "x", "ylabel": "y"}),
@@ -34,7 +36,7 @@ for place, (name, n, published, labels) in enumerate(problems, start=1):
     problem = TOYS[name].problem(n)
     x, y = problem.points
     model = MDN(1, y.shape[1], network, problem.points)
-    fit(model, PointBatches(problem.points, 500), None, None, training)
+    fit(model, problem.points, config=training)
     nll, _ = measure(model, problem.fresh(50_000, seed=0))
     print(f"{problem.toy.title}: held out {nll:.4f} nats a point, floor {problem.entropy():.4f}; published {published}")
 

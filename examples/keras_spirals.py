@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from matplotlib.figure import Figure
 
-from mdnrnn import MDN, MDNConfig, PointBatches, TrainConfig, fit
+from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.demos import measure, squared_error
 from mdnrnn.models.feedforward import BodyConfig, SquaredErrorNetwork
@@ -22,7 +22,9 @@ from mdnrnn.render import densities, figure_bytes
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "keras_spirals.png")
 torch.manual_seed(0)
 torch.set_num_threads(1)  # networks this small gain nothing from more
-training = TrainConfig(steps=4000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu")
+training = TrainConfig(
+    batch_size=128, steps=4000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+)
 
 figure = Figure(figsize=(7.2, 5), dpi=144, layout="constrained")
 rows = figure.subplots(2, 3, sharex="row", sharey="row")
@@ -31,7 +33,7 @@ for panels, name, published in zip(rows, ("spiral", "spiral-jitter"), ("-0.1763 
     plain = SquaredErrorNetwork(1, 1, BodyConfig(widths=(128, 128), activation="relu"), problem.points)
     mdn = MDN(1, 1, MDNConfig(widths=(128, 128), activation="relu", components=20), problem.points)
     for model in (plain, mdn):
-        fit(model, PointBatches(problem.points, 128), None, None, training)
+        fit(model, problem.points, config=training)
     fresh = problem.fresh(50_000, seed=0)
     print(f"{problem.toy.title}: held out {measure(mdn, fresh)[0]:.4f} nats a point, floor {problem.entropy():.4f},")
     print(f"    squared error of the plain network {squared_error(plain, fresh):.3f}; published {published}")

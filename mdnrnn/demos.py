@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -135,7 +136,7 @@ class DemoResult:
     baseline_mse: float
     """The squared-error network's, on the same fresh points."""
     seconds: float
-    """For both networks, training and measuring."""
+    """For all of it but the pictures."""
     parameters: int
     """Of the mixture density network."""
 
@@ -241,7 +242,11 @@ def squared_error(model: SquaredErrorNetwork, points: Points) -> float:
 def _train(model: Model, points: Points, training: TrainConfig) -> list[dict[str, float]]:
     """The records of the training."""
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, PointBatches(points, training.batch_size, training.seed), None, Path(folder), training)
+        interrupted = fit(model, points, None, folder, training).interrupted
+        if interrupted == signal.SIGINT:
+            raise KeyboardInterrupt
+        if interrupted:
+            raise SystemExit(128 + interrupted)
         return read_metrics(Path(folder))
 
 

@@ -1,6 +1,8 @@
 """The demos: what they report is what their networks do, and with their full training they come near the floor."""
 
 import json
+import os
+import signal
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -118,12 +120,19 @@ def test_few_points_are_smoothed_and_many_are_not() -> None:
     ],
     ids=["a demo that is not there", "no folder", "one point", "a negative seed"],
 )
-def test_mistakes_end_in_one_line(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_end_in_one_line(
+    arguments: list[str],
+    complaint: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     said = capsys.readouterr().err
     assert complaint in said
     assert len([line for line in said.splitlines() if line.startswith("error")]) == 1
-    assert not Path("x").exists()
+    assert not list(tmp_path.iterdir())
 
 
 MOST = {"sine": 0.05, "forward-sine": 0.04, "arcsine": 0.1, "spiral": 0.04, "spiral-jitter": 0.12, "spiral-2d": 0.04}
@@ -143,3 +152,17 @@ def test_many_points_come_to_the_floor_and_are_calibrated() -> None:
     assert report.result.gap <= 0.010
     assert report.distance[0] < UNIFORM
     assert 0.88 <= report.coverage[0] <= 0.92
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_demo_that_is_stopped_reports_nothing(
+    number: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill = lambda self: os.kill(os.getpid(), number)  # noqa: E731
+    monkeypatch.setattr("mdnrnn.training.loop._Trainer.checkpoint_if_due", kill)
+    try:
+        ended = main(["demo", "sine", "--out", str(tmp_path), "--n", "50"])
+    except SystemExit as end:
+        ended = int(end.code or 0)
+    assert ended == status
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
+from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import MixtureHead
 
 
@@ -69,6 +71,8 @@ def benchmark_head(
     device: str = "auto",
 ) -> HeadBenchmark:
     """Both heads on the same inputs and targets, gradients to the inputs included."""
+    if rows < 1:
+        raise InputError(f"rows: received {rows}, expected 1 or more")
     where = choose_device(device)
     torch.manual_seed(0)
     inputs = torch.randn(rows, in_features, device=where, requires_grad=True)
@@ -124,7 +128,8 @@ def _compiled(
 
     try:
         return take_turns({"ours": call(ours), "plain": call(plain)}, repeats, inputs.device)
-    except RuntimeError:  # no compiler for this device
+    except RuntimeError as error:  # no compiler for this device, as a rule
+        print(f"not compiled: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
 

@@ -82,22 +82,22 @@ def main(arguments: list[str]) -> int:
     if name == "head":
         of_head = parse(HeadBenchmarkOptions, "benchmark head", arguments[1:])
         sizes = asdict(of_head)
-        as_asked = sizes.pop("json")
+        as_json = sizes.pop("json")
         figures = asdict(benchmark_head(**sizes))
     elif name == "train":
         of_train = parse(TrainBenchmarkOptions, "benchmark train", arguments[1:])
         sizes = asdict(of_train)
-        as_asked, corpus = sizes.pop("json"), open_corpus(sizes.pop("data"))
+        as_json, corpus = sizes.pop("json"), open_corpus(sizes.pop("data"))
         corpus.check()
         figures = asdict(benchmark_train(corpus, **sizes))
     elif name == "generate":
         of_generate = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])
         sizes = asdict(of_generate)
-        as_asked = sizes.pop("json")
+        as_json = sizes.pop("json")
         figures = asdict(benchmark_generate(**sizes))
     else:
         raise InputError(f"unknown benchmark {name!r}; expected head, train or generate")
-    if as_asked:
+    if as_json:
         print_json(figures)
     else:
         for key, value in figures.items():

@@ -11,6 +11,7 @@ import tyro
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.demos import DEMOS, HELD_OUT, UNIFORM, Report, run_demo, save_demo, save_index
 from mdnrnn.errors import InputError
+from mdnrnn.files import make_folder
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]
@@ -43,6 +44,9 @@ def main(arguments: list[str]) -> int:
     options = parse(DemoOptions, f"demo {name}", arguments[1:])
     if options.n is not None and options.n < 2:
         raise InputError(f"n: received {options.n}, expected 2 points or more")
+    if options.seed < 0:
+        raise InputError(f"the seed is {options.seed}; expected 0 or more")
+    make_folder(options.out)  # before anything is trained
     reports = []
     for each in DEMOS if name == "all" else (name,):
         print(f"demo {each}", file=sys.stderr)

@@ -14,7 +14,8 @@ def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     # Rounding can leave the last edge below 1: a draw beyond it belongs to the last class that has any weight.
     last = edges[..., -1]
     inside = torch.minimum(uniform, torch.nextafter(last, torch.zeros_like(last)))
-    return torch.searchsorted(edges, inside.unsqueeze(-1), right=True).squeeze(-1)
+    picked = torch.searchsorted(edges, inside.unsqueeze(-1), right=True).squeeze(-1)
+    return picked.clamp_(max=edges.shape[-1] - 1)  # logits that are no numbers have no class: take one that exists
 
 
 def tempered_logits(logits: Tensor, temperature: float) -> Tensor:

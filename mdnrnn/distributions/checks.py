@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -64,10 +65,10 @@ def refuse(name: str, tensor: Tensor, wrong: Tensor, expected: str) -> None:
 
 def positions(dims: int | Sequence[int], size: int) -> list[int]:
     """Dimensions as a list from 0 up; ValueError where one is not there, or is there twice."""
-    given = [dims] if isinstance(dims, int) else list(dims)
-    if not all(type(dim) is int for dim in given):
+    given = [dims] if isinstance(dims, Integral) else list(dims)  # type: ignore[arg-type]
+    if not all(isinstance(dim, Integral) and not isinstance(dim, bool) for dim in given):
         raise ValueError(f"dims: received {given}, expected whole numbers")
-    found = [dim + size if dim < 0 else dim for dim in given]
+    found = [int(dim) + size if dim < 0 else int(dim) for dim in given]
     if not found or len(set(found)) < len(found) or any(not 0 <= dim < size for dim in found):
         raise ValueError(f"dims: received {given}, expected different dimensions from 0 to {size - 1}, one at least")
     return found

@@ -24,6 +24,9 @@ from mdnrnn.distributions.density import HALF_LOG_TWO_PI, log_density
 from mdnrnn.distributions.implicit import attach
 from mdnrnn.distributions.modes import highest_point
 
+_MOST_AT_ONCE = 2**23
+"""Numbers in a tensor, where draws are many."""
+
 
 class Estimate(NamedTuple):
     """A mean over random draws, and its standard error."""
@@ -121,6 +124,7 @@ class GaussianMixture(Distribution):
     @torch.no_grad()
     def mode(self) -> Tensor:
         """The highest point of the density, shape (..., D), by an ascent from every component; see modes.py."""
+        self._has_density()
         precision = triangular.precision(
             self.log_scales.double(), None if self.slopes is None else self.slopes.double()
         )
@@ -181,15 +185,18 @@ class GaussianMixture(Distribution):
         Mnih, arXiv:1805.08498). First derivatives alone. Where components lie far apart, the weights' gradients
         come from the few draws in the gap between them: expect noise.
         """
+        self._has_density()
         point = self.sample(sample_shape, generator=generator)
         return attach(point, self.log_weights, self.means, self.log_scales, self.slopes)
 
     def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:  # type: ignore[override]
-        """Differential entropy in nats, shape (...), estimated from `samples` draws: none is known in closed form."""
+        """Differential entropy in nats, shape (...), estimated from `samples` draws, without gradient."""
         if samples < 2:
             raise ValueError(f"samples: received {samples}, expected 2 or more")
+        at_once = max(1, _MOST_AT_ONCE // max(1, self.means.numel()))
         with torch.no_grad():
-            nats = -self.log_prob(self.sample((samples,), generator=generator))
+            parts = [min(at_once, samples - first) for first in range(0, samples, at_once)]
+            nats = torch.cat([-self.log_prob(self.sample((part,), generator=generator)) for part in parts])
         mean = nats.mean(0)
         return Estimate(mean, ((nats - mean).square().sum(0) / (samples - 1) / samples).sqrt())
 
@@ -229,7 +236,8 @@ class GaussianMixture(Distribution):
         """
         z, logs = self._standardised(self._value(value))
         before = torch.cat([self.log_weights.unsqueeze(-1).expand_as(z[..., :1]), logs[..., :-1]], -1).cumsum(-1)
-        return (torch.softmax(before, -2) * line.normal_cdf(z)).sum(-2)
+        # Weights that are rounded can sum to a little more than 1.
+        return (torch.softmax(before, -2) * line.normal_cdf(z)).sum(-2).clamp(max=1)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Distribution function at `value`, shape (..., 1); the result has shape (...). D = 1 alone."""
@@ -239,6 +247,7 @@ class GaussianMixture(Distribution):
     def icdf(self, value: Tensor) -> Tensor:
         """Quantiles, shape (..., 1), of probabilities `value`, shape (...); gradients flow. D = 1 alone."""
         self._on_a_line("icdf")
+        self._has_density()
         prob = torch.as_tensor(value, dtype=self.means.dtype, device=self.means.device)
         refuse("value", prob, ~((prob >= 0) & (prob <= 1)), "probabilities from 0 to 1")
         with torch.no_grad():
@@ -258,6 +267,7 @@ class GaussianMixture(Distribution):
     def crps(self, value: Tensor) -> Tensor:
         """Continuous ranked probability score (...) of `value` (..., 1), in its units; see line.py. D = 1 alone."""
         self._on_a_line("crps")
+        self._has_density()
         value = self._value(value).squeeze(-1)
         return line.crps(value, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp())
 
@@ -277,6 +287,8 @@ class GaussianMixture(Distribution):
 
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
+        if not -1 < bias < math.inf:
+            raise ValueError(f"bias: received {bias}, expected a number above -1")
         return self._like(self.logits * (1 + bias), self.means, self.log_scales - bias, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
@@ -326,6 +338,9 @@ class GaussianMixture(Distribution):
 
     def _log_components(self, value: Tensor) -> Tensor:
         return self._standardised(value)[1].sum(-1)
+
+    def _has_density(self) -> None:
+        refuse("log_scales", self.log_scales, self.log_scales.isinf(), "real numbers: a point mass is to sample from")
 
     def _on_a_line(self, what: str) -> None:
         if self.event_shape[0] != 1:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions.checks import check_value, positions
-from mdnrnn.distributions.mixture import Estimate, GaussianMixture
+from mdnrnn.distributions.mixture import Estimate, GaussianMixture, Interval
 
 
 class PerDimensionMixture(Distribution):
@@ -62,6 +62,16 @@ class PerDimensionMixture(Distribution):
     def logits(self) -> Tensor:
         """Unnormalised log weights, shape (..., D, K)."""
         return self.parts.logits
+
+    @property
+    def means(self) -> Tensor:
+        """Component means, shape (..., D, K)."""
+        return self.parts.means.squeeze(-1)
+
+    @property
+    def log_scales(self) -> Tensor:
+        """Logs of the component standard deviations, shape (..., D, K)."""
+        return self.parts.log_scales.squeeze(-1)
 
     @property
     def log_weights(self) -> Tensor:
@@ -138,6 +148,18 @@ class PerDimensionMixture(Distribution):
     def pit(self, value: Tensor) -> Tensor:
         """Probability integral transform of each dimension, shape (..., D)."""
         return self.parts.cdf(self._apart(value))
+
+    def icdf(self, value: Tensor) -> Tensor:
+        """Quantiles of each dimension, shape (..., D), of probabilities `value`, shape (..., D)."""
+        return self.parts.icdf(value).squeeze(-1)
+
+    def interval(self, mass: float) -> Interval:
+        """The central interval of each dimension that holds `mass`, its ends (..., D)."""
+        return Interval(*(end.squeeze(-1) for end in self.parts.interval(mass)))
+
+    def crps(self, value: Tensor) -> Tensor:
+        """Continuous ranked probability score of each dimension, shape (..., D)."""
+        return self.parts.crps(self._apart(value))
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> PerDimensionMixture:
         """A new distribution, as GaussianMixture's."""

@@ -63,8 +63,9 @@ class MDNConfig(BodyConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.input_noise < math.inf:
-            raise InputError(f"input_noise: received {self.input_noise}, expected 0 or more")
+        for name in ("input_noise", "target_noise"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name}: received {getattr(self, name)}, expected 0 or more")
 
 
 class _Feedforward(Model):
@@ -72,6 +73,9 @@ class _Feedforward(Model):
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
         super().__init__()
+        for name, value in (("inputs", inputs), ("targets", targets)):
+            if value < 1:
+                raise InputError(f"{name}: received {value}, expected 1 or more")
         widths = (inputs, *config.widths)
         layers = [(nn.Linear(a, b), ACTIVATIONS[config.activation]()) for a, b in itertools.pairwise(widths)]
         self.body = nn.Sequential(*(module for layer in layers for module in layer))
@@ -88,14 +92,22 @@ class _Feedforward(Model):
     def standardise(self, data: Points) -> None:
         """Learn the units of `data`: from now on inputs and targets are standardised inside."""
         for name, values in (("input", data.x), ("target", data.y)):
-            self.get_buffer(f"{name}_mean").copy_(values.mean(0))
-            self.get_buffer(f"{name}_scale").copy_(values.std(0, correction=0).clamp_min(1e-12))
+            mean, scale = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_scale")
+            if values.ndim != 2 or values.shape[1:] != mean.shape or not len(values):
+                raise InputError(
+                    f"data: received {name}s {tuple(values.shape)}, expected (N, {len(mean)}), N 1 or more"
+                )
+            values = values.double()
+            mean.copy_(values.mean(0))
+            spread = values.std(0, correction=0)
+            # A column that hardly changes has no unit of its own.
+            scale.copy_(torch.where(spread > 1e-6 * values.mean(0).abs(), spread, 1.0))
 
     def _features(self, x: Tensor) -> Tensor:
-        return self.body((x - self.input_mean) / self.input_scale)
+        return self.body((x.to(self.input_mean) - self.input_mean) / self.input_scale)
 
     def _targets(self, y: Tensor) -> Tensor:
-        return (y - self.target_mean) / self.target_scale
+        return (y.to(self.target_mean) - self.target_mean) / self.target_scale
 
 
 @torch.no_grad()
@@ -135,7 +147,7 @@ class MDN(_Feedforward):
 
     def loss(self, batch: PointBatch) -> Loss:
         """Mean nats a point, in the units of the data; with the regularisers in training."""
-        x = batch.x
+        x = batch.x.to(self.input_mean)
         if self.training and self.config.input_noise:
             x = x + self.config.input_noise * self.input_scale * torch.randn_like(x)
         nats = self.head.loss(self.head(self._features(x)), self._targets(batch.y))

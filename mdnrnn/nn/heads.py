@@ -1,15 +1,9 @@
-"""Mixture density heads: one linear layer, one split, a distribution (Bishop 1994).
-
-net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), MixtureHead(64, 1, components=20))
-for x, y in data:  # shapes (B, 1)
-    loss = -net(x).log_prob(y).mean()
-    optimizer.zero_grad(), loss.backward(), optimizer.step()
-net(x).sample()
-"""
+"""Mixture density heads: one linear layer, one split, a distribution (Bishop 1994)."""
 
 from __future__ import annotations
 
 import math
+from numbers import Integral
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import torch
@@ -138,6 +132,14 @@ def lower(below: Tensor, features: int) -> Tensor:
 class MixtureHead(nn.Module):
     """Features (..., I) to a mixture over (..., D): a module like any other, in any network.
 
+        net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), MixtureHead(64, 1, components=20))
+        optimizer = torch.optim.Adam(net.parameters(), 1e-2)
+        for x, y in batches:  # shapes (B, 1)
+            optimizer.zero_grad()
+            (-net(x).log_prob(y).mean()).backward()
+            optimizer.step()
+        net(x).sample()
+
     Args:
         in_features: I.
         out_features: D.
@@ -218,11 +220,11 @@ class StepHead(nn.Module):
 
 
 def check_mixture(
-    in_features: int, out_features: int, components: int, covariance: Covariance, scale_floor: float
+    in_features: object, out_features: object, components: object, covariance: str, scale_floor: float
 ) -> None:
     """InputError, a ValueError, that names the argument that cannot be."""
     for name, value in (("in_features", in_features), ("out_features", out_features), ("components", components)):
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name}: received {value!r}, expected a whole number of 1 or more")
     if covariance not in get_args(Covariance):
         raise InputError(f"covariance: received {covariance!r}, expected one of {', '.join(get_args(Covariance))}")

@@ -18,8 +18,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from mdnrnn.data.points import PointBatches, Points
 from mdnrnn.device import autocast, choose_device, choose_precision
 from mdnrnn.errors import InputError
+from mdnrnn.files import make_folder
 from mdnrnn.models.base import AnyBatch, Loss, Model
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
@@ -56,24 +58,30 @@ class Result:
 
 def fit(
     model: Model,
-    train: Epochs,
-    valid: Iterable[AnyBatch] | None = None,
-    folder: Path | None = None,
+    train: Epochs | Points,
+    valid: Iterable[AnyBatch] | Points | None = None,
+    folder: Path | str | None = None,
     config: TrainConfig | None = None,
     on_validation: Callable[[], None] | None = None,
 ) -> Result:
     """Train `model` on `train`, going on from `folder`'s last checkpoint if there is one.
 
     Leaves model.safetensors, last.pt and metrics.jsonl in `folder`, nowhere if it is None. The weights, in the file
-    and in `model`, are the best by `valid`, or the last ones where there is no such data. SIGINT and SIGTERM save
-    and end the loop; a non-finite loss raises NonFiniteLoss and leaves the last good checkpoint. `on_validation` is
-    called after each validation.
+    and in `model`, are the best by `valid`, or the last ones where there is no such data; `model` ends in eval mode,
+    on the device that it came on. Points are batched as `config` says. SIGINT and SIGTERM end the loop: the result
+    says so, and `folder` keeps what a further call goes on from. A non-finite loss raises NonFiniteLoss and leaves the
+    last good checkpoint. `on_validation` is called after each validation.
     """
     keep_freed_memory()
+    config, device = config or TrainConfig(), next(model.parameters()).device
+    epochs = PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train
+    held_out = PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid
     with ExitStack() as stack:
-        if folder is None:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        return _fit(_Trainer(model, train, valid, folder, config or TrainConfig()), on_validation)
+        folder = make_folder(folder or stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            return _fit(_Trainer(model, epochs, held_out, folder, config), on_validation)
+        finally:
+            model.to(device).eval()
 
 
 def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
@@ -107,6 +115,8 @@ def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device
             sums[name] = sums.get(name, 0.0) + float(value) * batch.points
         points += batch.points
     model.train()
+    if not points:
+        raise InputError("valid: received no batch (any more), expected data that can be gone through again and again")
     return {f"valid_{name}": value / points for name, value in sums.items()}
 
 
@@ -221,7 +231,7 @@ class _Trainer:
         means = {f"train_{name}": total / self._recent_steps for name, total in self._recent.items()}
         self._recent, self._recent_steps = {}, 0
         rate = progress.points / progress.seconds
-        bar.set_postfix_str(f"{means['train_loss']:.3f} nats a point, {rate:,.0f} points/s", refresh=False)
+        bar.set_postfix_str(f"loss {means['train_loss']:.3f}, {rate:,.0f} points/s", refresh=False)
         self._record({"lr": self.optimizer.param_groups[0]["lr"], **means})
 
     def validation_due(self) -> bool:

@@ -172,3 +172,29 @@ def test_half_precision_parameters_give_a_float32_likelihood() -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match=r"means: received shape \(4, 2\), expected \(3, D\)"):
         GaussianMixture(torch.zeros(3), torch.zeros(4, 2), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize("ask", ["rsample", "mode", "icdf", "crps"])
+def test_a_point_mass_is_to_sample_from_and_says_so(ask: str) -> None:
+    frozen = mixture([0, 1], [[0], [1]], [[1], [1]]).tempered(0)
+    calls = {
+        "rsample": lambda: frozen.rsample(),
+        "mode": lambda: frozen.mode,
+        "icdf": lambda: frozen.icdf(torch.tensor(0.5)),
+        "crps": lambda: frozen.crps(torch.zeros(1)),
+    }
+    with pytest.raises(ValueError, match=r"log_scales: received -inf at index .*a point mass is to sample from"):
+        calls[ask]()
+
+
+def test_probabilities_never_exceed_one() -> None:
+    lines = random_mixture(2000, components=100, features=1, dtype=torch.float32)
+    far = torch.full((2000, 1), 50.0)
+    assert float(lines.cdf(far).max()) <= 1
+    assert lines.icdf(lines.cdf(far)).shape == (2000, 1)
+
+
+@pytest.mark.parametrize("bias", [-1.0, math.nan, INF])
+def test_a_bias_that_would_turn_weights_around_is_refused(bias: float) -> None:
+    with pytest.raises(ValueError, match=r"bias: received \S+, expected a number above -1"):
+        random_mixture().biased(bias)

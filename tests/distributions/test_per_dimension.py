@@ -233,3 +233,17 @@ def test_a_head_lies_in_its_row_as_the_world_models_do() -> None:
     assert isinstance(distribution, PerDimensionMixture)
     torch.testing.assert_close(distribution.log_prob(z), expected)
     torch.testing.assert_close(head.loss(distribution, z), -expected.mean())
+
+
+def test_quantiles_intervals_and_scores_are_those_of_each_dimension() -> None:
+    generator = torch.Generator().manual_seed(3)
+    draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
+    ours, x = PerDimensionMixture(draw(5, 3, 4), draw(5, 3, 4), draw(5, 3, 4)), draw(5, 3)
+    torch.testing.assert_close(ours.icdf(ours.pit(x)), x, rtol=0, atol=1e-6)
+    low, high = ours.interval(0.8)
+    for i in range(3):
+        line = ours.parts[:, i]
+        torch.testing.assert_close(low[:, i], line.interval(0.8).low[:, 0])
+        torch.testing.assert_close(high[:, i], line.interval(0.8).high[:, 0])
+        torch.testing.assert_close(ours.crps(x)[:, i], line.crps(x[:, i, None]))
+    assert ours.means.shape == ours.log_scales.shape == (5, 3, 4)

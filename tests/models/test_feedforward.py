@@ -78,7 +78,7 @@ def test_one_component_learns_the_line_and_its_noise() -> None:
     points = line()
     torch.manual_seed(0)
     model = MDN(1, 1, MDNConfig(components=1, widths=(16,)), points)
-    fit(model, PointBatches(points, 200), config=TRAINING)
+    fit(model, points, config=TRAINING)
     floor = 0.5 * math.log(2 * math.pi * math.e * 0.25)
     assert floor - 0.05 < nats(model, line(20_000)) < floor + 0.05
 
@@ -87,7 +87,7 @@ def test_the_squared_error_network_learns_the_mean() -> None:
     points = line()
     torch.manual_seed(0)
     model = SquaredErrorNetwork(1, 1, BodyConfig(widths=(16,)), points)
-    fit(model, PointBatches(points, 200), config=TRAINING)
+    fit(model, points, config=TRAINING)
     x = torch.tensor([[-1.0], [0.0], [1.0]])
     torch.testing.assert_close(model(x).detach(), 2 * x, rtol=0, atol=0.15)
 
@@ -171,7 +171,7 @@ def test_with_validation_data_the_best_weights_are_kept(tmp_path: Path) -> None:
     points, valid = line(20), line(2000)
     torch.manual_seed(0)
     model = MDN(1, 1, MDNConfig(), points)
-    fit(model, PointBatches(points, 20), PointBatches(valid, 500), tmp_path, TRAINING)
+    fit(model, PointBatches(points, 20), valid, tmp_path, TRAINING)
     losses = [record["valid_loss"] for record in read_metrics(tmp_path) if "valid_loss" in record]
     assert len(losses) == TRAINING.validations
     assert losses[-1] > min(losses) + 0.5
@@ -210,3 +210,58 @@ def test_broken_points_are_named_by_number() -> None:
 def test_impossible_configs_are_refused(settings: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         MDN(1, 1, MDNConfig(**settings))
+
+
+def test_points_are_batched_as_the_config_says() -> None:
+    """The same weights as from batches made by hand of the config's size and seed, other ones at another seed."""
+
+    def weights(data: Any, seed: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = MDN(1, 1, MDNConfig(components=2, widths=(8,)), line())
+        fit(model, data, config=replace(TRAINING, steps=5, batch_size=50, seed=seed))
+        return model.head.linear.weight
+
+    assert torch.equal(weights(line(), 3), weights(PointBatches(line(), 50, 3), 3))
+    assert not torch.equal(weights(line(), 3), weights(line(), 4))
+
+
+def test_a_trained_model_is_ready_to_use() -> None:
+    """In eval mode, so without noise; an interrupted or broken training leaves it so too."""
+    model = MDN(1, 1, MDNConfig(target_noise=0.5), line())
+    fit(model, line(), config=replace(TRAINING, steps=2))
+    assert not model.training
+    assert model.loss(batch(line())).total == model.loss(batch(line())).total
+
+
+def test_points_of_other_precision_are_taken_as_they_are() -> None:
+    points = Points(*(part.double() for part in line()))
+    model = MDN(1, 1, MDNConfig(components=2, widths=(8,)), points)
+    fit(model, points, config=replace(TRAINING, steps=2))
+    assert model(points.x).mean.dtype == torch.float32
+
+
+def test_a_column_that_never_changes_does_no_harm() -> None:
+    x = torch.cat([line().x, torch.full((500, 1), 0.1)], 1)
+    model = MDN(2, 1, MDNConfig(components=2, widths=(8,)), Points(x, line().y)).eval()
+    assert float(model.input_scale[1]) == 1
+    assert model.body(torch.zeros(1, 2)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "complaint"),
+    [
+        (0, 1, r"inputs: received 0, expected 1 or more"),
+        (1, -1, r"out_features: received -1, expected a whole number of 1 or more"),
+        (2, 1, r"data: received inputs \(500, 1\), expected \(N, 2\)"),
+        (1, 2, r"data: received targets \(500, 1\), expected \(N, 2\)"),
+    ],
+    ids=["no inputs", "fewer than no targets", "data of fewer inputs", "data of fewer targets"],
+)
+def test_sizes_that_do_not_fit_are_refused(inputs: int, targets: int, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        MDN(inputs, targets, None, line())
+
+
+def test_validation_data_that_is_spent_is_refused() -> None:
+    with pytest.raises(InputError, match="valid: received no batch"):
+        fit(MDN(1, 1, None, line()), line(), iter(PointBatches(line(), 500)), config=replace(TRAINING, steps=4))
