@@ -15,10 +15,23 @@ from torch import Tensor
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 
+_FEW = 8
+
+
+def add_dimensions(values: Tensor) -> Tensor:
+    """Sum over the last axis, (..., D) to (...): a few slices are added eight times as fast as they are reduced."""
+    if values.shape[-1] > _FEW:
+        return values.sum(-1)
+    total, *rest = values.unbind(-1)
+    for part in rest:
+        total = total + part
+    return total
+
+
 def log_components(distance: Tensor, log_scales: Tensor) -> Tensor:
     """Log density of each component, shape (..., K), at a `distance` (..., K, D) from the means."""
     z = distance * torch.exp(-log_scales)
-    return -(0.5 * z.square() + log_scales).sum(-1) - distance.shape[-1] * HALF_LOG_TWO_PI
+    return -add_dimensions(0.5 * z.square() + log_scales) - distance.shape[-1] * HALF_LOG_TWO_PI
 
 
 def log_density(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
@@ -40,9 +53,9 @@ class _LogDensity(torch.autograd.Function):
 
     @staticmethod
     def forward(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        distance, scales = value.unsqueeze(-2) - means, torch.exp(log_scales)
-        pull = (distance / scales).div_(scales)
-        log_joint = log_weights - torch.addcmul(log_scales, distance, pull, value=0.5).sum(-1)
+        distance = value.unsqueeze(-2) - means
+        pull = distance * (-2 * log_scales).exp_()
+        log_joint = log_weights - add_dimensions(torch.addcmul(log_scales, distance, pull, value=0.5))
         return torch.logsumexp(log_joint, -1) - means.shape[-1] * HALF_LOG_TWO_PI, log_joint, pull
 
     @staticmethod
@@ -61,12 +74,12 @@ class _LogDensity(torch.autograd.Function):
             pull = distance * torch.exp(-2 * log_scales)
             share = torch.softmax(log_weights + log_components(distance, log_scales), -1) * grad.unsqueeze(-1)
         else:
-            share = (log_joint - (log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI)).exp_() * grad.unsqueeze(
-                -1
-            )
+            log_total = log_prob.unsqueeze(-1) + means.shape[-1] * HALF_LOG_TWO_PI
+            share = (log_joint - log_total).exp_() * grad.unsqueeze(-1)
         pulled = share.unsqueeze(-1)
-        by_log_scales = pulled * distance
+        excess = torch.addcmul(distance.new_full((), -1.0), pull, distance)  # z^2 - 1
         del distance  # its memory is wanted below
-        by_log_scales = by_log_scales.mul_(pull).sub_(pulled)
+        by_log_scales = pulled * excess
+        del excess
         by_means = pulled * pull
         return share, by_means, by_log_scales, -by_means.sum(-2) if ctx.needs_input_grad[3] else None

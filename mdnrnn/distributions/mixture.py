@@ -20,7 +20,7 @@ from mdnrnn.distributions import line, triangular
 from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.cell import log_cell_prob
 from mdnrnn.distributions.checks import check_shapes, check_value, check_values, positions, refuse
-from mdnrnn.distributions.density import HALF_LOG_TWO_PI, log_density
+from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_density
 from mdnrnn.distributions.implicit import attach
 from mdnrnn.distributions.modes import highest_point
 
@@ -149,7 +149,7 @@ class GaussianMixture(Distribution):
         if self.slopes is not None:
             raise ValueError("slopes: the probability of a cell was asked of full covariances; expected diagonal ones")
         distance = self._value(value).unsqueeze(-2) - self.means
-        components = log_cell_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)).sum(-1)
+        components = add_dimensions(log_cell_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
         return torch.logsumexp(self.log_weights + components, -1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
@@ -337,7 +337,7 @@ class GaussianMixture(Distribution):
         return z, -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
 
     def _log_components(self, value: Tensor) -> Tensor:
-        return self._standardised(value)[1].sum(-1)
+        return add_dimensions(self._standardised(value)[1])
 
     def _has_density(self) -> None:
         refuse("log_scales", self.log_scales, self.log_scales.isinf(), "real numbers: a point mass is to sample from")
