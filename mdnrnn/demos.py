@@ -38,6 +38,8 @@ UNIFORM = math.sqrt(-0.5 * math.log(0.01 / 2) / HELD_OUT)
 _CHUNK = 10_000
 """Points that a network sees at once when it is measured."""
 _GRID = 400
+_MANY = 10
+"""Times the published size from which points are many."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +56,8 @@ class Demo:
     def sized(self, n: int) -> tuple[MDNConfig, TrainConfig]:
         """The network and its training for n points.
 
-        Few points are smoothed by noise, which falls as they grow more; many are worth finer detail, larger batches
-        and more steps.
+        Few points are smoothed by noise, which falls as they grow more; many are worth finer detail, half as many
+        components again, larger batches and more steps.
         """
         growth = n / self.toy.size
         noise, detail = min(1 / growth, 2.0), min(max(growth, 1.0) ** 0.5, 5.0)
@@ -64,10 +66,11 @@ class Demo:
             input_noise=self.model.input_noise * noise,
             target_noise=self.model.target_noise * noise,
             detail=self.model.detail * detail,
+            components=self.model.components if growth < _MANY else self.model.components * 3 // 2,
         )
         training = TrainConfig(
             steps=round(self.steps * min(detail, 4.0)),
-            batch_size=500 if growth < 10 else 2000,
+            batch_size=500 if growth < _MANY else 2000,
             learning_rate=5e-3,
             final_rate=0.0,
             clip=10.0,
@@ -187,7 +190,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
     torch.manual_seed(seed)
     baseline = SquaredErrorNetwork(inputs, targets, demo.baseline, problem.points)
     model = MDN(inputs, targets, config, problem.points)
-    _train(baseline, problem.points, training)
+    _train(baseline, problem.points, replace(training, steps=demo.steps))
     records = _train(model, problem.points, training)
     fresh = problem.fresh(HELD_OUT, seed)
     nll, pit = measure(model, fresh)
