@@ -4,7 +4,7 @@
 
 Spiral A has normal noise; another text of the example has B, ten spirals with uniform noise. The networks have two
 layers of 128 ReLU units, the mixture 20 components. Published for A, on a validation split after 143 epochs: -0.1763
-nats a point, and squared error 0.99 of the plain network; for B, nothing. The networks are theirs, the training ours.
+nats a point, and squared error 0.99 of a plain network; for B, nothing. The training is ours.
 """
 
 import sys
