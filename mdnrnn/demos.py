@@ -79,12 +79,11 @@ class Demo:
         return model, training
 
 
-_SMOOTHED = MDNConfig(input_noise=0.06, target_noise=0.01)
 DEMOS = {
     "sine": Demo(
         toy=TOYS["sine"],
         what="Several y for one x: the squared-error network averages over them, the mixture has a branch for each.",
-        model=_SMOOTHED,
+        model=MDNConfig(input_noise=0.06, target_noise=0.01),
         baseline=BodyConfig(),
     ),
     "forward-sine": Demo(

@@ -11,10 +11,8 @@ def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     edges = torch.softmax(logits, -1).cumsum(-1)
     if uniform.shape != edges.shape[:-1]:
         edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
-    # Rounding can leave the last edge below 1: a draw beyond it belongs to the last class that has any weight.
-    last = edges[..., -1]
-    inside = torch.minimum(uniform, torch.nextafter(last, torch.zeros_like(last)))
-    picked = torch.searchsorted(edges, inside.unsqueeze(-1), right=True).squeeze(-1)
+    # Rounding can leave the last edge below 1: it is what a draw is a fraction of, lest a class of no weight be drawn.
+    picked = torch.searchsorted(edges, uniform.unsqueeze(-1) * edges[..., -1:], right=True).squeeze(-1)
     return picked.clamp_(max=edges.shape[-1] - 1)  # logits that are no numbers have no class: take one that exists
 
 

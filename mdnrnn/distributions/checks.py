@@ -19,7 +19,7 @@ def check_shapes(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tens
         raise ValueError(
             f"means: received shape {tuple(means.shape)}, expected ({expected}), as logits are, D 1 or more"
         )
-    if not _expands(log_scales.shape, means.shape):
+    if log_scales.shape != means.shape and not _expands(log_scales.shape, means.shape):
         shape, wanted = tuple(log_scales.shape), tuple(means.shape)
         raise ValueError(f"log_scales: received shape {shape}, expected {wanted}, or 1 in place of K or D")
     if slopes is not None and slopes.shape != (*means.shape, means.shape[-1]):

@@ -20,7 +20,7 @@ from mdnrnn.distributions import line, triangular
 from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.cell import log_cell_prob
 from mdnrnn.distributions.checks import check_shapes, check_value, check_values, positions, refuse
-from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_density
+from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_components, log_density
 from mdnrnn.distributions.implicit import attach
 from mdnrnn.distributions.modes import highest_point
 
@@ -74,7 +74,8 @@ class GaussianMixture(Distribution):
     ) -> None:
         check_shapes(logits, means, log_scales, slopes)
         self.logits, self.means = _wide(logits), _wide(means)
-        self.log_scales = _wide(log_scales).expand(means.shape)
+        log_scales = _wide(log_scales)
+        self.log_scales = log_scales if log_scales.shape == means.shape else log_scales.expand(means.shape)
         self.slopes = None if slopes is None else _wide(slopes).tril(-1)
         super().__init__(logits.shape[:-1], means.shape[-1:], validate_args=False)
         if type(self)._validate_args if validate_args is None else validate_args:
@@ -159,10 +160,13 @@ class GaussianMixture(Distribution):
     def transform(self, uniform: Tensor, normal: Tensor) -> Tensor:
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it."""
         component = pick(self.logits, uniform)
-        mean, log_scale = _of_component(self.means, component), _of_component(self.log_scales, component)
+        d = self.means.shape[-1]
+        index = component[..., None, None].expand(*component.shape, 1, d)
+        mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
             return torch.addcmul(mean, log_scale.exp(), normal)
-        slopes = _of_component(self.slopes.flatten(-2), component).unflatten(-1, self.slopes.shape[-2:])
+        wide = component[..., None, None].expand(*component.shape, 1, d * d)
+        slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
         return mean + triangular.accumulate(log_scale.exp() * normal, slopes)
 
     @torch.no_grad()
@@ -234,7 +238,8 @@ class GaussianMixture(Distribution):
 
         Uniform and independent where `value` is drawn from this distribution (Rosenblatt 1952).
         """
-        z, logs = self._standardised(self._value(value))
+        z = self._innovations(self._value(value)) * torch.exp(-self.log_scales)
+        logs = -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
         before = torch.cat([self.log_weights.unsqueeze(-1).expand_as(z[..., :1]), logs[..., :-1]], -1).cumsum(-1)
         # Weights that are rounded can sum to a little more than 1.
         return (torch.softmax(before, -2) * line.normal_cdf(z)).sum(-2).clamp(max=1)
@@ -329,15 +334,13 @@ class GaussianMixture(Distribution):
         check_value(value, self.batch_shape, self.event_shape, bool(self._validate_args))
         return _wide(value)
 
-    def _standardised(self, value: Tensor) -> tuple[Tensor, Tensor]:
-        """z and log densities, each (..., K, D), of every dimension given those before it, in every component."""
+    def _innovations(self, value: Tensor) -> Tensor:
+        """How far each dimension lies, (..., K, D), from where those before it lead one to expect it."""
         distance = value.unsqueeze(-2) - self.means
-        left = distance if self.slopes is None else triangular.innovations(distance, self.slopes)
-        z = left * torch.exp(-self.log_scales)
-        return z, -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
+        return distance if self.slopes is None else triangular.innovations(distance, self.slopes)
 
     def _log_components(self, value: Tensor) -> Tensor:
-        return add_dimensions(self._standardised(value)[1])
+        return log_components(self._innovations(value), self.log_scales)
 
     def _has_density(self) -> None:
         refuse("log_scales", self.log_scales, self.log_scales.isinf(), "real numbers: a point mass is to sample from")
@@ -349,12 +352,10 @@ class GaussianMixture(Distribution):
             )
 
 
-def _of_component(parameter: Tensor, component: Tensor) -> Tensor:
-    """Rows (..., D) of a parameter (..., K, D), one for each of `component`, shape (sample shape, ...)."""
-    width = parameter.shape[-1]
-    if component.shape != parameter.shape[:-2]:  # several draws from each
-        parameter = parameter.expand(*component.shape, *parameter.shape[-2:])
-    index = component[..., None, None].expand(*component.shape, 1, width)
+def _chosen(parameter: Tensor, index: Tensor) -> Tensor:
+    """Rows (..., D) of a parameter (..., K, D), the components of `index`, shape (sample shape, ..., 1, D)."""
+    if index.shape[:-2] != parameter.shape[:-2]:  # several draws from each
+        parameter = parameter.expand(*index.shape[:-2], *parameter.shape[-2:])
     return parameter.gather(-2, index).squeeze(-2)
 
 

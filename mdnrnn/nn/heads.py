@@ -55,9 +55,10 @@ class MixtureShape(NamedTuple):
             return PerDimensionMixture.of(
                 GaussianMixture(logits.unflatten(-1, shape), means, log_scales, validate_args=False)
             )
+        batch = row.shape[:-1]
         own = {"isotropic": (k, 1), "shared": (1, d)}.get(self.covariance, (k, d))
         slopes = lower(below.unflatten(-1, (k, -1)), d) if self.covariance == "full" else None
-        means, log_scales = means.unflatten(-1, (k, d)), log_scales.unflatten(-1, own)
+        means, log_scales = means.reshape(*batch, k, d), log_scales.reshape(*batch, *own)
         return GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
 
     @torch.no_grad()
@@ -97,8 +98,8 @@ class MixtureShape(NamedTuple):
 
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
     """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
-    if torch.compiler.is_compiling():
-        return functional.softplus(raw - log_floor) + log_floor
+    if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
+        return torch.logaddexp(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
 
