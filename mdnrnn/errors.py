@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right: the command line prints it as one line and exits with 2."""
+"""The exceptions for what a user can put right: the command line prints them as one line and exits with 2."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class DataError(InputError):
+    """A file, or a record in one, that is not what its format says: its name and place stand first."""

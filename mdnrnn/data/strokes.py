@@ -35,51 +35,134 @@ def from_polylines(strokes: list[Polyline], start: Start = "down") -> tuple[np.n
     strokes = [np.asarray(stroke) for stroke in strokes if len(stroke)]
     if not strokes:
         return np.zeros((0, 2)), np.zeros(0, np.uint8)
-    if start == "down" and len(strokes[0]) == 1:
-        strokes[0] = np.repeat(strokes[0], 2, axis=0)
-    points = np.concatenate(strokes)
-    event = np.full(len(points), DOWN, np.uint8)
-    event[np.cumsum([len(stroke) for stroke in strokes]) - 1] = UP
-    event[-1] = END
+    lengths, counts = np.array([len(stroke) for stroke in strokes]), np.array([len(strokes)])
+    motion, event, _ = to_steps(np.concatenate(strokes), lengths, counts, start)
+    return motion, event
+
+
+def to_steps(
+    points: np.ndarray, strokes: np.ndarray, counts: np.ndarray, start: Start
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Steps of many drawings end to end: motion (N, F), event (N,), uint8, and how many steps each has, (M,).
+
+    Args:
+        points: (P, F), all strokes end to end.
+        strokes: how many points each stroke has, (S,), at least 1.
+        counts: how many strokes each drawing has, (M,), at least 1.
+    """
+    heads = np.cumsum(counts) - counts
     if start == "down":
-        return np.diff(points, axis=0), event[1:]
-    return np.diff(points, axis=0, prepend=np.zeros((1, 2), points.dtype)), event
+        # A dot as the first stroke is a step of (0, 0) where the pen stands.
+        dots = heads[strokes[heads] == 1]
+        twice = np.ones(len(points), np.int64)
+        twice[(np.cumsum(strokes) - strokes)[dots]] = 2
+        points, strokes = points.repeat(twice, axis=0), strokes.copy()
+        strokes[dots] = 2
+    stroke_ends = np.cumsum(strokes)
+    ends = stroke_ends[heads + counts - 1]
+    lengths = np.diff(ends, prepend=0)
+    event = np.full(len(points), DOWN, np.uint8)
+    event[stroke_ends - 1] = UP
+    event[ends - 1] = END
+    motion = np.diff(points, axis=0, prepend=np.zeros_like(points[:1]))
+    firsts = ends - lengths
+    if start == "up":
+        motion[firsts] = points[firsts]
+        return motion, event, lengths
+    inside = np.ones(len(points), bool)
+    inside[firsts] = False
+    return motion[inside], event[inside], lengths - 1
 
 
-def resample(points: Polyline, spacing: float) -> Polyline:
-    """Points (m, 2) at equal arc lengths, at most `spacing` apart, along `points` (n, 2); both ends are kept."""
-    lengths = np.hypot(*np.diff(points, axis=0).T)
-    total = float(lengths.sum())
-    if total == 0:
-        return points[:1]
-    along = np.concatenate([[0.0], np.cumsum(lengths)])
-    wanted = np.linspace(0, total, max(2, int(np.ceil(total / spacing)) + 1))
-    return np.stack([np.interp(wanted, along, points[:, axis]) for axis in (0, 1)], axis=1)
+def box(points: np.ndarray, sizes: np.ndarray, side: float) -> np.ndarray:
+    """Points (P, F) of drawings of `sizes` (M,) points, each drawing's least x and y moved to 0 and its longer side
+    scaled to `side`; a drawing without extent is moved alone."""
+    if not len(points):
+        return points
+    firsts = np.cumsum(sizes) - sizes
+    least, most = (extreme.reduceat(points[:, :2], firsts) for extreme in (np.minimum, np.maximum))
+    extent = (most - least).max(1)
+    scale = np.divide(side, extent, out=np.ones_like(extent), where=extent > 0)
+    boxed = points.copy()
+    boxed[:, :2] = (points[:, :2] - least.repeat(sizes, axis=0)) * scale.repeat(sizes)[:, None]
+    return boxed
 
 
-def simplify(points: Polyline, epsilon: float) -> Polyline:
-    """The points (m, 2) of `points` (n, 2) that Ramer, Douglas and Peucker keep at a tolerance of `epsilon`."""
+def resample(points: np.ndarray, spacing: float, strokes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Points (Q, F) at equal arc lengths, at most `spacing` apart, and how many of them each stroke has, (S,).
+
+    Args:
+        points: (P, F), the strokes end to end; features beyond x and y are interpolated. Ends of strokes are kept.
+        strokes: how many points each stroke has, (S,); by default they are one stroke.
+    """
+    strokes = np.array([len(points)]) if strokes is None else strokes
+    if not len(points):
+        return points, strokes
+    lasts = np.cumsum(strokes) - 1
+    firsts = lasts - strokes + 1
+    segments = np.hypot(*np.diff(points[:, :2], axis=0).T)
+    segments[lasts[:-1]] = 0
+    along = np.concatenate([[0.0], np.cumsum(segments)])
+    totals = along[lasts] - along[firsts]
+    counts = np.where(totals > 0, np.maximum(2, np.ceil(totals / spacing).astype(np.int64) + 1), 1)
+    starts = np.cumsum(counts) - counts
+    place = np.arange(counts.sum()) - starts.repeat(counts)
+    wanted = along[firsts].repeat(counts) + place * (totals / np.maximum(counts - 1, 1)).repeat(counts)
+    resampled = np.stack([np.interp(wanted, along, feature) for feature in points.T], axis=1)
+    # One stroke's end and the next one's start lie at the same arc length: both are set by hand.
+    resampled[starts + counts - 1] = points[lasts]
+    resampled[starts] = points[firsts]
+    return resampled, counts
+
+
+def simplify(points: np.ndarray, epsilon: float, strokes: np.ndarray | None = None) -> np.ndarray:
+    """Which points (P,) Ramer, Douglas and Peucker keep at a tolerance of `epsilon`.
+
+    All spans of all strokes are split together, one level of the recursion after the other.
+
+    Args:
+        points: (P, F), the strokes end to end; x and y count.
+        strokes: how many points each stroke has, (S,); by default they are one stroke.
+    """
+    strokes = np.array([len(points)]) if strokes is None else strokes
+    x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
+    last = np.cumsum(strokes) - 1
+    first = last - strokes + 1
     keep = np.zeros(len(points), bool)
-    keep[[0, -1]] = True
-    spans = [(0, len(points) - 1)]
-    while spans:
-        first, last = spans.pop()
-        if last - first < 2:
-            continue
-        distance = _distance_to_segment(points[first + 1 : last], points[first], points[last])
-        furthest = int(distance.argmax())
-        if distance[furthest] > epsilon:
-            middle = first + 1 + furthest
-            keep[middle] = True
-            spans += [(first, middle), (middle, last)]
-    return points[keep]
+    keep[first], keep[last] = True, True
+    while True:
+        wide = last - first > 1
+        first, last = first[wide], last[wide]
+        if not len(first):
+            return keep
+        inside = last - first - 1
+        starts = np.cumsum(inside) - inside
+        index = np.arange(starts[-1] + inside[-1]) + (first + 1 - starts).repeat(inside)
+        square = _squares_to_segments(x, y, index, first, last, inside)
+        largest = np.maximum.reduceat(square, starts)
+        split = largest > epsilon * epsilon
+        # The first point of each span at the largest distance.
+        furthest = np.flatnonzero(square == largest.repeat(inside))
+        middle = index[furthest[np.searchsorted(furthest, starts)]][split]
+        keep[middle] = True
+        first, last = np.concatenate([first[split], middle]), np.concatenate([middle, last[split]])
+        order = np.argsort(first, kind="stable")
+        first, last = first[order], last[order]
 
 
-def _distance_to_segment(points: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    chord = (b - a).astype(np.float64)
-    square = float(chord @ chord)
-    along = np.clip((points - a) @ chord / square, 0, 1) if square else np.zeros(len(points))
-    return np.hypot(*(points - a - along[:, None] * chord).T)
+def _squares_to_segments(
+    x: np.ndarray, y: np.ndarray, index: np.ndarray, first: np.ndarray, last: np.ndarray, inside: np.ndarray
+) -> np.ndarray:
+    """Squared distances of the points `index` (n,) to the segments between the ends of their spans, (n,)."""
+    chord_x, chord_y = x[last] - x[first], y[last] - y[first]
+    square = chord_x * chord_x + chord_y * chord_y
+    inverse = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
+    from_x, from_y = x[index] - x[first].repeat(inside), y[index] - y[first].repeat(inside)
+    chord_x, chord_y = chord_x.repeat(inside), chord_y.repeat(inside)
+    along = np.clip((from_x * chord_x + from_y * chord_y) * inverse.repeat(inside), 0, 1)
+    from_x -= along * chord_x
+    from_y -= along * chord_y
+    return from_x * from_x + from_y * from_y
 
 
 def drop_points(

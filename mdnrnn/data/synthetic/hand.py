@@ -178,7 +178,7 @@ class Hand:
     def finish(self, strokes: Strokes) -> Strokes:
         """The plan as it comes out on paper: integer points (n, 2) within the box, sparse, in pen order."""
         strokes = self._lift([s[::-1] if self.chance(0.12) else s for s in strokes])
-        strokes = [resample(s, _SPACING) if len(s) > 1 else s for s in strokes]
+        strokes = [resample(s, _SPACING)[0] if len(s) > 1 else s for s in strokes]
         lengths = [len(s) for s in strokes]
         points = self._tilt(self._warp(np.concatenate(strokes)) + self._wobble(lengths))
         low, high = points.min(axis=0), points.max(axis=0)
@@ -231,6 +231,6 @@ class Hand:
 
 def _on_grid(stroke: np.ndarray) -> np.ndarray:
     """The few integer points that keep the shape of a stroke (n, 2); two in a row never coincide."""
-    points = np.rint(simplify(stroke, _EPSILON) if len(stroke) > 2 else stroke).astype(np.int64)
+    points = np.rint(stroke[simplify(stroke, _EPSILON)]).astype(np.int64)
     moved = np.any(points[1:] != points[:-1], axis=1)
     return points[np.concatenate([[True], moved])]

@@ -1,0 +1,65 @@
+"""What a format of stroke data is: how its files are recognised, cut into chunks, and parsed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.strokes import Start
+from mdnrnn.errors import DataError
+
+HEAD_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the rows of a format mean, once they are steps."""
+
+    start: Start = "down"
+    features: tuple[str, ...] = ()
+    """Names of the columns of motion; empty: dx and dy. A stream that never ends begins with dt: its rows are steps
+    as they stand."""
+    units: str = "px"
+
+    @property
+    def stream(self) -> bool:
+        """Whether there are no strokes and no end."""
+        return self.features[:1] == ("dt",)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One outside format.
+
+    recognises(path, head): whether a file with these first bytes is of this format, by what stands in it.
+    chunks(path): the file cut into pieces of a few thousand whole records at most, which cross to another process;
+    cheap, in constant memory. parse(chunk): the drawings of one chunk; the work. Of what is wrong with one record a
+    `Remark` comes back, among the drops, of what is wrong with the file a `DataError`.
+    """
+
+    name: str
+    endings: tuple[str, ...]
+    recognises: Callable[[Path, bytes], bool]
+    chunks: Callable[[Path], Iterator[Any]]
+    parse: Callable[[Any], Drawings]
+    kind: Kind = Kind()
+    group: Literal["folder", "file"] | None = "folder"
+    """What names the class of a drawing that has no label of its own: the folder that its file lies in, or, where a
+    file holds many drawings, the file."""
+
+
+def whole_file(path: Path) -> Iterator[Path]:
+    """The chunks of a format whose files are small: each file is one."""
+    yield path
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """All bytes of a file that may have at most `most`."""
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise DataError(f"{path}: over {most >> 20} MB; no drawing of this format is so large; split the file")
+    return data
