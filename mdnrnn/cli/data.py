@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ from mdnrnn import render, saving
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
-from mdnrnn.data.formats import native
+from mdnrnn.data.importing import Recipe, Report, import_corpus
 from mdnrnn.errors import InputError
 from mdnrnn.render import Colour
 
@@ -67,14 +69,21 @@ class DrawOptions:
 class ImportOptions:
     """Read drawings of any known format once, and keep them as a corpus that opens at once."""
 
-    source: Data
-    """A file or a folder of any known format."""
+    sources: Annotated[list[str], tyro.conf.Positional]
+    """Catalog names, files, folders, patterns such as 'cats/*.svg', or - for lines of JSON on stdin."""
     out: Path
     """The corpus to write: one file if it ends in .npz, else a folder."""
     name: str | None = None
-    """What it is called; by default as its source is."""
+    """What it is called; by default as `out` is."""
     licence: str | None = None
     """What its drawings may be used for."""
+    recipe: Annotated[Recipe, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=Recipe
+    )
+    workers: int = 1
+    """Processes that parse; the corpus is the same for any number."""
+    json: Json = False
+    """Print the report as JSON."""
 
 
 def main(arguments: list[str]) -> int:
@@ -117,7 +126,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     facts = asdict(corpus.facts)
     reference = "train" if splits.get("train") else next(name for name, count in splits.items() if count)
     return {
-        **{key: value for key, value in facts.items() if key != "classes"},
+        **facts,
         "classes": list(facts["classes"]),
         "splits": splits,
         "skipped": dict(corpus.skipped),
@@ -155,14 +164,35 @@ def _draw(options: DrawOptions) -> None:
 
 
 def _import(options: ImportOptions) -> None:
-    corpus = open_corpus(options.source)
-    corpus.check()
-    if options.out.exists():
-        raise InputError(f"{options.out} is there already; choose another name")
-    corpus = corpus.renamed(options.name, options.licence)
-    native.write(corpus, options.out)
-    skipped = ", ".join(f"{count} left out: {reason}" for reason, count in corpus.skipped.items())
-    print(f"{options.out}: {len(corpus)} sequences, {len(corpus.event)} points" + (f"; {skipped}" if skipped else ""))
+    sources = [str(CATALOG[each].path) if each in CATALOG else each for each in options.sources]
+    report = import_corpus(
+        sources,
+        options.out,
+        options.recipe,
+        name=options.name,
+        licence=options.licence,
+        workers=options.workers,
+        progress=sys.stderr.isatty(),
+    )
+    if options.json:
+        print_json(asdict(report))
+        return
+    print(f"{options.out}: {report.kept} of {report.read} sequences kept, {report.points} points")
+    print("  " + ", ".join(f"{count} {split}" for split, count in report.splits.items()) + _classes(report))
+    print("  points a sequence: " + ", ".join(f"{value} ({q})" for q, value in report.lengths.items()))
+    for what, counts in (("dropped", report.dropped), ("mended", report.mended), ("bad files", report.bad_files)):
+        for reason, (count, first) in counts.items():
+            print(f"  {what}: {count} {reason}; the first: {first}")
+    count, first = report.unknown_files
+    if count:
+        print(f"  passed over: {count} files of no known format; the first: {first}")
+    for split, kept in report.splits.items():
+        if not kept:
+            print(f"  no drawing fell into {split}, which a training needs; import more, or give --split 0.8,0.1,0.1")
+
+
+def _classes(report: Report) -> str:
+    return f"; {report.classes} classes" if report.classes else ""
 
 
 _SUBCOMMANDS: dict[str, tuple[type[Any], Any]] = {

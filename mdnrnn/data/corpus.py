@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.strokes import Polyline, Start, to_polylines
+from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
 from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
 
@@ -20,12 +20,14 @@ SPLITS = ("train", "valid", "test")
 
 
 class Sequence(NamedTuple):
-    """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None."""
+    """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None;
+    what is written in it, or None."""
 
     motion: np.ndarray
     event: np.ndarray
     label: int | None = None
     inputs: np.ndarray | None = None
+    text: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +44,27 @@ class Facts:
     source: str = ""
     classes: tuple[str, ...] = ()
     """Names of the labels; empty where there are none."""
+    features: tuple[str, ...] = ()
+    """Names of the columns of motion; empty: dx and dy. One that begins with dt is a stream without strokes or end,
+    its rows (time since the last one in seconds, values)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "features", tuple(self.features))
         if self.start not in ("down", "up"):
             raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
         if self.quantum is not None and not (np.isfinite(self.quantum) and self.quantum > 0):
             raise InputError(f"corpus {self.name}: quantum is {self.quantum}; expected a positive number or none")
+
+    @property
+    def stream(self) -> bool:
+        """Whether there are no strokes and no end."""
+        return self.features[:1] == ("dt",)
+
+    def fields(self) -> dict[str, Any]:
+        """All of them by name; features only where there are any, as corpora and runs without them were saved."""
+        fields = dataclasses.asdict(self)
+        return fields if self.features else {name: value for name, value in fields.items() if name != "features"}
 
     def label(self, name: str) -> int:
         """The number of the class called `name`."""
@@ -64,7 +80,8 @@ class Corpus:
     """Sequences packed flat; sequence i is rows offsets[i] to offsets[i+1]. Arrays may be memory maps.
 
     motion (N, D), raw units; event (N,), integers; offsets (M+1,); splits name -> (first, last + 1) sequences;
-    label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted.
+    label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted;
+    text, all texts end to end in UTF-8 (bytes,), and text_offsets (M+1,), or None and None.
     """
 
     facts: Facts
@@ -74,6 +91,8 @@ class Corpus:
     splits: Mapping[str, tuple[int, int]]
     label: np.ndarray | None = None
     inputs: np.ndarray | None = None
+    text: np.ndarray | None = None
+    text_offsets: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Records left out when it was read: reason -> count."""
 
@@ -91,6 +110,10 @@ class Corpus:
             problem = f"label {self.label.shape}; expected ({sequences},)"
         elif self.inputs is not None and (self.inputs.ndim != 2 or len(self.inputs) != rows):
             problem = f"inputs {self.inputs.shape}; expected ({rows}, A)"
+        elif self.facts.features and len(self.facts.features) != self.motion.shape[1]:
+            problem = f"{self.motion.shape[1]} features; expected {', '.join(self.facts.features)}"
+        elif self.text is not None and not _fit(self.text, self.text_offsets, sequences):
+            problem = "texts that do not fit their offsets"
         elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
             problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
         if problem:
@@ -108,7 +131,13 @@ class Corpus:
             self.event[rows],
             None if self.label is None else int(self.label[index]),
             None if self.inputs is None else self.inputs[rows],
+            self._text(index),
         )
+
+    def _text(self, index: int) -> str | None:
+        if self.text is None or self.text_offsets is None:
+            return None
+        return bytes(self.text[self.text_offsets[index] : self.text_offsets[index + 1]]).decode(errors="replace")
 
     def indices(self, split: str) -> range:
         """The numbers of the sequences in a split; an error where it is empty or unknown."""
@@ -130,11 +159,13 @@ class Corpus:
         return np.diff(self.offsets)
 
     def drawing(self, index: int) -> list[Polyline]:
-        """Sequence `index` as polylines, raw units."""
-        if self.motion.shape[1] != 2:
-            raise InputError(f"{self.facts.name} has {self.motion.shape[1]} features a step; only 2 can be drawn")
-        sequence = self[index]
-        return to_polylines(sequence.motion, sequence.event, self.facts.start)
+        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of a stream over time."""
+        motion, event = self[index][:2]
+        if self.facts.stream:
+            return traces(motion)
+        if motion.shape[1] != 2 and self.facts.features[:2] != ("dx", "dy"):
+            raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
+        return to_polylines(motion[:, :2], event, self.facts.start)
 
     def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
         """The same corpus under another name or licence, where they are given."""
@@ -177,8 +208,8 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of its facts and arrays: a run knows by it whether it sees the data that it was trained on."""
-        digest = hashlib.sha256(json.dumps([dataclasses.asdict(self.facts), dict(self.splits)]).encode())
-        for array in (self.motion, self.event, self.offsets, self.label, self.inputs):
+        digest = hashlib.sha256(json.dumps([self.facts.fields(), dict(self.splits)]).encode())
+        for array in (self.motion, self.event, self.offsets, self.label, self.inputs, self.text, self.text_offsets):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
                 for first in range(0, len(array), 1 << 20):
@@ -186,12 +217,20 @@ class Corpus:
         return digest.hexdigest()
 
 
+def _fit(text: np.ndarray, offsets: np.ndarray | None, sequences: int) -> bool:
+    """Whether offsets cut a text of this many sequences."""
+    if offsets is None or offsets.shape != (sequences + 1,) or offsets.dtype.kind not in "iu":
+        return False
+    ends = offsets[[0, -1]].tolist() == [0, len(text)]
+    return text.dtype == np.uint8 and text.ndim == 1 and ends and bool((np.diff(offsets) >= 0).all())
+
+
 def pack(
     facts: Facts,
     by_split: Mapping[str, Iterable[Sequence]],
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
-    """A corpus of the sequences of each split, in the order given. All or none of them have label and inputs."""
+    """A corpus of the sequences of each split, in the order given. All or none of them have label, inputs, text."""
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
     for name, members in by_split.items():
@@ -203,6 +242,7 @@ def pack(
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
+    texts = [text.encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
         facts,
         np.concatenate([sequence.motion for sequence in sequences]),
@@ -211,6 +251,8 @@ def pack(
         splits,
         None if labels[0] is None else np.array(labels, np.int32),
         None if inputs[0] is None else np.concatenate([array for array in inputs if array is not None]),
+        np.frombuffer(b"".join(texts), np.uint8) if texts else None,
+        np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64) if texts else None,
         dict(skipped or {}),
     )
 

@@ -124,7 +124,7 @@ class Drawings:
         """Without drawings that hold NaN, infinity, coordinates beyond reason, or too many points."""
         if not len(self):
             return self
-        largest = np.maximum.reduceat(np.abs(self.points).max(1), self._ends - self.sizes)
+        largest = np.maximum.reduceat(np.abs(self.points), self._ends - self.sizes, axis=0).max(1)
         finite, small, few = np.isfinite(largest), largest <= LARGEST_COORDINATE, self.sizes <= MOST_POINTS
         if (small & few).all():
             return self

@@ -23,11 +23,23 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
     points = np.cumsum(np.asarray(motion, dtype=np.float64), axis=0)
     lifts = np.flatnonzero(np.asarray(event) != DOWN) + 1
     if start == "down":
-        points, lifts = np.concatenate([np.zeros((1, 2)), points]), lifts + 1
+        points, lifts = np.concatenate([np.zeros_like(points[:1]), points]), lifts + 1
     strokes: list[Polyline] = [stroke for stroke in np.split(points, lifts) if len(stroke)]
     if strokes and start == "down" and (strokes[0] == strokes[0][0]).all():
         strokes[0] = strokes[0][:1]
     return strokes
+
+
+def traces(rows: np.ndarray) -> list[Polyline]:
+    """Curves of a stream's rows (dt, x1, ..): each value over time, one above the other in a box three times as wide
+    as high."""
+    time = np.cumsum(rows[:, 0].astype(np.float64))
+    along = 3 * (time - time[0]) / ((time[-1] - time[0]) or 1.0)
+    values = rows[:, 1:].astype(np.float64)
+    least, extent = values.min(0), np.ptp(values, axis=0)
+    heights = 1 - (values - least) / np.where(extent > 0, extent, 1)
+    share = 1 / max(1, values.shape[1])
+    return [np.stack([along, share * (i + 0.05 + 0.9 * heights[:, i])], axis=1) for i in range(values.shape[1])]
 
 
 def from_polylines(strokes: list[Polyline], start: Start = "down") -> tuple[np.ndarray, np.ndarray]:

@@ -1,37 +1,52 @@
-"""Formats of stroke data: each module tells whether it `recognises` a path, and can `read` it into a Corpus."""
+"""Formats of stroke data, and which one a file is of: by what stands in it first, by its ending second."""
+
+from __future__ import annotations
 
 import zipfile
-import zlib
 from pathlib import Path
 
-from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.formats import native, sketchrnn
-from mdnrnn.errors import InputError
+from mdnrnn.data.formats import native, ndjson, quickdraw_bin, sketchrnn
+from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.errors import DataError, InputError
 
-FORMATS = (native, sketchrnn)
+FORMATS: dict[str, Format] = {
+    "sketchrnn": sketchrnn.FORMAT,
+    "ndjson": ndjson.FORMAT,
+    "quickdraw-bin": quickdraw_bin.FORMAT,
+}
+"""By the name that `--format` takes; asked in this order whether they recognise a file."""
 
 
-def read(path: Path) -> Corpus:
-    """Read a file or folder of any known format."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
+def find(name: str) -> Format:
+    """The format of a name."""
+    if name not in FORMATS:
+        raise InputError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def recognise(path: Path) -> Format | None:
+    """The format of a file, or of a folder that is a corpus; None where no format knows it."""
+    head = b""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
     try:
-        for form in FORMATS:
-            if form.recognises(path):
-                return form.read(path)
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    raise InputError(f"{path}: {_what_is_wrong(path)}; expected a sketch-rnn .npz or an mdnrnn corpus")
+        if native.recognises(path, head):
+            return native.format_of(path)
+        return next((form for form in FORMATS.values() if form.recognises(path, head)), None)
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise DataError(f"{path}: cannot be read ({error}); get it again") from error
 
 
-def _what_is_wrong(path: Path) -> str:
-    if path.is_dir():
-        return "the folder holds no header.json"
+def unknown(path: Path) -> DataError:
+    """Says what is wrong with a file that no format knows."""
     if path.stat().st_size == 0:
-        return "the file is empty"
+        return DataError(f"{path}: the file is empty; expected drawings in one of the formats {', '.join(FORMATS)}")
     with path.open("rb") as file:
-        if file.read(4) == b"PK\x03\x04":
-            return "the .npz is cut short, or has none of the keys train, valid, test"
-    return "not an .npz file"
+        zipped = file.read(4) == b"PK\x03\x04"
+    found = "an .npz that is cut short, or has none of the keys train, valid, test" if zipped else "not a known format"
+    if not zipped and path.suffix.lower() == ".npz":
+        found = "not an .npz file"
+    return DataError(f"{path}: {found}; expected one of {', '.join(FORMATS)}")

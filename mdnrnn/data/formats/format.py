@@ -20,14 +20,13 @@ class Kind:
 
     start: Start = "down"
     features: tuple[str, ...] = ()
-    """Names of the columns of motion; empty: dx and dy. A stream that never ends begins with dt: its rows are steps
-    as they stand."""
+    """Names of the columns of motion, as in `Facts`; of a stream dt alone, the values follow."""
     units: str = "px"
 
     @property
     def stream(self) -> bool:
-        """Whether there are no strokes and no end."""
-        return self.features[:1] == ("dt",)
+        """Whether its rows are steps as they stand, without strokes or end."""
+        return self.features == ("dt",)
 
 
 @dataclass(frozen=True)

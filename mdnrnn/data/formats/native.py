@@ -7,29 +7,32 @@ its header alone.
 import json
 import shutil
 import zipfile
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus, Facts
-from mdnrnn.errors import InputError
+from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.formats.format import Format, Kind
+from mdnrnn.data.strokes import to_polylines
+from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder, write_atomically, write_json
 
-FORMAT = "mdnrnn corpus 1"
+VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"
 _REQUIRED = ("motion", "event", "offsets")
-_OPTIONAL = ("label", "inputs")
+_OPTIONAL = ("label", "inputs", "text", "text_offsets")
 _LARGEST_HEADER = 16 << 20
+_CHUNK = 1024
 
 
-def recognises(path: Path) -> bool:
+def recognises(path: Path, head: bytes = b"PK") -> bool:
     """Whether `path` is a corpus folder or an `.npz` with our header in it."""
     if path.is_dir():
         return (path / HEADER).is_file()
-    if not zipfile.is_zipfile(path):
+    if not head.startswith(b"PK") or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
         return HEADER in archive.namelist()
@@ -42,7 +45,7 @@ def read(path: Path) -> Corpus:
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if archive.getinfo(HEADER).file_size > _LARGEST_HEADER:
-            raise InputError(f"{path}: its header is over {_LARGEST_HEADER} bytes; this is no corpus of mdnrnn")
+            raise DataError(f"{path}: its header is over {_LARGEST_HEADER} bytes; this is no corpus of mdnrnn")
         return _assemble(
             path,
             archive.read(HEADER),
@@ -50,52 +53,73 @@ def read(path: Path) -> Corpus:
         )
 
 
+def header_of(facts: Facts, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """What `header.json` holds."""
+    return {"format": VERSION, "facts": facts.fields(), "splits": dict(splits)}
+
+
 def write(corpus: Corpus, path: Path) -> None:
     """Save as one file where `path` ends in `.npz`, else as a folder; whole or not at all."""
-    header = {"format": FORMAT, "facts": asdict(corpus.facts), "splits": dict(corpus.splits)}
+    header = header_of(corpus.facts, corpus.splits)
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
-    present = {name: array for name, array in arrays.items() if array is not None}
+    present = {name: _npy_writer(array) for name, array in arrays.items() if array is not None}
     if path.suffix.lower() == ".npz":
         write_atomically(path, lambda file: _write_archive(file, header, present))
         return
     unfinished = make_folder(path.with_name(f".{path.name}.tmp"))
     try:
-        for name, array in present.items():
-            write_atomically(unfinished / f"{name}.npy", _npy_writer(array))
+        for name, write_array in present.items():
+            write_atomically(unfinished / f"{name}.npy", write_array)
         write_json(unfinished / HEADER, header)
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _write_archive(file: BinaryIO, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def zip_folder(folder: Path, path: Path) -> None:
+    """The corpus in a folder as one `.npz`, in constant memory."""
+    header = json.loads((folder / HEADER).read_bytes())
+    names = [name for name in (*_REQUIRED, *_OPTIONAL) if (folder / f"{name}.npy").exists()]
+
+    def copy(name: str) -> Callable[[IO[bytes]], object]:
+        return lambda member: _copy(folder / f"{name}.npy", member)
+
+    write_atomically(path, lambda file: _write_archive(file, header, {name: copy(name) for name in names}))
+
+
+def _copy(path: Path, member: IO[bytes]) -> None:
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, member, 1 << 20)
+
+
+def _write_archive(file: BinaryIO, header: dict[str, Any], arrays: dict[str, Callable[[IO[bytes]], object]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         # A fixed date: the same corpus is the same bytes.
-        for name, array in arrays.items():
+        for name, write_array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                write_array(member)
         archive.writestr(zipfile.ZipInfo(HEADER), json.dumps(header))
 
 
-def _npy_writer(array: np.ndarray) -> Callable[[BinaryIO], object]:
+def _npy_writer(array: np.ndarray) -> Callable[[IO[bytes]], object]:
     return lambda file: np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
 def _assemble(path: Path, header: bytes, load: Callable[[str], np.ndarray | None]) -> Corpus:
     try:
         fields = json.loads(header)
-        if fields["format"] != FORMAT:
-            raise InputError(f"{path}: its format is {fields['format']!r}; expected {FORMAT!r}")
+        if fields["format"] != VERSION:
+            raise DataError(f"{path}: its format is {fields['format']!r}; expected {VERSION!r}")
         facts = Facts(**fields["facts"])
         splits = {str(name): (int(first), int(last)) for name, (first, last) in fields["splits"].items()}
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path}: its header is damaged ({error}); import the corpus again") from error
+        raise DataError(f"{path}: its header is damaged ({error}); import the corpus again") from error
     arrays: dict[str, Any] = {name: array for name in (*_REQUIRED, *_OPTIONAL) if (array := load(name)) is not None}
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
-        raise InputError(f"{path}: {', '.join(missing)} missing; import the corpus again")
+        raise DataError(f"{path}: {', '.join(missing)} missing; import the corpus again")
     return Corpus(facts, splits=splits, **arrays)
 
 
@@ -105,13 +129,13 @@ def _map_file(path: Path) -> np.ndarray | None:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not a whole array ({error}); import the corpus again") from error
+        raise DataError(f"{path}: not a whole array ({error}); import the corpus again") from error
 
 
 def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
-        raise InputError(f"{path}: {name} is compressed; expected a stored member, as mdnrnn writes it")
+        raise DataError(f"{path}: {name} is compressed; expected a stored member, as mdnrnn writes it")
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)
         name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))
@@ -125,10 +149,50 @@ def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
             }
             shape, fortran, dtype = read_header[version](file)
         except (ValueError, KeyError) as error:
-            raise InputError(f"{path}: {name} is damaged ({error}); import the corpus again") from error
+            raise DataError(f"{path}: {name} is damaged ({error}); import the corpus again") from error
         size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
         if dtype.hasobject or fortran or file.tell() + size != end:
-            raise InputError(f"{path}: {name} is damaged; import the corpus again")
+            raise DataError(f"{path}: {name} is damaged; import the corpus again")
         if size == 0:
             return np.zeros(shape, dtype)
         return np.memmap(path, dtype, "r", file.tell(), shape)
+
+
+class _Chunk(NamedTuple):
+    """Sequences of a corpus, from `first` up to, not with, `last`."""
+
+    path: Path
+    first: int
+    last: int
+
+
+def _chunks(path: Path) -> Iterator[_Chunk]:
+    corpus = read(path)
+    if corpus.inputs is not None:
+        raise DataError(f"{path}: its steps have inputs, which an import would lose; use it as it is")
+    corpus.check()
+    for first in range(0, len(corpus), _CHUNK):
+        yield _Chunk(path, first, min(first + _CHUNK, len(corpus)))
+
+
+def _parse(chunk: _Chunk) -> Drawings:
+    corpus = read(chunk.path)
+    return Drawings.of((_strokes(corpus, i), _record(corpus, i, chunk.path)) for i in range(chunk.first, chunk.last))
+
+
+def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:
+    motion, event = corpus[index][:2]
+    return [motion] if corpus.facts.stream else to_polylines(motion, event, corpus.facts.start)
+
+
+def _record(corpus: Corpus, index: int, path: Path) -> Record:
+    label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[index])]
+    split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
+    return Record(f"{path}: sequence {index}", None, label, corpus[index].text, split)
+
+
+def format_of(path: Path) -> Format:
+    """How the corpus at `path` is read again, to be imported with other settings."""
+    facts = read(path).facts
+    kind = Kind(facts.start, ("dt",) if facts.stream else facts.features, facts.units)
+    return Format("mdnrnn corpus", (".npz",), recognises, _chunks, _parse, kind, group=None)

@@ -5,65 +5,120 @@ stroke's first point, so the start is "down" and the rows are steps as they stan
 every sequence it is that origin written out, and is dropped.
 """
 
-import io
-import math
-import pickle
+from __future__ import annotations
+
 import zipfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, finished, pack
-from mdnrnn.errors import InputError
+from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.formats.arrays import members, read_records
+from mdnrnn.data.formats.format import Format
+from mdnrnn.distributions.step import DOWN
+from mdnrnn.errors import DataError, InputError
+from mdnrnn.files import write_atomically
 
-_LARGEST_MEMBER = 4 << 30
-_LARGEST_RATIO = 100
-"""Strokes do not compress better; a bomb does."""
+_RECORDS_A_CHUNK = 1024
 
 
-def recognises(path: Path) -> bool:
+class _Chunk(NamedTuple):
+    """Records of one split, the first of them number `first`."""
+
+    path: Path
+    split: str
+    first: int
+    records: list[Any]
+    origin: bool
+    """Whether row 0 is the origin."""
+
+
+def _recognises(path: Path, head: bytes) -> bool:
     """Whether `path` is a zip archive with a `train.npy`, `valid.npy` or `test.npy` in it."""
-    if path.is_dir() or not zipfile.is_zipfile(path):
+    return head.startswith(b"PK") and any(split in members(path) for split in SPLITS)
+
+
+def _chunks(path: Path) -> Iterator[_Chunk]:
+    there = members(path)
+    splits = [split for split in SPLITS if split in there]
+    origin = all(_begins_with_origin(record) for split in splits for record in read_records(path, split))
+    for split in splits:
+        records, first, empty = read_records(path, split), 0, True
+        while chunk := list(islice(records, _RECORDS_A_CHUNK)):
+            yield _Chunk(path, split, first, chunk, origin)
+            first += len(chunk)
+            empty &= not any(map(np.size, chunk))
+        if empty:
+            raise DataError(f"{path}: split {split!r} is empty; expected at least one sequence")
+
+
+def _begins_with_origin(record: Any) -> bool:
+    return not len(record) or not np.any(record[0])
+
+
+def _parse(chunk: _Chunk) -> Drawings:
+    drops: list[Remark] = []
+    numbered = list(_wanted(chunk, drops))
+    if not numbered:
+        return Drawings.of([], drops)
+    records = [Record(_where(chunk, number), split=chunk.split) for number, _ in numbered]
+    lengths = np.array([len(rows) for _, rows in numbered])
+    parts = [rows for _, rows in numbered]
+    if not chunk.origin:  # it stands for a row of zeros that is not there
+        zeros = np.zeros((1, 3), parts[0].dtype)
+        parts = [part for rows in parts for part in (zeros, rows)]
+        lengths = lengths + 1
+    rows = np.concatenate(parts)
+    firsts = np.cumsum(lengths) - lengths
+    points = _sums(rows[:, :2], firsts)
+    lifted = rows[:, 2] == 1
+    lifted[firsts + lengths - 1] = True
+    strokes = np.diff(np.flatnonzero(lifted) + 1, prepend=0)
+    return Drawings(points, strokes, np.add.reduceat(lifted, firsts, dtype=np.int64), records, drops)
+
+
+def _wanted(chunk: _Chunk, drops: list[Remark]) -> Iterator[tuple[int, np.ndarray]]:
+    """Records that are rows of (dx, dy, pen), with their numbers; the others go to `drops`."""
+    plain = _all_plain(chunk.records)
+    for number, record in enumerate(chunk.records, chunk.first):
+        try:
+            rows = record if plain else _checked(record, _where(chunk, number))
+        except DataError as error:
+            drops.append(Remark("no rows of (dx, dy, pen)", str(error)))
+            continue
+        if len(rows) > chunk.origin:
+            yield number, rows
+        else:
+            reason = "an origin alone" if len(rows) else "empty sequence"
+            drops.append(Remark(reason, f"{_where(chunk, number)} has no steps", malformed=False))
+
+
+def _all_plain(records: list[Any]) -> bool:
+    """Whether nothing is wrong with any of them, found out in one go."""
+    if not all(
+        isinstance(r, np.ndarray) and r.ndim == 2 and r.shape[1] == 3 and r.dtype.kind in "iuf" for r in records
+    ):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(f"{split}.npy" in archive.namelist() for split in SPLITS)
+    rows = np.concatenate(records)
+    return bool(np.isfinite(rows).all() and ((rows[:, 2] == 0) | (rows[:, 2] == 1)).all())
 
 
-def read(path: Path) -> Corpus:
-    """Read all the splits that are there. Empty sequences are left out and counted."""
-    with zipfile.ZipFile(path) as archive:
-        names = set(archive.namelist())
-        records = {split: _read_member(path, archive, split) for split in SPLITS if f"{split}.npy" in names}
-    rows = {
-        split: [_checked(record, f"{path}: {split}[{i}]") for i, record in enumerate(members)]
-        for split, members in records.items()
-    }
-    empty = sum(len(record) == 0 for members in rows.values() for record in members)
-    skipped = {"empty sequence": empty} if empty else {}
-    rows = {split: [record for record in members if len(record)] for split, members in rows.items()}
-    for split, members in rows.items():
-        if not members:
-            raise InputError(f"{path}: split {split!r} is empty; expected at least one sequence")
-    if all(not record[0].any() for members in rows.values() for record in members):
-        alone = sum(len(record) == 1 for members in rows.values() for record in members)
-        rows = {split: [record[1:] for record in members if len(record) > 1] for split, members in rows.items()}
-        skipped |= {"an origin alone": alone} if alone else {}
-    whole = all((record == np.rint(record)).all() for members in rows.values() for record in members)
-    facts = Facts(name=path.stem, start="down", quantum=1.0 if whole else None, source=path.name)
-    dtype = _smallest_dtype(rows) if whole else np.float32
-    return pack(facts, {split: list(_sequences(members, dtype)) for split, members in rows.items()}, skipped)
+def _sums(offsets: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """Places (P, 2), float64: offsets (P, 2) summed up from each of the rows `firsts` on."""
+    if offsets.dtype.kind in "iu":  # exact, whatever stands before
+        sums = np.cumsum(offsets, axis=0, dtype=np.int64)
+        lengths = np.diff(firsts, append=len(offsets))
+        return (sums - (sums[firsts] - offsets[firsts]).repeat(lengths, axis=0)).astype(np.float64)
+    parts = np.split(offsets.astype(np.float64), firsts[1:])
+    return np.concatenate([np.cumsum(part, axis=0) for part in parts])
 
 
-def _sequences(records: list[np.ndarray], dtype: Any) -> Iterator[Sequence]:
-    for record in records:
-        yield Sequence(record[:, :2].astype(dtype), finished(record[:, 2]))
-
-
-def _smallest_dtype(rows: dict[str, list[np.ndarray]]) -> Any:
-    largest = max(float(np.abs(record).max()) for members in rows.values() for record in members)
-    return np.int16 if largest < 2**15 else np.int32
+def _where(chunk: _Chunk, number: int) -> str:
+    return f"{chunk.path}: {chunk.split}[{number}]"
 
 
 def _checked(record: Any, where: str) -> np.ndarray:
@@ -71,107 +126,57 @@ def _checked(record: Any, where: str) -> np.ndarray:
     try:
         rows = np.asarray(record)
         if rows.size == 0:
-            return np.zeros((0, 3), np.int16)
+            return np.zeros((0, 3))
         if rows.dtype.kind not in "biuf":
             rows = rows.astype(np.float64)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{where} is ragged or holds no numbers; expected rows of (dx, dy, pen)") from error
+        raise DataError(f"{where} is ragged or holds no numbers; expected rows of (dx, dy, pen)") from error
     if rows.ndim != 2 or rows.shape[1] != 3:
-        raise InputError(f"{where} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
-    if not np.isfinite(rows).all():
+        raise DataError(f"{where} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         row = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
-        raise InputError(f"{where} holds NaN or infinity in row {row}; expected finite offsets")
-    if not np.isin(rows[:, 2], (0, 1)).all():
-        row = int(np.flatnonzero(~np.isin(rows[:, 2], (0, 1)))[0])
-        raise InputError(f"{where} has pen {rows[row, 2]} in row {row}; expected 0 or 1")
-    if np.abs(rows).max() >= 2**31:
-        raise InputError(f"{where} has an offset of {np.abs(rows).max():g}; expected less than 2^31")
+        raise DataError(f"{where} holds NaN or infinity in row {row}; expected finite offsets")
+    pen = rows[:, 2]
+    wrong = (pen != 0) & (pen != 1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise DataError(f"{where} has pen {pen[row]} in row {row}; expected 0 or 1")
     return rows
 
 
-def _read_member(path: Path, archive: zipfile.ZipFile, split: str) -> list[Any]:
-    info = archive.getinfo(f"{split}.npy")
-    if info.file_size > _LARGEST_MEMBER:
-        raise InputError(f"{path}: {info.filename} claims {info.file_size} bytes; expected under {_LARGEST_MEMBER}")
-    if info.file_size > _LARGEST_RATIO * max(info.compress_size, 1 << 20):
-        raise InputError(f"{path}: {info.filename} unpacks {info.compress_size} bytes to {info.file_size}; not read")
-    try:
-        data = io.BytesIO(archive.read(info))
-        version = np.lib.format.read_magic(data)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        dtype = read_header(data)[2]
-        if dtype.hasobject:
-            array = _ArrayUnpickler(data, f"{path}: {info.filename}").load()
-        else:
-            data.seek(0)
-            array = np.lib.format.read_array(data, allow_pickle=False)
-    except InputError:
-        raise
-    except MemoryError as error:
-        raise InputError(f"{path}: {info.filename} asks for more memory than there is; it is damaged") from error
-    except Exception as error:  # a damaged pickle or archive can fail in any way; none of it is ours
-        raise InputError(f"{path}: {info.filename} is damaged or cut short ({error}); get it again") from error
-    if not isinstance(array, np.ndarray) or array.ndim == 0:
-        raise InputError(f"{path}: {info.filename} holds a {type(array).__name__}; expected an array of sequences")
-    return list(array)
+def write(corpus: Corpus, path: Path) -> None:
+    """An `.npz` that sketch-rnn's own tools read: each split an object array of (T, 3) int16, or float32 where the
+    coordinates are no integers. Labels and texts are lost: the format has none."""
+    if corpus.facts.start != "down" or corpus.motion.shape[1] != 2:
+        raise InputError(
+            f"{corpus.facts.name} holds no drawings that start with the pen down; sketch-rnn knows no other"
+        )
+    whole = corpus.motion.dtype.kind in "iu" or corpus.facts.quantum == 1
+    if whole and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
+        raise InputError(f"{corpus.facts.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box")
+    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32) for split in SPLITS}
+    write_atomically(path, lambda file: _write(file, arrays))
 
 
-class _NdarrayMarker:
-    """Stands for numpy.ndarray inside a pickle: an argument of `_reconstruct`, nothing to be made by itself."""
-
-    def __new__(cls) -> Any:
-        raise pickle.UnpicklingError("numpy.ndarray is called")
-
-
-class _Array(np.ndarray):
-    """What a pickled array becomes; its state must bring the data that its shape claims."""
-
-    def __setstate__(self, state: Any, /) -> None:
-        _, shape, dtype, _, data = state
-        if len(data) != math.prod(shape) * (1 if isinstance(data, list) else dtype.itemsize):
-            raise pickle.UnpicklingError(f"an array of shape {shape} with data of another size")
-        super().__setstate__(state)
+def _records(corpus: Corpus, split: str, dtype: type[np.generic]) -> np.ndarray:
+    first, last = corpus.splits.get(split, (0, 0))
+    records = np.empty(last - first, dtype=object)
+    for i in range(first, last):
+        motion, event = corpus[i][:2]
+        rows = np.zeros((len(event), 3), dtype)
+        rows[:, :2] = np.rint(motion) if np.issubdtype(dtype, np.integer) else motion
+        rows[:, 2] = event != DOWN
+        rows[-1, 2] = 1
+        records[i - first] = rows
+    return records
 
 
-def _reconstruct(kind: type, shape: object, code: object) -> np.ndarray:
-    """What numpy's pickles call; the true shape and data follow in the array's state."""
-    if kind is not _NdarrayMarker:
-        raise pickle.UnpicklingError("an array of another type than numpy.ndarray")
-    return np.ndarray.__new__(_Array, (0,), np.int8)
+def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        # A fixed date: the same corpus is the same bytes. Protocol 2: Python 2 reads it too.
+        for name, records in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, records, version=(1, 0), pickle_kwargs={"protocol": 2})
 
 
-def _bytes_of(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes in the pickle protocol of Python 2."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes in the encoding {encoding}")
-    return text.encode("latin1")
-
-
-def _no_bytes() -> bytes:
-    """How it writes none."""
-    return b""
-
-
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy", "ndarray"): _NdarrayMarker,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): _bytes_of,
-    ("__builtin__", "bytes"): _no_bytes,
-}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits the reconstruction of NumPy arrays and nothing else."""
-
-    def __init__(self, data: io.BytesIO, where: str) -> None:
-        super().__init__(data, encoding="latin1")
-        self._where = where
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise InputError(
-                f"{self._where}: its pickle calls {module}.{name}; only NumPy arrays are read; do not trust this file"
-            )
-        return _ADMITTED[module, name]
+FORMAT = Format("sketch-rnn .npz", (".npz",), _recognises, _chunks, _parse, group="file")
