@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus, Normalizer, pieces
 from mdnrnn.device import exactly
-from mdnrnn.distributions import StepDistribution
+from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
 
 _QUADRATURE = 4
@@ -102,26 +102,40 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:
     """
     first, last = corpus.splits.get("train", (0, 0))
     train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
-    fitted = np.asarray(corpus.motion[train], dtype=np.float64) / normalizer.scale
-    motion = np.asarray(corpus.motion[rows], dtype=np.float64) / normalizer.scale
     cell = normalizer.cell(corpus.facts.quantum)
+    mean, covariance = _moments(corpus, train, normalizer)
     # What a cell hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
-    least = 1e-9 if cell is None else np.square(cell) / 12
-    centred = fitted - fitted.mean(0)
-    covariance = centred.T @ centred / len(centred) + least * np.eye(motion.shape[1])
+    covariance += (1e-9 if cell is None else np.square(cell) / 12) * np.eye(len(mean))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
-    constant = np.log(np.diag(whiten)).sum() - 0.5 * motion.shape[1] * math.log(2 * math.pi)
+    constant = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
     def log_density(points: np.ndarray) -> np.ndarray:
-        return constant - 0.5 * np.square((points - fitted.mean(0)) @ whiten.T).sum(1)
+        return constant - 0.5 * np.square((points - mean) @ whiten.T).sum(1)
 
-    if cell is None:
-        logs = log_density(motion) - normalizer.log_volume
-    else:
-        logs = _log_cell_mean(log_density, motion, cell) + np.log(cell).sum()
-    event = np.asarray(corpus.event[train])
-    counts = np.bincount(event, minlength=int(event.max()) + 1) + 1.0
-    return float(-logs.sum() - np.log(counts / counts.sum())[np.asarray(corpus.event[rows])].sum())
+    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in pieces(train)], axis=0)
+    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
+    log_event, total = np.log(counts / counts.sum()), 0.0
+    for part in pieces(rows):
+        # On a grid the same motions come again and again.
+        motion, times = np.unique(corpus.motion[part], axis=0, return_counts=True)
+        motion = motion / np.asarray(normalizer.scale)
+        if cell is None:
+            logs = log_density(motion) - normalizer.log_volume
+        else:
+            logs = _log_cell_mean(log_density, motion, cell) + np.log(cell).sum()
+        total -= float(logs @ times) + float(log_event[corpus.event[part]].sum())
+    return total
+
+
+def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (D,) and covariance (D, D) of motions in units of the normalizer's scale."""
+    count, scale = rows.stop - rows.start, np.asarray(normalizer.scale)
+    mean = sum(corpus.motion[part].sum(0, dtype=np.float64) for part in pieces(rows)) / count
+    squares = np.zeros((len(scale), len(scale)))
+    for part in pieces(rows):
+        centred = (corpus.motion[part] - mean) / scale
+        squares += centred.T @ centred
+    return mean / scale, squares / count
 
 
 def _log_cell_mean(log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, cell: np.ndarray) -> np.ndarray:

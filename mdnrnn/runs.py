@@ -13,7 +13,7 @@ import torch
 
 from mdnrnn import render
 from mdnrnn.data.batches import Batches
-from mdnrnn.data.catalog import CATALOG, open_corpus
+from mdnrnn.data.catalog import is_name, open_corpus
 from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import END, UP, Step
@@ -233,7 +233,7 @@ def train(
         model=model or preset.model,
         normalizer=Normalizer.of_strokes(corpus),
         facts=corpus.facts,
-        data=data if data in CATALOG else str(Path(data).resolve()),
+        data=data if is_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),

@@ -1,4 +1,4 @@
-"""`mdnrnn data list|info|draw|import`: what there is to train on."""
+"""`mdnrnn data list|get|import|export|info|draw`: what there is to train on."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import tyro
 
 from mdnrnn import render, saving
 from mdnrnn.cli.arguments import parse, print_json
+from mdnrnn.data import catalog
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
-from mdnrnn.data.importing import Recipe, Report, import_corpus
+from mdnrnn.data.importing import Report, import_corpus
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.render import Colour
 
@@ -29,6 +31,14 @@ class ListOptions:
 
     json: Json = False
     """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetOptions:
+    """Download a corpus of the catalog, once, and import it; then its name can be used wherever DATA is asked for."""
+
+    name: Data
+    """As mdnrnn data list shows it; of Quick, Draw! any category, such as quickdraw/cat."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +100,7 @@ def main(arguments: list[str]) -> int:
     """Run the subcommand."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print("usage: mdnrnn data {list,info,draw,import} ...\n\nmdnrnn data SUBCOMMAND --help tells its options.")
+        print("usage: mdnrnn data {list,get,import,export,info,draw} ...\n\nmdnrnn data SUBCOMMAND --help tells its options.")
         return 0 if arguments else 2
     if name not in _SUBCOMMANDS:
         raise InputError(f"unknown subcommand data {name!r}; expected one of {', '.join(_SUBCOMMANDS)}")
@@ -100,12 +110,33 @@ def main(arguments: list[str]) -> int:
 
 
 def _list(options: ListOptions) -> None:
-    entries = [{"name": entry.name, "what": entry.what, "licence": entry.licence} for entry in CATALOG.values()]
+    entries = [
+        {
+            "name": entry.name,
+            "what": entry.what,
+            "licence": entry.licence,
+            "source": entry.source,
+            "here": entry.path.exists(),
+        }
+        for entry in CATALOG.values()
+    ]
     if options.json:
         print_json(entries)
         return
     for entry in entries:
-        print(f"{entry['name']:12}{entry['what']} ({entry['licence']})")
+        print(f"{entry['name']}{' (on this machine)' if entry['here'] else ''}")
+        print(f"    {entry['what']}\n    {entry['licence']}; {entry['source']}")
+
+
+def _get(options: GetOptions) -> None:
+    folder = catalog.get(options.name, _import_download)
+    entry = catalog.find(options.name)
+    if entry is not None:
+        print(f"{options.name}: {folder}\nlicence: {entry.licence}; source: {entry.source}")
+
+
+def _import_download(source: Path, out: Path, entry: catalog.Entry) -> None:
+    import_corpus([source], out, name=entry.name, licence=entry.licence, source=entry.source)
 
 
 def _info(options: InfoOptions) -> None:
@@ -164,7 +195,7 @@ def _draw(options: DrawOptions) -> None:
 
 
 def _import(options: ImportOptions) -> None:
-    sources = [str(CATALOG[each].path) if each in CATALOG else each for each in options.sources]
+    sources = [str(entry.path) if (entry := catalog.find(each)) else each for each in options.sources]
     report = import_corpus(
         sources,
         options.out,
@@ -197,6 +228,7 @@ def _classes(report: Report) -> str:
 
 _SUBCOMMANDS: dict[str, tuple[type[Any], Any]] = {
     "list": (ListOptions, _list),
+    "get": (GetOptions, _get),
     "info": (InfoOptions, _info),
     "draw": (DrawOptions, _draw),
     "import": (ImportOptions, _import),

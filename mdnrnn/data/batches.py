@@ -109,6 +109,8 @@ class Batches:
     batch_size: int = 100
     seed: int = 0
     augment: Augment | None = None
+    most: int | None = None
+    """Sequences to take, evenly spread over the split; by default all."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
@@ -124,6 +126,8 @@ class Batches:
 
     def _chunks(self, rng: np.random.Generator | None) -> list[np.ndarray]:
         indices = np.asarray(self.corpus.indices(self.split))
+        if self.most is not None and self.most < len(indices):
+            indices = indices[np.arange(self.most) * len(indices) // self.most]
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))

@@ -1,35 +1,238 @@
-"""Names of corpora, and opening anything that a user may mean by DATA: a name, a file, a folder."""
+"""Names of corpora, bundled or downloaded, and opening anything that a user may mean by DATA: a name, a file, a
+folder."""
 
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
-from mdnrnn.data import formats
+from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.fetch import SECONDS, STALL, cache_folder, download, forget, remembered
+from mdnrnn.errors import InputError
+from mdnrnn.files import write_json
+
+_ORIGIN = "download.json"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A corpus that can be asked for by its name."""
+    """A corpus that can be asked for by its name: bundled (`file`), downloaded (`url`), or got `by_hand`."""
 
     name: str
     what: str
     licence: str
-    file: str
+    source: str
+    """Who made it, or where it is explained."""
+    file: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    """None: unknown; that of the first download is remembered."""
+    largest: int = 1 << 26
+    """The most bytes that its download may have."""
+    absent: str = "it has moved; update mdnrnn"
+    """What to tell the user where the server does not have it."""
+    by_hand: str = ""
+    """How to come by a corpus that is not downloaded."""
 
     @property
     def path(self) -> Path:
-        """Where the bundled file lies: in the installed package, or beside it in a checkout."""
+        """Where its corpus lies: bundled, in the installed package or beside it in a checkout; else in the cache."""
+        if self.file is None:
+            return cache_folder() / "corpora" / self.name
         package = Path(__file__).parents[1]
         installed = package / "datasets" / self.file
         return installed if installed.exists() else package.parent / "datasets" / self.file
 
 
-CATALOG = {
-    entry.name: entry
-    for entry in (Entry("doodles", "12 classes of drawings, 500 each, made by this project", "MIT", "doodles.npz"),)
+Importer = Callable[[Path, Path, Entry], object]
+"""Turns a downloaded file into a corpus folder that carries the entry's name, licence and source."""
+
+_SKETCH_RNN = "https://github.com/hardmaru/sketch-rnn-datasets/raw/master"
+_QUICKDRAW = "https://storage.googleapis.com/quickdraw_dataset"
+_QUICKDRAW_FILES = {  # name: what one file of it is, where, the most bytes
+    "quickdraw": ("sketch-rnn .npz, 70,000 / 2,500 / 2,500", "sketchrnn/CATEGORY.npz", 1 << 30),
+    "quickdraw-simplified": ("simplified .ndjson", "full/simplified/CATEGORY.ndjson", 1 << 30),
+    "quickdraw-raw": ("raw .ndjson with times", "full/raw/CATEGORY.ndjson", 1 << 32),
+    "quickdraw-binary": ("simplified, binary", "full/binary/CATEGORY.bin", 1 << 30),
 }
+_CATEGORY = re.compile(r"(?=.{1,40}$)[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*")
+
+_ENTRIES = (
+    Entry(
+        name="doodles",
+        what="12 classes of drawings, 500 each, made by this project",
+        licence="MIT",
+        source="mdnrnn.data.synthetic",
+        file="doodles.npz",
+    ),
+    Entry(
+        name="aaron_sheep",
+        what="drawings of sheep, 7400 / 300 / 300",
+        licence="CC BY-NC 4.0",
+        source="Aaron Koblin, The Sheep Market; github.com/hardmaru/sketch-rnn-datasets",
+        url=f"{_SKETCH_RNN}/aaron_sheep/aaron_sheep.npz",
+        sha256="65f8e51e43587661798ac137a204c9e049e0d11dcd50cba372ae3ca32de8b54c",
+    ),
+    Entry(
+        name="short_kanji",
+        what="kanji, 10000 / 600 / 500",
+        licence="CC BY-SA 3.0",
+        source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
+        url=f"{_SKETCH_RNN}/kanji/short_kanji.npz",
+        sha256="f6855ba03d58f44830499dd98e7cb99f46c970651f4f16f2d886398f34709914",
+    ),
+    Entry(
+        name="kanji",
+        what="kanji, the larger set",
+        licence="CC BY-SA 3.0",
+        source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
+        url=f"{_SKETCH_RNN}/kanji/kanji.rdp25.npz",
+    ),
+    Entry(
+        name="omniglot",
+        what="symbols of 50 alphabets, 30000 / 1000 / 1000",
+        licence="MIT",
+        source="Brenden Lake, Omniglot; github.com/hardmaru/sketch-rnn-datasets",
+        url=f"{_SKETCH_RNN}/omniglot/omniglot.npz",
+        sha256="bd5277621a8c577919491dfa729a59a8b5c216cff9e4fda9cef532db29f120c7",
+    ),
+    Entry(
+        name="tiny-performances",
+        what="touch-screen performances of 5 seconds, made with MicroJam",
+        licence="MIT",
+        source="Charles P. Martin; github.com/cpmpercussion/creative-prediction",
+        url="https://github.com/cpmpercussion/creative-prediction/raw/master/datasets/tiny_performance_datasets.npz",
+        sha256="e7d9ca619066eac8535c61cb01ec5bfb7822e088e9ee1129b03c7caeb80e0c44",
+    ),
+    Entry(
+        name="kanjivg",
+        what="kanji as Bézier strokes, one SVG a character; got by hand",
+        licence="CC BY-SA 3.0",
+        source="Ulrich Apel, KanjiVG; github.com/KanjiVG/kanjivg",
+        by_hand="load a kanjivg-...-main.zip from https://github.com/KanjiVG/kanjivg/releases, unpack it, "
+        "then: mdnrnn data import kanji --out FOLDER",
+    ),
+    Entry(
+        name="iam-ondb",
+        what="English handwriting on a whiteboard with its text; asks for registration, got by hand",
+        licence="non-commercial research only, after registration",
+        source="IAM On-Line Handwriting Database",
+        by_hand="register at https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database (research only), "
+        "unpack lineStrokes-all.tar.gz and ascii-all.tar.gz in one folder, "
+        "then: mdnrnn data import THAT_FOLDER --out FOLDER",
+    ),
+    *(
+        Entry(
+            name=f"{name}/CATEGORY",
+            what=f"Quick, Draw!, any of its 345 categories (cat, The Eiffel Tower): {what}",
+            licence="CC BY 4.0",
+            source="Google, Quick, Draw!; github.com/googlecreativelab/quickdraw-dataset",
+            url=f"{_QUICKDRAW}/{file}",
+            largest=largest,
+            absent="no such category; expected one of the 345 in "
+            "https://github.com/googlecreativelab/quickdraw-dataset/blob/master/categories.txt",
+        )
+        for name, (what, file, largest) in _QUICKDRAW_FILES.items()
+    ),
+)
+CATALOG = {entry.name: entry for entry in _ENTRIES}
+"""Where a name ends in /CATEGORY, any category may stand there: `find` fills it in."""
+
+
+def find(name: str) -> Entry | None:
+    """The entry called `name`, if there is one."""
+    kind, _, category = name.partition("/")
+    family = CATALOG.get(f"{kind}/CATEGORY")
+    if name in CATALOG or family is None or family.url is None or not _CATEGORY.fullmatch(category):
+        return CATALOG.get(name)
+    return dataclasses.replace(family, name=name, url=family.url.replace("CATEGORY", quote(category)))
+
+
+def is_name(data: str) -> bool:
+    """Whether the catalog knows `data`; else it is a path."""
+    return find(data) is not None
 
 
 def open_corpus(data: str) -> Corpus:
     """The corpus that `data` names: a catalog name, or else the path of a file or folder of any known format."""
-    return formats.read(CATALOG[data].path if data in CATALOG else Path(data))
+    entry = find(data)
+    if entry is None:
+        return importing.read(Path(data))
+    if entry.path.exists():
+        return importing.read(entry.path)
+    how = entry.by_hand or f"get it with: mdnrnn data get {shlex.quote(data)}"
+    if Path(data).exists():
+        how += f"; or write ./{data} for the path of that name"
+    raise InputError(f"{data} is not on this machine; {how}")
+
+
+def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:
+    """The file of an entry in the cache: downloaded, within so many `seconds`, if it is not there or damaged."""
+    if entry.url is None:
+        raise InputError(f"{entry.name} is not downloaded; {entry.by_hand or 'it is bundled: use its name'}")
+    path = cache_folder() / "downloads" / f"{entry.name}{Path(urlsplit(entry.url).path).suffix}"
+    download(
+        entry.url,
+        path,
+        sha256=entry.sha256,
+        largest=entry.largest,
+        absent=entry.absent,
+        seconds=seconds,
+        stall=stall,
+    )
+    return path
+
+
+def get(name: str, importer: Importer) -> Path:
+    """Where the corpus called `name` lies on this machine: downloaded and imported, if it or its file is not there."""
+    entry = find(name)
+    if entry is None:
+        raise InputError(
+            f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)} (a CATEGORY is up to 40 letters, digits, "
+            "spaces and hyphens)"
+        )
+    if entry.file is not None:
+        return entry.path
+    source = fetch(entry)
+    origin = {"url": entry.url, "sha256": entry.sha256 or remembered(entry.url, source)}
+    if _origin(entry.path) != origin:
+        try:
+            _import(source, entry, origin, importer)
+        except InputError:
+            if entry.sha256 is None and not entry.path.exists():
+                forget(source)  # nobody vouches for it: what came first may have been a log-in page
+            raise
+    return entry.path
+
+
+def _origin(folder: Path) -> object:
+    try:
+        return json.loads((folder / _ORIGIN).read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def _import(source: Path, entry: Entry, origin: object, importer: Importer) -> None:
+    """Import beside the final place, then rename: a corpus in the cache is always whole."""
+    try:
+        entry.path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{entry.path.name}.", suffix=".tmp", dir=entry.path.parent) as folder:
+            fresh = Path(folder) / entry.path.name
+            importer(source, fresh, entry)
+            write_json(fresh / _ORIGIN, origin)
+            if entry.path.exists():
+                entry.path.rename(Path(folder) / "old")
+            fresh.rename(entry.path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"cannot keep {entry.path}: {reason}; free some space, or let MDNRNN_CACHE name a folder"
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -178,25 +178,30 @@ class Corpus:
         empty = np.flatnonzero(self.lengths < 1)
         if len(empty):
             raise InputError(f"{self.facts.name}: sequence {empty[0]} has no steps; expected at least one")
-        for first in range(0, len(self.event), 1 << 20):
-            rows = slice(first, first + (1 << 20))
+        for rows in pieces(slice(0, len(self.event))):
             motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
             bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
             if bad.any():
-                row = first + int(bad.argmax())
-                number = int(np.searchsorted(self.offsets, row, side="right")) - 1
+                row = rows.start + int(bad.argmax())
+                number = self._sequence_of(row)
                 grid = "" if self.facts.quantum is None else f" on a grid of {self.facts.quantum:g}"
                 raise InputError(
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
                     f"in row {row - self.offsets[number]}; expected finite numbers{grid} and an event of 0 to {END}"
                 )
-        # A generated sequence may have been cut short: END need not be there, but nothing may follow it.
-        early = np.setdiff1d(np.flatnonzero(np.asarray(self.event) == END), self.offsets[1:] - 1)
-        if len(early):
-            number = int(np.searchsorted(self.offsets, early[0], side="right")) - 1
-            raise InputError(f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all")
+            # A generated sequence may have been cut short: END need not be there, but nothing may follow it.
+            ends = rows.start + np.flatnonzero(event == END) + 1
+            early = ends[self.offsets[np.searchsorted(self.offsets, ends)] != ends]
+            if len(early):
+                number = self._sequence_of(int(early[0]) - 1)
+                raise InputError(
+                    f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all"
+                )
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
+
+    def _sequence_of(self, row: int) -> int:
+        return int(np.searchsorted(self.offsets, row, side="right")) - 1
 
     def _off_grid(self, motion: np.ndarray) -> np.ndarray:
         """Which rows of motion (n, D) are no multiples of the quantum, shape (n,)."""
@@ -212,9 +217,15 @@ class Corpus:
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, self.text, self.text_offsets):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
-                for first in range(0, len(array), 1 << 20):
-                    digest.update(np.ascontiguousarray(array[first : first + (1 << 20)]).data)
+                for rows in pieces(slice(0, len(array))):
+                    digest.update(np.ascontiguousarray(array[rows]).data)
         return digest.hexdigest()
+
+
+def pieces(rows: slice) -> Iterator[slice]:
+    """Rows in pieces of at most a million: what passes over a whole corpus holds no more of it in memory."""
+    for first in range(rows.start, rows.stop, 1 << 20):
+        yield slice(first, min(first + (1 << 20), rows.stop))
 
 
 def _fit(text: np.ndarray, offsets: np.ndarray | None, sequences: int) -> bool:
@@ -273,9 +284,12 @@ class Normalizer:
     @classmethod
     def of_strokes(cls, corpus: Corpus, split: str = "train") -> Normalizer:
         """No shift, and one scale for all features, the standard deviation of all offsets together (Ha and Eck)."""
-        motion = np.asarray(corpus.motion[corpus.rows(split)], dtype=np.float64)
-        scale = float(motion.std()) or 1.0
-        return cls((0.0,) * motion.shape[1], (scale,) * motion.shape[1])
+        rows, width = corpus.rows(split), corpus.motion.shape[1]
+        count = (rows.stop - rows.start) * width
+        mean = sum(float(corpus.motion[part].sum(dtype=np.float64)) for part in pieces(rows)) / count
+        squares = sum(float(np.square(corpus.motion[part] - mean).sum()) for part in pieces(rows))
+        scale = (squares / count) ** 0.5 or 1.0
+        return cls((0.0,) * width, (scale,) * width)
 
     def normalise(self, motion: np.ndarray) -> np.ndarray:
         """Raw (..., D) to normalised, float32."""

@@ -6,19 +6,17 @@ that it takes, however much there is to read.
 
 from __future__ import annotations
 
-import bisect
-import glob
-import hashlib
-import os
 import sys
 import tempfile
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -26,78 +24,17 @@ from tqdm import tqdm
 from mdnrnn.data import formats
 from mdnrnn.data.building import Block, Builder, smallest
 from mdnrnn.data.corpus import SPLITS, Corpus, Facts
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import Record, Remark
 from mdnrnn.data.formats import native, ndjson
-from mdnrnn.data.formats.format import Format, Kind
+from mdnrnn.data.formats.format import Kind
+from mdnrnn.data.recipe import Recipe, divided, reshaped
+from mdnrnn.data.sources import STDIN, expanded, files
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder
 
-DEFAULT_SPLIT = "0.9,0.05,0.05"
-_STDIN = "-"
 _KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
 """A file so called that no format knows is damaged; another one is none of ours."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """What is done to drawings on their way into a corpus, in this order."""
-
-    format: str | None = None
-    """Take all files for this format, in folders those with its ending; by default each is recognised."""
-    box: float | None = None
-    """Move each drawing to 0 and scale it so that its longer side is this long, 255 say."""
-    resample: float | None = None
-    """Put points at equal distances along each stroke, at most this far apart."""
-    simplify: float | None = None
-    """Keep the points that Ramer, Douglas and Peucker keep at this tolerance; Quick, Draw! uses 2 in a box of 255."""
-    grid: float | None = None
-    """Round coordinates to multiples of this; by default 1 where there is a box, else not at all. 0: not at all."""
-    min_points: int = 1
-    """Leave out drawings of fewer steps."""
-    max_points: int | None = None
-    """Leave out drawings of more steps."""
-    labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
-    """Where classes come from: the records; the names of folders or of files; auto: the records, and where they have
-    none, the folder, or the file if it holds many drawings, provided that there are several."""
-    split: str | None = None
-    """Shares of train, valid, test, such as 0.9,0.05,0.05, the default. A drawing's place follows from its key, or
-    from its points, so it stays there when data are added. By default splits that the files have are kept."""
-    limit: int | None = None
-    """Stop after so many drawings."""
-    skip_bad: bool = False
-    """Leave out files that cannot be read, and count them, instead of stopping at the first."""
-
-    def __post_init__(self) -> None:
-        for name in ("box", "resample", "simplify", "limit", "max_points"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
-        if self.grid is not None and not 0 <= self.grid < float("inf"):
-            raise InputError(f"--grid is {self.grid}; expected 0 or more")
-        if self.format is not None:
-            formats.find(self.format)
-        self.shares()
-
-    def shares(self) -> tuple[float, ...]:
-        """Of train, valid and test, summing to 1."""
-        try:
-            shares = tuple(float(part) for part in (self.split or DEFAULT_SPLIT).split(","))
-        except ValueError:
-            shares = ()
-        if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-            raise InputError(f"--split is {self.split}; expected three shares that sum to 1, such as {DEFAULT_SPLIT}")
-        return shares
-
-    @property
-    def rounding(self) -> float:
-        """The grid that coordinates are rounded to; 0: none."""
-        return self.grid if self.grid is not None else 1.0 if self.box else 0.0
-
-    @property
-    def reshapes(self) -> bool:
-        """Whether drawings come out other than they are."""
-        return bool(self.box or self.resample or self.simplify or self.rounding)
 
 
 @dataclass
@@ -139,6 +76,7 @@ def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
 class _Job(NamedTuple):
     """One chunk, and all that a process needs to work on it."""
 
+    path: Path
     parse: Any
     chunk: Any
     kind: Kind
@@ -209,7 +147,7 @@ def import_corpus(
         raise InputError(f"--workers is {workers}; expected 1 or more")
     if out.exists():
         raise InputError(f"{out} is there already; choose another name")
-    paths = list(_expanded(given))
+    paths = list(expanded(given))
     facts = _facts(paths, name or out.stem, licence, source or ", ".join(Path(path).name for path in given[:5]))
     make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
@@ -232,106 +170,53 @@ def _facts(paths: list[Path], name: str, licence: str | None, source: str) -> Fa
     return Facts(name=name, licence=licence or "unknown", source=source)
 
 
-# Files
-
-
-def _expanded(sources: list[str]) -> Iterator[Path]:
-    if not sources:
-        raise InputError("nothing to import; expected files, folders, patterns, or - for lines on stdin")
-    for source in sources:
-        found = [source] if source == _STDIN or os.path.exists(source) else sorted(glob.glob(source, recursive=True))
-        if not found:
-            raise InputError(f"{source}: no such file or folder; expected drawings of any known format")
-        yield from map(Path, found)
-
-
-def files_in(folder: Path) -> Iterator[Path]:
-    """All files below a folder, in the order of their names; hidden ones left out, links to folders followed once.
-
-    A corpus folder is yielded whole."""
-    pending, seen = [folder], set()
-    while pending:
-        place = pending.pop()
-        state = place.stat()
-        if (state.st_dev, state.st_ino) in seen:
-            continue
-        seen.add((state.st_dev, state.st_ino))
-        below = []
-        for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if _is_folder(path) and not (path / native.HEADER).is_file():
-                below.append(path)
-            elif path.is_dir() or path.is_file():
-                yield path
-        pending += reversed(below)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _found(paths: list[Path], recipe: Recipe, report: Report) -> Iterator[tuple[Path, Format]]:
-    """The files to read, each with its format."""
-    only = formats.find(recipe.format) if recipe.format else None
-    for given in paths:
-        inside = given.is_dir() and not native.recognises(given)
-        for path in files_in(given) if inside else [given]:
-            if only and inside and path.suffix.lower() not in only.endings:
-                continue
-            form = ndjson.FORMAT if str(path) == _STDIN else only or formats.recognise(path)
-            if form:
-                yield path, form
-            elif not inside or path.suffix.lower() in _KNOWN_ENDINGS:
-                raise formats.unknown(path)
-            else:
-                number, first = report.unknown_files
-                report.unknown_files = (number + 1, first or str(path))
-
-
 # Work
 
 
 def _jobs(paths: list[Path], recipe: Recipe, report: Report) -> Iterator[_Job]:
-    for path, form in _found(paths, recipe, report):
-        report.files += 1
-        group = {"folder": path.absolute().parent.name, "file": path.stem}
-        by = recipe.labels if recipe.labels in group else form.group
-        try:
-            for chunk in _chunks(path, form):
-                yield _Job(form.parse, chunk, form.kind, group.get(by or ""), recipe)
-        except DataError as error:
-            _bad_file(error, recipe, report)
+    only = formats.find(recipe.format) if recipe.format else None
+    for path, inside in files(paths):
+        if only and inside and path.suffix.lower() not in only.endings:
+            continue
+        with _bad_files(path, recipe, report):
+            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognise(path)
+            if form is None and inside and path.suffix.lower() not in _KNOWN_ENDINGS:
+                number, first = report.unknown_files
+                report.unknown_files = (number + 1, first or str(path))
+                continue
+            if form is None:
+                raise formats.unknown(path)
+            report.files += 1
+            group = {"folder": path.absolute().parent.name, "file": path.stem}
+            by = recipe.labels if recipe.labels in group else form.group
+            chunks = ndjson.chunks_of(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+            for chunk in chunks:
+                yield _Job(path, form.parse, chunk, form.kind, group.get(by or ""), recipe)
 
 
-def _chunks(path: Path, form: Format) -> Iterator[Any]:
-    if str(path) == _STDIN:
-        stream: BinaryIO = sys.stdin.buffer
-        return ndjson.chunks_of(stream, "stdin")
-    return form.chunks(path)
-
-
-def _bad_file(error: DataError, recipe: Recipe, report: Report) -> None:
-    if not recipe.skip_bad:
-        raise error
-    _count(report.bad_files, Remark("cannot be read", str(error)))
+@contextmanager
+def _bad_files(path: Path, recipe: Recipe, report: Report) -> Iterator[None]:
+    """What cannot be read ends the import, or is counted."""
+    try:
+        yield
+    except (DataError, OSError) as error:
+        said = str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({error.strerror or error})"
+        if not recipe.skip_bad:
+            raise DataError(said) from error
+        _count(report.bad_files, Remark("cannot be read", said))
 
 
 def work(job: _Job) -> _Done:
     """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
     recipe, kind = job.recipe, job.kind
-    drawings = _divided(job.parse(job.chunk).checked(), recipe)
+    drawings = divided(job.parse(job.chunk).checked(), recipe)
     if kind.stream:
         if recipe.reshapes:
             raise InputError("box, resample, simplify and grid are for drawings; these are streams; leave them out")
         motion, lengths = drawings.points, drawings.sizes
         event = np.full(len(motion), DOWN, np.uint8)
     else:
-        drawings = _reshaped(drawings, recipe)
+        drawings = reshaped(drawings, recipe)
         motion, event, lengths = drawings.steps(kind.start)
     splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
     labels = [_label(record, job) for record in drawings.records]
@@ -341,18 +226,6 @@ def work(job: _Job) -> _Done:
     own = any(record.label is not None for record in drawings.records)
     drops = [*drawings.drops, *_unwanted(drawings.records, lengths, keep, recipe)]
     return _Done(block.select(keep), kind, own, drops, drawings.mends)
-
-
-def _reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
-    if recipe.box:
-        drawings = drawings.boxed(recipe.box)
-    if recipe.resample:
-        drawings = drawings.resampled(recipe.resample)
-    if recipe.simplify:
-        drawings = drawings.simplified(recipe.simplify)
-    if recipe.rounding:
-        drawings = drawings.rounded(recipe.rounding)
-    return drawings
 
 
 def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:
@@ -368,23 +241,6 @@ def _label(record: Record, job: _Job) -> str | None:
     if job.recipe.labels == "none":
         return None
     return record.label if record.label is not None or job.recipe.labels == "record" else job.group
-
-
-def _divided(drawings: Drawings, recipe: Recipe) -> Drawings:
-    """The same, each record with its split: by what the drawing is, before anything is done to it."""
-    ends, sizes = drawings.sizes.cumsum(), drawings.sizes
-    bounds = np.cumsum(recipe.shares())[:-1].tolist()
-    records = []
-    for i, record in enumerate(drawings.records):
-        if recipe.split is not None or record.split not in SPLITS:
-            key = (record.key or "").encode()
-            if record.key is None:
-                points = drawings.points[ends[i] - sizes[i] : ends[i]]
-                key = (points - points[0]).tobytes()
-            place = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "big") / 2**64
-            record = record._replace(split=SPLITS[bisect.bisect_right(bounds, place)])
-        records.append(record)
-    return replace(drawings, records=records)
 
 
 # All of it
@@ -437,30 +293,22 @@ def _results(jobs: Iterator[_Job], workers: int, recipe: Recipe, report: Report)
     """What becomes of the jobs, in their order, a few of them at a time in memory."""
     if workers == 1:
         for job in jobs:
-            try:
+            with _bad_files(job.path, recipe, report):
                 yield work(job)
-            except DataError as error:
-                _bad_file(error, recipe, report)
         return
     # Not forked: the libraries here have threads of their own.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[Future[_Done]] = deque()
+        waiting: deque[tuple[_Job, Future[_Done]]] = deque()
         try:
-            for job in jobs:
-                waiting.append(pool.submit(work, job))
-                if len(waiting) > 2 * workers:
-                    yield from _result(waiting.popleft(), recipe, report)
-            while waiting:
-                yield from _result(waiting.popleft(), recipe, report)
+            while True:
+                waiting += ((job, pool.submit(work, job)) for job in islice(jobs, 2 * workers - len(waiting)))
+                if not waiting:
+                    return
+                job, future = waiting.popleft()
+                with _bad_files(job.path, recipe, report):
+                    yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _result(future: Future[_Done], recipe: Recipe, report: Report) -> Iterator[_Done]:
-    try:
-        yield future.result()
-    except DataError as error:
-        _bad_file(error, recipe, report)
 
 
 def _within_limit(block: Block, recipe: Recipe, report: Report) -> Block:

@@ -62,16 +62,18 @@ class SequenceTrainConfig(TrainConfig):
     """Each axis of a drawing is stretched by up to this fraction."""
     augment_drop: float = 0.1
     """Share of the points that are left out, from inside strokes."""
+    most_valid: int = 2500
+    """Drawings to validate on: as many, evenly spread over the valid split, where it has more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99)))
+        _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99), ("most_valid", 1, 1e9)))
 
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches, Batches]:
         """The batches to train on and to validate on."""
         augment = Augment(self.augment_scale, self.augment_drop)
         train = Batches(corpus, "train", normalizer, self.batch_size, seed=self.seed, augment=augment)
-        return train, Batches(corpus, "valid", normalizer, self.batch_size)
+        return train, Batches(corpus, "valid", normalizer, self.batch_size, most=self.most_valid)
 
 
 def _check_ranges(config: TrainConfig, ranges: tuple[tuple[str, float, float], ...]) -> None:

@@ -78,3 +78,10 @@ def test_a_plain_pass_is_not_augmented(doodles: Corpus) -> None:
 def test_impossible_augmentation_is_refused(settings: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="expected 0 up to"):
         Augment(**settings)
+
+
+def test_a_part_of_a_split_is_spread_evenly_over_it() -> None:
+    corpus = random_corpus([3, 1, 2] * 10)
+    some = Batches(corpus, "valid", Normalizer.of_strokes(corpus), 4, most=5)
+    first = corpus.splits["valid"][0]
+    assert sorted(i for batch in some for i in batch.indices.tolist()) == [first + i for i in (0, 6, 12, 18, 24)]

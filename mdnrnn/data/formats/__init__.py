@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-from mdnrnn.data.formats import native, ndjson, quickdraw_bin, sketchrnn
+from mdnrnn.data.formats import iam, inkml, native, ndjson, quickdraw_bin, sketchrnn, unipen
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.errors import DataError, InputError
 
@@ -13,6 +13,9 @@ FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
     "ndjson": ndjson.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,
+    "inkml": inkml.FORMAT,
+    "iam": iam.FORMAT,
+    "unipen": unipen.FORMAT,
 }
 """By the name that `--format` takes; asked in this order whether they recognise a file."""
 

@@ -1,0 +1,106 @@
+"""IAM-OnDB: handwriting from a whiteboard, an XML file for each line of a form, its transcript in a text file apart.
+
+Points are in units of the whiteboard, y down. Line 2 of form a01-000u is `lineStrokes/a01/a01-000/a01-000u-02.xml`; its
+text is the second line below `CSR:` (what was written; `OCR:` is the printed text that was to be copied) in
+`ascii/a01/a01-000/a01-000u.txt`, or in `a01-000u.txt` beside the XML. Blank lines do not count, and a row of % is a
+line's end: both occur. A whole form (`original/a01/a01-000/strokesu.xml`) brings its text with it, its quotation marks
+escaped once too often; the transcripts apart hold none that are escaped, and stay as they are.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.formats.format import Format, read_bounded, whole_file
+from mdnrnn.data.formats.xml import parse_xml, root_name
+from mdnrnn.data.strokes import Polyline
+from mdnrnn.errors import DataError
+
+_ROOT = "WhiteboardCaptureSession"
+_MOST_BYTES = 64 << 20
+_MOST_TRANSCRIPT_BYTES = 1 << 20
+_LINE = re.compile(r"([a-z]\d\d-\d{3}[a-z]?)-(\d{2,3})")
+_WHOLE_FORM = re.compile(r"strokes([a-z]?)")
+_FORM = re.compile(r"[a-z]\d\d-\d{3}")
+_TRANSCRIPT_FOLDERS = {"lineStrokes": "ascii", "lineStrokes-all": "ascii-all"}
+_LINE_END = re.compile(r"[\r\n]+|%{11,}")
+
+
+def _recognises(path: Path, head: bytes) -> bool:
+    """Whether its root is a whiteboard session."""
+    return root_name(head) == _ROOT
+
+
+def _parse(path: Path) -> Drawings:
+    root = parse_xml(path, _MOST_BYTES)
+    if root.tag != _ROOT:
+        raise DataError(f"{path}: its root is <{root.tag}>; expected <{_ROOT}>")
+    form, line = _place(path)
+    text, mends = _text(root, path, form, line)
+    try:
+        strokes = [_points(stroke) for stroke in root.iter("Stroke")]
+    except (KeyError, ValueError) as error:
+        fault = f"{path} has a point without a number for x or y ({error}); expected <Point x= y=>"
+        return Drawings.of([], [Remark("malformed point", fault)])
+    return Drawings.of([(strokes, Record(str(path), form, text=text))], mends=mends)
+
+
+def _points(stroke: Element) -> Polyline:
+    points = [[point.attrib["x"], point.attrib["y"]] for point in stroke.findall("Point")]
+    return np.array(points, np.float64).reshape(-1, 2)
+
+
+def _place(path: Path) -> tuple[str | None, int | None]:
+    """The form that a file belongs to, by its name, and the number of its line, from 1; None where it is no line."""
+    line = _LINE.fullmatch(path.stem)
+    if line:
+        return line[1], int(line[2])
+    whole = _WHOLE_FORM.fullmatch(path.stem)
+    if whole and _FORM.fullmatch(path.absolute().parent.name):
+        return path.absolute().parent.name + whole[1], None
+    return None, None
+
+
+def _text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
+    """What is written, and a remark where a transcript lacks the line."""
+    within = root.findtext("Transcription/Text")
+    if within is not None:
+        lines = [part.strip() for part in html.unescape(within).splitlines()]
+        return "\n".join(filter(None, lines)) or None, []
+    if form is None or line is None:
+        return None, []
+    transcript = _transcript(path, form)
+    if transcript is None:
+        return None, []
+    lines = _lines(read_bounded(transcript, _MOST_TRANSCRIPT_BYTES).decode("utf-8", "replace"))
+    if not 1 <= line <= len(lines):
+        lacks = (
+            f"{path}: {transcript} has {len(lines)} lines below CSR:; expected one for line {line}; read without text"
+        )
+        return None, [Remark("no transcript line", lacks)]
+    return lines[line - 1], []
+
+
+def _transcript(path: Path, form: str) -> Path | None:
+    """The file of a form's transcript: in the tree of transcripts, or beside the strokes."""
+    mirrored = Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.absolute().parts[:-1]))
+    places = (folder / f"{form}.txt" for folder in (mirrored, path.parent))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of the block CSR, those that are blank left out."""
+    lines = [part.strip() for part in _LINE_END.split(text)]
+    if "CSR:" not in lines:
+        return []
+    block = lines[lines.index("CSR:") + 1 :]
+    return [part for part in block[: block.index("OCR:") if "OCR:" in block else None] if part]
+
+
+FORMAT = Format("IAM-OnDB", (".xml",), _recognises, whole_file, _parse, group=None)

@@ -1,0 +1,190 @@
+"""IAM-OnDB: the tree as it is unpacked, lines and whole forms, their transcripts found and counted as they are."""
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.formats import iam, inkml
+from mdnrnn.errors import DataError
+from tests.data.formats.test_inkml import EXAMPLES, is_read_or_told, mutated, points, read
+
+LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
+<WhiteboardCaptureSession>
+<WhiteboardDescription>
+<SensorLocation corner="top_left"/>
+<DiagonallyOppositeCoords x="6512" y="1376"/>
+<VerticallyOppositeCoords x="966" y="1376"/>
+<HorizontallyOppositeCoords x="6512" y="787"/>
+</WhiteboardDescription>
+<StrokeSet>
+<Stroke colour="black" start_time="769.05" end_time="769.64">
+<Point x="1073" y="1058" time="769.05"/>
+<Point x="1072" y="1085" time="769.07"/>
+</Stroke>
+<Stroke colour="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
+</StrokeSet>
+</WhiteboardCaptureSession>"""
+STROKES = [[[1073, 1058], [1072, 1085]], [[1204, 900]]]
+TRANSCRIPT = """OCR:
+
+A  MOVE to step Mr. Gaitskell frem
+nomlnating any
+
+CSR:
+
+A MOVE to stop Mr. "Gaitskell" from
+nominating any more Labour
+
+life Peers &quot; is%%%%%%%%%%%to be made
+
+"""
+
+
+def tree(folder: Path, strokes: str = "lineStrokes", ascii: str | None = "ascii", line: int = 1) -> Path:
+    """One line of a form, and its transcript in a tree beside it."""
+    path = folder / strokes / "a01" / "a01-000" / f"a01-000u-{line:02}.xml"
+    path.parent.mkdir(parents=True)
+    if ascii:
+        transcript = folder / ascii / "a01" / "a01-000" / "a01-000u.txt"
+        transcript.parent.mkdir(parents=True)
+        transcript.write_text(TRANSCRIPT)
+    return path
+
+
+def read_line(path: Path) -> Drawings:
+    return read(path, LINE, iam.FORMAT)
+
+
+def test_a_line_is_a_drawing_with_its_text_under_the_key_of_its_form(tmp_path: Path) -> None:
+    drawings = read_line(tree(tmp_path))
+    assert points(drawings) == STROKES
+    record = drawings.records[0]
+    assert record.text == 'A MOVE to stop Mr. "Gaitskell" from'
+    assert (record.key, record.label) == ("a01-000u", None)
+    assert not drawings.drops
+    assert not drawings.mends
+    assert iam.FORMAT.group is None
+
+
+def test_only_its_root_tells_the_format(tmp_path: Path) -> None:
+    assert iam.FORMAT.recognises(tmp_path / "x", LINE[:4096])
+    assert not iam.FORMAT.recognises(tmp_path / "x.xml", b"<!-- <WhiteboardCaptureSession> --><ink>")
+    assert not inkml.FORMAT.recognises(tmp_path / "x.xml", LINE[:4096])
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [(2, "nominating any more Labour"), (3, "life Peers &quot; is"), (4, "to be made")],
+    ids=["the second", "blank lines do not count, nothing is unescaped", "a row of % ends a line"],
+)
+def test_line_i_of_the_block_is_line_i_of_the_form(tmp_path: Path, line: int, text: str) -> None:
+    assert read_line(tree(tmp_path, line=line)).records[0].text == text
+
+
+@pytest.mark.parametrize("line", [0, 5, 99])
+def test_a_line_that_the_transcript_lacks_is_read_without_text_and_told(tmp_path: Path, line: int) -> None:
+    drawings = read_line(tree(tmp_path, line=line))
+    assert drawings.records[0].text is None
+    assert [remark.reason for remark in drawings.mends] == ["no transcript line"]
+    assert "a01-000u.txt has 4 lines below CSR:" in drawings.mends[0].detail
+
+
+@pytest.mark.parametrize(
+    ("strokes", "ascii"),
+    [("lineStrokes-all/lineStrokes", "ascii-all/ascii"), ("lineStrokes", "lineStrokes")],
+    ids=["the archives' own folders", "beside the strokes"],
+)
+def test_transcripts_are_found_where_people_unpack_them(tmp_path: Path, strokes: str, ascii: str) -> None:
+    if strokes == ascii:
+        path = tree(tmp_path, strokes, None)
+        (path.parent / "a01-000u.txt").write_text(TRANSCRIPT)
+    else:
+        path = tree(tmp_path, strokes, ascii)
+    assert read_line(path).records[0].text == 'A MOVE to stop Mr. "Gaitskell" from'
+
+
+def test_transcripts_are_found_from_inside_the_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tree(tmp_path)
+    monkeypatch.chdir(path.parent)
+    assert read_line(Path(path.name)).records[0].text == 'A MOVE to stop Mr. "Gaitskell" from'
+
+
+def test_without_a_transcript_or_a_name_of_the_database_there_is_no_text(tmp_path: Path) -> None:
+    drawings = read_line(tree(tmp_path, ascii=None))
+    assert drawings.records[0].text is None
+    assert not drawings.mends
+    record = read_line(tmp_path / "mine.xml").records[0]
+    assert (record.key, record.text) == (None, None)
+
+
+def test_a_transcript_without_the_block_is_told(tmp_path: Path) -> None:
+    path = tree(tmp_path)
+    (tmp_path / "ascii/a01/a01-000/a01-000u.txt").write_bytes(b"OCR:\nA MOVE\xff\n")
+    drawings = read_line(path)
+    assert drawings.records[0].text is None
+    assert "has 0 lines" in drawings.mends[0].detail
+
+
+def test_a_whole_form_brings_its_text_and_shares_the_key_of_its_lines(tmp_path: Path) -> None:
+    text = b"""<General><Form id="a01-000" writerID="10052"/></General><Transcription>
+    <Text>  A MOVE to stop Mr. &amp;quot;Gaitskell&amp;quot; from\n\n nominating Dick&amp;apos;s &amp; \xe9
+    </Text><TextLine id="a01-000u-01" text="A"/></Transcription><WhiteboardDescription>"""
+    path = tmp_path / "original" / "a01" / "a01-000" / "strokesu.xml"
+    path.parent.mkdir(parents=True)
+    drawings = read(path, LINE.replace(b"<WhiteboardDescription>", text), iam.FORMAT)
+    assert points(drawings) == STROKES
+    assert drawings.records[0].text == 'A MOVE to stop Mr. "Gaitskell" from\nnominating Dick\'s & é'
+    assert drawings.records[0].key == "a01-000u"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [(b'x="1073" ', b""), (b'y="1058"', b'y=""'), (b'"1085"', b'"ten"')],
+    ids=["no x", "empty", "a word"],
+)
+def test_a_malformed_point_costs_its_line(tmp_path: Path, old: bytes, new: bytes) -> None:
+    drawings = read(tmp_path / "x.xml", LINE.replace(old, new), iam.FORMAT)
+    assert len(drawings) == 0
+    assert [remark.reason for remark in drawings.drops] == ["malformed point"]
+    assert drawings.drops[0].detail.startswith(str(tmp_path / "x.xml"))
+
+
+def test_a_line_without_strokes_is_empty(tmp_path: Path) -> None:
+    drawings = read(
+        tmp_path / "x.xml", b"<WhiteboardCaptureSession><StrokeSet/></WhiteboardCaptureSession>", iam.FORMAT
+    )
+    assert [remark.reason for remark in drawings.drops] == ["empty"]
+
+
+BAD = {
+    "cut short": (LINE[:500], "not XML"),
+    "another root": (b"<ink/>", "expected <WhiteboardCaptureSession>"),
+    "an entity": (LINE.replace(b"?>", b'?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>', 1), "entities"),
+    "too long": (LINE + b" " * (64 << 20), "over 64 MB"),
+    "too many points": (LINE.replace(b"<Point", b'<Point x="1" y="1"/>' * (1 << 21) + b"<Point", 1), "most"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "complaint"), BAD.values(), ids=BAD.keys())
+def test_bad_files_are_told_in_one_line_and_soon(tmp_path: Path, data: bytes, complaint: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DataError, match=complaint):
+        read(tmp_path / "x.xml", data, iam.FORMAT)
+    assert time.monotonic() - started < 5
+
+
+def test_a_transcript_beyond_measure_is_told(tmp_path: Path) -> None:
+    path = tree(tmp_path)
+    (tmp_path / "ascii/a01/a01-000/a01-000u.txt").write_bytes(b"CSR:\n" * (1 << 20))
+    with pytest.raises(DataError, match=r"a01-000u\.txt: over 1 MB"):
+        read_line(path)
+
+
+@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+@given(st.data())
+def test_damaged_files_are_read_or_told(data: st.DataObject) -> None:
+    is_read_or_told(iam.FORMAT, data.draw(mutated(LINE)), "a01-000u-01.xml")

@@ -1,0 +1,320 @@
+"""InkML: the standard's own example, files as others write them, and every corpus back as it was written."""
+
+import contextlib
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.formats import inkml
+from mdnrnn.data.formats.format import Format
+from mdnrnn.data.strokes import Start, from_polylines
+from mdnrnn.errors import DataError, InputError
+from tests.conftest import random_corpus
+
+EXAMPLES = 150
+"""How many damaged files each format is tried with."""
+
+INK = b"""<?xml version="1.0" encoding="UTF-8"?>
+<ink xmlns="http://www.w3.org/2003/InkML">
+<traceFormat><channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>
+<annotation type="UI">103_alfonso0</annotation>
+<annotation type="truth">$a+b$</annotation>
+<trace id="0">985 3317, 1019 3340.5,
+ 1020 3341</trace>
+<trace id="1">'5 6,"1 2,!7 8</trace>
+<traceGroup xml:id="7"><annotation type="truth">Segmentation</annotation>
+<traceGroup xml:id="8"><annotation type="truth">a</annotation><traceView traceDataRef="0"/></traceGroup>
+</traceGroup></ink>"""
+
+
+def read(path: Path, data: bytes, form: Format = inkml.FORMAT) -> Drawings:
+    """The drawings of a file with these bytes."""
+    path.write_bytes(data)
+    return Drawings.of([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
+
+
+def points(drawings: Drawings, index: int = 0) -> list[list[list[float]]]:
+    """A drawing as nested lists."""
+    return [stroke.tolist() for stroke in drawings.polylines(index)]
+
+
+def traces(tmp_path: Path, inside: str, start: str = "<ink>") -> Drawings:
+    """The drawings of an InkML file with this inside."""
+    return read(tmp_path / "x.inkml", f"{start}{inside}</ink>".encode())
+
+
+@st.composite
+def mutated(draw: st.DrawFn, data: bytes) -> bytes:
+    """A file with bytes flipped, cut out, or repeated."""
+    damaged = bytearray(data)
+    for _ in range(draw(st.integers(1, 4))):
+        place = draw(st.integers(0, max(len(damaged) - 1, 0)))
+        end = place + draw(st.integers(1, 40))
+        match draw(st.sampled_from(["byte", "flip", "cut", "twice", "short"])):
+            case "byte":
+                damaged[place : place + 1] = bytes(
+                    [draw(st.sampled_from(list(b"\0\xff<>&\"'-.,:0123456789 \n*?#!eET")))]
+                )
+            case "flip":
+                damaged[place : place + 1] = bytes(
+                    byte ^ 1 << draw(st.integers(0, 7)) for byte in damaged[place : place + 1]
+                )
+            case "cut":
+                del damaged[place:end]
+            case "twice":
+                damaged[end:end] = damaged[place:end]
+            case _:
+                del damaged[place:]
+    return bytes(damaged)
+
+
+def is_read_or_told(form: Format, data: bytes, name: str) -> None:
+    """Damaged as it is: drawings, or a DataError of one line; `checked` and steps bear what comes out."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DataError):
+        drawings = read(Path(folder) / name, data, form)
+        assert len(drawings.checked().steps("down")[2]) <= len(drawings) == len(drawings.records)
+        assert all("\n" not in remark.detail for remark in drawings.drops + drawings.mends)
+
+
+def test_a_crohme_file_is_one_drawing_with_its_formula(tmp_path: Path) -> None:
+    drawings = read(tmp_path / "x.inkml", INK)
+    assert points(drawings) == [
+        [[985, 3317], [1019, 3340.5], [1020, 3341]],
+        [[5, 6], [11, 2], [7, 8]],
+    ]
+    record = drawings.records[0]
+    assert (record.text, record.label, record.key, record.where) == ("$a+b$", None, None, str(tmp_path / "x.inkml"))
+    assert not drawings.drops
+    assert not drawings.mends
+
+
+def test_the_example_of_the_standard_is_decoded_to_its_values(tmp_path: Path) -> None:
+    """InkML, 3.2.1: differences of first and second order, T and F in channels that come and go."""
+    drawings = traces(
+        tmp_path,
+        """<traceFormat><channel name="X" type="integer"/><channel name="Y" type="integer"/><intermittentChannels>
+        <channel name="S1" type="boolean" default="F"/><channel name="S2" type="boolean" default="F"/>
+        </intermittentChannels></traceFormat>
+        <trace xml:id="id4525abc">1125 18432,'23'43,"7"-8,3-5,7-3,6 2,6 8,3 6 T,2 4*T,3 6,3-6 F F</trace>""",
+    )
+    x = [1125, 1148, 1178, 1211, 1251, 1297, 1349, 1404, 1461, 1521, 1584]
+    y = [18432, 18475, 18510, 18540, 18567, 18596, 18633, 18676, 18723, 18776, 18823]
+    assert points(drawings) == [np.stack([x, y], axis=1).tolist()]
+
+
+CASES = {
+    "no traceFormat": ("<trace>1 2,3 4</trace>", [[[1, 2], [3, 4]]]),
+    "further values after X and Y": ("<trace>1 2 900 5, 3 4 910 6,</trace>", [[[1, 2], [3, 4]]]),
+    "time and force before Y and X": (
+        '<traceFormat><channel type="integer" name="T"/><channel name="F"/><channel name="Y"/><channel name="X"/>'
+        "</traceFormat><trace>0 9 2 1,\n10 8 4 3</trace>",
+        [[[1, 2], [3, 4]]],
+    ),
+    "Y upwards": (
+        '<traceFormat><channel name="X"/><channel name="Y" orientation="-ve"/></traceFormat><trace>1 2,3 4</trace>',
+        [[[1, -2], [3, -4]]],
+    ),
+    "no commas, as in the drafts": ("<trace>10 0 9 14 8 28</trace>", [[[10, 0], [9, 14], [8, 28]]]),
+    "a dot": ("<trace> 1e2 -.5 </trace>", [[[100, -0.5]]]),
+    "signs as separators": ("<trace>1-2,+3-4</trace>", [[[1, -2], [3, -4]]]),
+    "the value before": ("<trace>1 2,* 4,'1'*,1 1</trace>", [[[1, 2], [1, 4], [2, 4], [3, 5]]]),
+    "hexadecimal": ("<trace>#1F -#a,1 2</trace>", [[[31, -10], [1, 2]]]),
+    "a pen-up trace": ('<trace type="penUp">1 2,3 4</trace><trace type="penDown">5 6</trace>', [[[5, 6]]]),
+    "an empty trace": ("<trace/><trace> </trace><trace>5 6</trace>", [[[5, 6]]]),
+    "traces in groups": ("<traceGroup><trace>1 2</trace><traceGroup><trace>3 4</trace></traceGroup></traceGroup>",
+                         [[[1, 2]], [[3, 4]]]),
+    "a trace that goes on": (
+        '<trace xml:id="a" continuation="begin">1 2</trace><trace>9 9</trace>'
+        '<trace id="b" continuation="middle" priorRef="#a">3 4</trace>'
+        '<trace continuation="end" priorRef="b">5 6</trace>',
+        [[[1, 2], [3, 4], [5, 6]], [[9, 9]]],
+    ),
+    "formats by context": (
+        '<definitions><inkSource xml:id="s"><traceFormat><channel name="T"/><channel name="X"/><channel name="Y"/>'
+        '</traceFormat></inkSource><traceFormat xml:id="f"><channel name="Y"/><channel name="X"/></traceFormat>'
+        '<context xml:id="c" inkSourceRef="#s"/><context xml:id="d" traceFormatRef="#f"/></definitions>'
+        '<trace contextRef="#c">0 1 2</trace><traceGroup contextRef="#d"><trace>2 1</trace></traceGroup>',
+        [[[1, 2]], [[1, 2]]],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("inside", "expected"), CASES.values(), ids=CASES.keys())
+@pytest.mark.parametrize(
+    "start", ["<ink>", '<ink xmlns="http://www.w3.org/2003/InkML">', '<i:ink xmlns:i="urn:x" xmlns="urn:x">']
+)
+def test_what_others_write_is_read(tmp_path: Path, inside: str, expected: list[list[list[float]]], start: str) -> None:
+    end = "</i:ink>" if "i:ink" in start else "</ink>"
+    data = f'<?xml version="1.0"?><!-- <svg> -->{start}{inside}{end}'.encode()
+    drawings = read(tmp_path / "x.inkml", data)
+    assert points(drawings) == expected
+    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", data[:4096])
+
+
+def test_a_label_and_another_encoding_are_read(tmp_path: Path) -> None:
+    ink = '<ink><annotation type="class">é</annotation><trace>1 2</trace></ink>'
+    data = f'<?xml version="1.0" encoding="UTF-16"?>{ink}'.encode("utf-16")
+    assert read(tmp_path / "x.inkml", data).records[0].label == "é"
+    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", data)
+
+
+def test_points_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
+    drawings = traces(tmp_path, '<trace>1 2,? 3,4 5</trace><trace continuation="end" priorRef="#z">7 8</trace>')
+    assert points(drawings) == [[[1, 2], [4, 5]], [[7, 8]]]
+    assert [remark.reason for remark in drawings.mends] == ["no value", "no prior trace"]
+
+
+@pytest.mark.parametrize("text", ["1", "1 2,3", "1 2,,3 4", "a b", "1 2,T F", "1 2;3 4", "1.2.3 x", "'' 1 2"])
+def test_a_malformed_trace_costs_its_drawing(tmp_path: Path, text: str) -> None:
+    good = '<traceGroup><annotation type="drawing">1</annotation><trace>1 2</trace></traceGroup>'
+    drawings = traces(tmp_path, good.replace("1 2", text) + good)
+    assert [record.where for record in drawings.records] == [f"{tmp_path}/x.inkml, drawing 1"]
+    assert drawings.drops[0].reason == "malformed trace"
+    assert drawings.drops[0].malformed
+    assert f"{tmp_path}/x.inkml, drawing 0, trace 0 has" in drawings.drops[0].detail
+
+
+def test_a_file_without_traces_is_an_empty_drawing(tmp_path: Path) -> None:
+    drawings = traces(tmp_path, "")
+    assert [remark.reason for remark in drawings.drops] == ["empty"]
+
+
+BAD = {
+    "nothing": (b"", "not XML"),
+    "cut short": (INK[:300], "not XML"),
+    "another root": (b"<svg/>", "its root is <svg>; expected <ink>"),
+    "no X": (b'<ink><traceFormat><channel name="U"/></traceFormat></ink>', "expected X and Y"),
+    "an entity": (b'<!DOCTYPE ink [<!ENTITY a "1 2">]><ink><trace>&a;</trace></ink>', "entities"),
+    "an entity bomb": (
+        b'<!DOCTYPE ink [<!ENTITY a "1 2,">'
+        + b"".join(b'<!ENTITY %c "%b">' % (98 + i, b"&%c;" % (97 + i) * 10) for i in range(12))
+        + b"]><ink><trace>&m;</trace></ink>",
+        "entities",
+    ),
+    "a file as an entity": (
+        b'<!DOCTYPE ink [<!ENTITY a SYSTEM "file:///etc/passwd">]><ink><trace>&a;</trace></ink>',
+        "entities",
+    ),
+    "a DTD from elsewhere": (b'<!DOCTYPE ink [<!ENTITY % a SYSTEM "http://127.0.0.1:9/x.dtd"> %a;]><ink/>', "entities"),
+    "an unknown encoding": (b'<?xml version="1.0" encoding="foo"?><ink/>', "encoding"),
+    "many tags": (b"<ink>" + b"<a/>" * (1 << 22) + b"</ink>", "tags and attributes; expected at most"),
+    "too long": (b"<ink>" + b" " * (64 << 20) + b"</ink>", "over 64 MB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("data", "complaint"), BAD.values(), ids=BAD.keys())
+def test_bad_files_are_told_in_one_line_and_soon(tmp_path: Path, data: bytes, complaint: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(DataError, match=complaint) as told:
+        read(tmp_path / "x.inkml", data)
+    assert str(told.value).startswith(str(tmp_path / "x.inkml"))
+    assert time.monotonic() - started < 5
+
+
+def test_a_dtd_that_declares_no_entities_is_borne(tmp_path: Path) -> None:
+    drawings = read(tmp_path / "x.inkml", b"<!DOCTYPE ink [<!ELEMENT ink ANY>]><ink><trace>1 2</trace></ink>")
+    assert points(drawings) == [[[1, 2]]]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"<ink>" + b"<traceGroup>" * 300_000 + b"<trace>1 2</trace>" + b"</traceGroup>" * 300_000 + b"</ink>",
+        b"<ink><trace>" + b"1 " * (1 << 23) + b"</trace></ink>",
+        b"<ink><trace>" + b"'" * (1 << 20) + b"</trace></ink>",
+        b"<ink><trace>" + b"1" * (1 << 22) + b"x</trace></ink>",
+        b"<ink><trace>" + b"," * (1 << 21) + b"</trace></ink>",
+        b"<ink>" + b"<context>" * 100_000 + b"</context>" * 100_000 + b"</ink>",
+    ],
+    ids=["deep", "one endless point", "only prefixes", "one endless number", "only commas", "contexts in contexts"],
+)
+def test_what_nobody_drew_takes_no_more_than_seconds(tmp_path: Path, data: bytes) -> None:
+    started = time.monotonic()
+    with contextlib.suppress(DataError):
+        read(tmp_path / "x.inkml", data)
+    assert time.monotonic() - started < 10
+
+
+@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+@given(st.data())
+def test_damaged_files_are_read_or_told(data: st.DataObject) -> None:
+    is_read_or_told(inkml.FORMAT, data.draw(mutated(INK)), "x.inkml")
+
+
+def same(corpus: Corpus, drawings: Drawings) -> None:
+    """Whether each sequence came back: its polylines to nine digits, its class."""
+    assert len(drawings) == len(corpus)
+    for i in range(len(corpus)):
+        written, back = corpus.drawing(i), drawings.polylines(i)
+        assert [len(stroke) for stroke in back] == [len(stroke) for stroke in written]
+        scale = max(float(np.abs(stroke).max()) for stroke in written)
+        for stroke, other in zip(written, back, strict=True):
+            np.testing.assert_allclose(other, stroke, rtol=1e-8, atol=1e-8 * scale)
+        label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[i])]
+        assert drawings.records[i].label == label
+
+
+def test_a_corpus_of_integers_comes_back_exactly(tmp_path: Path) -> None:
+    corpus = random_corpus([1, 2, 30], classes=('a <b> & "c"', " two\r\nlines "))
+    inkml.write(corpus, tmp_path / "x.inkml")
+    drawings = inkml.FORMAT.parse(tmp_path / "x.inkml")
+    same(corpus, drawings)
+    for i in range(len(corpus)):
+        assert all(np.array_equal(a, b) for a, b in zip(corpus.drawing(i), drawings.polylines(i), strict=True))
+    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", (tmp_path / "x.inkml").read_bytes()[:4096])
+
+
+coordinates = st.floats(-1e6, 1e6, width=32)
+strokes = st.lists(st.lists(st.tuples(coordinates, coordinates), min_size=1, max_size=6), min_size=1, max_size=4)
+
+
+printable = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe\uffff", min_codepoint=32)
+names = st.text(printable | st.sampled_from("\t\n\r"), min_size=1, max_size=8)
+
+
+@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
+@given(st.lists(strokes, min_size=1, max_size=3), st.sampled_from(["down", "up"]), names)
+def test_what_is_written_comes_back(drawings: list[list[list[tuple[float, float]]]], start: Start, name: str) -> None:
+    sequences = []
+    for drawing in drawings:
+        motion, event = from_polylines([np.array(stroke) for stroke in drawing], start)
+        sequences.append(Sequence(motion.astype(np.float32), event, 0))
+    corpus = pack(Facts(name="x", start=start, classes=(name,)), {"train": sequences})
+    with tempfile.TemporaryDirectory() as folder:
+        inkml.write(corpus, Path(folder) / "x.inkml")
+        same(corpus, inkml.FORMAT.parse(Path(folder) / "x.inkml"))
+
+
+def test_numbers_are_written_as_the_standard_has_them(tmp_path: Path) -> None:
+    motion = np.array([[1.25e-7, -3e8], [0, 0.1]], np.float32)
+    corpus = pack(Facts(name="x"), {"train": [Sequence(motion, np.array([0, 2], np.uint8))]})
+    inkml.write(corpus, tmp_path / "x.inkml")
+    traces = [line for line in (tmp_path / "x.inkml").read_text().splitlines() if "<trace>" in line]
+    assert traces == ["<trace>0 0, 0.000000125 -300000000, 0.000000125 -300000000</trace>"]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\x1b", "\ud800", "\uffff"])
+def test_what_xml_cannot_hold_is_told_and_nothing_is_written(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"the label of sequence 0 holds .* which XML cannot"):
+        inkml.write(random_corpus([3], classes=(name,)), tmp_path / "x.inkml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_texts_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lettered(Sequence):
+        text = "  Mr. <Gaitskell> & \"co\"\n'é' "
+
+    monkeypatch.setattr(Corpus, "__getitem__", lambda self, i: Lettered(*whole(self, i)))
+    corpus = random_corpus([5])
+    inkml.write(corpus, tmp_path / "x.inkml")
+    assert inkml.FORMAT.parse(tmp_path / "x.inkml").records[0].text == Lettered.text
+
+
+whole = Corpus.__getitem__
