@@ -116,15 +116,23 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
     log_event, total = np.log(counts / counts.sum()), 0.0
     for part in pieces(rows):
-        # On a grid the same motions come again and again.
-        motion, times = np.unique(corpus.motion[part], axis=0, return_counts=True)
+        motion, times = _distinct(np.ascontiguousarray(corpus.motion[part]))
         motion = motion / np.asarray(normalizer.scale)
         if cell is None:
             logs = log_density(motion) - normalizer.log_volume
         else:
             logs = _log_cell_mean(log_density, motion, cell) + np.log(cell).sum()
         total -= float(logs @ times) + float(log_event[corpus.event[part]].sum())
+    corpus.release()
     return total
+
+
+def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different rows of motion (n, D), and how often each comes; pairs of integers repeat, others are left so."""
+    if motion.shape[1] != 2 or motion.dtype.kind != "i" or motion.itemsize > 4:
+        return motion, np.ones(len(motion))
+    pairs, times = np.unique(motion.view(f"i{2 * motion.itemsize}"), return_counts=True)
+    return pairs.view(motion.dtype).reshape(-1, 2), times
 
 
 def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:

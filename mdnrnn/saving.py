@@ -1,14 +1,14 @@
-"""Saving drawings as whatever the ending of the file asks for: a picture, a corpus, or Quick, Draw! lines."""
+"""Saving drawings as whatever the ending of the file asks for: a picture, a corpus, or one of the outside formats."""
 
 from collections.abc import Sequence as Items
 from pathlib import Path
 
 from mdnrnn import render
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.formats import native, ndjson
+from mdnrnn.data.formats import WRITERS
 from mdnrnn.errors import InputError
 
-_WRITERS = {".npz": native.write, ".ndjson": ndjson.write}
+_WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}
 ENDINGS = (*render.ENDINGS, *_WRITERS)
 
 

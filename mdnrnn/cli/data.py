@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import tyro
 
 from mdnrnn import render, saving
 from mdnrnn.cli.arguments import parse, print_json
-from mdnrnn.data import catalog
+from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.data.importing import Report, import_corpus
@@ -63,8 +64,8 @@ class DrawOptions:
     """How many drawings."""
     split: str = "train"
     """train, valid or test."""
-    first: int = 0
-    """Where in the split to begin."""
+    first: int | None = None
+    """Take them one after the other from here on; by default they are spread evenly over the split."""
     label: str | None = None
     """This class only."""
     colour: Colour = "ink"
@@ -96,11 +97,28 @@ class ImportOptions:
     """Print the report as JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Write drawings in a format that other programs read; `data import` reads all of them again."""
+
+    data: Data
+    """A catalog name, a file or a folder."""
+    out: Path
+    """What to write: a file; of svg, and of several microjam performances, a folder with a file each."""
+    format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
+    """corpus: our own, a folder or an .npz; sketchrnn: the .npz of the original tools; ndjson: Quick, Draw!'s
+    simplified layout; svg; inkml; microjam: CSV of touch performances."""
+    split: str | None = None
+    """This split only: train, valid or test."""
+
+
 def main(arguments: list[str]) -> int:
     """Run the subcommand."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print("usage: mdnrnn data {list,get,import,export,info,draw} ...\n\nmdnrnn data SUBCOMMAND --help tells its options.")
+        print(
+            f"usage: mdnrnn data {{{','.join(_SUBCOMMANDS)}}} ...\n\nmdnrnn data SUBCOMMAND --help tells its options."
+        )
         return 0 if arguments else 2
     if name not in _SUBCOMMANDS:
         raise InputError(f"unknown subcommand data {name!r}; expected one of {', '.join(_SUBCOMMANDS)}")
@@ -173,15 +191,20 @@ def _draw(options: DrawOptions) -> None:
     saving.check_out(options.out, render.ENDINGS)
     corpus = open_corpus(options.data)
     corpus.check()
-    indices = list(corpus.indices(options.split))
+    indices: Items[int] = corpus.indices(options.split)
     if options.label is not None:
         wanted = corpus.facts.label(options.label)
-        indices = [i for i in indices if corpus.label is not None and corpus.label[i] == wanted]
-    if options.n < 1 or options.first < 0:
-        raise InputError(f"-n {options.n} --first {options.first}; expected 1 or more drawings, from 0 on")
-    chosen = indices[options.first : options.first + options.n]
+        label = np.asarray(corpus.label)[indices[0] : indices[-1] + 1]
+        indices = (indices[0] + np.flatnonzero(label == wanted)).tolist()
+    if options.n < 1 or (options.first or 0) < 0:
+        raise InputError(f"-n {options.n} --first {options.first or 0}; expected 1 or more drawings, from 0 on")
+    if options.first is None:
+        count = min(options.n, len(indices))
+        chosen = [indices[i * len(indices) // count] for i in range(count)]
+    else:
+        chosen = list(indices[options.first : options.first + options.n])
     if not chosen:
-        raise InputError(f"no drawing from {options.first} on, -n {options.n}; the split has {len(indices)}")
+        raise InputError(f"no drawing from {options.first or 0} on, -n {options.n}; there are {len(indices)}")
     saving.draw(
         corpus,
         chosen,
@@ -222,6 +245,18 @@ def _import(options: ImportOptions) -> None:
             print(f"  no drawing fell into {split}, which a training needs; import more, or give --split 0.8,0.1,0.1")
 
 
+def _export(options: ExportOptions) -> None:
+    if not options.out.parent.is_dir():
+        raise InputError(f"{options.out}: there is no folder {options.out.parent}; make it, or choose another place")
+    if options.out.exists():
+        raise InputError(f"{options.out} is there already; choose another name")
+    corpus = open_corpus(options.data)
+    corpus.check()
+    corpus = corpus if options.split is None else corpus.part(options.split)
+    formats.WRITERS[options.format](corpus, options.out)
+    print(f"{options.out}: {len(corpus)} sequences")
+
+
 def _classes(report: Report) -> str:
     return f"; {report.classes} classes" if report.classes else ""
 
@@ -232,4 +267,5 @@ _SUBCOMMANDS: dict[str, tuple[type[Any], Any]] = {
     "info": (InfoOptions, _info),
     "draw": (DrawOptions, _draw),
     "import": (ImportOptions, _import),
+    "export": (ExportOptions, _export),
 }

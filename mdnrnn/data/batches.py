@@ -19,6 +19,8 @@ from mdnrnn.distributions.step import START, Step
 from mdnrnn.errors import InputError
 
 _LENGTH_JITTER = 0.01
+_RELEASE = 256
+"""Batches after which what was read of a mapped corpus is given back: each touches pages all over it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ class Batches:
         rng = np.random.default_rng([self.seed, number])
         # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
         chunks = self._chunks(rng)
-        for position in rng.permutation(len(chunks))[start:]:
+        for taken, position in enumerate(rng.permutation(len(chunks))[start:], 1):
+            if taken % _RELEASE == 0:
+                self.corpus.release()
             yield self.batch(chunks[position], np.random.default_rng([self.seed, number, int(position)]))
 
     def __iter__(self) -> Iterator[Batch]:

@@ -123,7 +123,7 @@ class Builder:
             part.runs[-1] = (motion.dtype, part.runs[-1][1] + len(motion))
         else:
             part.runs.append((motion.dtype, len(motion)))
-        part.files["motion"].write(motion.data)
+        part.files["motion"].write(np.ascontiguousarray(motion).data)
         part.files["event"].write(block.event.astype(np.uint8).data)
         part.files["lengths"].write(block.lengths.astype(np.int64).data)
         part.files["labels"].write(np.array([self._class(label) for label in block.labels], np.int32).data)

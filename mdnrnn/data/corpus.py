@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import mmap
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -153,6 +154,13 @@ class Corpus:
         indices = self.indices(split)
         return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
 
+    def release(self) -> None:
+        """Give back the memory of what has been read; where the arrays are mapped, they are read again when needed."""
+        for array in (self.motion, self.event, self.inputs, self.text):
+            mapped = getattr(array, "_mmap", None)
+            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+                mapped.madvise(mmap.MADV_DONTNEED)
+
     @property
     def lengths(self) -> np.ndarray:
         """T of every sequence, shape (M,)."""
@@ -166,6 +174,26 @@ class Corpus:
         if motion.shape[1] != 2 and self.facts.features[:2] != ("dx", "dy"):
             raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
         return to_polylines(motion[:, :2], event, self.facts.start)
+
+    def part(self, split: str) -> Corpus:
+        """The sequences of one split alone."""
+        indices, rows = self.indices(split), self.rows(split)
+        first, last = indices.start, indices.stop
+        text, text_offsets = self.text, self.text_offsets
+        if text is not None and text_offsets is not None:
+            text = text[text_offsets[first] : text_offsets[last]]
+            text_offsets = text_offsets[first : last + 1] - text_offsets[first]
+        return Corpus(
+            self.facts,
+            self.motion[rows],
+            self.event[rows],
+            self.offsets[first : last + 1] - self.offsets[first],
+            {split: (0, last - first)},
+            None if self.label is None else self.label[first:last],
+            None if self.inputs is None else self.inputs[rows],
+            text,
+            text_offsets,
+        )
 
     def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
         """The same corpus under another name or licence, where they are given."""
@@ -197,6 +225,7 @@ class Corpus:
                 raise InputError(
                     f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all"
                 )
+        self.release()
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
 
@@ -219,6 +248,7 @@ class Corpus:
                 digest.update(str((array.dtype.str, array.shape)).encode())
                 for rows in pieces(slice(0, len(array))):
                     digest.update(np.ascontiguousarray(array[rows]).data)
+        self.release()
         return digest.hexdigest()
 
 

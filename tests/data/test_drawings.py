@@ -47,7 +47,7 @@ def test_a_selection_is_the_same_drawings(lists: list[list[np.ndarray]], data: s
 
 def test_a_box_keeps_the_proportions() -> None:
     (stroke,) = packed([[np.array([[10, 20], [30, 60]])]]).boxed(255).polylines(0)
-    np.testing.assert_allclose(stroke, [[0, 0], [127.5, 255]])
+    np.testing.assert_allclose(stroke, np.array([[0, 0], [127.5, 255]]))
 
 
 def test_rounding_takes_repeated_points_away_but_no_stroke() -> None:

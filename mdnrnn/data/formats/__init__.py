@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
-from mdnrnn.data.formats import iam, inkml, native, ndjson, quickdraw_bin, sketchrnn, unipen
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.formats import (
+    iam,
+    impsy,
+    inkml,
+    lightpad,
+    microjam,
+    native,
+    ndjson,
+    quickdraw_bin,
+    sketchrnn,
+    svg,
+    unipen,
+)
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.errors import DataError, InputError
 
@@ -13,11 +27,27 @@ FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
     "ndjson": ndjson.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,
+    "svg": svg.FORMAT,
     "inkml": inkml.FORMAT,
     "iam": iam.FORMAT,
     "unipen": unipen.FORMAT,
+    "microjam": microjam.CSV,
+    "microjam-arrays": microjam.ARRAYS,
+    "impsy": impsy.LOG,
+    "impsy-arrays": impsy.ARRAYS,
+    "lightpad": lightpad.FORMAT,
 }
 """By the name that `--format` takes; asked in this order whether they recognise a file."""
+
+WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
+    "corpus": native.write,
+    "sketchrnn": sketchrnn.write,
+    "ndjson": ndjson.write,
+    "svg": svg.write,
+    "inkml": inkml.write,
+    "microjam": microjam.write,
+}
+"""The formats that a corpus can be written in; what is read again is the same."""
 
 
 def find(name: str) -> Format:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import array
 import bisect
+import errno
 import io
 import math
 import re
 import struct
 import tempfile
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -78,6 +81,10 @@ def _complaints(where: str) -> Iterator[None]:
         raise
     except MemoryError as error:
         raise DataError(f"{where} asks for more memory than there is; it is damaged") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # of a seek to where an archive's damaged directory points
+            raise
+        raise DataError(f"{where} is damaged or cut short ({error}); get it again") from error
     except (
         EOFError,
         struct.error,
@@ -91,6 +98,7 @@ def _complaints(where: str) -> Iterator[None]:
         RuntimeError,
         NotImplementedError,
         OverflowError,
+        tokenize.TokenError,
     ) as error:
         raise DataError(f"{where} is damaged or cut short ({error}); get it again") from error
 
@@ -98,7 +106,9 @@ def _complaints(where: str) -> Iterator[None]:
 def _records(file: Any, where: str) -> Iterator[Any]:
     version = np.lib.format.read_magic(file)
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read_header(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a header that Python 2 wrote
+        shape, fortran, dtype = read_header(file)
     if not shape:
         raise DataError(f"{where} holds a single thing; expected an array of sequences")
     if dtype.hasobject:

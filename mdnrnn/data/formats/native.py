@@ -66,7 +66,9 @@ def write(corpus: Corpus, path: Path) -> None:
     if path.suffix.lower() == ".npz":
         write_atomically(path, lambda file: _write_archive(file, header, present))
         return
-    unfinished = make_folder(path.with_name(f".{path.name}.tmp"))
+    unfinished = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    make_folder(unfinished)
     try:
         for name, write_array in present.items():
             write_atomically(unfinished / f"{name}.npy", write_array)

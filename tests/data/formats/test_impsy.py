@@ -1,0 +1,261 @@
+"""IMPSY's and the Lightpad's streams: dt first, played rows only, waits as they were measured; and damaged files,
+MicroJam's among them."""
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mdnrnn.data.drawings import MOST_POINTS, Drawings
+from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
+from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.errors import DataError
+
+ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
+EXAMPLES = 150
+LOG = """\
+2019-01-17T12:37:38.109979,interface,0.25,0.5
+2019-01-17T12:37:38.300000,rnn,0.9,0.9
+2019-01-17T12:37:38.609979,interface,0.5,0.75
+2019-01-17T12:37:38.700000,rnn,0.8,0.8
+2019-01-17T12:50:23.609979,interface,1.0,0.0
+"""
+LOG_ROWS = np.array([[0, 0.25, 0.5], [0.5, 0.5, 0.75], [765, 1, 0]])
+PAD = """\
+time,ip,message
+34.217415, 127.0.0.1, /block 29 88 4
+34.236809, 127.0.0.1, /block 29 30 1
+43.047878, 127.0.0.1, /block 0 127 0
+"""
+PAD_ROWS = np.array([[0, 29, 88, 4], [0.019394, 29, 30, 1], [8.811069, 0, 127, 0]])
+STREAM = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
+
+
+def text(path: Path, content: str) -> Path:
+    path.write_text(content)
+    return path
+
+
+def objects(*records: Any) -> Any:
+    array = np.empty(len(records), dtype=object)
+    array[:] = records
+    return array
+
+
+def save(path: Path, *records: Any, key: str = "perfs") -> Path:
+    np.savez_compressed(path, **{key: objects(*records)})
+    return path
+
+
+def read(form: Format, path: Path) -> list[Drawings]:
+    return [form.parse(chunk) for chunk in form.chunks(path)]
+
+
+def claims(path: Path) -> list[str]:
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    return [form.name for form in ALL if form.recognises(path, head)]
+
+
+def test_the_rows_of_the_interface_are_a_stream_with_the_time_between_them(tmp_path: Path) -> None:
+    path = text(tmp_path / "2019-3d-mdrnn.log", LOG)
+    assert claims(path) == ["IMPSY log"]
+    drawings = impsy.LOG.parse(path)
+    np.testing.assert_allclose(drawings.points, LOG_ROWS)
+    assert (drawings.strokes.tolist(), drawings.counts.tolist()) == ([3], [1])
+    assert not drawings.mends
+    assert impsy.LOG.kind.stream
+
+
+SAME_LOG: dict[str, Callable[[str], str]] = {
+    "blank lines": lambda log: log.replace("\n", "\n\n"),
+    "lines of Windows": lambda log: "\ufeff" + log.replace("\n", "\r\n"),
+    "comments": lambda log: "# a session\n" + log,
+    "spaces": lambda log: log.replace(",", ", "),
+    "a zone": lambda log: log.replace("9979,", "9979+02:00,"),
+    "Greenwich": lambda log: log.replace("9979,", "9979Z,"),
+    "no last newline": lambda log: log[:-1],
+}
+
+
+@pytest.mark.parametrize("change", SAME_LOG.values(), ids=SAME_LOG.keys())
+def test_a_log_may_be_written_in_other_ways(tmp_path: Path, change: Callable[[str], str]) -> None:
+    path = text(tmp_path / "a.log", change(LOG))
+    assert claims(path) == ["IMPSY log"]
+    drawings = impsy.LOG.parse(path)
+    np.testing.assert_allclose(drawings.points, LOG_ROWS)
+    assert not drawings.mends
+
+
+BAD_LINES = {
+    "cut short": "2019-01-17T12:3",
+    "no values": "2019-01-17T12:37:38.4,interface",
+    "no date": "yesterday,interface,0.1,0.2",
+    "no number": "2019-01-17T12:37:38.400000,interface,0.1,x",
+    "NaN": "2019-01-17T12:37:38.400000,interface,0.1,nan",
+    "one value more": "2019-01-17T12:37:38.400000,interface,0.1,0.1,0.1",
+    "endless": "2019-01-17T12:37:38.400000,interface" + ",0.1" * 10_000,
+}
+
+
+@pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES.keys())
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_bad_line_is_left_out_and_told(tmp_path: Path, line: str, place: int) -> None:
+    lines = LOG.splitlines()
+    lines.insert(place, line)
+    path = text(tmp_path / "a.log", "\n".join(lines))
+    drawings = impsy.LOG.parse(path)
+    np.testing.assert_allclose(drawings.points, LOG_ROWS)
+    assert [mend.detail for mend in drawings.mends] == [
+        f"{path}, line {place + 1}: expected iso-time,source,x1,...; left out"
+    ]
+
+
+def test_a_clock_that_was_set_back_waits_for_nothing(tmp_path: Path) -> None:
+    path = text(tmp_path / "a.log", LOG.replace("12:37:38.609979", "12:37:37.609979"))
+    drawings = impsy.LOG.parse(path)
+    np.testing.assert_allclose(drawings.points[:, 0], [0, 0, 766])
+    assert [mend.detail for mend in drawings.mends] == [f"{path}: negative dt: -0.5 in row 1; clamped to 0"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "malformed"),
+    [("", "empty", False), (LOG.replace("interface", "rnn"), "empty", False), ("hello\n", "no good line", True)],
+    ids=["nothing", "the model alone", "something else"],
+)
+def test_a_log_without_a_played_row_is_left_out(tmp_path: Path, content: str, reason: str, malformed: bool) -> None:
+    drawings = impsy.LOG.parse(text(tmp_path / "a.log", content))
+    assert not len(drawings)
+    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [(reason, malformed)]
+
+
+def test_a_log_longer_than_any_performance_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.log has over 1048576 lines; .* split the file"):
+        impsy.LOG.parse(text(tmp_path / "a.log", "\n" * (MOST_POINTS + 1)))
+    with (tmp_path / "b.log").open("wb") as file:
+        file.truncate(65 << 20)
+    with pytest.raises(DataError, match=r"b\.log: over 64 MB"):
+        impsy.LOG.parse(tmp_path / "b.log")
+
+
+def test_the_rows_of_an_array_are_a_stream_as_they_stand(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", STREAM, STREAM[:1])
+    assert claims(path) == ["IMPSY arrays"]
+    (drawings,) = read(impsy.ARRAYS, path)
+    np.testing.assert_array_equal(drawings.polylines(0), [STREAM])
+    assert drawings.sizes.tolist() == [2, 1]
+    assert [record.where for record in drawings.records] == [f"{path}: perfs[{i}]" for i in range(2)]
+    assert not drawings.mends
+
+
+def test_a_stream_may_have_any_number_of_controls(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.npz", np.ones((3, 9)))
+    assert claims(path) == ["IMPSY arrays"]
+    assert read(impsy.ARRAYS, path)[0].points.shape == (3, 9)
+
+
+def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
+    back, hole = STREAM.copy(), STREAM.copy()
+    back[1, 0], hole[1, 2] = -3, np.nan
+    path = save(tmp_path / "a.npz", np.zeros((0, 4)), STREAM, np.ones((3, 3)), hole, back)
+    (drawings,) = read(impsy.ARRAYS, path)
+    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [
+        ("empty", False),
+        ("wrong shape", True),
+        ("not finite", True),
+    ]
+    np.testing.assert_array_equal(drawings.polylines(0), [STREAM])
+    np.testing.assert_array_equal(drawings.polylines(1)[0][:, 0], back[:, 0].clip(0))
+    assert [mend.detail for mend in drawings.mends] == [f"{path}: perfs[4]: negative dt: -3 in row 1; clamped to 0"]
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header: bool) -> None:
+    path = text(tmp_path / "pad.txt", PAD if header else PAD.partition("\n")[2])
+    assert claims(path) == ["Lightpad log"]
+    drawings = lightpad.FORMAT.parse(path)
+    np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
+    assert not drawings.mends
+
+
+@pytest.mark.parametrize(
+    "line", ["34.22, 127.0.0.1, /block 1 2", "34.22, 127.0.0.1, /light 1 2 3", "34.22", "1e300, a, /block 1 2 3"]
+)
+def test_other_messages_are_left_out_and_told(tmp_path: Path, line: str) -> None:
+    path = text(tmp_path / "pad.txt", PAD.replace("34.236", f"{line}\n34.236"))
+    drawings = lightpad.FORMAT.parse(path)
+    np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
+    assert [mend.detail for mend in drawings.mends] == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
+
+
+@pytest.mark.shared
+def test_the_real_streams(shared_data: Path) -> None:
+    folder = shared_data / "touch"
+    assert claims(folder / "impsy-4d-12ksmall.npz") == ["IMPSY arrays"]
+    (drawings,) = read(impsy.ARRAYS, folder / "impsy-4d-12ksmall.npz")
+    assert drawings.sizes.tolist() == [3837, 922, 4406, 2909]
+    assert drawings.points.shape == (12_074, 4)
+    assert drawings.points.min() >= 0
+    assert not drawings.drops + drawings.mends
+    assert claims(folder / "lightpad-block-perf1.txt") == ["Lightpad log"]
+    (drawings,) = read(lightpad.FORMAT, folder / "lightpad-block-perf1.txt")
+    assert drawings.points.shape == (10_730, 4)
+    assert drawings.points.min() == 0
+    assert drawings.points[:, 1:].max() == 127
+    assert drawings.points[:, 0].sum() == pytest.approx(349.003907 - 34.217415)
+    assert not drawings.drops + drawings.mends
+
+
+def packed(save: Callable[[io.BytesIO], object]) -> bytes:
+    file = io.BytesIO()
+    save(file)
+    return file.getvalue()
+
+
+CSV = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
+TOUCHES = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
+LAYOUTS: dict[str, tuple[Format, str, bytes]] = {
+    "log": (impsy.LOG, ".log", LOG.encode()),
+    "Lightpad": (lightpad.FORMAT, ".txt", PAD.encode()),
+    "streams": (impsy.ARRAYS, ".npz", packed(lambda file: np.savez(file, perfs=objects(STREAM, STREAM[:1])))),
+    "streams, packed": (impsy.ARRAYS, ".npz", packed(lambda file: np.savez_compressed(file, perfs=objects(STREAM)))),
+    "streams, without a key": (impsy.ARRAYS, ".npy", packed(lambda file: np.save(file, objects(STREAM, STREAM[:1])))),
+    "CSV": (microjam.CSV, ".csv", CSV.encode()),
+    "touches": (microjam.ARRAYS, ".npz", packed(lambda file: np.savez(file, raw_perfs=objects(TOUCHES, TOUCHES)))),
+    "touches, without a key": (microjam.ARRAYS, ".npy", packed(lambda file: np.save(file, objects(TOUCHES)))),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_damage_is_a_data_error_or_told(
+    tmp_path_factory: pytest.TempPathFactory, layout: str, data: st.DataObject
+) -> None:
+    """A few bytes flipped, a slice cut out, a slice twice, the end gone."""
+    form, ending, content = LAYOUTS[layout]
+    mutated = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 3))):
+        first = data.draw(st.integers(0, max(len(mutated) - 1, 0)))
+        last = first + data.draw(st.integers(1, 40))
+        kind = data.draw(st.sampled_from(("flip", "cut", "double", "end")))
+        if kind == "flip" and mutated:
+            mutated[first] ^= data.draw(st.integers(1, 255))
+        elif kind == "cut":
+            del mutated[first:last]
+        elif kind == "double":
+            mutated[first:first] = mutated[first:last]
+        elif kind == "end":
+            del mutated[first:]
+    path = tmp_path_factory.getbasetemp() / f"damaged{ending}"
+    path.write_bytes(mutated)
+    claims(path)
+    with contextlib.suppress(DataError):
+        for drawings in read(form, path):
+            drawings.checked().steps("up")
