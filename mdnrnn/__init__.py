@@ -10,9 +10,11 @@ from mdnrnn.version import VERSION as __version__
 if TYPE_CHECKING:
     from mdnrnn.data.catalog import open_corpus
     from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence
+    from mdnrnn.data.importing import import_corpus
     from mdnrnn.data.points import PointBatches, Points
+    from mdnrnn.data.recipe import Recipe
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
-    from mdnrnn.errors import InputError
+    from mdnrnn.errors import DataError, InputError
     from mdnrnn.generation import Sampling, generate
     from mdnrnn.models.feedforward import MDN, MDNConfig
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
@@ -24,9 +26,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
     "mdnrnn.data.corpus": ["Corpus", "Facts", "Normalizer", "Sequence"],
+    "mdnrnn.data.importing": ["import_corpus"],
     "mdnrnn.data.points": ["PointBatches", "Points"],
+    "mdnrnn.data.recipe": ["Recipe"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
-    "mdnrnn.errors": ["InputError"],
+    "mdnrnn.errors": ["DataError", "InputError"],
     "mdnrnn.generation": ["Sampling", "generate"],
     "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
@@ -38,9 +42,10 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "MDN", "MDNRNN", "Corpus", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead",
-    "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Sampling", "Sequence", "Step", "StepDistribution",
-    "StepHead", "TrainConfig", "__version__", "fit", "generate", "load", "open_corpus", "resume", "train",
+    "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig",
+    "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Sampling", "Sequence",
+    "Step", "StepDistribution", "StepHead", "TrainConfig", "__version__", "fit", "generate", "import_corpus", "load",
+    "open_corpus", "resume", "train",
 ]  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from mdnrnn.data.formats import WRITERS
 from mdnrnn.errors import InputError
 
 _WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}
+_LONGEST_CAPTION = 18
 ENDINGS = (*render.ENDINGS, *_WRITERS)
 
 
@@ -49,9 +50,20 @@ def draw(
     labels: bool = False,
     animate: bool = False,
 ) -> None:
-    """A picture of the drawings `indices`. `labels`: class names below, where there are any."""
-    names = None
-    if labels and corpus.label is not None:
-        names = [corpus.facts.classes[int(corpus.label[i])] for i in indices]
+    """A picture of the drawings `indices`. `labels`: class names or texts below, where there are any."""
+    names = [_caption(corpus, i) for i in indices] if labels else None
     drawings = [corpus.drawing(i) for i in indices]
-    render.save(drawings, path, style=render.Style(colour=colour), columns=columns, labels=names, animate=animate)
+    render.save(
+        drawings,
+        path,
+        style=render.Style(colour=colour),
+        columns=columns,
+        labels=names if names and any(names) else None,
+        animate=animate,
+    )
+
+
+def _caption(corpus: Corpus, index: int) -> str:
+    sequence = corpus[index]
+    name = sequence.text or "" if sequence.label is None else corpus.facts.classes[sequence.label]
+    return name if len(name) <= _LONGEST_CAPTION else f"{name[: _LONGEST_CAPTION - 1]}…"

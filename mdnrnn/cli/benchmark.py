@@ -1,4 +1,4 @@
-"""`mdnrnn benchmark head|train|generate`: speed as ratios measured in one run."""
+"""`mdnrnn benchmark head|train|generate|import`: speed, as ratios measured in one run where there is a baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import tyro
 
-from mdnrnn.benchmark import benchmark_generate, benchmark_head, benchmark_train
+from mdnrnn.benchmark import benchmark_generate, benchmark_head, benchmark_import, benchmark_train
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.errors import InputError
@@ -72,11 +72,22 @@ class GenerateBenchmarkOptions:
     """Print JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ImportBenchmarkOptions:
+    """Drawings a second from files of each format to a corpus, on one core, and the memory that it takes."""
+
+    drawings: int = 100_000
+    """In the larger file; the smaller one has 10,000."""
+    json: Json = False
+    """Print JSON."""
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print("usage: mdnrnn benchmark {head,train,generate} ...\n\nmdnrnn benchmark WHAT --help tells its options.")
+        print("usage: mdnrnn benchmark {head,train,generate,import} ...")
+        print("\nmdnrnn benchmark WHAT --help tells its options.")
         return 0 if arguments else 2
     figures: dict[str, Any]
     if name == "head":
@@ -95,8 +106,13 @@ def main(arguments: list[str]) -> int:
         sizes = asdict(of_generate)
         as_json = sizes.pop("json")
         figures = asdict(benchmark_generate(**sizes))
+    elif name == "import":
+        of_import = parse(ImportBenchmarkOptions, "benchmark import", arguments[1:])
+        as_json = of_import.json
+        by_format = benchmark_import(of_import.drawings)
+        figures = {f"{name}_{key}": value for name, of in by_format.items() for key, value in asdict(of).items()}
     else:
-        raise InputError(f"unknown benchmark {name!r}; expected head, train or generate")
+        raise InputError(f"unknown benchmark {name!r}; expected head, train, generate or import")
     if as_json:
         print_json(figures)
     else:

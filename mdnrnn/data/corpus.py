@@ -146,7 +146,10 @@ class Corpus:
             raise InputError(f"split {split!r} is not in {self.facts.name}; it has {', '.join(self.splits)}")
         first, last = self.splits[split]
         if first == last:
-            raise InputError(f"split {split!r} of {self.facts.name} is empty; expected at least one sequence")
+            raise InputError(
+                f"split {split!r} of {self.facts.name} is empty, {len(self)} sequences in all; give it a larger share "
+                "when they are imported: mdnrnn data import ... --split 0.8,0.1,0.1"
+            )
         return range(first, last)
 
     def rows(self, split: str) -> slice:
@@ -236,8 +239,9 @@ class Corpus:
         """Which rows of motion (n, D) are no multiples of the quantum, shape (n,)."""
         if self.facts.quantum is None or (motion.dtype.kind in "iu" and self.facts.quantum == 1):
             return np.zeros(len(motion), bool)
-        steps = motion / self.facts.quantum
-        return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3).any(1))
+        steps = motion.astype(np.float64) / self.facts.quantum
+        rounding = np.finfo(np.float32).eps * np.abs(steps)  # what float32 cannot tell apart
+        return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3 + rounding).any(1))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -97,7 +97,7 @@ def divided(drawings: Drawings, recipe: Recipe) -> Drawings:
     records = []
     for i, record in enumerate(drawings.records):
         if recipe.split is not None or record.split not in SPLITS:
-            key = (record.key or "").encode()
+            key = (record.key or "").encode(errors="surrogatepass")
             if record.key is None:
                 points = drawings.points[ends[i] - sizes[i] : ends[i]]
                 key = (points - points[0]).tobytes()

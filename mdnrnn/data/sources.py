@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mdnrnn.data.formats import native
-from mdnrnn.errors import InputError
+from mdnrnn.errors import DataError, InputError
 
 STDIN = "-"
 
@@ -59,5 +59,7 @@ def files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
         if path.is_dir() and not native.recognises(path):
             for inner in files_in(path):
                 yield inner, True
-        else:
+        elif path.is_file() or str(path) == STDIN:
             yield path, False
+        else:
+            raise DataError(f"{path}: no file but a pipe or a device; expected a file, or - for lines on stdin")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,8 @@ def figure_bytes(figure: Figure, ending: str) -> bytes:
     if kind not in UNDATED:
         raise InputError(f"a figure: received ending {ending!r}, expected one of .png, .pdf, .svg")
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}):
+    with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}), warnings.catch_warnings():
+        # Labels in scripts that no font here has come out as boxes; in SVG the reader's own fonts draw them.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi="figure", facecolor="white", metadata=UNDATED[kind])
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,14 +62,9 @@ def recognise(path: Path) -> Format | None:
     if not path.is_dir():
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    try:
-        if native.recognises(path, head):
-            return native.format_of(path)
-        return next((form for form in FORMATS.values() if form.recognises(path, head)), None)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise DataError(f"{path}: cannot be read ({error}); get it again") from error
+    if native.recognises(path, head):
+        return native.format_of(path)
+    return next((form for form in FORMATS.values() if form.recognises(path, head)), None)
 
 
 def unknown(path: Path) -> DataError:

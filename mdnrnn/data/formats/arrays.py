@@ -39,15 +39,29 @@ _LONGEST_NAME = 40
 _TYPES = re.compile(r"[<>=|]?(?:[biufOSU]\d*|\?)")
 
 
-def members(path: Path) -> list[str]:
-    """Names of the arrays in an `.npz`, without `.npy`; none where it is no zip archive."""
+def entries(path: Path) -> list[str]:
+    """Names of all that is in a zip archive; none where `path` is no archive, or one whose directory is damaged."""
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     try:
         with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+            return archive.namelist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
         return []
+
+
+def members(path: Path) -> list[str]:
+    """Names of the arrays in an `.npz`, without `.npy`; none where it is no zip archive."""
+    return [name.removesuffix(".npy") for name in entries(path) if name.endswith(".npy")]
+
+
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran order, and dtype of the `.npy` that begins here."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a header that Python 2 wrote
+        return read(file)
 
 
 def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
@@ -57,7 +71,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
         path: an `.npz`, or an `.npy` where there is no `member`.
     """
     where = f"{path}: {member}" if member else str(path)
-    with _complaints(where):
+    with complaints(where):
         if member is None:
             with path.open("rb") as file:
                 yield from _records(file, where)
@@ -73,7 +87,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
 
 
 @contextmanager
-def _complaints(where: str) -> Iterator[None]:
+def complaints(where: str) -> Iterator[None]:
     """One line for all the ways in which a damaged archive, header or pickle fails to be read."""
     try:
         yield
@@ -104,11 +118,7 @@ def _complaints(where: str) -> Iterator[None]:
 
 
 def _records(file: Any, where: str) -> Iterator[Any]:
-    version = np.lib.format.read_magic(file)
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a header that Python 2 wrote
-        shape, fortran, dtype = read_header(file)
+    shape, fortran, dtype = read_header(file)
     if not shape:
         raise DataError(f"{where} holds a single thing; expected an array of sequences")
     if dtype.hasobject:

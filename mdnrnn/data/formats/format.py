@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Start
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, InputError
 
 HEAD_BYTES = 4096
 
@@ -53,6 +54,12 @@ class Format:
 def whole_file(path: Path) -> Iterator[Path]:
     """The chunks of a format whose files are small: each file is one."""
     yield path
+
+
+def check_strokes(corpus: Corpus) -> None:
+    """An error where a corpus has no strokes to be written."""
+    if corpus.facts.stream:
+        raise InputError(f"{corpus.facts.name} is a stream, without strokes; choose the format corpus")
 
 
 def read_bounded(path: Path, most: int) -> bytes:

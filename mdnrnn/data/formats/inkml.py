@@ -24,7 +24,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format, whole_file
+from mdnrnn.data.formats.format import Format, check_strokes, whole_file
 from mdnrnn.data.formats.xml import identity, name_of, near, parse_xml, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
@@ -226,6 +226,7 @@ def _number(text: str) -> float:
 
 def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of strokes, each a group marked as a drawing, with its label and its text."""
+    check_strokes(corpus)
     write_atomically(path, lambda file: file.writelines(line.encode() for line in _lines(corpus)))
 
 

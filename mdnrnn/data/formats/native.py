@@ -5,6 +5,7 @@ its header alone.
 """
 
 import json
+import math
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.formats.arrays import complaints, entries, read_header
 from mdnrnn.data.formats.format import Format, Kind
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.errors import DataError, InputError
@@ -32,17 +34,15 @@ def recognises(path: Path, head: bytes = b"PK") -> bool:
     """Whether `path` is a corpus folder or an `.npz` with our header in it."""
     if path.is_dir():
         return (path / HEADER).is_file()
-    if not head.startswith(b"PK") or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return HEADER in archive.namelist()
+    return head.startswith(b"PK") and HEADER in entries(path)
 
 
 def read(path: Path) -> Corpus:
     """Open a corpus; its arrays are memory maps."""
     if path.is_dir():
-        return _assemble(path, (path / HEADER).read_bytes(), lambda name: _map_file(path / f"{name}.npy"))
-    with zipfile.ZipFile(path) as archive:
+        with complaints(str(path)):
+            return _assemble(path, (path / HEADER).read_bytes(), lambda name: _map_file(path / f"{name}.npy"))
+    with complaints(str(path)), zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if archive.getinfo(HEADER).file_size > _LARGEST_HEADER:
             raise DataError(f"{path}: its header is over {_LARGEST_HEADER} bytes; this is no corpus of mdnrnn")
@@ -114,24 +114,30 @@ def _assemble(path: Path, header: bytes, load: Callable[[str], np.ndarray | None
             raise DataError(f"{path}: its format is {fields['format']!r}; expected {VERSION!r}")
         facts = Facts(**fields["facts"])
         splits = {str(name): (int(first), int(last)) for name, (first, last) in fields["splits"].items()}
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        names = (facts.name, facts.units, facts.licence, facts.source, *facts.classes, *facts.features)
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError(f"{names} are no words")
+    except InputError as error:
+        raise _told(path, error) from error
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise DataError(f"{path}: its header is damaged ({error}); import the corpus again") from error
     arrays: dict[str, Any] = {name: array for name in (*_REQUIRED, *_OPTIONAL) if (array := load(name)) is not None}
     missing = [name for name in _REQUIRED if name not in arrays]
     if missing:
         raise DataError(f"{path}: {', '.join(missing)} missing; import the corpus again")
-    return Corpus(facts, splits=splits, **arrays)
+    try:
+        return Corpus(facts, splits=splits, **arrays)
+    except InputError as error:
+        raise _told(path, error) from error
+
+
+def _told(path: Path, error: InputError) -> DataError:
+    """What is wrong with a corpus, as a fault of its file."""
+    return error if isinstance(error, DataError) else DataError(f"{path}: {error}")
 
 
 def _map_file(path: Path) -> np.ndarray | None:
-    if not path.exists():
-        return None
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: not a whole array ({error}); import the corpus again") from error
+    return _map(path, path, 0, path.stat().st_size) if path.exists() else None
 
 
 def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -141,23 +147,19 @@ def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)
         name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))
-        file.seek(info.header_offset + 30 + name_length + extra_length)
-        end = file.tell() + info.file_size
-        try:
-            version = np.lib.format.read_magic(file)
-            read_header = {
-                (1, 0): np.lib.format.read_array_header_1_0,
-                (2, 0): np.lib.format.read_array_header_2_0,
-            }
-            shape, fortran, dtype = read_header[version](file)
-        except (ValueError, KeyError) as error:
-            raise DataError(f"{path}: {name} is damaged ({error}); import the corpus again") from error
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if dtype.hasobject or fortran or file.tell() + size != end:
-            raise DataError(f"{path}: {name} is damaged; import the corpus again")
-        if size == 0:
-            return np.zeros(shape, dtype)
-        return np.memmap(path, dtype, "r", file.tell(), shape)
+    first = info.header_offset + 30 + name_length + extra_length
+    return _map(path, f"{path}: {name}", first, first + info.file_size)
+
+
+def _map(path: Path, where: object, first: int, end: int) -> np.ndarray:
+    """The array that stands in a file from byte `first` up to, not with, `end`."""
+    with path.open("rb") as file, complaints(str(where)):
+        file.seek(first)
+        shape, fortran, dtype = read_header(file)
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.kind not in "iuf" or fortran or min(shape, default=0) < 0 or file.tell() + size != end:
+            raise DataError(f"{where}: not a whole array; import the corpus again")
+        return np.memmap(path, dtype, "r", file.tell(), shape) if size else np.zeros(shape, dtype)
 
 
 class _Chunk(NamedTuple):
@@ -172,7 +174,10 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
     corpus = read(path)
     if corpus.inputs is not None:
         raise DataError(f"{path}: its steps have inputs, which an import would lose; use it as it is")
-    corpus.check()
+    try:
+        corpus.check()
+    except InputError as error:
+        raise _told(path, error) from error
     for first in range(0, len(corpus), _CHUNK):
         yield _Chunk(path, first, min(first + _CHUNK, len(corpus)))
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format
+from mdnrnn.data.formats.format import Format, check_strokes
 from mdnrnn.files import write_atomically
 
 CHUNK_BYTES = 1 << 20
@@ -120,7 +120,7 @@ def _drawing(strokes: Any) -> tuple[np.ndarray, list[int]]:
         if lengths != [len(stroke[1]) for stroke in strokes]:
             raise _Wrong("ragged", "a stroke has unlike numbers of xs and ys")
         points = np.array((xs, ys))
-        if points.size and points.dtype.kind not in "iuf":
+        if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):
             raise TypeError
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
         raise _Wrong("not strokes", "its drawing is no list of strokes") from error
@@ -133,13 +133,14 @@ def _string(value: Any) -> str | None:
 
 def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of strokes in the simplified layout, each moved so that its least x and y are 0."""
+    check_strokes(corpus)
     write_atomically(
         path,
-        lambda file: file.writelines(f"{json.dumps(_record(corpus, i))}\n".encode() for i in range(len(corpus))),
+        lambda file: file.writelines(f"{json.dumps(record(corpus, i))}\n".encode() for i in range(len(corpus))),
     )
 
 
-def _record(corpus: Corpus, index: int) -> dict[str, Any]:
+def record(corpus: Corpus, index: int) -> dict[str, Any]:
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
     label = None if corpus.label is None else int(corpus.label[index])
@@ -153,7 +154,7 @@ def _record(corpus: Corpus, index: int) -> dict[str, Any]:
 
 def _numbers(values: np.ndarray) -> list[int] | list[float]:
     whole = np.rint(values)
-    return whole.astype(int).tolist() if np.array_equal(whole, values) else values.round(3).tolist()
+    return whole.astype(int).tolist() if np.array_equal(whole, values) else values.tolist()
 
 
 FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognises, _chunks, _parse, group="file")

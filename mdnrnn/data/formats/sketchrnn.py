@@ -7,6 +7,7 @@ every sequence it is that origin written out, and is dropped.
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from collections.abc import Iterator
 from itertools import islice
@@ -154,12 +155,13 @@ def write(corpus: Corpus, path: Path) -> None:
     whole = corpus.motion.dtype.kind in "iu" or corpus.facts.quantum == 1
     if whole and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
         raise InputError(f"{corpus.facts.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box")
-    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32) for split in SPLITS}
+    splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
+    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32) for split in splits}
     write_atomically(path, lambda file: _write(file, arrays))
 
 
 def _records(corpus: Corpus, split: str, dtype: type[np.generic]) -> np.ndarray:
-    first, last = corpus.splits.get(split, (0, 0))
+    first, last = corpus.splits[split]
     records = np.empty(last - first, dtype=object)
     for i in range(first, last):
         motion, event = corpus[i][:2]
@@ -173,10 +175,14 @@ def _records(corpus: Corpus, split: str, dtype: type[np.generic]) -> np.ndarray:
 
 def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        # A fixed date: the same corpus is the same bytes. Protocol 2: Python 2 reads it too.
         for name, records in arrays.items():
+            # A fixed date: the same corpus is the same bytes.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, records, version=(1, 0), pickle_kwargs={"protocol": 2})
+                header = {"descr": "|O", "fortran_order": False, "shape": records.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                # What Python 2 and the NumPy of its time can read: they know the function by its older name.
+                data = pickle.dumps(records, protocol=2)
+                member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
 FORMAT = Format("sketch-rnn .npz", (".npz",), _recognises, _chunks, _parse, group="file")

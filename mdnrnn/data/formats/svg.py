@@ -20,7 +20,7 @@ import numpy as np
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.curves import IDENTITY, Matrix, Outline, Pen, evaluate, longer_side, multiply, pieces
-from mdnrnn.data.formats.format import Format, whole_file
+from mdnrnn.data.formats.format import Format, check_strokes, whole_file
 from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, Element, read_document
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
@@ -276,6 +276,7 @@ def write(corpus: Corpus, folder: Path) -> None:
     Coordinates stand as they are: read again, the polylines are the same, where no stroke of several points stays
     in place.
     """
+    check_strokes(corpus)
     if folder.exists():
         raise InputError(f"{folder} is there already; expected a new folder; choose another name")
     unfinished = folder.with_name(f".{folder.name}.tmp")
