@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from mdnrnn.data.formats import WRITERS
+from mdnrnn.data.synthetic.corpora import make_doodles
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -74,7 +77,17 @@ def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, t
 
 
 def test_every_example_of_a_tutorial_is_run() -> None:
-    assert {path.stem for path in EXAMPLES} - {"strokes"} == set(PUBLISHED)
+    assert {path.stem for path in EXAMPLES} - {"strokes", "own_drawings"} == set(PUBLISHED)
+
+
+def test_a_folder_of_svg_files_becomes_a_model_and_its_drawings(tmp_path: Path) -> None:
+    WRITERS["svg"](make_doodles(per_class=20, seed=3), tmp_path / "pictures")
+    printed = _run("own_drawings", tmp_path, "pictures", "0.1")
+    kept, read, classes = _numbers(r"(\d+) of (\d+) drawings kept, \d+ points, (\d+) classes", printed)
+    assert (kept, read, classes) == (240, 240, 12)
+    nats, null = _numbers(r"(\S+) nats a drawing; the null model: (\S+)", printed)
+    assert nats < null
+    assert (tmp_path / "own-drawings.svg").read_text().count("<path") >= 36
 
 
 def _run(name: str, folder: Path, *arguments: str) -> str:
