@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence as Items
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from mdnrnn import render
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import is_name, open_corpus
 from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
@@ -95,9 +96,9 @@ class Run:
     config: RunConfig
     model: SequenceModel
 
-    def open_data(self, data: str | None = None) -> Corpus:
+    def open_data(self, data: str | None = None, recipe: Recipe | None = None) -> Corpus:
         """The corpus that it was trained on, or another of the same make; all of it is checked."""
-        corpus = open_corpus(data if data is not None else self.config.data)
+        corpus = open_corpus(data if data is not None else self.config.data, recipe)
         corpus.check()
         shape = StepShape.of(corpus)
         if (shape.features, shape.inputs) != (self.config.shape.features, self.config.shape.inputs):
@@ -114,11 +115,19 @@ class Run:
     def evaluate(self, split: str = "test", data: str | None = None) -> Likelihood:
         """The exact likelihood of a split."""
         corpus = self.open_data(data)
-        if self.config.shape.classes and corpus.facts.classes != self.config.facts.classes:
-            raise InputError(
-                f"{corpus.facts.name} has other classes than the run, {', '.join(self.config.facts.classes)}"
-            )
+        if self.config.shape.classes:
+            corpus = self._relabelled(corpus)
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer))
+
+    def _relabelled(self, corpus: Corpus) -> Corpus:
+        """With the run's own numbers for its classes, which it must know all of."""
+        known, names = self.config.facts.classes, corpus.facts.classes
+        other = [name for name in names if name not in known]
+        if corpus.label is None or other:
+            found = f"classes that the run does not know: {', '.join(other[:5])}" if other else "no classes"
+            raise InputError(f"{corpus.facts.name} has {found}; expected some of {', '.join(known)}")
+        numbers = np.array([known.index(name) for name in names], np.int32)
+        return replace(corpus, facts=replace(corpus.facts, classes=known), label=numbers[corpus.label])
 
     def generate(
         self,
@@ -205,7 +214,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
 
 def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
     """Drawing `index` of some data, its first `points` steps, for `run` to complete; its label where both know it."""
-    corpus = run.open_data(data)
+    corpus = run.open_data(data, Recipe(split="1,0,0"))  # in the order of the file
     if not 0 <= index < len(corpus):
         raise InputError(f"prefix {index} was asked for; {data} has drawings 0 to {len(corpus) - 1}")
     if points is not None and points < 1:

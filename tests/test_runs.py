@@ -1,5 +1,7 @@
 """Run folders from Python: what is trained can be loaded, drawn with, and told apart."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,12 @@ import pytest
 import torch
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, pack
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.presets import PRESETS
-from mdnrnn.runs import Run
+from mdnrnn.runs import Run, read_prefix
 from mdnrnn.training.config import SequenceTrainConfig
 from tests.conftest import random_corpus
 
@@ -50,6 +52,33 @@ def test_corpora_with_inputs_or_without_a_grid_train_and_evaluate(corpus: Corpus
 def test_inputs_are_asked_for_when_drawing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expects 2 inputs at every step; received none"):
         trained(random_corpus([5] * 8, inputs=2), tmp_path).generate(1)
+
+
+def test_data_of_some_of_the_classes_are_measured_under_the_same_names(doodles: Corpus, tmp_path: Path) -> None:
+    run = trained(doodles, tmp_path)
+    cat, tree = (doodles.facts.label(name) for name in ("cat", "tree"))
+    chosen = [doodles[i] for i in range(len(doodles)) if doodles[i].label in (cat, tree)]
+    expected = pack(doodles.facts, {"test": chosen})
+    native.write(expected, tmp_path / "same.npz")
+    renumbered = [sequence._replace(label=int(sequence.label == cat)) for sequence in chosen]
+    some = pack(replace(doodles.facts, classes=("tree", "cat")), {"test": renumbered})
+    native.write(some, tmp_path / "some.npz")
+    assert run.evaluate(data=str(tmp_path / "some.npz")) == run.evaluate(data=str(tmp_path / "same.npz"))
+
+
+def test_classes_that_the_run_does_not_know_are_told(doodles: Corpus, tmp_path: Path) -> None:
+    run = trained(doodles, tmp_path)
+    native.write(pack(replace(doodles.facts, classes=("unicorn",)), {"test": [doodles[0]]}), tmp_path / "other.npz")
+    with pytest.raises(InputError, match=r"classes that the run does not know: unicorn; expected some of butterfly"):
+        run.evaluate(data=str(tmp_path / "other.npz"))
+
+
+def test_a_prefix_is_counted_in_the_order_of_its_file(tmp_path: Path) -> None:
+    run = trained(random_corpus([4] * 30), tmp_path)
+    lines = [json.dumps({"drawing": [[[0, 1, i], [0, 0, 2 * i]]], "key_id": str(i)}) for i in range(40)]
+    (tmp_path / "x.ndjson").write_text("\n".join(lines))
+    for i in range(40):  # a tenth of them would not be in train
+        assert read_prefix(run, str(tmp_path / "x.ndjson"), i).motion[-1].tolist() == [i - 1, 2 * i]
 
 
 def test_loading_disturbs_nobodys_random_numbers(doodles: Corpus, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
@@ -17,8 +18,9 @@ from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
-from mdnrnn.data.importing import Report, import_corpus
+from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.report import Report
 from mdnrnn.errors import InputError
 from mdnrnn.render import Colour
 
@@ -122,9 +124,15 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if name not in _SUBCOMMANDS:
         raise InputError(f"unknown subcommand data {name!r}; expected one of {', '.join(_SUBCOMMANDS)}")
+    signal.signal(signal.SIGTERM, _stop)
     options, run = _SUBCOMMANDS[name]
     run(parse(options, f"data {name}", arguments[1:]))
     return 0
+
+
+def _stop(number: int, _frame: object) -> None:
+    """End as Ctrl-C does: nothing half-written is left behind."""
+    sys.exit(128 + number)
 
 
 def _list(options: ListOptions) -> None:
@@ -218,7 +226,7 @@ def _draw(options: DrawOptions) -> None:
 
 
 def _import(options: ImportOptions) -> None:
-    sources = [str(entry.path) if (entry := catalog.find(each)) else each for each in options.sources]
+    sources = [str(catalog.place_of(each)) if catalog.is_name(each) else each for each in options.sources]
     report = import_corpus(
         sources,
         options.out,

@@ -60,7 +60,11 @@ def smallest(motion: np.ndarray) -> np.ndarray:
         whole = motion.astype(np.int32)
     if motion.dtype.kind == "f" and not np.array_equal(whole, motion):
         return motion
-    return whole.astype(np.int16) if not len(whole) or np.abs(whole).max() < 2**15 else whole
+    return whole.astype(np.int16) if _largest(whole) < 2**15 else whole
+
+
+def _largest(motion: np.ndarray) -> float:
+    return max(-float(motion.min()), float(motion.max())) if motion.size else 0.0
 
 
 @dataclass
@@ -118,7 +122,7 @@ class Builder:
             return
         motion = smallest(block.motion)
         self._whole &= motion.dtype.kind == "i"
-        self._largest = max(self._largest, float(np.abs(motion).max()))
+        self._largest = max(self._largest, _largest(motion))
         if part.runs and part.runs[-1][0] == motion.dtype:
             part.runs[-1] = (motion.dtype, part.runs[-1][1] + len(motion))
         else:

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.fetch import SECONDS, STALL, cache_folder, download, forget, remembered
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
 
@@ -118,7 +119,7 @@ _ENTRIES = (
         licence="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/KanjiVG/kanjivg",
         by_hand="load a kanjivg-...-main.zip from https://github.com/KanjiVG/kanjivg/releases, unpack it, "
-        "then: mdnrnn data import kanji --out FOLDER",
+        "then: mdnrnn data import ./kanji --out FOLDER",
     ),
     Entry(
         name="iam-ondb",
@@ -157,21 +158,29 @@ def find(name: str) -> Entry | None:
 
 
 def is_name(data: str) -> bool:
-    """Whether the catalog knows `data`; else it is a path."""
-    return find(data) is not None
-
-
-def open_corpus(data: str) -> Corpus:
-    """The corpus that `data` names: a catalog name, or else the path of a file or folder of any known format."""
+    """Whether `data` names a corpus of the catalog; a path of that name counts where the corpus is not at hand."""
     entry = find(data)
-    if entry is None:
-        return importing.read(Path(data))
-    if entry.path.exists():
-        return importing.read(entry.path)
-    how = entry.by_hand or f"get it with: mdnrnn data get {shlex.quote(data)}"
-    if Path(data).exists():
-        how += f"; or write ./{data} for the path of that name"
-    raise InputError(f"{data} is not on this machine; {how}")
+    return entry is not None and (entry.path.exists() or not Path(data).exists())
+
+
+def place_of(data: str) -> Path:
+    """Where the corpus that `data` names lies, or else `data` as a path."""
+    entry = find(data)
+    if entry is None or not is_name(data):
+        return Path(data)
+    if not entry.path.exists():
+        how = entry.by_hand or f"get it with: mdnrnn data get {shlex.quote(data)}"
+        raise InputError(f"{data} is not on this machine; {how}")
+    return entry.path
+
+
+def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
+    """The corpus that `data` names: a catalog name, or else the path of a file or folder of any known format.
+
+    Args:
+        recipe: what is done to the drawings of another format as they are read.
+    """
+    return importing.read(place_of(data), recipe)
 
 
 def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,11 +25,12 @@ from tqdm import tqdm
 from mdnrnn.data import formats
 from mdnrnn.data.building import Block, Builder, smallest
 from mdnrnn.data.corpus import SPLITS, Corpus, Facts
-from mdnrnn.data.drawings import Record, Remark
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats import native, ndjson
 from mdnrnn.data.formats.format import Kind
 from mdnrnn.data.recipe import Recipe, divided, reshaped
-from mdnrnn.data.sources import STDIN, expanded, files
+from mdnrnn.data.report import Report, quantiles
+from mdnrnn.data.sources import STDIN, Place, expanded, files
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder
@@ -37,51 +39,16 @@ _KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
 """A file so called that no format knows is damaged; another one is none of ours."""
 
 
-@dataclass
-class Report:
-    """What an import did."""
-
-    files: int = 0
-    read: int = 0
-    """Records."""
-    kept: int = 0
-    points: int = 0
-    lengths: dict[str, int] = field(default_factory=dict)
-    """Steps a sequence: quantile -> T."""
-    splits: dict[str, int] = field(default_factory=dict)
-    classes: int = 0
-    dropped: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Reason -> how many, and where the first stands."""
-    mended: dict[str, tuple[int, str]] = field(default_factory=dict)
-    bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    unknown_files: tuple[int, str] = (0, "")
-    """Files in folders that no format knows: how many, and the first."""
-
-    def count(self, kept: int, drops: Iterable[Remark], mends: Iterable[Remark]) -> None:
-        """Take in what became of one chunk."""
-        self.kept += kept
-        self.read += kept
-        for remark in drops:
-            self.read += 1
-            _count(self.dropped, remark)
-        for remark in mends:
-            _count(self.mended, remark)
-
-
-def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
-    number, first = counts.get(remark.reason, (0, remark.detail))
-    counts[remark.reason] = (number + 1, first)
-
-
 class _Job(NamedTuple):
-    """One chunk, and all that a process needs to work on it."""
+    """One chunk of a file, and all that a process needs to work on it."""
 
     path: Path
-    parse: Any
+    first: bool
+    """Whether it is the first of its file."""
+    parse: Callable[[Any], Drawings]
     chunk: Any
     kind: Kind
-    group: str | None
-    """The class of drawings that have none of their own."""
+    place: Place
     recipe: Recipe
 
 
@@ -95,18 +62,30 @@ class _Done(NamedTuple):
     mends: list[Remark]
 
 
+class _Trouble(NamedTuple):
+    """A file, or a piece of one, that cannot be read; without an error, one that no format knows."""
+
+    path: Path
+    error: DataError | None
+
+
 # Reading
 
 
-def read(path: Path) -> Corpus:
-    """A file or folder of any known format as a corpus. Malformed records are errors: `import_corpus` counts them."""
+def read(path: Path, recipe: Recipe | None = None) -> Corpus:
+    """A file or folder of any known format as a corpus. Malformed records are errors: `import_corpus` counts them.
+
+    Args:
+        recipe: what is done to it on the way; a corpus of our own stays as it is.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognises(path):
         return _open(path)
     # The arrays stay mapped when the folder is gone.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
-        report = _build([path], Path(folder), Recipe(), Facts(name=path.stem, source=path.name), strict=True)
+        facts = Facts(name=path.absolute().stem, source=path.name)
+        report = _build([path], Path(folder), recipe or Recipe(), facts, strict=True)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
         return replace(native.read(Path(folder)), skipped=skipped)
 
@@ -147,14 +126,16 @@ def import_corpus(
         raise InputError(f"--workers is {workers}; expected 1 or more")
     if out.exists():
         raise InputError(f"{out} is there already; choose another name")
-    paths = list(expanded(given))
+    recipe, paths = recipe or Recipe(), list(expanded(given))
+    if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
+        raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
     facts = _facts(paths, name or out.stem, licence, source or ", ".join(Path(path).name for path in given[:5]))
     make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
         try:
-            report = _build(paths, folder, recipe or Recipe(), facts, workers=workers, progress=progress)
+            report = _build(paths, folder, recipe, facts, workers=workers, progress=progress)
             native.zip_folder(folder, out) if out.suffix.lower() == ".npz" else folder.rename(out)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -173,43 +154,38 @@ def _facts(paths: list[Path], name: str, licence: str | None, source: str) -> Fa
 # Work
 
 
-def _jobs(paths: list[Path], recipe: Recipe, report: Report) -> Iterator[_Job]:
+def _items(paths: list[Path], recipe: Recipe) -> Iterator[_Job | _Trouble]:
+    """All chunks of all files, in order, and what cannot be cut into chunks."""
     only = formats.find(recipe.format) if recipe.format else None
-    for path, inside in files(paths):
-        if only and inside and path.suffix.lower() not in only.endings:
+    for path, root in files(paths):
+        if only and root and path.suffix.lower() not in only.endings:
             continue
-        with _bad_files(path, recipe, report):
+        try:
             form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognise(path)
-            if form is None and inside and path.suffix.lower() not in _KNOWN_ENDINGS:
-                number, first = report.unknown_files
-                report.unknown_files = (number + 1, first or str(path))
+            if form is None and root and path.suffix.lower() not in _KNOWN_ENDINGS:
+                yield _Trouble(path, None)
                 continue
             if form is None:
                 raise formats.unknown(path)
-            report.files += 1
-            group = {"folder": path.absolute().parent.name, "file": path.stem}
-            by = recipe.labels if recipe.labels in group else form.group
+            by = recipe.labels if recipe.labels in ("folder", "file") else form.group
+            place = Place.of(path, root, by_file=by == "file") if by else Place()
             chunks = ndjson.chunks_of(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
-            for chunk in chunks:
-                yield _Job(path, form.parse, chunk, form.kind, group.get(by or ""), recipe)
+            for number, chunk in enumerate(chunks):
+                yield _Job(path, number == 0, form.parse, chunk, form.kind, place, recipe)
+        except (DataError, OSError) as error:
+            yield _trouble(path, error)
 
 
-@contextmanager
-def _bad_files(path: Path, recipe: Recipe, report: Report) -> Iterator[None]:
-    """What cannot be read ends the import, or is counted."""
-    try:
-        yield
-    except (DataError, OSError) as error:
-        said = str(error) if isinstance(error, DataError) else f"{path}: cannot be read ({error.strerror or error})"
-        if not recipe.skip_bad:
-            raise DataError(said) from error
-        _count(report.bad_files, Remark("cannot be read", said))
+def _trouble(path: Path, error: DataError | OSError) -> _Trouble:
+    if isinstance(error, OSError):
+        error = DataError(f"{path}: cannot be read ({error.strerror or error}); check the place")
+    return _Trouble(path, error)
 
 
 def work(job: _Job) -> _Done:
     """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
     recipe, kind = job.recipe, job.kind
-    drawings = divided(job.parse(job.chunk).checked(), recipe)
+    drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split)
     if kind.stream:
         if recipe.reshapes:
             raise InputError("box, resample, simplify and grid are for drawings; these are streams; leave them out")
@@ -237,10 +213,10 @@ def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, reci
 
 def _label(record: Record, job: _Job) -> str | None:
     if job.recipe.labels in ("folder", "file"):
-        return job.group
+        return job.place.group
     if job.recipe.labels == "none":
         return None
-    return record.label if record.label is not None or job.recipe.labels == "record" else job.group
+    return record.label if record.label is not None or job.recipe.labels == "record" else job.place.group
 
 
 # All of it
@@ -261,7 +237,11 @@ def _build(
     kind, own_labels = None, False
     try:
         with tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
-            for done in _results(_jobs(paths, recipe, report), workers, recipe, report):
+            for item, done in _worked(_items(paths, recipe), workers):
+                if isinstance(done, _Trouble):
+                    _put_up_with(done, recipe, report, strict)
+                    continue
+                report.files += item.first
                 if strict and (wrong := next((drop for drop in done.drops if drop.malformed), None)):
                     raise DataError(f"{wrong.detail}; put it right, or leave it out with mdnrnn data import")
                 if kind not in (None, done.kind) and len(done.block):
@@ -275,7 +255,8 @@ def _build(
                 if report.kept == recipe.limit:
                     break
         if kind is None or not report.kept:
-            raise _nothing(paths, report)
+            where = ", ".join(map(str, paths[:3]))
+            raise DataError(f"{where}: no drawings in it{report.nothing()}")
         fallback = recipe.labels == "auto" and not own_labels
         labelled = recipe.labels != "none" and not (fallback and len(builder.classes) < 2)
         labelled &= set(builder.classes) != {None}
@@ -285,43 +266,58 @@ def _build(
     report.classes = len(builder.classes) if labelled else 0
     report.splits = builder.sequences
     report.points = sum(length * count for length, count in builder.lengths.items())
-    report.lengths = _quantiles(builder.lengths)
+    report.lengths = quantiles(builder.lengths)
     return report
 
 
-def _results(jobs: Iterator[_Job], workers: int, recipe: Recipe, report: Report) -> Iterator[_Done]:
-    """What becomes of the jobs, in their order, a few of them at a time in memory."""
+def _put_up_with(trouble: _Trouble, recipe: Recipe, report: Report, strict: bool) -> None:
+    if trouble.error is None:
+        report.pass_over(trouble.path)
+    elif recipe.skip_bad:
+        report.skip(trouble.error)
+    else:
+        raise trouble.error if strict else DataError(f"{trouble.error}; --skip-bad leaves such files out")
+
+
+def _worked(items: Iterator[_Job | _Trouble], workers: int) -> Iterator[tuple[Any, _Done | _Trouble]]:
+    """What becomes of the items, in their order, whatever comes up ahead; a few of them at a time in memory."""
     if workers == 1:
-        for job in jobs:
-            with _bad_files(job.path, recipe, report):
-                yield work(job)
+        for item in items:
+            yield item, item if isinstance(item, _Trouble) else _outcome(item, partial(work, item))
         return
     # Not forked: the libraries here have threads of their own.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[tuple[_Job, Future[_Done]]] = deque()
+        waiting: deque[tuple[_Job, Callable[[], _Done]] | _Trouble] = deque()
         try:
             while True:
-                waiting += ((job, pool.submit(work, job)) for job in islice(jobs, 2 * workers - len(waiting)))
+                for item in islice(items, 2 * workers - len(waiting)):
+                    waiting.append(item if isinstance(item, _Trouble) else (item, pool.submit(work, item).result))
                 if not waiting:
                     return
-                job, future = waiting.popleft()
-                with _bad_files(job.path, recipe, report):
-                    yield future.result()
+                next_one = waiting.popleft()
+                if isinstance(next_one, _Trouble):
+                    yield next_one, next_one
+                else:
+                    yield next_one[0], _outcome(*next_one)
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"one of {workers} processes was ended from outside, for want of memory perhaps; try fewer --workers"
+            ) from error
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(job: _Job, result: Callable[[], _Done]) -> _Done | _Trouble:
+    try:
+        return result()
+    except (DataError, OSError) as error:
+        return _trouble(job.path, error)
 
 
 def _within_limit(block: Block, recipe: Recipe, report: Report) -> Block:
     if recipe.limit is None or report.kept + len(block) <= recipe.limit:
         return block
     return block.select(np.arange(len(block)) < recipe.limit - report.kept)
-
-
-def _nothing(paths: list[Path], report: Report) -> DataError:
-    counts = {**report.bad_files, **report.dropped}
-    first = next(iter(counts.values()), (0, ""))[1]
-    where = ", ".join(map(str, paths[:3]))
-    return DataError(f"{where}: no drawings in it" + (f"; the first left out: {first}" if first else ""))
 
 
 def _say(kind: Kind | None) -> str:
@@ -333,16 +329,11 @@ def _completed(facts: Facts, kind: Kind, builder: Builder, recipe: Recipe) -> Fa
     width = builder.features or 0
     features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.stream else kind.features
     quantum = facts.quantum if not recipe.reshapes else None
-    if recipe.rounding:
+    if features:  # a grid of places is none of times
+        quantum = None
+    elif recipe.rounding:
         quantum = recipe.rounding
-    elif builder.whole and not features:
+    elif builder.whole:
         quantum = 1.0
     units = facts.units if facts.units != Facts.units else kind.units
     return replace(facts, start=kind.start, features=features, units=units, quantum=quantum)
-
-
-def _quantiles(lengths: Counter[int]) -> dict[str, int]:
-    """T below which so many of a hundred sequences lie."""
-    values = np.array(sorted(lengths))
-    reached = np.cumsum([lengths[value] for value in values.tolist()])
-    return {f"{q}%": int(values[np.searchsorted(reached, q / 100 * reached[-1])]) for q in (0, 5, 50, 95, 100)}

@@ -15,6 +15,7 @@ from mdnrnn.data.drawings import Drawings
 from mdnrnn.errors import InputError
 
 DEFAULT_SPLIT = "0.9,0.05,0.05"
+_ROUNDED_BOX = 16.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Recipe:
     simplify: float | None = None
     """Keep the points that Ramer, Douglas and Peucker keep at this tolerance; Quick, Draw! uses 2 in a box of 255."""
     grid: float | None = None
-    """Round coordinates to multiples of this; by default 1 where there is a box, else not at all. 0: not at all."""
+    """Round coordinates to multiples of this; by default 1 in a box of 16 or more, else not at all. 0: not at all."""
     min_points: int = 1
     """Leave out drawings of fewer steps."""
     max_points: int | None = None
@@ -70,7 +71,7 @@ class Recipe:
     @property
     def rounding(self) -> float:
         """The grid that coordinates are rounded to; 0: none."""
-        return self.grid if self.grid is not None else 1.0 if self.box else 0.0
+        return self.grid if self.grid is not None else 1.0 if (self.box or 0) >= _ROUNDED_BOX else 0.0
 
     @property
     def reshapes(self) -> bool:
@@ -90,12 +91,15 @@ def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
     return drawings
 
 
-def divided(drawings: Drawings, recipe: Recipe) -> Drawings:
-    """The same, each record with its split: by what the drawing is, before anything is done to it."""
+def divided(drawings: Drawings, recipe: Recipe, folder: str | None = None) -> Drawings:
+    """The same, each record with its split: its own, or that of its `folder`, else by what the drawing is before
+    anything is done to it."""
     ends, sizes = drawings.sizes.cumsum(), drawings.sizes
     bounds = np.cumsum(recipe.shares())[:-1].tolist()
     records = []
     for i, record in enumerate(drawings.records):
+        if recipe.split is None and record.split is None and folder is not None:
+            record = record._replace(split=folder)
         if recipe.split is not None or record.split not in SPLITS:
             key = (record.key or "").encode(errors="surrogatepass")
             if record.key is None:

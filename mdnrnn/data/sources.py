@@ -6,6 +6,7 @@ import glob
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from mdnrnn.data.formats import native
 from mdnrnn.errors import DataError, InputError
@@ -35,7 +36,12 @@ def files_in(folder: Path) -> Iterator[Path]:
             continue
         seen.add((state.st_dev, state.st_ino))
         below = []
-        for entry in sorted(os.scandir(place), key=lambda entry: entry.name):
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError:  # whoever opens it will tell
+            yield place
+            continue
+        for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
@@ -53,13 +59,40 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def files(paths: list[Path]) -> Iterator[tuple[Path, bool]]:
-    """Every file to read, and whether it was met inside a folder: not all that lies there need be drawings."""
+def files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
+    """Every file to read, and the folder that was given, if it was met inside one: not all there need be drawings."""
     for path in paths:
         if path.is_dir() and not native.recognises(path):
             for inner in files_in(path):
-                yield inner, True
-        elif path.is_file() or str(path) == STDIN:
-            yield path, False
-        else:
+                yield inner, path
+        elif path.exists() and not (path.is_dir() or path.is_file()):
             raise DataError(f"{path}: no file but a pipe or a device; expected a file, or - for lines on stdin")
+        else:
+            yield path, None
+
+
+class Place(NamedTuple):
+    """What a file's own place says of its drawings."""
+
+    group: str | None = None
+    """The class of those that have none of their own."""
+    split: str | None = None
+
+    @classmethod
+    def of(cls, path: Path, root: Path | None, *, by_file: bool) -> Place:
+        """By the name of the file, or of the nearest folder, up to `root`; the outermost folder below `root`, or the
+        file, that is called as a split is gives the split instead."""
+        folders = list(path.absolute().parent.parts[-1:] if root is None else path.relative_to(root).parent.parts)
+        inside = [*(folders if root else ()), *([path.stem] if by_file else ())]
+        called = next((name for name in inside if name.lower() in _SPLIT_NAMES), None)
+        names = [path.stem] if by_file else [*([root.absolute().name] if root else []), *folders]
+        if called in names:
+            names.remove(called)
+        return cls(names[-1] if names else None, _SPLIT_NAMES[called.lower()] if called else None)
+
+
+_SPLIT_NAMES = {
+    "train": "train", "training": "train",
+    "valid": "valid", "validation": "valid", "val": "valid",
+    "test": "test", "testing": "test",
+}  # fmt: skip

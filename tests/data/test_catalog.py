@@ -14,6 +14,7 @@ import pytest
 from mdnrnn.data.catalog import CATALOG, Entry, fetch, find, get, is_name, open_corpus
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
+from mdnrnn.files import make_folder
 from tests.conftest import random_corpus
 
 BODY = b"as many points as there are bytes"
@@ -146,10 +147,14 @@ def test_a_corpus_not_on_this_machine_is_told_with_the_way_to_get_it(name: str, 
         open_corpus(name)
 
 
-def test_a_path_called_as_a_corpus_is_pointed_out() -> None:
-    Path("quickdraw/raw").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"; or write \./quickdraw/raw for the path of that name$"):
-        open_corpus("quickdraw/raw")
+def test_a_path_called_as_a_corpus_counts_until_that_is_there(cache: Path) -> None:
+    Path("kanji").mkdir()
+    Path("kanji/one.svg").write_text('<svg><path d="M0 0 L3 4"/></svg>')
+    assert not is_name("kanji")
+    assert open_corpus("kanji").facts.source == "kanji"
+    native.write(random_corpus([3]), make_folder(cache / "corpora") / "kanji")
+    assert is_name("kanji")
+    assert open_corpus("kanji").facts.name == "random"
 
 
 def test_a_bundled_corpus_needs_no_download(cache: Path) -> None:

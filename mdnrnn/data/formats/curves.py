@@ -23,6 +23,9 @@ _NEXT_NUMBER = re.compile(rf"[\s,]*({_NUMBER})", re.ASCII)
 _COMMAND = re.compile(r"([MmZzLlHhVvCcSsQqTtAa])([^MmZzLlHhVvCcSsQqTtAa]*)")
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
 _TRANSFORM = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*", re.ASCII)
+_PX, _DEG = (re.compile(rf"(?<=[0-9.]){unit}(?![^\s,])", re.ASCII | re.IGNORECASE) for unit in ("px", "deg"))
+_UNIT_OF = {"translate": _PX, "rotate": _DEG, "skewX": _DEG, "skewY": _DEG}
+"""What CSS writes behind the numbers of a transform, where it is the unit that SVG has anyway."""
 
 Matrix = tuple[float, float, float, float, float, float]
 """(a, b, c, d, e, f): x' = a x + c y + e, y' = b x + d y + f."""
@@ -255,10 +258,11 @@ def read_transform(text: str) -> Matrix:
         found = _TRANSFORM.match(text, place)
         if not found:
             raise ValueError(text)
-        values, whole = numbers(found[2])
+        name, arguments = found.groups()
+        values, whole = numbers(_UNIT_OF[name].sub("", arguments) if name in _UNIT_OF else arguments)
         if not whole:
             raise ValueError(text)
-        matrix = multiply(matrix, _one_transform(found[1], values))
+        matrix = multiply(matrix, _one_transform(name, values))
         place = found.end()
     return matrix
 

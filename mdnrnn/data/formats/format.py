@@ -12,7 +12,7 @@ from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError
 
-HEAD_BYTES = 4096
+HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def check_strokes(corpus: Corpus) -> None:
-    """An error where a corpus has no strokes to be written."""
-    if corpus.facts.stream:
-        raise InputError(f"{corpus.facts.name} is a stream, without strokes; choose the format corpus")
+    """An error where a corpus holds more than strokes, or none: a format of drawings would lose the rest."""
+    if corpus.motion.shape[1] != 2 or corpus.facts.stream:
+        features = ", ".join(corpus.facts.features) or f"{corpus.motion.shape[1]} features"
+        raise InputError(f"{corpus.facts.name} has steps of ({features}); expected drawings; choose the format corpus")
 
 
 def read_bounded(path: Path, most: int) -> bytes:

@@ -33,7 +33,7 @@ from mdnrnn.errors import DataError
 TOUCHES, STREAMS = "raw_perfs", "perfs"
 """The keys under which MicroJam and IMPSY save their arrays."""
 _RECORDS_A_CHUNK, _NUMBERS_A_CHUNK = 256, 1 << 20
-_RECORDS_TO_SEE = 64
+_RECORDS_TO_SEE, _NEARLY_ALL = 64, 0.95
 _LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\d[T ][^,\n]*,[ \t]*\w+[ \t]*,[ \t]*[-+.\d]", re.MULTILINE)
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -42,7 +42,8 @@ def array_key(path: Path, head: bytes) -> str | None:
     """Whether a file holds TOUCHES or STREAMS: by the key, else by what the rows of its only array look like.
 
     Rows of four floats whose last is always 0 or 1 are touches (x, y, dt, moving), other rows of four a stream; rows
-    of three are touches (x, y, dt), or neither where the last is always 0 or 1: that is a pen.
+    of three are touches (x, y, dt), or neither where the last is always 0 or 1: that is a pen. Where the numbers of
+    the first record are no touches on a screen, or no times, it is neither.
     """
     if not head.startswith((b"PK", b"\x93NUMPY")):
         return None
@@ -55,19 +56,33 @@ def array_key(path: Path, head: bytes) -> str | None:
     if len(names) > 1:
         return None
     widths, switch = set(), True
+    first = np.zeros((0, 4))
     try:
         for record in islice(read_records(path, names[0] if names else None), _RECORDS_TO_SEE):
             rows = _numbers(record)
             if rows is None or (rows.size and (rows.ndim != 2 or rows.dtype.kind != "f")):
                 return None
             if rows.size:
+                first = first if first.size else rows
                 widths.add(rows.shape[1])
                 switch = switch and bool(np.isin(rows[:, -1], (0, 1)).all())
     except (DataError, OSError):
         return None
-    if widths == {4}:
-        return TOUCHES if switch else STREAMS
-    return TOUCHES if widths == {3} and not switch else None
+    if widths == {4} and not switch:
+        return STREAMS if _waits(first[:, 0]) else None
+    touches = widths == {4} or (widths == {3} and not switch)
+    return TOUCHES if touches and _like_touches(first) else None
+
+
+def _waits(dt: np.ndarray) -> bool:
+    """Whether numbers (T,) can be times between rows; a clock may have been set back once."""
+    return bool((dt >= -0.1).mean() >= _NEARLY_ALL)
+
+
+def _like_touches(rows: np.ndarray) -> bool:
+    """Whether rows (T, 3 or 4) can be (x, y, dt, ...); some touches are dragged off the screen, some waits long."""
+    on_screen = ((rows[:, :2] > -0.5) & (rows[:, :2] < 1.6)).all(1)
+    return bool(on_screen.mean() >= _NEARLY_ALL and _waits(rows[:, 2]) and (rows[:, 2] < 10).mean() >= 0.5)
 
 
 class Chunk(NamedTuple):

@@ -1,14 +1,16 @@
 """InkML, W3C's XML of pen strokes (https://www.w3.org/TR/InkML): read as drawings, written from a corpus.
 
 A file is one drawing, its strokes all the traces in it that are not pen-up, in the order of the file; its text is the
-annotation `truth`, `transcription` or `text` of the root, its label `label` or `class`. A traceGroup that has an
-annotation of type `drawing` is a drawing by itself, with annotations of its own: so `write` keeps many apart. Other
-groups divide one drawing, as the symbols of a CROHME formula do, and traceViews only refer.
+annotation `truth`, `transcription` or `text` of the root, its label `label` or `class`, its split `split`. Of
+MathWriting, known by `splitTagOriginal` and `sampleId`, the text is `normalizedLabel`, or `label` where there is none.
+A traceGroup that has an annotation of type `drawing` is a drawing by itself, with annotations of its own: so `write`
+keeps many apart. Other groups divide one drawing, as the symbols of a CROHME formula do, and traceViews only refer.
 
-The columns X and Y are found by the names in traceFormat, that of the trace's context where it has one, else the
-first; without any they are the first two. X grows to the right and Y downwards unless a channel's orientation is -ve.
-Values may be differences: ' of the first and " of the second order, ! absolute; a prefix holds until the next one in
-its channel. * is the value before, and a point with ? for X or Y is left out. Time and all else are not kept.
+The columns X and Y are found by the names in traceFormat: that of the context that a trace or a group refers to, else
+of the last context or traceFormat before it outside of definitions, else the first before any trace; without any they
+are the first two. X grows to the right and Y downwards unless a channel's orientation is -ve. Values may be
+differences: ' of the first and " of the second order, ! absolute; a prefix holds until the next one in its channel.
+* is the value before, and a point with ? for X or Y is left out. Time and all else are not kept.
 """
 
 from __future__ import annotations
@@ -16,16 +18,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes, whole_file
-from mdnrnn.data.formats.xml import identity, name_of, near, parse_xml, root_name
+from mdnrnn.data.formats.xml import MOST_MARKS, identity, marks_of, name_of, near, parse_xml, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import write_atomically
@@ -33,7 +35,8 @@ from mdnrnn.files import write_atomically
 _MOST_BYTES = 64 << 20
 _MOST_TRACE = 16 << 20
 """Characters of one trace: a million points."""
-_TEXT, _LABEL, _DRAWING = ("truth", "transcription", "text"), ("label", "class"), ("drawing",)
+_TEXT, _LABEL, _SPLIT = ("truth", "transcription", "text"), ("label", "class"), ("split", "splittagoriginal")
+_MATHWRITING = {"normalizedlabel", "splittagoriginal", "sampleid"}
 _SPACE = "{http://www.w3.org/XML/1998/namespace}space"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _VALUE = re.compile(
@@ -50,6 +53,10 @@ class _Axes(NamedTuple):
     channels: int = 2
 
 
+_Formats = dict[str | Element | None, _Axes]
+"""Axes by the element that has them and by what refers to it; under None those of traces before any current context."""
+
+
 def _recognises(path: Path, head: bytes) -> bool:
     """Whether its root is <ink>."""
     return root_name(head) == "ink"
@@ -59,8 +66,7 @@ def _parse(path: Path) -> Drawings:
     root = parse_xml(path, _MOST_BYTES)
     if name_of(root) != "ink":
         raise DataError(f"{path}: its root is <{name_of(root)}>; expected <ink>")
-    formats = _formats(root, path)
-    owned = _owned(root)
+    owned = _owned(root, _formats(root, path))
     alone = len(owned) == 1 and root in owned
     drawings: list[tuple[list[Polyline], Record]] = []
     drops: list[Remark] = []
@@ -68,54 +74,74 @@ def _parse(path: Path) -> Drawings:
     for number, (owner, traces) in enumerate(owned.items()):
         where = str(path) if alone else f"{path}, drawing {number}"
         try:
-            strokes = _strokes(traces, formats, where, mends)
+            strokes = _strokes(traces, where, mends)
         except ValueError as error:
             drops.append(Remark("malformed trace", str(error)))
             continue
-        text, label = _annotation(owner, _TEXT), _annotation(owner, _LABEL)
-        drawings.append((strokes, Record(where, label=label, text=text)))
+        drawings.append((strokes, _record(_annotations(owner), where)))
     return Drawings.of(drawings, drops, mends)
 
 
-def _owned(root: Element) -> dict[Element, list[tuple[Element, str | None]]]:
-    """The traces of each drawing, with their contexts; the key is the root, or the group that is the drawing."""
-    owned: dict[Element, list[tuple[Element, str | None]]] = {}
-    waiting: list[tuple[Element, Element, str | None]] = [(root, root, None)]
+def _owned(root: Element, formats: _Formats) -> dict[Element, list[tuple[Element, _Axes]]]:
+    """The traces of each drawing, with their axes; the key is the root, or the group that is the drawing."""
+    owned: dict[Element, list[tuple[Element, _Axes]]] = {}
+    first = current = formats[None]
+    # With each element: whose traces are in it, and the axes that they refer to; None: those that are current.
+    waiting: list[tuple[Element, Element, _Axes | None]] = [(root, root, None)]
     while waiting:
-        element, owner, context = waiting.pop()
-        name, context = name_of(element), element.get("contextRef", context)
+        element, owner, named = waiting.pop()
+        name = name_of(element)
+        if name == "definitions":
+            named = first  # and so nothing in them becomes current
+        elif name in ("context", "traceFormat"):
+            current = formats.get(element, current) if named is None else current
+        elif "contextRef" in element.attrib:
+            named = formats.get(element.get("contextRef"), first)
         if name == "trace":
             if element.get("type", "").lower() != "penup":
-                owned.setdefault(owner, []).append((element, context))
+                owned.setdefault(owner, []).append((element, named or current))
             continue
-        if name == "traceGroup" and _annotation(element, _DRAWING) is not None:
+        if name == "traceGroup" and "drawing" in _annotations(element):
             owner = element
             owned.setdefault(owner, [])
-        waiting += [(child, owner, context) for child in reversed(element)]
+        waiting += [(child, owner, named) for child in reversed(element)]
     return owned or {root: []}
 
 
-def _annotation(element: Element, types: tuple[str, ...]) -> str | None:
-    """What the first annotation of one of these types says, if it says anything."""
+def _annotations(element: Element) -> dict[str, str]:
+    """What its annotations say, by their types in small letters; of several of a type the first that says anything."""
+    said: dict[str, str] = {}
     for child in element:
-        if name_of(child) == "annotation" and child.get("type", "").lower() in types and child.text:
-            return child.text if child.get(_SPACE) == "preserve" else child.text.strip() or None
-    return None
+        if name_of(child) == "annotation" and child.text:
+            text = child.text if child.get(_SPACE) == "preserve" else child.text.strip()
+            if text:
+                said.setdefault(child.get("type", "").lower(), text)
+    return said
 
 
-def _formats(root: Element, path: Path) -> dict[str | None, _Axes]:
-    """The axes of every trace format, by what a trace's context refers to; under None those of all other traces."""
-    formats: dict[str | None, _Axes] = {}
+def _record(said: dict[str, str], where: str) -> Record:
+    """What the annotations say of a drawing."""
+    text, label, split = (next(filter(None, map(said.get, types)), None) for types in (_TEXT, _LABEL, _SPLIT))
+    if _MATHWRITING & said.keys():
+        text, label = text or said.get("normalizedlabel", label), None  # there `label` is the formula as it was set
+    return Record(where, label=label, text=text, split=split if split in SPLITS else None)
+
+
+def _formats(root: Element, path: Path) -> _Formats:
+    """The axes of every trace format, context and ink source."""
+    formats: _Formats = {}
     for element in root.iter():
         name = name_of(element)
+        if name == "trace":
+            formats.setdefault(None, _Axes())  # what comes later is not of this one
         if name not in ("traceFormat", "inkSource", "context"):
             continue
         inside = [element] if name == "traceFormat" else [e for e in near(element) if name_of(e) == "traceFormat"]
-        reference = element.get("traceFormatRef") or element.get("inkSourceRef") or ""
-        axes = _axes(inside[0], path) if inside else formats.get(reference)
+        references = (element.get(kind, "") for kind in ("traceFormatRef", "inkSourceRef", "contextRef"))
+        axes = _axes(inside[0], path) if inside else next(filter(None, map(formats.get, references)), None)
         if axes is not None:
             formats.setdefault(None, axes)
-            formats[f"#{identity(element)}"] = axes
+            formats[element] = formats[f"#{identity(element)}"] = axes
     formats.setdefault(None, _Axes())
     return formats
 
@@ -133,17 +159,16 @@ def _axes(form: Element, path: Path) -> _Axes:
 
 
 def _strokes(
-    traces: list[tuple[Element, str | None]],
-    formats: dict[str | None, _Axes],
+    traces: list[tuple[Element, _Axes]],
     where: str,
     mends: list[Remark],
 ) -> list[Polyline]:
     """The polylines of one drawing; traces that continue others are joined to them."""
     strokes: list[list[Polyline]] = []
     places: dict[str, int] = {}
-    for number, (trace, context) in enumerate(traces):
+    for number, (trace, axes) in enumerate(traces):
         try:
-            points, missing = _points(trace.text or "", formats.get(context, formats[None]))
+            points, missing = _points(trace.text or "", axes)
         except ValueError as error:
             raise ValueError(f"{where}, trace {number} {error}") from error
         if missing:
@@ -225,14 +250,27 @@ def _number(text: str) -> float:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """All sequences of a corpus of strokes, each a group marked as a drawing, with its label and its text."""
+    """All sequences of a corpus of strokes, each a group marked as a drawing, with its label, its text, its split."""
     check_strokes(corpus)
-    write_atomically(path, lambda file: file.writelines(line.encode() for line in _lines(corpus)))
+    write_atomically(path, lambda file: _write(corpus, file))
+
+
+def _write(corpus: Corpus, file: BinaryIO) -> None:
+    """As much as is read again; an error where there is more."""
+    size = marks = 0
+    for line in _lines(corpus):
+        data = line.encode()
+        size, marks = size + len(data), marks + marks_of(data)
+        if size > _MOST_BYTES or marks > MOST_MARKS:
+            most = f"{_MOST_BYTES >> 20} MB or {MOST_MARKS} tags and attributes"
+            raise InputError(f"{corpus.facts.name}: as InkML over {most}, the most that is read; use --format ndjson")
+        file.write(data)
 
 
 def _lines(corpus: Corpus) -> Iterator[str]:
     yield '<?xml version="1.0" encoding="UTF-8"?>\n<ink xmlns="http://www.w3.org/2003/InkML">\n<traceFormat>'
     yield '<channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>\n'
+    splits = {split: range(first, last) for split, (first, last) in corpus.splits.items() if split in SPLITS}
     for i in range(len(corpus)):
         yield f'<traceGroup xml:id="drawing{i}">\n<annotation type="drawing">{i}</annotation>\n'
         if corpus.label is not None:
@@ -240,6 +278,7 @@ def _lines(corpus: Corpus) -> Iterator[str]:
         text = getattr(corpus[i], "text", None)
         if text:
             yield _written("text", text, i)
+        yield from (_written("split", split, i) for split, indices in splits.items() if i in indices)
         for stroke in corpus.drawing(i):
             yield f"<trace>{', '.join(f'{_decimal(x)} {_decimal(y)}' for x, y in stroke.tolist())}</trace>\n"
         yield "</traceGroup>\n"
@@ -254,11 +293,8 @@ def _written(kind: str, text: str, index: int) -> str:
 
 
 def _decimal(value: float) -> str:
-    """A number to nine digits, all that float32 holds, without an exponent: InkML has none."""
-    if value.is_integer():
-        return f"{value:.0f}"
-    text = f"{value:.9g}"
-    return np.format_float_positional(float(text), trim="-") if "e" in text else text
+    """A number as it is, without an exponent: InkML has none."""
+    return f"{value:.0f}" if value.is_integer() else np.format_float_positional(value, trim="-")
 
 
 FORMAT = Format("InkML", (".inkml",), _recognises, whole_file, _parse, group="folder")

@@ -20,7 +20,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format, Kind, whole_file
+from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
 from mdnrnn.data.formats.lightpad import bad_lines, clamped, finite, lines, one_drawing
 from mdnrnn.distributions.step import DOWN
@@ -35,6 +35,7 @@ PRINT = 38.0
 """The z of every touch that we write, as RoboJam writes it."""
 _ROUNDING = 1e-4
 """How far out of bounds a number is no news: places that were summed up from offsets in float32."""
+_ROWS_TO_SEE = 64
 _COLUMNS = ["time", "x", "y", "z", "moving"]
 _USED = ("time", "x", "y", "moving")
 _EXPECTED = ",".join(_COLUMNS)
@@ -65,15 +66,21 @@ def _row(fields: list[bytes], columns: dict[str, int]) -> tuple[float, ...]:
 
 
 def _recognises_csv(path: Path, head: bytes) -> bool:
-    """Whether its first line is the header, or in a .csv a row of it."""
-    fields = head.removeprefix(b"\xef\xbb\xbf").lstrip().partition(b"\n")[0].split(b",")
-    if _columns([field.strip() for field in fields]):
+    """Whether its first line is the header, or in a .csv without one the first lines are rows of a performance."""
+    begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if _columns([field.strip() for field in begin.partition(b"\n")[0].split(b",")]):
         return True
+    if path.suffix.lower() != ".csv":
+        return False
+    begun = begin.splitlines()[: -1 if len(head) >= HEAD_BYTES else None]  # Where the head ends, a line may be cut.
+    rows = [row.split(b",") for row in begun[:_ROWS_TO_SEE] if row.strip()]
     try:
-        _row(fields, _default_columns())
+        time, x, y, moving = np.array([_row(row, _default_columns()) for row in rows]).T
     except (ValueError, LookupError):
         return False
-    return path.suffix.lower() == ".csv" and len(fields) == len(_COLUMNS)
+    performed = moving[0] == 0 and time[0] >= 0 and (time[1:] >= time[:-1]).all()
+    on_screen = min(x.min(), y.min()) >= -1 and max(x.max(), y.max()) <= 2
+    return bool(performed and on_screen) and all(len(row) == len(_COLUMNS) for row in rows)
 
 
 def _default_columns() -> dict[str, int]:

@@ -7,6 +7,7 @@ milliseconds, which is left aside. The class is the record's own `word`, whateve
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -20,6 +21,7 @@ from mdnrnn.files import write_atomically
 
 CHUNK_BYTES = 1 << 20
 LONGEST_LINE = 32 << 20
+_OBJECT = re.compile(rb"^\s*\{", re.MULTILINE)
 
 
 class _Chunk(NamedTuple):
@@ -31,9 +33,11 @@ class _Chunk(NamedTuple):
 
 
 def _recognises(path: Path, head: bytes) -> bool:
-    """Whether it begins with a JSON object that has a drawing in it, or is called so and begins like JSON."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")
-    return start.startswith(b"{") and (b'"drawing"' in head or path.suffix.lower() == ".ndjson")
+    """Whether it begins with a JSON object that has a drawing in it, or is called so and has a line like JSON."""
+    head = head.removeprefix(b"\xef\xbb\xbf")
+    if path.suffix.lower() == ".ndjson":
+        return _OBJECT.search(head) is not None
+    return _OBJECT.match(head) is not None and b'"drawing"' in head
 
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
@@ -82,7 +86,8 @@ def _parse(chunk: _Chunk) -> Drawings:
         points.append(xy)
         strokes += lengths
         counts.append(len(lengths))
-        records.append(Record(where, _string(fields.get("key_id")), _string(fields.get("word"))))
+        key, word, text, split = (_string(fields.get(name)) for name in ("key_id", "word", "text", "split"))
+        records.append(Record(where, key, word, text, split))
     if not points:
         return Drawings.of([], drops)
     flat = np.concatenate(points, axis=1).T
@@ -128,11 +133,12 @@ def _drawing(strokes: Any) -> tuple[np.ndarray, list[int]]:
 
 
 def _string(value: Any) -> str | None:
-    return None if value is None else str(value)
+    return None if value in (None, "") else str(value)
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """All sequences of a corpus of strokes in the simplified layout, each moved so that its least x and y are 0."""
+    """All sequences of a corpus of drawings in the simplified layout, each moved so that its least x and y are 0;
+    beside the fields of Quick, Draw! stand `split`, and `text` where there is one."""
     check_strokes(corpus)
     write_atomically(
         path,
@@ -143,11 +149,13 @@ def write(corpus: Corpus, path: Path) -> None:
 def record(corpus: Corpus, index: int) -> dict[str, Any]:
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
-    label = None if corpus.label is None else int(corpus.label[index])
+    sequence, splits = corpus[index], corpus.splits.items()
     return {
         "key_id": str(index),
-        "word": corpus.facts.name if label is None else corpus.facts.classes[label],
+        "word": "" if sequence.label is None else corpus.facts.classes[sequence.label],
         "recognized": True,
+        "split": next((name for name, (first, last) in splits if first <= index < last), ""),
+        **({} if sequence.text is None else {"text": sequence.text}),
         "drawing": [[_numbers(axis) for axis in (stroke - corner).T] for stroke in strokes],
     }
 

@@ -103,6 +103,8 @@ def _parse(chunk: _Chunk) -> Drawings:
         where = f"{chunk.path}, drawing {chunk.first + number}"
         if counts[number]:
             records.append(Record(where, str(key)))
+        elif not key:  # a gigabyte of zeros is no sixty million drawings
+            raise DataError(f"{where} has neither a key nor points; the file is damaged, get it again")
         else:
             drops.append(Remark("empty", f"{where} has no points", malformed=False))
     return Drawings(points, lengths[lengths > 0], counts[counts > 0], records, drops)

@@ -58,7 +58,9 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
 
 
 def _begins_with_origin(record: Any) -> bool:
-    return not len(record) or not np.any(record[0])
+    if not isinstance(record, np.ndarray | list | tuple) or not len(record):  # dropped later, whatever it is
+        return True
+    return not np.any(record[0])
 
 
 def _parse(chunk: _Chunk) -> Drawings:
@@ -156,18 +158,21 @@ def write(corpus: Corpus, path: Path) -> None:
     if whole and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
         raise InputError(f"{corpus.facts.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box")
     splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
-    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32) for split in splits}
+    firsts = corpus.offsets[:-1]
+    # Where all begin with a step of nothing, it would be read as the origin: the origin stands before it.
+    origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
+    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32, origin) for split in splits}
     write_atomically(path, lambda file: _write(file, arrays))
 
 
-def _records(corpus: Corpus, split: str, dtype: type[np.generic]) -> np.ndarray:
+def _records(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) -> np.ndarray:
     first, last = corpus.splits[split]
     records = np.empty(last - first, dtype=object)
     for i in range(first, last):
         motion, event = corpus[i][:2]
-        rows = np.zeros((len(event), 3), dtype)
-        rows[:, :2] = np.rint(motion) if np.issubdtype(dtype, np.integer) else motion
-        rows[:, 2] = event != DOWN
+        rows = np.zeros((origin + len(event), 3), dtype)
+        rows[origin:, :2] = np.rint(motion) if np.issubdtype(dtype, np.integer) else motion
+        rows[origin:, 2] = event != DOWN
         rows[-1, 2] = 1
         records[i - first] = rows
     return records

@@ -1,9 +1,9 @@
 """SVG: one drawing a file, a stroke for each subpath of its paths and shapes, y down.
 
 Raw units are those of the outermost viewBox; what scales that to a width and height is left out. What is filled and
-has no stroke counts as its outline. Clips, masks, style sheets and CSS transforms are not applied. What is written
-in a drawing is `kvg:element` of its outermost group, as in KanjiVG, or `<title class="text">`, as `write` has it: the
-titles of other programs name the file.
+has no stroke counts as its outline, unless it is a rectangle over the whole page: that is a background. Clips, masks,
+style sheets and CSS transforms are not applied. What is written in a drawing is `kvg:element` of its outermost group,
+as in KanjiVG, or `<title class="text">`, as `write` has it: the titles of other programs name the file.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.curves import IDENTITY, Matrix, Outline, Pen, evaluate, longer_side, multiply, pieces
 from mdnrnn.data.formats.format import Format, check_strokes, whole_file
-from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, Element, read_document
+from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, BadLength, Element, read_document
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder
@@ -49,7 +49,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def parse(path: Path) -> Drawings:
-    """The drawing of one file; a path that is wrong somewhere is drawn up to there, and a remark says so."""
+    """The drawing of one file; what is wrong in a path, a transform, a length is mended, and a remark says so."""
     document = read_document(path)
     walk = _Walk(str(path), document.ids)
     walk.run(document.root)
@@ -100,7 +100,7 @@ class _State(NamedTuple):
     def inside(self, element: Element) -> _State:
         """The same with what the element itself says."""
         return self._replace(
-            matrix=multiply(self.matrix, element.transform),
+            matrix=multiply(self.matrix, element.transform[0]),
             fill=_own(element.look("fill"), self.fill),
             stroke=_own(element.look("stroke"), self.stroke),
             visibility=_own(element.look("visibility"), self.visibility),
@@ -129,29 +129,43 @@ class _Walk:
         self._where, self._ids = where, ids
         self._stack: list[tuple[Element, _State, Element]] = []
         self._seen = self._curves = 0
+        self._page = np.zeros((2, 2))
+        """Its upper left and its lower right corner."""
 
     def run(self, root: Element) -> None:
         if root.look("display") == "none":
             return
-        state = _State(100, 100)
         # With a viewBox the size of the root, whatever it says, does not matter.
-        size = (
-            root.view_box[2:] if root.view_box else [state.length(root, name, "100%") for name in ("width", "height")]
-        )
-        self._push(root.children, state._replace(width=size[0], height=size[1]).inside(root))
+        x, y, width, height = root.view_box or (0.0, 0.0, *self._size(root, root, _State(100, 100)))
+        self._page = np.array([(x, y), (x + width, y + height)])
+        self._push(root.children, self._inside(root, _State(width, height)))
         while self._stack:
             element, outer, sized_by = self._stack.pop()
             if element.look("display") == "none":
                 continue
-            state = outer.inside(element)
-            if element.tag == "use":
-                self._use(element, state)
-            elif element.tag in ("svg", "symbol"):
-                self._nest(element, state, sized_by)
-            elif element.tag in GROUPS:
-                self._push(element.children, state)
-            elif state.drawn:
-                self._draw(element, state)
+            try:
+                self._visit(element, self._inside(element, outer), sized_by)
+            except BadLength as error:
+                self._mend("length not understood", f"{error}; left out")
+
+    def _inside(self, element: Element, outer: _State) -> _State:
+        problem = element.transform[1]
+        if problem:
+            expected = "expected matrix, translate, scale, rotate, skewX or skewY"
+            self._mend(
+                "transform not understood", f"<{element.tag}> has transform {problem[:60]!r}; {expected}; ignored"
+            )
+        return outer.inside(element)
+
+    def _visit(self, element: Element, state: _State, sized_by: Element) -> None:
+        if element.tag == "use":
+            self._use(element, state)
+        elif element.tag in ("svg", "symbol"):
+            self._nest(element, state, sized_by)
+        elif element.tag in GROUPS:
+            self._push(element.children, state)
+        elif state.drawn:
+            self._draw(element, state)
 
     def _push(self, elements: list[Element], state: _State, use: Element | None = None) -> None:
         self._seen += len(elements)
@@ -175,9 +189,7 @@ class _Walk:
 
     def _nest(self, element: Element, state: _State, sized_by: Element) -> None:
         """A viewport in the drawing: an inner <svg>, or a <symbol>, of the size that its <use> says, if it does."""
-        width, height = (
-            state.length(sized_by if sized_by.look(name) else element, name, "100%") for name in ("width", "height")
-        )
+        width, height = self._size(element, sized_by, state)
         if width <= 0 or height <= 0:
             return
         matrix = multiply(state.matrix, (1, 0, 0, 1, state.length(element, "x"), state.length(element, "y")))
@@ -185,6 +197,16 @@ class _Walk:
             matrix = multiply(matrix, _fit(element, element.view_box, width, height))
             width, height = element.view_box[2:]
         self._push(element.children, state._replace(matrix=matrix, width=width, height=height))
+
+    def _size(self, element: Element, sized_by: Element, state: _State) -> tuple[float, float]:
+        """Of a viewport; all of that around it where nothing is said, or nothing that is understood."""
+        size = {"width": state.width, "height": state.height}
+        for name in size:
+            try:
+                size[name] = state.length(sized_by if sized_by.look(name) else element, name, "100%")
+            except BadLength as error:
+                self._mend("length not understood", f"{error}; ignored")
+        return size["width"], size["height"]
 
     def _draw(self, element: Element, state: _State) -> None:
         problem = ""
@@ -199,12 +221,34 @@ class _Walk:
         self._curves += len(outline.curves)
         if self._curves > MOST_POINTS:
             raise _too_many_points(self._where)
-        if len(outline.curves):
-            with np.errstate(all="ignore"):
-                self.outlines.append(outline.moved(state.matrix))
+        if not len(outline.curves):
+            return
+        with np.errstate(all="ignore"):
+            outline = outline.moved(state.matrix)
+            background = state.stroke == "none" and _covers(outline, self._page)
+        if background:
+            self._mend("background", f"a <{element.tag}> without a stroke fills the whole page; left out")
+        else:
+            self.outlines.append(outline)
 
     def _mend(self, reason: str, detail: str) -> None:
         self.mends.setdefault(reason, Remark(reason, f"{self._where}: {detail}"))
+
+
+def _covers(outline: Outline, page: np.ndarray) -> bool:
+    """Whether it is an upright rectangle over the page, [[left, top], [right, bottom]], to a hundredth of its size."""
+    curves, slack = outline.curves, np.ptp(page, axis=0) / 100
+    straight = (curves[:, 0] == curves[:, 1]).all() and (curves[:, 2] == curves[:, 3]).all()
+    # The last side need not be drawn for what is filled.
+    if len(outline.moves) != 1 or len(curves) not in (4, 5) or not straight:
+        return False
+    corners = curves[:, 3]
+    least, most = corners.min(0), corners.max(0)
+    far = np.abs(corners - most) < slack
+    near = np.abs(corners - least) < slack
+    upright = (far != near).all() and (far[1:] == far[:-1]).any(1).all()
+    covered = (least <= page[0] + slack).all() and (most >= page[1] - slack).all()
+    return bool(upright and covered and len(np.unique(far, axis=0)) == 4)
 
 
 def _fit(element: Element, box: tuple[float, float, float, float], width: float, height: float) -> Matrix:
@@ -271,10 +315,11 @@ _SHAPE_OF = {"line": _line, "rect": _rect, "circle": _ellipse, "ellipse": _ellip
 
 
 def write(corpus: Corpus, folder: Path) -> None:
-    """One file a drawing, in a new folder, under folders of their classes if there are classes; whole or not at all.
+    """One file a drawing, in a new folder; whole or not at all.
 
-    Coordinates stand as they are: read again, the polylines are the same, where no stroke of several points stays
-    in place.
+    They lie under folders of their splits if there are several, and in these under folders of their classes if there
+    are classes: train/cat/000000.svg. Coordinates stand as they are: read again, the polylines are the same, where no
+    stroke of several points stays in place.
     """
     check_strokes(corpus)
     if folder.exists():
@@ -282,20 +327,29 @@ def write(corpus: Corpus, folder: Path) -> None:
     unfinished = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     make_folder(unfinished)
-    labels = [] if corpus.label is None else [_file_name(name) for name in corpus.facts.classes]
     try:
-        for name in labels:
-            (unfinished / name).mkdir()
-        for index in range(len(corpus)):
-            sequence = corpus[index]
-            place = unfinished / labels[sequence.label] if labels and sequence.label is not None else unfinished
-            text = _document(corpus.drawing(index), sequence.text)
-            (place / f"{index:06d}.svg").write_bytes(text.encode())
+        for index, place in enumerate(_places(corpus)):
+            (unfinished / place).mkdir(parents=True, exist_ok=True)
+            text = _document(corpus.drawing(index), corpus[index].text)
+            (unfinished / place / f"{index:06d}.svg").write_bytes(text.encode())
         unfinished.rename(folder)
     except OSError as error:
         raise InputError(f"cannot write {folder}: {error.strerror}; choose another place") from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _places(corpus: Corpus) -> list[Path]:
+    """The folder of each drawing, in the folder that is written."""
+    places = [Path()] * len(corpus)
+    splits = {name: ends for name, ends in corpus.splits.items() if name in SPLITS and ends[0] < ends[1]}
+    if len(splits) > 1:
+        for name, (first, last) in splits.items():
+            places[first:last] = [Path(name)] * (last - first)
+    if corpus.label is not None:
+        classes = [_file_name(name) for name in corpus.facts.classes]
+        places = [place / classes[label] for place, label in zip(places, corpus.label.tolist(), strict=True)]
+    return places
 
 
 def _file_name(name: str) -> str:

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
-from defusedxml.common import DefusedXmlException, EntitiesForbidden
+from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from mdnrnn.data.drawings import MOST_POINTS
-from mdnrnn.data.formats.curves import Matrix, Outline, Pen, draw_path, numbers, read_transform
+from mdnrnn.data.formats.curves import IDENTITY, Matrix, Outline, Pen, draw_path, numbers, read_transform
 from mdnrnn.data.formats.format import read_bounded
 from mdnrnn.errors import DataError
 
@@ -25,7 +25,10 @@ MOST_DATA = 4 << 20
 MOST_DEPTH = 256
 _LONGEST = 10_000
 """Characters of a name with its namespace, and of an attribute other than d and points."""
+_MOST_NAMED = 64 << 20
+"""Characters of all names: each stands with its whole namespace, a few letters of the file could be many thousand."""
 _MOST_DECLARED = 100
+_MOST_ENTITIES, _LONGEST_ENTITY = 64, 256
 
 SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "ellipse"})
 GROUPS = frozenset({"svg", "g", "a", "switch"})
@@ -43,16 +46,16 @@ _SVG, _XLINK, _KANJIVG = (
 )
 
 
+class BadLength(ValueError):
+    """An attribute that should be a length is none; its text says which, and what was expected."""
+
+
 class Element:
     """One element of the document; what is read of it is read once, however often it is used."""
 
     def __init__(self, tag: str, attributes: Mapping[str, str], where: str) -> None:
         self.tag, self.attributes, self.children = tag, attributes, list[Element]()
         self._where = where
-
-    def bad(self, name: str, value: str, expected: str) -> DataError:
-        """An error: one of its attributes is wrong."""
-        return DataError(f"{self._where}: <{self.tag}> has {name} {value[:60]!r}; expected {expected}; save it anew")
 
     def look(self, name: str) -> str | None:
         """A property that may stand in an attribute or, and that counts more, in the style."""
@@ -64,12 +67,12 @@ class Element:
         return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs}
 
     def length(self, name: str, width: float, height: float, default: str = "0") -> float:
-        """An attribute in user units; percentages are of a viewport of this width and height."""
+        """An attribute in user units, or `BadLength`; percentages are of a viewport of this width and height."""
         text = self.look(name) or default
         text = default if text == "auto" else text
         found = _LENGTH.fullmatch(text.strip()) if len(text) < 100 else None
         if not found or (found[2] != "%" and found[2].lower() not in _UNITS):
-            raise self.bad(name, text, "a number with or without a unit")
+            raise BadLength(f"<{self.tag}> has {name} {text[:60]!r}; expected a number with or without a unit")
         if found[2] != "%":
             return float(found[1]) * _UNITS[found[2].lower()]
         across, down = "x" in name or name == "width", "y" in name or name == "height"
@@ -77,12 +80,13 @@ class Element:
         return float(found[1]) / 100 * whole
 
     @cached_property
-    def transform(self) -> Matrix:
+    def transform(self) -> tuple[Matrix, str]:
+        """Its map, and what cannot be understood as one, or ""."""
         text = self.attributes.get("transform", "")
         try:
-            return read_transform(text)
+            return read_transform(text), ""
         except ValueError:
-            raise self.bad("transform", text, "matrix, translate, scale, rotate, skewX or skewY") from None
+            return IDENTITY, text
 
     @cached_property
     def view_box(self) -> tuple[float, float, float, float] | None:
@@ -108,15 +112,18 @@ class Element:
 
 
 class Document:
-    """Takes what the XML parser finds: a tree, what is written in it, and its elements by id."""
+    """Takes what the XML parser finds: a tree, what is written in it, and its elements by id.
 
-    def __init__(self, where: str) -> None:
+    references: how many characters `&` there are, each of which may stand for the longest entity.
+    """
+
+    def __init__(self, where: str, references: int) -> None:
         self.root = Element("", {}, where)
         self.text: str | None = None
         self.ids: dict[str, Element] = {}
-        self._where = where
+        self._where, self._references = where, references
         self._open: list[Element] = []
-        self._nodes = self._data = self._declared = 0
+        self._nodes = self._named = self._data = self._declared = self._entities = 0
         self._title: list[str] | None = None
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -126,8 +133,14 @@ class Document:
                 f"{self._where}: over {MOST_NODES} elements and attributes, or {MOST_DEPTH} elements in one another; "
                 "no drawing needs so many; save it as plain SVG"
             )
-        if max(map(len, (tag, *attributes))) > _LONGEST:
+        lengths = [len(name) for name in (tag, *attributes)]
+        self._named += sum(lengths)
+        if max(lengths) > _LONGEST:
             raise DataError(f"{self._where}: a name of over {_LONGEST} characters; this is no drawing; leave it out")
+        if self._named > _MOST_NAMED:
+            raise DataError(
+                f"{self._where}: names of over {_MOST_NAMED >> 20} MB with their namespaces; save it as plain SVG"
+            )
         tag = tag.removeprefix(_SVG)
         element = Element(tag, self._read(tag, attributes), self._where)
         if not self._open:
@@ -179,20 +192,34 @@ class Document:
                 "save it as plain SVG"
             )
 
+    def entity(self, name: str, parameter: bool, value: str | None, *elsewhere: str | None) -> None:
+        """An ENTITY of the DTD: a few short ones without markup, which Illustrator has for namespaces and styles."""
+        self._entities += 1
+        short = value is not None and len(value) <= _LONGEST_ENTITY and not set(value) & set("&%<")
+        if parameter or not short or self._entities > _MOST_ENTITIES:
+            raise DataError(
+                f"{self._where}: its DTD declares the entity {name[:60]!r}; expected at most {_MOST_ENTITIES}, each a "
+                f"text of {_LONGEST_ENTITY} characters without &, % and <; save it as plain SVG"
+            )
+        if self._references * len(value or "") > MOST_BYTES:
+            raise DataError(
+                f"{self._where}: the entity {name[:60]!r} of its DTD could stand for over {MOST_BYTES >> 20} MB; "
+                "save it as plain SVG"
+            )
+
 
 def read_document(path: Path) -> Document:
     """Of a file whose root is <svg>; anything else is a DataError."""
-    document = Document(str(path))
-    parser = DefusedXMLParser(target=document, forbid_dtd=False, forbid_entities=True, forbid_external=True)
-    parser.parser.AttlistDeclHandler = document.declare
     data = read_bounded(path, MOST_BYTES)
+    document = Document(str(path), data.count(b"&"))
+    # The handler of entities is our own: that of defusedxml lets none pass.
+    parser = DefusedXMLParser(target=document, forbid_dtd=False, forbid_entities=False, forbid_external=True)
+    parser.parser.AttlistDeclHandler, parser.parser.EntityDeclHandler = document.declare, document.entity
     try:
         parser.feed(data)
         parser.close()
     except DataError:
         raise
-    except EntitiesForbidden as error:
-        raise DataError(f"{path}: its DTD declares the entity {error.name!r}; save it as plain SVG") from error
     except DefusedXmlException as error:
         raise DataError(f"{path}: it refers to another file; save it as plain SVG") from error
     except (ParseError, ValueError, LookupError) as error:  # the latter two of an encoding

@@ -9,7 +9,8 @@ points are numbered from 0, a range contains its last point, and may end beyond 
 components has all that come before the next segment.
 
 Y grows upwards and is turned, as nearly all collections have it and .H_LINE implies; where a .COMMENT, .DATA_INFO,
-.PAD or .SETUP of the file says that y grows, points, increases, ... down, it stays.
+.PAD or .SETUP of the file says that y grows, points, increases, ... down, or that the origin is at the top left, it
+stays. A pen that is down says nothing of y.
 
 .INCLUDE is looked for from the including file on, and in folders called `include` beside the file that is read or
 beside a folder above it, where the collections keep their points. It never leads out of these folders, and what is
@@ -37,6 +38,8 @@ _MOST_BYTES = 64 << 20
 """Of a file and all that it includes."""
 _MOST_COMPONENT = 16 << 20
 """Characters of one component: a million points."""
+_MOST_PROSE = 1 << 16
+"""Characters of one statement that are searched for where y points."""
 _MOST_PARTS = 1 << 18
 """Components, and segments."""
 _DEEPEST, _MOST_INCLUDES, _FOLDERS_ABOVE = 8, 1000, 4
@@ -47,7 +50,16 @@ _PROSE = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
 _STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE)
 _FIRST = re.compile(rb"\s*\.[A-Z][A-Z_]*\s")
 _TELLING = re.compile(rb"^\.(VERSION|DATA_SOURCE|HIERARCHY|COORD|SEGMENT|PEN_DOWN|LEXICON|START_SET)\s", re.MULTILINE)
-_Y_DOWN = re.compile(r"\b[Yy]\b[^.\n]{0,40}\bdown(wards?)?\b")
+_Y_DOWN = re.compile(
+    r"\by(?:[\s:=,()-]{1,8}(?:axis|axes|coordinates?|values?|direction|is|are|it|goes|go|going|runs?|running|points?"
+    r"|pointing|grows?|growing|increas(?:es?|ing)|directed|oriented|measured|positive|the|from|top|to|zero|0)){0,8}"
+    r"[\s:=,()-]{1,8}down(?:wards?)?\b(?![-/]|\s*(?:pen|sampl|scal|stroke))"
+    r"|\borigin(?:[\s:=,()-]{1,8}(?:is|are|was|lies|located|at|in|on|the|of|coordinates?|axes|system|tablet|screen"
+    r"|digitizer|page|paper|window|display|its|corner|0)){0,8}[\s:=,()-]{1,8}(?:(?:upper|top)[\s-]?left|left[\s-]top)\b"
+    r"|\b(?:upper|top)[\s-]?left(?:\s(?:hand|corner|is|as|the|of|tablet|screen|page)){0,6}\sorigin\b",
+    re.IGNORECASE,
+)
+"""A statement on the axis: between `y` and `down` no other words than those that make one."""
 _SEGMENT = re.compile(r'\s*([^\s"]+)(?:\s+([^\s"]+))?(?:\s+([^\s"]+))?\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)")?', re.DOTALL)
 _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -131,7 +143,7 @@ class _Ink:
         elif keyword == ".INCLUDE":
             self._include(body.strip().partition("\n")[0], open_files)
         elif keyword in _PROSE:
-            self.y_down |= "down" in body and _Y_DOWN.search(body) is not None
+            self.y_down |= _Y_DOWN.search(body[:_MOST_PROSE]) is not None
 
     def _count(self) -> None:
         self.parts += 1

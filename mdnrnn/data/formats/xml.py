@@ -13,7 +13,7 @@ from defusedxml.ElementTree import fromstring
 from mdnrnn.data.formats.format import read_bounded
 from mdnrnn.errors import DataError
 
-_MOST_MARKS = 1 << 22
+MOST_MARKS = 1 << 22
 """Tags and attributes: the tree takes some twenty times the memory of the shortest tag."""
 _COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)[\s/>]")
@@ -22,9 +22,8 @@ _TAG = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)[\s/>]")
 def parse_xml(path: Path, most_bytes: int) -> Element:
     """The root of an XML file of at most `most_bytes`. A DTD may stand in it; entities may not."""
     data = read_bounded(path, most_bytes)
-    marks = data.count(b"<") + data.count(b"=")
-    if marks > _MOST_MARKS:
-        raise DataError(f"{path}: {marks} tags and attributes; expected at most {_MOST_MARKS}; split the file")
+    if (marks := marks_of(data)) > MOST_MARKS:
+        raise DataError(f"{path}: {marks} tags and attributes; expected at most {MOST_MARKS}; split the file")
     try:
         return fromstring(data, forbid_dtd=False, forbid_entities=True, forbid_external=True)
     except DefusedXmlException as error:
@@ -33,6 +32,11 @@ def parse_xml(path: Path, most_bytes: int) -> Element:
         raise DataError(f"{path}: not XML, or damaged ({error}); get the file again") from error
     except (ValueError, LookupError) as error:
         raise DataError(f"{path}: its encoding is not read ({error}); expected UTF-8; save it so") from error
+
+
+def marks_of(data: bytes) -> int:
+    """How many tags and attributes there are at most."""
+    return data.count(b"<") + data.count(b"=")
 
 
 def root_name(head: bytes) -> str:

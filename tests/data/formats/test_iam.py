@@ -4,13 +4,11 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import iam, inkml
 from mdnrnn.errors import DataError
-from tests.data.formats.test_inkml import EXAMPLES, is_read_or_told, mutated, points, read
+from tests.data.formats.test_inkml import points, read
 
 LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
 <WhiteboardCaptureSession>
@@ -95,8 +93,22 @@ def test_a_line_that_the_transcript_lacks_is_read_without_text_and_told(tmp_path
 
 @pytest.mark.parametrize(
     ("strokes", "ascii"),
-    [("lineStrokes-all/lineStrokes", "ascii-all/ascii"), ("lineStrokes", "lineStrokes")],
-    ids=["the archives' own folders", "beside the strokes"],
+    [
+        ("lineStrokes-all/lineStrokes", "ascii-all/ascii"),
+        ("lineStrokes", "lineStrokes"),
+        ("lineStrokes-all/lineStrokes", "ascii"),
+        ("lineStrokes", "ascii-all/ascii"),
+        ("lineStrokes", "ascii-all"),
+        ("mine/strokes", "ascii"),
+    ],
+    ids=[
+        "the archives' own folders",
+        "beside the strokes",
+        "strokes in a folder of their own",
+        "transcripts in a folder of their own",
+        "another ending",
+        "beside a folder of any name",
+    ],
 )
 def test_transcripts_are_found_where_people_unpack_them(tmp_path: Path, strokes: str, ascii: str) -> None:
     if strokes == ascii:
@@ -116,9 +128,15 @@ def test_transcripts_are_found_from_inside_the_tree(tmp_path: Path, monkeypatch:
 def test_without_a_transcript_or_a_name_of_the_database_there_is_no_text(tmp_path: Path) -> None:
     drawings = read_line(tree(tmp_path, ascii=None))
     assert drawings.records[0].text is None
-    assert not drawings.mends
-    record = read_line(tmp_path / "mine.xml").records[0]
-    assert (record.key, record.text) == (None, None)
+    assert [remark.reason for remark in drawings.mends] == ["no transcript"]
+    assert "expected one such as ascii/a01/a01-000/a01-000u.txt beside lineStrokes" in drawings.mends[0].detail
+    drawings = read_line(tmp_path / "mine.xml")
+    assert (drawings.records[0].key, drawings.records[0].text) == (None, None)
+    assert drawings.mends[0].detail.startswith(f"{tmp_path}/mine.xml: no transcript")
+
+
+def test_transcripts_far_above_are_not_taken(tmp_path: Path) -> None:
+    assert read_line(tree(tmp_path, "a/b/c/lineStrokes")).records[0].text is None
 
 
 def test_a_transcript_without_the_block_is_told(tmp_path: Path) -> None:
@@ -182,9 +200,3 @@ def test_a_transcript_beyond_measure_is_told(tmp_path: Path) -> None:
     (tmp_path / "ascii/a01/a01-000/a01-000u.txt").write_bytes(b"CSR:\n" * (1 << 20))
     with pytest.raises(DataError, match=r"a01-000u\.txt: over 1 MB"):
         read_line(path)
-
-
-@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
-@given(st.data())
-def test_damaged_files_are_read_or_told(data: st.DataObject) -> None:
-    is_read_or_told(iam.FORMAT, data.draw(mutated(LINE)), "a01-000u-01.xml")

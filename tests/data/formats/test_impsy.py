@@ -1,24 +1,21 @@
-"""IMPSY's and the Lightpad's streams: dt first, played rows only, waits as they were measured; and damaged files,
-MicroJam's among them."""
+"""IMPSY's and the Lightpad's streams: dt first, played rows only, waits as they were measured."""
 
-import contextlib
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from mdnrnn.data import importing
 from mdnrnn.data.drawings import MOST_POINTS, Drawings
 from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.errors import DataError
+from tests.data.formats.fuzzing import objects
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
-EXAMPLES = 150
 LOG = """\
 2019-01-17T12:37:38.109979,interface,0.25,0.5
 2019-01-17T12:37:38.300000,rnn,0.9,0.9
@@ -40,12 +37,6 @@ STREAM = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
 def text(path: Path, content: str) -> Path:
     path.write_text(content)
     return path
-
-
-def objects(*records: Any) -> Any:
-    array = np.empty(len(records), dtype=object)
-    array[:] = records
-    return array
 
 
 def save(path: Path, *records: Any, key: str = "perfs") -> Path:
@@ -160,6 +151,19 @@ def test_a_stream_may_have_any_number_of_controls(tmp_path: Path) -> None:
     assert read(impsy.ARRAYS, path)[0].points.shape == (3, 9)
 
 
+@pytest.mark.parametrize("width", [2, 3, 9])
+def test_a_stream_of_another_width_under_another_key_is_read_if_it_is_named(tmp_path: Path, width: int) -> None:
+    rows = np.linspace(0, 90, 3 * width).reshape(3, width)
+    path = save(tmp_path / "a.npz", rows, rows[:1], key="mine")
+    assert claims(path) == []
+    importing.import_corpus([path], tmp_path / "out", Recipe(format="impsy-arrays"))
+    corpus = importing.read(tmp_path / "out")
+    assert sorted(corpus.lengths.tolist()) == [1, 3]
+    assert corpus.facts.features == ("dt", *(f"x{i}" for i in range(1, width)))
+    (drawings,) = read(impsy.ARRAYS, path)
+    np.testing.assert_array_equal(drawings.polylines(0), [rows])
+
+
 def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
     back, hole = STREAM.copy(), STREAM.copy()
     back[1, 0], hole[1, 2] = -3, np.nan
@@ -210,52 +214,3 @@ def test_the_real_streams(shared_data: Path) -> None:
     assert drawings.points[:, 1:].max() == 127
     assert drawings.points[:, 0].sum() == pytest.approx(349.003907 - 34.217415)
     assert not drawings.drops + drawings.mends
-
-
-def packed(save: Callable[[io.BytesIO], object]) -> bytes:
-    file = io.BytesIO()
-    save(file)
-    return file.getvalue()
-
-
-CSV = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
-TOUCHES = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
-LAYOUTS: dict[str, tuple[Format, str, bytes]] = {
-    "log": (impsy.LOG, ".log", LOG.encode()),
-    "Lightpad": (lightpad.FORMAT, ".txt", PAD.encode()),
-    "streams": (impsy.ARRAYS, ".npz", packed(lambda file: np.savez(file, perfs=objects(STREAM, STREAM[:1])))),
-    "streams, packed": (impsy.ARRAYS, ".npz", packed(lambda file: np.savez_compressed(file, perfs=objects(STREAM)))),
-    "streams, without a key": (impsy.ARRAYS, ".npy", packed(lambda file: np.save(file, objects(STREAM, STREAM[:1])))),
-    "CSV": (microjam.CSV, ".csv", CSV.encode()),
-    "touches": (microjam.ARRAYS, ".npz", packed(lambda file: np.savez(file, raw_perfs=objects(TOUCHES, TOUCHES)))),
-    "touches, without a key": (microjam.ARRAYS, ".npy", packed(lambda file: np.save(file, objects(TOUCHES)))),
-}
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
-@given(data=st.data())
-def test_damage_is_a_data_error_or_told(
-    tmp_path_factory: pytest.TempPathFactory, layout: str, data: st.DataObject
-) -> None:
-    """A few bytes flipped, a slice cut out, a slice twice, the end gone."""
-    form, ending, content = LAYOUTS[layout]
-    mutated = bytearray(content)
-    for _ in range(data.draw(st.integers(1, 3))):
-        first = data.draw(st.integers(0, max(len(mutated) - 1, 0)))
-        last = first + data.draw(st.integers(1, 40))
-        kind = data.draw(st.sampled_from(("flip", "cut", "double", "end")))
-        if kind == "flip" and mutated:
-            mutated[first] ^= data.draw(st.integers(1, 255))
-        elif kind == "cut":
-            del mutated[first:last]
-        elif kind == "double":
-            mutated[first:first] = mutated[first:last]
-        elif kind == "end":
-            del mutated[first:]
-    path = tmp_path_factory.getbasetemp() / f"damaged{ending}"
-    path.write_bytes(mutated)
-    claims(path)
-    with contextlib.suppress(DataError):
-        for drawings in read(form, path):
-            drawings.checked().steps("up")

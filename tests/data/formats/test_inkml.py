@@ -17,9 +17,7 @@ from mdnrnn.data.formats.format import Format
 from mdnrnn.data.strokes import Start, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.conftest import random_corpus
-
-EXAMPLES = 150
-"""How many damaged files each format is tried with."""
+from tests.data.formats.fuzzing import EXAMPLES
 
 INK = b"""<?xml version="1.0" encoding="UTF-8"?>
 <ink xmlns="http://www.w3.org/2003/InkML">
@@ -48,39 +46,6 @@ def points(drawings: Drawings, index: int = 0) -> list[list[list[float]]]:
 def traces(tmp_path: Path, inside: str, start: str = "<ink>") -> Drawings:
     """The drawings of an InkML file with this inside."""
     return read(tmp_path / "x.inkml", f"{start}{inside}</ink>".encode())
-
-
-@st.composite
-def mutated(draw: st.DrawFn, data: bytes) -> bytes:
-    """A file with bytes flipped, cut out, or repeated."""
-    damaged = bytearray(data)
-    for _ in range(draw(st.integers(1, 4))):
-        place = draw(st.integers(0, max(len(damaged) - 1, 0)))
-        end = place + draw(st.integers(1, 40))
-        match draw(st.sampled_from(["byte", "flip", "cut", "twice", "short"])):
-            case "byte":
-                damaged[place : place + 1] = bytes(
-                    [draw(st.sampled_from(list(b"\0\xff<>&\"'-.,:0123456789 \n*?#!eET")))]
-                )
-            case "flip":
-                damaged[place : place + 1] = bytes(
-                    byte ^ 1 << draw(st.integers(0, 7)) for byte in damaged[place : place + 1]
-                )
-            case "cut":
-                del damaged[place:end]
-            case "twice":
-                damaged[end:end] = damaged[place:end]
-            case _:
-                del damaged[place:]
-    return bytes(damaged)
-
-
-def is_read_or_told(form: Format, data: bytes, name: str) -> None:
-    """Damaged as it is: drawings, or a DataError of one line; `checked` and steps bear what comes out."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(DataError):
-        drawings = read(Path(folder) / name, data, form)
-        assert len(drawings.checked().steps("down")[2]) <= len(drawings) == len(drawings.records)
-        assert all("\n" not in remark.detail for remark in drawings.drops + drawings.mends)
 
 
 def test_a_crohme_file_is_one_drawing_with_its_formula(tmp_path: Path) -> None:
@@ -143,6 +108,26 @@ CASES = {
         '<trace contextRef="#c">0 1 2</trace><traceGroup contextRef="#d"><trace>2 1</trace></traceGroup>',
         [[[1, 2]], [[1, 2]]],
     ),
+    "a context that is current from there on": (
+        '<definitions><traceFormat xml:id="e"><channel name="X"/><channel name="Y"/></traceFormat>'
+        '<traceFormat xml:id="f"><channel name="T"/><channel name="X"/><channel name="Y"/></traceFormat>'
+        '<context xml:id="c" traceFormatRef="#e"/></definitions>'
+        '<trace>1 2</trace><context traceFormatRef="#f"/><trace>0 1 2</trace><trace contextRef="#c">3 4</trace>'
+        '<context brushRef="#b"/><traceGroup><trace>0 5 6</trace></traceGroup>'
+        '<context contextRef="#c"/><trace>7 8</trace>',
+        [[[1, 2]], [[1, 2]], [[3, 4]], [[5, 6]], [[7, 8]]],
+    ),
+    "formats in contexts and alone, none before the first": (
+        '<trace>1 2</trace><context><inkSource><traceFormat><channel name="T"/><channel name="X"/><channel name="Y"/>'
+        '</traceFormat></inkSource></context><trace>0 1 2</trace>'
+        '<traceFormat><channel name="Y"/><channel name="X"/></traceFormat><trace>2 1</trace>',
+        [[[1, 2]], [[1, 2]], [[1, 2]]],
+    ),
+    "definitions change nothing by themselves": (
+        '<traceFormat><channel name="X"/><channel name="Y"/></traceFormat><definitions><context><traceFormat>'
+        '<channel name="Y"/><channel name="X"/></traceFormat></context></definitions><trace>1 2</trace>',
+        [[[1, 2]]],
+    ),
 }  # fmt: skip
 
 
@@ -156,6 +141,33 @@ def test_what_others_write_is_read(tmp_path: Path, inside: str, expected: list[l
     drawings = read(tmp_path / "x.inkml", data)
     assert points(drawings) == expected
     assert inkml.FORMAT.recognises(tmp_path / "x.inkml", data[:4096])
+
+
+SAID = {
+    "MathWriting": (
+        {"label": "1 \\over 2", "normalizedLabel": "\\frac{1}{2}", "splitTagOriginal": "valid", "sampleId": "00a"},
+        (None, "\\frac{1}{2}", "valid"),
+    ),
+    "MathWriting, made of symbols": (
+        {"label": "x", "normalizedLabel": "x", "splitTagOriginal": "synthetic", "inkCreationMethod": "boundingBoxes"},
+        (None, "x", None),
+    ),
+    "MathWriting, a symbol": ({"label": "f", "splitTagOriginal": "symbols", "sampleId": "00a"}, (None, "f", None)),
+    "of its own": ({"label": "cat", "text": "a cat", "split": "test"}, ("cat", "a cat", "test")),
+    "of another division": ({"label": "cat", "split": "dev"}, ("cat", None, None)),
+}
+
+
+@pytest.mark.parametrize(("annotations", "expected"), SAID.values(), ids=SAID.keys())
+def test_annotations_say_class_text_and_split(
+    tmp_path: Path, annotations: dict[str, str], expected: tuple[str | None, ...]
+) -> None:
+    said = "".join(f'<annotation type="{kind}">{text}</annotation>' for kind, text in annotations.items())
+    channels = "".join(f'<channel name="{name}" type="decimal"/>' for name in "XYT")
+    drawings = traces(tmp_path, f"{said}<traceFormat>{channels}</traceFormat><trace>1.5 2 0.0,3 4 12.0</trace>")
+    record = drawings.records[0]
+    assert (record.label, record.text, record.split) == expected
+    assert points(drawings) == [[[1.5, 2], [3, 4]]]
 
 
 def test_a_label_and_another_encoding_are_read(tmp_path: Path) -> None:
@@ -242,12 +254,6 @@ def test_what_nobody_drew_takes_no_more_than_seconds(tmp_path: Path, data: bytes
     assert time.monotonic() - started < 10
 
 
-@settings(max_examples=EXAMPLES, derandomize=True, deadline=None)
-@given(st.data())
-def test_damaged_files_are_read_or_told(data: st.DataObject) -> None:
-    is_read_or_told(inkml.FORMAT, data.draw(mutated(INK)), "x.inkml")
-
-
 def same(corpus: Corpus, drawings: Drawings) -> None:
     """Whether each sequence came back: its polylines to nine digits, its class."""
     assert len(drawings) == len(corpus)
@@ -292,12 +298,40 @@ def test_what_is_written_comes_back(drawings: list[list[list[tuple[float, float]
         same(corpus, inkml.FORMAT.parse(Path(folder) / "x.inkml"))
 
 
+def test_splits_come_back(tmp_path: Path) -> None:
+    sequences = [random_corpus([length])[0] for length in (1, 2, 3)]
+    corpus = pack(Facts(name="x"), {"train": sequences[:1], "test": sequences[1:2], "mine": sequences[2:]})
+    inkml.write(corpus, tmp_path / "x.inkml")
+    records = inkml.FORMAT.parse(tmp_path / "x.inkml").records
+    assert [record.split for record in records] == ["train", "test", None]
+
+
+@pytest.mark.parametrize(("limit", "most"), [("_MOST_BYTES", 2 << 10), ("MOST_MARKS", 60)])
+def test_more_than_is_read_again_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
+) -> None:
+    monkeypatch.setattr(inkml, limit, most)
+    inkml.write(random_corpus([3]), tmp_path / "small.inkml")
+    with pytest.raises(InputError, match="the most that is read; use --format ndjson"):
+        inkml.write(random_corpus([30] * 30), tmp_path / "x.inkml")
+    assert [path.name for path in tmp_path.iterdir()] == ["small.inkml"]
+
+
+def test_touches_are_not_written(tmp_path: Path) -> None:
+    touch = Sequence(np.array([[0.5, 0.5, 0.25]], np.float32), np.array([2], np.uint8))
+    facts = Facts(name="touches", start="up", features=("dx", "dy", "dt"))
+    with pytest.raises(InputError, match="touches"):
+        inkml.write(pack(facts, {"train": [touch]}), tmp_path / "x.inkml")
+    assert not list(tmp_path.iterdir())
+
+
 def test_numbers_are_written_as_the_standard_has_them(tmp_path: Path) -> None:
-    motion = np.array([[1.25e-7, -3e8], [0, 0.1]], np.float32)
+    motion = np.array([[2.0**-16, -3e8], [0, 0.5]], np.float32)
     corpus = pack(Facts(name="x"), {"train": [Sequence(motion, np.array([0, 2], np.uint8))]})
     inkml.write(corpus, tmp_path / "x.inkml")
+    small = "0.0000152587890625"
     traces = [line for line in (tmp_path / "x.inkml").read_text().splitlines() if "<trace>" in line]
-    assert traces == ["<trace>0 0, 0.000000125 -300000000, 0.000000125 -300000000</trace>"]
+    assert traces == [f"<trace>0 0, {small} -300000000, {small} -299999999.5</trace>"]
 
 
 @pytest.mark.parametrize("name", ["a\0b", "\x1b", "\ud800", "\uffff"])

@@ -17,9 +17,9 @@ from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import DataError, InputError
+from tests.data.formats.fuzzing import EXAMPLES
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
-EXAMPLES = 150
 LINES = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
 ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
 STROKES = [[[0.1, 0.2, 0.5], [0.2, 0.4, 0.75]], [[0.9, 0.8, 1.0]]]
@@ -190,6 +190,61 @@ def test_a_csv_without_a_touch_is_left_out(tmp_path: Path, content: str, reason:
     drawings = microjam.CSV.parse(text(tmp_path / "a.csv", content))
     assert not len(drawings)
     assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [(reason, malformed)]
+
+
+NO_TOUCHES = {
+    "banknotes": "3.6216,8.6661,-2.8073,-0.44699,0\n4.5459,8.1674,-2.4586,-1.4621,0\n",
+    "places beyond the screen": "0.1,0.2,4.5,38,0\n0.2,0.3,0.4,38,1\n",
+    "places beyond it later": "0.1,0.2,0.5,38,0\n0.2,0.3,-40,38,1\n",
+    "times that fall": "0.5,0.2,0.5,38,0\n0.2,0.3,0.4,38,1\n",
+    "a time before the start": "-0.5,0.2,0.5,38,0\n",
+    "no touch-down first": "0.1,0.2,0.5,38,1\n0.2,0.3,0.4,38,0\n",
+    "another last column": "0.1,0.2,0.5,38,0\n0.2,0.3,0.4,38,2\n",
+    "words": "0.1,0.2,0.5,38,0\n0.2,0.3,x,38,1\n",
+    "another width later": "0.1,0.2,0.5,38,0\n0.2,0.3,0.4,38,1,7\n",
+    "four columns": "0.1,0.2,0.5,0\n",
+    "numbers beyond measure": "1e308,0.2,0.5,38,0\n-1e308,0.3,0.4,38,1\n",
+    "blank lines": "\n\n",
+}
+
+
+@pytest.mark.parametrize("content", NO_TOUCHES.values(), ids=NO_TOUCHES)
+def test_a_csv_of_other_numbers_is_not_claimed(tmp_path: Path, content: str) -> None:
+    assert claims(text(tmp_path / "a.csv", content)) == []
+
+
+def test_a_csv_without_a_header_may_be_longer_than_the_head(tmp_path: Path) -> None:
+    rows = "".join(f"{i / 8},0.5,0.5,38.0,{int(i > 0)}\n" for i in range(HEAD_BYTES // 10))
+    path = text(tmp_path / "a.csv", rows)
+    assert path.stat().st_size > HEAD_BYTES
+    assert claims(path) == ["MicroJam CSV"]
+    assert claims(text(tmp_path / "a.txt", LINES.partition("\n")[2])) == []
+
+
+CLOUD = np.random.default_rng(0).normal(size=(50, 3))
+OTHER_ARRAYS = {
+    "a cloud of points": [CLOUD],
+    "a flat cloud of points": [np.abs(CLOUD) * (0.3, 0.3, -1)],
+    "points in pixels": [CLOUD * 100],
+    "points in pixels with a label": [np.column_stack([np.abs(CLOUD) * 100, CLOUD[:, 0] > 0])],
+    "hours between rows": [np.abs(CLOUD) * (0.3, 0.3, 3600)],
+    "rows of four that go back in time": [np.column_stack([CLOUD, CLOUD[:, 0]])],
+    "nothing, then a cloud": [np.zeros((0, 3)), CLOUD],
+    "NaN": [CLOUD * np.nan],
+}
+
+
+@pytest.mark.parametrize("records", OTHER_ARRAYS.values(), ids=OTHER_ARRAYS)
+def test_arrays_of_other_numbers_are_claimed_under_the_known_key_alone(tmp_path: Path, records: list[Any]) -> None:
+    assert claims(save(tmp_path / "a.npz", records, "points")) == []
+    assert claims(save(tmp_path / "b.npz", records)) == ["MicroJam arrays"]
+    assert claims(save(tmp_path / "c.npz", records, "perfs")) == ["IMPSY arrays"]
+
+
+def test_a_few_touches_may_be_off_the_screen(tmp_path: Path) -> None:
+    rows = np.tile(ROWS, (20, 1))
+    rows[7], rows[8] = (-3, 0.5, 2328, 0), (0.5, 2, -3, 1)
+    assert claims(save(tmp_path / "a.npz", [rows], "mine")) == ["MicroJam arrays"]
 
 
 def test_arrays_that_are_no_touches_are_not_claimed(tmp_path: Path) -> None:

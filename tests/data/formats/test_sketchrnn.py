@@ -1,6 +1,5 @@
 """The sketch-rnn reader: real files as they are, and nothing dangerous or broken gets through."""
 
-import contextlib
 import io
 import os
 import pickle
@@ -168,19 +167,6 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
         archive.writestr("train.npy", bytes(300 << 20))
     with pytest.raises(InputError, match=r"unpacks \d+ bytes to 314572800; not read"):
         importing.read(tmp_path / "x.npz")
-
-
-@pytest.mark.parametrize("place", range(40))
-def test_a_file_with_a_flipped_byte_is_read_or_told(tmp_path: Path, place: int) -> None:
-    """Wherever it lies: one line, or a corpus; never another exception."""
-    path = save(tmp_path / "x.npz")
-    data = bytearray(path.read_bytes())
-    data[place * len(data) // 40] ^= 0x41
-    path.write_bytes(bytes(data))
-    outcome = "told"
-    with contextlib.suppress(InputError):
-        outcome = type(importing.read(path)).__name__
-    assert outcome in ("told", "Corpus")
 
 
 def test_damage_inside_a_member_is_told(tmp_path: Path) -> None:
