@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _MOST_STEPS = 100
+_ROUNDING = 1e-14
 
 
 def highest_point(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
@@ -71,5 +72,7 @@ def _step(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> Ten
     factor, failed = torch.linalg.cholesky_ex(inner - outer)
     newton = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
     newton = torch.where((failed == 0).unsqueeze(-1), newton, 0.0)
-    climbs = _log_density(x + newton, constants, means, precision) > torch.logsumexp(joint, -1)
-    return torch.where(climbs.unsqueeze(-1), newton, fixed_point)
+    # Beside the peak a step gains less than rounding hides: it counts as climbing, and the last digits are found.
+    here = torch.logsumexp(joint, -1)
+    climbs = _log_density(x + newton, constants, means, precision) > here - _ROUNDING * (1 + here.abs())
+    return torch.where(climbs.unsqueeze(-1) & (failed == 0).unsqueeze(-1), newton, fixed_point)
