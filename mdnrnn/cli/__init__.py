@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 
@@ -40,6 +41,8 @@ def help_text() -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; the result is the exit status: 0, or 2 for what the user can put right."""
     given = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name, or a label, need not be text
     if not given or given[0] in ("-h", "--help"):
         print(help_text())
         return 0 if given else 2

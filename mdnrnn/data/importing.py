@@ -333,7 +333,7 @@ def _completed(facts: Facts, kind: Kind, builder: Builder, recipe: Recipe) -> Fa
         quantum = None
     elif recipe.rounding:
         quantum = recipe.rounding
-    elif builder.whole:
+    elif builder.whole and quantum is None:
         quantum = 1.0
     units = facts.units if facts.units != Facts.units else kind.units
     return replace(facts, start=kind.start, features=features, units=units, quantum=quantum)
