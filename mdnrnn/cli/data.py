@@ -64,8 +64,8 @@ class DrawOptions:
     """The picture to write: .svg .png .pdf .gif."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 25
     """How many drawings."""
-    split: str = "train"
-    """train, valid or test."""
+    split: str | None = None
+    """train, valid or test; by default the first that has any."""
     first: int | None = None
     """Take them one after the other from here on; by default they are spread evenly over the split."""
     label: str | None = None
@@ -199,7 +199,8 @@ def _draw(options: DrawOptions) -> None:
     saving.check_out(options.out, render.ENDINGS)
     corpus = open_corpus(options.data)
     corpus.check()
-    indices: Items[int] = corpus.indices(options.split)
+    filled = [name for name, (first, last) in corpus.splits.items() if first < last]
+    indices: Items[int] = corpus.indices(options.split or next(iter(filled), "train"))
     if options.label is not None:
         wanted = corpus.facts.label(options.label)
         label = np.asarray(corpus.label)[indices[0] : indices[-1] + 1]

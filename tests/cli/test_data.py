@@ -197,3 +197,9 @@ def test_real_data_come_through_the_command(shared_data: Path, tmp_path: Path, c
     report = json.loads(capsys.readouterr().out)
     assert (report["read"], report["dropped"]) == (report["kept"], {})
     assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.png"), "-n", "9"]) == 0
+
+
+def test_what_has_no_training_split_is_drawn_all_the_same(tmp_path: Path, capsys: Capture) -> None:
+    native.write(random_corpus([3, 4]).part("test"), tmp_path / "x.npz")
+    assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.svg")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}: 2 drawings\n"
