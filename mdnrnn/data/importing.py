@@ -8,65 +8,27 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from mdnrnn.data import formats
-from mdnrnn.data.building import Block, Builder, smallest
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.building import Block, Builder
+from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.formats import native, ndjson
 from mdnrnn.data.formats.format import Kind
-from mdnrnn.data.recipe import Recipe, divided, reshaped
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.report import Report, quantiles
 from mdnrnn.data.sources import STDIN, Place, expanded, files
-from mdnrnn.distributions.step import DOWN
+from mdnrnn.data.work import Job, Trouble, trouble_with, worked
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder
 
 _KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
 """A file so called that no format knows is damaged; another one is none of ours."""
-
-
-class _Job(NamedTuple):
-    """One chunk of a file, and all that a process needs to work on it."""
-
-    path: Path
-    first: bool
-    """Whether it is the first of its file."""
-    parse: Callable[[Any], Drawings]
-    chunk: Any
-    kind: Kind
-    place: Place
-    recipe: Recipe
-
-
-class _Done(NamedTuple):
-    """What became of a chunk."""
-
-    block: Block
-    kind: Kind
-    own_labels: bool
-    drops: list[Remark]
-    mends: list[Remark]
-
-
-class _Trouble(NamedTuple):
-    """A file, or a piece of one, that cannot be read; without an error, one that no format knows."""
-
-    path: Path
-    error: DataError | None
 
 
 # Reading
@@ -154,7 +116,7 @@ def _facts(paths: list[Path], name: str, licence: str | None, source: str) -> Fa
 # Work
 
 
-def _items(paths: list[Path], recipe: Recipe) -> Iterator[_Job | _Trouble]:
+def _items(paths: list[Path], recipe: Recipe) -> Iterator[Job | Trouble]:
     """All chunks of all files, in order, and what cannot be cut into chunks."""
     only = formats.find(recipe.format) if recipe.format else None
     for path, root in files(paths):
@@ -163,7 +125,7 @@ def _items(paths: list[Path], recipe: Recipe) -> Iterator[_Job | _Trouble]:
         try:
             form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognise(path)
             if form is None and root and path.suffix.lower() not in _KNOWN_ENDINGS:
-                yield _Trouble(path, None)
+                yield Trouble(path, None)
                 continue
             if form is None:
                 raise formats.unknown(path)
@@ -171,52 +133,9 @@ def _items(paths: list[Path], recipe: Recipe) -> Iterator[_Job | _Trouble]:
             place = Place.of(path, root, by_file=by == "file") if by else Place()
             chunks = ndjson.chunks_of(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
             for number, chunk in enumerate(chunks):
-                yield _Job(path, number == 0, form.parse, chunk, form.kind, place, recipe)
+                yield Job(path, number == 0, form.parse, chunk, form.kind, place, recipe)
         except (DataError, OSError) as error:
-            yield _trouble(path, error)
-
-
-def _trouble(path: Path, error: DataError | OSError) -> _Trouble:
-    if isinstance(error, OSError):
-        error = DataError(f"{path}: cannot be read ({error.strerror or error}); check the place")
-    return _Trouble(path, error)
-
-
-def work(job: _Job) -> _Done:
-    """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
-    recipe, kind = job.recipe, job.kind
-    drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split)
-    if kind.stream:
-        if recipe.reshapes:
-            raise InputError("box, resample, simplify and grid are for drawings; these are streams; leave them out")
-        motion, lengths = drawings.points, drawings.sizes
-        event = np.full(len(motion), DOWN, np.uint8)
-    else:
-        drawings = reshaped(drawings, recipe)
-        motion, event, lengths = drawings.steps(kind.start)
-    splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
-    labels = [_label(record, job) for record in drawings.records]
-    texts = [record.text for record in drawings.records]
-    block = Block(smallest(motion), event, lengths, splits, labels, texts)
-    keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
-    own = any(record.label is not None for record in drawings.records)
-    drops = [*drawings.drops, *_unwanted(drawings.records, lengths, keep, recipe)]
-    return _Done(block.select(keep), kind, own, drops, drawings.mends)
-
-
-def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:
-    for i in np.flatnonzero(~keep):
-        few = lengths[i] < recipe.min_points
-        limit = f"fewer than {recipe.min_points}" if few else f"more than {recipe.max_points}"
-        yield Remark(f"{limit} points", f"{records[i].where} has {lengths[i]}", malformed=False)
-
-
-def _label(record: Record, job: _Job) -> str | None:
-    if job.recipe.labels in ("folder", "file"):
-        return job.place.group
-    if job.recipe.labels == "none":
-        return None
-    return record.label if record.label is not None or job.recipe.labels == "record" else job.place.group
+            yield trouble_with(path, error)
 
 
 # All of it
@@ -237,8 +156,8 @@ def _build(
     kind, own_labels = None, False
     try:
         with tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
-            for item, done in _worked(_items(paths, recipe), workers):
-                if isinstance(done, _Trouble):
+            for item, done in worked(_items(paths, recipe), workers):
+                if isinstance(done, Trouble):
                     _put_up_with(done, recipe, report, strict)
                     continue
                 report.files += item.first
@@ -270,48 +189,13 @@ def _build(
     return report
 
 
-def _put_up_with(trouble: _Trouble, recipe: Recipe, report: Report, strict: bool) -> None:
+def _put_up_with(trouble: Trouble, recipe: Recipe, report: Report, strict: bool) -> None:
     if trouble.error is None:
         report.pass_over(trouble.path)
     elif recipe.skip_bad:
         report.skip(trouble.error)
     else:
         raise trouble.error if strict else DataError(f"{trouble.error}; --skip-bad leaves such files out")
-
-
-def _worked(items: Iterator[_Job | _Trouble], workers: int) -> Iterator[tuple[Any, _Done | _Trouble]]:
-    """What becomes of the items, in their order, whatever comes up ahead; a few of them at a time in memory."""
-    if workers == 1:
-        for item in items:
-            yield item, item if isinstance(item, _Trouble) else _outcome(item, partial(work, item))
-        return
-    # Not forked: the libraries here have threads of their own.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[tuple[_Job, Callable[[], _Done]] | _Trouble] = deque()
-        try:
-            while True:
-                for item in islice(items, 2 * workers - len(waiting)):
-                    waiting.append(item if isinstance(item, _Trouble) else (item, pool.submit(work, item).result))
-                if not waiting:
-                    return
-                next_one = waiting.popleft()
-                if isinstance(next_one, _Trouble):
-                    yield next_one, next_one
-                else:
-                    yield next_one[0], _outcome(*next_one)
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {workers} processes was ended from outside, for want of memory perhaps; try fewer --workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(job: _Job, result: Callable[[], _Done]) -> _Done | _Trouble:
-    try:
-        return result()
-    except (DataError, OSError) as error:
-        return _trouble(job.path, error)
 
 
 def _within_limit(block: Block, recipe: Recipe, report: Report) -> Block:
