@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mdnrnn.data import importing
 from mdnrnn.data.building import Builder
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.formats import ndjson, svg
+from mdnrnn.data.formats import ndjson, svg_writer
 from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.report import Report
@@ -282,7 +282,9 @@ def test_a_record_says_its_class_before_its_file_does(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["quick brown", "Zwölf 仂 🦊", " two\nlines\t", 'a <b> & "c"'])
 def test_what_is_written_in_a_drawing_survives(tmp_path: Path, text: str) -> None:
-    for number, inside in enumerate((svg._document([np.array([[0.0, 0], [1, 1]])], text), SVG.format("M0 0L2 1"))):
+    for number, inside in enumerate(
+        (svg_writer.document([np.array([[0.0, 0], [1, 1]])], text), SVG.format("M0 0L2 1"))
+    ):
         write(tmp_path / "data" / f"{number}.svg", inside)
     corpus, _ = imported(tmp_path / "data", Recipe(split="1,0,0"))
     assert [corpus[i].text for i in range(2)] == [text, ""]

@@ -17,6 +17,7 @@ from mdnrnn.data.formats import (
     quickdraw_bin,
     sketchrnn,
     svg,
+    svg_writer,
     unipen,
 )
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
@@ -42,7 +43,7 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
     "sketchrnn": sketchrnn.write,
     "ndjson": ndjson.write,
-    "svg": svg.write,
+    "svg": svg_writer.write,
     "inkml": inkml.write,
     "microjam": microjam.write,
 }

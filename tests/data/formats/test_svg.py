@@ -15,9 +15,10 @@ from hypothesis.extra.numpy import arrays
 
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.drawings import Drawings
-from mdnrnn.data.formats import svg
+from mdnrnn.data.formats import svg_writer
 from mdnrnn.data.formats.curves import Pen, draw_path
-from mdnrnn.data.formats.svg import FINENESS, FORMAT, parse, write
+from mdnrnn.data.formats.svg import FINENESS, FORMAT, parse
+from mdnrnn.data.formats.svg_writer import write
 from mdnrnn.data.strokes import Polyline, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
@@ -988,7 +989,7 @@ def test_what_is_written_in_a_drawing_survives(text: str, tmp_path: Path) -> Non
 
 
 def test_what_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
-    text = svg._document([np.zeros((1, 2))], "a\0b\ud800c\uffff")
+    text = svg_writer.document([np.zeros((1, 2))], "a\0b\ud800c\uffff")
     assert read(tmp_path / "x.svg", text).records[0].text == "a?b?c?"
 
 
