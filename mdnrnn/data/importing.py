@@ -62,7 +62,7 @@ def _open(path: Path) -> Corpus:
 
 
 def import_corpus(
-    sources: Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path],
     out: Path | str,
     recipe: Recipe | None = None,
     *,
@@ -77,18 +77,18 @@ def import_corpus(
     Malformed records are left out and counted. With workers, scripts need `if __name__ == "__main__":`.
 
     Args:
-        sources: files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
+        sources: one or several: files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
         name: of the corpus, by default that of `out`.
         source: what it says of its origin, by default the names of the sources.
         workers: processes that parse; what is written is the same for any number.
         progress: show it on stderr.
     """
-    out, given = Path(out), [str(each) for each in sources]
+    out, given = Path(out), [sources] if isinstance(sources, str | Path) else list(sources)
     if workers < 1:
         raise InputError(f"--workers is {workers}; expected 1 or more")
     if out.exists():
         raise InputError(f"{out} is there already; choose another name")
-    recipe, paths = recipe or Recipe(), list(expanded(given))
+    recipe, paths = recipe or Recipe(), list(expanded([str(each) for each in given]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
         raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
     facts = _facts(paths, name or out.stem, licence, source or ", ".join(Path(path).name for path in given[:5]))

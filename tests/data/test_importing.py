@@ -618,3 +618,9 @@ def test_the_real_lines_and_the_real_binary_are_one_corpus(shared_data: Path, tm
             splits.setdefault(corpus[i].motion.tobytes() + corpus[i].event.tobytes(), set()).add(split)
     assert len(splits) < len(corpus)
     assert all(len(found) == 1 for found in splits.values())
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_source_needs_no_list(tmp_path: Path, kind: type[str | Path]) -> None:
+    write(tmp_path / "x.ndjson", line(1) + line(2))
+    assert importing.import_corpus(kind(tmp_path / "x.ndjson"), tmp_path / "corpus").kept == 2
