@@ -16,8 +16,8 @@ COMMANDS = {
     "evaluate": "the exact likelihood of a run on held-out drawings",
     "generate": "draw with a trained model, or complete a drawing",
     "demo": "mixture density networks on static problems, beside the best possible",
-    "data": "list, inspect, draw and import corpora",
-    "benchmark": "measure the head, training and generation against plain baselines",
+    "data": "list, get, import, export, inspect and draw corpora",
+    "benchmark": "measure the head, training, generation and import",
 }
 
 
