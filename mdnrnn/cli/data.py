@@ -136,22 +136,18 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _list(options: ListOptions) -> None:
-    entries = [
-        {
-            "name": entry.name,
-            "what": entry.what,
-            "licence": entry.licence,
-            "source": entry.source,
-            "here": entry.path.exists(),
-        }
-        for entry in CATALOG.values()
-    ]
     if options.json:
-        print_json(entries)
+        print_json([_listed(entry) for entry in CATALOG.values()])
         return
-    for entry in entries:
-        print(f"{entry['name']}{' (on this machine)' if entry['here'] else ''}")
-        print(f"    {entry['what']}\n    {entry['licence']}; {entry['source']}")
+    for entry in CATALOG.values():
+        size = f", {entry.size / 1e6:.1f} MB" if entry.size else ""
+        print(f"{entry.name}{size}{', on this machine' if entry.path.exists() else ''}")
+        print(f"    {entry.what}\n    {entry.licence}; {entry.source}")
+
+
+def _listed(entry: catalog.Entry) -> dict[str, Any]:
+    facts = {name: getattr(entry, name) for name in ("name", "what", "size", "licence", "source")}
+    return {**facts, "here": entry.path.exists()}
 
 
 def _get(options: GetOptions) -> None:

@@ -36,6 +36,8 @@ class Entry:
     url: str | None = None
     sha256: str | None = None
     """None: unknown; that of the first download is remembered."""
+    size: int | None = None
+    """Bytes of the file, where they are known."""
     largest: int = 1 << 26
     """The most bytes that its download may have."""
     absent: str = "it has moved; update mdnrnn"
@@ -73,6 +75,7 @@ _ENTRIES = (
         licence="MIT",
         source="mdnrnn.data.synthetic",
         file="doodles.npz",
+        size=1_395_832,
     ),
     Entry(
         name="aaron_sheep",
@@ -80,6 +83,7 @@ _ENTRIES = (
         licence="CC BY-NC 4.0",
         source="Aaron Koblin, The Sheep Market; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/aaron_sheep/aaron_sheep.npz",
+        size=2_287_653,
         sha256="65f8e51e43587661798ac137a204c9e049e0d11dcd50cba372ae3ca32de8b54c",
     ),
     Entry(
@@ -88,6 +92,7 @@ _ENTRIES = (
         licence="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/kanji/short_kanji.npz",
+        size=1_439_856,
         sha256="f6855ba03d58f44830499dd98e7cb99f46c970651f4f16f2d886398f34709914",
     ),
     Entry(
@@ -103,6 +108,7 @@ _ENTRIES = (
         licence="MIT",
         source="Brenden Lake, Omniglot; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/omniglot/omniglot.npz",
+        size=2_280_239,
         sha256="bd5277621a8c577919491dfa729a59a8b5c216cff9e4fda9cef532db29f120c7",
     ),
     Entry(

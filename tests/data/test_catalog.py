@@ -96,7 +96,11 @@ def test_the_checksums_are_those_of_the_real_files(shared_data: Path, name: str)
     path = shared_data / "sketchrnn" / f"{name}.npz"
     entry = CATALOG[name]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
-    assert path.stat().st_size < entry.largest
+    assert path.stat().st_size == entry.size
+
+
+def test_the_size_of_the_bundled_corpus_is_that_of_its_file() -> None:
+    assert CATALOG["doodles"].size == CATALOG["doodles"].path.stat().st_size
 
 
 @pytest.mark.parametrize(
