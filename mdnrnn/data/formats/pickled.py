@@ -24,6 +24,7 @@ from mdnrnn.errors import DataError
 LARGEST_RECORD = 8 * 8 * MOST_POINTS
 """Bytes of one sequence: eight numbers of eight bytes a point."""
 _LARGEST_MEMORY, _DEEPEST, _CHECKED_EVERY = 1 << 20, 100, 4096
+_MUCH = 1 << 24
 _LONGEST_NAME = 40
 """Of the strings that a pickle may ask for again: names of types and the like, no data."""
 _TYPES = re.compile(r"[<>=|]?(?:[biufOSU]\d*|\?)")
@@ -128,19 +129,32 @@ class ObjectArray:
                     if code in _APPENDING:
                         items = [self.stack.pop()] if code == b"a" else self._since_mark()
                         if self.outermost is not None and self.stack[-1] is self.outermost:
-                            self._forget()
-                            self.outermost.count += len(items)
-                            yield from map(self._finished, items)
+                            yield from self._handed_on(items)
                         else:
                             self._extend(items)
                     elif code == b".":
                         return
                     elif code in run:
                         run[code]()
+                        if self.weight > _MUCH and code == b"b" and self._between_records():
+                            # NumPy appends a thousand at a time: long ones are handed on as they come.
+                            items, self.stack = self.stack, []
+                            yield from self._handed_on(items)
                     elif not code:
                         raise EOFError("it ends too early")
                     else:
                         raise DataError(f"{self.where} holds more than arrays of numbers ({code!r}); not read")
+
+    def _between_records(self) -> bool:
+        """Whether an array has just been finished that is a record: nothing else is on the stack."""
+        outside = self.marked[-1] if self.marked else []
+        return bool(outside) and outside[-1] is self.outermost and isinstance(self.stack[-1], _Array)
+
+    def _handed_on(self, items: list[Any]) -> Iterator[Any]:
+        self._forget()
+        if self.outermost is not None:
+            self.outermost.count += len(items)
+        return map(self._finished, items)
 
     def _limit(self) -> None:
         """An error where more piles up than the largest drawing needs."""

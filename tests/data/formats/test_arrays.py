@@ -175,3 +175,15 @@ def test_a_member_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path) -> No
         archive.writestr("train.npy", claiming("(40000000,)", descr="'|u1'") + bytes(200 << 20))
     with pytest.raises(DataError, match=r"train unpacks \d+ bytes to \d+; not read"):
         next(read_records(tmp_path / "x.npz", "train"))
+
+
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_long_records_are_read_one_after_the_other(tmp_path: Path, protocol: int) -> None:
+    """300 MB in one array: more than may pile up, less than a record of it."""
+    records = np.empty(60, object)
+    records[:] = [np.full((5 << 17, 1), number, np.float64) for number in range(60)]
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": (60,)})
+        pickle.dump(records, file, protocol)
+    found = [(record.shape, record[0, 0], record[-1, 0]) for record in read_records(tmp_path / "x.npy")]
+    assert found == [((5 << 17, 1), number, number) for number in range(60)]
