@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
+import threading
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,7 +125,8 @@ def main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     if name not in _SUBCOMMANDS:
         raise InputError(f"unknown subcommand data {name!r}; expected one of {', '.join(_SUBCOMMANDS)}")
-    signal.signal(signal.SIGTERM, _stop)
+    if threading.current_thread() is threading.main_thread():  # no other may
+        signal.signal(signal.SIGTERM, _stop)
     options, run = _SUBCOMMANDS[name]
     run(parse(options, f"data {name}", arguments[1:]))
     return 0

@@ -41,7 +41,8 @@ class Recipe:
     none, the folder, or the file if it holds many drawings, provided that there are several."""
     split: str | None = None
     """Shares of train, valid, test, such as 0.9,0.05,0.05, the default. A drawing's place follows from its key, or
-    from its points, so it stays there when data are added. By default splits that the files have are kept."""
+    from its points, so it stays there when data are added. By default splits that the files have are kept, and
+    folders and files called train, valid or test are splits."""
     limit: int | None = None
     """Stop after so many drawings."""
     skip_bad: bool = False
@@ -80,6 +81,7 @@ class Recipe:
 
 
 def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
+    """Boxed, resampled, simplified and rounded, as the recipe has it."""
     if recipe.box:
         drawings = drawings.boxed(recipe.box)
     if recipe.resample:

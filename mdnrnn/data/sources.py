@@ -15,6 +15,7 @@ STDIN = "-"
 
 
 def expanded(sources: list[str]) -> Iterator[Path]:
+    """The paths that sources name: themselves, or what matches them as patterns; an error where nothing does."""
     if not sources:
         raise InputError("nothing to import; expected files, folders, patterns, or - for lines on stdin")
     for source in sources:

@@ -147,6 +147,7 @@ def write(corpus: Corpus, path: Path) -> None:
 
 
 def record(corpus: Corpus, index: int) -> dict[str, Any]:
+    """Drawing `index` as the object that stands in one line."""
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
     sequence, splits = corpus[index], corpus.splits.items()
