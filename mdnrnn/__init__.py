@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
     from mdnrnn.errors import DataError, InputError
     from mdnrnn.generation import Sampling, generate
+    from mdnrnn.launch import resume, train
     from mdnrnn.models.feedforward import MDN, MDNConfig
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+    from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
     from mdnrnn.nn.heads import MixtureHead, StepHead
-    from mdnrnn.runs import load, resume, train
+    from mdnrnn.runs import Run, load
     from mdnrnn.training.config import TrainConfig
     from mdnrnn.training.loop import fit
 
@@ -32,10 +34,12 @@ _HOMES = {
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
     "mdnrnn.errors": ["DataError", "InputError"],
     "mdnrnn.generation": ["Sampling", "generate"],
+    "mdnrnn.launch": ["resume", "train"],
     "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
+    "mdnrnn.models.sketch": ["SketchRNN", "SketchRNNConfig"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
-    "mdnrnn.runs": ["load", "resume", "train"],
+    "mdnrnn.runs": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
     "mdnrnn.training.loop": ["fit"],
 }
@@ -43,9 +47,9 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig",
-    "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Sampling", "Sequence",
-    "Step", "StepDistribution", "StepHead", "TrainConfig", "__version__", "fit", "generate", "import_corpus", "load",
-    "open_corpus", "resume", "train",
+    "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Run", "Sampling",
+    "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution", "StepHead", "TrainConfig",
+    "__version__", "fit", "generate", "import_corpus", "load", "open_corpus", "resume", "train",
 ]  # fmt: skip
 
 

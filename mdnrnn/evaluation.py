@@ -6,18 +6,32 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer, pieces
 from mdnrnn.device import exactly
 from mdnrnn.distributions import END, StepDistribution
+from mdnrnn.errors import InputError
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
+from mdnrnn.models.latent import LatentModel
 
 _QUADRATURE = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLikelihood:
+    """Of one class of a split."""
+
+    sequences: int
+    points: int
+    nats_per_sequence: float
+    nats_per_point: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +39,8 @@ class Likelihood:
     """Negative log-likelihoods of a split, natural logarithm, means over its sequences or its points.
 
     `measure` says what the nats of a motion are: "cell", the probability of its cell of one quantum, or "density",
-    in raw units.
+    in raw units. With a latent, all nats but those called otherwise are the variational bound: reconstruction,
+    estimated from draws of z, plus the exact KL divergence.
     """
 
     sequences: int
@@ -35,6 +50,14 @@ class Likelihood:
     nats_per_point: float
     motion_nats_per_point: float
     event_nats_per_point: float
+    reconstruction_nats_per_sequence: float
+    """Without the KL divergence of the latent."""
+    kl_nats_per_sequence: float
+    """0 without a latent."""
+    importance_nats_per_sequence: float | None
+    """The marginal likelihood by importance sampling (Burda et al., arXiv:1509.00519), where it was asked for: from
+    above, the closer the more draws. On one scale with models that have no latent."""
+    importance_standard_error: float | None
     null_nats_per_sequence: float
     null_nats_per_point: float
     density_nats_per_sequence: float
@@ -42,28 +65,96 @@ class Likelihood:
     density_nats_per_point: float
     paper_L_R: float
     """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T."""
+    paper_L_KL: float
+    """Ha and Eck's L_KL: of each of the latent's numbers; 0 without a latent."""
+    by_class: dict[str, ClassLikelihood]
+    """By the corpus's classes, those that the split has."""
 
 
 @exactly()
 @torch.no_grad()
-def evaluate(model: SequenceModel, data: Batches, seed: int = 0) -> Likelihood:
-    """The likelihood of one split, in float32; `seed` fixes the noise of the density."""
+def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
+    """The likelihood of one split, in float32.
+
+    `importance`: how many draws of z estimate the marginal likelihood, and the bound; by default the bound alone is
+    estimated, from one. `seed` fixes all draws.
+    """
+    if importance < 0:
+        raise InputError(f"importance is {importance}; expected a number of draws, 0 for none")
     device, training = next(model.parameters()).device, model.training
     generator = torch.Generator().manual_seed(seed)
+    draws = max(1, importance) if model.latent else 1
     model.eval()
-    sums = np.zeros(4)
-    for batch in data:
-        noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
-        batch = batch.to(device)
-        sums += _sums(model(batch), batch, noise.to(device))
+    table = np.zeros((len(data.corpus.indices(data.split)), len(_Nats._fields)))
+    with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
+        for batch in data:
+            noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
+            latents = _latent_noise(model, batch, seed, draws).to(device)
+            nats = _nats(model, batch.to(device), noise.to(device), latents, bar)
+            table[batch.indices - data.corpus.splits[data.split][0]] = np.stack(nats, 1)
     model.train(training)
-    corpus = data.corpus
-    motion, event, density, bare = sums
-    sequences = len(corpus.indices(data.split))
-    rows = corpus.rows(data.split)
-    points = rows.stop - rows.start
-    if corpus.facts.quantum is None:  # densities are computed normalised and reported in raw units
-        motion += points * data.normalizer.log_volume
+    return _summary(_Nats(*table.T), data, model.latent, bool(importance))
+
+
+class _Nats(NamedTuple):
+    """Of every sequence, each (B,). Importance: its estimate, and the variance of that."""
+
+    motion: np.ndarray
+    event: np.ndarray
+    density: np.ndarray
+    bare: np.ndarray
+    kl: np.ndarray
+    importance: np.ndarray
+    variance: np.ndarray
+
+
+def _latent_noise(model: SequenceModel, batch: Batch, seed: int, draws: int) -> Tensor:
+    """Standard normal (draws, B, Z); that of a sequence comes from the seed and its number, whatever the batch."""
+    shape = (draws, model.latent)
+    noises = [np.random.Philox([seed, int(i)]) for i in batch.indices] if model.latent else []
+    rows = [np.random.Generator(noise).standard_normal(shape, np.float32) for noise in noises]
+    return torch.from_numpy(np.stack(rows, 1)) if rows else torch.zeros(draws, batch.size, 0)
+
+
+def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, bar: tqdm) -> _Nats:
+    """Of a batch; motions at points with `noise` (S, D) in cells for their density, z from noise (draws, B, Z)."""
+    sums, log_weights, kl = torch.zeros(4, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
+    posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
+    for latent in latents:
+        if posterior is None or not isinstance(model, LatentModel):
+            steps, log_ratio = model(batch), kl
+        else:
+            z = posterior.sample(latent)
+            steps, log_ratio, kl = model.decode(batch, z), posterior.log_ratio(z).cpu(), posterior.kl().cpu()
+        sequence = batch.sequence_of_row().expand(4, -1)
+        own = torch.stack(_rows(steps, batch, noise)).double()
+        own = own.new_zeros(4, batch.size).scatter_add_(1, sequence, own).cpu()
+        sums += own / len(latents)
+        log_weights.append(-own[0] - own[1] - log_ratio)
+        bar.update(batch.size)
+    logs = torch.stack(log_weights)
+    estimate = math.log(len(logs)) - logs.logsumexp(0)
+    variance = torch.softmax(logs, 0).square().sum(0) - 1 / len(logs)  # of a log of a mean, by the delta method
+    return _Nats(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
+
+
+def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Nats of every real step, (S,): its motion, its event, its density with noise and without."""
+    motion, event = negative_log_likelihood(steps, batch)
+    bare = -steps.motion.log_prob(batch.target.motion)
+    if batch.cell is None:
+        return motion, event, bare, bare
+    return motion, event, -steps.motion.log_prob(batch.target.motion + noise * batch.cell), bare
+
+
+def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likelihood:
+    corpus, scale = data.corpus, data.normalizer.log_volume
+    lengths = corpus.lengths[slice(*corpus.splits[data.split])]
+    sequences, points = len(lengths), int(lengths.sum())
+    # Densities are computed normalised and reported in raw units.
+    shift = np.zeros(sequences) if corpus.facts.quantum is not None else lengths * scale
+    motion, total = nats.motion + shift, nats.motion + nats.event + nats.kl + shift
+    density = nats.density + nats.event + nats.kl
     longest = max(
         int(corpus.lengths[slice(*bounds)].max()) for bounds in corpus.splits.values() if bounds[0] < bounds[1]
     )
@@ -72,26 +163,40 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0) -> Likelihood:
         sequences=sequences,
         points=points,
         measure="density" if corpus.facts.quantum is None else "cell",
-        nats_per_sequence=(motion + event) / sequences,
-        nats_per_point=(motion + event) / points,
-        motion_nats_per_point=motion / points,
-        event_nats_per_point=event / points,
+        nats_per_sequence=total.mean(),
+        nats_per_point=total.sum() / points,
+        motion_nats_per_point=motion.sum() / points,
+        event_nats_per_point=nats.event.sum() / points,
+        reconstruction_nats_per_sequence=(motion + nats.event).mean(),
+        kl_nats_per_sequence=nats.kl.mean(),
+        importance_nats_per_sequence=(nats.importance + shift).mean() if importance else None,
+        importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
         null_nats_per_sequence=null / sequences,
         null_nats_per_point=null / points,
-        density_nats_per_sequence=(density + event) / sequences,
-        density_nats_per_point=(density + event) / points,
-        paper_L_R=(bare + event) / (sequences * longest),
+        density_nats_per_sequence=density.mean(),
+        density_nats_per_point=density.sum() / points,
+        paper_L_R=(nats.bare + nats.event).sum() / (sequences * longest),
+        paper_L_KL=nats.kl.mean() / latent if latent else 0.0,
+        by_class=_by_class(total, lengths, corpus, data.split),
     )
 
 
-def _sums(steps: StepDistribution, batch: Batch, noise: Tensor) -> np.ndarray:
-    """Nats of a batch: its motions, its events, the density with noise and without."""
-    motion, event = negative_log_likelihood(steps, batch)
-    bare = -steps.motion.log_prob(batch.target.motion)
-    density = bare
-    if batch.cell is not None:
-        density = -steps.motion.log_prob(batch.target.motion + noise * batch.cell)
-    return np.array([float(nats.double().sum()) for nats in (motion, event, density, bare)])
+def _by_class(total: np.ndarray, lengths: np.ndarray, corpus: Corpus, split: str) -> dict[str, ClassLikelihood]:
+    if corpus.label is None:
+        return {}
+    labels = np.asarray(corpus.label[slice(*corpus.splits[split])])
+    classes = {}
+    for number, name in enumerate(corpus.facts.classes):
+        own = labels == number
+        if own.any():
+            points = int(lengths[own].sum())
+            classes[name] = ClassLikelihood(
+                sequences=int(own.sum()),
+                points=points,
+                nats_per_sequence=total[own].mean(),
+                nats_per_point=total[own].sum() / points,
+            )
+    return classes
 
 
 def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:

@@ -75,6 +75,7 @@ def generate(
 
     Args:
         condition: label (n,) and inputs (n, T, A), for the models that take them; the inputs' T bounds the steps.
+            Its latent (n, Z) comes from the prior where a model needs one and there is none.
         prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from.
         sampling: temperatures and bias; the model's own distribution by default.
         cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
@@ -95,6 +96,8 @@ def generate(
             rows = slice(first, min(n, first + batch_size))
             part = Condition(*(None if given is None else given[rows] for given in condition))
             noises = [np.random.Generator(np.random.Philox([seed, i])) for i in range(rows.start, rows.stop)]
+            if model.latent and part.latent is None:
+                part = part._replace(latent=_from_prior(noises, model.latent, device))
             batch = _Batch(model, part, len(noises))
             if prefix is not None:
                 batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
@@ -130,9 +133,7 @@ class _Batch:
         while self.done < last and len(self.alive):
             chunk: list[Step] = []
             for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
-                step = sampling(self._distribution()).transform(noise)
-                if cell is not None:
-                    step.motion.div_(cell).round_().mul_(cell)
+                step = sampling(self._distribution()).transform(noise, cell)
                 self.previous = step
                 chunk.append(step)
             self._keep(chunk)
@@ -160,6 +161,11 @@ class _Batch:
             self.alive, self.state = self.alive[going], take(self.state, rows)
             self.previous = Step(self.previous.motion[rows], self.previous.event[rows])
             self.inputs = None if self.inputs is None else self.inputs[rows]
+
+
+def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:
+    rows = [generator.standard_normal(latent, np.float32) for generator in generators]
+    return torch.from_numpy(np.stack(rows)).to(device)
 
 
 def _noise(generators: list[np.random.Generator], like: Tensor, steps: int) -> Iterator[Noise]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 
 
@@ -20,7 +21,7 @@ class Kind:
         return self.model(shape, config)
 
 
-KINDS = {"mdnrnn": Kind(MDNRNNConfig, MDNRNN)}
+KINDS = {"mdnrnn": Kind(MDNRNNConfig, MDNRNN), "sketchrnn": Kind(SketchRNNConfig, SketchRNN)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +40,18 @@ PRESETS = {
         what="the same, small: recognisable drawings within a minute or two",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
+        training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+    ),
+    "sketch": Preset(
+        what="Sketch-RNN at its published sizes: a latent for each drawing, to reconstruct and interpolate",
+        kind="sketchrnn",
+        model=SketchRNNConfig(),
+        training=SequenceTrainConfig(batch_size=100, learning_rate=1e-3),
+    ),
+    "sketch-small": Preset(
+        what="the same, small: learns in minutes",
+        kind="sketchrnn",
+        model=SketchRNNConfig(encoder=128, hidden=256, latent=32, components=10),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
 }

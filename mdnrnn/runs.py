@@ -1,4 +1,4 @@
-"""Run folders: all there is to know of a training, from its first step to the drawings that its model makes."""
+"""Run folders: what a training leaves, and all that is done with the model that it holds."""
 
 from __future__ import annotations
 
@@ -10,28 +10,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from mdnrnn import render
+from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batches
-from mdnrnn.data.catalog import is_name, open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
+from mdnrnn.data.catalog import open_corpus
+from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
 from mdnrnn.data.recipe import Recipe
-from mdnrnn.device import choose_device
+from mdnrnn.device import exactly
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import Likelihood, evaluate, null_nats
-from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
+from mdnrnn.evaluation import Likelihood, evaluate
 from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.presets import KINDS, Preset
+from mdnrnn.models.latent import need_encoder
+from mdnrnn.presets import KINDS
 from mdnrnn.training.checkpoint import load_weights
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, WEIGHTS, Result, fit
-from mdnrnn.training.metrics import METRICS, read_metrics
+from mdnrnn.training.loop import WEIGHTS
 from mdnrnn.version import VERSION
 
-CONFIG, CURVE, SAMPLES = "config.json", "loss.svg", "samples"
-_SAMPLE_TEMPERATURE = 0.4
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,15 +111,15 @@ class Run:
             )
         return corpus
 
-    def evaluate(self, split: str = "test", data: str | None = None) -> Likelihood:
-        """The exact likelihood of a split."""
-        corpus = self.open_data(data)
-        if self.config.shape.classes:
-            corpus = self._relabelled(corpus)
-        return evaluate(self.model, Batches(corpus, split, self.config.normalizer))
+    def evaluate(self, split: str = "test", data: str | None = None, importance: int = 0) -> Likelihood:
+        """The likelihood of a split; `importance`: draws of z that estimate the marginal likelihood, 0 for none."""
+        corpus = self.known(self.open_data(data))
+        return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
 
-    def _relabelled(self, corpus: Corpus) -> Corpus:
-        """With the run's own numbers for its classes, which it must know all of."""
+    def known(self, corpus: Corpus) -> Corpus:
+        """The corpus with the run's own numbers for its classes, which it must know all of."""
+        if not self.config.shape.classes:
+            return corpus
         known, names = self.config.facts.classes, corpus.facts.classes
         other = [name for name in names if name not in known]
         if corpus.label is None or other:
@@ -133,7 +132,8 @@ class Run:
         self,
         n: int,
         *,
-        labels: Items[str] | None = None,
+        labels: Items[str] | np.ndarray | None = None,
+        latents: np.ndarray | None = None,
         prefix: Sequence | None = None,
         inputs: np.ndarray | None = None,
         sampling: Sampling | None = None,
@@ -143,29 +143,33 @@ class Run:
         """n drawings as a corpus, raw units.
 
         Args:
-            labels: class names, one for all or one each; by default the prefix's, or all classes in turn.
+            labels: class names, one for all or one each, or weights (n, classes) of blends; by default the prefix's,
+                or all classes in turn.
+            latents: (n, Z), for a model that takes them, as `encode` gives them; by default from the prior, or from
+                what it is given the prefix.
             prefix: an unfinished drawing that all of them complete; an END in it counts as a lifted pen.
             inputs: what is known before each step, (n, T, A), for a model that takes them.
             max_steps: of new steps, by default as many as the longest training sequence has.
         """
-        numbers = self._labels(n, labels, None if prefix is None else prefix.label)
+        if prefix is not None:
+            self._check_prefix(prefix)
+        weights = self._labels(n, labels, None if prefix is None else prefix.label)
         normalizer, facts = self.config.normalizer, self.config.facts
         cell = normalizer.cell(facts.quantum)
+        if latents is None and prefix is not None and self.model.latent:
+            latents = self._latents_given(prefix, n, seed)
         drawn = generate(
             self.model,
             n,
-            Condition(
-                None if numbers is None else torch.tensor(numbers),
-                None if inputs is None else torch.from_numpy(np.asarray(inputs, dtype=np.float32)),
-            ),
+            Condition(_tensor(weights), _tensor(inputs), self._checked_latents(latents, n)),
             None if prefix is None else self._prefix(prefix),
             sampling=sampling,
             seed=seed,
             max_steps=self.config.max_steps if max_steps is None else max_steps,
-            cell=None if cell is None else torch.from_numpy(cell),
+            cell=_tensor(cell),
         )
         sequences = [
-            Sequence(self._raw(motion), event, None if numbers is None else numbers[i])
+            Sequence(self._raw(motion), event, None if weights is None else int(weights[i].argmax()))
             for i, (motion, event) in enumerate(drawn)
         ]
         source = f"generated by a run on {facts.name}, seed {seed}"
@@ -178,27 +182,69 @@ class Run:
         raw, quantum = self.config.normalizer.restore(motion), self.config.facts.quantum
         return raw if quantum is None else np.rint(raw / quantum) * quantum
 
-    def _labels(self, n: int, names: Items[str] | None, default: int | None) -> list[int] | None:
+    def encode(self, corpus: Corpus, split: str | None = None) -> np.ndarray:
+        """The latents (M, Z) of a corpus's drawings, means of q(z | drawing), in their order: of a split, or of all."""
+        model, corpus = need_encoder(self.model), self.known(corpus)
+        if split is None:
+            split, corpus = "all", replace(corpus, splits={"all": (0, len(corpus))})
+        first, last = corpus.splits[split]
+        means = np.zeros((last - first, model.latent), np.float32)
+        device = next(model.parameters()).device
+        with exactly(), torch.inference_mode():
+            for batch in Batches(corpus, split, self.config.normalizer):
+                means[batch.indices - first] = model.encode(batch.to(device)).mean.cpu().numpy()
+        return means
+
+    def _latents_given(self, prefix: Sequence, n: int, seed: int) -> np.ndarray:
+        """Latents (n, Z) that the prefix may come from."""
+        whole = pack(self.config.facts, {"test": [prefix._replace(event=finished(prefix.event))]})
+        data = Batches(whole, "test", self.config.normalizer)
+        device = next(self.model.parameters()).device
+        batch = data.batch(np.zeros(PROPOSALS, np.int64)).to(device)
+        return latents_given(need_encoder(self.model), batch, n, seed).cpu().numpy()
+
+    def _checked_latents(self, latents: np.ndarray | None, n: int) -> Tensor | None:
+        if latents is None:
+            return None
+        if not self.model.latent:
+            raise InputError("latents were given; the run's model takes none; leave them out")
+        if np.shape(latents) != (n, self.model.latent):
+            raise InputError(f"latents: received shape {np.shape(latents)}, expected ({n}, {self.model.latent})")
+        return _tensor(latents)
+
+    def _labels(self, n: int, names: Items[str] | np.ndarray | None, default: int | None) -> np.ndarray | None:
+        """What every drawing is of, as weights (n, classes); None where the run has no classes."""
         facts, classes = self.config.facts, self.config.shape.classes
-        if names is not None:
-            if not classes:
-                raise InputError(f"labels {', '.join(names)} were asked for; the run has none; leave them out")
+        if names is None and not classes:
+            return None
+        if not classes:
+            raise InputError(f"labels {names} were asked for; the run has none; leave them out")
+        if isinstance(names, np.ndarray):
+            if names.shape != (n, classes):
+                raise InputError(f"labels: received weights of shape {names.shape}, expected ({n}, {classes})")
+            return names
+        if names is None:
+            numbers = [i % classes if default is None else default for i in range(n)]
+        else:
             if len(names) not in (1, n):
                 raise InputError(f"{len(names)} labels were asked for {n} drawings; expected one, or one each")
-            numbers = [facts.label(name) for name in names]
-            return numbers * n if len(numbers) == 1 else numbers
-        if not classes:
-            return None
-        return [i % classes if default is None else default for i in range(n)]
+            numbers = [facts.label(name) for name in names] * (n if len(names) == 1 else 1)
+        return np.eye(classes, dtype=np.float32)[numbers]
 
-    def _prefix(self, prefix: Sequence) -> Step:
+    def _check_prefix(self, prefix: Sequence) -> None:
         if prefix.motion.shape[-1] != self.config.shape.features:
             raise InputError(
                 f"the prefix has {prefix.motion.shape[-1]} features a step; "
                 f"the run expects {self.config.shape.features}"
             )
+
+    def _prefix(self, prefix: Sequence) -> Step:
         event = np.where(np.asarray(prefix.event) == END, UP, prefix.event).astype(np.int64)
         return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion)), torch.from_numpy(event))
+
+
+def _tensor(array: np.ndarray | None) -> Tensor | None:
+    return None if array is None else torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
@@ -223,69 +269,3 @@ def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) 
     name = None if prefix.label is None else corpus.facts.classes[prefix.label]
     label = known.index(name) if name is not None and name in known else None
     return Sequence(prefix.motion[:points], prefix.event[:points], label)
-
-
-def train(
-    preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
-) -> Result:
-    """A new run in `folder`: of a preset, with another model config or another training where they are given."""
-    folder = Path(folder)
-    if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
-        raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
-    training = training or preset.training
-    choose_device(training.device)
-    corpus = open_corpus(data)
-    corpus.check()
-    config = RunConfig(
-        kind=preset.kind,
-        shape=StepShape.of(corpus),
-        model=model or preset.model,
-        normalizer=Normalizer.of_strokes(corpus),
-        facts=corpus.facts,
-        data=data if is_name(data) else str(Path(data).resolve()),
-        fingerprint=corpus.fingerprint,
-        training=training,
-        max_steps=int(corpus.lengths.max()),
-    )
-    network, null = config.build(), _null_nats_per_point(config, corpus)
-    make_folder(folder)
-    write_json(folder / CONFIG, asdict(config))
-    return _fit(config, corpus, folder, network, null)
-
-
-def resume(folder: Path | str) -> Result:
-    """Go on with a run from its last checkpoint, to the end that it would have had."""
-    folder = Path(folder)
-    config = RunConfig.read(folder)
-    corpus = open_corpus(config.data)
-    if corpus.fingerprint != config.fingerprint:
-        raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
-    if (folder / METRICS).exists() and not (folder / LAST).exists():
-        raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
-    return _fit(config, corpus, folder, config.build(), _null_nats_per_point(config, corpus))
-
-
-def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
-    """Of the valid split, in the units of the training's own loss."""
-    rows = corpus.rows("valid")
-    null = null_nats(corpus, "valid", config.normalizer) / (rows.stop - rows.start)
-    return null if corpus.facts.quantum is not None else null - config.normalizer.log_volume
-
-
-def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, null: float) -> Result:
-    make_folder(folder / SAMPLES)
-    for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
-        if is_leftover(path):
-            path.unlink()
-
-    def draw() -> None:
-        records = read_metrics(folder)
-        figure = render.loss_figure(records, {"null model": null})
-        write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-        if config.shape.features == 2 and not config.shape.inputs:  # nothing else can be drawn unasked
-            drawn = Run(folder, config, model).generate(16, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE))
-            drawings = [drawn.drawing(i) for i in range(len(drawn))]
-            render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
-
-    train_data, valid = config.training.splits(corpus, config.normalizer)
-    return fit(model, train_data, valid, folder, config.training, draw)

@@ -30,7 +30,7 @@ def labels(n: int) -> Condition:
 def endless(model: MDNRNN) -> MDNRNN:
     """END is never drawn."""
     with torch.no_grad():
-        model.head.linear.bias[model.head.shape.size + END] = -1e9
+        model.decoder.head.linear.bias[model.decoder.head.shape.size + END] = -1e9
     return model
 
 

@@ -39,14 +39,16 @@ def benchmark_generate(
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=hidden)).to(where).eval()
     with torch.no_grad():
-        model.head.linear.bias[model.head.shape.size + END] = -1e9  # so that no drawing ends before its time
+        model.decoder.head.linear.bias[
+            model.decoder.head.shape.size + END
+        ] = -1e9  # so that no drawing ends before its time
     cell = torch.full((2,), 0.05, device=where)
     sizes = (1, 16, 256)
 
     def draw(model: SequenceModel, n: int) -> None:
         generate(model, n, max_steps=steps, cell=cell)
 
-    layer = model.lstm.layers[0]
+    layer = model.decoder.lstm.layers[0]
     weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
     vector = torch.randn(weights.shape[1], device=where)
     contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in sizes}  # type: ignore[misc]

@@ -9,8 +9,9 @@ from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.train import report
 from mdnrnn.generation import Sampling
+from mdnrnn.launch import train
 from mdnrnn.presets import PRESETS
-from mdnrnn.runs import load, train
+from mdnrnn.runs import load
 
 MINUTES = 1.25
 TEMPERATURE = 0.4

@@ -11,8 +11,8 @@ import tyro
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.errors import InputError
+from mdnrnn.launch import resume, train
 from mdnrnn.presets import PRESETS
-from mdnrnn.runs import resume, train
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import Result
 

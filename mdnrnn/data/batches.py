@@ -72,10 +72,20 @@ class Batch:
         """b of every row, shape (S,)."""
         return self.slots % self.size
 
-    def pad(self, rows: Tensor) -> Tensor:
-        """Rows (S, F) laid out as (T, B, F), zeros after each sequence's end."""
+    def backward_slots(self) -> Tensor:
+        """Where row s stands in a padded layout of the sequences from their ends to their starts, shape (S,)."""
+        sequence = self.sequence_of_row()
+        return (self.lengths[sequence] - 1) * self.size + 2 * sequence - self.slots
+
+    def last_slots(self) -> Tensor:
+        """Where each sequence's last row stands in a padded layout from its start or its end, shape (B,)."""
+        return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
+
+    def pad(self, rows: Tensor, slots: Tensor | None = None) -> Tensor:
+        """Rows (S, F) laid out as (T, B, F), zeros after each sequence's end; by other slots than the batch's."""
         padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
-        return padded.index_copy(0, self.slots, rows).view(self.steps, self.size, -1)
+        slots = self.slots if slots is None else slots
+        return padded.index_copy(0, slots, rows).view(self.steps, self.size, -1)
 
     def unpad(self, padded: Tensor) -> Tensor:
         """The real rows (S, F) of a (T, B, F) layout: the inverse of `pad`."""

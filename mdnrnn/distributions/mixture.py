@@ -146,10 +146,12 @@ class GaussianMixture(Distribution):
         )
 
     def log_cell_prob(self, value: Tensor, width: Tensor) -> Tensor:
-        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D)."""
-        if self.slopes is not None:
-            raise ValueError("slopes: the probability of a cell was asked of full covariances; expected diagonal ones")
-        distance = self._value(value).unsqueeze(-2) - self.means
+        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D).
+
+        With full covariances, of the cell of each dimension given the centres of the cells before: what `transform`
+        draws when it is given the widths. The probabilities of all cells sum to 1 either way.
+        """
+        distance = self._innovations(self._value(value))
         components = add_dimensions(log_cell_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
         return torch.logsumexp(self.log_weights + components, -1)
 
@@ -157,17 +159,24 @@ class GaussianMixture(Distribution):
         """Probabilities (..., K) that each component made `value` (..., D): Bishop's responsibilities."""
         return torch.softmax(self.log_weights + self._log_components(self._value(value)), -1)
 
-    def transform(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it."""
+    def transform(self, uniform: Tensor, normal: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it.
+
+        With `cell`, widths (D,): a point of that grid, drawn with the probabilities of `log_cell_prob`.
+        """
         component = pick(self.logits, uniform)
         d = self.means.shape[-1]
         index = component[..., None, None].expand(*component.shape, 1, d)
         mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
-            return torch.addcmul(mean, log_scale.exp(), normal)
+            point = torch.addcmul(mean, log_scale.exp(), normal)
+            return point if cell is None else point.div_(cell).round_().mul_(cell)
         wide = component[..., None, None].expand(*component.shape, 1, d * d)
         slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
-        return mean + triangular.accumulate(log_scale.exp() * normal, slopes)
+        innovation = log_scale.exp() * normal
+        if cell is None:
+            return mean + triangular.accumulate(innovation, slopes)
+        return triangular.accumulate_on_grid(mean, innovation, slopes, cell)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]

@@ -68,10 +68,10 @@ class StepDistribution(Distribution):
         """Expected motion (..., D); in place of an event, the probabilities of all, (..., E)."""
         return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
 
-    def transform(self, noise: Noise) -> Step:
-        """Turn noise into a sample."""
+    def transform(self, noise: Noise, cell: Tensor | None = None) -> Step:
+        """Turn noise into a sample; with `cell`, widths (D,), its motion is a point of that grid."""
         event = pick(self.event_logits, noise.event)
-        return Step(self.motion.transform(noise.component, noise.motion), event)
+        return Step(self.motion.transform(noise.component, noise.motion, cell), event)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]

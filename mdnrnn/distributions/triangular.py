@@ -23,6 +23,15 @@ def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
 
 
+def accumulate_on_grid(mean: Tensor, innovation: Tensor, slopes: Tensor, cell: Tensor) -> Tensor:
+    """Points (..., D) of the grid of widths `cell` (D,): each dimension is rounded before the next goes on from it."""
+    point = mean.clone()
+    for i in range(mean.shape[-1]):  # slopes (..., D, D) are 0 from the diagonal on
+        expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
+        point[..., i] = torch.round((expected + innovation[..., i]) / cell[i]) * cell[i]
+    return point
+
+
 def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
     """The Cholesky factor L (..., D, D), from log scales (..., D)."""
     unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes

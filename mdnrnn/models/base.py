@@ -41,10 +41,14 @@ class StepShape:
 
 
 class Condition(NamedTuple):
-    """What sequences are drawn given: label (B,), integers; inputs (B, T, A), known before each step; or None."""
+    """What sequences are drawn given, or None.
+
+    label (B,), integers, or weights (B, classes) of a blend; inputs (B, T, A), known before each step; latent (B, Z).
+    """
 
     label: Tensor | None = None
     inputs: Tensor | None = None
+    latent: Tensor | None = None
 
 
 class Loss(NamedTuple):
@@ -79,6 +83,10 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Any) -> Loss:
         """Mean over the batch's points, of the batches that this model takes."""
 
+    def objective(self, loss: Loss, batch: Any, step: int) -> Tensor:
+        """What training descends at its `step`: the loss itself, unless a model weighs its terms."""
+        return loss.total
+
 
 class SequenceModel(Model):
     """A distribution over the next step, given the steps before and a condition.
@@ -88,6 +96,8 @@ class SequenceModel(Model):
     """
 
     shape: StepShape
+    latent: int = 0
+    """Z, numbers of the latent that a sequence is drawn given; 0: none."""
 
     def start(self, batch_size: int) -> Step:
         """What stands before the first step: no motion, the event START."""

@@ -19,6 +19,10 @@ Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
 or of no joint component at all: per-dimension, every dimension a mixture of its own."""
 
 
+StepCovariance = Literal["diagonal", "full"]
+"""Of a component of a step's motion."""
+
+
 class MixtureShape(NamedTuple):
     """How the parameters of a mixture lie in one row: logits, means, raw log scales, slopes."""
 
@@ -206,11 +210,18 @@ class StepHead(nn.Module):
     """Features (..., I) to a distribution over steps: a mixture over D motions beside E event logits."""
 
     def __init__(
-        self, in_features: int, out_features: int, components: int, events: int, scale_floor: float = 1e-3
+        self,
+        in_features: int,
+        out_features: int,
+        components: int,
+        events: int,
+        covariance: StepCovariance = "diagonal",
+        scale_floor: float = 1e-3,
     ) -> None:
         super().__init__()
-        check_mixture(in_features, out_features, components, "diagonal", scale_floor)
-        self.shape, self.events = MixtureShape(out_features, components, math.log(scale_floor)), events
+        check_mixture(in_features, out_features, components, covariance, scale_floor)
+        self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
+        self.events = events
         self.linear = nn.Linear(in_features, self.shape.size + events)
         self.shape.initialise(self.linear)
 

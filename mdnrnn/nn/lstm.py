@@ -21,13 +21,17 @@ class LSTM(nn.Module):
     """`layers` LSTM layers of H units (Hochreiter and Schmidhuber 1997), each followed by dropout.
 
     Dropout draws one mask (B, H) a layer and sequence and keeps it over the steps (Gal and Ghahramani,
-    arXiv:1512.05287), which is T times cheaper than one a step. Recurrent weights start orthogonal, input weights
-    Glorot-uniform, both gate by gate, the forget bias at 1.
+    arXiv:1512.05287), which is T times cheaper than one a step. Recurrent dropout drops recurrent weights, one mask
+    a pass (Merity et al., arXiv:1708.02182): a mask inside each step (Semeniuta et al., arXiv:1603.05118) is nothing
+    that a fused kernel takes, and a loop over the steps costs several times as much. Recurrent weights start
+    orthogonal, input weights Glorot-uniform, both gate by gate, the forget bias at 1.
     """
 
-    def __init__(self, in_features: int, hidden: int, layers: int = 1, dropout: float = 0.0) -> None:
+    def __init__(
+        self, in_features: int, hidden: int, layers: int = 1, dropout: float = 0.0, recurrent_dropout: float = 0.0
+    ) -> None:
         super().__init__()
-        self.hidden, self.dropout = hidden, dropout
+        self.hidden, self.dropout, self.recurrent_dropout = hidden, dropout, recurrent_dropout
         self.layers = nn.ModuleList(nn.LSTM(hidden if layer else in_features, hidden) for layer in range(layers))
         for name, parameter in self.layers.named_parameters():
             if "bias" in name:
@@ -49,7 +53,7 @@ class LSTM(nn.Module):
         hiddens, cells = [], []
         for layer, core in enumerate(self.layers):
             before = (state.hidden[layer : layer + 1], state.cell[layer : layer + 1])
-            inputs, (hidden, cell) = _run(core, inputs, before)
+            inputs, (hidden, cell) = _run(core, inputs, before, self.recurrent_dropout)
             inputs = self._drop(inputs)
             hiddens.append(hidden)
             cells.append(cell)
@@ -78,17 +82,27 @@ class LSTM(nn.Module):
         return outputs * functional.dropout(torch.ones_like(outputs[0]), self.dropout)
 
 
-def _run(core: Any, inputs: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def drop_weights(weight: Tensor, probability: float, training: bool) -> Tensor:
+    """`weight` with entries dropped in training, the others scaled up: DropConnect (Wan et al. 2013)."""
+    return functional.dropout(weight, probability, training) if probability else weight
+
+
+def _run(
+    core: Any, inputs: Tensor, state: tuple[Tensor, Tensor], recurrent_dropout: float = 0.0
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """`core` over inputs (T, B, I), in the type of an autocast if there is one.
 
     Cast by hand: autocast itself runs cuDNN's LSTM in float16, whatever it was asked for, and float16 gradients of a
     mean over thousands of points vanish.
     """
     device = inputs.device.type
-    if not torch.is_autocast_enabled(device):
+    narrow = torch.is_autocast_enabled(device)
+    if not narrow and not (recurrent_dropout and core.training):
         return core(inputs, state)
-    dtype = torch.get_autocast_dtype(device)
-    weights = [weight.to(dtype) for weight in core.all_weights[0]]
+    dtype = torch.get_autocast_dtype(device) if narrow else inputs.dtype
+    weights = list(core.all_weights[0])
+    weights[1] = drop_weights(weights[1], recurrent_dropout, core.training)
+    weights = [weight.to(dtype) for weight in weights]
     with torch.autocast(device, enabled=False):
         outputs, hidden, cell = torch.lstm(
             inputs.to(dtype), [part.to(dtype) for part in state], weights, True, 1, 0.0, core.training, False, False

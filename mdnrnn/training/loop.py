@@ -136,15 +136,16 @@ def update(
     device: torch.device,
     precision: str,
     clip: float,
+    number: int = 0,
 ) -> tuple[Loss, float]:
-    """One step on a batch: its loss, and the norm of the gradient before clipping.
+    """Step `number` of a training, on a batch: its loss, and the norm of the gradient before clipping.
 
     Where either is not finite the norm is not, and the weights are left as they were.
     """
     with autocast(device, precision):
         loss = model.loss(batch)
     optimizer.zero_grad(set_to_none=True)
-    loss.total.backward()
+    model.objective(loss, batch, number).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     size = float(norm + 0 * loss.total.detach())  # a loss that is no number makes the norm one
     if math.isfinite(size):
@@ -204,7 +205,9 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
         batch = batch.to(self.device)
-        loss, norm = update(self.model, self.optimizer, batch, self.device, self.precision, self.config.clip)
+        loss, norm = update(
+            self.model, self.optimizer, batch, self.device, self.precision, self.config.clip, progress.step
+        )
         if not math.isfinite(norm):
             numbers = ", ".join(map(str, batch.indices[:_NAMED].tolist())) + (
                 "..." if len(batch.indices) > _NAMED else ""

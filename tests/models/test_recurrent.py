@@ -135,7 +135,7 @@ def test_the_start_is_sound() -> None:
     """Orthogonal recurrent gates, forget bias 1, means spread as widely as normalised data."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=64))
-    core = model.lstm.layers[0]
+    core = model.decoder.lstm.layers[0]
     for gate in core.get_parameter("weight_hh_l0").chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(64), atol=1e-5, rtol=0)
     bias = core.get_parameter("bias_ih_l0") + core.get_parameter("bias_hh_l0")

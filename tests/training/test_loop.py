@@ -145,7 +145,7 @@ def test_a_finished_training_is_left_as_it_is(doodles: Corpus, tmp_path: Path) -
     result = fit(model, *data_of(doodles), tmp_path, CONFIG)
     assert result.progress.step == 24
     assert (tmp_path / METRICS).read_bytes() == before
-    assert torch.equal(model.head.linear.weight, load_file(tmp_path / WEIGHTS)["head.linear.weight"])
+    assert torch.equal(model.decoder.head.linear.weight, load_file(tmp_path / WEIGHTS)["decoder.head.linear.weight"])
 
 
 def test_a_budget_of_minutes_is_kept(doodles: Corpus, tmp_path: Path) -> None:

@@ -1,0 +1,91 @@
+"""New runs, and going on with old ones."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mdnrnn import render
+from mdnrnn.data.catalog import is_name, open_corpus
+from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.device import choose_device
+from mdnrnn.errors import InputError
+from mdnrnn.evaluation import null_nats
+from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
+from mdnrnn.generation import Sampling
+from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.presets import Preset
+from mdnrnn.runs import CONFIG, Run, RunConfig
+from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.loop import LAST, Result, fit
+from mdnrnn.training.metrics import METRICS, read_metrics
+
+CURVE, SAMPLES = "loss.svg", "samples"
+_SAMPLE_TEMPERATURE = 0.4
+
+
+def train(
+    preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
+) -> Result:
+    """A new run in `folder`: of a preset, with another model config or another training where they are given."""
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
+        raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
+    training = training or preset.training
+    choose_device(training.device)
+    corpus = open_corpus(data)
+    corpus.check()
+    config = RunConfig(
+        kind=preset.kind,
+        shape=StepShape.of(corpus),
+        model=model or preset.model,
+        normalizer=Normalizer.of_strokes(corpus),
+        facts=corpus.facts,
+        data=data if is_name(data) else str(Path(data).resolve()),
+        fingerprint=corpus.fingerprint,
+        training=training,
+        max_steps=int(corpus.lengths.max()),
+    )
+    network, null = config.build(), _null_nats_per_point(config, corpus)
+    make_folder(folder)
+    write_json(folder / CONFIG, asdict(config))
+    return _fit(config, corpus, folder, network, null)
+
+
+def resume(folder: Path | str) -> Result:
+    """Go on with a run from its last checkpoint, to the end that it would have had."""
+    folder = Path(folder)
+    config = RunConfig.read(folder)
+    corpus = open_corpus(config.data)
+    if corpus.fingerprint != config.fingerprint:
+        raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
+    if (folder / METRICS).exists() and not (folder / LAST).exists():
+        raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
+    return _fit(config, corpus, folder, config.build(), _null_nats_per_point(config, corpus))
+
+
+def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
+    """Of the valid split, in the units of the training's own loss."""
+    rows = corpus.rows("valid")
+    null = null_nats(corpus, "valid", config.normalizer) / (rows.stop - rows.start)
+    return null if corpus.facts.quantum is not None else null - config.normalizer.log_volume
+
+
+def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, null: float) -> Result:
+    make_folder(folder / SAMPLES)
+    for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
+        if is_leftover(path):
+            path.unlink()
+
+    def draw() -> None:
+        records = read_metrics(folder)
+        figure = render.loss_figure(records, {"null model": null})
+        write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
+        if config.shape.features == 2 and not config.shape.inputs:  # nothing else can be drawn unasked
+            drawn = Run(folder, config, model).generate(16, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE))
+            drawings = [drawn.drawing(i) for i in range(len(drawn))]
+            render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
+
+    train_data, valid = config.training.splits(corpus, config.normalizer)
+    return fit(model, train_data, valid, folder, config.training, draw)

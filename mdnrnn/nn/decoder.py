@@ -1,0 +1,92 @@
+"""What every recurrent model of steps decodes with: the steps before and a context, an LSTM, a step head."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mdnrnn.data.batches import Batch
+from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.errors import InputError
+from mdnrnn.nn.heads import StepHead
+from mdnrnn.nn.layer_norm import LayerNormLSTM
+from mdnrnn.nn.lstm import LSTM, LSTMState
+
+
+class DecoderState(NamedTuple):
+    """The LSTM's state, the pen's place (1, B, D), normalised, and the context (1, B, C)."""
+
+    lstm: LSTMState
+    place: Tensor
+    context: Tensor
+
+
+class StepFeatures(nn.Module):
+    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's place if wanted, inputs.
+
+    Args:
+        features: D.
+        events: E.
+        inputs: A.
+        position: whether the sum of the motions so far is among them.
+    """
+
+    def __init__(self, features: int, events: int, inputs: int, position: bool) -> None:
+        super().__init__()
+        self.inputs, self.position = inputs, position
+        self.width = features * (1 + position) + events + inputs
+        # Row e + 1 is event e; row 0, START, is all zeros.
+        self.register_buffer("event_rows", torch.eye(events + 1)[:, 1:], persistent=False)
+        self.event_rows: Tensor
+
+    def of_batch(self, batch: Batch, steps: Step, slots: Tensor | None = None) -> Tensor:
+        """Flat steps (S,) of a batch, laid out as (T, B, width): at the batch's slots, or at others of its own."""
+        rows = [steps.motion, self.event_rows[steps.event + 1], *self._inputs(steps)]
+        padded = batch.pad(torch.cat(rows, -1), slots)
+        if not self.position:
+            return padded
+        return torch.cat([padded, padded[..., : steps.motion.shape[-1]].cumsum(0)], -1)
+
+    def forward(self, step: Step, place: Tensor) -> Tensor:
+        """One step of B sequences with the pen's place (B, D) after it, as (B, width)."""
+        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step)]
+        return torch.cat([*rows, place] if self.position else rows, -1)
+
+    def _inputs(self, steps: Step) -> list[Tensor]:
+        if not self.inputs:
+            return []
+        if steps.inputs is None:
+            raise InputError(f"the model expects {self.inputs} inputs at every step; received none")
+        return [steps.inputs]
+
+
+class StepDecoder(nn.Module):
+    """Distributions over the next step, given the steps before and a context (B, C) beside every one of them.
+
+    `lstm` takes rows of `features` and context, C numbers; `head` takes its outputs.
+    """
+
+    def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM, head: StepHead) -> None:
+        super().__init__()
+        self.features, self.lstm, self.head = features, lstm, head
+
+    def start(self, context: Tensor, lstm: LSTMState | None = None) -> DecoderState:
+        """The state before the first step; the LSTM's by default zeros."""
+        place = context.new_zeros(1, len(context), self.head.shape.features)
+        return DecoderState(lstm or self.lstm.initial_state(len(context)), place, context.unsqueeze(0))
+
+    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
+        """The distribution of the step after `previous`, of B sequences, and the next state."""
+        place = state.place + previous.motion
+        features = torch.cat([self.features(previous, place[0]), state.context[0]], -1)
+        hidden, lstm = self.lstm.step(features, state.lstm)
+        return self.head(hidden), DecoderState(lstm, place, state.context)
+
+    def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
+        """The distributions of all real steps of a batch, flat (S,), from the state before the first."""
+        features = self.features.of_batch(batch, batch.previous)
+        context = state.context.expand(batch.steps, -1, -1)
+        outputs, _ = self.lstm(torch.cat([features, context], -1), state.lstm)
+        return self.head(batch.unpad(outputs))
