@@ -163,20 +163,20 @@ def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likel
         sequences=sequences,
         points=points,
         measure="density" if corpus.facts.quantum is None else "cell",
-        nats_per_sequence=total.mean(),
-        nats_per_point=total.sum() / points,
-        motion_nats_per_point=motion.sum() / points,
-        event_nats_per_point=nats.event.sum() / points,
-        reconstruction_nats_per_sequence=(motion + nats.event).mean(),
-        kl_nats_per_sequence=nats.kl.mean(),
-        importance_nats_per_sequence=(nats.importance + shift).mean() if importance else None,
+        nats_per_sequence=float(total.mean()),
+        nats_per_point=float(total.sum()) / points,
+        motion_nats_per_point=float(motion.sum()) / points,
+        event_nats_per_point=float(nats.event.sum()) / points,
+        reconstruction_nats_per_sequence=float((motion + nats.event).mean()),
+        kl_nats_per_sequence=float(nats.kl.mean()),
+        importance_nats_per_sequence=float((nats.importance + shift).mean()) if importance else None,
         importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
         null_nats_per_sequence=null / sequences,
         null_nats_per_point=null / points,
-        density_nats_per_sequence=density.mean(),
-        density_nats_per_point=density.sum() / points,
-        paper_L_R=(nats.bare + nats.event).sum() / (sequences * longest),
-        paper_L_KL=nats.kl.mean() / latent if latent else 0.0,
+        density_nats_per_sequence=float(density.mean()),
+        density_nats_per_point=float(density.sum()) / points,
+        paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest),
+        paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
         by_class=_by_class(total, lengths, corpus, data.split),
     )
 
@@ -193,8 +193,8 @@ def _by_class(total: np.ndarray, lengths: np.ndarray, corpus: Corpus, split: str
             classes[name] = ClassLikelihood(
                 sequences=int(own.sum()),
                 points=points,
-                nats_per_sequence=total[own].mean(),
-                nats_per_point=total[own].sum() / points,
+                nats_per_sequence=float(total[own].mean()),
+                nats_per_point=float(total[own].sum()) / points,
             )
     return classes
 

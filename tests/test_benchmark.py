@@ -1,9 +1,23 @@
-"""The head's benchmark compares two ways to the same numbers, and counts bytes as they are."""
+"""Benchmarks compare two ways to the same numbers, and count bytes as they are."""
 
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
 import torch
 
+from mdnrnn.benchmark import benchmark_train
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
+from mdnrnn.benchmark.plain import PlainMDNRNN, PlainSketchRNN
+from mdnrnn.data.batches import Batch
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.distributions import Step
+from mdnrnn.errors import InputError
+from mdnrnn.models.base import StepShape
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.nn.heads import MixtureHead
+from tests.conftest import batches_of, random_corpus
 
 
 def test_both_heads_compute_the_same_loss_and_gradient() -> None:
@@ -34,3 +48,113 @@ def test_gradients_of_the_leaves_count() -> None:
     leaf = torch.zeros(250_000, requires_grad=True)
     leaf.grad = torch.zeros(250_000)
     assert peak_bytes(lambda: leaf.sum().backward(), [leaf]) >= 1_000_000
+
+
+def of_densities(corpus: Corpus) -> Batch:
+    """Its first drawings, without classes and without a quantum, in float64."""
+    corpus = replace(corpus, facts=replace(corpus.facts, quantum=None, classes=()), label=None)
+    batch = batches_of(corpus).batch(np.arange(8))
+    target, previous = (Step(steps.motion.double(), steps.event) for steps in (batch.target, batch.previous))
+    return replace(batch, target=target, previous=previous)
+
+
+def test_the_plain_mdnrnn_computes_our_loss_and_gradient(doodles: Corpus) -> None:
+    config = MDNRNNConfig(hidden=16, components=4, dropout=0.0, position=False, scale_floor=1e-12)
+    ours, plain = MDNRNN(StepShape(), config).double(), PlainMDNRNN(config).double()
+    plain.lstm.load_state_dict(ours.decoder.lstm.layers[0].state_dict())
+    plain.head.load_state_dict(ours.decoder.head.linear.state_dict())
+    batch = of_densities(doodles)
+    losses = [ours.loss(batch).total, plain.loss(batch)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(ours.decoder.head.linear.weight.grad, plain.head.weight.grad)
+
+
+def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
+    """Ours and the plain one, the same distribution of the same drawings.
+
+    Ours has a slope where the plain one has a correlation, slope = correlation scale_y / scale_x, and the scale of y
+    given x. No linear layer turns the one into the other, unless correlations and ratios of the scales are the same at
+    all steps: so they are here, other ones for every component.
+    """
+    config = SketchRNNConfig(
+        encoder=7, hidden=12, latent=5, components=4, recurrent_dropout=0.0, position=False, scale_floor=1e-12
+    )
+    ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
+    encoder, head = plain.encoder.state_dict(), plain.head.state_dict()
+    parts = [4, 8, 8, 4, 3]
+    _, _, scales, correlations, _ = head["weight"].split(parts)
+    scales[1::2] = scales[::2]
+    correlations.zero_()
+    _, _, scales, correlations, _ = head["bias"].split(parts)
+    correlations.normal_()
+    ours.decoder.head.linear.load_state_dict(head)
+    _, _, own_scales, slopes, _ = ours.decoder.head.linear.bias.detach().split(parts)
+    correlation = correlations.tanh()
+    slopes.copy_(correlation * (scales[1::2] - scales[::2]).exp())
+    own_scales[1::2] += 0.5 * torch.log1p(-correlation.square())
+    ours.start_of.load_state_dict(plain.start.state_dict())
+    ours.posterior.load_state_dict(plain.posterior.state_dict())
+    ours.decoder.lstm.layers[0].load_state_dict(plain.decoder.state_dict())
+    ours.forth.layers[0].load_state_dict({name: w for name, w in encoder.items() if "reverse" not in name})
+    back = {name.removesuffix("_reverse"): w for name, w in encoder.items() if "reverse" in name}
+    ours.back.layers[0].load_state_dict(back)
+    return ours, plain
+
+
+@pytest.mark.parametrize("factors", [False, True], ids=["covariance matrices", "Cholesky factors"])
+@pytest.mark.parametrize("padding", [False, True], ids=["one length", "many lengths"])
+def test_the_plain_sketch_rnn_computes_our_bound_and_gradient(padding: bool, factors: bool, doodles: Corpus) -> None:
+    """Where there is padding the plain encoder reads it backwards first: that half of its states is left out there."""
+    ours, plain = same_sketch_rnns(factors)
+    batch = of_densities(doodles if padding else random_corpus([9] * 8))
+    assert (len(batch.lengths.unique()) > 1) == padding
+    if padding:
+        for layer in (ours.posterior, plain.posterior):
+            layer.weight.detach()[:, plain.encoder.hidden_size :] = 0
+    torch.manual_seed(3)
+    loss = ours.loss(batch)
+    torch.manual_seed(3)
+    plain_loss = plain.loss(batch)
+    torch.testing.assert_close(loss.total, plain_loss)
+    assert float(loss.terms["kl"].detach()) > 1e-3
+    loss.total.backward()
+    plain_loss.backward()
+    torch.testing.assert_close(ours.start_of.weight.grad, plain.start.weight.grad)
+    forth = ours.forth.layers[0].get_parameter("weight_hh_l0")
+    torch.testing.assert_close(forth.grad, plain.encoder.get_parameter("weight_hh_l0").grad)
+
+
+def test_the_plain_network_differs_by_the_place_of_the_pen_alone() -> None:
+    """Two inputs to each of the LSTMs, 4 gates a unit."""
+    result = benchmark_train(random_corpus([6, 9, 4]), "sketch-small", hidden=16, batch_size=2, repeats=1)
+    assert result.parameters - result.plain_parameters == 2 * 4 * (16 + 2 * 128)
+    figures = {name: value for name, value in asdict(result).items() if isinstance(value, float | int)}
+    assert {"speedup_scale_tril", "speedup_scale_tril_same_memory", "scale_tril_points_per_second"} <= figures.keys()
+    assert all(np.isfinite(value) and value > 0 for value in figures.values())
+    assert result.speedup == pytest.approx(result.points_per_second / result.plain_points_per_second)
+    stroke = benchmark_train(random_corpus([6, 9, 4]), hidden=16, batch_size=2, repeats=1)
+    assert stroke.parameters - stroke.plain_parameters == 2 * 4 * 16
+    assert stroke.speedup_scale_tril is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes", "complaint"),
+    [
+        ("nosuch", {}, "unknown preset 'nosuch'; expected one of stroke"),
+        ("sketch", {"hidden": 0}, "model.hidden is 0"),
+        ("stroke", {"batch_size": 0}, "batch_size is 0"),
+    ],
+    ids=["preset", "hidden", "batch size"],
+)
+def test_what_cannot_be_measured_is_told(preset: str, sizes: dict[str, int], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        benchmark_train(random_corpus([6, 9]), preset, **sizes)  # type: ignore[arg-type]
+
+
+def test_the_plain_networks_are_for_drawings() -> None:
+    corpus = random_corpus([6, 9])
+    wide = replace(corpus, motion=np.concatenate([corpus.motion, corpus.motion[:, :1]], 1))
+    with pytest.raises(InputError, match="3 features; expected drawings"):
+        benchmark_train(wide)

@@ -1,126 +1,152 @@
-"""Training against a plain loop, in real points a second.
+"""Training against a plain loop of the same network, in real points a second.
 
 The plain loop goes first, alone, in the memory that a process has by default, which ours gives up.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
-from torch.nn import functional
+from torch import nn
 
+from mdnrnn.benchmark.plain import PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.device import choose_device, choose_precision
+from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
 
 _SAMPLE = 8
 """Batches timed in a repeat."""
+_PLAIN: dict[str, dict[str, Callable[[Any], PlainModel]]] = {
+    "mdnrnn": {"plain": PlainMDNRNN},
+    "sketchrnn": {"plain": PlainSketchRNN, "scale_tril": lambda config: PlainSketchRNN(config, factors=True)},
+}
+"""What each kind of model is measured against."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmark:
-    """Real points a second in training: ours, and a plain loop's."""
+    """Real points a second in training: ours, and a plain loop's; null where the network has no covariances."""
 
     speedup: float
     speedup_same_memory: float
     """Over the same plain loop with the C library told to keep freed memory, as our training tells it."""
+    speedup_scale_tril: float | None
+    """Over the same plain loop with Cholesky factors in place of covariance matrices, which PyTorch must factor."""
+    speedup_scale_tril_same_memory: float | None
     points_per_second: float
     plain_points_per_second: float
+    scale_tril_points_per_second: float | None
     real_fraction: float
     """Of the steps that our LSTM computes; the rest is padding."""
     plain_real_fraction: float
     precision: str
+    preset: str
     batch_size: int
     hidden: int
     components: int
+    parameters: int
+    plain_parameters: int
+    """Fewer: the plain network has no place of the pen among its inputs, and no classes."""
     machine: Machine
 
 
 def benchmark_train(
-    corpus: Corpus, *, hidden: int = 512, batch_size: int = 100, repeats: int = 5, device: str = "auto"
+    corpus: Corpus,
+    preset: str = "stroke",
+    *,
+    hidden: int | None = None,
+    batch_size: int = 100,
+    repeats: int = 5,
+    device: str = "auto",
 ) -> TrainBenchmark:
-    """Training steps on batches of all lengths; making the batches is not timed.
+    """Training steps of a preset's model on batches of all lengths; making the batches is not timed.
 
-    The plain loop takes batches as they come, padded to the longest.
+    The plain loop takes batches as they come, padded to the longest. `hidden`: by default the preset's.
     """
-    where = choose_device(device)
-    config = SequenceTrainConfig(batch_size=batch_size)
-    precision = choose_precision(config.precision, where)
-    data, _ = config.splits(corpus, Normalizer.of_strokes(corpus))
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
+    if corpus.motion.shape[1] != 2:
+        raise InputError(f"{corpus.facts.name} has {corpus.motion.shape[1]} features; expected drawings, which have 2")
+    where, kind = choose_device(device), PRESETS[preset].kind
+    training = replace(PRESETS[preset].training, batch_size=batch_size)
+    config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
+    precision = choose_precision(training.precision, where)
+    data, _ = training.splits(corpus, Normalizer.of_strokes(corpus))
     torch.manual_seed(0)
-    model = MDNRNN(StepShape.of(corpus), MDNRNNConfig(hidden=hidden)).to(where)
-    plain = PlainModel(hidden, model.config.components).to(where)
-    optimizer, plain_optimizer = make_optimizer(model, config), torch.optim.Adam(plain.parameters())
+    model = KINDS[kind].build(StepShape.of(corpus), config).to(where)
+    plain = {name: make(config).to(where) for name, make in _PLAIN[kind].items()}
+    optimizer = make_optimizer(model, training)
     ours, theirs = _sample_batches(data, where), _random_batches(data, where)
 
     def train() -> None:
         for batch in ours:
-            update(model, optimizer, batch, where, precision, config.clip)
+            update(model, optimizer, batch, where, precision, training.clip)
 
-    def train_plainly() -> None:
-        for batch in theirs:
-            plain_optimizer.zero_grad()
-            plain.loss(batch).backward()
-            torch.nn.utils.clip_grad_norm_(plain.parameters(), config.clip)
-            plain_optimizer.step()
-
-    # The plain loop first: what the C library has once been told to keep cannot be given back without a trace.
-    as_it_comes = take_turns({"plain": train_plainly}, repeats, where)
+    loops: dict[str, Callable[[], object]] = {
+        name: _plain_loop(network, theirs, training.clip) for name, network in plain.items()
+    }
+    # The plain loops first: what the C library has once been told to keep cannot be given back without a trace.
+    as_it_comes = take_turns(loops, repeats, where)
     keep_freed_memory()
-    times = take_turns({"ours": train, "plain": train_plainly}, repeats, where)
-    rate, plain_rate = _points(ours) / times["ours"], _points(theirs) / as_it_comes["plain"]
+    times = take_turns({"ours": train, **loops}, repeats, where)
+    rate = _points(ours) / times["ours"]
+    rates = {name: _points(theirs) / seconds for name, seconds in as_it_comes.items()}
+    speedups = {name: rate / own for name, own in rates.items()}
+    same_memory = {name: rate * times[name] / _points(theirs) for name in rates}
     return TrainBenchmark(
-        speedup=rate / plain_rate,
-        speedup_same_memory=rate * times["plain"] / _points(theirs),
+        speedup=speedups["plain"],
+        speedup_same_memory=same_memory["plain"],
+        speedup_scale_tril=speedups.get("scale_tril"),
+        speedup_scale_tril_same_memory=same_memory.get("scale_tril"),
         points_per_second=rate,
-        plain_points_per_second=plain_rate,
-        real_fraction=_points(ours) / sum(batch.steps * batch.size for batch in ours),
-        plain_real_fraction=_points(theirs) / sum(batch.steps * batch.size for batch in theirs),
+        plain_points_per_second=rates["plain"],
+        scale_tril_points_per_second=rates.get("scale_tril"),
+        real_fraction=_real_fraction(ours),
+        plain_real_fraction=_real_fraction(theirs),
         precision=precision,
+        preset=preset,
         batch_size=batch_size,
-        hidden=hidden,
-        components=model.config.components,
+        hidden=config.hidden,
+        components=config.components,
+        parameters=_parameters(model),
+        plain_parameters=_parameters(plain["plain"]),
         machine=Machine.of(where),
     )
 
 
-class PlainModel(nn.Module):
-    """The usual MDN-RNN, as one would write it first: nn.LSTM over padded batches, MixtureSameFamily, a mask."""
+def _plain_loop(model: PlainModel, batches: list[Batch], clip: float) -> Callable[[], None]:
+    optimizer = torch.optim.Adam(model.parameters())
 
-    def __init__(self, hidden: int, components: int) -> None:
-        super().__init__()
-        self.lstm = nn.LSTM(5, hidden)
-        self.head = nn.Linear(hidden, 5 * components + 3)
-        self.components = components
+    def train() -> None:
+        for batch in batches:
+            optimizer.zero_grad()
+            model.loss(batch).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+            optimizer.step()
 
-    def loss(self, batch: Batch) -> Tensor:
-        """Mean nats a real point, with the density."""
-        previous = functional.one_hot(batch.previous.event.clamp_min(0), 3).float()
-        inputs = batch.pad(torch.cat([batch.previous.motion, previous], -1))
-        target, event = batch.pad(batch.target.motion), batch.pad(batch.target.event.unsqueeze(-1)).squeeze(-1)
-        mask = torch.arange(batch.steps, device=target.device)[:, None] < batch.lengths
-        outputs, _ = self.lstm(inputs)
-        k = self.components
-        logits, mean, log_scale, pen = self.head(outputs).split([k, 2 * k, 2 * k, 3], -1)
-        shape = (*logits.shape, 2)
-        parts = Independent(Normal(mean.view(shape), log_scale.view(shape).exp()), 1)
-        nats = -MixtureSameFamily(Categorical(logits=logits), parts).log_prob(target)
-        nats = nats + functional.cross_entropy(pen.flatten(0, 1), event.flatten(), reduction="none").view_as(nats)
-        return (nats * mask).sum() / mask.sum()
+    return train
 
 
 def _points(batches: list[Batch]) -> int:
     return sum(batch.points for batch in batches)
+
+
+def _real_fraction(batches: list[Batch]) -> float:
+    return _points(batches) / sum(batch.steps * batch.size for batch in batches)
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def _sample_batches(data: Batches, device: torch.device) -> list[Batch]:

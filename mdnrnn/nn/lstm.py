@@ -23,8 +23,9 @@ class LSTM(nn.Module):
     Dropout draws one mask (B, H) a layer and sequence and keeps it over the steps (Gal and Ghahramani,
     arXiv:1512.05287), which is T times cheaper than one a step. Recurrent dropout drops recurrent weights, one mask
     a pass (Merity et al., arXiv:1708.02182): a mask inside each step (Semeniuta et al., arXiv:1603.05118) is nothing
-    that a fused kernel takes, and a loop over the steps costs several times as much. Recurrent weights start
-    orthogonal, input weights Glorot-uniform, both gate by gate, the forget bias at 1.
+    that a fused kernel takes, and a loop over the steps costs a quarter more at B 100, H 512, and far more where
+    products are small. Recurrent weights start orthogonal, input weights Glorot-uniform, both gate by gate, the forget
+    bias at 1.
     """
 
     def __init__(

@@ -183,9 +183,13 @@ def test_every_command_has_help(command: list[str], capsys: Capture) -> None:
     [
         ("head --rows 50 --no-compiled", ("speedup", "speedup_unchecked", "memory_ratio")),
         ("train --hidden 16 --data DATA", ("speedup", "real_fraction")),
+        (
+            "train --preset sketch-small --hidden 16 --batch-size 4 --data DATA",
+            ("speedup", "speedup_scale_tril", "speedup_same_memory", "plain_points_per_second", "parameters"),
+        ),
         ("generate --hidden 16 --steps 4", ("batch_256_over_1", "step_over_matvec")),
     ],
-    ids=["head", "train", "generate"],
+    ids=["head", "train", "train a Sketch-RNN", "generate"],
 )
 def test_benchmarks_print_their_ratios(options: str, keys: tuple[str, ...], run: Path, capsys: Capture) -> None:
     data = str(run.parent / "data.npz")
@@ -292,6 +296,8 @@ BAD_OPTIONS: dict[str, tuple[str, str]] = {
     "an existing folder": ("train stroke --data doodles --out RUN", "is there already"),
     "nothing to resume": ("train --resume nosuch", "config.json is missing"),
     "no such run": ("evaluate nosuch", "no such run folder"),
+    "importance below 0": ("evaluate RUN --importance -1", "importance is -1; expected a number of draws, 0 for none"),
+    "benchmark of an unknown preset": ("benchmark train --preset nosuch", "unknown preset 'nosuch'"),
     "unknown split": ("evaluate RUN --split training", "split 'training' is not in"),
     "unknown ending": ("generate RUN --out x.bmp", "its ending is '.bmp'; expected one of .svg"),
     "no ending": ("generate RUN --out -", "its ending is ''"),
@@ -438,3 +444,74 @@ def test_a_signal_saves_and_tells_how_to_go_on(name: str, status: int, run: Path
     assert "Traceback" not in err
     assert err.splitlines()[-1].endswith("go on with: mdnrnn train --resume new")
     assert (tmp_path / "new" / "last.pt").exists()
+
+
+@pytest.fixture(scope="module")
+def sketch_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A variational run of a few steps on labelled doodles."""
+    out = tmp_path_factory.mktemp("sketch") / "run"
+    sizes = {"encoder": 8, "hidden": 16, "latent": 4, "components": 3}
+    options = [word for name, size in sizes.items() for word in (f"--model.{name}", str(size))]
+    data = str(run.parent / "data.npz")
+    arguments = ["train", "sketch-small", "--data", data, "--out", str(out), "--steps", "8", "--validations", "1"]
+    assert main([*arguments, *options]) == 0
+    return out
+
+
+def evaluated(capsys: Capture, *arguments: str) -> str:
+    """What the command prints."""
+    capsys.readouterr()
+    assert main(["evaluate", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_evaluate_tells_the_bound_by_its_parts_and_by_class(sketch_run: Path, capsys: Capture) -> None:
+    figures = json.loads(evaluated(capsys, str(sketch_run), "--importance", "3", "--json"))
+    bound, kl = figures["nats_per_sequence"], figures["kl_nats_per_sequence"]
+    assert kl > 0
+    assert figures["paper_L_KL"] == pytest.approx(kl / 4)
+    assert bound == pytest.approx(figures["reconstruction_nats_per_sequence"] + kl)
+    assert figures["importance_nats_per_sequence"] < bound + kl  # by Jensen, but for what the draws make of the KL
+    assert figures["importance_standard_error"] > 0
+    classes = figures["by_class"].values()
+    assert len(classes) == 12
+    for whole, part in (("sequences", "nats_per_sequence"), ("points", "nats_per_point")):
+        assert sum(own[whole] for own in classes) == figures[whole]
+        assert sum(own[whole] * own[part] for own in classes) == pytest.approx(figures[whole] * figures[part])
+
+
+def test_evaluate_prints_the_bound_and_the_classes_as_tables(
+    sketch_run: Path, doodles: Corpus, capsys: Capture
+) -> None:
+    arguments = [str(sketch_run), "--importance", "2"]
+    figures = json.loads(evaluated(capsys, *arguments, "--json"))
+    first, second = evaluated(capsys, *arguments).split("\n\n")
+    rows = {line[:28].strip(): line[28:].split() for line in first.splitlines()[2:6]}
+    assert list(rows) == ["model, bound", "reconstruction", "KL divergence", "model, importance-weighted"]
+    names = ("nats", "reconstruction_nats", "kl_nats", "importance_nats")
+    for row, name in zip(rows.values(), names, strict=True):
+        assert float(row[0]) == pytest.approx(figures[f"{name}_per_sequence"], abs=0.005)
+        points = float(row[1]) * figures["points"]
+        assert points == pytest.approx(float(row[0]) * figures["sequences"], abs=1e-4 * figures["points"])
+    assert rows["model, importance-weighted"][2:4] == ["±", f"{figures['importance_standard_error']:.2f}"]
+    assert f"L_R: {figures['paper_L_R']:.4f}, L_KL: {figures['paper_L_KL']:.4f}" in first
+    lines = [line.split() for line in second.splitlines()[1:]]
+    assert [name for name, *_ in lines] == list(doodles.facts.classes)
+    cat = figures["by_class"]["cat"]
+    expected = [str(cat["sequences"]), f"{cat['nats_per_sequence']:.2f}", f"{cat['nats_per_point']:.4f}"]
+    assert next(numbers for name, *numbers in lines if name == "cat") == expected
+
+
+def test_evaluate_is_short_without_a_latent_or_with_one_class(
+    run: Path, sketch_run: Path, doodles: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    cats = [doodles[i] for i in range(len(doodles)) if doodles[i].label == doodles.facts.label("cat")]
+    native.write(pack(doodles.facts, {"test": cats}), tmp_path / "cats.npz")
+    printed = evaluated(capsys, str(run), "--data", str(tmp_path / "cats.npz"))
+    assert not any(word in printed for word in ("bound", "KL", "importance", "cat"))
+    printed = evaluated(capsys, str(sketch_run), "--data", str(tmp_path / "cats.npz"))
+    assert "bound" in printed
+    assert not any(word in printed for word in ("importance", "cat"))
+    figures = json.loads(evaluated(capsys, str(run), "--json"))
+    assert figures["importance_nats_per_sequence"] is None
+    assert figures["kl_nats_per_sequence"] == figures["paper_L_KL"] == 0
