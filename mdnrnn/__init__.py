@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
     from mdnrnn.errors import DataError, InputError
     from mdnrnn.generation import Sampling, generate
+    from mdnrnn.latents import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
     from mdnrnn.launch import resume, train
     from mdnrnn.models.feedforward import MDN, MDNConfig
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
@@ -34,6 +35,16 @@ _HOMES = {
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
     "mdnrnn.errors": ["DataError", "InputError"],
     "mdnrnn.generation": ["Sampling", "generate"],
+    "mdnrnn.latents": [
+        "combine",
+        "interpolate",
+        "nearest",
+        "picked",
+        "project",
+        "reconstruct",
+        "save_map",
+        "slerp",
+    ],
     "mdnrnn.launch": ["resume", "train"],
     "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
@@ -49,7 +60,8 @@ __all__ = [
     "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig",
     "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Run", "Sampling",
     "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution", "StepHead", "TrainConfig",
-    "__version__", "fit", "generate", "import_corpus", "load", "open_corpus", "resume", "train",
+    "__version__", "combine", "fit", "generate", "import_corpus", "interpolate", "load", "nearest", "open_corpus",
+    "picked", "project", "reconstruct", "resume", "save_map", "slerp", "train",
 ]  # fmt: skip
 
 

@@ -68,6 +68,7 @@ def generate(
     max_steps: int = 500,
     cell: Tensor | None = None,
     batch_size: int = 256,
+    shared_noise: bool = False,
 ) -> list[Drawn]:
     """Draw n sequences of at most `max_steps` new steps; the last event is END unless that cut one short.
 
@@ -81,6 +82,7 @@ def generate(
         cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
             the probabilities of its cells, and the model goes on from what is kept. None for continuous data.
         batch_size: sequences drawn at once.
+        shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
     if n < 0 or max_steps < 1:
         raise InputError(f"{n} sequences of {max_steps} steps were asked for; expected 0 or more of 1 or more")
@@ -95,7 +97,8 @@ def generate(
         for first in range(0, n, batch_size):
             rows = slice(first, min(n, first + batch_size))
             part = Condition(*(None if given is None else given[rows] for given in condition))
-            noises = [np.random.Generator(np.random.Philox([seed, i])) for i in range(rows.start, rows.stop)]
+            keys = ([seed, 0 if shared_noise else i] for i in range(rows.start, rows.stop))
+            noises = [np.random.Generator(np.random.Philox(key)) for key in keys]
             if model.latent and part.latent is None:
                 part = part._replace(latent=_from_prior(noises, model.latent, device))
             batch = _Batch(model, part, len(noises))

@@ -139,6 +139,7 @@ class Run:
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
+        shared_noise: bool = False,
     ) -> Corpus:
         """n drawings as a corpus, raw units.
 
@@ -150,6 +151,7 @@ class Run:
             prefix: an unfinished drawing that all of them complete; an END in it counts as a lifted pen.
             inputs: what is known before each step, (n, T, A), for a model that takes them.
             max_steps: of new steps, by default as many as the longest training sequence has.
+            shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
         """
         if prefix is not None:
             self._check_prefix(prefix)
@@ -167,6 +169,7 @@ class Run:
             seed=seed,
             max_steps=self.config.max_steps if max_steps is None else max_steps,
             cell=_tensor(cell),
+            shared_noise=shared_noise,
         )
         sequences = [
             Sequence(self._raw(motion), event, None if weights is None else int(weights[i].argmax()))

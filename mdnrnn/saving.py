@@ -7,6 +7,7 @@ from mdnrnn import render
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.errors import InputError
+from mdnrnn.files import write_bytes
 
 _WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}
 _LONGEST_CAPTION = 18
@@ -29,7 +30,7 @@ def save_drawings(
     *,
     colour: render.Colour = "ink",
     columns: int | None = None,
-    labels: bool = False,
+    labels: bool | Items[str] = False,
     animate: bool = False,
 ) -> None:
     """Write all the drawings of a corpus; the options are for pictures, as in `draw`."""
@@ -47,11 +48,11 @@ def draw(
     *,
     colour: render.Colour = "ink",
     columns: int | None = None,
-    labels: bool = False,
+    labels: bool | Items[str] = False,
     animate: bool = False,
 ) -> None:
-    """A picture of the drawings `indices`. `labels`: class names or texts below, where there are any."""
-    names = [_caption(corpus, i) for i in indices] if labels else None
+    """A picture of the drawings `indices`. `labels`: what stands below each; True: class names or texts, if any."""
+    names = [_caption(corpus, i) for i in indices] if labels is True else labels or None
     drawings = [corpus.drawing(i) for i in indices]
     render.save(
         drawings,
@@ -61,6 +62,13 @@ def draw(
         labels=names if names and any(names) else None,
         animate=animate,
     )
+
+
+def save_morph(corpus: Corpus, path: Path, *, colour: render.Colour = "ink") -> None:
+    """A GIF of the drawings of a corpus, one after the other in one place, forth and back again."""
+    check_out(path, (".gif",))
+    drawings = [corpus.drawing(i) for i in range(len(corpus))]
+    write_bytes(path, render.to_morph(drawings, render.Style(colour=colour)))
 
 
 def _caption(corpus: Corpus, index: int) -> str:

@@ -77,7 +77,8 @@ def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, t
 
 
 def test_every_example_of_a_tutorial_is_run() -> None:
-    assert {path.stem for path in EXAMPLES} - {"strokes", "own_drawings"} == set(PUBLISHED)
+    own_tests = {"strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji"}
+    assert {path.stem for path in EXAMPLES} - own_tests == set(PUBLISHED)
 
 
 def test_a_folder_of_svg_files_becomes_a_model_and_its_drawings(tmp_path: Path) -> None:
@@ -88,6 +89,33 @@ def test_a_folder_of_svg_files_becomes_a_model_and_its_drawings(tmp_path: Path) 
     nats, null = _numbers(r"(\S+) nats a drawing; the null model: (\S+)", printed)
     assert nats < null
     assert (tmp_path / "own-drawings.svg").read_text().count("<path") >= 36
+
+
+def test_a_hundred_kanji_come_to_an_end(tmp_path: Path) -> None:
+    printed = _run("kanji", tmp_path)
+    finished, strokes = _numbers(r"(\d+) of 100 came to an end by themselves, with (\S+) strokes each", printed)
+    assert finished >= 95
+    assert 4 < strokes < 20  # those of the data have 8.6
+    assert (tmp_path / "kanji.svg").read_text().count("<path") >= 100
+
+
+def test_what_is_asked_for_is_what_is_drawn(tmp_path: Path) -> None:
+    """As far as a classifier sees that knows nearly all real doodles; seeds fixed."""
+    printed = _run("class_conditional", tmp_path)
+    real, drawn = (float(share) for share in re.findall(r"(\S+)% recognised", printed))
+    assert real > 95
+    assert drawn >= 80
+    assert len(re.findall(r"^\w+: \d+ of 10$", printed, re.MULTILINE)) == 12
+    assert (tmp_path / "class-conditional.svg").exists()
+
+
+def test_a_latent_space_is_reconstructed_interpolated_and_mapped(tmp_path: Path) -> None:
+    printed = _run("sketch_interpolation", tmp_path, "doodles", "0.05")
+    drawings, first, second = _numbers(r"(\d+) drawings; (\d+)% and (\d+)% of the variance", printed)
+    assert drawings == 300
+    assert first >= second > 0
+    for name in ("reconstructed.svg", "interpolated.svg", "interpolated.gif", "combined.svg", "map.svg"):
+        assert (tmp_path / "runs" / name).stat().st_size > 1000
 
 
 def _run(name: str, folder: Path, *arguments: str) -> str:

@@ -104,18 +104,18 @@ class SketchRNN(LatentModel):
         )
         if self.latent:
             self.start_of = nn.Linear(context, 2 * config.layers * config.hidden)
-            self.forth = lstm(features.width, config.encoder, recurrent_dropout=drop)
-            self.back = lstm(features.width, config.encoder, recurrent_dropout=drop)
+            self.drawn = StepFeatures(shape.features, shape.events, 0, config.position)
+            self.forth = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
+            self.back = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
             nn.init.normal_(self.posterior.weight, std=0.01)  # near the prior
             nn.init.zeros_(self.posterior.bias)
 
     def encode(self, batch: Batch) -> Posterior:
         """q(z | drawing) of the batch's targets, from the last states of an LSTM either way."""
-        features, steps = self.decoder.features, batch.target
-        ways, states = ((self.forth, batch.slots), (self.back, batch.backward_slots())), []
-        for lstm, slots in ways:
-            outputs, _ = lstm(features.of_batch(batch, steps, slots), lstm.initial_state(batch.size))
+        steps, states = batch.target, []
+        for lstm, slots in ((self.forth, batch.slots), (self.back, batch.backward_slots())):
+            outputs, _ = lstm(self.drawn.of_batch(batch, steps, slots), lstm.initial_state(batch.size))
             states.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
         label = self.label(batch.label, states[0])
         rows = self.posterior(torch.cat([*states, label], -1)).to(steps.motion.dtype)  # autocast makes them narrow

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
-from mdnrnn.render.animation import to_animated_svg, to_gif
+from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph
 from mdnrnn.render.curves import loss_figure
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
 from mdnrnn.render.figures import figure_bytes, to_figure
+from mdnrnn.render.scatter import map_figure
 from mdnrnn.render.style import PLAIN, Colour, Style
 from mdnrnn.render.svg import to_svg
 
@@ -18,8 +19,8 @@ ENDINGS = (".svg", ".png", ".pdf", ".gif")
 MOVING = (".svg", ".gif")
 
 __all__ = [
-    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "bounds", "figure_bytes", "loss_figure", "partial",
-    "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_svg",
+    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "bounds", "figure_bytes", "loss_figure", "map_figure",
+    "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph", "to_svg",
 ]  # fmt: skip
 
 

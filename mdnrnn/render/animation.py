@@ -1,11 +1,12 @@
-"""Drawings that draw themselves, stroke by stroke in pen order, all drawings of a grid at the same time."""
+"""Drawings that draw themselves, stroke by stroke in pen order, all of a grid at the same time; or one by one."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from svgwrite.path import Path
 from mdnrnn.errors import InputError
 from mdnrnn.render.drawing import Drawing, is_dot, pace, partial
 from mdnrnn.render.figures import page_figure, visible_lines
-from mdnrnn.render.layout import CELL, Page, lay_out
+from mdnrnn.render.layout import CELL, Cell, Page, lay_out
 from mdnrnn.render.style import PLAIN, Style
 from mdnrnn.render.svg import svg_document
 
@@ -26,6 +27,8 @@ PAUSE = 1.5
 """Seconds for which the finished drawing stands before it starts again."""
 FRAME = 50
 """Milliseconds for which a frame of a GIF stands."""
+MORPH_FRAME, MORPH_END = 120, 600
+"""Milliseconds for which a drawing stands that others come before and after, and the first and the last."""
 LARGEST_SIDE = 800
 """Of a GIF, in pixels."""
 
@@ -58,18 +61,23 @@ def to_gif(
     seconds: float = 4.0,
 ) -> bytes:
     """A GIF that draws itself within `seconds`, pauses and starts again."""
-    from PIL.Image import Dither
-
     _check(seconds)
     page = lay_out(drawings, style, columns, labels, size)
     count = max(round(1000 * seconds / FRAME), 1)
-    frames = _frames(page, [1.0, *(number / count for number in range(1, count + 1))])
-    palette = _palette(next(frames))
-    first, *others = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames]
     durations = [FRAME] * (count - 1) + [FRAME + round(1000 * PAUSE)]
-    buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
-    return buffer.getvalue()
+    return _gif(page, (_begun(page, number / count) for number in range(1, count + 1)), durations)
+
+
+def to_morph(drawings: Sequence[Drawing], style: Style = PLAIN, size: float = CELL) -> bytes:
+    """A GIF of one drawing after the other in one place, forth and back again."""
+    if not drawings:
+        raise InputError("drawings: received none, expected one or more")
+    page = lay_out(drawings, style, 1, None, size)
+    cells = [_moved(cell) for cell in page.cells]
+    there = [replace(page, height=cell.height, cells=[cell]) for cell in cells]
+    durations = [MORPH_FRAME] * (len(cells) - 2)
+    durations = [MORPH_END, *durations, MORPH_END, *durations] if len(cells) > 1 else [MORPH_END]
+    return _gif(replace(there[0], cells=cells), there + there[-2:0:-1], durations)
 
 
 def _check(seconds: float) -> None:
@@ -105,20 +113,43 @@ def _palette(finished: Image) -> Image:
     return indexed
 
 
-def _frames(page: Page, fractions: Sequence[float]) -> Iterator[Image]:
-    """Pictures of the page with these fractions of each drawing drawn."""
+def _begun(page: Page, fraction: float) -> Page:
+    """The page with this fraction of each drawing drawn."""
+    drawn = [partial(cell.strokes, fraction) for cell in page.cells]
+    cells = [
+        replace(cell, strokes=strokes, colours=cell.colours[: len(strokes)])
+        for cell, strokes in zip(page.cells, drawn, strict=True)
+    ]
+    return replace(page, cells=cells)
+
+
+def _moved(cell: Cell) -> Cell:
+    """The cell in the upper left corner of the page."""
+    corner = np.array([cell.left, cell.top])
+    return replace(cell, left=0.0, top=0.0, strokes=[stroke - corner for stroke in cell.strokes])
+
+
+def _gif(whole: Page, pages: Iterable[Page], durations: list[int]) -> bytes:
+    """Pages of one size, which together have the colours of the `whole` one, each for so many milliseconds."""
+    from PIL.Image import Dither
+
+    frames = _frames(whole, pages)
+    palette = _palette(next(frames))
+    first, *others = [frame.quantize(palette=palette, dither=Dither.NONE) for frame in frames]
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _frames(whole: Page, pages: Iterable[Page]) -> Iterator[Image]:
+    """Pictures of the whole page, then of the others, with its labels."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure, lines = page_figure(page, LARGEST_SIDE)
+    figure, lines = page_figure(whole, LARGEST_SIDE)
     canvas: Any = FigureCanvasAgg(figure)
-    for fraction in fractions:
-        strokes, colours = [], []
-        for cell in page.cells:
-            drawn = partial(cell.strokes, fraction)
-            strokes += drawn
-            colours += cell.colours[: len(drawn)]
-        lines.set_segments(visible_lines(strokes))
-        lines.set_colors(colours)
+    for page in chain([whole], pages):
+        lines.set_segments(visible_lines([stroke for cell in page.cells for stroke in cell.strokes]))
+        lines.set_colors([colour for cell in page.cells for colour in cell.colours])
         canvas.draw()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
