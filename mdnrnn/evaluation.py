@@ -85,13 +85,14 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     generator = torch.Generator().manual_seed(seed)
     draws = max(1, importance) if model.latent else 1
     model.eval()
-    table = np.zeros((len(data.corpus.indices(data.split)), len(_Nats._fields)))
+    indices = data.indices()
+    table = np.zeros((len(indices), len(_Nats._fields)))
     with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
         for batch in data:
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
             latents = _latent_noise(model, batch, seed, draws).to(device)
             nats = _nats(model, batch.to(device), noise.to(device), latents, bar)
-            table[batch.indices - data.corpus.splits[data.split][0]] = np.stack(nats, 1)
+            table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
     model.train(training)
     return _summary(_Nats(*table.T), data, model.latent, bool(importance))
 
@@ -148,8 +149,8 @@ def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor,
 
 
 def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likelihood:
-    corpus, scale = data.corpus, data.normalizer.log_volume
-    lengths = corpus.lengths[slice(*corpus.splits[data.split])]
+    corpus, scale, indices = data.corpus, data.normalizer.log_volume, data.indices()
+    lengths = corpus.lengths[indices]
     sequences, points = len(lengths), int(lengths.sum())
     # Densities are computed normalised and reported in raw units.
     shift = np.zeros(sequences) if corpus.facts.quantum is not None else lengths * scale
@@ -158,7 +159,7 @@ def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likel
     longest = max(
         int(corpus.lengths[slice(*bounds)].max()) for bounds in corpus.splits.values() if bounds[0] < bounds[1]
     )
-    null = null_nats(corpus, data.split, data.normalizer)
+    null, rows = null_nats(corpus, data.split, data.normalizer), corpus.rows(data.split)
     return Likelihood(
         sequences=sequences,
         points=points,
@@ -171,20 +172,22 @@ def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likel
         kl_nats_per_sequence=float(nats.kl.mean()),
         importance_nats_per_sequence=float((nats.importance + shift).mean()) if importance else None,
         importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
-        null_nats_per_sequence=null / sequences,
-        null_nats_per_point=null / points,
+        null_nats_per_sequence=null / len(corpus.indices(data.split)),  # of the whole split, whatever part is taken
+        null_nats_per_point=null / (rows.stop - rows.start),
         density_nats_per_sequence=float(density.mean()),
         density_nats_per_point=float(density.sum()) / points,
         paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest),
         paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
-        by_class=_by_class(total, lengths, corpus, data.split),
+        by_class=_by_class(total, lengths, corpus, indices),
     )
 
 
-def _by_class(total: np.ndarray, lengths: np.ndarray, corpus: Corpus, split: str) -> dict[str, ClassLikelihood]:
+def _by_class(
+    total: np.ndarray, lengths: np.ndarray, corpus: Corpus, indices: np.ndarray
+) -> dict[str, ClassLikelihood]:
     if corpus.label is None:
         return {}
-    labels = np.asarray(corpus.label[slice(*corpus.splits[split])])
+    labels = np.asarray(corpus.label[indices])
     classes = {}
     for number, name in enumerate(corpus.facts.classes):
         own = labels == number

@@ -84,10 +84,8 @@ def generate(
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
-    if n < 0 or max_steps < 1:
-        raise InputError(f"{n} sequences of {max_steps} steps were asked for; expected 0 or more of 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed is {seed}; expected 0 or more")
+    check_request(n, seed, max_steps)
+    _check_label(model, condition)
     device, training = next(model.parameters()).device, model.training
     condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
     cell = None if cell is None else cell.to(device)
@@ -108,6 +106,20 @@ def generate(
         return drawn
     finally:
         model.train(training)
+
+
+def check_request(n: int, seed: int, max_steps: int = 1) -> None:
+    """InputError where so many sequences cannot be drawn, or not from this seed."""
+    if n < 0 or max_steps < 1:
+        raise InputError(f"{n} sequences of {max_steps} steps were asked for; expected 0 or more of 1 or more")
+    if seed < 0:
+        raise InputError(f"the seed is {seed}; expected 0 or more")
+
+
+def _check_label(model: SequenceModel, condition: Condition | None) -> None:
+    label, classes = None if condition is None else condition.label, model.shape.classes
+    if classes and label is not None and not label.is_floating_point() and not ((label >= 0) & (label < classes)).all():
+        raise InputError(f"label: received {label.min()} to {label.max()}, expected 0 to {classes - 1}")
 
 
 class _Batch:

@@ -16,7 +16,8 @@ from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
 from mdnrnn.generation import Sampling
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.presets import Preset
-from mdnrnn.runs import CONFIG, Run, RunConfig
+from mdnrnn.run_config import CONFIG, RunConfig
+from mdnrnn.runs import Run
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, Result, fit
 from mdnrnn.training.metrics import METRICS, read_metrics

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence as Items
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,76 +13,18 @@ from torch import Tensor
 from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.device import exactly
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import Likelihood, evaluate
-from mdnrnn.generation import Sampling, generate
+from mdnrnn.generation import Sampling, check_request, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.latent import need_encoder
-from mdnrnn.presets import KINDS
+from mdnrnn.run_config import RunConfig
 from mdnrnn.training.checkpoint import load_weights
-from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import WEIGHTS
-from mdnrnn.version import VERSION
-
-CONFIG = "config.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """What config.json holds: enough to build the model again, and to find its data."""
-
-    kind: str
-    shape: StepShape
-    model: Any
-    """The config of the kind's model."""
-    normalizer: Normalizer
-    facts: Facts
-    """Of the corpus."""
-    data: str
-    """What the corpus was opened as: a catalog name or an absolute path."""
-    fingerprint: str
-    training: SequenceTrainConfig
-    max_steps: int
-    """The longest sequence of the corpus: longer ones are not drawn."""
-    version: str = VERSION
-
-    @classmethod
-    def read(cls, folder: Path) -> RunConfig:
-        """From a run folder."""
-        path = folder / CONFIG
-        if not path.is_file():
-            raise InputError(f"{path} is missing; expected a run folder, as mdnrnn train makes it")
-        try:
-            fields = json.loads(path.read_bytes())
-            if fields["kind"] not in KINDS:
-                raise InputError(
-                    f"{path}: the run is of kind {fields['kind']!r}; this version knows {', '.join(KINDS)}"
-                )
-            parts: dict[str, Any] = {
-                "shape": StepShape,
-                "model": KINDS[fields["kind"]].config,
-                "normalizer": Normalizer,
-                "facts": Facts,
-                "training": SequenceTrainConfig,
-            }
-            return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            raise InputError(f"{path} is damaged ({error}); expected what mdnrnn train wrote") from error
-
-    def build(self) -> SequenceModel:
-        """A new model of this run's kind and size, started from the training's seed."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # nobody else's numbers change
-            torch.manual_seed(self.training.seed)
-            try:
-                return KINDS[self.kind].build(self.shape, self.model)
-            except (RuntimeError, MemoryError, TypeError) as error:
-                raise InputError(f"{self.model} cannot be built on this machine; choose smaller sizes") from error
 
 
 @dataclass(frozen=True)
@@ -99,17 +39,20 @@ class Run:
         """The corpus that it was trained on, or another of the same make; all of it is checked."""
         corpus = open_corpus(data if data is not None else self.config.data, recipe)
         corpus.check()
-        shape = StepShape.of(corpus)
-        if (shape.features, shape.inputs) != (self.config.shape.features, self.config.shape.inputs):
-            raise InputError(
-                f"{corpus.facts.name} has {shape.features} features and {shape.inputs} inputs a step; "
-                f"the run expects {self.config.shape.features} and {self.config.shape.inputs}"
-            )
+        self._check_shape(corpus)
         if corpus.facts.start != self.config.facts.start:
             raise InputError(
                 f"{corpus.facts.name} starts {corpus.facts.start!r}; the run expects {self.config.facts.start!r}"
             )
         return corpus
+
+    def _check_shape(self, corpus: Corpus) -> None:
+        shape, own = StepShape.of(corpus), self.config.shape
+        if (shape.features, shape.inputs) != (own.features, own.inputs):
+            raise InputError(
+                f"{corpus.facts.name} has {shape.features} features and {shape.inputs} inputs a step; "
+                f"the run expects {own.features} and {own.inputs}"
+            )
 
     def evaluate(self, split: str = "test", data: str | None = None, importance: int = 0) -> Likelihood:
         """The likelihood of a split; `importance`: draws of z that estimate the marginal likelihood, 0 for none."""
@@ -153,13 +96,14 @@ class Run:
             max_steps: of new steps, by default as many as the longest training sequence has.
             shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
         """
+        check_request(n, seed)
         if prefix is not None:
             self._check_prefix(prefix)
         weights = self._labels(n, labels, None if prefix is None else prefix.label)
         normalizer, facts = self.config.normalizer, self.config.facts
         cell = normalizer.cell(facts.quantum)
-        if latents is None and prefix is not None and self.model.latent:
-            latents = self._latents_given(prefix, n, seed)
+        if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
+            latents = self._latents_given(prefix, weights, n, seed)
         drawn = generate(
             self.model,
             n,
@@ -187,24 +131,35 @@ class Run:
 
     def encode(self, corpus: Corpus, split: str | None = None) -> np.ndarray:
         """The latents (M, Z) of a corpus's drawings, means of q(z | drawing), in their order: of a split, or of all."""
-        model, corpus = need_encoder(self.model), self.known(corpus)
+        model = need_encoder(self.model)
+        self._check_shape(corpus)
+        corpus = self.known(corpus)
         if split is None:
             split, corpus = "all", replace(corpus, splits={"all": (0, len(corpus))})
-        first, last = corpus.splits[split]
-        means = np.zeros((last - first, model.latent), np.float32)
+        indices = corpus.indices(split)
+        means = np.zeros((len(indices), model.latent), np.float32)
         device = next(model.parameters()).device
         with exactly(), torch.inference_mode():
             for batch in Batches(corpus, split, self.config.normalizer):
-                means[batch.indices - first] = model.encode(batch.to(device)).mean.cpu().numpy()
+                means[batch.indices.numpy() - indices.start] = model.encode(batch.to(device)).mean.cpu().numpy()
         return means
 
-    def _latents_given(self, prefix: Sequence, n: int, seed: int) -> np.ndarray:
-        """Latents (n, Z) that the prefix may come from."""
-        whole = pack(self.config.facts, {"test": [prefix._replace(event=finished(prefix.event))]})
-        data = Batches(whole, "test", self.config.normalizer)
-        device = next(self.model.parameters()).device
-        batch = data.batch(np.zeros(PROPOSALS, np.int64)).to(device)
-        return latents_given(need_encoder(self.model), batch, n, seed).cpu().numpy()
+    def _latents_given(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
+        """Latents (n, Z) that the prefix may come from, of drawings of the classes asked for."""
+        if self.config.shape.inputs:
+            raise InputError("a prefix for a model with inputs and a latent was given; give the latents, too")
+        part = prefix._replace(event=finished(_lifted(prefix.event)), label=None, text=None)
+        whole = pack(replace(self.config.facts, classes=()), {"test": [part]})
+        batch = Batches(whole, "test", self.config.normalizer).batch(np.zeros(PROPOSALS, np.int64))
+        batch, model = batch.to(next(self.model.parameters()).device), need_encoder(self.model)
+        if weights is None:
+            return latents_given(model, batch, n, seed).cpu().numpy()
+        latents = np.zeros((n, model.latent), np.float32)
+        for blend in np.unique(weights, axis=0):
+            of_blend = (weights == blend).all(1)
+            label = torch.tensor(blend, dtype=torch.float32, device=batch.lengths.device).expand(PROPOSALS, -1)
+            latents[of_blend] = latents_given(model, replace(batch, label=label), n, seed).cpu().numpy()[of_blend]
+        return latents
 
     def _checked_latents(self, latents: np.ndarray | None, n: int) -> Tensor | None:
         if latents is None:
@@ -213,6 +168,8 @@ class Run:
             raise InputError("latents were given; the run's model takes none; leave them out")
         if np.shape(latents) != (n, self.model.latent):
             raise InputError(f"latents: received shape {np.shape(latents)}, expected ({n}, {self.model.latent})")
+        if not np.isfinite(latents).all():
+            raise InputError("latents: received some that are infinite or no numbers, expected real numbers")
         return _tensor(latents)
 
     def _labels(self, n: int, names: Items[str] | np.ndarray | None, default: int | None) -> np.ndarray | None:
@@ -242,8 +199,13 @@ class Run:
             )
 
     def _prefix(self, prefix: Sequence) -> Step:
-        event = np.where(np.asarray(prefix.event) == END, UP, prefix.event).astype(np.int64)
-        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion)), torch.from_numpy(event))
+        event = torch.from_numpy(_lifted(prefix.event).astype(np.int64))
+        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion)), event)
+
+
+def _lifted(event: np.ndarray) -> np.ndarray:
+    """Events (P,) of which none is END: the pen is lifted instead."""
+    return np.where(np.asarray(event) == END, UP, event)
 
 
 def _tensor(array: np.ndarray | None) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batches
+from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
 from mdnrnn.data.synthetic.corpora import make_doodles
+from mdnrnn.distributions import Step
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,23 @@ def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"hidden": 24, "components": 3, "dropout": 0.0, **config}
     return MDNRNN(StepShape.of(corpus), MDNRNNConfig(**settings)).double()
+
+
+def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
+    """A small Sketch-RNN for a corpus, in float64, whose posteriors are not the prior and whose slopes are not 0."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {
+        "encoder": 12, "hidden": 16, "latent": 4, "components": 3, "recurrent_dropout": 0.0, **config
+    }  # fmt: skip
+    model = SketchRNN(StepShape.of(corpus), SketchRNNConfig(**settings)).double()
+    torch.nn.init.normal_(model.decoder.head.linear.weight, std=0.3)
+    if model.latent:
+        torch.nn.init.normal_(model.posterior.weight, std=0.3)
+    return model
+
+
+def widened(batch: Batch) -> Batch:
+    """The batch in float64."""
+    wide = lambda step: Step(*(t if t is None or not t.is_floating_point() else t.double() for t in step))  # noqa: E731
+    cell = None if batch.cell is None else batch.cell.double()
+    return replace(batch, target=wide(batch.target), previous=wide(batch.previous), cell=cell)

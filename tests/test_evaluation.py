@@ -1,8 +1,11 @@
 """Likelihoods: END scored once, cells and densities in their units, the null model against a direct sum."""
 
+import copy
+import dataclasses
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +16,11 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
 from mdnrnn.distributions import END, UP, Step
+from mdnrnn.errors import InputError
 from mdnrnn.evaluation import evaluate, null_nats
-from mdnrnn.models.base import Condition
-from tests.conftest import random_corpus, small_model
+from mdnrnn.models.base import Condition, negative_log_likelihood
+from mdnrnn.models.sketch import SketchRNN
+from tests.conftest import random_corpus, small_model, small_sketch, widened
 
 
 def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
@@ -108,3 +113,228 @@ def test_the_sheep_null_model_has_the_known_value(shared_data: Path) -> None:
     two_states = replace(corpus, event=np.minimum(corpus.event, UP))
     assert null_nats(two_states, "test", normalizer) / 300 == pytest.approx(1138.3, abs=0.1)
     assert null_nats(corpus, "test", normalizer) / 300 == pytest.approx(1141.7, abs=0.1)
+
+
+def sketch_for(corpus: Corpus, strength: float = 2.0, **config: Any) -> SketchRNN:
+    """In float32; what it draws depends on its latent strongly, by default of one number. Its posteriors are off, and
+    wider than the prior: so no importance weight is without bound."""
+    model = small_sketch(corpus, **{"latent": 1, **config}).float()
+    with torch.no_grad():
+        model.posterior.weight[model.latent :] *= 0.3
+        model.posterior.bias[model.latent :] = 0.3
+        model.start_of.weight[:, : model.latent] *= strength
+        core = model.decoder.lstm.layers[0].get_parameter("weight_ih_l0")
+        core[:, model.decoder.features.width :][:, : model.latent] *= strength
+    return model
+
+
+@torch.no_grad()
+def marginals(model: SketchRNN, data: Batches) -> list[float]:
+    """Exact -log p of each sequence, by a sum over 321 latents from -8 to 8, in float64."""
+    model, grid = copy.deepcopy(model).double().eval(), torch.linspace(-8, 8, 321, dtype=torch.float64)
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(grid) + torch.log(grid[1] - grid[0])
+    found = []
+    for i in data.corpus.indices(data.split):
+        copies = widened(data.batch(np.full(len(grid), i)))
+        motion, event = negative_log_likelihood(model.decode(copies, grid.unsqueeze(-1)), copies)
+        found.append(-float(torch.logsumexp(prior - (motion + event).view(len(grid), -1).sum(1), 0)))
+    return found
+
+
+LATENT = random_corpus([4, 6, 3, 1] * 6)
+
+
+@pytest.mark.parametrize("covariance", ["full", "diagonal"])
+@pytest.mark.parametrize("quantum", [1.0, None], ids=["cells", "densities"])
+def test_importance_sampling_estimates_the_marginal_likelihood(quantum: float | None, covariance: str) -> None:
+    """24 sequences, 400 draws each: within 5 of its standard errors, which are below 0.02 nats, of the integral; false
+    failure below 1e-6. The bound is above that."""
+    corpus = random_corpus([4, 6, 3, 1] * 6, quantum=quantum)
+    data = Batches(corpus, "test", Normalizer.of_strokes(corpus))
+    model = sketch_for(corpus, covariance=covariance)
+    exact = float(np.mean(marginals(model, data))) + (0.0 if quantum else 3.5 * data.normalizer.log_volume)
+    result = evaluate(model, data, importance=400)
+    assert result.importance_nats_per_sequence is not None
+    assert result.importance_standard_error is not None
+    assert result.importance_standard_error < 0.02
+    assert result.importance_nats_per_sequence == pytest.approx(exact, abs=5 * result.importance_standard_error)
+    assert result.nats_per_sequence > exact + 0.3
+
+
+def test_the_standard_error_of_importance_sampling_is_its_spread_over_seeds() -> None:
+    """30 seeds of 100 draws: the estimates' standard deviation is the stated error but for a factor of 1.7; chi-square
+    of 29 degrees beyond 2.9 times its mean or its inverse: false failure below 1e-4."""
+    data, model = Batches(LATENT, "test", Normalizer.of_strokes(LATENT)), sketch_for(LATENT)
+    results = [evaluate(model, data, seed=seed, importance=100) for seed in range(30)]
+    spread = float(np.std([result.importance_nats_per_sequence or 0 for result in results], ddof=1))
+    stated = math.sqrt(np.mean([(result.importance_standard_error or 0) ** 2 for result in results]))
+    assert stated / 1.7 < spread < stated * 1.7
+
+
+def noise_for(sequence: int, draws: int, latent: int, seed: int = 0) -> torch.Tensor:
+    """The noise of a sequence's latents (draws, 1, Z), by its number and the seed alone."""
+    generator = np.random.Generator(np.random.Philox([seed, sequence]))
+    return torch.from_numpy(generator.standard_normal((draws, latent), np.float32)).unsqueeze(1)
+
+
+@pytest.mark.parametrize("draws", [1, 2, 50])
+@torch.no_grad()
+def test_bound_and_importance_are_those_of_each_sequence_alone(draws: int) -> None:
+    """Written out, sequence by sequence, draw by draw: reconstruction as the draws' mean, the divergence exact, and of
+    the same draws the log of the weights' mean, which is never below the mean of their logs."""
+    data, model = Batches(LATENT, "test", Normalizer.of_strokes(LATENT)), sketch_for(LATENT, latent=3).eval()
+    reconstruction, divergence, importance, sampled = [], [], [], []
+    for i in LATENT.indices("test"):
+        batch = data.batch(np.array([i]))
+        posterior = model.encode(batch)
+        own = torch.distributions.Normal(posterior.mean, posterior.log_scale.exp())
+        prior = torch.distributions.Normal(torch.zeros(1, 3), torch.ones(1, 3))
+        nats, ratios = [], []
+        for noise in noise_for(i, draws, 3):
+            z = own.loc + own.scale * noise
+            motion, event = negative_log_likelihood(model.decode(batch, z), batch)
+            nats.append((motion + event).double().sum())
+            ratios.append((own.log_prob(z) - prior.log_prob(z)).double().sum())
+        weights = -torch.stack(nats) - torch.stack(ratios)
+        reconstruction.append(float(torch.stack(nats).mean()))
+        divergence.append(float(torch.distributions.kl_divergence(own, prior).sum()))
+        importance.append(float(math.log(draws) - weights.logsumexp(0)))
+        sampled.append(float(-weights.mean()))
+    result = evaluate(model, data, importance=draws)
+    assert result.reconstruction_nats_per_sequence == pytest.approx(np.mean(reconstruction), rel=1e-5)
+    assert result.kl_nats_per_sequence == pytest.approx(np.mean(divergence), rel=1e-5)
+    assert result.nats_per_sequence == pytest.approx(np.mean(reconstruction) + np.mean(divergence), rel=1e-5)
+    assert result.importance_nats_per_sequence == pytest.approx(np.mean(importance), rel=1e-5)
+    assert result.importance_nats_per_sequence is not None
+    assert result.importance_nats_per_sequence <= np.mean(sampled) + 1e-4
+    assert draws > 1 or result.importance_nats_per_sequence == pytest.approx(np.mean(sampled), rel=1e-5)
+    assert result.paper_L_KL == pytest.approx(np.mean(divergence) / 3, rel=1e-5)
+    share = result.motion_nats_per_point + result.event_nats_per_point
+    assert result.nats_per_point == pytest.approx(share + np.mean(divergence) / 3.5, rel=1e-5)
+
+
+def test_importance_is_the_closer_the_more_draws() -> None:
+    """On average over 40 seeds: of 1, of 6 and of 36 draws, each mean below the one before by 5 standard errors of the
+    difference, and the last above the integral but for as many: false failure below 1e-5."""
+    data, model = Batches(LATENT, "test", Normalizer.of_strokes(LATENT)), sketch_for(LATENT, covariance="diagonal")
+    means, errors = [], []
+    for draws in (1, 6, 36):
+        results = [evaluate(model, data, seed=seed, importance=draws) for seed in range(40)]
+        found = [result.importance_nats_per_sequence or 0 for result in results]
+        means.append(float(np.mean(found)))
+        errors.append(float(np.std(found, ddof=1)) / math.sqrt(40))
+    for few, many in ((0, 1), (1, 2)):
+        assert means[few] - means[many] > 5 * math.hypot(errors[few], errors[many])
+    assert means[2] > np.mean(marginals(model, data)) - 5 * errors[2]
+
+
+def test_without_a_latent_bound_and_importance_are_the_likelihood_itself() -> None:
+    corpus = random_corpus([6, 3, 9, 1], quantum=None)
+    data = Batches(corpus, "test", Normalizer.of_strokes(corpus))
+    for model in (small_model(corpus).float(), small_sketch(corpus, latent=0).float()):
+        plain, asked = evaluate(model, data), evaluate(model, data, importance=7)
+        assert asked.importance_nats_per_sequence == pytest.approx(plain.nats_per_sequence, rel=1e-12)
+        assert asked.importance_standard_error == 0
+        assert plain.importance_nats_per_sequence is None
+        assert plain.importance_standard_error is None
+        assert plain.kl_nats_per_sequence == plain.paper_L_KL == 0
+        assert plain.reconstruction_nats_per_sequence == plain.nats_per_sequence
+        rest = {"importance_nats_per_sequence": None, "importance_standard_error": None}
+        assert replace(asked, **rest) == plain  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("importance", [0, 5])
+def test_batch_size_changes_no_latents_noise(importance: int) -> None:
+    corpus = random_corpus([6, 3, 9, 1, 30], classes=("a", "b"))
+    model = small_sketch(corpus).float()
+    one, many = (
+        dataclasses.asdict(evaluate(model, Batches(corpus, "test", Normalizer.of_strokes(corpus), size), 3, importance))
+        for size in (1, 100)
+    )
+    for classes in (one.pop("by_class"), many.pop("by_class")):
+        for name, figures in classes.items():
+            one.update({f"{name} {key}": value for key, value in figures.items()} if classes is one else {})
+    for name, value in one.items():
+        if isinstance(value, float):
+            assert many[name] == pytest.approx(value, rel=1e-5, abs=1e-7), name
+
+
+def test_seeds_make_other_draws() -> None:
+    model, data = small_sketch(LATENT).float(), Batches(LATENT, "test", Normalizer.of_strokes(LATENT))
+    assert evaluate(model, data, seed=1) == evaluate(model, data, seed=1)
+    assert evaluate(model, data, seed=1).nats_per_sequence != evaluate(model, data, seed=2).nats_per_sequence
+
+
+def test_the_measure_by_class_sums_back_to_the_whole() -> None:
+    corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b", "none of it", "c"))
+    corpus = replace(corpus, label=np.array([0, 3, 1, 1, 3, 0, 1, 3] * 3, np.int32))
+    data = Batches(corpus, "test", Normalizer.of_strokes(corpus))
+    for model in (small_model(corpus).float(), small_sketch(corpus).float()):
+        result = evaluate(model, data)
+        assert list(result.by_class) == ["a", "b", "c"]
+        parts = list(result.by_class.values())
+        assert sum(part.sequences for part in parts) == result.sequences == 8
+        assert sum(part.points for part in parts) == result.points
+        total = sum(part.nats_per_sequence * part.sequences for part in parts)
+        assert total / 8 == pytest.approx(result.nats_per_sequence)
+        for part in parts:
+            assert part.nats_per_point * part.points == pytest.approx(part.nats_per_sequence * part.sequences)
+
+
+@pytest.mark.parametrize("quantum", [1.0, None], ids=["cells", "densities"])
+def test_a_class_measures_what_it_does_alone(quantum: float | None) -> None:
+    corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b"), quantum=quantum)
+    normalizer, model = Normalizer.of_strokes(corpus), small_model(corpus).float()
+    result = evaluate(model, Batches(corpus, "test", normalizer))
+    for number, name in enumerate(("a", "b")):
+        own = [corpus[i] for i in corpus.indices("test") if corpus[i].label == number]
+        alone = evaluate(model, Batches(pack(corpus.facts, {"test": own}), "test", normalizer))
+        assert result.by_class[name].sequences == len(own)
+        assert result.by_class[name].nats_per_sequence == pytest.approx(alone.nats_per_sequence, rel=1e-6)
+        assert result.by_class[name].nats_per_point == pytest.approx(alone.nats_per_point, rel=1e-6)
+    assert evaluate(small_model(LATENT).float(), Batches(LATENT, "test", normalizer)).by_class == {}
+
+
+def test_with_a_latent_densities_are_in_raw_units_and_the_divergence_in_none() -> None:
+    """In units of a tenth a motion's nats rise by 2 log 10, in the bound as in the estimate; the posterior stays."""
+    results = []
+    for factor in (1.0, 10.0):
+        base = random_corpus([6, 8], quantum=None)
+        motion = base.motion.astype(np.float32) * np.float32(factor)
+        corpus = Corpus(Facts(name="x"), motion, base.event, base.offsets, base.splits)
+        results.append(
+            evaluate(small_sketch(corpus).float(), Batches(corpus, "test", Normalizer.of_strokes(corpus)), 0, 5)
+        )
+    for name in ("nats_per_sequence", "reconstruction_nats_per_sequence", "importance_nats_per_sequence"):
+        gap = getattr(results[1], name) - getattr(results[0], name)
+        assert gap == pytest.approx(7 * 2 * math.log(10), abs=1e-3), name
+    assert results[0].kl_nats_per_sequence == pytest.approx(results[1].kl_nats_per_sequence, abs=1e-5)
+    assert results[0].importance_standard_error == pytest.approx(results[1].importance_standard_error, rel=1e-3)
+
+
+def test_a_part_of_a_split_is_measured_as_that_part() -> None:
+    """`most`: every second of the sequences."""
+    normalizer, model = Normalizer.of_strokes(LATENT), small_model(LATENT).float()
+    part = pack(LATENT.facts, {"test": [LATENT[i] for i in list(LATENT.indices("test"))[::2]]})
+    whole = evaluate(model, Batches(LATENT, "test", normalizer, most=12))
+    expected = evaluate(model, Batches(part, "test", normalizer))
+    assert whole.sequences == expected.sequences == 12
+    assert whole.nats_per_sequence == pytest.approx(expected.nats_per_sequence)
+
+
+def test_fewer_draws_than_none_are_refused() -> None:
+    data = Batches(LATENT, "test", Normalizer.of_strokes(LATENT))
+    with pytest.raises(InputError, match=r"importance is -1; expected a number of draws, 0 for none"):
+        evaluate(small_sketch(LATENT).float(), data, importance=-1)
+
+
+def test_evaluation_leaves_a_model_with_a_latent_as_it_was() -> None:
+    """In training or not, and so measures it without dropout; nobody else's random numbers change."""
+    data = Batches(LATENT, "test", Normalizer.of_strokes(LATENT))
+    model = small_sketch(LATENT, dropout=0.5, recurrent_dropout=0.5).float().train()
+    before = torch.get_rng_state()
+    result = evaluate(model, data, importance=2)
+    assert model.training
+    assert torch.equal(torch.get_rng_state(), before)
+    assert result == evaluate(model.eval(), data, importance=2)
+    assert not model.training

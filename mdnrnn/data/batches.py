@@ -143,10 +143,15 @@ class Batches:
         if taken % max(1, _RELEASE // self.batch_size) == 0:
             self.corpus.release()
 
-    def _chunks(self, rng: np.random.Generator | None) -> list[np.ndarray]:
+    def indices(self) -> np.ndarray:
+        """Numbers of the sequences taken, shape (M,), in the order of the corpus."""
         indices = np.asarray(self.corpus.indices(self.split))
         if self.most is not None and self.most < len(indices):
             indices = indices[np.arange(self.most) * len(indices) // self.most]
+        return indices
+
+    def _chunks(self, rng: np.random.Generator | None) -> list[np.ndarray]:
+        indices = self.indices()
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))

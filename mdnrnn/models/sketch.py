@@ -61,6 +61,8 @@ class SketchRNNConfig:
     """The least scale of a component, in normalised units."""
 
     def __post_init__(self) -> None:
+        if self.cell not in _CELLS:
+            raise InputError(f"model.cell is {self.cell!r}; expected one of {', '.join(_CELLS)}")
         for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:

@@ -220,6 +220,10 @@ class StepHead(nn.Module):
     ) -> None:
         super().__init__()
         check_mixture(in_features, out_features, components, covariance, scale_floor)
+        if covariance not in get_args(StepCovariance):
+            raise InputError(
+                f"covariance: received {covariance!r}, expected one of {', '.join(get_args(StepCovariance))}"
+            )
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.events = events
         self.linear = nn.Linear(in_features, self.shape.size + events)

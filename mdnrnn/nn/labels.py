@@ -24,4 +24,8 @@ class LabelEmbedding(nn.Module):
             return like.new_zeros(len(like), 0)
         if label is None:
             raise InputError(f"the model expects a label from 0 to {self.classes - 1}; received none")
-        return label @ self.weight if label.is_floating_point() else nn.functional.embedding(label, self.weight)
+        if not label.is_floating_point():
+            return nn.functional.embedding(label, self.weight)
+        if label.shape[-1] != self.classes:
+            raise InputError(f"the model has {self.classes} classes; received a blend of {label.shape[-1]}")
+        return label.to(self.weight.dtype) @ self.weight
