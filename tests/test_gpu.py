@@ -1,19 +1,24 @@
 """The same numbers on CUDA as on the CPU. Run with `pytest -m gpu` where there is a device."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.demos import run_demo
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.evaluation import evaluate
 from mdnrnn.generation import generate
-from mdnrnn.models.base import Condition, StepShape
+from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import fit
 
@@ -60,35 +65,60 @@ def test_a_demo_comes_near_the_floor_there() -> None:
     assert run_demo("sine", device="cuda").result.gap <= 0.05
 
 
-def model_for(corpus: Corpus) -> MDNRNN:
+SKETCH: dict[str, Any] = {"encoder": 32, "hidden": 64, "latent": 8, "components": 5}
+KINDS: dict[str, Callable[[StepShape], SequenceModel]] = {
+    "MDN-RNN": lambda shape: MDNRNN(shape, MDNRNNConfig(hidden=64, components=5, layers=2)),
+    "Sketch-RNN": lambda shape: SketchRNN(shape, SketchRNNConfig(**SKETCH)),
+    "Sketch-RNN, layer-normalised": lambda shape: SketchRNN(shape, SketchRNNConfig(cell="layer-norm", **SKETCH)),
+}
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+
+
+def model_for(corpus: Corpus, kind: str) -> SequenceModel:
     torch.manual_seed(0)
-    return MDNRNN(StepShape.of(corpus), MDNRNNConfig(hidden=64, components=5, layers=2))
+    return KINDS[kind](StepShape.of(corpus))
 
 
-def test_likelihoods_agree(doodles: Corpus) -> None:
+@EVERY_KIND
+def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
     data = Batches(doodles, "test", Normalizer.of_strokes(doodles))
-    cpu, cuda = evaluate(model_for(doodles), data), evaluate(model_for(doodles).cuda(), data)
+    cpu, cuda = (evaluate(model_for(doodles, kind).to(device), data, importance=4) for device in ("cpu", "cuda"))
     assert cuda.nats_per_sequence == pytest.approx(cpu.nats_per_sequence, rel=1e-4)
+    assert cuda.importance_nats_per_sequence == pytest.approx(cpu.importance_nats_per_sequence, rel=1e-4)
+    for name, own in cpu.by_class.items():
+        assert cuda.by_class[name].nats_per_sequence == pytest.approx(own.nats_per_sequence, rel=1e-4)
 
 
-def test_drawings_agree(doodles: Corpus) -> None:
+def test_latents_given_a_prefix_agree(doodles: Corpus) -> None:
+    """Resampling picks another proposal where a number falls within rounding of a bound: one of 20 may."""
+    batch = Batches(doodles, "test", Normalizer.of_strokes(doodles)).batch(np.zeros(PROPOSALS, np.int64))
+    drawn = []
+    for device in ("cpu", "cuda"):
+        model = model_for(doodles, "Sketch-RNN").to(device).eval()
+        drawn.append(latents_given(need_encoder(model), batch.to(torch.device(device)), 20).cpu())
+    assert int((drawn[0] - drawn[1]).abs().amax(-1).gt(1e-3).sum()) <= 1
+
+
+@EVERY_KIND
+def test_drawings_agree(kind: str, doodles: Corpus) -> None:
     """Coordinates are rounded to the grid; a draw within 1e-5 of a boundary would differ: 1% of such runs."""
     cell = torch.full((2,), 0.05)
     condition = Condition(torch.arange(8) % 12)
     drawn = [
         generate(model.eval(), 8, condition, cell=cell, max_steps=20)
-        for model in (model_for(doodles), model_for(doodles).cuda())
+        for model in (model_for(doodles, kind), model_for(doodles, kind).cuda())
     ]
     for one, other in zip(*drawn, strict=True):
         np.testing.assert_array_equal(one.event, other.event)
         np.testing.assert_allclose(one.motion, other.motion, atol=1e-4)
 
 
-def test_training_learns_and_repeats_exactly(doodles: Corpus, tmp_path: Path) -> None:
+@EVERY_KIND
+def test_training_learns_and_repeats_exactly(kind: str, doodles: Corpus, tmp_path: Path) -> None:
     config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3, warmup=5)
     data = config.splits(doodles, Normalizer.of_strokes(doodles))
     best = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        best.append(fit(model_for(doodles), *data, tmp_path / name, config).progress.best)
+        best.append(fit(model_for(doodles, kind), *data, tmp_path / name, config).progress.best)
     assert best[0] == best[1] < 10

@@ -69,6 +69,8 @@ class SketchRNNConfig:
                 raise InputError(f"model.{name} is {value}; expected {low:g} to {high:g}")
 
 
+_NARROW = -2.0
+"""Log scale of a new model's q(z | drawing)."""
 _CELLS: dict[str, type[LSTM] | type[LayerNormLSTM]] = {"plain": LSTM, "layer-norm": LayerNormLSTM}
 _RANGES: tuple[tuple[str, float, float], ...] = (
     ("encoder", 1, 1e6),
@@ -110,8 +112,10 @@ class SketchRNN(LatentModel):
             self.forth = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.back = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
-            nn.init.normal_(self.posterior.weight, std=0.01)  # near the prior
+            nn.init.xavier_uniform_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
+            # Narrow at first, while the divergence hardly counts: a decoder fed with noise learns to ignore z.
+            nn.init.constant_(self.posterior.bias.detach()[self.latent :], _NARROW)
 
     def encode(self, batch: Batch) -> Posterior:
         """q(z | drawing) of the batch's targets, from the last states of an LSTM either way."""
