@@ -23,6 +23,7 @@ from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.distributions import END
+from tests.cli.conftest import refused, trained
 
 Capture = pytest.CaptureFixture[str]
 GOOD = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)] * 3
@@ -41,12 +42,8 @@ def sketchrnn_file(path: Path, **splits: list[np.ndarray]) -> Path:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A run of a few steps on labelled doodles."""
-    folder = tmp_path_factory.mktemp("run")
-    native.write(doodles, folder / "data.npz")
     options = ["--steps", "12", "--model.hidden", "32", "--model.components", "4", "--validations", "2"]
-    data = str(folder / "data.npz")
-    assert main(["train", "stroke-small", "--data", data, "--out", str(folder / "run"), *options]) == 0
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("run"), doodles, "stroke-small", *options)
 
 
 def paths_in(picture: Path) -> int:
@@ -272,16 +269,6 @@ def test_bad_data_is_one_line_and_leaves_nothing(
     }[command]
     refused(arguments, complaint, capsys)
     assert {path.name for path in tmp_path.iterdir()} == before
-
-
-def refused(arguments: list[str], complaint: str, capsys: Capture) -> None:
-    """Exit status 2, one line on stderr that says `complaint`, nothing on stdout."""
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert complaint in err
 
 
 BAD_OPTIONS: dict[str, tuple[str, str]] = {

@@ -15,6 +15,7 @@ from mdnrnn.distributions import END
 from mdnrnn.latents import interpolate, nearest, picked, reconstruct
 from mdnrnn.render import to_morph
 from mdnrnn.runs import load
+from tests.cli.conftest import refused, trained
 
 Capture = pytest.CaptureFixture[str]
 MAGIC = {
@@ -33,24 +34,16 @@ USES = {
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A variational run of a few steps on labelled doodles; its test split has one of each of 12 classes."""
-    folder = tmp_path_factory.mktemp("sketch")
-    native.write(doodles, folder / "data.npz")
     sizes = ["--model.encoder", "8", "--model.hidden", "16", "--model.latent", "4", "--model.components", "2"]
     options = [*sizes, "--steps", "3", "--validations", "1", "--device", "cpu"]
-    data = str(folder / "data.npz")
-    assert main(["train", "sketch-small", "--data", data, "--out", str(folder / "run"), *options]) == 0
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("sketch"), doodles, "sketch-small", *options)
 
 
 @pytest.fixture(scope="module")
 def unable(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A run without an encoder."""
-    folder = tmp_path_factory.mktemp("stroke")
-    native.write(doodles, folder / "data.npz")
     options = ["--model.hidden", "8", "--model.components", "2", "--steps", "2", "--validations", "1"]
-    data = str(folder / "data.npz")
-    assert main(["train", "stroke-small", "--data", data, "--out", str(folder / "run"), *options]) == 0
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("stroke"), doodles, "stroke-small", *options)
 
 
 def texts(picture: Path) -> list[str]:
@@ -172,17 +165,6 @@ def test_drawings_made_can_be_encoded_again(run: Path, tmp_path: Path) -> None:
     assert main(["interpolate", str(run), "--out", str(made)]) == 0
     assert main(["map", str(run), "--out", str(tmp_path / "map.svg"), "--data", str(made)]) == 0
     assert main(["nearest", str(run), "--out", str(tmp_path / "n.npz"), "--data", str(made), "-n", "3"]) == 0
-
-
-def refused(arguments: list[str], complaint: str, capsys: Capture) -> None:
-    """Exit status 2, one line on stderr that says `complaint`, nothing on stdout."""
-    capsys.readouterr()
-    assert main(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    assert complaint in err
 
 
 @pytest.mark.parametrize("command", [*USES, "map"])
