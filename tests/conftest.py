@@ -86,6 +86,7 @@ def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
     torch.nn.init.normal_(model.decoder.head.linear.weight, std=0.3)
     if model.latent:
         torch.nn.init.normal_(model.posterior.weight, std=0.3)
+        torch.nn.init.zeros_(model.posterior.bias)
     return model
 
 

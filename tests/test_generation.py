@@ -236,7 +236,7 @@ def test_first_steps_from_the_prior_follow_the_marginal_distribution(sketch: Ske
     """4,000 of them against 4,000 other latents' own moments: within 5 standard errors of the difference, false
     failure below 1e-5. Latents of another scale would be told."""
     n, sketch = 4000, sketch.eval()
-    sketch.start_of.weight *= 3
+    sketch.start_of.weight *= 12
     zero = torch.zeros(n, dtype=torch.long)
     drawn = generate(sketch, n, Condition(zero), max_steps=1)
     event = np.array([d.event[0] for d in drawn])

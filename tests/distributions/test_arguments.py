@@ -260,9 +260,6 @@ OTHERS: dict[str, tuple[Callable[[], object], str]] = {
     "a crps in the plane": (
         lambda: mixture().crps(zeros(2)), r"crps was asked of 2 dimensions, expected 1: take marginal"
     ),
-    "a cell of full covariances": (
-        lambda: mixture(full=True).log_cell_prob(zeros(2), zeros(2)), r"slopes: .* expected diagonal"
-    ),
     "a temperature below zero": (lambda: mixture().tempered(-0.5), r"temperature of -0\.5 was received; expected 0"),
     "a temperature of nan": (lambda: mixture().tempered(NAN), r"temperature of nan was received; expected 0"),
     "a temperature of scales below zero": (lambda: mixture().tempered(1, -0.5), r"temperature.*-0\.5.*expected 0"),
