@@ -55,7 +55,7 @@ PRESETS = {
         what="the same, small: learns in minutes",
         kind="sketchrnn",
         model=SketchRNNConfig(
-            encoder=128, hidden=256, latent=32, components=10, dropout=0.1, kl_weight=0.5, kl_rate=0.999, kl_floor=0.5
+            encoder=128, hidden=256, latent=32, components=10, dropout=0.1, kl_weight=0.5, kl_rate=0.999, kl_floor=0.2
         ),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
