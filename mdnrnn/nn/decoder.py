@@ -49,7 +49,7 @@ class StepFeatures(nn.Module):
             return padded
         return torch.cat([padded, padded[..., : steps.motion.shape[-1]].cumsum(0)], -1)
 
-    def forward(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
+    def of_step(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
         """One step of B sequences, the pen's place (B, D) after it and a context (B, C), as (B, width + C)."""
         rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step)]
         return torch.cat([*rows, place, context] if self.position else [*rows, context], -1)
@@ -80,7 +80,7 @@ class StepDecoder(nn.Module):
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """The distribution of the step after `previous`, of B sequences, and the next state."""
         place = state.place + previous.motion
-        hidden, lstm = self.lstm.step(self.features(previous, place[0], state.context[0]), state.lstm)
+        hidden, lstm = self.lstm.step(self.features.of_step(previous, place[0], state.context[0]), state.lstm)
         return self.head(hidden), DecoderState(lstm, place, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:

@@ -80,7 +80,7 @@ def test_one_step_has_the_place_after_it_and_the_context(position: bool) -> None
     place = torch.tensor([[5.0, 6.0], [7.0, 8.0]]).double()
     rows = torch.tensor([[1, 2, 0, 1, 0], [3, 4, 0, 0, 0]]).double()
     expected = torch.cat([rows, inputs, *([place] if position else []), context], -1)
-    assert torch.equal(features(step, place, context), expected)
+    assert torch.equal(features.of_step(step, place, context), expected)
 
 
 @pytest.mark.parametrize("copies", [1, 40], ids=["small batch", "large batch"])
