@@ -25,7 +25,7 @@ from mdnrnn.files import make_folder
 from mdnrnn.models.base import AnyBatch, Loss, Model
 from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
-from mdnrnn.training.memory import keep_freed_memory
+from mdnrnn.training.memory import keep_freed_memory, return_freed_memory
 from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.schedule import Schedule
 from mdnrnn.training.signals import caught_signals
@@ -270,9 +270,10 @@ class _Trainer:
         return self.progress.finished or spent or not patient
 
     def checkpoint_if_due(self) -> None:
-        """Save if the last checkpoint is old enough."""
+        """Save if the last checkpoint is old enough; a good moment to return what memory has been freed."""
         if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
             self.checkpoint()
+            return_freed_memory()
 
     def checkpoint(self) -> None:
         """Save all that a resume needs; the metrics up to here reach the disk before it does."""
