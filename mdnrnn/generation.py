@@ -149,6 +149,9 @@ class _Batch:
             chunk: list[Step] = []
             for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
                 step = sampling(self._distribution()).transform(noise, cell)
+                over = self.model.finished(self.state)
+                if over is not None:
+                    step = step._replace(event=torch.where(over, END, step.event))
                 self.previous = step
                 chunk.append(step)
             self._keep(chunk)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
@@ -21,7 +22,11 @@ class Kind:
         return self.model(shape, config)
 
 
-KINDS = {"mdnrnn": Kind(MDNRNNConfig, MDNRNN), "sketchrnn": Kind(SketchRNNConfig, SketchRNN)}
+KINDS = {
+    "mdnrnn": Kind(MDNRNNConfig, MDNRNN),
+    "sketchrnn": Kind(SketchRNNConfig, SketchRNN),
+    "handwriting": Kind(HandwritingConfig, HandwritingRNN),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,8 @@ class Preset:
     model: Any
     training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
 
+
+_WRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
 
 PRESETS = {
     "stroke": Preset(what="an MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
@@ -58,5 +65,23 @@ PRESETS = {
             encoder=128, hidden=256, latent=32, components=10, dropout=0.1, kl_weight=0.5, kl_rate=0.999, kl_floor=0.2
         ),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+    ),
+    "handwriting": Preset(
+        what="writes texts, at the published sizes of Graves' synthesis network",
+        kind="handwriting",
+        model=HandwritingConfig(),
+        training=_WRITING,
+    ),
+    "handwriting-small": Preset(
+        what="the same, small: writes legibly after an hour on two cores",
+        kind="handwriting",
+        model=HandwritingConfig(hidden=256),
+        training=_WRITING,
+    ),
+    "handwriting-prediction": Preset(
+        what="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",
+        kind="mdnrnn",
+        model=MDNRNNConfig(hidden=400, layers=3, skip=True, covariance="full", dropout=0.0, position=False),
+        training=_WRITING,
     ),
 }

@@ -44,7 +44,8 @@ class Batch:
     target: the steps to predict, motion (S, D) and event (S,); previous: the steps before them, motion zero and
     event START at each sequence's first, with inputs (S, A) or None; cell (S, D), the widths of the targets'
     cells, or None where the corpus has no quantum; lengths (B,), every T; label (B,) or None;
-    indices (B,): the sequences' numbers in the corpus.
+    indices (B,): the sequences' numbers in the corpus; text (B, U), code points of what is written, zeros after the end
+    of each, or None.
     """
 
     target: Step
@@ -57,6 +58,7 @@ class Batch:
     """Where row s stands in a padded (T, B) layout: t * B + b, shape (S,)."""
     steps: int
     """T of the longest sequence."""
+    text: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -104,6 +106,7 @@ class Batch:
             label=_move(self.label, device),
             indices=_move(self.indices, device),
             slots=_move(self.slots, device),
+            text=_move(self.text, device),
         )
 
 
@@ -180,10 +183,19 @@ class Batches:
             stretch = rng.uniform(low, high, (len(indices), motion.shape[1])).astype(np.float32)
             stretch = stretch.repeat(lengths, axis=0)
             motion, cells = motion * stretch, None if cells is None else cells * stretch
-        return _assemble(motion, event, cells, lengths, inputs, self._labels(indices), indices)
+        text = None if self.corpus.text is None else code_points([sequence.text or "" for sequence in sequences])
+        return _assemble(motion, event, cells, lengths, inputs, self._labels(indices), indices, text)
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
+
+
+def code_points(texts: list[str]) -> Tensor:
+    """Texts as integers (B, U), zeros after the end of each."""
+    codes = np.zeros((len(texts), max(map(len, texts), default=0)), np.int64)
+    for row, text in zip(codes, texts, strict=True):
+        row[: len(text)] = [ord(letter) for letter in text]
+    return torch.from_numpy(codes)
 
 
 def _assemble(
@@ -194,6 +206,7 @@ def _assemble(
     inputs: np.ndarray | None,
     label: np.ndarray | None,
     indices: np.ndarray,
+    text: Tensor | None,
 ) -> Batch:
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     before, event_before = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
@@ -210,4 +223,5 @@ def _assemble(
         indices=torch.from_numpy(np.asarray(indices, dtype=np.int64)),
         slots=torch.from_numpy(slots),
         steps=int(lengths.max()),
+        text=text,
     )

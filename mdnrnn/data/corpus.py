@@ -22,13 +22,14 @@ SPLITS = ("train", "valid", "test")
 
 class Sequence(NamedTuple):
     """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None;
-    what is written in it, or None."""
+    what is written in it, or None; the number of who wrote it, or None."""
 
     motion: np.ndarray
     event: np.ndarray
     label: int | None = None
     inputs: np.ndarray | None = None
     text: str | None = None
+    writer: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +83,8 @@ class Corpus:
 
     motion (N, D), raw units; event (N,), integers; offsets (M+1,); splits name -> (first, last + 1) sequences;
     label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted;
-    text, all texts end to end in UTF-8 (bytes,), and text_offsets (M+1,), or None and None.
+    text, all texts end to end in UTF-8 (bytes,), and text_offsets (M+1,), or None and None; writer (M,) or None: who
+    made each, which no model is told.
     """
 
     facts: Facts
@@ -94,6 +96,7 @@ class Corpus:
     inputs: np.ndarray | None = None
     text: np.ndarray | None = None
     text_offsets: np.ndarray | None = None
+    writer: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Records left out when it was read: reason -> count."""
 
@@ -115,6 +118,8 @@ class Corpus:
             problem = f"{self.motion.shape[1]} features; expected {', '.join(self.facts.features)}"
         elif self.text is not None and not _fit(self.text, self.text_offsets, sequences):
             problem = "texts that do not fit their offsets"
+        elif self.writer is not None and (self.writer.shape != (sequences,) or self.writer.dtype.kind not in "iu"):
+            problem = f"writer {self.writer.shape}; expected integers ({sequences},)"
         elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
             problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
         if problem:
@@ -133,12 +138,18 @@ class Corpus:
             None if self.label is None else int(self.label[index]),
             None if self.inputs is None else self.inputs[rows],
             self._text(index),
+            None if self.writer is None else int(self.writer[index]),
         )
 
     def _text(self, index: int) -> str | None:
         if self.text is None or self.text_offsets is None:
             return None
         return bytes(self.text[self.text_offsets[index] : self.text_offsets[index + 1]]).decode(errors="replace")
+
+    @property
+    def alphabet(self) -> str:
+        """The characters of all texts, in order; empty where there are no texts."""
+        return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))
 
     def indices(self, split: str) -> range:
         """The numbers of the sequences in a split; an error where it is empty or unknown."""
@@ -196,6 +207,7 @@ class Corpus:
             None if self.inputs is None else self.inputs[rows],
             text,
             text_offsets,
+            None if self.writer is None else self.writer[first:last],
         )
 
     def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
@@ -247,7 +259,8 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 of its facts and arrays: a run knows by it whether it sees the data that it was trained on."""
         digest = hashlib.sha256(json.dumps([self.facts.fields(), dict(self.splits)]).encode())
-        for array in (self.motion, self.event, self.offsets, self.label, self.inputs, self.text, self.text_offsets):
+        texts = (self.text, self.text_offsets, self.writer)
+        for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
                 for rows in pieces(slice(0, len(array))):
@@ -275,7 +288,8 @@ def pack(
     by_split: Mapping[str, Iterable[Sequence]],
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
-    """A corpus of the sequences of each split, in the order given. All or none of them have label, inputs, text."""
+    """A corpus of the sequences of each split, in the order given. All or none of them have label, inputs, text,
+    writer."""
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
     for name, members in by_split.items():
@@ -287,6 +301,7 @@ def pack(
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
+    writers = [sequence.writer for sequence in sequences]
     texts = [text.encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
         facts,
@@ -298,6 +313,7 @@ def pack(
         None if inputs[0] is None else np.concatenate([array for array in inputs if array is not None]),
         np.frombuffer(b"".join(texts), np.uint8) if texts else None,
         np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64) if texts else None,
+        None if writers[0] is None else np.array(writers, np.int32),
         dict(skipped or {}),
     )
 

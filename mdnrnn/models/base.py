@@ -27,12 +27,16 @@ class StepShape:
     """A, what is known beside each step before."""
     classes: int = 0
     """Labels to condition on; 0: none."""
+    alphabet: str = ""
+    """The characters of the texts that are written, in order; empty: there are no texts."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> StepShape:
         """The shape of a corpus of strokes."""
         inputs = 0 if corpus.inputs is None else corpus.inputs.shape[1]
-        return cls(features=corpus.motion.shape[1], inputs=inputs, classes=len(corpus.facts.classes))
+        return cls(
+            features=corpus.motion.shape[1], inputs=inputs, classes=len(corpus.facts.classes), alphabet=corpus.alphabet
+        )
 
     def __post_init__(self) -> None:
         for name, least in (("features", 1), ("events", 1), ("inputs", 0), ("classes", 0)):
@@ -43,12 +47,14 @@ class StepShape:
 class Condition(NamedTuple):
     """What sequences are drawn given, or None.
 
-    label (B,), integers, or weights (B, classes) of a blend; inputs (B, T, A), known before each step; latent (B, Z).
+    label (B,), integers, or weights (B, classes) of a blend; inputs (B, T, A), known before each step; latent (B, Z);
+    text (B, U), code points, zeros after the end of each.
     """
 
     label: Tensor | None = None
     inputs: Tensor | None = None
     latent: Tensor | None = None
+    text: Tensor | None = None
 
 
 class Loss(NamedTuple):
@@ -112,6 +118,10 @@ class SequenceModel(Model):
     @abstractmethod
     def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
         """The distribution of the step after `previous`, motion (B, D), event (B,), and the next state."""
+
+    def finished(self, state: Any) -> Tensor | None:
+        """Which sequences end with the step that led to this state, (B,), whatever event is drawn; None: none do."""
+        return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepDistribution:

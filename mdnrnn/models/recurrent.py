@@ -26,6 +26,8 @@ class MDNRNNConfig:
     """K, components of the mixture."""
     covariance: StepCovariance = "diagonal"
     """Of a component: diagonal, or full, with correlation."""
+    skip: bool = False
+    """Whether the input goes into every layer and every layer into the head, as Graves has it, or one into the next."""
     dropout: float = 0.4
     """Probability that a unit of a layer is dropped, for a whole sequence, in training."""
     position: bool = True
@@ -51,13 +53,12 @@ class MDNRNN(SequenceModel):
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
         features = StepFeatures(shape.features, shape.events, shape.inputs, config.position)
-        self.decoder = StepDecoder(
-            features,
-            LSTM(features.width + self.label.width, config.hidden, config.layers, config.dropout),
-            StepHead(
-                config.hidden, shape.features, config.components, shape.events, config.covariance, config.scale_floor
-            ),
+        width = features.width + self.label.width
+        lstm = LSTM(width, config.hidden, config.layers, config.dropout, skip=config.skip)
+        head = StepHead(
+            lstm.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
+        self.decoder = StepDecoder(features, lstm, head)
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Zeros; the condition's label embedded."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +12,14 @@ from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
-from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.nn.lstm import LSTM
+from mdnrnn.nn.window import WindowStack
 
 
 class DecoderState(NamedTuple):
     """The LSTM's state, the pen's place (1, B, D), normalised, and the context (1, B, C)."""
 
-    lstm: LSTMState
+    lstm: Any
     place: Tensor
     context: Tensor
 
@@ -68,11 +69,11 @@ class StepDecoder(nn.Module):
     `lstm` takes rows of `features` and context, C numbers; `head` takes its outputs.
     """
 
-    def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM, head: StepHead) -> None:
+    def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM | WindowStack, head: StepHead) -> None:
         super().__init__()
         self.features, self.lstm, self.head = features, lstm, head
 
-    def start(self, context: Tensor, lstm: LSTMState | None = None) -> DecoderState:
+    def start(self, context: Tensor, lstm: Any = None) -> DecoderState:
         """The state before the first step; the LSTM's by default zeros."""
         place = context.new_zeros(1, len(context), self.head.shape.features)
         return DecoderState(lstm or self.lstm.initial_state(len(context)), place, context.unsqueeze(0))

@@ -26,14 +26,26 @@ class LSTM(nn.Module):
     that a fused kernel takes, and a loop over the steps costs a quarter more at B 100, H 512, and far more where
     products are small. Recurrent weights start orthogonal, input weights Glorot-uniform, both gate by gate, the forget
     bias at 1.
+
+    With `skip` (Graves, arXiv:1308.0850) the inputs go into every layer, and every layer goes out: `width` numbers, not
+    H. `below` is what a layer beneath these ones gives out, if there is one: the lowest reads it, and it goes out too.
     """
 
     def __init__(
-        self, in_features: int, hidden: int, layers: int = 1, dropout: float = 0.0, recurrent_dropout: float = 0.0
+        self,
+        in_features: int,
+        hidden: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        skip: bool = False,
+        below: int = 0,
     ) -> None:
         super().__init__()
-        self.hidden, self.dropout, self.recurrent_dropout = hidden, dropout, recurrent_dropout
-        self.layers = nn.ModuleList(nn.LSTM(hidden if layer else in_features, hidden) for layer in range(layers))
+        self.hidden, self.dropout, self.recurrent_dropout, self.skip = hidden, dropout, recurrent_dropout, skip
+        self.width = below + layers * hidden if skip else hidden
+        above = in_features + hidden if skip else hidden
+        self.layers = nn.ModuleList(nn.LSTM(above if layer else in_features + below, hidden) for layer in range(layers))
         for name, parameter in self.layers.named_parameters():
             if "bias" in name:
                 nn.init.zeros_(parameter)
@@ -49,38 +61,52 @@ class LSTM(nn.Module):
         zeros = next(self.parameters()).new_zeros(len(self.layers), batch_size, self.hidden)
         return LSTMState(zeros, zeros)
 
-    def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """All steps: inputs (T, B, I) to the top layer's hidden states (T, B, H) and the state after the last."""
-        hiddens, cells = [], []
+    def forward(self, inputs: Tensor, state: LSTMState, below: Tensor | None = None) -> tuple[Tensor, LSTMState]:
+        """All steps: inputs (T, B, I) to the top layer's hidden states (T, B, H), with `skip` to (T, B, width), and the
+        state after the last."""
+        outputs, hiddens, cells = [] if below is None else [below], [], []
         for layer, core in enumerate(self.layers):
             before = (state.hidden[layer : layer + 1], state.cell[layer : layer + 1])
-            inputs, (hidden, cell) = _run(core, inputs, before, self.recurrent_dropout)
-            inputs = self._drop(inputs)
+            rows, (hidden, cell) = _run(core, self._inputs(inputs, outputs), before, self.recurrent_dropout)
+            outputs.append(drop_units(rows, self.dropout, self.training))
             hiddens.append(hidden)
             cells.append(cell)
-        return inputs, LSTMState(torch.cat(hiddens), torch.cat(cells))
+        return self._outputs(outputs), LSTMState(torch.cat(hiddens), torch.cat(cells))
 
-    def step(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """One step, without dropout: inputs (B, I) to the top layer's hidden state (B, H) and the next state."""
-        hiddens, cells = [], []
+    def step(self, inputs: Tensor, state: LSTMState, below: Tensor | None = None) -> tuple[Tensor, LSTMState]:
+        """One step, without dropout: inputs (B, I) to the top layer's hidden state (B, H), with `skip` to (B, width),
+        and the next state."""
+        outputs, hiddens, cells = [] if below is None else [below], [], []
         for layer, core in enumerate(self.layers):
-            before = (state.hidden[layer], state.cell[layer])
+            before, rows = (state.hidden[layer], state.cell[layer]), self._inputs(inputs, outputs)
             if len(inputs) < _FUSED_FROM:
                 weights: Any = (core.weight_ih_l0, core.weight_hh_l0, core.bias_ih_l0, core.bias_hh_l0)
-                inputs, cell = torch.lstm_cell(inputs, before, *weights)
+                hidden, cell = torch.lstm_cell(rows, before, *weights)
             else:
-                _, (hidden, cells_after) = _run(core, inputs.unsqueeze(0), (before[0][None], before[1][None]))
-                inputs, cell = hidden[0], cells_after[0]
-            hiddens.append(inputs)
+                _, (last, cells_after) = _run(core, rows.unsqueeze(0), (before[0][None], before[1][None]))
+                hidden, cell = last[0], cells_after[0]
+            outputs.append(hidden)
+            hiddens.append(hidden)
             cells.append(cell)
         if len(hiddens) == 1:  # a view instead of a copy: it counts at batch 1
-            return inputs, LSTMState(hiddens[0].unsqueeze(0), cells[0].unsqueeze(0))
-        return inputs, LSTMState(torch.stack(hiddens), torch.stack(cells))
+            return self._outputs(outputs), LSTMState(hiddens[0].unsqueeze(0), cells[0].unsqueeze(0))
+        return self._outputs(outputs), LSTMState(torch.stack(hiddens), torch.stack(cells))
 
-    def _drop(self, outputs: Tensor) -> Tensor:
-        if not (self.training and self.dropout):
-            return outputs
-        return outputs * functional.dropout(torch.ones_like(outputs[0]), self.dropout)
+    def _inputs(self, inputs: Tensor, outputs: list[Tensor]) -> Tensor:
+        """What the next layer reads, given the outputs of those beneath it."""
+        if not outputs:
+            return inputs
+        return torch.cat([inputs, outputs[-1].to(inputs.dtype)], -1) if self.skip else outputs[-1]
+
+    def _outputs(self, outputs: list[Tensor]) -> Tensor:
+        return torch.cat(outputs, -1) if self.skip and len(outputs) > 1 else outputs[-1]
+
+
+def drop_units(outputs: Tensor, probability: float, training: bool) -> Tensor:
+    """Outputs (T, B, H) with units dropped in training, the same ones all along a sequence."""
+    if not (training and probability):
+        return outputs
+    return outputs * functional.dropout(torch.ones_like(outputs[0]), probability)
 
 
 def drop_weights(weight: Tensor, probability: float, training: bool) -> Tensor:

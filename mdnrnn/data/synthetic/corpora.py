@@ -1,13 +1,17 @@
 """Corpora made, not downloaded: the same seed gives the same corpus."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.strokes import from_polylines
-from mdnrnn.data.synthetic import doodles
+from mdnrnn.data.synthetic import doodles, pen_text, texts
 
 DOODLES_PER_CLASS = 500
 DOODLES_SEED = 0
+PEN_TEXT_WRITERS = {"train": 600, "valid": 30, "test": 30}
+PEN_TEXT_LINES = 20
 _HELD_OUT = 0.05
 
 
@@ -31,6 +35,31 @@ def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -
             for split, count in counts.items()
         },
     )
+
+
+def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None = None, seed: int = 0) -> Corpus:
+    """`lines` lines of text by each of so many writers of every split: no writer is in two of them."""
+    writers = dict(writers or PEN_TEXT_WRITERS)
+    firsts = dict(zip(writers, np.cumsum([0, *writers.values()]).tolist(), strict=False))
+    facts = Facts(
+        name="pen-text",
+        quantum=1.0,
+        licence="MIT",
+        source=f"made by mdnrnn from the Hershey fonts, {lines} lines by each of {sum(writers.values())}, seed {seed}",
+    )
+    by_split = {
+        split: [_line(firsts[split] + i, number, seed) for number in range(lines) for i in range(count)]
+        for split, count in writers.items()
+    }
+    return pack(facts, by_split)
+
+
+def _line(writer: int, number: int, seed: int) -> Sequence:
+    rng = np.random.default_rng([seed, writer, number])
+    habits = pen_text.Writer.drawn(np.random.default_rng([seed, writer]))
+    text = texts.line(rng)
+    motion, event = from_polylines(pen_text.write(text, habits, rng))
+    return Sequence(motion.astype(np.int16), event, text=text, writer=writer)
 
 
 def _doodle(label: int, number: int, split: str, seed: int) -> Sequence:

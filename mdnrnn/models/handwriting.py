@@ -1,0 +1,108 @@
+"""Handwriting synthesis: an MDN-RNN that writes a given text (Graves, arXiv:1308.0850, section 5)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mdnrnn.data.batches import Batch
+from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.errors import InputError
+from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
+from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.window import Text, WindowStack
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandwritingConfig:
+    """The shape of a model that writes texts."""
+
+    hidden: int = 400
+    """H, units in a layer."""
+    layers: int = 3
+    """LSTM layers; the first moves the window."""
+    window: int = 10
+    """Gaussians of the window over the text."""
+    components: int = 20
+    """K, components of the mixture."""
+    covariance: StepCovariance = "full"
+    """Of a component: full, with correlation, as published, or diagonal."""
+    dropout: float = 0.0
+    """Probability that a unit of a layer is dropped on its way up, for a whole line, in training."""
+    position: bool = False
+    """Whether the sum of the motions so far, the pen's place, is an input too."""
+    scale_floor: float = 1e-3
+    """The least scale of a component, in normalised units."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("hidden", 1), ("layers", 2), ("window", 1), ("components", 1)):
+            if getattr(self, name) < least:
+                raise InputError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
+        if not 0 <= self.dropout < 1:
+            raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
+        if not self.scale_floor > 0:
+            raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
+
+
+class HandwritingRNN(SequenceModel):
+    """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text."""
+
+    def __init__(self, shape: StepShape, config: HandwritingConfig) -> None:
+        super().__init__()
+        self.shape, self.config = shape, config
+        if not shape.alphabet:
+            raise InputError("the data have no texts; expected lines with what is written in them")
+        if shape.inputs:
+            raise InputError(f"the data have {shape.inputs} inputs a step; expected none beside the text")
+        self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
+        self.codes: Tensor
+        features = StepFeatures(shape.features, shape.events, 0, config.position)
+        stack = WindowStack(
+            features.width, config.hidden, len(shape.alphabet), config.layers, config.window, config.dropout
+        )
+        head = StepHead(
+            stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
+        )
+        self.decoder = StepDecoder(features, stack, head)
+
+    def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
+        """The pen before the text, the window on its first character."""
+        text = condition.text if condition else None
+        if text is None:
+            raise InputError("the model writes a text; received none; give one with --text")
+        state = self.decoder.lstm.initial_state(self._one_hot(text))
+        return self.decoder.start(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
+
+    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
+        """One step of B lines."""
+        return self.decoder.step(previous, state)
+
+    def forward(self, batch: Batch) -> StepDistribution:
+        """The distributions of all real steps, flat (S,)."""
+        return self.decoder(batch, self.initial_state(batch.size, Condition(text=batch.text)))
+
+    def finished(self, state: DecoderState) -> Tensor:
+        """Which lines the window has left, (B,)."""
+        return state.lstm.window.over[0, :, 0] > 0
+
+    def attention(self, batch: Batch) -> Tensor:
+        """The window's weights at every real step, flat (S, U + 1): at each character, and behind the last."""
+        state = self.initial_state(batch.size, Condition(text=batch.text))
+        features = self.decoder.features.of_batch(batch, batch.previous)
+        _, phi = self.decoder.lstm(features, state.lstm)
+        return batch.unpad(phi)
+
+    def _one_hot(self, text: Tensor) -> Text:
+        """Code points (B, U), zeros after a text's end, as the window takes them."""
+        like = self.decoder.head.linear.bias
+        known = text.unsqueeze(-1) == self.codes
+        strange = (text > 0) & ~known.any(-1)
+        if strange.any():
+            found = "".join(sorted({chr(code) for code in text[strange].tolist()}))
+            raise InputError(
+                f"the text has {found!r}, which the run has not learnt; expected some of {self.shape.alphabet!r}"
+            )
+        return Text(known.to(like.dtype).transpose(0, 1), (text > 0).sum(1).to(like.dtype).view(1, -1, 1))

@@ -1,0 +1,128 @@
+"""Models that write a text: forward equals stepping, the text decides, errors tell what is wrong."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mdnrnn.data.batches import Batch, Batches, code_points
+from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.synthetic.corpora import make_pen_text
+from mdnrnn.distributions import END, Step
+from mdnrnn.errors import InputError
+from mdnrnn.generation import generate
+from mdnrnn.models.base import Condition, StepShape
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+
+SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return make_pen_text(4, {"train": 4, "valid": 1, "test": 1})
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> Iterator[None]:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def _batch(corpus: Corpus, indices: list[int]) -> Batch:
+    return Batches(corpus, "train", Normalizer.of_strokes(corpus)).batch(np.array(indices))
+
+
+@pytest.mark.parametrize("position", [False, True])
+def test_forward_is_stepping(corpus: Corpus, position: bool) -> None:
+    model = HandwritingRNN(StepShape.of(corpus), replace(SMALL, position=position)).double().eval()
+    batch = _batch(corpus, [0, 3, 5])
+    batch = replace(batch, target=_double(batch.target), previous=_double(batch.previous))
+    everything = model(batch)
+    for b in range(3):
+        rows = torch.nonzero(batch.sequence_of_row() == b)[:, 0]
+        assert batch.text is not None
+        state = model.initial_state(1, Condition(text=batch.text[b : b + 1, : int((batch.text[b] > 0).sum())]))
+        for row in rows:
+            previous = Step(batch.previous.motion[row : row + 1], batch.previous.event[row : row + 1])
+            step, state = model.step(previous, state)
+            torch.testing.assert_close(step.motion.means[0], everything.motion.means[row])
+            torch.testing.assert_close(step.event_logits[0], everything.event_logits[row])
+
+
+def _double(step: Step) -> Step:
+    return step._replace(motion=step.motion.double())
+
+
+def test_skip_connections_step_as_they_go_over_a_batch(corpus: Corpus) -> None:
+    shape = StepShape.of(corpus)
+    model = MDNRNN(shape, MDNRNNConfig(hidden=8, layers=3, skip=True, covariance="full", dropout=0.0)).eval()
+    width = model.decoder.features.width
+    assert [core.weight_ih_l0.shape[1] for core in model.decoder.lstm.layers] == [width, width + 8, width + 8]
+    assert model.decoder.head.linear.in_features == 24
+    batch = _batch(corpus, [1])
+    everything, state = model(batch), model.initial_state(1)
+    for t in range(batch.points):
+        previous = Step(batch.previous.motion[t : t + 1], batch.previous.event[t : t + 1])
+        step, state = model.step(previous, state)
+        torch.testing.assert_close(step.motion.means[0], everything.motion.means[t], atol=1e-5, rtol=1e-5)
+
+
+def test_the_text_counts_and_only_its_own(corpus: Corpus) -> None:
+    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    one, two = _batch(corpus, [0]), _batch(corpus, [0, 5])
+    torch.testing.assert_close(model.loss(one).total, _loss_of_first(model, two), atol=1e-5, rtol=1e-5)
+    assert one.text is not None
+    other = replace(one, text=one.text.flip(1))
+    assert not torch.allclose(model.loss(other).total, model.loss(one).total, atol=1e-6)
+
+
+def _loss_of_first(model: HandwritingRNN, batch: Batch) -> torch.Tensor:
+    steps, rows = model(batch), batch.sequence_of_row() == 0
+    assert batch.cell is not None
+    motion = steps.motion.log_cell_prob(batch.target.motion, batch.cell) + steps.event_log_prob(batch.target.event)
+    return -motion[rows].mean()
+
+
+def test_what_the_window_saw_is_in_the_attention(corpus: Corpus) -> None:
+    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    batch = _batch(corpus, [0, 5])
+    assert batch.text is not None
+    phi = model.attention(batch)
+    assert phi.shape == (batch.points, batch.text.shape[1] + 1)
+    state = model.initial_state(2, Condition(text=batch.text))
+    _, state = model.step(model.start(2), state)
+    first = phi[torch.tensor([0, int(batch.lengths[0])])][:, :-1]
+    seen = torch.einsum("bu,ubc->bc", first, state.lstm.text.characters)
+    torch.testing.assert_close(seen, state.lstm.window.seen[0])
+
+
+def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
+    """A window that moves a fifth of a character a step, and END that never comes: U characters take 5 U steps."""
+    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    with torch.no_grad():
+        model.decoder.lstm.first.window.weight.zero_()
+        alpha, beta, delta = model.decoder.lstm.first.window.bias.chunk(3)
+        for part, value in ((alpha, 0.0), (beta, 0.0), (delta, float(np.log(0.2)))):
+            part.fill_(value)
+        model.decoder.head.linear.bias[-1] = -100.0
+    letters = corpus.alphabet[5]
+    drawn = generate(model, 3, Condition(text=code_points([letters, letters * 4, letters * 9])), max_steps=40)
+    # Past the middle between the last character, U - 1, and the place behind it, U.
+    assert [len(line.event) for line in drawn] == [3, 18, 40]
+    assert [int(line.event[-1]) == END for line in drawn] == [True, True, False]
+
+
+def test_errors(corpus: Corpus) -> None:
+    model = HandwritingRNN(StepShape.of(corpus), SMALL)
+    with pytest.raises(InputError, match="which the run has not learnt"):
+        model.initial_state(1, Condition(text=code_points(["ж♞"])))
+    with pytest.raises(InputError, match="received none"):
+        model.initial_state(1)
+    with pytest.raises(InputError, match="no texts"):
+        HandwritingRNN(StepShape(), SMALL)
+    with pytest.raises(InputError, match=r"model\.layers is 1; expected at least 2"):
+        HandwritingConfig(layers=1)
