@@ -67,6 +67,10 @@ class Likelihood:
     """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T."""
     paper_L_KL: float
     """Ha and Eck's L_KL: of each of the latent's numbers; 0 without a latent."""
+    graves_nats_per_sequence: float
+    """As Graves counts (arXiv:1308.0850): density, without noise, of offsets scaled to a standard deviation of 1 along
+    each axis over the train split; one bit a point, whether the stroke ends there, and no END. With a latent, of the
+    reconstruction alone."""
     by_class: dict[str, ClassLikelihood]
     """By the corpus's classes, those that the split has."""
 
@@ -104,6 +108,7 @@ class _Nats(NamedTuple):
     event: np.ndarray
     density: np.ndarray
     bare: np.ndarray
+    lift: np.ndarray
     kl: np.ndarray
     importance: np.ndarray
     variance: np.ndarray
@@ -119,7 +124,7 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, draws: int) -> 
 
 def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, bar: tqdm) -> _Nats:
     """Of a batch; motions at points with `noise` (S, D) in cells for their density, z from noise (draws, B, Z)."""
-    sums, log_weights, kl = torch.zeros(4, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
+    sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
     for latent in latents:
         if posterior is None or not isinstance(model, LatentModel):
@@ -127,9 +132,9 @@ def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, ba
         else:
             z = posterior.sample(latent)
             steps, log_ratio, kl = model.decode(batch, z), posterior.log_ratio(z).cpu(), posterior.kl().cpu()
-        sequence = batch.sequence_of_row().expand(4, -1)
+        sequence = batch.sequence_of_row().expand(5, -1)
         own = torch.stack(_rows(steps, batch, noise)).double()
-        own = own.new_zeros(4, batch.size).scatter_add_(1, sequence, own).cpu()
+        own = own.new_zeros(5, batch.size).scatter_add_(1, sequence, own).cpu()
         sums += own / len(latents)
         log_weights.append(-own[0] - own[1] - log_ratio)
         bar.update(batch.size)
@@ -139,13 +144,15 @@ def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, ba
     return _Nats(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
-def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Nats of every real step, (S,): its motion, its event, its density with noise and without."""
+def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
+    """Nats of every real step, (S,): its motion, its event, its density with noise and without, and whether the pen is
+    lifted after it."""
     motion, event = negative_log_likelihood(steps, batch)
     bare = -steps.motion.log_prob(batch.target.motion)
+    lift = -steps.lift_log_prob(batch.target.event)
     if batch.cell is None:
-        return motion, event, bare, bare
-    return motion, event, -steps.motion.log_prob(batch.target.motion + noise * batch.cell), bare
+        return motion, event, bare, bare, lift
+    return motion, event, -steps.motion.log_prob(batch.target.motion + noise * batch.cell), bare, lift
 
 
 def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likelihood:
@@ -178,8 +185,16 @@ def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likel
         density_nats_per_point=float(density.sum()) / points,
         paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest),
         paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
+        graves_nats_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()),
         by_class=_by_class(total, lengths, corpus, indices),
     )
+
+
+def _log_unit(data: Batches) -> float:
+    """What a density in normalised units has, in nats a point, over one of offsets of standard deviation 1 each."""
+    split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
+    _, covariance = _moments(data.corpus, data.corpus.rows(split), data.normalizer)
+    return -0.5 * float(np.log(np.maximum(np.diag(covariance), 1e-12)).sum())
 
 
 def _by_class(

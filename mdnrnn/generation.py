@@ -65,12 +65,13 @@ def generate(
     *,
     sampling: Sampling | None = None,
     seed: int = 0,
-    max_steps: int = 500,
+    max_steps: int | np.ndarray = 500,
     cell: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
 ) -> list[Drawn]:
-    """Draw n sequences of at most `max_steps` new steps; the last event is END unless that cut one short.
+    """Draw n sequences of at most `max_steps` new steps, of each or (n,); the last event is END unless that cut one
+    short.
 
     All the noise of sequence i comes from (seed, i): it is the same drawing whatever batch it is drawn in.
 
@@ -84,7 +85,8 @@ def generate(
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
-    check_request(n, seed, max_steps)
+    limits = np.broadcast_to(max_steps, n)
+    check_request(n, seed, int(limits.min(initial=1 << 30)))
     _check_label(model, condition)
     device, training = next(model.parameters()).device, model.training
     condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
@@ -102,7 +104,7 @@ def generate(
             batch = _Batch(model, part, len(noises))
             if prefix is not None:
                 batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
-            drawn += batch.draw(noises, sampling or Sampling(), max_steps, cell)
+            drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell)
         return drawn
     finally:
         model.train(training)
@@ -141,11 +143,11 @@ class _Batch:
             parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy()))
 
     def draw(
-        self, noises: list[np.random.Generator], sampling: Sampling, max_steps: int, cell: Tensor | None
+        self, noises: list[np.random.Generator], sampling: Sampling, limits: np.ndarray, cell: Tensor | None
     ) -> list[Drawn]:
-        """Go on until all have ended, for at most `max_steps` steps; the whole sequences."""
-        last = self.done + max_steps if self.inputs is None else min(self.done + max_steps, self.inputs.shape[1])
-        while self.done < last and len(self.alive):
+        """Go on until all have ended, each for at most so many steps, limits (B,); the whole sequences."""
+        lasts = self.done + (limits if self.inputs is None else np.minimum(limits, self.inputs.shape[1] - self.done))
+        while len(self.alive) and self.done < (last := int(lasts[self.alive].max())):
             chunk: list[Step] = []
             for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
                 step = sampling(self._distribution()).transform(noise, cell)
@@ -154,7 +156,7 @@ class _Batch:
                     step = step._replace(event=torch.where(over, END, step.event))
                 self.previous = step
                 chunk.append(step)
-            self._keep(chunk)
+            self._keep(chunk, lasts[self.alive] - self.done)
         return [Drawn(*map(np.concatenate, zip(*parts, strict=True))) for parts in self.parts if parts]
 
     def _distribution(self) -> StepDistribution:
@@ -165,12 +167,14 @@ class _Batch:
         self.done += 1
         return steps
 
-    def _keep(self, chunk: list[Step]) -> None:
-        """Take a chunk's steps to the host, each sequence's up to its END; go on with those that have none."""
+    def _keep(self, chunk: list[Step], left: np.ndarray) -> None:
+        """Take a chunk's steps to the host, each sequence's up to its END or its limit, `left` (B,) steps after the
+        chunk's; go on with those that reached neither."""
         motion = torch.stack([step.motion for step in chunk], 1).cpu().numpy()
         event = torch.stack([step.event for step in chunk], 1).cpu().numpy()
         ended = (event == END).any(1)
         lengths = np.where(ended, (event == END).argmax(1) + 1, len(chunk))
+        lengths, ended = np.minimum(lengths, len(chunk) + left), ended | (left <= 0)
         for row, i in enumerate(self.alive):
             self.parts[i].append(Drawn(motion[row, : lengths[row]], event[row, : lengths[row]]))
         if ended.any():

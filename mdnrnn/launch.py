@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mdnrnn import render
 from mdnrnn.data.catalog import is_name, open_corpus
 from mdnrnn.data.corpus import Corpus, Normalizer
@@ -37,6 +39,7 @@ def train(
     choose_device(training.device)
     corpus = open_corpus(data)
     corpus.check()
+    characters = corpus.characters
     config = RunConfig(
         kind=preset.kind,
         shape=StepShape.of(corpus),
@@ -47,6 +50,8 @@ def train(
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),
+        longest_text=int(characters.max(initial=0)),
+        steps_per_character=float((corpus.lengths / np.maximum(characters, 1)).max()) if len(characters) else 0.0,
     )
     network, null = config.build(), _null_nats_per_point(config, corpus)
     make_folder(folder)
@@ -79,12 +84,17 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
         if is_leftover(path):
             path.unlink()
 
+    first = corpus.indices("valid").start
+    texts = [corpus[first + i % len(corpus.indices("valid"))].text or "a" for i in range(16)] if model.writes else None
+
     def draw() -> None:
         records = read_metrics(folder)
         figure = render.loss_figure(records, {"null model": null})
         write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
         if config.shape.features == 2 and not config.shape.inputs:  # nothing else can be drawn unasked
-            drawn = Run(folder, config, model).generate(16, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE))
+            drawn = Run(folder, config, model).generate(
+                16, texts=texts, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE)
+            )
             drawings = [drawn.drawing(i) for i in range(len(drawn))]
             render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
 

@@ -36,6 +36,10 @@ class RunConfig:
     training: SequenceTrainConfig
     max_steps: int
     """The longest sequence of the corpus: longer ones are not drawn."""
+    longest_text: int = 0
+    """Characters of the longest text of the corpus; 0: it has none."""
+    steps_per_character: float = 0.0
+    """The most, of a text of the corpus: no more are drawn."""
     version: str = VERSION
 
     @classmethod

@@ -8,12 +8,14 @@ import torch
 
 from mdnrnn.benchmark import benchmark_train
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
-from mdnrnn.benchmark.plain import PlainMDNRNN, PlainSketchRNN
+from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.nn.heads import MixtureHead
@@ -71,29 +73,34 @@ def test_the_plain_mdnrnn_computes_our_loss_and_gradient(doodles: Corpus) -> Non
     torch.testing.assert_close(ours.decoder.head.linear.weight.grad, plain.head.weight.grad)
 
 
-def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
-    """Ours and the plain one, the same distribution of the same drawings.
+def same_heads(ours: torch.nn.Linear, plain: torch.nn.Linear) -> None:
+    """The weights of four components in full, the same distribution.
 
     Ours has a slope where the plain one has a correlation, slope = correlation scale_y / scale_x, and the scale of y
     given x. No linear layer turns the one into the other, unless correlations and ratios of the scales are the same at
     all steps: so they are here, other ones for every component.
     """
-    config = SketchRNNConfig(
-        encoder=7, hidden=12, latent=5, components=4, recurrent_dropout=0.0, position=False, scale_floor=1e-12
-    )
-    ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
-    encoder, head = plain.encoder.state_dict(), plain.head.state_dict()
-    parts = [4, 8, 8, 4, 3]
+    parts, head = [4, 8, 8, 4, 3], plain.state_dict()
     _, _, scales, correlations, _ = head["weight"].split(parts)
     scales[1::2] = scales[::2]
     correlations.zero_()
     _, _, scales, correlations, _ = head["bias"].split(parts)
     correlations.normal_()
-    ours.decoder.head.linear.load_state_dict(head)
-    _, _, own_scales, slopes, _ = ours.decoder.head.linear.bias.detach().split(parts)
+    ours.load_state_dict(head)
+    _, _, own_scales, slopes, _ = ours.bias.detach().split(parts)
     correlation = correlations.tanh()
     slopes.copy_(correlation * (scales[1::2] - scales[::2]).exp())
     own_scales[1::2] += 0.5 * torch.log1p(-correlation.square())
+
+
+def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
+    """Ours and the plain one, the same distribution of the same drawings."""
+    config = SketchRNNConfig(
+        encoder=7, hidden=12, latent=5, components=4, recurrent_dropout=0.0, position=False, scale_floor=1e-12
+    )
+    ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
+    same_heads(ours.decoder.head.linear, plain.head)
+    encoder = plain.encoder.state_dict()
     ours.start_of.load_state_dict(plain.start.state_dict())
     ours.posterior.load_state_dict(plain.posterior.state_dict())
     ours.decoder.lstm.layers[0].load_state_dict(plain.decoder.state_dict())
@@ -101,6 +108,41 @@ def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
     back = {name.removesuffix("_reverse"): w for name, w in encoder.items() if "reverse" in name}
     ours.back.layers[0].load_state_dict(back)
     return ours, plain
+
+
+def same_writers(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
+    """Ours and the plain one; our gates stand in another order, and what the window shows beside the hidden state."""
+    config = HandwritingConfig(hidden=6, window=3, components=4, scale_floor=1e-12)
+    ours = HandwritingRNN(StepShape(alphabet=alphabet), config).double()
+    plain = PlainHandwriting(config, alphabet).double()
+    same_heads(ours.decoder.head.linear, plain.head)
+    first, h = ours.decoder.lstm.first, config.hidden
+    order = torch.cat([torch.arange(gate * h, (gate + 1) * h) for gate in (1, 2, 3, 0)])
+    plain.first.weight_ih.detach().copy_(torch.cat([first.inward.weight, first.recurrent[:, h:]], 1)[order])
+    plain.first.weight_hh.detach().copy_(first.recurrent[order, :h])
+    plain.first.bias_ih.detach().copy_(first.inward.bias[order])
+    plain.first.bias_hh.detach().zero_()
+    plain.window.load_state_dict(first.window.state_dict())
+    for cell, layer in zip(plain.above, ours.decoder.lstm.above.layers, strict=True):
+        cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
+    return ours, plain
+
+
+def test_the_plain_handwriting_network_computes_our_loss_and_gradient() -> None:
+    """Of lines of many lengths and texts."""
+    lines = make_pen_text(2, {"train": 4})
+    batch = of_densities(lines)
+    assert len(batch.lengths.unique()) > 1
+    ours, plain = same_writers(lines.alphabet)
+    losses = [ours.loss(batch).total, plain.loss(batch)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(ours.decoder.lstm.first.window.weight.grad, plain.window.weight.grad)
+    torch.testing.assert_close(
+        ours.decoder.lstm.first.recurrent.grad[:6, :6],
+        plain.first.weight_hh.grad[18:],  # type: ignore[index]
+    )
 
 
 @pytest.mark.parametrize("factors", [False, True], ids=["covariance matrices", "Cholesky factors"])

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import Step
+from mdnrnn.models.handwriting import HandwritingConfig
 from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNNConfig
 
@@ -82,11 +83,7 @@ class PlainSketchRNN(PlainModel):
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)
         inputs = torch.cat([_rows(batch, batch.previous), z.expand(batch.steps, -1, -1)], -1)
         outputs, _ = self.decoder(inputs, (hidden.contiguous(), cell.contiguous()))
-        k = self.components
-        logits, mean, log_scale, correlation, pen = self.head(outputs).split([k, 2 * k, 2 * k, k, 3], -1)
-        shape = (*logits.shape, 2)
-        parts = self._gaussians(mean.view(shape), log_scale.view(shape).exp(), torch.tanh(correlation))
-        nats = _masked_mean(batch, MixtureSameFamily(Categorical(logits=logits), parts), pen)
+        nats = _full_nats(batch, self.head(outputs), self.components, self.factors)
         prior = Normal(torch.zeros_like(z), torch.ones_like(z))
         return nats + kl_divergence(posterior, prior).sum() / batch.points
 
@@ -98,15 +95,61 @@ class PlainSketchRNN(PlainModel):
         mean, log_scale = self.posterior(torch.cat([last, back[0]], -1)).chunk(2, -1)
         return Normal(mean, log_scale.exp())
 
-    def _gaussians(self, mean: Tensor, scale: Tensor, correlation: Tensor) -> MultivariateNormal:
-        """Bivariate Gaussians of mean and scale (..., K, 2), correlation (..., K)."""
-        x, y = scale.unbind(-1)
-        if self.factors:
-            rows = [x, torch.zeros_like(x), correlation * y, (1 - correlation.square()).sqrt() * y]
-            return MultivariateNormal(mean, scale_tril=torch.stack(rows, -1).unflatten(-1, (2, 2)))
-        across = correlation * x * y
-        rows = [x.square(), across, across, y.square()]
-        return MultivariateNormal(mean, covariance_matrix=torch.stack(rows, -1).unflatten(-1, (2, 2)))
+
+class PlainHandwriting(PlainModel):
+    """Handwriting synthesis: LSTM cells and the window, all of it a Python loop over the steps; Gaussians are given
+    their Cholesky factors: it is the loop that is measured."""
+
+    def __init__(self, config: HandwritingConfig, alphabet: str) -> None:
+        super().__init__()
+        self.config = config
+        h, c = config.hidden, len(alphabet)
+        self.register_buffer("codes", torch.tensor([ord(letter) for letter in alphabet]))
+        self.codes: Tensor
+        self.first = nn.LSTMCell(5 + c, h)
+        self.window = nn.Linear(h, 3 * config.window)
+        self.above = nn.ModuleList(nn.LSTMCell(5 + c + h, h) for _ in range(config.layers - 1))
+        self.head = nn.Linear(config.layers * h, 6 * config.components + 3)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean nats a real point, with the density."""
+        assert batch.text is not None
+        characters = (batch.text.unsqueeze(-1) == self.codes).to(self.window.weight.dtype)  # (B, U, C)
+        u = torch.arange(characters.shape[1], device=characters.device)
+        seen, place = characters.new_zeros(batch.size, characters.shape[2]), characters.new_zeros(batch.size, 1)
+        states: list[tuple[Tensor, Tensor] | None] = [None] * self.config.layers
+        outputs = []
+        for row in _rows(batch, batch.previous):
+            states[0] = hidden, _ = self.first(torch.cat([row, seen], -1), states[0])
+            alpha, beta, delta = self.window(hidden).exp().chunk(3, -1)
+            place = place + delta
+            phi = (alpha.unsqueeze(-1) * torch.exp(-beta.unsqueeze(-1) * (place.unsqueeze(-1) - u) ** 2)).sum(1)
+            seen = torch.bmm(phi.unsqueeze(1), characters).squeeze(1)
+            hiddens = [hidden]
+            for number, cell in enumerate(self.above, 1):
+                states[number] = hidden, _ = cell(torch.cat([row, seen, hiddens[-1]], -1), states[number])
+                hiddens.append(hidden)
+            outputs.append(torch.cat(hiddens, -1))
+        return _full_nats(batch, self.head(torch.stack(outputs)), self.config.components, factors=True)
+
+
+def _full_nats(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
+    """Mean nats a real point under K bivariate Gaussians and a pen, of rows (T, B, 6 K + 3)."""
+    logits, mean, log_scale, correlation, pen = rows.split([k, 2 * k, 2 * k, k, 3], -1)
+    shape = (*logits.shape, 2)
+    parts = _gaussians(mean.view(shape), log_scale.view(shape).exp(), torch.tanh(correlation), factors)
+    return _masked_mean(batch, MixtureSameFamily(Categorical(logits=logits), parts), pen)
+
+
+def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) -> MultivariateNormal:
+    """Bivariate Gaussians of mean and scale (..., K, 2), correlation (..., K)."""
+    x, y = scale.unbind(-1)
+    if factors:
+        rows = [x, torch.zeros_like(x), correlation * y, (1 - correlation.square()).sqrt() * y]
+        return MultivariateNormal(mean, scale_tril=torch.stack(rows, -1).unflatten(-1, (2, 2)))
+    across = correlation * x * y
+    rows = [x.square(), across, across, y.square()]
+    return MultivariateNormal(mean, covariance_matrix=torch.stack(rows, -1).unflatten(-1, (2, 2)))
 
 
 def _rows(batch: Batch, steps: Step) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mdnrnn.benchmark.plain import PlainMDNRNN, PlainModel, PlainSketchRNN
+from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Normalizer
@@ -26,9 +26,14 @@ from mdnrnn.training.memory import keep_freed_memory
 
 _SAMPLE = 8
 """Batches timed in a repeat."""
-_PLAIN: dict[str, dict[str, Callable[[Any], PlainModel]]] = {
-    "mdnrnn": {"plain": PlainMDNRNN},
-    "sketchrnn": {"plain": PlainSketchRNN, "scale_tril": lambda config: PlainSketchRNN(config, factors=True)},
+_BATCH = {"mdnrnn": 100, "sketchrnn": 100, "handwriting": 32}
+_PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
+    "mdnrnn": {"plain": lambda config, _: PlainMDNRNN(config)},
+    "sketchrnn": {
+        "plain": lambda config, _: PlainSketchRNN(config),
+        "scale_tril": lambda config, _: PlainSketchRNN(config, factors=True),
+    },
+    "handwriting": {"plain": lambda config, shape: PlainHandwriting(config, shape.alphabet)},
 }
 """What each kind of model is measured against."""
 
@@ -65,26 +70,29 @@ def benchmark_train(
     preset: str = "stroke",
     *,
     hidden: int | None = None,
-    batch_size: int = 100,
+    batch_size: int | None = None,
     repeats: int = 5,
     device: str = "auto",
 ) -> TrainBenchmark:
     """Training steps of a preset's model on batches of all lengths; making the batches is not timed.
 
-    The plain loop takes batches as they come, padded to the longest. `hidden`: by default the preset's.
+    The plain loop takes batches as they come, padded to the longest. `hidden`: by default the preset's; `batch_size`:
+    by default 100, of lines of text 32.
     """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
     if corpus.motion.shape[1] != 2:
         raise InputError(f"{corpus.facts.name} has {corpus.motion.shape[1]} features; expected drawings, which have 2")
     where, kind = choose_device(device), PRESETS[preset].kind
+    batch_size = batch_size or _BATCH[kind]
     training = replace(PRESETS[preset].training, batch_size=batch_size)
     config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
     precision = choose_precision(training.precision, where)
     data, _ = training.splits(corpus, Normalizer.of_strokes(corpus))
     torch.manual_seed(0)
-    model = KINDS[kind].build(StepShape.of(corpus), config).to(where)
-    plain = {name: make(config).to(where) for name, make in _PLAIN[kind].items()}
+    shape = StepShape.of(corpus)
+    model = KINDS[kind].build(shape, config).to(where)
+    plain = {name: make(config, shape).to(where) for name, make in _PLAIN[kind].items()}
     optimizer = make_optimizer(model, training)
     ours, theirs = _sample_batches(data, where), _random_batches(data, where)
 

@@ -10,7 +10,10 @@ import tyro
 from mdnrnn.benchmark import benchmark_generate, benchmark_head, benchmark_import, benchmark_train
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.errors import InputError
+from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]
@@ -47,13 +50,14 @@ class TrainBenchmarkOptions:
     """
 
     preset: str = "stroke"
-    """Whose model: stroke, sketch, or one of their small kin."""
-    data: str = "doodles"
-    """A catalog name, a file or a folder."""
+    """Whose model: stroke, sketch, handwriting, or one of their kin."""
+    data: str | None = None
+    """A catalog name, a file or a folder; by default the doodles, or for a model that writes, a few lines of pen text
+    that are made on the spot."""
     hidden: int | None = None
     """Units of the LSTM that decodes; by default the preset's."""
-    batch_size: int = 100
-    """Sequences in a batch."""
+    batch_size: int | None = None
+    """Sequences in a batch; by default 100, of lines of text 32."""
     repeats: int = 5
     """Turns of each; the median counts."""
     device: Device = "auto"
@@ -88,6 +92,14 @@ class ImportBenchmarkOptions:
     """Print JSON."""
 
 
+def _corpus(data: str | None, preset: str) -> Corpus:
+    if data is None and preset in PRESETS and KINDS[PRESETS[preset].kind].model.writes:
+        return make_pen_text(5, {"train": 64, "valid": 1, "test": 1})
+    corpus = open_corpus(data or "doodles")
+    corpus.check()
+    return corpus
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     name = arguments[0] if arguments else "--help"
@@ -104,8 +116,7 @@ def main(arguments: list[str]) -> int:
     elif name == "train":
         of_train = parse(TrainBenchmarkOptions, "benchmark train", arguments[1:])
         sizes = asdict(of_train)
-        as_json, corpus = sizes.pop("json"), open_corpus(sizes.pop("data"))
-        corpus.check()
+        as_json, corpus = sizes.pop("json"), _corpus(sizes.pop("data"), of_train.preset)
         figures = asdict(benchmark_train(corpus, **sizes))
     elif name == "generate":
         of_generate = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])

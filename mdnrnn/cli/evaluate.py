@@ -64,7 +64,9 @@ def table(likelihood: Likelihood, split: str) -> str:
             _row("model, normalised density", *density),
             f"a point of the model: motion {likelihood.motion_nats_per_point:.4f}, "
             f"event {likelihood.event_nats_per_point:.4f}",
-            f"sketch-rnn's L_R: {likelihood.paper_L_R:.4f}" + f", L_KL: {likelihood.paper_L_KL:.4f}" * bound,
+            f"sketch-rnn's L_R: {likelihood.paper_L_R:.4f}"
+            + f", L_KL: {likelihood.paper_L_KL:.4f}" * bound
+            + f"; Graves' nats a sequence: {likelihood.graves_nats_per_sequence:.1f}",
             *(_class_rows(likelihood.by_class) if len(likelihood.by_class) > 1 else []),
         ]
     )

@@ -11,23 +11,26 @@ import tyro
 from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.device import choose_device
+from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
+from mdnrnn.files import write_bytes
 from mdnrnn.generation import Sampling
-from mdnrnn.render import MOVING, Colour
-from mdnrnn.runs import load, read_prefix
+from mdnrnn.render import MOVING, attention_figure, figure_bytes
+from mdnrnn.runs import Run, load, read_prefix
 from mdnrnn.training.config import Device
+from mdnrnn.writing import Colour, lines_of, read_style, save_written, write
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions:
-    """Draw with a trained model, or let it complete a drawing."""
+    """Draw with a trained model, let it complete a drawing, or let it write a text."""
 
     run: tyro.conf.Positional[Path]
     """The run folder."""
     out: Path
     """The file to write; its ending picks the format: .svg .png .pdf .gif .npz .ndjson."""
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 16
-    """How many drawings."""
+    n: Annotated[int | None, tyro.conf.arg(aliases=["-n"])] = None
+    """How many drawings, by default 16; of a text, one."""
     sampling: Annotated[Sampling, tyro.conf.arg(name="")] = field(default_factory=Sampling)
     seed: int = 0
     """Drawing i is the same for the same seed, however many are drawn."""
@@ -39,10 +42,27 @@ class GenerateOptions:
     """Which of its drawings instead of the first."""
     prefix_points: int | None = None
     """How many of its points are kept; by default all."""
+    text: str | None = None
+    """What to write, for a model that does; its lines are broken where they are longer than the run has learnt."""
+    width: int | None = None
+    """Characters in a line of the text, at most; by default as many as the run has learnt."""
+    style: str | None = None
+    """A line to write like: its number in the test split of the run's data, or a file that begins with it."""
+    style_text: str | None = None
+    """What is written in the style, where its file does not say."""
+    level: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Turn the baselines of what is written to the horizontal."""
+    upright: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Take the slant out of what is written."""
+    spacing: float = 1.0
+    """Of written lines from each other, in what is usual."""
+    attention: Path | None = None
+    """Another picture, .svg .png .pdf: where the window stood on the text as it was written."""
     max_steps: int | None = None
-    """The most steps of a drawing; by default as many as the longest that the run was trained on."""
+    """The most steps of a drawing; by default as many as the longest that the run was trained on, or of a line of a
+    text as many as its characters may take."""
     colour: Colour = "ink"
-    """Of the lines in pictures: one ink, by stroke, or by order."""
+    """Of the lines in pictures: one ink, by stroke, by order, or of a text by character."""
     columns: int | None = None
     """Of the grid in pictures; by default about as many as rows."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -57,14 +77,19 @@ def main(arguments: list[str]) -> int:
     saving.check_out(options.out)
     if options.animate and options.out.suffix.lower() not in MOVING:
         raise InputError(f"{options.out}: its ending is {options.out.suffix!r}; to animate, expected .svg or .gif")
-    if options.n < 1:
+    if options.n is not None and options.n < 1:
         raise InputError(f"-n is {options.n}; expected 1 or more")
     run = load(options.run, choose_device(options.device))
-    prefix = None
+    if options.text is not None:
+        return _write(options, run)
+    _only_for_texts(options)
+    if run.model.writes:
+        raise InputError("the run writes texts; say which: --text ...")
+    n, prefix = options.n or 16, None
     if options.prefix is not None:
         prefix = read_prefix(run, options.prefix, options.prefix_index, options.prefix_points)
     drawn = run.generate(
-        options.n,
+        n,
         labels=None if options.label is None else [options.label],
         prefix=prefix,
         sampling=options.sampling,
@@ -74,10 +99,57 @@ def main(arguments: list[str]) -> int:
     saving.save_drawings(
         drawn,
         options.out,
-        colour=options.colour,
+        colour=options.colour if options.colour != "character" else "ink",
         columns=options.columns,
         labels=drawn.label is not None,
         animate=options.animate,
     )
     print(f"{options.out}: {len(drawn)} drawings, {len(drawn.event)} points")
     return 0
+
+
+def _write(options: GenerateOptions, run: Run) -> int:
+    """Write the text as often as asked for, on a page each, and save the pages."""
+    if options.prefix is not None or options.label is not None:
+        raise InputError("a text was given beside a prefix or a label; give one of them, a --style say")
+    if options.attention is not None:
+        saving.check_out(options.attention, (".svg", ".png", ".pdf"))
+    if not 0.2 <= options.spacing <= 10:
+        raise InputError(f"the spacing is {options.spacing}; expected 0.2 to 10")
+    lines = lines_of(run, options.text or "", options.width)
+    style = None if options.style is None else read_style(run, options.style, options.style_text)
+    copies = options.n or 1
+    every = write(run, lines * copies, style, sampling=options.sampling, seed=options.seed, max_steps=options.max_steps)
+    pages = every.parts(len(lines))
+    save_written(
+        pages,
+        options.out,
+        colour=options.colour,
+        columns=options.columns,
+        animate=options.animate,
+        level=options.level,
+        upright=options.upright,
+        spacing=options.spacing,
+    )
+    if options.attention is not None:
+        figure = attention_figure(pages[0].windows, lines)
+        write_bytes(options.attention, figure_bytes(figure, options.attention.suffix.lower()))
+    unfinished = sum(int(every.lines[i].event[-1]) != END for i in range(len(every.lines)))
+    cut = f", {unfinished} cut short" if unfinished else ""
+    print(f"{options.out}: {len(lines)} lines, {copies} times, {len(every.lines.event)} points{cut}")
+    return 0
+
+
+def _only_for_texts(options: GenerateOptions) -> None:
+    given = {
+        "--width": options.width,
+        "--style": options.style,
+        "--style-text": options.style_text,
+        "--attention": options.attention,
+        "--level": options.level or None,
+        "--upright": options.upright or None,
+        "--colour character": None if options.colour != "character" else True,
+    }
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise InputError(f"{', '.join(wrong)} goes with a text; give one with --text")

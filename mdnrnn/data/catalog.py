@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.fetch import SECONDS, STALL, cache_folder, download, forget, remembered
+from mdnrnn.data.formats import native
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
@@ -44,6 +45,10 @@ class Entry:
     """What to tell the user where the server does not have it."""
     by_hand: str = ""
     """How to come by a corpus that is not downloaded."""
+    make: Callable[[], Corpus] | None = None
+    """Makes the corpus, the same every time."""
+    made: str = ""
+    """What says that one in the cache was made like this."""
 
     @property
     def path(self) -> Path:
@@ -68,6 +73,13 @@ _QUICKDRAW_FILES = {  # name: what one file of it is, where, the most bytes
 }
 _CATEGORY = re.compile(r"(?=.{1,40}$)[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*")
 
+
+def _pen_text() -> Corpus:
+    from mdnrnn.data.synthetic.corpora import make_pen_text  # the fonts are read when they are needed
+
+    return make_pen_text()
+
+
 _ENTRIES = (
     Entry(
         name="doodles",
@@ -76,6 +88,14 @@ _ENTRIES = (
         source="mdnrnn.data.synthetic",
         file="doodles.npz",
         size=1_395_832,
+    ),
+    Entry(
+        name="pen-text",
+        what="lines of text in simulated hands, printed and joined, 12,000 / 600 / 600; made in two minutes",
+        licence="MIT",
+        source="mdnrnn.data.synthetic; the letters are the Hershey fonts",
+        make=_pen_text,
+        made="1",
     ),
     Entry(
         name="aaron_sheep",
@@ -216,11 +236,16 @@ def get(name: str, importer: Importer) -> Path:
         )
     if entry.file is not None:
         return entry.path
+    if entry.make is not None:
+        if _origin(entry.path) != {"made": entry.made}:
+            corpus = entry.make()
+            _keep(entry, {"made": entry.made}, lambda fresh: native.write(corpus, fresh))
+        return entry.path
     source = fetch(entry)
     origin = {"url": entry.url, "sha256": entry.sha256 or remembered(entry.url, source)}
     if _origin(entry.path) != origin:
         try:
-            _import(source, entry, origin, importer)
+            _keep(entry, origin, lambda fresh: importer(source, fresh, entry))
         except InputError:
             if entry.sha256 is None and not entry.path.exists():
                 forget(source)  # nobody vouches for it: what came first may have been a log-in page
@@ -235,13 +260,13 @@ def _origin(folder: Path) -> object:
         return None
 
 
-def _import(source: Path, entry: Entry, origin: object, importer: Importer) -> None:
-    """Import beside the final place, then rename: a corpus in the cache is always whole."""
+def _keep(entry: Entry, origin: object, put: Callable[[Path], object]) -> None:
+    """`put` the corpus beside its final place, then rename it: a corpus in the cache is always whole."""
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{entry.path.name}.", suffix=".tmp", dir=entry.path.parent) as folder:
             fresh = Path(folder) / entry.path.name
-            importer(source, fresh, entry)
+            put(fresh)
             write_json(fresh / _ORIGIN, origin)
             if entry.path.exists():
                 entry.path.rename(Path(folder) / "old")

@@ -147,6 +147,14 @@ class Corpus:
         return bytes(self.text[self.text_offsets[index] : self.text_offsets[index + 1]]).decode(errors="replace")
 
     @property
+    def characters(self) -> np.ndarray:
+        """How many characters every text has, (M,); (0,) where there are no texts."""
+        if self.text is None or self.text_offsets is None:
+            return np.zeros(0, np.int64)
+        first = (np.asarray(self.text) & 0xC0) != 0x80  # of a character's bytes, in UTF-8
+        return np.diff(np.concatenate([[0], np.cumsum(first)])[self.text_offsets])
+
+    @property
     def alphabet(self) -> str:
         """The characters of all texts, in order; empty where there are no texts."""
         return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))

@@ -55,6 +55,12 @@ class StepDistribution(Distribution):
         """Log probability of the events, integers of shape (...)."""
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
+    def lift_log_prob(self, event: Tensor) -> Tensor:
+        """Log probability that the line goes on after this step, or that it does not, as `event` (...) has it."""
+        logs = torch.log_softmax(self.event_logits, -1)
+        off = torch.logsumexp(logs[..., 1:], -1) if logs.shape[-1] > 1 else torch.zeros_like(logs[..., 0])
+        return torch.where(event == DOWN, logs[..., DOWN], off)
+
     def log_prob(self, value: Step) -> Tensor:  # type: ignore[override]
         """Log density of the motion plus log probability of the event, shape (...)."""
         return self.motion.log_prob(value.motion) + self.event_log_prob(value.event)

@@ -104,6 +104,8 @@ class SequenceModel(Model):
     shape: StepShape
     latent: int = 0
     """Z, numbers of the latent that a sequence is drawn given; 0: none."""
+    writes: bool = False
+    """Whether a sequence is drawn given a text."""
 
     def start(self, batch_size: int) -> Step:
         """What stands before the first step: no motion, the event START."""

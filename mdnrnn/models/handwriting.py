@@ -50,6 +50,8 @@ class HandwritingConfig:
 class HandwritingRNN(SequenceModel):
     """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text."""
 
+    writes = True
+
     def __init__(self, shape: StepShape, config: HandwritingConfig) -> None:
         super().__init__()
         self.shape, self.config = shape, config

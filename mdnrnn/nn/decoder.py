@@ -71,7 +71,8 @@ class StepDecoder(nn.Module):
 
     def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM | WindowStack, head: StepHead) -> None:
         super().__init__()
-        self.features, self.lstm, self.head = features, lstm, head
+        self.features, self.head = features, head
+        self.lstm: Any = lstm
 
     def start(self, context: Tensor, lstm: Any = None) -> DecoderState:
         """The state before the first step; the LSTM's by default zeros."""

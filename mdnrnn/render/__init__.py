@@ -8,6 +8,7 @@ from pathlib import Path
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph
+from mdnrnn.render.attention import attention_figure
 from mdnrnn.render.curves import loss_figure
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
 from mdnrnn.render.figures import figure_bytes, to_figure
@@ -19,8 +20,8 @@ ENDINGS = (".svg", ".png", ".pdf", ".gif")
 MOVING = (".svg", ".gif")
 
 __all__ = [
-    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "bounds", "figure_bytes", "loss_figure", "map_figure",
-    "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph", "to_svg",
+    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "attention_figure", "bounds", "figure_bytes", "loss_figure",
+    "map_figure", "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph", "to_svg",
 ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def lay_out(
         row, column = divmod(index, columns)
         left, top = column * width, row * pitch
         strokes = _placed(drawing, box, scale, left + width / 2, top + height / 2)
-        colours = stroke_colours(style.colour, len(strokes))
+        colours = stroke_colours(style.colour, len(strokes), style.groups[index] if style.groups else ())
         label_place = left + width / 2, top + height + 0.9 * font_size
         cells.append(Cell(left, top, width, height, strokes, colours, texts[index], label_place))
     rows = max(math.ceil(len(drawings) / columns), 1)

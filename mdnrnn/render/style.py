@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -31,6 +32,8 @@ class Style:
     """space left free on each side of a cell, as a fraction of its shorter side"""
     same_scale: bool = False
     """keep all drawings in one scale, instead of fitting each to its cell"""
+    groups: tuple[tuple[int, ...], ...] = ()
+    """of each drawing, a number for each stroke: with colour "stroke", those of one number have one colour"""
 
     def __post_init__(self) -> None:
         colours = get_args(Colour)
@@ -46,12 +49,12 @@ PLAIN = Style()
 """The look of a picture for which none is asked."""
 
 
-def stroke_colours(colour: Colour, strokes: int) -> list[str]:
-    """The colour of each stroke of a drawing, as `#rrggbb`."""
+def stroke_colours(colour: Colour, strokes: int, groups: Sequence[int] = ()) -> list[str]:
+    """The colour of each stroke of a drawing, as `#rrggbb`; with "stroke", of each of their groups where there are."""
     if colour == "ink":
         return [INK] * strokes
     if colour == "stroke":
-        return [PALETTE[number % len(PALETTE)] for number in range(strokes)]
+        return [PALETTE[number % len(PALETTE)] for number in groups or range(strokes)]
     return [_along_plasma(number / max(strokes - 1, 1)) for number in range(strokes)]
 
 

@@ -81,7 +81,7 @@ def files(folder: Path) -> list[str]:
 
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
 def test_an_entry_is_bundled_or_downloaded_or_got_by_hand(entry: Entry) -> None:
-    assert sum(map(bool, (entry.file, entry.url, entry.by_hand))) == 1
+    assert sum(map(bool, (entry.file, entry.url, entry.by_hand, entry.make))) == 1
     assert entry.licence
     assert entry.source
     if entry.url:
@@ -132,7 +132,7 @@ def test_a_category_has_an_address_and_a_place(cache: Path, name: str, url: str)
 )  # fmt: skip
 def test_anything_else_is_no_name(data: str) -> None:
     assert not is_name(data)
-    with pytest.raises(InputError, match=r"unknown corpus .*expected one of doodles, aaron_sheep") as caught:
+    with pytest.raises(InputError, match=r"unknown corpus .*expected one of doodles, pen-text, aaron_sheep") as caught:
         get(data, Imports())
     assert "\n" not in str(caught.value)
 

@@ -58,7 +58,7 @@ _ENDINGS = (".", ".", "?", "!", ",", ";", ":")
 _BRACKETS = ("()", '""', "''", "[]", "{}", "<>")
 
 
-def line(rng: np.random.Generator, least: int = 6, most: int = 32) -> str:
+def line(rng: np.random.Generator, least: int = 6, most: int = 44) -> str:
     """A line of `least` to `most` characters, without a space at either end."""
     wanted = int(rng.integers(least, most + 1))
     text = ""
