@@ -38,7 +38,7 @@ def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
         raise InputError(f"a text of {len(text)} characters in lines of {width}; expected at most {LONGEST}, 1 or more")
     if not text.strip():
         raise InputError("the text is empty; expected something to write")
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, width, break_long_words=False)]
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line.strip(), width, break_long_words=False)]
     longest = max(lines, key=len)
     if len(longest) > width:
         raise InputError(
@@ -167,6 +167,10 @@ def _cut(sequence: Sequence, owners: np.ndarray) -> tuple[list[Polyline], list[i
     """The strokes of a line, cut where `owners` (T,), the characters of its steps, change; and whose each piece is."""
     points = np.concatenate([np.zeros((1, 2)), np.cumsum(sequence.motion, axis=0, dtype=np.float64)])
     lifted = np.concatenate([[False], np.asarray(sequence.event[:-1]) != DOWN])
+    # A move to where a stroke begins belongs to what is drawn from there.
+    begins = np.flatnonzero(lifted[:-1] & ~lifted[1:])
+    owners = owners.copy()
+    owners[begins] = owners[begins + 1]
     fresh = lifted | np.concatenate([[True], owners[1:] != owners[:-1]])
     firsts = np.flatnonzero(fresh)
     pieces = []

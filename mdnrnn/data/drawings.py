@@ -141,6 +141,21 @@ class Drawings:
                 drops.append(Remark("too many points", f"{where} has {self.sizes[i]} points; {expected}"))
         return self.select(finite & small & few, drops)
 
+    def without_jumps(self, most: float) -> Drawings:
+        """Without points farther than `most` from the last one that stayed of their stroke: slips of a sensor."""
+        if not len(self):
+            return self
+        far = np.hypot(*np.diff(self.points[:, :2], axis=0, prepend=self.points[:1, :2]).T) > most
+        far[self._stroke_starts] = False
+        keep = np.ones(len(self.points), bool)
+        ends = np.cumsum(self.strokes)
+        for stroke in np.unique(np.searchsorted(ends, np.flatnonzero(far), side="right")):
+            last = self.points[ends[stroke] - self.strokes[stroke], :2]
+            for row in range(ends[stroke] - self.strokes[stroke], ends[stroke]):
+                keep[row] = np.hypot(*(self.points[row, :2] - last)) <= most
+                last = self.points[row, :2] if keep[row] else last
+        return self._kept(keep)
+
     def boxed(self, size: float) -> Drawings:
         """Each drawing moved to (0, 0) and scaled, both axes alike, so that its longer side is `size`."""
         return self._with(box(self.points, self.sizes, size), self.strokes)

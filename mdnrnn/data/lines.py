@@ -12,8 +12,7 @@ import numpy as np
 
 from mdnrnn.data.strokes import Polyline
 
-_STEEP = 30.0
-"""Degrees from the vertical up to which a piece of a line counts for the slant."""
+_STEEP = 25.0
 _PITCH = 3.0
 """From baseline to baseline, in heights of the small letters."""
 
@@ -33,7 +32,7 @@ def shape_of(strokes: Sequence[Polyline]) -> Shape:
 
     The baseline goes through the lowest points of columns about a letter wide: most letters stand on it, so that
     medians take no notice of those that hang below. The height is that of the columns' highest points, the same way.
-    The slant is the median direction of what goes down within 30 degrees of the vertical, by length.
+    The slant is the mean direction of what goes down steeply, within 25 degrees of itself.
     """
     points = np.concatenate(strokes).astype(np.float64)
     column, slope = max(0.4 * float(np.ptp(points[:, 1])), 1e-9), 0.0
@@ -94,10 +93,8 @@ def _slant(strokes: Sequence[Polyline], slope: float) -> float:
     way = np.concatenate([np.diff(stroke.astype(np.float64), axis=0) for stroke in strokes])
     way[:, 1] -= slope * way[:, 0]
     way = way[way[:, 1] > 0]  # downwards
-    angle, length = np.degrees(np.arctan2(-way[:, 0], way[:, 1])), np.hypot(*way.T)
-    steep = np.abs(angle) < _STEEP
-    if not steep.any():
-        return 0.0
-    order = np.argsort(angle[steep])
-    reach = np.cumsum(length[steep][order])
-    return float(angle[steep][order][np.searchsorted(reach, reach[-1] / 2)])
+    angle, slant = np.degrees(np.arctan2(-way[:, 0], way[:, 1])), 0.0
+    for _ in range(5):  # which pieces count depends on the slant
+        right, down = way[np.abs(angle - slant) < _STEEP].sum(0)
+        slant = float(np.degrees(np.arctan2(-right, down))) if down > 0 else 0.0
+    return slant

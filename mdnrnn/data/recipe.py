@@ -5,17 +5,20 @@ from __future__ import annotations
 import bisect
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from mdnrnn.data import formats
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.drawings import Drawings, Remark
 from mdnrnn.errors import InputError
 
 DEFAULT_SPLIT = "0.9,0.05,0.05"
 _ROUNDED_BOX = 16.0
+_LONGEST_LIST = 64 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,8 @@ class Recipe:
 
     format: str | None = None
     """Take all files for this format, in folders those with its ending; by default each is recognised."""
+    jump: float | None = None
+    """Leave out points farther than this from the one before them in a stroke: slips of a sensor."""
     box: float | None = None
     """Move each drawing to 0 and scale it so that its longer side is this long, 255 say."""
     resample: float | None = None
@@ -42,14 +47,15 @@ class Recipe:
     split: str | None = None
     """Shares of train, valid, test, such as 0.9,0.05,0.05, the default. A drawing's place follows from its key, or
     from its points, so it stays there when data are added. By default splits that the files have are kept, and
-    folders and files called train, valid or test are splits."""
+    folders and files called train, valid or test are splits. Or lists of keys, a line each (of IAM-OnDB: forms),
+    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt: what is in none of them is left out."""
     limit: int | None = None
     """Stop after so many drawings."""
     skip_bad: bool = False
     """Leave out files that cannot be read, and count them, instead of stopping at the first."""
 
     def __post_init__(self) -> None:
-        for name in ("box", "resample", "simplify", "limit", "max_points"):
+        for name in ("jump", "box", "resample", "simplify", "limit", "max_points"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
                 raise InputError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
@@ -57,7 +63,12 @@ class Recipe:
             raise InputError(f"--grid is {self.grid}; expected 0 or more")
         if self.format is not None:
             formats.find(self.format)
-        self.shares()
+        if not self.lists():
+            self.shares()
+
+    def lists(self) -> dict[str, str]:
+        """The split of every key that is listed; none where shares are given."""
+        return _listed(self.split) if self.split and "=" in self.split else {}
 
     def shares(self) -> tuple[float, ...]:
         """Of train, valid and test, summing to 1."""
@@ -66,7 +77,10 @@ class Recipe:
         except ValueError:
             shares = ()
         if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
-            raise InputError(f"--split is {self.split}; expected three shares that sum to 1, such as {DEFAULT_SPLIT}")
+            raise InputError(
+                f"--split is {self.split}; expected three shares that sum to 1, such as {DEFAULT_SPLIT}, or lists of "
+                "keys, train=FILE,valid=FILE,test=FILE"
+            )
         return shares
 
     @property
@@ -80,8 +94,43 @@ class Recipe:
         return bool(self.box or self.resample or self.simplify or self.rounding)
 
 
+@cache
+def _listed(split: str) -> dict[str, str]:
+    """The split of every key in files given as train=FILE,valid=FILE,test=FILE, any number of them."""
+    found: dict[str, str] = {}
+    for part in split.split(","):
+        name, _, path = part.partition("=")
+        if name not in SPLITS or not path:
+            raise InputError(f"--split has {part!r}; expected train=FILE, valid=FILE or test=FILE")
+        try:
+            with Path(path).open("rb") as file:
+                keys = file.read(_LONGEST_LIST).decode(errors="replace").split()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
+        for key in keys:
+            if found.setdefault(key, name) != name:
+                raise InputError(f"{key!r} is listed for {found[key]} and for {name}; expected it in one split")
+    if not found:
+        raise InputError(f"--split is {split}; its files list nothing; expected keys, a line each")
+    return found
+
+
+def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:
+    """The drawings whose keys are listed, each record with its split."""
+    splits = [lists.get(record.key or "") for record in drawings.records]
+    drops = [
+        Remark("in no list", f"{record.where}: {record.key or 'no key'} is in no list of --split", malformed=False)
+        for record, split in zip(drawings.records, splits, strict=True)
+        if split is None
+    ]
+    records = [record._replace(split=split) for record, split in zip(drawings.records, splits, strict=True)]
+    return replace(drawings, records=records).select(np.array([split is not None for split in splits], bool), drops)
+
+
 def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
     """Boxed, resampled, simplified and rounded, as the recipe has it."""
+    if recipe.jump:
+        drawings = drawings.without_jumps(recipe.jump)
     if recipe.box:
         drawings = drawings.boxed(recipe.box)
     if recipe.resample:
@@ -96,6 +145,8 @@ def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
 def divided(drawings: Drawings, recipe: Recipe, folder: str | None = None) -> Drawings:
     """The same, each record with its split: its own, or that of its `folder`, else by what the drawing is before
     anything is done to it."""
+    if lists := recipe.lists():
+        return _listed_alone(drawings, lists)
     ends, sizes = drawings.sizes.cumsum(), drawings.sizes
     bounds = np.cumsum(recipe.shares())[:-1].tolist()
     records = []

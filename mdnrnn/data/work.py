@@ -59,8 +59,10 @@ def work(job: Job) -> Done:
     recipe, kind = job.recipe, job.kind
     drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split)
     if kind.stream:
-        if recipe.reshapes:
-            raise InputError("box, resample, simplify and grid are for drawings; these are streams; leave them out")
+        if recipe.reshapes or recipe.jump:
+            raise InputError(
+                "jump, box, resample, simplify and grid are for drawings, these are streams; leave them out"
+            )
         motion, lengths = drawings.points, drawings.sizes
         event = np.full(len(motion), DOWN, np.uint8)
     else:

@@ -54,11 +54,15 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
     return pack(facts, by_split)
 
 
+def pen_text_writer(number: int, seed: int = 0) -> pen_text.Writer:
+    """The hand that the pen text of a seed calls `number`."""
+    return pen_text.Writer.drawn(np.random.default_rng([seed, number]))
+
+
 def _line(writer: int, number: int, seed: int) -> Sequence:
     rng = np.random.default_rng([seed, writer, number])
-    habits = pen_text.Writer.drawn(np.random.default_rng([seed, writer]))
     text = texts.line(rng)
-    motion, event = from_polylines(pen_text.write(text, habits, rng))
+    motion, event = from_polylines(pen_text.write(text, pen_text_writer(writer, seed), rng))
     return Sequence(motion.astype(np.int16), event, text=text, writer=writer)
 
 

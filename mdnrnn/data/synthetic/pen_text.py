@@ -23,8 +23,8 @@ _FONTS: dict[Script, str] = {"printed": "futural", "joined": "scripts"}
 _BASELINE = 9
 _DOT = 4.0
 """Font units: a smaller stroke is a dot; the fonts have rings there."""
-_NEAR = 2.5
-"""Font units between the end of a letter and the start of the next that a joined hand does not lift for."""
+_NEAR = 3.6
+"""Font units between the end of a stroke and the start of the next that a joined hand does not lift for."""
 _DENSE = 0.5
 """Font units between the points of the path that a pen follows."""
 _SLOWEST = 0.35
@@ -94,20 +94,18 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Strokes:
 def _set(text: str, writer: Writer, rng: np.random.Generator) -> Strokes:
     """The strokes of a text as the font has them, side by side, those joined that the hand does not lift between."""
     strokes: Strokes = []
-    glyphs, x, joinable = _glyphs(writer.script), 0.0, False
+    glyphs, x, joined = _glyphs(writer.script), 0.0, writer.script == "joined"
     for character in text:
         width, own = glyphs[character]
         lean, grow = rng.normal(0, 0.03), 1 + rng.normal(0, 0.03)
-        joined = writer.script == "joined"
-        for number, stroke in enumerate(own):
+        for stroke in own:
             letter = stroke * (writer.width * grow, grow)
             letter = letter - np.outer(letter[:, 1], (lean, 0)) + (x, rng.normal(0, 0.15))
-            first = number == 0 and joined and joinable and len(letter) > 1
-            if first and np.abs(letter[0] - strokes[-1][-1]).max() < _NEAR + writer.spacing:
+            lines = joined and len(letter) > 1 and len(strokes) > 0 and len(strokes[-1]) > 1
+            if lines and np.abs(letter[0] - strokes[-1][-1]).max() < _NEAR:
                 strokes[-1] = np.concatenate([strokes[-1], letter])
             else:
                 strokes.append(letter)
-        joinable = bool(own) and len(own[-1]) > 1
         x += width * writer.width * (writer.gap if character == " " else 1.0)
         x += 0.0 if joined and character.isalpha() else writer.spacing
         x += rng.normal(0, 0.1 if joined else 0.35)

@@ -3,11 +3,14 @@
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.formats import iam, inkml
-from mdnrnn.errors import DataError
+from mdnrnn.data.importing import import_corpus
+from mdnrnn.data.recipe import Recipe
+from mdnrnn.errors import DataError, InputError
 from tests.data.formats.test_inkml import points, read
 
 LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
@@ -200,3 +203,42 @@ def test_a_transcript_beyond_measure_is_told(tmp_path: Path) -> None:
     (tmp_path / "ascii/a01/a01-000/a01-000u.txt").write_bytes(b"CSR:\n" * (1 << 20))
     with pytest.raises(DataError, match=r"a01-000u\.txt: over 1 MB"):
         read_line(path)
+
+
+def test_forms_are_divided_by_lists(tmp_path: Path) -> None:
+    tree(tmp_path)
+    for form in ("a01-001u", "a01-002u"):
+        other = tmp_path / "lineStrokes" / "a01" / form[:-1] / f"{form}-01.xml"
+        other.parent.mkdir(parents=True)
+        other.write_bytes(LINE)
+    tree_file = tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml"
+    tree_file.write_bytes(LINE)
+    (tmp_path / "trainset.txt").write_text("a01-000u\n\n")
+    (tmp_path / "testset_v.txt").write_text("a01-002u\r\nb99-999z\r\n")
+    lists = f"train={tmp_path}/trainset.txt,valid={tmp_path}/testset_v.txt"
+    report = import_corpus([tmp_path / "lineStrokes"], tmp_path / "out", Recipe(format="iam", split=lists))
+    assert report.splits == {"train": 1, "valid": 1, "test": 0}
+    assert {reason: count for reason, (count, _) in report.dropped.items()} == {"in no list": 1}
+
+
+@pytest.mark.parametrize(
+    ("split", "complaint"),
+    [
+        ("train=absent.txt", "cannot be read"),
+        ("train=both.txt,test=both.txt", "'a01-000u' is listed for train and for test"),
+        ("learn=both.txt", "expected train=FILE, valid=FILE or test=FILE"),
+        ("valid=empty.txt", "list nothing"),
+    ],
+)
+def test_lists_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, complaint: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("both.txt").write_text("a01-000u")
+    Path("empty.txt").touch()
+    with pytest.raises(InputError, match=complaint):
+        Recipe(split=split.replace("both", str(tmp_path / "both")).replace("empty", str(tmp_path / "empty")))
+
+
+def test_slips_of_the_sensor_go() -> None:
+    strokes = [np.array([[0, 0], [3, 4], [900, 4], [6, 8], [6, 9]]), np.array([[500, 0], [501, 0]])]
+    drawings = Drawings.of([(strokes, Record("here"))]).without_jumps(100)
+    assert points(drawings) == [[[0, 0], [3, 4], [6, 8], [6, 9]], [[500, 0], [501, 0]]]

@@ -1,0 +1,95 @@
+"""Writing texts from the command line: what it makes, and how it refuses."""
+
+from pathlib import Path
+
+import pytest
+from defusedxml import ElementTree
+
+from mdnrnn.cli import main
+from mdnrnn.data import importing
+from mdnrnn.data.corpus import Facts, pack
+from mdnrnn.data.formats import native
+from mdnrnn.data.synthetic.corpora import make_pen_text
+from tests.cli.conftest import refused, trained
+
+Capture = pytest.CaptureFixture[str]
+SIZES = ["--model.hidden", "8", "--model.window", "2", "--model.components", "2", "--steps", "3", "--validations", "1"]
+KANJI = str(Path(__file__).parents[2] / "checkpoints" / "kanji")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A writer of a few steps."""
+    lines = make_pen_text(12, {"train": 6, "valid": 1, "test": 1})
+    return str(trained(tmp_path_factory.mktemp("writer"), lines, "handwriting-small", *SIZES))
+
+
+@pytest.mark.parametrize("ending", [".svg", ".png", ".pdf", ".gif", ".npz", ".ndjson"])
+def test_a_text_is_written_in_every_format(run: str, ending: str, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / f"x{ending}"
+    assert main(["generate", run, "--text", "go on", "--out", str(out), "--max-steps", "12"]) == 0
+    assert out.stat().st_size > 50
+    assert "1 lines, 1 times" in capsys.readouterr().out
+
+
+def test_lines_and_copies_are_on_pages_and_in_a_corpus(run: str, tmp_path: Path) -> None:
+    arguments = ["generate", run, "--text", "see the sea\nno more", "-n", "3", "--max-steps", "9", "--seed", "4"]
+    assert main([*arguments, "--out", str(tmp_path / "x.npz")]) == 0
+    corpus = importing.read(tmp_path / "x.npz")
+    assert [corpus[i].text for i in range(6)] == ["see the sea", "no more"] * 3
+    assert main([*arguments, "--width", "7", "--out", str(tmp_path / "y.npz")]) == 0
+    assert [importing.read(tmp_path / "y.npz")[i].text for i in range(3)] == ["see the", "sea", "no more"]
+    assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--colour", "character"]) == 0
+    groups = ElementTree.parse(tmp_path / "x.svg").getroot().findall(".//{http://www.w3.org/2000/svg}g")
+    assert len(groups) == 1 + 3
+
+
+def test_a_style_a_corrected_page_and_its_attention(run: str, tmp_path: Path) -> None:
+    out, attention = tmp_path / "x.svg", tmp_path / "attention.png"
+    options = ["--style", "1", "--level", "--upright", "--spacing", "1.5", "--attention", str(attention), "--bias", "1"]
+    assert main(["generate", run, "--text", "go on", "--out", str(out), "--max-steps", "20", *options]) == 0
+    assert out.read_bytes().startswith(b"<svg")
+    assert attention.read_bytes().startswith(b"\x89PNG")
+
+
+def test_graves_nats_are_told_beside_ours(run: str, capsys: Capture) -> None:
+    assert main(["evaluate", run]) == 0
+    assert "Graves' nats a sequence: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--text", ""], "the text is empty; expected something to write"),
+        (["--text", "naïve"], "the text has 'ï', which the run has not learnt; expected some of"),
+        (["--text", "a" * 400], "has 400 characters and no space"),
+        (["--text", "a " * 20_000], "a text of 40000 characters"),
+        (["--text", "a", "--style", "50"], "style 50 was asked for; expected 0 to 11, or a file"),
+        (["--text", "a", "--style", "MUTE"], "say with --style-text what is written in it"),
+        (["--text", "a", "--prefix", "MUTE"], "a text was given beside a prefix or a label"),
+        (["--text", "a", "--label", "cat"], "a text was given beside a prefix or a label"),
+        (["--text", "a", "--attention", "x.gif"], "expected one of .svg, .png, .pdf"),
+        (["--text", "a", "--spacing", "0"], "the spacing is 0.0; expected 0.2 to 10"),
+        (["--level"], "--level goes with a text; give one with --text"),
+        (["--colour", "character"], "--colour character goes with a text"),
+        ([], "the run writes texts; say which: --text"),
+    ],
+)
+def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:
+    lines = make_pen_text(1, {"train": 1})
+    mute = pack(Facts(name="mute", quantum=1.0), {"train": [lines[0]._replace(text=None, writer=None)]})
+    native.write(mute, tmp_path / "mute.npz")
+    options = [str(tmp_path / "mute.npz") if option == "MUTE" else option for option in options]
+    refused(["generate", run, "--out", str(tmp_path / "x.svg"), *options], complaint, capsys)
+    assert not (tmp_path / "x.svg").exists()
+
+
+def test_a_run_that_does_not_write(tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["generate", KANJI, "--out", str(tmp_path / "x.svg")]
+    refused([*arguments, "--text", "a"], "the run does not write texts", capsys)
+    refused([*arguments, "--style", "1"], "--style goes with a text", capsys)
+
+
+def test_data_without_texts_are_refused(tmp_path: Path, capsys: Capture) -> None:
+    arguments = ["train", "handwriting-small", "--data", "doodles", "--out", str(tmp_path / "run"), "--steps", "1"]
+    refused(arguments, "the data have no texts; expected lines with what is written in them", capsys)
