@@ -116,7 +116,7 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
 
     Args:
         style: the number of a line in the test split of the run's data, counted from 0; or other data, whose first line
-            it is.
+            it is, or another one: hands.npz:3.
         text: what is written in it; by default what the data say.
     """
     need_writer(run)
@@ -126,7 +126,12 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
             raise InputError(f"style {style} was asked for; expected 0 to {len(corpus) - 1}, or a file")
         line = corpus[int(style)]
     else:
-        line = run.open_data(style, Recipe(split="1,0,0"))[0]
+        data, _, number = style.rpartition(":")
+        data, number = (data, number) if data and number.isdecimal() else (style, "0")
+        corpus = run.open_data(data, Recipe(split="1,0,0"))
+        if int(number) >= len(corpus):
+            raise InputError(f"style {style} was asked for; expected {data}:0 to {data}:{len(corpus) - 1}")
+        line = corpus[int(number)]
     line = line._replace(label=None, text=text or line.text)
     if not line.text:
         raise InputError(f"{style} has no text beside its strokes; say with --style-text what is written in it")

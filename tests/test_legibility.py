@@ -1,4 +1,4 @@
-"""What the run that ships writes, read by Tesseract (Debian's tesseract-ocr): slow, and skipped where that is missing."""
+"""What the run that ships writes, read by Tesseract (Debian's tesseract-ocr); slow, skipped where that is missing."""
 
 import shutil
 import subprocess
@@ -134,22 +134,24 @@ def test_the_window_goes_over_every_character_and_no_line_runs_away(run: Run, sc
     assert all(ended)
 
 
-def test_hands_are_like_their_writers(run: Run) -> None:
-    """Slants of what four styles are followed by, against the writers' own on the same texts: within 6 degrees, letters'
-    widths within a fifth."""
-    for script, number in (("printed", 0), ("printed", 1), ("joined", 0), ("joined", 1)):
-        given, writer = style(script, number)  # type: ignore[arg-type]
-        ours = sequences(write(run, LINES[:20], given, sampling=Sampling(bias=1.0), seed=0))
-        theirs = [by_writer(text, writer, i) for i, text in enumerate(LINES[:20])]
-        slants, widths = [], []
-        for lines in (ours, theirs):
-            strokes = [to_polylines(line.motion, line.event) for line in lines]
-            shapes = [shape_of(each) for each in strokes]
-            slants.append(float(np.mean([shape.slant for shape in shapes])))
-            extents = [np.ptp(np.concatenate(each)[:, 0]) / len(line.text or "") for each, line in zip(strokes, lines)]
-            widths.append(float(np.mean(extents)))
-        print(
-            f"{script} {number}: slant {slants[0]:.1f}, writer {slants[1]:.1f}; width {widths[0]:.1f}, {widths[1]:.1f}"
-        )
-        assert slants[0] == pytest.approx(slants[1], abs=6)
-        assert widths[0] == pytest.approx(widths[1], rel=0.2)
+@pytest.mark.parametrize("script", ["printed", "joined"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_hand_is_like_its_writer(run: Run, script: Script, number: int) -> None:
+    """The slant of what a style is followed by within 6 degrees of the writer's own on the same texts, the width of
+    its lines within a fifth."""
+    given, writer = style(script, number)
+    texts = LINES[:20]
+    ours = sequences(write(run, texts, given, sampling=Sampling(bias=1.0), seed=0))
+    (slant, width), (own_slant, own_width) = (
+        _habits(lines) for lines in (ours, [by_writer(text, writer, i) for i, text in enumerate(texts)])
+    )
+    print(f"{script} {number}: slant {slant:.1f}, the writer's {own_slant:.1f}; width {width:.1f}, {own_width:.1f}")
+    assert slant == pytest.approx(own_slant, abs=6)
+    assert width == pytest.approx(own_width, rel=0.2)
+
+
+def _habits(lines: list[Sequence]) -> tuple[float, float]:
+    """Slant and width of a line, means."""
+    drawn = [to_polylines(line.motion, line.event) for line in lines]
+    widths = [np.ptp(np.concatenate(strokes)[:, 0]) for strokes in drawn]
+    return float(np.mean([shape_of(strokes).slant for strokes in drawn])), float(np.mean(widths))

@@ -47,7 +47,8 @@ class GenerateOptions:
     width: int | None = None
     """Characters in a line of the text, at most; by default as many as the run has learnt."""
     style: str | None = None
-    """A line to write like: its number in the test split of the run's data, or a file that begins with it."""
+    """A line to write like: its number in the test split of the run's data, or a file that begins with it,
+    or a line further down: hands.npz:3."""
     style_text: str | None = None
     """What is written in the style, where its file does not say."""
     level: tyro.conf.FlagCreatePairsOff[bool] = False
