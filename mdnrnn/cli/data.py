@@ -180,6 +180,11 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     splits = {name: last - first for name, (first, last) in corpus.splits.items()}
     facts = asdict(corpus.facts)
     reference = "train" if splits.get("train") else next(name for name, count in splits.items() if count)
+    told: dict[str, Any] = {}
+    if corpus.text is not None:
+        told = {"characters_a_text": float(corpus.characters.mean()), "alphabet": corpus.alphabet}
+    if corpus.writer is not None:
+        told["writers"] = len(np.unique(corpus.writer))
     return {
         **facts,
         "classes": list(facts["classes"]),
@@ -189,6 +194,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
         "points_a_sequence": {f"{q}%": float(np.percentile(lengths, q)) for q in (0, 5, 50, 95, 100)},
         "strokes_a_sequence": float((np.asarray(corpus.event) > 0).sum() / len(corpus)),
         "offset_scale": Normalizer.of_strokes(corpus, reference).scale[0],
+        **told,
         "fingerprint": corpus.fingerprint,
     }
 
