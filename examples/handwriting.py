@@ -12,7 +12,6 @@ from pathlib import Path
 import mdnrnn
 from mdnrnn.files import write_bytes
 from mdnrnn.render import attention_figure, figure_bytes
-from mdnrnn.writing import read_style, save_written, write
 
 TEXT = "the quick brown fox jumps over the lazy dog"
 
@@ -21,9 +20,9 @@ run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
 picture = Path(sys.argv[2] if len(sys.argv) > 2 else "handwriting.svg")
 window = Path(sys.argv[3] if len(sys.argv) > 3 else "handwriting-window.png")
 
-hands = [read_style(run, f"{shipped / 'hands.npz'}:{number}") for number in range(2)]
-pages = [write(run, [TEXT], hand, sampling=mdnrnn.Sampling(bias=1.0), seed=0) for hand in hands]
-save_written(pages, picture, colour="character", columns=1)
+hands = [mdnrnn.read_style(run, f"{shipped / 'hands.npz'}:{number}") for number in range(2)]
+pages = [mdnrnn.write(run, [TEXT], hand, sampling=mdnrnn.Sampling(bias=1.0), seed=0) for hand in hands]
+mdnrnn.save_written(pages, picture, colour="character", columns=1)
 write_bytes(window, figure_bytes(attention_figure([page.windows[0] for page in pages], [TEXT] * 2), window.suffix))
 finished = sum(int(page.lines.event[-1]) == 2 for page in pages)
 print(f"{finished} of {len(pages)} lines came to an end by themselves")

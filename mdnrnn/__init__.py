@@ -19,12 +19,14 @@ if TYPE_CHECKING:
     from mdnrnn.latents import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
     from mdnrnn.launch import resume, train
     from mdnrnn.models.feedforward import MDN, MDNConfig
+    from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
     from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
     from mdnrnn.nn.heads import MixtureHead, StepHead
     from mdnrnn.runs import Run, load
     from mdnrnn.training.config import TrainConfig
     from mdnrnn.training.loop import fit
+    from mdnrnn.writing import lines_of, read_style, save_written, write
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
@@ -47,21 +49,24 @@ _HOMES = {
     ],
     "mdnrnn.launch": ["resume", "train"],
     "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
+    "mdnrnn.models.handwriting": ["HandwritingConfig", "HandwritingRNN"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
     "mdnrnn.models.sketch": ["SketchRNN", "SketchRNNConfig"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
     "mdnrnn.runs": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
     "mdnrnn.training.loop": ["fit"],
+    "mdnrnn.writing": ["lines_of", "read_style", "save_written", "write"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "InputError", "MDNConfig", "MDNRNNConfig",
-    "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Run", "Sampling",
+    "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "HandwritingConfig", "HandwritingRNN",
+    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Run", "Sampling",
     "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution", "StepHead", "TrainConfig",
-    "__version__", "combine", "fit", "generate", "import_corpus", "interpolate", "load", "nearest", "open_corpus",
-    "picked", "project", "reconstruct", "resume", "save_map", "slerp", "train",
+    "__version__", "combine", "fit", "generate", "import_corpus", "interpolate", "lines_of", "load", "nearest",
+    "open_corpus", "picked", "project", "read_style", "reconstruct", "resume", "save_map", "save_written", "slerp",
+    "train", "write",
 ]  # fmt: skip
 
 
