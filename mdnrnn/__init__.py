@@ -62,11 +62,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "HandwritingConfig", "HandwritingRNN",
-    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches", "Points", "Recipe", "Run", "Sampling",
-    "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution", "StepHead", "TrainConfig",
-    "__version__", "combine", "fit", "generate", "import_corpus", "interpolate", "lines_of", "load", "nearest",
-    "open_corpus", "picked", "project", "read_style", "reconstruct", "resume", "save_map", "save_written", "slerp",
-    "train", "write",
+    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches",
+    "Points", "Recipe", "Run", "Sampling", "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution",
+    "StepHead", "TrainConfig", "__version__", "combine", "fit", "generate", "import_corpus", "interpolate",
+    "lines_of", "load", "nearest", "open_corpus", "picked", "project", "read_style", "reconstruct", "resume",
+    "save_map", "save_written", "slerp", "train", "write",
 ]  # fmt: skip
 
 
