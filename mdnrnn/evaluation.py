@@ -194,6 +194,7 @@ def _log_unit(data: Batches) -> float:
     """What a density in normalised units has, in nats a point, over one of offsets of standard deviation 1 each."""
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = _moments(data.corpus, data.corpus.rows(split), data.normalizer)
+    data.corpus.release()
     return -0.5 * float(np.log(np.maximum(np.diag(covariance), 1e-12)).sum())
 
 

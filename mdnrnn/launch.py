@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mdnrnn import render
 from mdnrnn.data.catalog import is_name, open_corpus
@@ -17,7 +15,8 @@ from mdnrnn.evaluation import null_nats
 from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
 from mdnrnn.generation import Sampling
 from mdnrnn.models.base import SequenceModel, StepShape
-from mdnrnn.presets import Preset
+from mdnrnn.models.handwriting import check_lines
+from mdnrnn.presets import KINDS, Preset
 from mdnrnn.run_config import CONFIG, RunConfig
 from mdnrnn.runs import Run
 from mdnrnn.training.config import SequenceTrainConfig
@@ -39,24 +38,32 @@ def train(
     choose_device(training.device)
     corpus = open_corpus(data)
     corpus.check()
-    characters = corpus.characters
+    if KINDS[preset.kind].model.writes:
+        check_lines(corpus)
+    shape = _shape(preset, corpus)
     config = RunConfig(
         kind=preset.kind,
-        shape=StepShape.of(corpus),
+        shape=shape,
         model=model or preset.model,
         normalizer=Normalizer.of_strokes(corpus),
-        facts=corpus.facts,
+        facts=corpus.facts if shape.classes else replace(corpus.facts, classes=()),
         data=data if is_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),
-        longest_text=int(characters.max(initial=0)),
-        steps_per_character=float((corpus.lengths / np.maximum(characters, 1)).max()) if len(characters) else 0.0,
+        longest_text=int(corpus.characters.max(initial=0)),
+        steps_per_character=corpus.steps_per_character,
     )
     network, null = config.build(), _null_nats_per_point(config, corpus)
     make_folder(folder)
     write_json(folder / CONFIG, asdict(config))
     return _fit(config, corpus, folder, network, null)
+
+
+def _shape(preset: Preset, corpus: Corpus) -> StepShape:
+    """Of the steps; a model that writes is told the text, and no class."""
+    shape = StepShape.of(corpus)
+    return replace(shape, classes=0) if KINDS[preset.kind].model.writes else shape
 
 
 def resume(folder: Path | str) -> Result:
@@ -84,8 +91,8 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
         if is_leftover(path):
             path.unlink()
 
-    first = corpus.indices("valid").start
-    texts = [corpus[first + i % len(corpus.indices("valid"))].text or "a" for i in range(16)] if model.writes else None
+    valid_lines = corpus.indices("valid")
+    texts = [str(corpus[valid_lines[i % len(valid_lines)]].text) for i in range(16)] if model.writes else None
 
     def draw() -> None:
         records = read_metrics(folder)

@@ -21,7 +21,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.evaluation import Likelihood, evaluate
 from mdnrnn.generation import Sampling, check_request, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.handwriting import HandwritingRNN
+from mdnrnn.models.handwriting import check_lines, need_writer
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.run_config import RunConfig
 from mdnrnn.training.checkpoint import load_weights
@@ -29,6 +29,8 @@ from mdnrnn.training.loop import WEIGHTS
 
 _PATIENCE = 1.25
 """Steps that a text may take, in the most that as many characters of the corpus took."""
+_MARGIN = 4
+"""Characters more: one may take far more steps than all together on average."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class Run:
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
 
     def known(self, corpus: Corpus) -> Corpus:
-        """The corpus with the run's own numbers for its classes, which it must know all of."""
+        """The corpus with the run's own numbers for its classes, all of them known; with texts, if it writes."""
+        if self.model.writes:
+            check_lines(corpus)
         if not self.config.shape.classes:
             return corpus
         known, names = self.config.facts.classes, corpus.facts.classes
@@ -161,14 +165,13 @@ class Run:
     def attention(self, corpus: Corpus) -> list[np.ndarray]:
         """Where the window stood as each line was written: weights (T, U + 1) of its text's characters and of the place
         behind them, at every step."""
-        if not isinstance(self.model, HandwritingRNN):
-            raise InputError("the run has no window over a text; expected one of mdnrnn train handwriting")
-        windows = []
-        device = next(self.model.parameters()).device
+        model, windows = need_writer(self.model), []
+        device = next(model.parameters()).device
+        check_lines(corpus)
         with exactly(), torch.inference_mode():
             for i, characters in enumerate(corpus.characters.tolist()):
                 batch = Batches(corpus, "test", self.config.normalizer).batch(np.array([i]))
-                windows.append(self.model.attention(batch.to(device))[:, : characters + 1].cpu().numpy())
+                windows.append(model.attention(batch.to(device))[:, : characters + 1].cpu().numpy())
         return windows
 
     def _latents_given(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
@@ -202,10 +205,7 @@ class Run:
     def _checked_texts(self, texts: Items[str] | None, n: int) -> Tensor | None:
         if texts is None:
             return None
-        if not self.model.writes:
-            raise InputError(
-                "a text was given; the run's model writes none; expected a run of mdnrnn train handwriting"
-            )
+        need_writer(self.model)
         if len(texts) != n or not all(texts):
             raise InputError(f"{len(texts)} texts were given for {n} lines; expected one each, none of them empty")
         return code_points(list(texts))
@@ -215,7 +215,7 @@ class Run:
         if texts is None or not self.config.steps_per_character:
             return self.config.max_steps
         written = 0 if prefix is None or prefix.text is None else len(prefix.text)
-        characters = np.array([max(1, len(text) - written) for text in texts])
+        characters = np.array([max(0, len(text) - written) for text in texts]) + _MARGIN
         return np.ceil(_PATIENCE * self.config.steps_per_character * characters).astype(np.int64)
 
     def _labels(self, n: int, names: Items[str] | np.ndarray | None, default: int | None) -> np.ndarray | None:

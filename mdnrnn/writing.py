@@ -9,22 +9,29 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data import lines as geometry
-from mdnrnn.data.corpus import Corpus, Sequence, pack
-from mdnrnn.data.lines import page, shape_of
+from mdnrnn.data.corpus import Corpus, Sequence, finished, pack
+from mdnrnn.data.lines import levelled, made_upright, page, shape_of
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
-from mdnrnn.render import ENDINGS, Style, save
+from mdnrnn.models.handwriting import need_writer
+from mdnrnn.render import CELL, ENDINGS, Style, save
 from mdnrnn.runs import Run
 from mdnrnn.saving import check_out, save_drawings
 
-Colour = Literal["ink", "stroke", "order", "character"]
+Ink = Literal["ink", "stroke", "order", "character"]
+"""How what is written is coloured."""
 
 LONGEST = 20_000
 """Characters that are written at once, at most."""
+_STRETCH = 4
+"""The longest line that may be asked for, in the longest that the run has learnt."""
+_PEN, _LETTER = 0.1, 12.0
+"""Width of the pen in heights of the small letters, and that height in units of the page."""
+_LARGEST = 4000.0
+"""Side of a page's cell, in its units, at most."""
 
 
 def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
@@ -32,25 +39,23 @@ def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
 
     By default as long as the run has learnt to write them.
     """
-    need_writer(run)
-    width = run.config.longest_text if width is None else width
-    if width < 1 or len(text) > LONGEST:
-        raise InputError(f"a text of {len(text)} characters in lines of {width}; expected at most {LONGEST}, 1 or more")
+    need_writer(run.model)
+    learnt = run.config.longest_text
+    width = learnt if width is None else width
+    if not 1 <= width <= _STRETCH * learnt:
+        raise InputError(f"lines of {width} characters were asked for; expected 1 to {_STRETCH * learnt}")
+    if len(text) > LONGEST:
+        raise InputError(f"the text has {len(text)} characters; expected at most {LONGEST}")
     if not text.strip():
         raise InputError("the text is empty; expected something to write")
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(line.strip(), width, break_long_words=False)]
+    wrapper = textwrap.TextWrapper(width, expand_tabs=False, break_long_words=False, break_on_hyphens=False)
+    lines = [part for line in text.splitlines() for part in wrapper.wrap(line.strip())]
     longest = max(lines, key=len)
     if len(longest) > width:
         raise InputError(
-            f"{longest!r} has {len(longest)} characters and no space; a line has at most {width}; shorten it"
+            f"{longest[:40]!r} goes on for {len(longest)} characters without a space; a line has at most {width}"
         )
     return lines
-
-
-def need_writer(run: Run) -> None:
-    """An error that says what to do where the run's model does not write."""
-    if not run.model.writes:
-        raise InputError("the run does not write texts; expected one that does: mdnrnn train handwriting, say")
 
 
 class Written(NamedTuple):
@@ -62,12 +67,10 @@ class Written(NamedTuple):
 
     def parts(self, size: int) -> list[Written]:
         """The same in parts of `size` lines each."""
+        lines = [self.lines[i] for i in range(len(self.lines))]
         return [
-            Written(
-                pack(self.lines.facts, {"test": [self.lines[i] for i in range(first, first + size)]}),
-                self.windows[first : first + size],
-            )
-            for first in range(0, len(self.lines), size)
+            Written(pack(self.lines.facts, {"test": lines[first : first + size]}), self.windows[first : first + size])
+            for first in range(0, len(lines), size)
         ]
 
 
@@ -87,12 +90,13 @@ def write(
             (Graves' priming); it is not drawn again.
         max_steps: of each line; by default as many as its characters may take.
     """
-    need_writer(run)
+    need_writer(run.model)
     texts, given, written = list(lines), 0, 0
     if style is not None:
         if not style.text:
             raise InputError("the style has no text beside its strokes; expected what is written in it")
         texts, given, written = [f"{style.text} {line}" for line in lines], len(style.event), len(style.text) + 1
+        style = style._replace(event=finished(style.event))  # the pen is lifted, even if it was cut short
     drawn = run.generate(len(texts), texts=texts, prefix=style, sampling=sampling, seed=seed, max_steps=max_steps)
     windows = run.attention(drawn)
     sequences, own = [], []
@@ -106,7 +110,7 @@ def write(
 def _after(sequence: Sequence, given: int) -> tuple[Sequence, int]:
     """What was drawn after `given` steps, from its own first point on, and how many steps more that leaves out."""
     motion, event = sequence.motion[given:], sequence.event[given:]
-    if event[0] != DOWN:  # a dot: it stands where the pen is
+    if event[0] != DOWN or len(event) == 1:  # a dot: it stands where the pen is
         return sequence._replace(motion=np.concatenate([0 * motion[:1], motion[1:]]), event=event), 0
     return sequence._replace(motion=motion[1:], event=event[1:]), 1
 
@@ -119,19 +123,19 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
             it is, or another one: hands.npz:3.
         text: what is written in it; by default what the data say.
     """
-    need_writer(run)
+    need_writer(run.model)
+    data, _, number = style.rpartition(":")
     if style.isdecimal():
-        corpus = run.open_data().part("test")
-        if int(style) >= len(corpus):
-            raise InputError(f"style {style} was asked for; expected 0 to {len(corpus) - 1}, or a file")
-        line = corpus[int(style)]
+        corpus, number = run.open_data().part("test"), style
+    elif data and number.isdecimal() and not Path(style).exists():
+        corpus = run.open_data(data, Recipe(split="1,0,0"))  # in the order of the file
+    elif style:
+        corpus, number = run.open_data(style, Recipe(split="1,0,0")), "0"
     else:
-        data, _, number = style.rpartition(":")
-        data, number = (data, number) if data and number.isdecimal() else (style, "0")
-        corpus = run.open_data(data, Recipe(split="1,0,0"))
-        if int(number) >= len(corpus):
-            raise InputError(f"style {style} was asked for; expected {data}:0 to {data}:{len(corpus) - 1}")
-        line = corpus[int(number)]
+        raise InputError("the style is empty; expected the number of a line, or a file")
+    if len(number) > 9 or int(number) >= len(corpus):
+        raise InputError(f"style {style[:40]} was asked for; expected 0 to {len(corpus) - 1}, or a file")
+    line = corpus[int(number)]
     line = line._replace(label=None, text=text or line.text)
     if not line.text:
         raise InputError(f"{style} has no text beside its strokes; say with --style-text what is written in it")
@@ -139,33 +143,38 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
 
 
 class Inked(NamedTuple):
-    """A drawing, and for each of its strokes the number of the character that it belongs to."""
+    """A page of writing: its strokes, for each of them the number of the character that it belongs to where they are
+    cut between characters, and the height of the small letters."""
 
     strokes: list[Polyline]
     characters: tuple[int, ...]
+    height: float
 
 
-def inked(written: Written, *, level: bool = False, upright: bool = False, spacing: float = 1.0) -> Inked:
-    """All lines on one page, strokes cut where one character ends and the next begins.
+def inked(
+    written: Written, *, cut: bool = False, level: bool = False, upright: bool = False, spacing: float = 1.0
+) -> Inked:
+    """All lines on one page.
 
     Args:
+        cut: whether strokes end where one character ends and the next begins.
         level: whether baselines are turned to the horizontal.
         upright: whether the slant is taken out.
         spacing: of the lines, in what is usual.
     """
-    lines, characters, before = [], [], 0
+    lines: list[list[Polyline]] = []
+    characters: list[int] = []
+    before = 0
     for number, window in enumerate(written.windows):
-        sequence = written.lines[number]
-        strokes, owners = _cut(sequence, window[:, :-1].argmax(1))
-        shape = shape_of(strokes)
-        if level:
-            strokes = geometry.levelled(strokes, shape)
-        if upright:
-            strokes = geometry.upright(strokes, shape_of(strokes))
-        lines.append(strokes)
-        characters += [before + owner for owner in owners]
-        before += len(sequence.text or "")
-    return Inked(page(lines, spacing), tuple(characters))
+        strokes = written.lines.drawing(number)
+        if cut:
+            strokes, owners = _cut(written.lines[number], window[:, :-1].argmax(1))
+            characters += [before + owner for owner in owners]
+            before += window.shape[1] - 1
+        strokes = levelled(strokes, shape_of(strokes)) if level else strokes
+        lines.append(made_upright(strokes, shape_of(strokes)) if upright else strokes)
+    height = float(np.median([shape_of(line).height for line in lines]))
+    return Inked(page(lines, spacing), tuple(characters), height)
 
 
 def _cut(sequence: Sequence, owners: np.ndarray) -> tuple[list[Polyline], list[int]]:
@@ -189,7 +198,7 @@ def save_written(
     written: Items[Written],
     path: Path,
     *,
-    colour: Colour = "ink",
+    colour: Ink = "ink",
     columns: int | None = None,
     animate: bool = False,
     level: bool = False,
@@ -202,12 +211,20 @@ def save_written(
         lines = [page.lines[i] for page in written for i in range(len(page.lines))]
         save_drawings(pack(written[0].lines.facts, {"test": lines}), path)
         return
-    pages = [inked(page, level=level, upright=upright, spacing=spacing) for page in written]
-    style = Style(colour="stroke", groups=tuple(page.characters for page in pages))
-    save(
-        [page.strokes for page in pages],
-        path,
-        style=style if colour == "character" else Style(colour=colour),
-        columns=columns,
-        animate=animate,
+    cut = colour == "character"
+    pages = [inked(each, cut=cut, level=level, upright=upright, spacing=spacing) for each in written]
+    # A cell has about the area of its page, times the square of this: letters are of one size, however many there are.
+    scales = [_LETTER / page.height * np.sqrt(_area(page.strokes)) for page in pages if page.height > 0]
+    size = float(np.clip(max(scales, default=CELL), CELL, _LARGEST))
+    style = Style(
+        colour="stroke" if colour == "character" else colour,
+        groups=tuple(page.characters for page in pages) if cut else (),
+        width=float(np.clip(_PEN * _LETTER / size, 0.0002, 0.02)),
+        margin=0.05,
     )
+    save([page.strokes for page in pages], path, style=style, columns=columns, animate=animate, size=size)
+
+
+def _area(strokes: list[Polyline]) -> float:
+    width, height = np.maximum(np.ptp(np.concatenate(strokes), axis=0), 1.0)
+    return float(width * height)

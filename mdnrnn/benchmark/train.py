@@ -20,6 +20,7 @@ from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
+from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
@@ -61,7 +62,8 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int
-    """Fewer: the plain network has no place of the pen among its inputs, and no classes."""
+    """Other than ours: the plain network has no place of the pen among its inputs, no classes, and in an LSTM cell a
+    bias more."""
     machine: Machine
 
 
@@ -87,6 +89,8 @@ def benchmark_train(
     batch_size = batch_size or _BATCH[kind]
     training = replace(PRESETS[preset].training, batch_size=batch_size)
     config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
+    if isinstance(config, MDNRNNConfig) and (config.layers > 1 or config.covariance != "diagonal"):
+        raise InputError(f"preset {preset!r} has no plain counterpart; expected one layer and diagonal components")
     precision = choose_precision(training.precision, where)
     data, _ = training.splits(corpus, Normalizer.of_strokes(corpus))
     torch.manual_seed(0)

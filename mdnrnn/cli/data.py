@@ -170,7 +170,8 @@ def _info(options: InfoOptions) -> None:
         print_json(facts)
         return
     for key, value in facts.items():
-        print(f"{key:20}{value}")
+        plain = not isinstance(value, str) or value.isprintable()
+        print(f"{key:20}{value if plain else repr(value)}")
 
 
 def describe(corpus: Corpus) -> dict[str, Any]:

@@ -18,7 +18,10 @@ from mdnrnn.generation import Sampling
 from mdnrnn.render import MOVING, attention_figure, figure_bytes
 from mdnrnn.runs import Run, load, read_prefix
 from mdnrnn.training.config import Device
-from mdnrnn.writing import Colour, lines_of, read_style, save_written, write
+from mdnrnn.writing import Ink, lines_of, read_style, save_written, write
+
+_SHOWN = 8
+"""Lines in a picture of the window, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +61,11 @@ class GenerateOptions:
     spacing: float = 1.0
     """Of written lines from each other, in what is usual."""
     attention: Path | None = None
-    """Another picture, .svg .png .pdf: where the window stood on the text as it was written."""
+    """Another picture, .svg .png .pdf: where the window stood on the text's first lines as they were written."""
     max_steps: int | None = None
     """The most steps of a drawing; by default as many as the longest that the run was trained on, or of a line of a
     text as many as its characters may take."""
-    colour: Colour = "ink"
+    colour: Ink = "ink"
     """Of the lines in pictures: one ink, by stroke, by order, or of a text by character."""
     columns: int | None = None
     """Of the grid in pictures; by default about as many as rows."""
@@ -115,6 +118,10 @@ def _write(options: GenerateOptions, run: Run) -> int:
         raise InputError("a text was given beside a prefix or a label; give one of them, a --style say")
     if options.attention is not None:
         saving.check_out(options.attention, (".svg", ".png", ".pdf"))
+        if options.attention == options.out:
+            raise InputError(f"{options.out} was asked for twice; expected other places for --out and --attention")
+    if options.style_text is not None and options.style is None:
+        raise InputError("--style-text goes with a style; give one with --style")
     if not 0.2 <= options.spacing <= 10:
         raise InputError(f"the spacing is {options.spacing}; expected 0.2 to 10")
     lines = lines_of(run, options.text or "", options.width)
@@ -133,7 +140,7 @@ def _write(options: GenerateOptions, run: Run) -> int:
         spacing=options.spacing,
     )
     if options.attention is not None:
-        figure = attention_figure(pages[0].windows, lines)
+        figure = attention_figure(pages[0].windows[:_SHOWN], lines[:_SHOWN])
         write_bytes(options.attention, figure_bytes(figure, options.attention.suffix.lower()))
     unfinished = sum(int(every.lines[i].event[-1]) != END for i in range(len(every.lines)))
     cut = f", {unfinished} cut short" if unfinished else ""
@@ -149,6 +156,7 @@ def _only_for_texts(options: GenerateOptions) -> None:
         "--attention": options.attention,
         "--level": options.level or None,
         "--upright": options.upright or None,
+        "--spacing": None if options.spacing == 1 else options.spacing,
         "--colour character": None if options.colour != "character" else True,
     }
     wrong = [name for name, value in given.items() if value is not None]

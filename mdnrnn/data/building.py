@@ -17,7 +17,7 @@ from mdnrnn.files import write_json
 
 _MOST_CLASSES = 1 << 16
 _COPY_ROWS = 1 << 18
-_FILES = ("motion", "event", "lengths", "labels", "text", "text_lengths")
+_FILES = ("motion", "event", "lengths", "labels", "text", "text_lengths", "writers")
 UNLABELLED = "unlabelled"
 """The class of drawings that have none, in a corpus where others have one."""
 
@@ -26,7 +26,8 @@ UNLABELLED = "unlabelled"
 class Block:
     """M sequences of N steps, in order.
 
-    motion (N, D); event (N,); lengths (M,); split (M,), numbers into SPLITS; labels and texts, one or None for each.
+    motion (N, D); event (N,); lengths (M,); split (M,), numbers into SPLITS; labels and texts, one or None for each;
+    writers (M,) or None.
     """
 
     motion: np.ndarray
@@ -35,6 +36,7 @@ class Block:
     split: np.ndarray
     labels: list[str | None]
     texts: list[str | None]
+    writers: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -51,6 +53,7 @@ class Block:
             self.split[keep],
             [label for label, kept in zip(self.labels, keep, strict=True) if kept],
             [text for text, kept in zip(self.texts, keep, strict=True) if kept],
+            None if self.writers is None else self.writers[keep],
         )
 
 
@@ -87,6 +90,7 @@ class Builder:
         self.lengths: Counter[int] = Counter()
         self.classes: dict[str | None, int] = {}
         self.texts = False
+        self.writers = 0
         self._whole = True
         self._largest = 0.0
         self._parts = {
@@ -135,6 +139,9 @@ class Builder:
         self.texts |= any(text is not None for text in block.texts)
         part.files["text"].write(b"".join(texts))
         part.files["text_lengths"].write(np.array([len(text) for text in texts], np.int64).data)
+        if block.writers is not None:
+            part.files["writers"].write(block.writers.astype(np.int32).data)
+            self.writers += len(block)
         part.sequences += len(block)
         part.rows += len(motion)
         part.text_bytes += sum(map(len, texts))
@@ -163,6 +170,8 @@ class Builder:
         if self.texts:
             self._save("text", np.uint8, (sum(part.text_bytes for part in parts),), self._blocks("text", np.uint8))
             self._save("text_offsets", np.int64, (sequences + 1,), _sums(self._blocks("text_lengths", np.int64)))
+        if self.writers == sequences:  # where some have none, none is kept
+            self._save("writer", np.int32, (sequences,), self._blocks("writers", np.int32))
         ends = np.cumsum([part.sequences for part in parts]).tolist()
         splits = {
             split: (end - part.sequences, end) for (split, part), end in zip(self._parts.items(), ends, strict=True)

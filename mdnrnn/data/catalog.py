@@ -26,7 +26,8 @@ _ORIGIN = "download.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A corpus that can be asked for by its name: bundled (`file`), downloaded (`url`), or got `by_hand`."""
+    """A corpus that can be asked for by its name: bundled (`file`), downloaded (`url`), made (`make`), or got
+    `by_hand`."""
 
     name: str
     what: str
@@ -212,7 +213,9 @@ def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
 def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:
     """The file of an entry in the cache: downloaded, within so many `seconds`, if it is not there or damaged."""
     if entry.url is None:
-        raise InputError(f"{entry.name} is not downloaded; {entry.by_hand or 'it is bundled: use its name'}")
+        raise InputError(
+            f"{entry.name} is not downloaded; {entry.by_hand or 'it is bundled or made: mdnrnn data get has it'}"
+        )
     path = cache_folder() / "downloads" / f"{entry.name}{Path(urlsplit(entry.url).path).suffix}"
     download(
         entry.url,

@@ -155,6 +155,13 @@ class Corpus:
         return np.diff(np.concatenate([[0], np.cumsum(first)])[self.text_offsets])
 
     @property
+    def steps_per_character(self) -> float:
+        """The most of any sequence with a text; 0 where there are none."""
+        characters = self.characters
+        written = characters > 0
+        return float((self.lengths[: len(characters)][written] / characters[written]).max(initial=0))
+
+    @property
     def alphabet(self) -> str:
         """The characters of all texts, in order; empty where there are no texts."""
         return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))

@@ -29,6 +29,8 @@ class Record(NamedTuple):
     """What is written."""
     split: str | None = None
     """train, valid or test, where the file has such a division."""
+    writer: int | None = None
+    """Whose it is."""
 
 
 class Remark(NamedTuple):
@@ -142,19 +144,31 @@ class Drawings:
         return self.select(finite & small & few, drops)
 
     def without_jumps(self, most: float) -> Drawings:
-        """Without points farther than `most` from the last one that stayed of their stroke: slips of a sensor."""
+        """Strokes end where the next point is farther than `most`, and go on from there as others.
+
+        A point with such a jump on either side is a slip of the sensor: it goes, and where what is before it and behind
+        it are near, they stay one stroke.
+        """
         if not len(self):
             return self
-        far = np.hypot(*np.diff(self.points[:, :2], axis=0, prepend=self.points[:1, :2]).T) > most
-        far[self._stroke_starts] = False
-        keep = np.ones(len(self.points), bool)
-        ends = np.cumsum(self.strokes)
-        for stroke in np.unique(np.searchsorted(ends, np.flatnonzero(far), side="right")):
-            last = self.points[ends[stroke] - self.strokes[stroke], :2]
-            for row in range(ends[stroke] - self.strokes[stroke], ends[stroke]):
-                keep[row] = np.hypot(*(self.points[row, :2] - last)) <= most
-                last = self.points[row, :2] if keep[row] else last
-        return self._kept(keep)
+        points, starts = self.points[:, :2], self._stroke_starts
+        far = np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T) > most
+        far[starts] = False
+        keep, lengths = np.ones(len(points), bool), [[int(n)] for n in self.strokes]
+        for stroke in np.unique(np.searchsorted(starts, np.flatnonzero(far), side="right") - 1):
+            rows = np.arange(starts[stroke], starts[stroke] + self.strokes[stroke])
+            runs = np.split(rows, np.flatnonzero(far[rows]))
+            keep[rows], lengths[stroke], last = False, [], rows[0]
+            for run in [run for run in runs if len(run) > 1] or runs[:1]:
+                if lengths[stroke] and np.hypot(*(points[run[0]] - points[last])) <= most:
+                    lengths[stroke][-1] += len(run)
+                else:
+                    lengths[stroke].append(len(run))
+                keep[run], last = True, run[-1]
+        drawing = np.arange(len(self)).repeat(self.counts)
+        counts = np.bincount(drawing, [len(parts) for parts in lengths], len(self)).astype(np.int64)
+        strokes = np.array([length for parts in lengths for length in parts], np.int64)
+        return replace(self, points=self.points[keep], strokes=strokes, counts=counts)
 
     def boxed(self, size: float) -> Drawings:
         """Each drawing moved to (0, 0) and scaled, both axes alike, so that its longer side is `size`."""

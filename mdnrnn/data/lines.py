@@ -13,6 +13,7 @@ import numpy as np
 from mdnrnn.data.strokes import Polyline
 
 _STEEP = 25.0
+_MOST_COLUMNS = 500
 _PITCH = 3.0
 """From baseline to baseline, in heights of the small letters."""
 
@@ -35,7 +36,8 @@ def shape_of(strokes: Sequence[Polyline]) -> Shape:
     The slant is the mean direction of what goes down steeply, within 25 degrees of itself.
     """
     points = np.concatenate(strokes).astype(np.float64)
-    column, slope = max(0.4 * float(np.ptp(points[:, 1])), 1e-9), 0.0
+    width, tall = np.ptp(points, axis=0).tolist()
+    column, slope = max(0.4 * tall, width / _MOST_COLUMNS, 1e-9), 0.0
     for _ in range(3):  # which points are lowest depends on the slope
         x, low, _ = _columns(points, slope, column)
         slope += _median_slope(x, low)
@@ -48,7 +50,7 @@ def levelled(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
     return [np.stack([s[:, 0], s[:, 1] - shape.slope * s[:, 0]], 1) for s in strokes]
 
 
-def upright(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
+def made_upright(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
     """The line without its slant."""
     lean = np.tan(np.radians(shape.slant))
     return [np.stack([s[:, 0] + lean * (s[:, 1] - shape.baseline), s[:, 1]], 1) for s in strokes]
@@ -58,7 +60,8 @@ def page(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> list[Poly
     """Lines one below the other, their left ends in one column, their baselines `spacing` times three heights of their
     small letters apart."""
     shapes = [shape_of(line) for line in lines]
-    pitch = spacing * _PITCH * float(np.median([shape.height for shape in shapes]))
+    tallest = max(float(np.ptp(np.concatenate(line)[:, 1])) for line in lines)
+    pitch = spacing * max(_PITCH * float(np.median([shape.height for shape in shapes])), 0.8 * tallest, 1.0)
     placed = []
     for number, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
         left = min(float(stroke[:, 0].min()) for stroke in line)

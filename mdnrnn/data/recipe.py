@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +41,8 @@ class Recipe:
     """Leave out drawings of fewer steps."""
     max_points: int | None = None
     """Leave out drawings of more steps."""
+    with_text: bool = False
+    """Leave out drawings that do not say what is written in them."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
     """Where classes come from: the records; the names of folders or of files; auto: the records, and where they have
     none, the folder, or the file if it holds many drawings, provided that there are several."""
@@ -90,11 +92,10 @@ class Recipe:
 
     @property
     def reshapes(self) -> bool:
-        """Whether drawings come out other than they are."""
+        """Whether points come out where none was."""
         return bool(self.box or self.resample or self.simplify or self.rounding)
 
 
-@cache
 def _listed(split: str) -> dict[str, str]:
     """The split of every key in files given as train=FILE,valid=FILE,test=FILE, any number of them."""
     found: dict[str, str] = {}
@@ -103,8 +104,8 @@ def _listed(split: str) -> dict[str, str]:
         if name not in SPLITS or not path:
             raise InputError(f"--split has {part!r}; expected train=FILE, valid=FILE or test=FILE")
         try:
-            with Path(path).open("rb") as file:
-                keys = file.read(_LONGEST_LIST).decode(errors="replace").split()
+            stamp = Path(path).stat()
+            keys = _keys(path, stamp.st_mtime_ns, stamp.st_size)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
         for key in keys:
@@ -113,6 +114,14 @@ def _listed(split: str) -> dict[str, str]:
     if not found:
         raise InputError(f"--split is {split}; its files list nothing; expected keys, a line each")
     return found
+
+
+@lru_cache(maxsize=8)
+def _keys(path: str, changed: int, size: int) -> list[str]:
+    """What a file lists: read once for all that is imported, unless it has changed."""
+    if size > _LONGEST_LIST:
+        raise InputError(f"{path} has {size} bytes; expected a list of keys, {_LONGEST_LIST} at most")
+    return Path(path).read_text(errors="replace").split()
 
 
 def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:

@@ -71,8 +71,11 @@ def work(job: Job) -> Done:
     splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
     labels = [_label(record, job) for record in drawings.records]
     texts = [record.text for record in drawings.records]
-    block = Block(smallest(motion), event, lengths, splits, labels, texts)
+    writers = [record.writer for record in drawings.records]
+    known = None if None in writers else np.array(writers, np.int32)
+    block = Block(smallest(motion), event, lengths, splits, labels, texts, known)
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
+    keep &= np.array([bool(text) or not recipe.with_text for text in texts], bool)
     own = any(record.label is not None for record in drawings.records)
     drops = [*drawings.drops, *_unwanted(drawings.records, lengths, keep, recipe)]
     return Done(block.select(keep), kind, own, drops, drawings.mends)
@@ -80,6 +83,9 @@ def work(job: Job) -> Done:
 
 def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:
     for i in np.flatnonzero(~keep):
+        if recipe.min_points <= lengths[i] <= (recipe.max_points or np.inf):
+            yield Remark("no text", f"{records[i].where} has no text", malformed=False)
+            continue
         few = lengths[i] < recipe.min_points
         limit = f"fewer than {recipe.min_points}" if few else f"more than {recipe.max_points}"
         yield Remark(f"{limit} points", f"{records[i].where} has {lengths[i]}", malformed=False)

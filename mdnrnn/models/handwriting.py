@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.data.batches import Batch
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
@@ -57,8 +58,6 @@ class HandwritingRNN(SequenceModel):
         self.shape, self.config = shape, config
         if not shape.alphabet:
             raise InputError("the data have no texts; expected lines with what is written in them")
-        if shape.inputs:
-            raise InputError(f"the data have {shape.inputs} inputs a step; expected none beside the text")
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
         self.codes: Tensor
         features = StepFeatures(shape.features, shape.events, 0, config.position)
@@ -100,7 +99,7 @@ class HandwritingRNN(SequenceModel):
     def _one_hot(self, text: Tensor) -> Text:
         """Code points (B, U), zeros after a text's end, as the window takes them."""
         like = self.decoder.head.linear.bias
-        known = text.unsqueeze(-1) == self.codes
+        known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
         strange = (text > 0) & ~known.any(-1)
         if strange.any():
             found = "".join(sorted({chr(code) for code in text[strange].tolist()}))
@@ -108,3 +107,27 @@ class HandwritingRNN(SequenceModel):
                 f"the text has {found!r}, which the run has not learnt; expected some of {self.shape.alphabet!r}"
             )
         return Text(known.to(like.dtype).transpose(0, 1), (text > 0).sum(1).to(like.dtype).view(1, -1, 1))
+
+
+def check_lines(corpus: Corpus) -> None:
+    """An error where data cannot be learnt to be written: they have to be lines of strokes with their texts."""
+    missing = int((corpus.characters == 0).sum()) if corpus.text is not None else len(corpus)
+    if missing:
+        raise InputError(
+            f"{missing} of {len(corpus)} drawings in {corpus.facts.name} do not say what is written in them; expected "
+            "that all do; leave the others out: mdnrnn data import ... --with-text"
+        )
+    if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.facts.start != "down":
+        raise InputError(
+            f"{corpus.facts.name} has {corpus.motion.shape[1]} features a step and starts {corpus.facts.start!r}; "
+            "expected lines of strokes: dx and dy alone, starting 'down'"
+        )
+    if "\0" in corpus.alphabet:
+        raise InputError(f"{corpus.facts.name} has a text with the character 0; expected characters that are written")
+
+
+def need_writer(model: SequenceModel) -> HandwritingRNN:
+    """The model, if it writes; an error that says what to do where it does not."""
+    if isinstance(model, HandwritingRNN):
+        return model
+    raise InputError("the run does not write texts; expected one that does: mdnrnn train handwriting, say")

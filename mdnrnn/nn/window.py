@@ -90,6 +90,7 @@ class WindowLSTM(nn.Module):
             state.lstm.cell[0],
             state.place[0],
             state.seen[0],
+            torch.is_grad_enabled(),
         )
         return results
 
@@ -107,7 +108,9 @@ class WindowLSTM(nn.Module):
         return (
             hidden,
             seen,
-            WindowState(LSTMState(hidden[None], cell[None]), place[None], seen[None], left(phi, text.lengths)[None]),
+            WindowState(
+                LSTMState(hidden[None], cell[None]), place[None], seen[None], has_left(phi, place, text.lengths)[None]
+            ),
         )
 
 
@@ -159,11 +162,16 @@ def _phi(alpha: Tensor, beta: Tensor, place: Tensor, characters: int) -> Tensor:
     return (alpha.unsqueeze(-1) * bells).sum(-2)
 
 
-def left(phi: Tensor, lengths: Tensor) -> Tensor:
-    """Whether a window of weights phi (B, U + 1) has left texts of `lengths` (1, B, 1): (B, 1), 1 or 0."""
+def has_left(phi: Tensor, place: Tensor, lengths: Tensor) -> Tensor:
+    """Whether a window of weights phi (B, U + 1) and centres (B, K) has left texts of `lengths` (1, B, 1): (B, 1),
+    1 or 0.
+
+    Far behind a text all weights are 0, and its centres tell.
+    """
     u = torch.arange(phi.shape[-1], device=phi.device)
     behind = phi.gather(-1, lengths[0].long())
-    return (behind > phi.masked_fill(u >= lengths[0], 0).amax(-1, keepdim=True)).to(phi.dtype)
+    heaviest = phi.masked_fill(u >= lengths[0], 0).amax(-1, keepdim=True)
+    return ((behind > heaviest) | (place.amin(-1, keepdim=True) > lengths[0] + 1)).to(phi.dtype)
 
 
 class _Loop(torch.autograd.Function):
@@ -184,35 +192,40 @@ class _Loop(torch.autograd.Function):
         cell: Tensor,
         place: Tensor,
         seen: Tensor,
+        keep: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        steps, batch, h = inward.shape[0], inward.shape[1], hidden.shape[-1]
+        (steps, batch, _), h = inward.shape, hidden.shape[-1]
         u, k, narrow = characters.shape[1], place.shape[-1], inward.dtype
         matrix, window, shift = recurrent.to(narrow).t(), weight.to(narrow).t(), bias.to(narrow)
-        gates = cell.new_empty(steps, batch, 4 * h)
-        cells, places = cell.new_empty(steps + 1, batch, h), place.new_empty(steps + 1, batch, k)
+        kept = steps if keep else 1  # without a backward pass, the last step is all that is needed
+        gates = cell.new_empty(kept, batch, 4 * h)
+        cells, places = cell.new_empty(kept + 1, batch, h), place.new_empty(kept + 1, batch, k)
         both = inward.new_empty(steps + 1, batch, matrix.shape[0])  # hidden state and window side by side
-        form = place.new_empty(steps, batch, 3 * k)  # alpha, beta, delta
-        bells = place.new_empty(steps, batch, k, u + 1)
+        form = place.new_empty(kept, batch, 3 * k)  # alpha, beta, delta
+        bells = place.new_empty(kept, batch, k, u + 1)
         phi = place.new_empty(steps, batch, u + 1)
         cells[0], places[0], both[0, :, :h], both[0, :, h:] = cell, place, hidden, seen
         at = torch.arange(u + 1, device=place.device, dtype=place.dtype)
-        for t in range(steps):
-            gate = gates[t]
-            gate.copy_(torch.addmm(inward[t], both[t], matrix))
-            gate[:, : 3 * h].sigmoid_()
-            gate[:, 3 * h :].tanh_()
-            output, enter, keep, new = gate.chunk(4, -1)
-            torch.mul(keep, cells[t], out=cells[t + 1])
-            cells[t + 1].addcmul_(enter, new)
-            both[t + 1, :, :h] = cells[t + 1].tanh().mul_(output)
-            form[t] = torch.addmm(shift, both[t + 1, :, :h], window)
-            alpha, beta, delta = form[t].exp_().chunk(3, -1)
-            torch.add(places[t], delta, out=places[t + 1])
-            bell = torch.sub(places[t + 1].unsqueeze(-1), at, out=bells[t])
-            bell.square_().mul_(beta.unsqueeze(-1)).neg_().exp_()
-            torch.bmm(alpha.unsqueeze(1), bell, out=phi[t].unsqueeze(1))
-            both[t + 1, :, h:] = torch.bmm(phi[t, :, :-1].unsqueeze(1), characters).squeeze(1)
-        ctx.save_for_backward(recurrent, weight, characters, gates, cells, places, both, form, bells)
+        with torch.autocast(inward.device.type, enabled=False):
+            for t in range(steps):
+                now, before, after = (t, t, t + 1) if keep else (0, t % 2, (t + 1) % 2)
+                gate = gates[now]
+                gate.copy_(torch.addmm(inward[t], both[t], matrix))
+                gate[:, : 3 * h].sigmoid_()
+                gate[:, 3 * h :].tanh_()
+                output, enter, remember, new = gate.chunk(4, -1)
+                torch.mul(remember, cells[before], out=cells[after])
+                cells[after].addcmul_(enter, new)
+                both[t + 1, :, :h] = cells[after].tanh().mul_(output)
+                form[now] = torch.addmm(shift, both[t + 1, :, :h], window)
+                alpha, beta, delta = form[now].exp_().chunk(3, -1)
+                torch.add(places[before], delta, out=places[after])
+                bell = torch.sub(places[after].unsqueeze(-1), at, out=bells[now])
+                bell.square_().mul_(beta.unsqueeze(-1)).neg_().exp_()
+                torch.bmm(alpha.unsqueeze(1), bell, out=phi[t].unsqueeze(1))
+                both[t + 1, :, h:] = torch.bmm(phi[t, :, :-1].unsqueeze(1), characters).squeeze(1)
+        if keep:
+            ctx.save_for_backward(recurrent, weight, characters, gates, cells, places, both, form, bells)
         ctx.mark_non_differentiable(phi)
         ctx.set_materialize_grads(False)
         # Copies: what is saved must not be changed by whoever receives the rest.
@@ -251,7 +264,7 @@ class _Loop(torch.autograd.Function):
         d_weight = torch.mm(marks.t(), both[1:, :, :h].flatten(0, 1)).to(weight.dtype)
         d_bias = marks.sum(0, dtype=weight.dtype)
         starts = (d_both[:, :h], d_cell, d_place, d_both[:, h:])
-        return d_gates.flatten(2), d_recurrent, d_weight, d_bias, None, *starts
+        return d_gates.flatten(2), d_recurrent, d_weight, d_bias, None, *starts, None
 
 
 def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -12,6 +12,7 @@ from mdnrnn.render.attention import attention_figure
 from mdnrnn.render.curves import loss_figure
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
 from mdnrnn.render.figures import figure_bytes, to_figure
+from mdnrnn.render.layout import CELL
 from mdnrnn.render.scatter import map_figure
 from mdnrnn.render.style import PLAIN, Colour, Style
 from mdnrnn.render.svg import to_svg
@@ -20,8 +21,9 @@ ENDINGS = (".svg", ".png", ".pdf", ".gif")
 MOVING = (".svg", ".gif")
 
 __all__ = [
-    "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "attention_figure", "bounds", "figure_bytes", "loss_figure",
-    "map_figure", "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph", "to_svg",
+    "CELL", "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "attention_figure", "bounds", "figure_bytes",
+    "loss_figure", "map_figure", "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph",
+    "to_svg",
 ]  # fmt: skip
 
 
@@ -33,15 +35,19 @@ def render(
     columns: int | None = None,
     labels: Sequence[str] | None = None,
     animate: bool = False,
+    size: float = CELL,
 ) -> bytes:
-    """The contents of a picture file with this ending; a .gif always moves, an .svg where asked to."""
+    """The contents of a picture file with this ending; a .gif always moves, an .svg where asked to.
+
+    `size`: the side of a cell, pixels of an SVG, points of a PDF.
+    """
     _check_ending(ending, animate, "a picture")
     if ending == ".gif":
-        return to_gif(drawings, style, columns, labels)
+        return to_gif(drawings, style, columns, labels, size)
     if ending == ".svg":
         draw = to_animated_svg if animate else to_svg
-        return draw(drawings, style, columns, labels).encode()
-    return figure_bytes(to_figure(drawings, style, columns, labels), ending)
+        return draw(drawings, style, columns, labels, size).encode()
+    return figure_bytes(to_figure(drawings, style, columns, labels, size), ending)
 
 
 def save(
@@ -52,11 +58,12 @@ def save(
     columns: int | None = None,
     labels: Sequence[str] | None = None,
     animate: bool = False,
+    size: float = CELL,
 ) -> None:
     """Write the picture as a whole or not at all, in the format that the ending of the path names."""
     ending = Path(path).suffix.lower()
     _check_ending(ending, animate, str(path))
-    write_bytes(path, render(drawings, ending, style=style, columns=columns, labels=labels, animate=animate))
+    write_bytes(path, render(drawings, ending, style=style, columns=columns, labels=labels, animate=animate, size=size))
 
 
 def _check_ending(ending: str, animate: bool, what: str) -> None:

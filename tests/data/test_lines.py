@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mdnrnn.data.lines import levelled, page, shape_of, upright
+from mdnrnn.data.lines import levelled, made_upright, page, shape_of
 from mdnrnn.data.synthetic import pen_text
 from mdnrnn.data.synthetic.pen_text import Writer
 
@@ -42,7 +42,7 @@ def test_what_is_corrected_is_gone() -> None:
     strokes = written(TEXTS[0], writer(3, drift=3.0, slant=15.0))
     flat = levelled(strokes, shape_of(strokes))
     assert abs(shape_of(flat).slope) < 0.004
-    straight = upright(flat, shape_of(flat))
+    straight = made_upright(flat, shape_of(flat))
     assert abs(shape_of(straight).slant) < 2
     assert shape_of(straight).height == pytest.approx(shape_of(flat).height, rel=0.1)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.nn.lstm import LSTMState
-from mdnrnn.nn.window import Text, WindowLSTM, WindowStack, WindowState, left
+from mdnrnn.nn.window import Text, WindowLSTM, WindowStack, WindowState, has_left
 
 T, B, A, H, C, U, K = 9, 3, 4, 6, 5, 4, 2
 
@@ -74,6 +74,9 @@ def test_all_steps_at_once_are_the_steps_one_by_one() -> None:
     inputs = torch.randn(T, B, A, dtype=torch.float64)
     hidden, seen, phi = layer(inputs, text, state)
     hiddens, seens = _by_steps(layer, inputs, text, state)
+    with torch.no_grad():
+        for kept, lean in zip((hidden, seen, phi), layer(inputs, text, state), strict=True):
+            torch.testing.assert_close(lean, kept, rtol=0, atol=0)
     torch.testing.assert_close(hidden, hiddens)
     torch.testing.assert_close(seen, seens)
     torch.testing.assert_close(seen, torch.einsum("tbu,ubc->tbc", phi[..., :-1], text.characters))
@@ -144,7 +147,10 @@ def test_bfloat16_is_near_float32() -> None:
 def test_a_window_has_left_when_it_is_heaviest_behind_the_text() -> None:
     lengths = torch.tensor([4.0, 2.0, 3.0]).view(1, 3, 1)
     phi = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.35], [0.1, 0.2, 0.3, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0, 9.0]])
-    assert left(phi, lengths)[:, 0].tolist() == [0, 1, 0]
+    place = torch.tensor([[1.0, 3.0], [2.0, 9.0], [3.0, 3.9]])
+    assert has_left(phi, place, lengths)[:, 0].tolist() == [0, 1, 0]
+    far = torch.tensor([[5.1, 7.0], [3.1, 9.0], [2.0, 30.0]])
+    assert has_left(torch.zeros(3, 5), far, lengths)[:, 0].tolist() == [1, 1, 0]
 
 
 def test_a_stack_steps_as_it_goes_over_all_steps() -> None:

@@ -195,7 +195,10 @@ def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:
 def _record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
-    return Record(f"{path}: sequence {index}", None, label, corpus[index].text, split)
+    writer = corpus[index].writer
+    # What one hand has written stays in one split.
+    key = None if writer is None else f"writer {writer}"
+    return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
 
 
 def format_of(path: Path) -> Format:

@@ -60,7 +60,7 @@ def pen_text_writer(number: int, seed: int = 0) -> pen_text.Writer:
 
 
 def _line(writer: int, number: int, seed: int) -> Sequence:
-    rng = np.random.default_rng([seed, writer, number])
+    rng = np.random.default_rng([seed, writer, 1 + number])  # [seed, writer] is that of the hand: zeros change nothing
     text = texts.line(rng)
     motion, event = from_polylines(pen_text.write(text, pen_text_writer(writer, seed), rng))
     return Sequence(motion.astype(np.int16), event, text=text, writer=writer)

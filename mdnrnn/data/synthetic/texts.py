@@ -54,6 +54,7 @@ wild will win wind window wing winter wire wise wish with woman wonder wood word
 year yellow yes yesterday yet you young your zebra zero zigzag zone zoo
 """
 WORDS = tuple(_COMMON.split())
+_TOKENS = 40
 _ENDINGS = (".", ".", "?", "!", ",", ";", ":")
 _BRACKETS = ("()", '""', "''", "[]", "{}", "<>")
 
@@ -62,13 +63,14 @@ def line(rng: np.random.Generator, least: int = 6, most: int = 44) -> str:
     """A line of `least` to `most` characters, without a space at either end."""
     wanted = int(rng.integers(least, most + 1))
     text = ""
-    while len(text) < least or rng.random() > (len(text) / wanted) ** 4:
-        token = _token(rng)
-        longer = f"{text} {token}" if text else token
-        if len(longer) > most:
+    for _ in range(_TOKENS):
+        longer = f"{text} {_token(rng)}".strip()
+        if len(longer) <= most:
+            text = longer
+        if len(text) >= least and rng.random() < (len(text) / wanted) ** 4:
             break
-        text = longer
-    text = text or "".join(rng.choice(list(string.ascii_letters), least))
+    missing = max(0, least - len(text))
+    text += "".join(rng.choice(list(string.ascii_lowercase), missing))
     return text[0].upper() + text[1:] if rng.random() < 0.4 else text
 
 

@@ -142,7 +142,7 @@ def test_the_format_is_one_drawing_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.svg"
     drawings = read(path, document("<path d='M0 0L1 1'/>"))
     assert list(FORMAT.chunks(path)) == [path]
-    assert drawings.records == [(str(path), None, None, None, None)]
+    assert drawings.records == [(str(path), None, None, None, None, None)]
 
 
 RECOGNISED: dict[str, tuple[str, bytes, bool]] = {
