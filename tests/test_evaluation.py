@@ -14,7 +14,7 @@ from scipy.stats import multivariate_normal
 
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import evaluate, null_nats
@@ -103,6 +103,30 @@ def test_the_papers_convention_divides_by_the_longest() -> None:
     result = evaluate(small_model(corpus).float(), Batches(corpus, "test", Normalizer.of_strokes(corpus)))
     # Without a quantum there is no noise: L_R is the normalised density over 20 steps instead of the 35 / 3 real.
     assert result.paper_L_R == pytest.approx(result.density_nats_per_sequence / 20, rel=1e-6)
+
+
+def test_graves_counts_unit_offsets_and_one_bit() -> None:
+    """By hand: density of offsets over their own deviations along each axis, and whether the pen is lifted, END too."""
+    rng = np.random.default_rng(0)
+    sequences = [
+        Sequence(np.rint(rng.normal(0, (30, 4), (n, 2))), finished((rng.random(n) < 0.3).astype(np.uint8)))
+        for n in (7, 12, 9)
+    ]
+    corpus = pack(Facts(name="x", quantum=1.0), {"train": sequences[:2], "test": sequences[2:]})
+    normalizer = Normalizer.of_strokes(corpus)
+    model = small_model(corpus).float()
+    batches = Batches(corpus, "test", normalizer)
+    result = evaluate(model, batches)
+    with torch.no_grad():
+        steps = model(next(iter(batches)))
+    raw = np.concatenate([sequence.motion for sequence in sequences[:2]])
+    deviations = raw.std(0)
+    target, event = next(iter(batches)).target.motion, sequences[2].event
+    density = steps.motion.log_prob(target).double().sum() - 9 * np.log(normalizer.scale[0] ** 2)  # of raw offsets
+    density += 9 * np.log(deviations.prod())  # of offsets over their deviations
+    chances = torch.softmax(steps.event_logits.double(), -1)
+    bits = torch.where(torch.from_numpy(event == 0), chances[:, 0], chances[:, 1] + chances[:, 2]).log().sum()
+    assert result.graves_nats_per_sequence == pytest.approx(-float(density + bits), rel=1e-4)
 
 
 @pytest.mark.shared

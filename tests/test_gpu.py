@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from mdnrnn.completion import PROPOSALS, latents_given
-from mdnrnn.data.batches import Batches
+from mdnrnn.data.batches import Batches, code_points
 from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.demos import run_demo
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.evaluation import evaluate
-from mdnrnn.generation import generate
+from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
@@ -87,6 +89,25 @@ def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
     assert cuda.importance_nats_per_sequence == pytest.approx(cpu.importance_nats_per_sequence, rel=1e-4)
     for name, own in cpu.by_class.items():
         assert cuda.by_class[name].nats_per_sequence == pytest.approx(own.nats_per_sequence, rel=1e-4)
+
+
+def test_writing_agrees() -> None:
+    """The likelihood of lines, its derivatives, and what is written at temperature 0.3."""
+    lines = make_pen_text(4, {"train": 8, "test": 2})
+    data, gradients, drawn = Batches(lines, "test", Normalizer.of_strokes(lines)), [], []
+    for device in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        model = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).to(device)
+        loss = model.loss(next(iter(data)).to(torch.device(device))).total
+        loss.backward()
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]))
+        text = Condition(text=code_points([str(lines[i].text) for i in range(3)]))
+        drawn.append(generate(model, 3, text, sampling=Sampling(temperature=0.3), max_steps=20))
+        gradients[-1] = torch.cat([gradients[-1], loss.detach().cpu()[None]])
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=1e-3)
+    for ours, theirs in zip(*drawn, strict=True):
+        np.testing.assert_array_equal(ours.event[:5], theirs.event[:5])
+        np.testing.assert_allclose(ours.motion[:5], theirs.motion[:5], atol=1e-3)
 
 
 def test_latents_given_a_prefix_agree(doodles: Corpus) -> None:

@@ -5,16 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from defusedxml import ElementTree
 
 import mdnrnn
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.lines import shape_of
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
-from mdnrnn.models.handwriting import HandwritingConfig
+from mdnrnn.models.handwriting import HandwritingConfig, check_lines
 from mdnrnn.presets import PRESETS
 from mdnrnn.runs import Run
 from mdnrnn.training.config import SequenceTrainConfig
@@ -51,7 +53,7 @@ def test_a_run_knows_how_long_texts_and_their_lines_may_be(run: Run, lines: Corp
     expected = max(len(lines[i].event) / len(text) for i, text in enumerate(texts))
     assert run.config.steps_per_character == pytest.approx(expected)
     assert run.config.shape.alphabet == "".join(sorted(set("".join(texts))))
-    assert run.folder.joinpath("samples").exists()
+    assert list(run.folder.joinpath("samples").glob("step-*.svg"))
 
 
 def test_lines_are_broken_at_spaces_and_line_ends(run: Run) -> None:
@@ -66,9 +68,9 @@ def test_lines_are_broken_at_spaces_and_line_ends(run: Run) -> None:
     [
         ("", None, "the text is empty"),
         (" \n ", None, "the text is empty"),
-        ("a" * 500, None, "has 500 characters and no space"),
-        ("a " * LONGEST, None, f"expected at most {LONGEST}"),
-        ("a", 0, "in lines of 0"),
+        ("a" * 500, None, "goes on for 500 characters without a space"),
+        ("a " * LONGEST, None, f"has {2 * LONGEST} characters; expected at most {LONGEST}"),
+        ("a", 0, "lines of 0 characters were asked for; expected 1 to"),
     ],
 )
 def test_texts_that_cannot_be_lines(run: Run, text: str, width: int | None, complaint: str) -> None:
@@ -84,7 +86,7 @@ def test_a_line_is_written_alike_alone_and_among_others_of_any_length(run: Run, 
     assert [several.lines[i].text for i in range(3)] == texts
     for i, text in enumerate(texts):
         steps = len(several.lines[i].event)
-        assert steps <= np.ceil(1.25 * run.config.steps_per_character * len(text))
+        assert steps <= np.ceil(1.25 * run.config.steps_per_character * (len(text) + 4))
         assert several.windows[i].shape == (steps, len(text) + 1)
 
 
@@ -106,6 +108,30 @@ def test_what_follows_a_style_goes_on_from_it_and_leaves_it_out(run: Run, lines:
     assert len(other.motion) != len(line.motion) or (other.motion != line.motion).any()
 
 
+def test_a_single_step_after_a_style_is_a_dot(run: Run, lines: Corpus) -> None:
+    written = write(run, ["a"], lines[5], max_steps=1)
+    assert written.lines[0].motion.tolist() == [[0, 0]]
+    assert len(inked(written, cut=True).strokes) == 1
+
+
+def test_a_style_that_was_cut_short_is_lifted(run: Run, lines: Corpus) -> None:
+    cut = lines[5]._replace(motion=lines[5].motion[:7], event=lines[5].event[:7])
+    assert cut.event[-1] == DOWN
+    lifted = cut._replace(event=np.append(cut.event[:-1], UP))
+    one, other = (write(run, ["ab"], style, seed=2).lines[0] for style in (cut, lifted))
+    np.testing.assert_array_equal(one.motion, other.motion)
+
+
+def test_the_most_steps_are_of_texts_that_have_characters() -> None:
+    """A sequence without a text says nothing of how many steps a character takes."""
+    silent = [_line((1, 0, DOWN), (1, 0, END))._replace(text=text) for text in ("ab", "", "é")]
+    corpus = pack(Facts(name="x", quantum=1.0), {"train": silent})
+    assert corpus.characters.tolist() == [2, 0, 1]
+    assert corpus.steps_per_character == 2
+    with pytest.raises(InputError, match="1 of 3 drawings in x do not say what is written in them"):
+        check_lines(corpus)
+
+
 def _line(*steps: tuple[float, float, int]) -> Sequence:
     motion, event = np.array([step[:2] for step in steps]), np.array([step[2] for step in steps], np.uint8)
     return Sequence(motion, event, text="ab")
@@ -119,7 +145,7 @@ def _written(sequence: Sequence, owners: list[int]) -> Written:
 def test_strokes_are_cut_between_characters() -> None:
     """A line that goes on from a to b, then a lift and a stroke of b's, and a dot."""
     sequence = _line((1, 0, DOWN), (1, 1, DOWN), (1, 0, UP), (3, 0, DOWN), (0, 2, UP), (4, 0, END))
-    found = inked(_written(sequence, [0, 0, 1, 1, 1, 1]))
+    found = inked(_written(sequence, [0, 0, 1, 1, 1, 1]), cut=True)
     assert found.characters == (0, 1, 1, 1)
     pieces = [(stroke - found.strokes[0][0]).tolist() for stroke in found.strokes]
     assert pieces == [[[0, 0], [1, 0], [2, 1]], [[2, 1], [3, 1]], [[6, 1], [6, 3]], [[10, 3]]]
@@ -135,23 +161,56 @@ def test_pieces_are_the_drawing_however_they_are_cut(lines: Corpus) -> None:
     sequence, rng = lines[3], np.random.default_rng(0)
     owners = np.sort(rng.integers(0, len(sequence.text or ""), len(sequence.event)))
     windows = np.eye(len(sequence.text or "") + 1)[owners]
-    found = inked(Written(pack(lines.facts, {"test": [sequence]}), [windows]))
+    found = inked(Written(pack(lines.facts, {"test": [sequence]}), [windows]), cut=True)
     shift = found.strokes[0][0]
     expected = to_polylines(sequence.motion, sequence.event)
     assert len(found.strokes) > len(expected)
     np.testing.assert_allclose(_pieces(found.strokes) - np.tile(shift, 2), _pieces(expected))
 
 
-def test_lines_stand_below_each_other_and_are_levelled(lines: Corpus) -> None:
-    sequences = [lines[i] for i in range(3)]
+def _page(lines: Corpus, *indices: int) -> Written:
+    sequences = [lines[i] for i in indices]
     windows = [np.eye(len(s.text or "") + 1)[np.zeros(len(s.event), int)] for s in sequences]
-    page = Written(pack(lines.facts, {"test": sequences}), windows)
-    found = inked(page)
-    assert len(page.parts(1)) == 3
-    assert len(found.strokes) == len(found.characters)
-    wide = inked(page, spacing=2.0, level=True, upright=True)
-    tall, usual = (np.ptp(np.concatenate(each.strokes)[:, 1]) for each in (wide, found))
-    assert tall > 1.4 * usual
+    return Written(pack(lines.facts, {"test": sequences}), windows)
+
+
+def test_a_page_is_cut_only_where_characters_are_to_be_told(lines: Corpus) -> None:
+    page = _page(lines, 0, 1, 2)
+    whole, cut = inked(page), inked(page, cut=True)
+    assert whole.characters == ()
+    assert len(whole.strokes) == sum(len(lines.drawing(i)) for i in range(3))
+    assert len(cut.strokes) == len(cut.characters)
+    assert [len(part.lines) for part in page.parts(2)] == [2, 1]
+
+
+def test_lines_stand_below_each_other_level_and_upright_where_asked(lines: Corpus) -> None:
+    page = _page(lines, 0, 1, 2)
+    usual, wide = inked(page), inked(page, spacing=2.0)
+    tall, usual_tall = (np.ptp(np.concatenate(each.strokes)[:, 1]) for each in (wide, usual))
+    assert tall > 1.4 * usual_tall
+    shape = shape_of(inked(_page(lines, 1), level=True, upright=True).strokes)
+    assert abs(shape.slope) < 0.004
+    assert abs(shape.slant) < 2
+    assert shape_of(inked(_page(lines, 1)).strokes).slant != pytest.approx(shape.slant, abs=1)
+
+
+@pytest.mark.parametrize("count", [1, 3, 10])
+def test_small_letters_are_as_high_on_a_page_of_many_lines(lines: Corpus, count: int, tmp_path: Path) -> None:
+    """12 units of the page, more or less; the pen a tenth of that."""
+    save_written([_page(lines, *range(count))], tmp_path / "x.svg")
+    root = ElementTree.parse(tmp_path / "x.svg").getroot()
+    group = root.find("{http://www.w3.org/2000/svg}g")
+    assert group is not None
+    width = float(group.attrib["stroke-width"])
+    shown = [np.array(svg_points(path.attrib["d"])) for path in group.iter("{http://www.w3.org/2000/svg}path")]
+    page = inked(_page(lines, *range(count)))
+    scale = np.ptp(np.concatenate(shown)[:, 0]) / np.ptp(np.concatenate(page.strokes)[:, 0])
+    assert 8 < scale * page.height < 40
+    assert width == pytest.approx(1.2, abs=0.8)
+
+
+def svg_points(data: str) -> list[tuple[float, float]]:
+    return [tuple(map(float, pair.split(","))) for pair in data.split() if "," in pair]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png", ".gif", ".npz"])
@@ -191,5 +250,5 @@ def test_what_cannot_be_written(run: Run, lines: Corpus) -> None:
     kanji = mdnrnn.load(Path(__file__).parents[1] / "checkpoints" / "kanji")
     with pytest.raises(InputError, match="does not write texts"):
         write(kanji, ["a"])
-    with pytest.raises(InputError, match="the run's model writes none"):
+    with pytest.raises(InputError, match="does not write texts"):
         kanji.generate(1, texts=["a"])

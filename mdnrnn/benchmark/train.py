@@ -86,7 +86,7 @@ def benchmark_train(
     if corpus.motion.shape[1] != 2:
         raise InputError(f"{corpus.facts.name} has {corpus.motion.shape[1]} features; expected drawings, which have 2")
     where, kind = choose_device(device), PRESETS[preset].kind
-    batch_size = batch_size or _BATCH[kind]
+    batch_size = _BATCH[kind] if batch_size is None else batch_size
     training = replace(PRESETS[preset].training, batch_size=batch_size)
     config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
     if isinstance(config, MDNRNNConfig) and (config.layers > 1 or config.covariance != "diagonal"):

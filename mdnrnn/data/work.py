@@ -61,7 +61,7 @@ def work(job: Job) -> Done:
     if kind.stream:
         if recipe.reshapes or recipe.jump:
             raise InputError(
-                "jump, box, resample, simplify and grid are for drawings, these are streams; leave them out"
+                "jump, box, resample, simplify and grid are for drawings; these are streams; leave them out"
             )
         motion, lengths = drawings.points, drawings.sizes
         event = np.full(len(motion), DOWN, np.uint8)

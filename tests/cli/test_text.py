@@ -62,14 +62,22 @@ def test_graves_nats_are_told_beside_ours(run: str, capsys: Capture) -> None:
     [
         (["--text", ""], "the text is empty; expected something to write"),
         (["--text", "naïve"], "the text has 'ï', which the run has not learnt; expected some of"),
-        (["--text", "a" * 400], "has 400 characters and no space"),
-        (["--text", "a " * 20_000], "a text of 40000 characters"),
+        (["--text", "a" * 400], "goes on for 400 characters without a space"),
+        (["--text", "a " * 20_000], "the text has 40000 characters; expected at most 20000"),
         (["--text", "a", "--style", "50"], "style 50 was asked for; expected 0 to 11, or a file"),
         (["--text", "a", "--style", "MUTE"], "say with --style-text what is written in it"),
         (["--text", "a", "--prefix", "MUTE"], "a text was given beside a prefix or a label"),
         (["--text", "a", "--label", "cat"], "a text was given beside a prefix or a label"),
         (["--text", "a", "--attention", "x.gif"], "expected one of .svg, .png, .pdf"),
+        (["--text", "a", "--attention", "OUT"], "was asked for twice"),
         (["--text", "a", "--spacing", "0"], "the spacing is 0.0; expected 0.2 to 10"),
+        (["--text", "a", "--style-text", "b"], "--style-text goes with a style"),
+        (["--text", "a", "--style", ""], "the style is empty"),
+        (["--text", "a", "--style", "9" * 5000], "was asked for; expected 0 to 11, or a file"),
+        (["--text", "a", "--style", "MUTE:1"], "was asked for; expected 0 to 0, or a file"),
+        (["--text", "a", "--width", "0"], "lines of 0 characters were asked for; expected 1 to"),
+        (["--text", "a", "--width", "100000"], "lines of 100000 characters were asked for"),
+        (["--spacing", "2"], "--spacing goes with a text"),
         (["--level"], "--level goes with a text; give one with --text"),
         (["--colour", "character"], "--colour character goes with a text"),
         ([], "the run writes texts; say which: --text"),
@@ -79,7 +87,9 @@ def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, 
     lines = make_pen_text(1, {"train": 1})
     mute = pack(Facts(name="mute", quantum=1.0), {"train": [lines[0]._replace(text=None, writer=None)]})
     native.write(mute, tmp_path / "mute.npz")
-    options = [str(tmp_path / "mute.npz") if option == "MUTE" else option for option in options]
+    places = {"MUTE": str(tmp_path / "mute.npz"), "OUT": str(tmp_path / "x.svg")}
+    for name, place in places.items():
+        options = [option.replace(name, place) for option in options]
     refused(["generate", run, "--out", str(tmp_path / "x.svg"), *options], complaint, capsys)
     assert not (tmp_path / "x.svg").exists()
 
@@ -92,4 +102,4 @@ def test_a_run_that_does_not_write(tmp_path: Path, capsys: Capture) -> None:
 
 def test_data_without_texts_are_refused(tmp_path: Path, capsys: Capture) -> None:
     arguments = ["train", "handwriting-small", "--data", "doodles", "--out", str(tmp_path / "run"), "--steps", "1"]
-    refused(arguments, "the data have no texts; expected lines with what is written in them", capsys)
+    refused(arguments, "6000 of 6000 drawings in doodles do not say what is written in them", capsys)

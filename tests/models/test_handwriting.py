@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from mdnrnn.generation import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.loop import LAST, fit, update
 
 SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
 
@@ -126,3 +129,42 @@ def test_errors(corpus: Corpus) -> None:
         HandwritingRNN(StepShape(), SMALL)
     with pytest.raises(InputError, match=r"model\.layers is 1; expected at least 2"):
         HandwritingConfig(layers=1)
+
+
+def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None:
+    """Two ends in the same weights: at once, and taken up again after a checkpoint, dropout and all."""
+    config = SequenceTrainConfig(steps=6, batch_size=6, warmup=2, validations=2, checkpoint_seconds=0.0)
+    data = config.splits(corpus, Normalizer.of_strokes(corpus))
+
+    def model() -> HandwritingRNN:
+        torch.manual_seed(0)
+        return HandwritingRNN(StepShape.of(corpus), replace(SMALL, dropout=0.2))
+
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        raise Stop
+
+    fit(model(), *data, tmp_path / "whole", config)
+    with pytest.raises(Stop):
+        fit(model(), *data, tmp_path / "stopped", config, stop)
+    assert fit(model(), *data, tmp_path / "stopped", config).progress.step == 6
+    whole, stopped = (torch.load(tmp_path / name / LAST, weights_only=True)["model"] for name in ("whole", "stopped"))
+    assert all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
+    assert any(not torch.equal(tensor, model().state_dict()[name]) for name, tensor in whole.items())
+
+
+def test_a_few_steps_in_bfloat16_lower_the_loss_as_in_float32(corpus: Corpus) -> None:
+    """Ten steps on one batch, each way: to within a twentieth of one another, and well below where they began."""
+    batch, ends, start = _batch(corpus, list(range(8))), [], 0.0
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)
+        model = HandwritingRNN(StepShape.of(corpus), SMALL)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        start = float(model.loss(batch).total.detach())
+        for step in range(10):
+            update(model, optimizer, batch, torch.device("cpu"), precision, 1.0, step)
+        ends.append(float(model.loss(batch).total.detach()))
+    assert ends[0] < 0.95 * start
+    assert ends[1] == pytest.approx(ends[0], rel=0.05)

@@ -238,7 +238,34 @@ def test_lists_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, s
         Recipe(split=split.replace("both", str(tmp_path / "both")).replace("empty", str(tmp_path / "empty")))
 
 
-def test_slips_of_the_sensor_go() -> None:
-    strokes = [np.array([[0, 0], [3, 4], [900, 4], [6, 8], [6, 9]]), np.array([[500, 0], [501, 0]])]
-    drawings = Drawings.of([(strokes, Record("here"))]).without_jumps(100)
-    assert points(drawings) == [[[0, 0], [3, 4], [6, 8], [6, 9]], [[500, 0], [501, 0]]]
+@pytest.mark.parametrize(
+    ("strokes", "expected"),
+    [
+        ([[[0, 0], [3, 4], [900, 4], [6, 8], [6, 9]], [[500, 0], [501, 0]]],
+         [[[0, 0], [3, 4], [6, 8], [6, 9]], [[500, 0], [501, 0]]]),
+        ([[[900, 900], [0, 0], [3, 4], [6, 8]]], [[[0, 0], [3, 4], [6, 8]]]),
+        ([[[0, 0], [3, 4], [900, 900]]], [[[0, 0], [3, 4]]]),
+        ([[[0, 0], [3, 4], [300, 4], [306, 8]], [[1, 1]]], [[[0, 0], [3, 4]], [[300, 4], [306, 8]], [[1, 1]]]),
+        ([[[0, 0], [500, 0]]], [[[0, 0]]]),
+    ],
+    ids=["inside", "first", "last", "a gap", "nothing else"],
+)  # fmt: skip
+def test_slips_of_the_sensor_go(strokes: list[list[list[int]]], expected: list[list[list[int]]]) -> None:
+    """And what stands beside them stays, between two drawings that have none."""
+    plain = [np.array([[7, 7], [8, 8]])]
+    middle = [np.array(stroke) for stroke in strokes]
+    drawings = Drawings.of([(plain, Record("a")), (middle, Record("b")), (plain, Record("c"))]).without_jumps(100)
+    assert [[stroke.tolist() for stroke in drawings.polylines(i)] for i in range(3)] == [
+        [[[7, 7], [8, 8]]], expected, [[[7, 7], [8, 8]]]
+    ]  # fmt: skip
+    assert [record.where for record in drawings.records] == ["a", "b", "c"]
+
+
+def test_lines_without_text_are_left_out_where_asked(tmp_path: Path) -> None:
+    tree(tmp_path)
+    silent = tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-09.xml"
+    silent.write_bytes(LINE)
+    (tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml").write_bytes(LINE)
+    report = import_corpus([tmp_path / "lineStrokes"], tmp_path / "out", Recipe(format="iam", with_text=True))
+    assert report.kept == 1
+    assert {reason: count for reason, (count, _) in report.dropped.items()} == {"no text": 1}

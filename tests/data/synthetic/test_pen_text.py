@@ -2,13 +2,17 @@
 
 import dataclasses
 import string
+from pathlib import Path
 
 import numpy as np
 import pytest
 from HersheyFonts import HersheyFonts
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.formats import native
+from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.lines import shape_of
+from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.synthetic import pen_text, texts
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.synthetic.pen_text import Script, Writer
@@ -99,6 +103,19 @@ def test_the_pen_slows_down_in_turns(corpus: Corpus) -> None:
         sharp, straight = inside & (turn > np.pi / 4), inside & (turn < np.pi / 16)
         ratios.append(np.median(length[sharp]) / np.median(length[straight]))
     assert np.median(ratios) < 0.9
+
+
+def test_writers_stay_with_their_lines_through_an_import(corpus: Corpus, tmp_path: Path) -> None:
+    """Divided anew, nobody is in two splits."""
+    native.write(corpus, tmp_path / "lines.npz")
+    import_corpus([tmp_path / "lines.npz"], tmp_path / "again", Recipe(split="0.6,0.2,0.2"))
+    again = native.read(tmp_path / "again")
+    assert again.writer is not None
+    assert corpus.writer is not None
+    found = {again[i].text: again[i].writer for i in range(len(again))}
+    assert found == {corpus[i].text: corpus[i].writer for i in range(len(corpus))}
+    of_split = [set(again.writer[first:last].tolist()) for first, last in again.splits.values()]
+    assert sum(map(len, of_split)) == len(set.union(*of_split)) == sum(WRITERS.values())
 
 
 @pytest.mark.parametrize("text", ["", "  ", "naïve", "a\nb"])
