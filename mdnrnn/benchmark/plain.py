@@ -103,7 +103,7 @@ class PlainHandwriting(PlainModel):
     def __init__(self, config: HandwritingConfig, alphabet: str) -> None:
         super().__init__()
         self.config = config
-        h, c = config.hidden, len(alphabet)
+        h, c = config.hidden, len(alphabet) + 1
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in alphabet]))
         self.codes: Tensor
         self.first = nn.LSTMCell(5 + c, h)
@@ -114,7 +114,9 @@ class PlainHandwriting(PlainModel):
     def loss(self, batch: Batch) -> Tensor:
         """Mean nats a real point, with the density."""
         assert batch.text is not None
-        characters = (batch.text.unsqueeze(-1) == self.codes).to(self.window.weight.dtype)  # (B, U, C)
+        known = functional.pad(batch.text.unsqueeze(-1) == self.codes, (0, 0, 0, 1))
+        mark = ~known.any(-1, keepdim=True) & functional.pad(known, (0, 0, 1, -1)).any(-1, keepdim=True)
+        characters = torch.cat([known, mark], -1).to(self.window.weight.dtype)  # (B, U + 1, C)
         u = torch.arange(characters.shape[1], device=characters.device)
         seen, place = characters.new_zeros(batch.size, characters.shape[2]), characters.new_zeros(batch.size, 1)
         states: list[tuple[Tensor, Tensor] | None] = [None] * self.config.layers

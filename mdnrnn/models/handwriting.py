@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
@@ -49,7 +50,10 @@ class HandwritingConfig:
 
 
 class HandwritingRNN(SequenceModel):
-    """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text."""
+    """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text.
+
+    Behind the text stands a mark that it has no character for: what the window sees when a line may end.
+    """
 
     writes = True
 
@@ -62,7 +66,7 @@ class HandwritingRNN(SequenceModel):
         self.codes: Tensor
         features = StepFeatures(shape.features, shape.events, 0, config.position)
         stack = WindowStack(
-            features.width, config.hidden, len(shape.alphabet), config.layers, config.window, config.dropout
+            features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
         )
         head = StepHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
@@ -94,11 +98,11 @@ class HandwritingRNN(SequenceModel):
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.of_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
-        return batch.unpad(phi)
+        return batch.unpad(phi)[:, :-1]
 
     def _one_hot(self, text: Tensor) -> Text:
-        """Code points (B, U), zeros after a text's end, as the window takes them."""
-        like = self.decoder.head.linear.bias
+        """Code points (B, U), zeros after a text's end, as the window takes them: U + 1, a mark behind the last."""
+        like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
         strange = (text > 0) & ~known.any(-1)
         if strange.any():
@@ -106,7 +110,9 @@ class HandwritingRNN(SequenceModel):
             raise InputError(
                 f"the text has {found!r}, which the run has not learnt; expected some of {self.shape.alphabet!r}"
             )
-        return Text(known.to(like.dtype).transpose(0, 1), (text > 0).sum(1).to(like.dtype).view(1, -1, 1))
+        mark = torch.arange(text.shape[1] + 1, device=text.device) == lengths.unsqueeze(1)
+        characters = torch.cat([functional.pad(known, (0, 0, 0, 1)), mark.unsqueeze(-1)], -1)
+        return Text(characters.to(like.dtype).transpose(0, 1), lengths.to(like.dtype).view(1, -1, 1))
 
 
 def check_lines(corpus: Corpus) -> None:

@@ -19,7 +19,8 @@ _STRIDE = 0.08
 
 
 class Text(NamedTuple):
-    """Texts for a window to go over: characters one-hot, (U, B, C), zeros after a text's end; lengths (1, B, 1)."""
+    """Texts for a window to go over: characters one-hot, (U, B, C), zeros after a text's end; lengths (1, B, 1), in
+    which a mark behind the last character does not count."""
 
     characters: Tensor
     lengths: Tensor
@@ -41,7 +42,9 @@ class WindowLSTM(nn.Module):
         h' = LSTM(x, [h, w]);    (alpha, beta, delta) = exp(W h' + b);    kappa' = kappa + delta
         phi(u) = sum over K of alpha exp(-beta (kappa' - u)^2);    w' = sum over u of phi(u) character_u
 
-    Characters are counted from u = 0. The window has left the text when phi(U) exceeds phi at every character.
+    Characters are counted from u = 0. The window has left the text when phi(U + 1) exceeds phi at every place before:
+    a character later than Graves has it, because a window learns to run ahead of the pen, and a line that ends as soon
+    as it is behind the text lacks the end of its last letter.
 
     All steps run in one loop written out with its backward pass by hand: nothing is recorded from step to step, inputs
     go in and weights' gradients come out as one product over all of them. No derivatives of derivatives.
@@ -109,7 +112,10 @@ class WindowLSTM(nn.Module):
             hidden,
             seen,
             WindowState(
-                LSTMState(hidden[None], cell[None]), place[None], seen[None], has_left(phi, place, text.lengths)[None]
+                LSTMState(hidden[None], cell[None]),
+                place[None],
+                seen[None],
+                has_left(alpha, beta, place, phi, text.lengths)[None],
             ),
         )
 
@@ -162,16 +168,17 @@ def _phi(alpha: Tensor, beta: Tensor, place: Tensor, characters: int) -> Tensor:
     return (alpha.unsqueeze(-1) * bells).sum(-2)
 
 
-def has_left(phi: Tensor, place: Tensor, lengths: Tensor) -> Tensor:
-    """Whether a window of weights phi (B, U + 1) and centres (B, K) has left texts of `lengths` (1, B, 1): (B, 1),
-    1 or 0.
+def has_left(alpha: Tensor, beta: Tensor, place: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
+    """Whether a window has left texts of `lengths` (1, B, 1): (B, 1), 1 or 0. Its Gaussians are (B, K), its weights
+    phi (B, U + 1).
 
     Far behind a text all weights are 0, and its centres tell.
     """
+    end = lengths[0]
+    beyond = (alpha * torch.exp(-beta * (place - end - 1).square())).sum(-1, keepdim=True)
     u = torch.arange(phi.shape[-1], device=phi.device)
-    behind = phi.gather(-1, lengths[0].long())
-    heaviest = phi.masked_fill(u >= lengths[0], 0).amax(-1, keepdim=True)
-    return ((behind > heaviest) | (place.amin(-1, keepdim=True) > lengths[0] + 1)).to(phi.dtype)
+    heaviest = phi.masked_fill(u > end, 0).amax(-1, keepdim=True)
+    return ((beyond > heaviest) | (place.amin(-1, keepdim=True) > end + 2)).to(phi.dtype)
 
 
 class _Loop(torch.autograd.Function):

@@ -98,7 +98,7 @@ def test_what_the_window_saw_is_in_the_attention(corpus: Corpus) -> None:
     assert phi.shape == (batch.points, batch.text.shape[1] + 1)
     state = model.initial_state(2, Condition(text=batch.text))
     _, state = model.step(model.start(2), state)
-    first = phi[torch.tensor([0, int(batch.lengths[0])])][:, :-1]
+    first = phi[torch.tensor([0, int(batch.lengths[0])])]
     seen = torch.einsum("bu,ubc->bc", first, state.lstm.text.characters)
     torch.testing.assert_close(seen, state.lstm.window.seen[0])
 
@@ -114,8 +114,8 @@ def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
         model.decoder.head.linear.bias[-1] = -100.0
     letters = corpus.alphabet[5]
     drawn = generate(model, 3, Condition(text=code_points([letters, letters * 4, letters * 9])), max_steps=40)
-    # Past the middle between the last character, U - 1, and the place behind it, U.
-    assert [len(line.event) for line in drawn] == [3, 18, 40]
+    # Past the middle between the place behind the last character, U, and the one after that.
+    assert [len(line.event) for line in drawn] == [8, 23, 40]
     assert [int(line.event[-1]) == END for line in drawn] == [True, True, False]
 
 

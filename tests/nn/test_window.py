@@ -144,13 +144,19 @@ def test_bfloat16_is_near_float32() -> None:
     assert (slopes[1] - slopes[0]).norm() < 0.1 * slopes[0].norm()
 
 
-def test_a_window_has_left_when_it_is_heaviest_behind_the_text() -> None:
-    lengths = torch.tensor([4.0, 2.0, 3.0]).view(1, 3, 1)
-    phi = torch.tensor([[0.1, 0.2, 0.3, 0.4, 0.35], [0.1, 0.2, 0.3, 0.9, 0.9], [0.0, 0.0, 0.0, 0.0, 9.0]])
-    place = torch.tensor([[1.0, 3.0], [2.0, 9.0], [3.0, 3.9]])
-    assert has_left(phi, place, lengths)[:, 0].tolist() == [0, 1, 0]
-    far = torch.tensor([[5.1, 7.0], [3.1, 9.0], [2.0, 30.0]])
-    assert has_left(torch.zeros(3, 5), far, lengths)[:, 0].tolist() == [1, 1, 0]
+@pytest.mark.parametrize(
+    ("places", "left"),
+    [([2.9, 2.9], False), ([3.4, 3.4], False), ([3.6, 3.6], True), ([3.4, 9.0], False), ([1.0, 4.0], False),
+     ([60.0, 70.0], True)],
+)  # fmt: skip
+def test_a_window_has_left_when_it_is_heaviest_a_character_behind_the_text(places: list[float], left: bool) -> None:
+    """A text of 3, whose end is place 3; between 3 and 4 both weigh the same at 3.5. Alone, and beside a longer one."""
+    place = torch.tensor([places])
+    alpha, beta = torch.tensor([[1.0, 0.9]]), torch.tensor([[2.0, 2.0]])
+    for longest in (3, 8):
+        u = torch.arange(longest + 1)
+        phi = (alpha.unsqueeze(-1) * torch.exp(-beta.unsqueeze(-1) * (place.unsqueeze(-1) - u) ** 2)).sum(1)
+        assert bool(has_left(alpha, beta, place, phi, torch.tensor([[[3.0]]]))) == left
 
 
 def test_a_stack_steps_as_it_goes_over_all_steps() -> None:
