@@ -85,8 +85,10 @@ def generate(
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
+    check_request(n, seed, int(np.min(max_steps, initial=1 << 30)))
+    if np.ndim(max_steps) and np.shape(max_steps) != (n,):
+        raise InputError(f"max_steps: received shape {np.shape(max_steps)}, expected a number or ({n},)")
     limits = np.broadcast_to(max_steps, n)
-    check_request(n, seed, int(limits.min(initial=1 << 30)))
     _check_label(model, condition)
     device, training = next(model.parameters()).device, model.training
     condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))

@@ -73,7 +73,7 @@ PRESETS = {
         training=_WRITING,
     ),
     "handwriting-small": Preset(
-        what="the same, small: writes legibly after an hour on two cores",
+        what="the same, small: letters within a quarter of an hour on two cores",
         kind="handwriting",
         model=HandwritingConfig(hidden=256),
         training=_WRITING,

@@ -35,11 +35,11 @@ class RunConfig:
     fingerprint: str
     training: SequenceTrainConfig
     max_steps: int
-    """The longest sequence of the corpus: longer ones are not drawn."""
+    """The longest sequence of the corpus: longer ones are not drawn, unless of a text."""
     longest_text: int = 0
     """Characters of the longest text of the corpus; 0: it has none."""
     steps_per_character: float = 0.0
-    """The most, of a text of the corpus: no more are drawn."""
+    """The most, of a text of the corpus: what a text may take follows from it."""
     version: str = VERSION
 
     @classmethod

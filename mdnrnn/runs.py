@@ -208,6 +208,9 @@ class Run:
         need_writer(self.model)
         if len(texts) != n or not all(texts):
             raise InputError(f"{len(texts)} texts were given for {n} lines; expected one each, none of them empty")
+        alphabet = self.config.shape.alphabet
+        if strange := "".join(sorted(set("".join(texts)) - set(alphabet))):
+            raise InputError(f"the text has {strange!r}, which the run has not learnt; expected some of {alphabet!r}")
         return code_points(list(texts))
 
     def _limits(self, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence as Items
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,7 +18,8 @@ from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
 from mdnrnn.models.handwriting import need_writer
-from mdnrnn.render import CELL, ENDINGS, Style, save
+from mdnrnn.render import ENDINGS, Style, save
+from mdnrnn.render.layout import unit_scales
 from mdnrnn.runs import Run
 from mdnrnn.saving import check_out, save_drawings
 
@@ -30,8 +32,9 @@ _STRETCH = 4
 """The longest line that may be asked for, in the longest that the run has learnt."""
 _PEN, _LETTER = 0.1, 12.0
 """Width of the pen in heights of the small letters, and that height in units of the page."""
-_LARGEST = 4000.0
-"""Side of a page's cell, in its units, at most."""
+_SMALLEST, _LARGEST = 40.0, 4000.0
+"""Side of a page's cell, in its units."""
+_THINNEST = 0.0002
 
 
 def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
@@ -91,6 +94,8 @@ def write(
         max_steps: of each line; by default as many as its characters may take.
     """
     need_writer(run.model)
+    if not all(line.strip() for line in lines):
+        raise InputError("a line is empty; expected something to write in each")
     texts, given, written = list(lines), 0, 0
     if style is not None:
         if not style.text:
@@ -213,18 +218,15 @@ def save_written(
         return
     cut = colour == "character"
     pages = [inked(each, cut=cut, level=level, upright=upright, spacing=spacing) for each in written]
-    # A cell has about the area of its page, times the square of this: letters are of one size, however many there are.
-    scales = [_LETTER / page.height * np.sqrt(_area(page.strokes)) for page in pages if page.height > 0]
-    size = float(np.clip(max(scales, default=CELL), CELL, _LARGEST))
+    strokes = [page.strokes for page in pages]
     style = Style(
         colour="stroke" if colour == "character" else colour,
         groups=tuple(page.characters for page in pages) if cut else (),
-        width=float(np.clip(_PEN * _LETTER / size, 0.0002, 0.02)),
+        width=_THINNEST,
         margin=0.05,
     )
-    save([page.strokes for page in pages], path, style=style, columns=columns, animate=animate, size=size)
-
-
-def _area(strokes: list[Polyline]) -> float:
-    width, height = np.maximum(np.ptp(np.concatenate(strokes), axis=0), 1.0)
-    return float(width * height)
+    # Letters are of one size, however many there are, until a page has more pixels than are drawn.
+    heights = [page.height * scale for page, scale in zip(pages, unit_scales(strokes, style), strict=True)]
+    size = float(np.clip(_LETTER / max(min(heights), 1e-9), _SMALLEST, _LARGEST))
+    style = replace(style, width=float(np.clip(_PEN * _LETTER / size, _THINNEST, 0.02)))
+    save(strokes, path, style=style, columns=columns, animate=animate, size=size)

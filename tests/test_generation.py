@@ -284,3 +284,27 @@ def test_a_blend_of_one_class_draws_what_its_label_draws(model: MDNRNN, sketch: 
 def test_a_label_beyond_the_classes_is_refused(model: MDNRNN, label: int) -> None:
     with pytest.raises(InputError, match="label"):
         generate(model, 1, Condition(torch.tensor([label])), max_steps=2)
+
+
+@pytest.mark.parametrize(
+    ("n", "max_steps", "complaint"),
+    [(-1, 5, "-1 sequences of 5 steps"), (2, 0, "of 0 steps"), (2, np.array([3, 0]), "of 0 steps"),
+     (2, np.array([3]), r"max_steps: received shape \(1,\), expected a number or \(2,\)")],
+)  # fmt: skip
+def test_requests_that_cannot_be(n: int, max_steps: Any, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        generate(small_model(random_corpus([4])), n, max_steps=max_steps)
+
+
+def test_every_sequence_has_a_limit_of_its_own() -> None:
+    """As drawn alone with it; END has no chance here."""
+    model = small_model(random_corpus([4])).eval()
+    with torch.no_grad():
+        model.get_parameter("decoder.head.linear.bias")[-1] = -100.0
+    limits = np.array([3, 40, 16, 1])
+    drawn = generate(model, 4, max_steps=limits, seed=2)
+    assert [len(each.event) for each in drawn] == limits.tolist()
+    whole = generate(model, 4, max_steps=40, seed=2)
+    for one, other, limit in zip(drawn, whole, limits, strict=True):
+        np.testing.assert_array_equal(one.event, other.event[:limit])
+        np.testing.assert_allclose(one.motion, other.motion[:limit], atol=1e-5)

@@ -205,8 +205,8 @@ def test_small_letters_are_as_high_on_a_page_of_many_lines(lines: Corpus, count:
     shown = [np.array(svg_points(path.attrib["d"])) for path in group.iter("{http://www.w3.org/2000/svg}path")]
     page = inked(_page(lines, *range(count)))
     scale = np.ptp(np.concatenate(shown)[:, 0]) / np.ptp(np.concatenate(page.strokes)[:, 0])
-    assert 8 < scale * page.height < 40
-    assert width == pytest.approx(1.2, abs=0.8)
+    assert 9 < scale * page.height < 16
+    assert width == pytest.approx(1.2, abs=0.1)
 
 
 def svg_points(data: str) -> list[tuple[float, float]]:
@@ -241,6 +241,8 @@ def test_a_style_is_a_line_of_the_test_split_or_of_a_file(run: Run, lines: Corpu
 def test_what_cannot_be_written(run: Run, lines: Corpus) -> None:
     with pytest.raises(InputError, match="'é', which the run has not learnt"):
         write(run, ["é"])
+    with pytest.raises(InputError, match="a line is empty"):
+        write(run, ["a", " "], lines[0])
     with pytest.raises(InputError, match="the style has no text"):
         write(run, ["a"], lines[0]._replace(text=None))
     with pytest.raises(InputError, match="received none; give one with --text"):

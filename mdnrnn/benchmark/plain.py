@@ -1,7 +1,7 @@
 """Our models as one would write them first, in plain PyTorch, to measure ours against.
 
 Padded batches, float32, nn.LSTM, torch.distributions with their checks, a mask over the loss; drawings in two
-dimensions, one layer, no dropout, no classes.
+dimensions, no dropout, no classes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ COMMANDS = {
     "quickstart": "train on doodles for a minute, draw, and say what to do next",
     "train": "train a model on drawings, or go on with a training",
     "evaluate": "the likelihood of a run on held-out drawings, exact or bounded",
-    "generate": "draw with a trained model, or complete a drawing",
+    "generate": "draw with a trained model, complete a drawing, write a text",
     "reconstruct": "encode drawings, and draw them again from their latents",
     "interpolate": "draw what lies between two or four drawings",
     "combine": "add and subtract drawings",

@@ -15,7 +15,7 @@ from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 from mdnrnn.generation import Sampling
-from mdnrnn.render import MOVING, attention_figure, figure_bytes
+from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes
 from mdnrnn.runs import Run, load, read_prefix
 from mdnrnn.training.config import Device
 from mdnrnn.writing import Ink, lines_of, read_style, save_written, write
@@ -114,8 +114,13 @@ def main(arguments: list[str]) -> int:
 
 def _write(options: GenerateOptions, run: Run) -> int:
     """Write the text as often as asked for, on a page each, and save the pages."""
-    if options.prefix is not None or options.label is not None:
+    if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):
         raise InputError("a text was given beside a prefix or a label; give one of them, a --style say")
+    looks = options.level or options.upright or options.spacing != 1 or options.colour != "ink" or options.columns
+    if looks and options.out.suffix.lower() not in ENDINGS:
+        raise InputError(
+            f"{options.out}: level, upright, spacing, colour and columns are of pictures; expected {', '.join(ENDINGS)}"
+        )
     if options.attention is not None:
         saving.check_out(options.attention, (".svg", ".png", ".pdf"))
         if options.attention == options.out:

@@ -27,7 +27,7 @@ class Block:
     """M sequences of N steps, in order.
 
     motion (N, D); event (N,); lengths (M,); split (M,), numbers into SPLITS; labels and texts, one or None for each;
-    writers (M,) or None.
+    writers too, or no list at all.
     """
 
     motion: np.ndarray
@@ -36,7 +36,7 @@ class Block:
     split: np.ndarray
     labels: list[str | None]
     texts: list[str | None]
-    writers: np.ndarray | None = None
+    writers: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -53,7 +53,7 @@ class Block:
             self.split[keep],
             [label for label, kept in zip(self.labels, keep, strict=True) if kept],
             [text for text, kept in zip(self.texts, keep, strict=True) if kept],
-            None if self.writers is None else self.writers[keep],
+            self.writers and [writer for writer, kept in zip(self.writers, keep, strict=True) if kept],
         )
 
 
@@ -90,7 +90,8 @@ class Builder:
         self.lengths: Counter[int] = Counter()
         self.classes: dict[str | None, int] = {}
         self.texts = False
-        self.writers = 0
+        self.writers: dict[str | None, int] = {}
+        self._written = 0
         self._whole = True
         self._largest = 0.0
         self._parts = {
@@ -140,8 +141,9 @@ class Builder:
         part.files["text"].write(b"".join(texts))
         part.files["text_lengths"].write(np.array([len(text) for text in texts], np.int64).data)
         if block.writers is not None:
-            part.files["writers"].write(block.writers.astype(np.int32).data)
-            self.writers += len(block)
+            numbers = [self.writers.setdefault(writer, len(self.writers)) for writer in block.writers]
+            part.files["writers"].write(np.array(numbers, np.int32).data)
+            self._written += len(block)
         part.sequences += len(block)
         part.rows += len(motion)
         part.text_bytes += sum(map(len, texts))
@@ -170,7 +172,7 @@ class Builder:
         if self.texts:
             self._save("text", np.uint8, (sum(part.text_bytes for part in parts),), self._blocks("text", np.uint8))
             self._save("text_offsets", np.int64, (sequences + 1,), _sums(self._blocks("text_lengths", np.int64)))
-        if self.writers == sequences:  # where some have none, none is kept
+        if sequences and self._written == sequences and None not in self.writers:  # where some have none, none is kept
             self._save("writer", np.int32, (sequences,), self._blocks("writers", np.int32))
         ends = np.cumsum([part.sequences for part in parts]).tolist()
         splits = {

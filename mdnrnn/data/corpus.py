@@ -328,7 +328,7 @@ def pack(
         None if inputs[0] is None else np.concatenate([array for array in inputs if array is not None]),
         np.frombuffer(b"".join(texts), np.uint8) if texts else None,
         np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64) if texts else None,
-        None if writers[0] is None else np.array(writers, np.int32),
+        None if writers[0] is None else np.array(writers, np.int64),
         dict(skipped or {}),
     )
 

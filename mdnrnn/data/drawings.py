@@ -29,8 +29,8 @@ class Record(NamedTuple):
     """What is written."""
     split: str | None = None
     """train, valid or test, where the file has such a division."""
-    writer: int | None = None
-    """Whose it is."""
+    writer: str | None = None
+    """Whose it is, a name that means the same in all files."""
 
 
 class Remark(NamedTuple):

@@ -58,9 +58,10 @@ def made_upright(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
 
 def page(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> list[Polyline]:
     """Lines one below the other, their left ends in one column, their baselines `spacing` times three heights of their
-    small letters apart."""
+    small letters apart, or four fifths of the highest line where that is more."""
     shapes = [shape_of(line) for line in lines]
-    tallest = max(float(np.ptp(np.concatenate(line)[:, 1])) for line in lines)
+    flat = [levelled(line, shape) for line, shape in zip(lines, shapes, strict=True)]
+    tallest = max(float(np.ptp(np.concatenate(line)[:, 1])) for line in flat)
     pitch = spacing * max(_PITCH * float(np.median([shape.height for shape in shapes])), 0.8 * tallest, 1.0)
     placed = []
     for number, (line, shape) in enumerate(zip(lines, shapes, strict=True)):

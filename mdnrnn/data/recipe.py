@@ -28,7 +28,8 @@ class Recipe:
     format: str | None = None
     """Take all files for this format, in folders those with its ending; by default each is recognised."""
     jump: float | None = None
-    """Leave out points farther than this from the one before them in a stroke: slips of a sensor."""
+    """End strokes where the next point is farther than this, and begin others there; single points between such jumps,
+    slips of a sensor, go."""
     box: float | None = None
     """Move each drawing to 0 and scale it so that its longer side is this long, 255 say."""
     resample: float | None = None
@@ -98,30 +99,36 @@ class Recipe:
 
 def _listed(split: str) -> dict[str, str]:
     """The split of every key in files given as train=FILE,valid=FILE,test=FILE, any number of them."""
-    found: dict[str, str] = {}
+    stamps = []
     for part in split.split(","):
         name, _, path = part.partition("=")
         if name not in SPLITS or not path:
             raise InputError(f"--split has {part!r}; expected train=FILE, valid=FILE or test=FILE")
         try:
             stamp = Path(path).stat()
-            keys = _keys(path, stamp.st_mtime_ns, stamp.st_size)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
-        for key in keys:
+        if stamp.st_size > _LONGEST_LIST:
+            raise InputError(f"{path} has {stamp.st_size} bytes; expected a list of keys, {_LONGEST_LIST} at most")
+        stamps.append((name, path, stamp.st_mtime_ns, stamp.st_size))
+    return _read_lists(tuple(stamps))
+
+
+@lru_cache(maxsize=4)
+def _read_lists(stamps: tuple[tuple[str, str, int, int], ...]) -> dict[str, str]:
+    """The split of every key in files (split, path, and by what a change shows): read once for all that is imported."""
+    found: dict[str, str] = {}
+    for name, path, *_ in stamps:
+        try:
+            lines = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
+        for key in filter(None, map(str.strip, lines)):
             if found.setdefault(key, name) != name:
                 raise InputError(f"{key!r} is listed for {found[key]} and for {name}; expected it in one split")
     if not found:
-        raise InputError(f"--split is {split}; its files list nothing; expected keys, a line each")
+        raise InputError(f"{', '.join(path for _, path, *_ in stamps)} list nothing; expected keys, a line each")
     return found
-
-
-@lru_cache(maxsize=8)
-def _keys(path: str, changed: int, size: int) -> list[str]:
-    """What a file lists: read once for all that is imported, unless it has changed."""
-    if size > _LONGEST_LIST:
-        raise InputError(f"{path} has {size} bytes; expected a list of keys, {_LONGEST_LIST} at most")
-    return Path(path).read_text(errors="replace").split()
 
 
 def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:

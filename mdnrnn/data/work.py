@@ -72,8 +72,7 @@ def work(job: Job) -> Done:
     labels = [_label(record, job) for record in drawings.records]
     texts = [record.text for record in drawings.records]
     writers = [record.writer for record in drawings.records]
-    known = None if None in writers else np.array(writers, np.int32)
-    block = Block(smallest(motion), event, lengths, splits, labels, texts, known)
+    block = Block(smallest(motion), event, lengths, splits, labels, texts, writers if any(writers) else None)
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
     keep &= np.array([bool(text) or not recipe.with_text for text in texts], bool)
     own = any(record.label is not None for record in drawings.records)

@@ -104,11 +104,10 @@ class HandwritingRNN(SequenceModel):
         """Code points (B, U), zeros after a text's end, as the window takes them: U + 1, a mark behind the last."""
         like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
-        strange = (text > 0) & ~known.any(-1)
-        if strange.any():
-            found = "".join(sorted({chr(code) for code in text[strange].tolist()}))
+        if not torch.equal(known.any(-1), text > 0):
+            found = "".join(sorted({chr(code) for code in text[(text > 0) & ~known.any(-1)].tolist()}))
             raise InputError(
-                f"the text has {found!r}, which the run has not learnt; expected some of {self.shape.alphabet!r}"
+                f"the text has {found!r}, which the model has not learnt; expected some of {self.shape.alphabet!r}"
             )
         mark = torch.arange(text.shape[1] + 1, device=text.device) == lengths.unsqueeze(1)
         characters = torch.cat([functional.pad(known, (0, 0, 0, 1)), mark.unsqueeze(-1)], -1)

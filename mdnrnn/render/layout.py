@@ -65,8 +65,7 @@ def lay_out(
     font_size = _font_size(texts, width, size)
     pitch = height + 1.6 * font_size
     line_width = style.width * size
-    inset = style.margin * min(width, height) + line_width / 2
-    scales = _scales(boxes, width - 2 * inset, height - 2 * inset, style.same_scale)
+    scales = _scales(boxes, width, height, style, line_width)
     cells = []
     for index, (drawing, box, scale) in enumerate(zip(drawings, boxes, scales, strict=True)):
         row, column = divmod(index, columns)
@@ -112,14 +111,23 @@ def _font_size(texts: Sequence[str], width: float, size: float) -> float:
     return min(0.085 * size, 0.95 * width / (0.6 * longest)) if longest else 0.0
 
 
-def _scales(boxes: Sequence[Bounds], width: float, height: float, same: bool) -> list[float]:
-    """Page units per raw unit of each drawing; a drawing without extent has no scale, and takes 1."""
+def unit_scales(drawings: Sequence[Drawing], style: Style) -> list[float]:
+    """Page units per raw unit of each drawing, in cells of `size` 1."""
+    boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
+    side = math.sqrt(_cell_aspect(boxes))
+    return _scales(boxes, side, 1 / side, style, style.width)
+
+
+def _scales(boxes: Sequence[Bounds], width: float, height: float, style: Style, line_width: float) -> list[float]:
+    """Page units per raw unit of each drawing, in cells of width and height; one without extent takes 1."""
+    inset = style.margin * min(width, height) + line_width / 2
+    width, height = width - 2 * inset, height - 2 * inset
     fits = [
         min(width / box.width if box.width else math.inf, height / box.height if box.height else math.inf)
         for box in boxes
     ]
     smallest = min(fits, default=math.inf)
-    return [fit if math.isfinite(fit) else 1.0 for fit in ([smallest] * len(fits) if same else fits)]
+    return [fit if math.isfinite(fit) else 1.0 for fit in ([smallest] * len(fits) if style.same_scale else fits)]
 
 
 def _placed(drawing: Drawing, box: Bounds, scale: float, x: float, y: float) -> Drawing:

@@ -70,6 +70,7 @@ def test_graves_nats_are_told_beside_ours(run: str, capsys: Capture) -> None:
         (["--text", "a", "--label", "cat"], "a text was given beside a prefix or a label"),
         (["--text", "a", "--attention", "x.gif"], "expected one of .svg, .png, .pdf"),
         (["--text", "a", "--attention", "OUT"], "was asked for twice"),
+        (["--text", "a", "--prefix-points", "3"], "a text was given beside a prefix or a label"),
         (["--text", "a", "--spacing", "0"], "the spacing is 0.0; expected 0.2 to 10"),
         (["--text", "a", "--style-text", "b"], "--style-text goes with a style"),
         (["--text", "a", "--style", ""], "the style is empty"),
@@ -92,6 +93,12 @@ def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, 
         options = [option.replace(name, place) for option in options]
     refused(["generate", run, "--out", str(tmp_path / "x.svg"), *options], complaint, capsys)
     assert not (tmp_path / "x.svg").exists()
+
+
+@pytest.mark.parametrize("look", ["--level", "--upright", "--spacing=2", "--colour=character", "--columns=1"])
+def test_what_only_a_picture_has(run: str, look: str, tmp_path: Path, capsys: Capture) -> None:
+    out = str(tmp_path / "x.npz")
+    refused(["generate", run, "--text", "a", "--out", out, look], "are of pictures; expected .svg", capsys)
 
 
 def test_a_run_that_does_not_write(tmp_path: Path, capsys: Capture) -> None:

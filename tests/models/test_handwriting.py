@@ -121,7 +121,7 @@ def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
 
 def test_errors(corpus: Corpus) -> None:
     model = HandwritingRNN(StepShape.of(corpus), SMALL)
-    with pytest.raises(InputError, match="which the run has not learnt"):
+    with pytest.raises(InputError, match="which the model has not learnt"):
         model.initial_state(1, Condition(text=code_points(["ж♞"])))
     with pytest.raises(InputError, match="received none"):
         model.initial_state(1)

@@ -195,9 +195,9 @@ def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:
 def _record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
-    writer = corpus[index].writer
-    # What one hand has written stays in one split.
-    key = None if writer is None else f"writer {writer}"
+    number = corpus[index].writer
+    # What one hand has written stays in one split; two corpora may both have a writer 3.
+    key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
     return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
 
 

@@ -213,7 +213,7 @@ def test_forms_are_divided_by_lists(tmp_path: Path) -> None:
         other.write_bytes(LINE)
     tree_file = tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml"
     tree_file.write_bytes(LINE)
-    (tmp_path / "trainset.txt").write_text("a01-000u\n\n")
+    (tmp_path / "trainset.txt").write_bytes(b"\xef\xbb\xbfa01-000u\n \n")
     (tmp_path / "testset_v.txt").write_text("a01-002u\r\nb99-999z\r\n")
     lists = f"train={tmp_path}/trainset.txt,valid={tmp_path}/testset_v.txt"
     report = import_corpus([tmp_path / "lineStrokes"], tmp_path / "out", Recipe(format="iam", split=lists))

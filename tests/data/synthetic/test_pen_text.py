@@ -112,8 +112,9 @@ def test_writers_stay_with_their_lines_through_an_import(corpus: Corpus, tmp_pat
     again = native.read(tmp_path / "again")
     assert again.writer is not None
     assert corpus.writer is not None
-    found = {again[i].text: again[i].writer for i in range(len(again))}
-    assert found == {corpus[i].text: corpus[i].writer for i in range(len(corpus))}
+    hands = {corpus[i].text: corpus[i].writer for i in range(len(corpus))}
+    pairs = {(hands[again[i].text], again[i].writer) for i in range(len(again))}
+    assert len(pairs) == sum(WRITERS.values())  # the same hands, by other numbers
     of_split = [set(again.writer[first:last].tolist()) for first, last in again.splits.values()]
     assert sum(map(len, of_split)) == len(set.union(*of_split)) == sum(WRITERS.values())
 
