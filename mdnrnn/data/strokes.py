@@ -116,7 +116,9 @@ def resample(points: np.ndarray, spacing: float, strokes: np.ndarray | None = No
     segments[lasts[:-1]] = 0
     along = np.concatenate([[0.0], np.cumsum(segments)])
     totals = along[lasts] - along[firsts]
-    counts = np.where(totals > 0, np.maximum(2, np.ceil(totals / spacing).astype(np.int64) + 1), 1)
+    # A length of so many spacings to the last bit needs no point more: what stands before a stroke rounds it.
+    spans = np.ceil(totals / spacing - 1e-9).astype(np.int64)
+    counts = np.where(totals > 0, np.maximum(2, spans + 1), 1)
     starts = np.cumsum(counts) - counts
     place = np.arange(counts.sum()) - starts.repeat(counts)
     wanted = along[firsts].repeat(counts) + place * (totals / np.maximum(counts - 1, 1)).repeat(counts)
