@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, Entry, fetch, find, get, is_name, open_corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
@@ -264,3 +265,32 @@ def test_a_file_where_the_corpora_should_be_is_told(add: Callable[..., Entry], c
     (cache / "corpora").write_text("in the way")
     with pytest.raises(InputError, match=r"cannot keep .*corpora/one: File exists"):
         get("one", Imports())
+
+
+def test_a_corpus_that_is_made_is_made_once_until_it_is_made_otherwise(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+
+    def make() -> Corpus:
+        made.append(len(made))
+        return random_corpus([3 + len(made), 4])
+
+    def put(version: str) -> None:
+        entry = Entry(name="made", what="a test", licence="CC0", source="here", make=make, made=version)
+        monkeypatch.setitem(CATALOG, "made", entry)
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("nothing is imported")
+
+    put("1")
+    with pytest.raises(InputError, match="made is not on this machine; get it with: mdnrnn data get made"):
+        open_corpus("made")
+    folder = get("made", refuse)
+    assert folder == cache / "corpora" / "made"
+    assert open_corpus("made").lengths.tolist() == [4, 4] * 3  # of each split
+    assert get("made", refuse) == folder
+    assert made == [0]
+    put("2")
+    get("made", refuse)
+    assert open_corpus("made").lengths.tolist() == [5, 4] * 3
