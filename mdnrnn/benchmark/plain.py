@@ -109,7 +109,7 @@ class PlainHandwriting(PlainModel):
         self.first = nn.LSTMCell(5 + c, h)
         self.window = nn.Linear(h, 3 * config.window)
         self.above = nn.ModuleList(nn.LSTMCell(5 + c + h, h) for _ in range(config.layers - 1))
-        self.head = nn.Linear(config.layers * h, 6 * config.components + 3)
+        self.head = nn.Linear(config.layers * h + c, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean nats a real point, with the density."""
@@ -131,7 +131,7 @@ class PlainHandwriting(PlainModel):
             for number, cell in enumerate(self.above, 1):
                 states[number] = hidden, _ = cell(torch.cat([row, seen, hiddens[-1]], -1), states[number])
                 hiddens.append(hidden)
-            outputs.append(torch.cat(hiddens, -1))
+            outputs.append(torch.cat([*hiddens, seen], -1))
         return _full_nats(batch, self.head(torch.stack(outputs)), self.config.components, factors=True)
 
 

@@ -131,6 +131,9 @@ class StackState(NamedTuple):
 class WindowStack(nn.Module):
     """LSTM layers of H units, the first with a window over a text; inputs and window go into each, each goes out.
 
+    What the window shows goes out beside them: whether a line ends is read off the mark behind its text, which is slow
+    to learn through the layers alone.
+
     Only the first layer has to run step by step: what its window shows is known before the second begins.
     """
 
@@ -141,24 +144,25 @@ class WindowStack(nn.Module):
         self.dropout = dropout
         self.first = WindowLSTM(in_features, hidden, characters, components)
         self.above = LSTM(in_features + characters, hidden, layers - 1, dropout, skip=True, below=hidden)
-        self.width = self.above.width
+        self.width = self.above.width + characters
 
     def initial_state(self, text: Text) -> StackState:
         """Zeros, the window on the first character."""
         return StackState(self.first.initial_state(text), self.above.initial_state(text.lengths.shape[1]), text)
 
     def forward(self, inputs: Tensor, state: StackState) -> tuple[Tensor, Tensor]:
-        """All steps: inputs (T, B, I) to all layers' hidden states (T, B, width), and phi (T, B, U + 1)."""
+        """All steps: inputs (T, B, I) to (T, B, width), all layers' hidden states and what the window shows, and phi
+        (T, B, U + 1)."""
         hidden, seen, phi = self.first(inputs, state.text, state.window)
         hidden = drop_units(hidden, self.dropout, self.training)
         outputs, _ = self.above(torch.cat([inputs, seen], -1), state.above, hidden)
-        return outputs, phi
+        return torch.cat([outputs, seen], -1), phi
 
     def step(self, inputs: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """One step, without dropout: inputs (B, I) to (B, width) and the next state."""
         hidden, seen, window = self.first.step(inputs, state.text, state.window)
         outputs, above = self.above.step(torch.cat([inputs, seen], -1), state.above, hidden)
-        return outputs, StackState(window, above, state.text)
+        return torch.cat([outputs, seen], -1), StackState(window, above, state.text)
 
 
 def _phi(alpha: Tensor, beta: Tensor, place: Tensor, characters: int) -> Tensor:

@@ -164,7 +164,7 @@ def test_a_stack_steps_as_it_goes_over_all_steps() -> None:
     stack = WindowStack(A, H, C, 3, K)
     inputs = torch.randn(T, B, A)
     outputs, _ = stack(inputs, stack.initial_state(text))
-    assert outputs.shape == (T, B, stack.width) == (T, B, 3 * H)
+    assert outputs.shape == (T, B, stack.width) == (T, B, 3 * H + C)
     state = stack.initial_state(text)
     for row, expected in zip(inputs, outputs, strict=True):
         output, state = stack.step(row, state)
