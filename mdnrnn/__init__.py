@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mdnrnn.runs import Run, load
     from mdnrnn.training.config import TrainConfig
     from mdnrnn.training.loop import fit
-    from mdnrnn.writing import lines_of, read_style, save_written, write
+    from mdnrnn.writing import lines_of, read_style, save_written, write, write_pages
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
@@ -56,7 +56,7 @@ _HOMES = {
     "mdnrnn.runs": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
     "mdnrnn.training.loop": ["fit"],
-    "mdnrnn.writing": ["lines_of", "read_style", "save_written", "write"],
+    "mdnrnn.writing": ["lines_of", "read_style", "save_written", "write", "write_pages"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -66,7 +66,7 @@ __all__ = [
     "Points", "Recipe", "Run", "Sampling", "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution",
     "StepHead", "TrainConfig", "__version__", "combine", "fit", "generate", "import_corpus", "interpolate",
     "lines_of", "load", "nearest", "open_corpus", "picked", "project", "read_style", "reconstruct", "resume",
-    "save_map", "save_written", "slerp", "train", "write",
+    "save_map", "save_written", "slerp", "train", "write", "write_pages",
 ]  # fmt: skip
 
 

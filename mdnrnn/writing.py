@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence as Items
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -68,6 +69,11 @@ class Written(NamedTuple):
     lines: Corpus
     windows: list[np.ndarray]
 
+    def followed_by(self, other: Written) -> Written:
+        """The lines of both."""
+        lines = [part.lines[i] for part in (self, other) for i in range(len(part.lines))]
+        return Written(pack(self.lines.facts, {"test": lines}), self.windows + other.windows)
+
     def parts(self, size: int) -> list[Written]:
         """The same in parts of `size` lines each."""
         lines = [self.lines[i] for i in range(len(self.lines))]
@@ -110,6 +116,27 @@ def write(
         sequences.append(sequence._replace(text=line))
         own.append(windows[i][given + first :, written : written + len(line) + 1])
     return Written(pack(drawn.facts, {"test": sequences}), own)
+
+
+def write_pages(
+    run: Run,
+    lines: Items[str],
+    pages: int = 1,
+    style: Sequence | None = None,
+    *,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+    max_steps: int | None = None,
+) -> list[Written]:
+    """The same lines on so many pages, each in one hand: that of the style, or of its own first line, which the others
+    go on from. Arguments as of `write`."""
+    how = partial(write, run, sampling=sampling, max_steps=max_steps)
+    if style is not None or len(lines) == 1:
+        return how(list(lines) * pages, style, seed=seed).parts(len(lines))
+    begun = how(list(lines[:1]) * pages, seed=seed).parts(1)
+    return [
+        first.followed_by(how(lines[1:], first.lines[0], seed=seed + number)) for number, first in enumerate(begun, 1)
+    ]
 
 
 def _after(sequence: Sequence, given: int) -> tuple[Sequence, int]:

@@ -10,12 +10,17 @@ import numpy as np
 import pytest
 
 import mdnrnn
+from mdnrnn.data.formats import native
+from mdnrnn.data.strokes import from_polylines
+from mdnrnn.data.synthetic import pen_text, texts
+from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, pen_text_writer
 from mdnrnn.distributions import END
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"
-RUNS = ("doodles", "kanji")
+RUNS = {"doodles": "sketch-small", "kanji": "stroke", "handwriting": "handwriting-small"}
+"""Each with its preset."""
 LARGEST = 8_000_000
-FIGURE = r"\*\*(\d+\.\d+)\*\* nats a drawing"
+FIGURE = r"\*\*(\d+\.\d+)\*\* nats a (?:drawing|line)"
 
 
 def card(name: str) -> str:
@@ -33,8 +38,7 @@ def test_a_run_is_small_and_has_what_its_card_needs(name: str) -> None:
     assert config.facts.licence in card(name)
     assert "non-commercial" not in config.facts.licence.lower()
     assert "NC" not in config.facts.licence.split("-")
-    preset = {"sketchrnn": "sketch-small", "mdnrnn": "stroke"}[config.kind]
-    assert f"mdnrnn train {preset} --data {config.data} " in card(name)
+    assert f"mdnrnn train {RUNS[name]} --data {config.data} " in card(name)
     assert os.sep not in config.data  # a name that means the same everywhere
     assert re.search(FIGURE, card(name))
 
@@ -42,7 +46,9 @@ def test_a_run_is_small_and_has_what_its_card_needs(name: str) -> None:
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_draws_drawings_that_come_to_an_end(name: str) -> None:
     """At temperature 0.4 nine of ten do, at least; seed fixed."""
-    drawn = mdnrnn.load(FOLDER / name).generate(20, sampling=mdnrnn.Sampling(temperature=0.4), seed=3)
+    run = mdnrnn.load(FOLDER / name)
+    lines = ["of all things"] * 20 if run.model.writes else None
+    drawn = run.generate(20, texts=lines, sampling=mdnrnn.Sampling(temperature=0.4), seed=3)
     assert len(drawn) == 20
     assert (drawn.event[np.asarray(drawn.offsets[1:]) - 1] == END).mean() >= 0.9
 
@@ -63,6 +69,56 @@ def test_the_kanji_are_as_likely_as_their_card_says(shared_data: Path) -> None:
     run = mdnrnn.load(FOLDER / "kanji")
     likelihood = run.evaluate("test", str(shared_data / "sketchrnn" / "short_kanji.npz"))
     assert likelihood.nats_per_sequence == pytest.approx(float(found[1]), abs=0.5)
+
+
+@pytest.mark.slow
+def test_the_lines_are_as_likely_as_their_card_says() -> None:
+    """Slow where pen text has not been made before."""
+    found = re.search(FIGURE, card("handwriting"))
+    assert found is not None
+    assert mdnrnn.load(FOLDER / "handwriting").evaluate("test").nats_per_sequence == pytest.approx(
+        float(found[1]), abs=0.5
+    )
+
+
+def test_the_hands_that_ship_are_lines_of_the_test_split() -> None:
+    """One printed, one joined, each made again from its writer's number."""
+    hands = native.read(FOLDER / "handwriting" / "hands.npz")
+    learnt = PEN_TEXT_WRITERS["train"] + PEN_TEXT_WRITERS["valid"]
+    for hand, script in zip((hands[0], hands[1]), ("printed", "joined"), strict=True):
+        assert hand.writer is not None
+        assert learnt <= hand.writer < learnt + PEN_TEXT_WRITERS["test"]
+        writer = pen_text_writer(hand.writer)
+        assert writer.script == script
+        lines = []
+        for number in range(PEN_TEXT_LINES):
+            rng = np.random.default_rng([0, hand.writer, 1 + number])
+            lines.append((text := texts.line(rng), from_polylines(pen_text.write(text, writer, rng))))
+        found = [drawn for text, drawn in lines if text == hand.text]
+        assert len(found) == 1
+        np.testing.assert_array_equal(hand.motion, found[0][0])
+        np.testing.assert_array_equal(hand.event, found[0][1])
+
+
+def test_the_command_line_writes_in_both_hands_from_a_clone(tmp_path: Path) -> None:
+    pictures = []
+    for number in range(2):
+        command = [
+            sys.executable,
+            "-m",
+            "mdnrnn",
+            "generate",
+            "checkpoints/handwriting",
+            "--text",
+            "two hands, one text",
+        ]
+        options = ["--style", f"checkpoints/handwriting/hands.npz:{number}", "--bias", "1"]
+        picture = tmp_path / f"{number}.svg"
+        subprocess.run([*command, *options, "--out", str(picture)], cwd=FOLDER.parent, check=True, capture_output=True)
+        pictures.append(picture.read_text())
+    # A joined hand lifts between words, and for dots and crosses; a printed one between letters.
+    printed, joined = (picture.count("M") for picture in pictures)
+    assert printed >= 16 > joined
 
 
 def test_the_command_line_draws_kanji_from_a_clone(tmp_path: Path) -> None:

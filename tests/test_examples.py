@@ -77,7 +77,7 @@ def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, t
 
 
 def test_every_example_of_a_tutorial_is_run() -> None:
-    own_tests = {"strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji"}
+    own_tests = {"strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting"}
     assert {path.stem for path in EXAMPLES} - own_tests == set(PUBLISHED)
 
 
@@ -97,6 +97,14 @@ def test_a_hundred_kanji_come_to_an_end(tmp_path: Path) -> None:
     assert finished >= 95
     assert 4 < strokes < 20  # those of the data have 12.9
     assert (tmp_path / "kanji.svg").read_text().count("<path") >= 100
+
+
+def test_a_sentence_is_written_in_two_hands_to_its_end(tmp_path: Path) -> None:
+    finished, lines = _numbers(r"(\d+) of (\d+) lines came to an end by themselves", _run("handwriting", tmp_path))
+    assert finished == lines == 2
+    colours = re.findall(r"stroke=\"(#\w+)\"", (tmp_path / "handwriting.svg").read_text())
+    assert len(set(colours)) >= 8
+    assert (tmp_path / "handwriting-window.png").read_bytes().startswith(PNG)
 
 
 def test_what_is_asked_for_is_what_is_drawn(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mdnrnn.models.handwriting import HandwritingConfig, check_lines
 from mdnrnn.presets import PRESETS
 from mdnrnn.runs import Run
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.writing import LONGEST, Written, inked, lines_of, read_style, save_written, write
+from mdnrnn.writing import LONGEST, Written, inked, lines_of, read_style, save_written, write, write_pages
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +106,23 @@ def test_what_follows_a_style_goes_on_from_it_and_leaves_it_out(run: Run, lines:
     assert written.windows[0].shape == (len(line.event), len(text) + 1)
     other = write(run, [text], lines[9], seed=1).lines[0]
     assert len(other.motion) != len(line.motion) or (other.motion != line.motion).any()
+
+
+def test_the_lines_of_a_page_go_on_from_its_first_unless_a_style_is_given(run: Run, lines: Corpus) -> None:
+    texts = [lines[i].text or "" for i in (0, 1, 2)]
+    pages = write_pages(run, texts, 2, seed=3)
+    begun = write(run, texts[:1] * 2, seed=3)
+    for number, page in enumerate(pages):
+        assert [page.lines[i].text for i in range(3)] == texts
+        np.testing.assert_array_equal(page.lines[0].motion, begun.lines[number].motion)
+        rest = write(run, texts[1:], begun.lines[number], seed=4 + number)
+        for i in (0, 1):
+            np.testing.assert_array_equal(page.lines[1 + i].motion, rest.lines[i].motion)
+            np.testing.assert_array_equal(page.windows[1 + i], rest.windows[i])
+    styled = write_pages(run, texts, 2, lines[5], seed=3)
+    every = write(run, texts * 2, lines[5], seed=3)
+    for i in range(6):
+        np.testing.assert_array_equal(styled[i // 3].lines[i % 3].motion, every.lines[i].motion)
 
 
 def test_a_single_step_after_a_style_is_a_dot(run: Run, lines: Corpus) -> None:

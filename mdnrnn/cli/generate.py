@@ -18,7 +18,7 @@ from mdnrnn.generation import Sampling
 from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes
 from mdnrnn.runs import Run, load, read_prefix
 from mdnrnn.training.config import Device
-from mdnrnn.writing import Ink, lines_of, read_style, save_written, write
+from mdnrnn.writing import Ink, lines_of, read_style, save_written, write_pages
 
 _SHOWN = 8
 """Lines in a picture of the window, at most."""
@@ -51,7 +51,7 @@ class GenerateOptions:
     """Characters in a line of the text, at most; by default as many as the run has learnt."""
     style: str | None = None
     """A line to write like: its number in the test split of the run's data, or a file that begins with it,
-    or a line further down: hands.npz:3."""
+    or a line further down: hands.npz:3. By default the first line's own hand."""
     style_text: str | None = None
     """What is written in the style, where its file does not say."""
     level: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -132,8 +132,9 @@ def _write(options: GenerateOptions, run: Run) -> int:
     lines = lines_of(run, options.text or "", options.width)
     style = None if options.style is None else read_style(run, options.style, options.style_text)
     copies = options.n or 1
-    every = write(run, lines * copies, style, sampling=options.sampling, seed=options.seed, max_steps=options.max_steps)
-    pages = every.parts(len(lines))
+    pages = write_pages(
+        run, lines, copies, style, sampling=options.sampling, seed=options.seed, max_steps=options.max_steps
+    )
     save_written(
         pages,
         options.out,
@@ -147,9 +148,12 @@ def _write(options: GenerateOptions, run: Run) -> int:
     if options.attention is not None:
         figure = attention_figure(pages[0].windows[:_SHOWN], lines[:_SHOWN])
         write_bytes(options.attention, figure_bytes(figure, options.attention.suffix.lower()))
-    unfinished = sum(int(every.lines[i].event[-1]) != END for i in range(len(every.lines)))
+    lasts = [int(page.lines[i].event[-1]) for page in pages for i in range(len(lines))]
+    unfinished = sum(last != END for last in lasts)
     cut = f", {unfinished} cut short" if unfinished else ""
-    print(f"{options.out}: {len(lines)} lines, {copies} times, {len(every.lines.event)} points{cut}")
+    print(
+        f"{options.out}: {len(lines)} lines, {copies} times, {sum(len(page.lines.event) for page in pages)} points{cut}"
+    )
     return 0
 
 

@@ -10,12 +10,15 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
 from mdnrnn.nn.window import Text, WindowStack
+
+_UNSEEN = 1e-3
+"""The weight of a mark that the window does not show."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,18 @@ class HandwritingConfig:
             raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
 
 
+class LineHead(StepHead):
+    """A step head after what a window shows of a text, the last of it the mark behind that: as much as it shows of the
+    mark, as likely is the line to end. So no line ends at the end of a word."""
+
+    def forward(self, features: Tensor) -> StepDistribution:
+        """features: (..., I), the last one phi(U)."""
+        steps = super().forward(features)
+        going_on, end = steps.event_logits.split([END, 1], -1)
+        seen = features[..., -1:].to(end.dtype).clamp_min(_UNSEEN)
+        return StepDistribution(steps.motion, torch.cat([going_on, end + seen.log()], -1))
+
+
 class HandwritingRNN(SequenceModel):
     """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text.
 
@@ -68,7 +83,7 @@ class HandwritingRNN(SequenceModel):
         stack = WindowStack(
             features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
         )
-        head = StepHead(
+        head = LineHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
         self.decoder = StepDecoder(features, stack, head)

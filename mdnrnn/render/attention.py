@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Figure:
-    """A panel for each text: its characters upwards, steps to the right, the darker the heavier the window.
+    """A panel for each text: its characters upwards, steps to the right, the darker the heavier the window, by its
+    square root: where it rests it is lighter than where it moves on.
 
     Args:
         windows: weights (T, U + 1) of each text's U characters and of the place behind them.
@@ -27,7 +28,7 @@ def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Fig
     figure, panels = make_panels(len(texts), 1, height, "")
     for panel, window, text in zip(panels, windows, texts, strict=True):
         panel.imshow(
-            window.T, aspect="auto", origin="lower", cmap="Blues", vmin=0, interpolation="nearest",
+            window.T ** 0.5, aspect="auto", origin="lower", cmap="Blues", vmin=0, interpolation="nearest",
             extent=(0, len(window), -0.5, len(text) + 0.5),
         )  # fmt: skip
         panel.set_yticks(range(len(text)), list(text), fontsize=7, family="monospace")

@@ -11,11 +11,11 @@ import torch
 from mdnrnn.data.batches import Batch, Batches, code_points
 from mdnrnn.data.corpus import Corpus, Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.distributions import END, Step
+from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.generation import generate
 from mdnrnn.models.base import Condition, StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN, LineHead
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, fit, update
@@ -54,6 +54,26 @@ def test_forward_is_stepping(corpus: Corpus, position: bool) -> None:
             step, state = model.step(previous, state)
             torch.testing.assert_close(step.motion.means[0], everything.motion.means[row])
             torch.testing.assert_close(step.event_logits[0], everything.event_logits[row])
+
+
+def test_a_line_is_as_likely_to_end_as_the_mark_behind_its_text_is_seen() -> None:
+    """The odds of END against the other events, from one weight of the mark to another; the rest is left as it is."""
+    head = LineHead(7, 2, 4, 3).double()
+    features = torch.randn(5, 7, dtype=torch.float64)
+    with torch.no_grad():
+        head.linear.weight[:, -1] = 0  # the linear part alone sees no difference
+
+    def steps(mark: float) -> StepDistribution:
+        return head(torch.cat([features[:, :-1], torch.full((5, 1), mark, dtype=torch.float64)], -1))
+
+    def odds(mark: float) -> torch.Tensor:
+        logs = torch.log_softmax(steps(mark).event_logits, -1)
+        return (logs[:, END] - logs[:, :END].logsumexp(-1)).exp()
+
+    torch.testing.assert_close(odds(0.5), 0.5 * odds(1.0))
+    torch.testing.assert_close(odds(0.0), 1e-3 * odds(1.0))
+    torch.testing.assert_close(steps(0.0).event_logits[:, :END], steps(1.0).event_logits[:, :END])
+    torch.testing.assert_close(steps(0.0).motion.means, steps(1.0).motion.means)
 
 
 def _double(step: Step) -> Step:
