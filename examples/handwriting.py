@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import mdnrnn
+from mdnrnn.distributions import END
 from mdnrnn.files import write_bytes
 from mdnrnn.render import attention_figure, figure_bytes
 
@@ -24,5 +25,5 @@ hands = [mdnrnn.read_style(run, f"{shipped / 'hands.npz'}:{number}") for number 
 pages = [mdnrnn.write(run, [TEXT], hand, sampling=mdnrnn.Sampling(bias=1.0), seed=0) for hand in hands]
 mdnrnn.save_written(pages, picture, colour="character", columns=1)
 write_bytes(window, figure_bytes(attention_figure([page.windows[0] for page in pages], [TEXT] * 2), window.suffix))
-finished = sum(int(page.lines.event[-1]) == 2 for page in pages)
+finished = sum(int(page.lines.event[-1]) == END for page in pages)
 print(f"{finished} of {len(pages)} lines came to an end by themselves")
