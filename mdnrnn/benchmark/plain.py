@@ -132,7 +132,10 @@ class PlainHandwriting(PlainModel):
                 states[number] = hidden, _ = cell(torch.cat([row, seen, hiddens[-1]], -1), states[number])
                 hiddens.append(hidden)
             outputs.append(torch.cat([*hiddens, seen], -1))
-        return _full_nats(batch, self.head(torch.stack(outputs)), self.config.components, factors=True)
+        features = torch.stack(outputs)
+        rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
+        rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)  # of the mark behind the text
+        return _full_nats(batch, rows, self.config.components, factors=True)
 
 
 def _full_nats(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
