@@ -9,8 +9,9 @@ from mdnrnn.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from mdnrnn.data.catalog import open_corpus
-    from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence
+    from mdnrnn.data.corpus import Corpus, Facts, Sequence
     from mdnrnn.data.importing import import_corpus
+    from mdnrnn.data.normalizer import Normalizer
     from mdnrnn.data.points import PointBatches, Points
     from mdnrnn.data.recipe import Recipe
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
-    "mdnrnn.data.corpus": ["Corpus", "Facts", "Normalizer", "Sequence"],
+    "mdnrnn.data.corpus": ["Corpus", "Facts", "Sequence"],
+    "mdnrnn.data.normalizer": ["Normalizer"],
     "mdnrnn.data.importing": ["import_corpus"],
     "mdnrnn.data.points": ["PointBatches", "Points"],
     "mdnrnn.data.recipe": ["Recipe"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer, pieces
+from mdnrnn.data.corpus import Corpus, pieces
+from mdnrnn.data.normalizer import WIDE, Normalizer
 from mdnrnn.device import exactly
 from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
@@ -38,9 +39,10 @@ class ClassLikelihood:
 class Likelihood:
     """Negative log-likelihoods of a split, natural logarithm, means over its sequences or its points.
 
-    `measure` says what the nats of a motion are: "cell", the probability of its cell of one quantum, or "density",
-    in raw units. With a latent, all nats but those called otherwise are the variational bound: reconstruction,
-    estimated from draws of z, plus the exact KL divergence.
+    `measure` says what the nats of a motion are: "cell", the probability of its cell of one quantum; "density", in raw
+    units; or "mixed", cells of what lies on a grid times the density of what does not. The time of a sequence's first
+    row is no news and has neither. With a latent, all nats but those called otherwise are the variational bound:
+    reconstruction, estimated from draws of z, plus the exact KL divergence.
     """
 
     sequences: int
@@ -63,11 +65,12 @@ class Likelihood:
     density_nats_per_sequence: float
     """With the density in normalised units, at points with uniform noise of one quantum where there is one."""
     density_nats_per_point: float
-    paper_L_R: float
-    """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T."""
+    paper_L_R: float | None
+    """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T. None,
+    as what follows, where there is more than dx and dy."""
     paper_L_KL: float
     """Ha and Eck's L_KL: of each of the latent's numbers; 0 without a latent."""
-    graves_nats_per_sequence: float
+    graves_nats_per_sequence: float | None
     """As Graves counts (arXiv:1308.0850): density, without noise, of offsets scaled to a standard deviation of 1 along
     each axis over the train split; one bit a point, whether the stroke ends there, and no END. With a latent, of the
     reconstruction alone."""
@@ -94,15 +97,17 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
         for batch in data:
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
+            volume = _log_volume(batch, data.normalizer).to(device)
             latents = _latent_noise(model, batch, seed, draws).to(device)
-            nats = _nats(model, batch.to(device), noise.to(device), latents, bar)
+            nats = _nats(model, batch.to(device), noise.to(device), volume, latents, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
     model.train(training)
     return _summary(_Nats(*table.T), data, model.latent, bool(importance))
 
 
 class _Nats(NamedTuple):
-    """Of every sequence, each (B,). Importance: its estimate, and the variance of that."""
+    """Of every sequence, each (B,); motion and importance in raw units, densities in normalised ones. Importance: its
+    estimate, and the variance of that."""
 
     motion: np.ndarray
     event: np.ndarray
@@ -122,8 +127,9 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, draws: int) -> 
     return torch.from_numpy(np.stack(rows, 1)) if rows else torch.zeros(draws, batch.size, 0)
 
 
-def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, bar: tqdm) -> _Nats:
-    """Of a batch; motions at points with `noise` (S, D) in cells for their density, z from noise (draws, B, Z)."""
+def _nats(model: SequenceModel, batch: Batch, noise: Tensor, volume: Tensor, latents: Tensor, bar: tqdm) -> _Nats:
+    """Of a batch; motions at points with `noise` (S, D) in cells for their density, with log `volume` (S,) of their
+    units, z from noise (draws, B, Z)."""
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
     for latent in latents:
@@ -134,6 +140,7 @@ def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, ba
             steps, log_ratio, kl = model.decode(batch, z), posterior.log_ratio(z).cpu(), posterior.kl().cpu()
         sequence = batch.sequence_of_row().expand(5, -1)
         own = torch.stack(_rows(steps, batch, noise)).double()
+        own[0] += volume
         own = own.new_zeros(5, batch.size).scatter_add_(1, sequence, own).cpu()
         sums += own / len(latents)
         log_weights.append(-own[0] - own[1] - log_ratio)
@@ -144,25 +151,34 @@ def _nats(model: SequenceModel, batch: Batch, noise: Tensor, latents: Tensor, ba
     return _Nats(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
+def _log_volume(batch: Batch, normalizer: Normalizer) -> Tensor:
+    """What log densities of the real steps, normalised, have over those in raw units, (S,)."""
+    cells = None if batch.cell is None else batch.cell.numpy()
+    return torch.from_numpy(normalizer.log_volume(batch.target.motion.numpy(), cells))
+
+
 def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
     """Nats of every real step, (S,): its motion, its event, its density with noise and without, and whether the pen is
     lifted after it."""
     motion, event = negative_log_likelihood(steps, batch)
-    bare = -steps.motion.log_prob(batch.target.motion)
     lift = -steps.lift_log_prob(batch.target.event)
-    if batch.cell is None:
-        return motion, event, bare, bare, lift
-    return motion, event, -steps.motion.log_prob(batch.target.motion + noise * batch.cell), bare, lift
+    place, cell = batch.target.motion, batch.cell
+    if cell is None:
+        return motion, event, motion, motion, lift
+    no_news = torch.where(cell < WIDE, 0.0, cell)
+    if not bool(no_news.any()):
+        bare, density = (-steps.motion.log_prob(at) for at in (place, place + noise * cell))
+    else:
+        at = place + noise * (cell - no_news)
+        bare, density = (-steps.motion.log_cell_prob(value, no_news) for value in (place, at))
+    return motion, event, density, bare, lift
 
 
 def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likelihood:
-    corpus, scale, indices = data.corpus, data.normalizer.log_volume, data.indices()
+    corpus, indices, strokes = data.corpus, data.indices(), not data.corpus.facts.features
     lengths = corpus.lengths[indices]
     sequences, points = len(lengths), int(lengths.sum())
-    # Densities are computed normalised and reported in raw units.
-    shift = np.zeros(sequences) if corpus.facts.quantum is not None else lengths * scale
-    motion, total = nats.motion + shift, nats.motion + nats.event + nats.kl + shift
-    density = nats.density + nats.event + nats.kl
+    total, density = nats.motion + nats.event + nats.kl, nats.density + nats.event + nats.kl
     longest = max(
         int(corpus.lengths[slice(*bounds)].max()) for bounds in corpus.splits.values() if bounds[0] < bounds[1]
     )
@@ -170,24 +186,30 @@ def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likel
     return Likelihood(
         sequences=sequences,
         points=points,
-        measure="density" if corpus.facts.quantum is None else "cell",
+        measure=_measure(data.normalizer.cells(corpus.facts)),
         nats_per_sequence=float(total.mean()),
         nats_per_point=float(total.sum()) / points,
-        motion_nats_per_point=float(motion.sum()) / points,
+        motion_nats_per_point=float(nats.motion.sum()) / points,
         event_nats_per_point=float(nats.event.sum()) / points,
-        reconstruction_nats_per_sequence=float((motion + nats.event).mean()),
+        reconstruction_nats_per_sequence=float((nats.motion + nats.event).mean()),
         kl_nats_per_sequence=float(nats.kl.mean()),
-        importance_nats_per_sequence=float((nats.importance + shift).mean()) if importance else None,
+        importance_nats_per_sequence=float(nats.importance.mean()) if importance else None,
         importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
         null_nats_per_sequence=null / len(corpus.indices(data.split)),  # of the whole split, whatever part is taken
         null_nats_per_point=null / (rows.stop - rows.start),
         density_nats_per_sequence=float(density.mean()),
         density_nats_per_point=float(density.sum()) / points,
-        paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest),
+        paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest) if strokes else None,
         paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
-        graves_nats_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()),
+        graves_nats_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()) if strokes else None,
         by_class=_by_class(total, lengths, corpus, indices),
     )
+
+
+def _measure(cells: np.ndarray | None) -> str:
+    if cells is None or not cells.any():
+        return "density"
+    return "cell" if cells.all() else "mixed"
 
 
 def _log_unit(data: Batches) -> float:
@@ -218,37 +240,48 @@ def _by_class(
     return classes
 
 
-def null_nats(corpus: Corpus, split: str, normalizer: Normalizer) -> float:
-    """Nats of a split under the null model: one Gaussian with full covariance and the marginal event.
+def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
+    """Nats of a split under the null model: one Gaussian with full covariance, of the logs of times, and the marginal
+    event.
 
     Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: cells by
-    Gauss-Legendre quadrature over each cell, or the density in raw units.
+    Gauss-Legendre quadrature over each cell, the density of what is continuous, in raw units or in normalised ones.
     """
     first, last = corpus.splits.get("train", (0, 0))
     train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
-    cell = normalizer.cell(corpus.facts.quantum)
+    cells = [normalizer.cells(corpus.facts, first) for first in (False, True)]
     mean, covariance = _moments(corpus, train, normalizer)
+    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in pieces(train)], axis=0)
+    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
+    log_event, total = np.log(counts / counts.sum()), 0.0
+    for part in pieces(rows):
+        total -= float(log_event[corpus.event[part]].sum())
+        begins = corpus.begins(part) if normalizer.logs else np.zeros(part.stop - part.start, bool)
+        for of, cell in zip((~begins, begins), cells, strict=True):
+            raws, times = _distinct(np.ascontiguousarray(corpus.motion[part][of]))
+            motion = normalizer.normalise(raws, np.flatnonzero(begins[of]), np.float64)
+            logs = _log_null(motion, mean, covariance, cell)
+            total -= float((logs - (normalizer.log_volume(motion, cell) if raw else 0)) @ times)
+    corpus.release()
+    return total
+
+
+def _log_null(motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+    """Log probability of cells, or density, of motions (n, D) under a Gaussian; without features that are no news."""
+    cell = np.zeros(len(mean)) if cell is None else cell.astype(np.float64)
+    news = cell < WIDE
+    motion, mean, covariance, cell = motion[:, news], mean[news], covariance[np.ix_(news, news)], cell[news]
     # What a cell hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
-    covariance += (1e-9 if cell is None else np.square(cell) / 12) * np.eye(len(mean))
+    covariance = covariance + np.diag(np.where(cell > 0, np.square(cell) / 12, 1e-9))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     constant = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
     def log_density(points: np.ndarray) -> np.ndarray:
         return constant - 0.5 * np.square((points - mean) @ whiten.T).sum(1)
 
-    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in pieces(train)], axis=0)
-    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
-    log_event, total = np.log(counts / counts.sum()), 0.0
-    for part in pieces(rows):
-        motion, times = _distinct(np.ascontiguousarray(corpus.motion[part]))
-        motion = motion / np.asarray(normalizer.scale)
-        if cell is None:
-            logs = log_density(motion) - normalizer.log_volume
-        else:
-            logs = _log_cell_mean(log_density, motion, cell) + np.log(cell).sum()
-        total -= float(logs @ times) + float(log_event[corpus.event[part]].sum())
-    corpus.release()
-    return total
+    if not cell.any():
+        return log_density(motion)
+    return _log_cell_mean(log_density, motion, cell) + np.log(cell[cell > 0]).sum()
 
 
 def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -260,22 +293,27 @@ def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of motions in units of the normalizer's scale."""
-    count, scale = rows.stop - rows.start, np.asarray(normalizer.scale)
-    mean = sum(corpus.motion[part].sum(0, dtype=np.float64) for part in pieces(rows)) / count
-    squares = np.zeros((len(scale), len(scale)))
-    for part in pieces(rows):
-        centred = (corpus.motion[part] - mean) / scale
-        squares += centred.T @ centred
-    return mean / scale, squares / count
+    """Mean (D,) and covariance (D, D) of normalised motions, without first rows where these lack a time."""
+
+    def motions() -> Iterator[np.ndarray]:
+        for part in pieces(rows):
+            motion = corpus.motion[part]
+            yield normalizer.normalise(motion[~corpus.begins(part)] if normalizer.logs else motion, None, np.float64)
+
+    count = sum(map(len, motions()))
+    width = len(normalizer.scale)
+    mean = sum((motion.sum(0) for motion in motions()), np.zeros(width)) / max(1, count)
+    squares = sum(((motion - mean).T @ (motion - mean) for motion in motions()), np.zeros((width, width)))
+    return mean, squares / max(1, count)
 
 
 def _log_cell_mean(log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Log of the mean density over the cell around each point (N, D)."""
+    """Log of the mean density over the cell (D,) around each point (N, D); where a width is 0, at the point."""
     nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
     total = np.full(len(points), -np.inf)
-    for corner in itertools.product(range(_QUADRATURE), repeat=points.shape[1]):
-        offset = np.array([nodes[i] for i in corner]) * cell / 2
+    for corner in itertools.product(range(_QUADRATURE), repeat=int((cell > 0).sum())):
+        offset = np.zeros(len(cell))
+        offset[cell > 0] = nodes[list(corner)] * cell[cell > 0] / 2
         weight = math.log(math.prod(weights[i] / 2 for i in corner))
         total = np.logaddexp(total, log_density(points + offset) + weight)
     return total

@@ -67,6 +67,7 @@ def generate(
     seed: int = 0,
     max_steps: int | np.ndarray = 500,
     cell: Tensor | None = None,
+    first_cell: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
 ) -> list[Drawn]:
@@ -81,7 +82,9 @@ def generate(
         prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from.
         sampling: temperatures and bias; the model's own distribution by default.
         cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
-            the probabilities of its cells, and the model goes on from what is kept. None for continuous data.
+            the probabilities of its cells, and the model goes on from what is kept. 0 where a feature is continuous;
+            None where all are.
+        first_cell: the same of a sequence's first step, by default as the others'.
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
@@ -92,7 +95,8 @@ def generate(
     _check_label(model, condition)
     device, training = next(model.parameters()).device, model.training
     condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
-    cell = None if cell is None else cell.to(device)
+    first_cell = cell if first_cell is None else first_cell
+    cell, first_cell = (None if widths is None else widths.to(device) for widths in (cell, first_cell))
     model.eval()
     try:
         drawn: list[Drawn] = []
@@ -106,7 +110,7 @@ def generate(
             batch = _Batch(model, part, len(noises))
             if prefix is not None:
                 batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
-            drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell)
+            drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell, first_cell)
         return drawn
     finally:
         model.train(training)
@@ -145,14 +149,20 @@ class _Batch:
             parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy()))
 
     def draw(
-        self, noises: list[np.random.Generator], sampling: Sampling, limits: np.ndarray, cell: Tensor | None
+        self,
+        noises: list[np.random.Generator],
+        sampling: Sampling,
+        limits: np.ndarray,
+        cell: Tensor | None,
+        first_cell: Tensor | None,
     ) -> list[Drawn]:
         """Go on until all have ended, each for at most so many steps, limits (B,); the whole sequences."""
         lasts = self.done + (limits if self.inputs is None else np.minimum(limits, self.inputs.shape[1] - self.done))
         while len(self.alive) and self.done < (last := int(lasts[self.alive].max())):
             chunk: list[Step] = []
             for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
-                step = sampling(self._distribution()).transform(noise, cell)
+                steps = sampling(self._distribution())
+                step = steps.transform(noise, first_cell if self.done == 1 else cell)
                 over = self.model.finished(self.state)
                 if over is not None:
                     step = step._replace(event=torch.where(over, END, step.event))

@@ -8,7 +8,8 @@ from typing import Any
 
 from mdnrnn import render
 from mdnrnn.data.catalog import is_name, open_corpus
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import null_nats
@@ -45,7 +46,7 @@ def train(
         kind=preset.kind,
         shape=shape,
         model=model or preset.model,
-        normalizer=Normalizer.of_strokes(corpus),
+        normalizer=Normalizer.of(corpus),
         facts=corpus.facts if shape.classes else replace(corpus.facts, classes=()),
         data=data if is_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
@@ -81,8 +82,7 @@ def resume(folder: Path | str) -> Result:
 def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
     """Of the valid split, in the units of the training's own loss."""
     rows = corpus.rows("valid")
-    null = null_nats(corpus, "valid", config.normalizer) / (rows.stop - rows.start)
-    return null if corpus.facts.quantum is not None else null - config.normalizer.log_volume
+    return null_nats(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
 
 
 def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, null: float) -> Result:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from mdnrnn.data.corpus import Facts, Normalizer
+from mdnrnn.data.corpus import Facts
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.presets import KINDS

@@ -112,7 +112,6 @@ class Run:
             self._check_prefix(prefix)
         weights = self._labels(n, labels, None if prefix is None else prefix.label)
         normalizer, facts = self.config.normalizer, self.config.facts
-        cell = normalizer.cell(facts.quantum)
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
             latents = self._latents_given(prefix, weights, n, seed)
         drawn = generate(
@@ -125,7 +124,8 @@ class Run:
             sampling=sampling,
             seed=seed,
             max_steps=self._limits(texts, prefix) if max_steps is None else max_steps,
-            cell=_tensor(cell),
+            cell=_tensor(normalizer.cells(facts)),
+            first_cell=_tensor(normalizer.cells(facts, first=True)),
             shared_noise=shared_noise,
         )
         sequences = [
@@ -144,8 +144,12 @@ class Run:
         )
 
     def _raw(self, motion: np.ndarray) -> np.ndarray:
-        raw, quantum = self.config.normalizer.restore(motion), self.config.facts.quantum
-        return raw if quantum is None else np.rint(raw / quantum) * quantum
+        facts, raw = self.config.facts, self.config.normalizer.restore(motion)
+        raw[:1, list(facts.times)] = 0
+        grid = facts.grid(raw.shape[1])
+        on_grid = grid > 0
+        raw[:, on_grid] = np.rint(raw[:, on_grid] / grid[on_grid]) * grid[on_grid]
+        return raw
 
     def encode(self, corpus: Corpus, split: str | None = None) -> np.ndarray:
         """The latents (M, Z) of a corpus's drawings, means of q(z | drawing), in their order: of a split, or of all."""
@@ -249,7 +253,7 @@ class Run:
 
     def _prefix(self, prefix: Sequence) -> Step:
         event = torch.from_numpy(_lifted(prefix.event).astype(np.int64))
-        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion)), event)
+        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion, 0)), event)
 
 
 def _lifted(event: np.ndarray) -> np.ndarray:

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_doodles
 from mdnrnn.distributions import Step
 from mdnrnn.models.base import StepShape
@@ -64,9 +65,24 @@ def random_corpus(
     return pack(facts, dict.fromkeys(("train", "valid", "test"), sequences))
 
 
+def touches(performances: int = 60, quantum: float | None = 1 / 1024, seed: int = 0) -> Corpus:
+    """Performances of 30 touches on a screen, times log-normal."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(performances):
+        offsets = np.rint(rng.normal(0, [40, 90], (30, 2))) / 1024
+        dt = rng.lognormal(-4, 0.5, 30)
+        dt[0] = 0
+        sequences.append(
+            Sequence(np.column_stack([offsets, dt]).astype(np.float32), finished((rng.random(30) < 0.2).astype(int)))
+        )
+    facts = Facts(name="touches", start="up", quantum=quantum, features=("dx", "dy", "dt"))
+    return pack(facts, {"train": sequences[:40], "valid": sequences[40:50], "test": sequences[50:]})
+
+
 def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:
     """Its training split, normalised by itself."""
-    return Batches(corpus, "train", Normalizer.of_strokes(corpus), batch_size)
+    return Batches(corpus, "train", Normalizer.of(corpus), batch_size)
 
 
 def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:

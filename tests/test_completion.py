@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mdnrnn.completion import latents_given
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Normalizer, Sequence, pack
+from mdnrnn.data.corpus import Sequence, pack
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, UP
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior
@@ -34,7 +35,7 @@ def sketch() -> SketchRNN:
 
 def copies(prefix: Sequence, number: int) -> Batch:
     """Of a prefix, normalised as the corpus is."""
-    data = Batches(pack(CORPUS.facts, {"test": [prefix]}), "test", Normalizer.of_strokes(CORPUS))
+    data = Batches(pack(CORPUS.facts, {"test": [prefix]}), "test", Normalizer.of(CORPUS))
     return data.batch(np.zeros(number, np.int64))
 
 

@@ -8,14 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, Noise, Step
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN
-from tests.conftest import random_corpus, small_model, small_sketch
+from tests.conftest import random_corpus, small_model, small_sketch, touches
 
 CELL = torch.full((2,), 0.05)
 
@@ -143,11 +144,23 @@ def test_temperatures_below_zero_are_refused(settings: dict[str, float]) -> None
 
 
 def test_normalised_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
-    normalizer = Normalizer.of_strokes(doodles)
-    cell = torch.from_numpy(normalizer.cell(1.0))
+    normalizer = Normalizer.of(doodles)
+    cell = torch.from_numpy(normalizer.cells(doodles.facts))
     (drawn,) = generate(small_model(doodles).float(), 1, Condition(torch.tensor([0])), cell=cell, max_steps=50)
     raw = normalizer.restore(drawn.motion)
     np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)
+
+
+def test_times_are_above_0_and_the_first_is_no_news() -> None:
+    corpus = touches()
+    normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
+    cell, first = (torch.from_numpy(normalizer.cells(corpus.facts, begins)) for begins in (False, True))
+    for drawn in generate(model, 5, cell=cell, first_cell=first, max_steps=40):
+        raw = normalizer.restore(drawn.motion)
+        assert drawn.motion[0, 2] == 0
+        assert (raw[:, 2] > 0).all()
+        assert len(np.unique(raw[:, 2])) == len(raw)  # on no grid
+        np.testing.assert_allclose(raw[:, :2] * 1024, np.rint(raw[:, :2] * 1024), atol=1e-2)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import torch
 
 from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batches, code_points
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.demos import run_demo
 from mdnrnn.distributions import GaussianMixture
@@ -83,7 +84,7 @@ def model_for(corpus: Corpus, kind: str) -> SequenceModel:
 
 @EVERY_KIND
 def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
-    data = Batches(doodles, "test", Normalizer.of_strokes(doodles))
+    data = Batches(doodles, "test", Normalizer.of(doodles))
     cpu, cuda = (evaluate(model_for(doodles, kind).to(device), data, importance=4) for device in ("cpu", "cuda"))
     assert cuda.nats_per_sequence == pytest.approx(cpu.nats_per_sequence, rel=1e-4)
     assert cuda.importance_nats_per_sequence == pytest.approx(cpu.importance_nats_per_sequence, rel=1e-4)
@@ -94,7 +95,7 @@ def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
 def test_writing_agrees() -> None:
     """The likelihood of lines, its derivatives, and what is written at temperature 0.3."""
     lines = make_pen_text(4, {"train": 8, "test": 2})
-    data, gradients, drawn = Batches(lines, "test", Normalizer.of_strokes(lines)), [], []
+    data, gradients, drawn = Batches(lines, "test", Normalizer.of(lines)), [], []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         model = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).to(device)
@@ -112,7 +113,7 @@ def test_writing_agrees() -> None:
 
 def test_latents_given_a_prefix_agree(doodles: Corpus) -> None:
     """Resampling picks another proposal where a number falls within rounding of a bound: one of 20 may."""
-    batch = Batches(doodles, "test", Normalizer.of_strokes(doodles)).batch(np.zeros(PROPOSALS, np.int64))
+    batch = Batches(doodles, "test", Normalizer.of(doodles)).batch(np.zeros(PROPOSALS, np.int64))
     drawn = []
     for device in ("cpu", "cuda"):
         model = model_for(doodles, "Sketch-RNN").to(device).eval()
@@ -137,7 +138,7 @@ def test_drawings_agree(kind: str, doodles: Corpus) -> None:
 @EVERY_KIND
 def test_training_learns_and_repeats_exactly(kind: str, doodles: Corpus, tmp_path: Path) -> None:
     config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3, warmup=5)
-    data = config.splits(doodles, Normalizer.of_strokes(doodles))
+    data = config.splits(doodles, Normalizer.of(doodles))
     best = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()

@@ -15,8 +15,9 @@ from safetensors.torch import load_file
 import mdnrnn
 from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, UP
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
@@ -254,7 +255,7 @@ def test_stopped_and_resumed_ends_in_the_same_weights(doodles: Corpus, tmp_path:
     config = SequenceTrainConfig(
         steps=12, batch_size=16, warmup=3, validations=3, precision="float32", checkpoint_seconds=1000.0
     )
-    data = config.splits(doodles, Normalizer.of_strokes(doodles))
+    data = config.splits(doodles, Normalizer.of(doodles))
     sizes = dataclasses.replace(SMALL, cell=cell, dropout=0.2, kl_rate=0.8, kl_floor=0.0)
 
     def model(kind: type[SketchRNN] = SketchRNN) -> SketchRNN:

@@ -16,7 +16,8 @@ from torch import nn
 from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
@@ -93,7 +94,7 @@ def benchmark_train(
     if isinstance(config, MDNRNNConfig) and (config.layers > 1 or config.covariance != "diagonal"):
         raise InputError(f"preset {preset!r} has no plain counterpart; expected one layer and diagonal components")
     precision = choose_precision(training.precision, where)
-    data, _ = training.splits(corpus, Normalizer.of_strokes(corpus))
+    data, _ = training.splits(corpus, Normalizer.of(corpus))
     torch.manual_seed(0)
     shape = StepShape.of(corpus)
     model = KINDS[kind].build(shape, config).to(where)

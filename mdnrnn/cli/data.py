@@ -18,8 +18,9 @@ from mdnrnn import render, saving
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.importing import import_corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.report import Report
 from mdnrnn.errors import InputError
@@ -194,7 +195,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
         "points": len(corpus.event),
         "points_a_sequence": {f"{q}%": float(np.percentile(lengths, q)) for q in (0, 5, 50, 95, 100)},
         "strokes_a_sequence": float((np.asarray(corpus.event) > 0).sum() / len(corpus)),
-        "offset_scale": Normalizer.of_strokes(corpus, reference).scale[0],
+        "offset_scale": Normalizer.of(corpus, reference).scale[0],
         **told,
         "fingerprint": corpus.fingerprint,
     }

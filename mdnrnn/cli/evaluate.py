@@ -51,7 +51,11 @@ def main(arguments: list[str]) -> int:
 
 def table(likelihood: Likelihood, split: str) -> str:
     """The likelihood as a person reads it."""
-    measure = {"cell": "cells of one quantum", "density": "density in raw units"}[likelihood.measure]
+    measure = {
+        "cell": "cells of one quantum",
+        "density": "density in raw units",
+        "mixed": "cells of one quantum, times the density of times in raw units",
+    }[likelihood.measure]
     bound = likelihood.kl_nats_per_sequence > 0
     density = (likelihood.density_nats_per_sequence, likelihood.density_nats_per_point)
     return "\n".join(
@@ -64,9 +68,7 @@ def table(likelihood: Likelihood, split: str) -> str:
             _row("model, normalised density", *density),
             f"a point of the model: motion {likelihood.motion_nats_per_point:.4f}, "
             f"event {likelihood.event_nats_per_point:.4f}",
-            f"sketch-rnn's L_R: {likelihood.paper_L_R:.4f}"
-            + f", L_KL: {likelihood.paper_L_KL:.4f}" * bound
-            + f"; Graves' nats a sequence: {likelihood.graves_nats_per_sequence:.1f}",
+            *_conventions(likelihood, bound),
             *(_class_rows(likelihood.by_class) if len(likelihood.by_class) > 1 else []),
         ]
     )
@@ -74,6 +76,15 @@ def table(likelihood: Likelihood, split: str) -> str:
 
 def _row(name: str, sequence: float, point: float) -> str:
     return f"{name:28}{sequence:12.2f}{point:10.4f}"
+
+
+def _conventions(likelihood: Likelihood, bound: bool) -> list[str]:
+    """What the papers on strokes report."""
+    loss, graves = likelihood.paper_L_R, likelihood.graves_nats_per_sequence
+    if loss is None or graves is None:
+        return []
+    latent = f", L_KL: {likelihood.paper_L_KL:.4f}" * bound
+    return [f"sketch-rnn's L_R: {loss:.4f}{latent}; Graves' nats a sequence: {graves:.1f}"]
 
 
 def _latent_rows(likelihood: Likelihood) -> list[str]:

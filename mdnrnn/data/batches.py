@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import START, Step
 from mdnrnn.errors import InputError
@@ -43,7 +44,7 @@ class Batch:
 
     target: the steps to predict, motion (S, D) and event (S,); previous: the steps before them, motion zero and
     event START at each sequence's first, with inputs (S, A) or None; cell (S, D), the widths of the targets'
-    cells, or None where the corpus has no quantum; lengths (B,), every T; label (B,) or None;
+    cells, 0 where a feature is continuous, or None where all are; lengths (B,), every T; label (B,) or None;
     indices (B,): the sequences' numbers in the corpus; text (B, U), code points of what is written, zeros after the end
     of each, or None.
     """
@@ -174,17 +175,27 @@ class Batches:
             pairs = [drop_points(m, e, augment.drop, rng, start) for m, e in zip(motions, events, strict=True)]
             motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
         lengths = np.array([len(event) for event in events])
-        motion, event = self.normalizer.normalise(np.concatenate(motions)), np.concatenate(events)
-        cell = self.normalizer.cell(self.corpus.facts.quantum)
-        cells = None if cell is None else np.broadcast_to(cell, motion.shape)
+        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        motion, event = self.normalizer.normalise(np.concatenate(motions), firsts), np.concatenate(events)
+        cells = self._cells(motion.shape, firsts)
         if augment and augment.scale and rng is not None:
             # Stretching moves the grid too: the cells stretch alike.
             low, high = 1 - augment.scale, 1 + augment.scale
             stretch = rng.uniform(low, high, (len(indices), motion.shape[1])).astype(np.float32)
+            stretch[:, list(self.normalizer.logs)] = 1
             stretch = stretch.repeat(lengths, axis=0)
             motion, cells = motion * stretch, None if cells is None else cells * stretch
         text = None if self.corpus.text is None else code_points([sequence.text or "" for sequence in sequences])
         return _assemble(motion, event, cells, lengths, inputs, self._labels(indices), indices, text)
+
+    def _cells(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
+        """The cells (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
+        cell = self.normalizer.cells(self.corpus.facts)
+        if cell is None or not self.normalizer.logs:
+            return None if cell is None else np.broadcast_to(cell, shape)
+        cells = np.tile(cell, (shape[0], 1))
+        cells[firsts] = self.normalizer.cells(self.corpus.facts, first=True)
+        return cells
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""A corpus: many sequences packed flat, memory-mapped, saved without pickle; and the normalizer of its motions."""
+"""A corpus: many sequences packed flat, memory-mapped, saved without pickle."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class Facts:
     start: Start = "down"
     """Where the first step draws from: "down", the origin, or "up", nowhere yet."""
     quantum: float | None = None
-    """Spacing of the grid that the coordinates lie on, in raw units; none: they are continuous."""
+    """Spacing of the grid that all features but times lie on, in raw units; none: they are continuous."""
     units: str = "px"
     licence: str = "unknown"
     source: str = ""
     classes: tuple[str, ...] = ()
     """Names of the labels; empty where there are none."""
     features: tuple[str, ...] = ()
-    """Names of the columns of motion; empty: dx and dy. One that begins with dt is a stream without strokes or end,
-    its rows (time since the last one in seconds, values)."""
+    """Names of the columns of motion; empty: dx and dy. dt is the time since the row before, in seconds: above 0, but
+    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -62,6 +62,17 @@ class Facts:
     def stream(self) -> bool:
         """Whether there are no strokes and no end."""
         return self.features[:1] == ("dt",)
+
+    @property
+    def times(self) -> tuple[int, ...]:
+        """Which features are times."""
+        return tuple(i for i, name in enumerate(self.features) if name == "dt")
+
+    def grid(self, features: int) -> np.ndarray:
+        """Spacing (D,) of what each of so many features lies on, in raw units; 0: it is continuous."""
+        grid = np.full(features, self.quantum or 0.0)
+        grid[list(self.times)] = 0
+        return grid
 
     def fields(self) -> dict[str, Any]:
         """All of them by name; features only where there are any, as corpora and runs without them were saved."""
@@ -239,13 +250,16 @@ class Corpus:
         for rows in pieces(slice(0, len(self.event))):
             motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
             bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
+            bad |= self._standing(motion, rows)
             if bad.any():
                 row = rows.start + int(bad.argmax())
                 number = self._sequence_of(row)
                 grid = "" if self.facts.quantum is None else f" on a grid of {self.facts.quantum:g}"
+                times = ", times above 0 (in a first row 0)" if self.facts.times else ""
                 raise InputError(
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
-                    f"in row {row - self.offsets[number]}; expected finite numbers{grid} and an event of 0 to {END}"
+                    f"in row {row - self.offsets[number]}; expected finite numbers{grid}{times} and an event of 0 to "
+                    f"{END}"
                 )
             # A generated sequence may have been cut short: END need not be there, but nothing may follow it.
             ends = rows.start + np.flatnonzero(event == END) + 1
@@ -266,9 +280,23 @@ class Corpus:
         """Which rows of motion (n, D) are no multiples of the quantum, shape (n,)."""
         if self.facts.quantum is None or (motion.dtype.kind in "iu" and self.facts.quantum == 1):
             return np.zeros(len(motion), bool)
-        steps = motion.astype(np.float64) / self.facts.quantum
+        on_grid = self.facts.grid(motion.shape[1]) > 0
+        steps = motion[:, on_grid].astype(np.float64) / self.facts.quantum
         rounding = np.finfo(np.float32).eps * np.abs(steps)  # what float32 cannot tell apart
         return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3 + rounding).any(1))
+
+    def _standing(self, motion: np.ndarray, rows: slice) -> np.ndarray:
+        """In which of these rows, motion (n, D), time does not go on, shape (n,)."""
+        times = motion[:, list(self.facts.times)]
+        return np.asarray(np.where(self.begins(rows)[:, None], times < 0, times <= 0).any(1))
+
+    def begins(self, rows: slice) -> np.ndarray:
+        """Which of these rows begin a sequence, shape (n,)."""
+        found = np.zeros(rows.stop - rows.start, bool)
+        firsts = self.offsets[:-1]
+        within = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))
+        found[firsts[within] - rows.start] = True
+        return found
 
     @cached_property
     def fingerprint(self) -> str:
@@ -331,47 +359,6 @@ def pack(
         None if writers[0] is None else np.array(writers, np.int64),
         dict(skipped or {}),
     )
-
-
-@dataclass(frozen=True)
-class Normalizer:
-    """Raw motion to normalised and back: (raw - mean) / scale, per feature."""
-
-    mean: tuple[float, ...]
-    scale: tuple[float, ...]
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
-        object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
-        if len(self.mean) != len(self.scale) or not all(np.isfinite(s) and s > 0 for s in self.scale):
-            raise InputError(f"a normalizer has scales {self.scale}; expected a positive number per feature")
-
-    @classmethod
-    def of_strokes(cls, corpus: Corpus, split: str = "train") -> Normalizer:
-        """No shift, and one scale for all features, the standard deviation of all offsets together (Ha and Eck)."""
-        rows, width = corpus.rows(split), corpus.motion.shape[1]
-        count = (rows.stop - rows.start) * width
-        mean = sum(float(corpus.motion[part].sum(dtype=np.float64)) for part in pieces(rows)) / count
-        squares = sum(float(np.square(corpus.motion[part] - mean).sum()) for part in pieces(rows))
-        scale = (squares / count) ** 0.5 or 1.0
-        return cls((0.0,) * width, (scale,) * width)
-
-    def normalise(self, motion: np.ndarray) -> np.ndarray:
-        """Raw (..., D) to normalised, float32."""
-        return ((np.asarray(motion, dtype=np.float64) - self.mean) / self.scale).astype(np.float32)
-
-    def restore(self, motion: np.ndarray) -> np.ndarray:
-        """Normalised (..., D) to raw, float64."""
-        return np.asarray(motion, dtype=np.float64) * self.scale + self.mean
-
-    def cell(self, quantum: float | None) -> np.ndarray | None:
-        """The width (D,) of a cell of one quantum in normalised units; none where there is no quantum."""
-        return None if quantum is None else (quantum / np.asarray(self.scale)).astype(np.float32)
-
-    @property
-    def log_volume(self) -> float:
-        """Sum of log scales: raw log density = normalised log density - this."""
-        return float(np.log(self.scale).sum())
 
 
 def finished(event: np.ndarray) -> np.ndarray:

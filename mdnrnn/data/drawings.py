@@ -198,11 +198,12 @@ class Drawings:
         return self._kept(simplify(self.points, epsilon, self.strokes))
 
     def rounded(self, grid: float) -> Drawings:
-        """Coordinates at the nearest multiples of `grid`; a point that falls onto the one before it goes."""
+        """Places at the nearest multiples of `grid`; a point that falls onto the one before it goes, where time has not
+        gone on either."""
         points = self.points.copy()
         points[:, :2] = np.rint(points[:, :2] / grid) * grid
         moved = np.ones(len(points), bool)
-        moved[1:] = (points[1:, :2] != points[:-1, :2]).any(1)
+        moved[1:] = (points[1:] != points[:-1]).any(1)
         moved[self._stroke_starts] = True
         return self._with(points, self.strokes)._kept(moved)
 

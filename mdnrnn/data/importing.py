@@ -29,6 +29,8 @@ from mdnrnn.files import make_folder
 
 _KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
 """A file so called that no format knows is damaged; another one is none of ours."""
+_GRIDS = [1.0, 1 / 128]
+"""What the values of controllers lie on: their own whole numbers, or IMPSY's shares of 128."""
 
 
 # Reading
@@ -153,7 +155,7 @@ def _build(
 ) -> Report:
     """Make a corpus folder. `strict`: the first malformed record is an error."""
     report, builder = Report(), Builder(folder)
-    kind, own_labels = None, False
+    kind, own_labels, grids = None, False, _GRIDS
     try:
         with tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
             for item, done in worked(_items(paths, recipe), workers):
@@ -167,6 +169,8 @@ def _build(
                     raise InputError(f"{facts.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")
                 kind = done.kind if len(done.block) else kind
                 block = _within_limit(done.block, recipe, report)
+                if done.kind.stream:
+                    grids = [grid for grid in grids if _lies_on(block.motion[:, 1:], grid)]
                 own_labels |= done.own_labels
                 builder.add(block)
                 report.count(len(block), done.drops, done.mends)
@@ -179,7 +183,7 @@ def _build(
         fallback = recipe.labels == "auto" and not own_labels
         labelled = recipe.labels != "none" and not (fallback and len(builder.classes) < 2)
         labelled &= set(builder.classes) != {None}
-        builder.finish(_completed(facts, kind, builder, recipe), labelled=labelled)
+        builder.finish(_completed(facts, kind, builder, recipe, grids), labelled=labelled)
     finally:
         builder.close()
     report.classes = len(builder.classes) if labelled else 0
@@ -208,15 +212,19 @@ def _say(kind: Kind | None) -> str:
     return "nothing" if kind is None else f"sequences of ({', '.join(kind.features or ('dx', 'dy'))})"
 
 
-def _completed(facts: Facts, kind: Kind, builder: Builder, recipe: Recipe) -> Facts:
-    """With what the data turned out to be."""
+def _lies_on(values: np.ndarray, grid: float) -> bool:
+    return bool(np.array_equal(np.rint(values / grid) * grid, values))
+
+
+def _completed(facts: Facts, kind: Kind, builder: Builder, recipe: Recipe, grids: list[float]) -> Facts:
+    """With what the data turned out to be; the values of streams lie on all of `grids`."""
     width = builder.features or 0
     features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.stream else kind.features
     quantum = facts.quantum if not recipe.reshapes else None
-    if features:  # a grid of places is none of times
-        quantum = None
-    elif recipe.rounding:
-        quantum = recipe.rounding
+    if kind.stream:
+        quantum = next(iter(grids), None)
+    elif features or recipe.rounding(kind.grid):
+        quantum = recipe.rounding(kind.grid) or None
     elif builder.whole and quantum is None:
         quantum = 1.0
     units = facts.units if facts.units != Facts.units else kind.units

@@ -37,7 +37,8 @@ class Recipe:
     simplify: float | None = None
     """Keep the points that Ramer, Douglas and Peucker keep at this tolerance; Quick, Draw! uses 2 in a box of 255."""
     grid: float | None = None
-    """Round coordinates to multiples of this; by default 1 in a box of 16 or more, else not at all. 0: not at all."""
+    """Round places to multiples of this; by default 1 in a box of 16 or more, a 1024th of the screen for MicroJam's
+    touches as they are, else not at all. 0: not at all."""
     min_points: int = 1
     """Leave out drawings of fewer steps."""
     max_points: int | None = None
@@ -86,15 +87,18 @@ class Recipe:
             )
         return shares
 
-    @property
-    def rounding(self) -> float:
-        """The grid that coordinates are rounded to; 0: none."""
-        return self.grid if self.grid is not None else 1.0 if (self.box or 0) >= _ROUNDED_BOX else 0.0
+    def rounding(self, usual: float) -> float:
+        """The grid that places are rounded to, `usual` that of the format; 0: none."""
+        if self.grid is not None:
+            return self.grid
+        if self.box is not None:
+            return 1.0 if self.box >= _ROUNDED_BOX else 0.0
+        return usual
 
     @property
     def reshapes(self) -> bool:
         """Whether points come out where none was."""
-        return bool(self.box or self.resample or self.simplify or self.rounding)
+        return bool(self.box or self.resample or self.simplify or self.grid)
 
 
 def _listed(split: str) -> dict[str, str]:
@@ -143,8 +147,8 @@ def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:
     return replace(drawings, records=records).select(np.array([split is not None for split in splits], bool), drops)
 
 
-def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
-    """Boxed, resampled, simplified and rounded, as the recipe has it."""
+def reshaped(drawings: Drawings, recipe: Recipe, grid: float) -> Drawings:
+    """Boxed, resampled, simplified and rounded, as the recipe has it; `grid` is what its format is rounded to."""
     if recipe.jump:
         drawings = drawings.without_jumps(recipe.jump)
     if recipe.box:
@@ -153,8 +157,8 @@ def reshaped(drawings: Drawings, recipe: Recipe) -> Drawings:
         drawings = drawings.resampled(recipe.resample)
     if recipe.simplify:
         drawings = drawings.simplified(recipe.simplify)
-    if recipe.rounding:
-        drawings = drawings.rounded(recipe.rounding)
+    if rounding := recipe.rounding(grid):
+        drawings = drawings.rounded(rounding)
     return drawings
 
 

@@ -66,7 +66,7 @@ def work(job: Job) -> Done:
         motion, lengths = drawings.points, drawings.sizes
         event = np.full(len(motion), DOWN, np.uint8)
     else:
-        drawings = reshaped(drawings, recipe)
+        drawings = reshaped(drawings, recipe, kind.grid)
         motion, event, lengths = drawings.steps(kind.start)
     splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
     labels = [_label(record, job) for record in drawings.records]

@@ -3,6 +3,8 @@
 For a cell of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
 h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. Three forms cover it:
 
+A width of 0 asks for the log density instead: a feature that lies on no grid, beside others that do.
+
 narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
         log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h
 tail    z - h > 8: Q(t) = phi(t) S(t) / t with the asymptotic series S (Abramowitz & Stegun 26.2.12), and phi(z - h)
@@ -61,7 +63,7 @@ class _LogCellProb(torch.autograd.Function):
         a, b = (absolute - 0.5 * width) * inverse, (absolute + 0.5 * width) * inverse
         z, h = absolute * inverse, 0.5 * width * inverse
         y = z * h
-        narrow = torch.log(width) - log_scale - _HALF_LOG_TWO_PI - 0.5 * z * z
+        narrow = torch.log(torch.where(width > 0, width, 1.0)) - log_scale - _HALF_LOG_TWO_PI - 0.5 * z * z
         narrow = narrow + y * y * (1 / 6 - y * y / 180) - h * h / 6
         offset, rest = _plain(a, b, y)
         ctx.save_for_backward(distance, log_scale, a, b, z, h, rest)

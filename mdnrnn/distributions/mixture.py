@@ -146,7 +146,8 @@ class GaussianMixture(Distribution):
         )
 
     def log_cell_prob(self, value: Tensor, width: Tensor) -> Tensor:
-        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D).
+        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D); where a
+        width is 0, the log density.
 
         With full covariances, of the cell of each dimension given the centres of the cells before: what `transform`
         draws when it is given the widths. The probabilities of all cells sum to 1 either way.
@@ -162,7 +163,8 @@ class GaussianMixture(Distribution):
     def transform(self, uniform: Tensor, normal: Tensor, cell: Tensor | None = None) -> Tensor:
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it.
 
-        With `cell`, widths (D,): a point of that grid, drawn with the probabilities of `log_cell_prob`.
+        With `cell`, widths (D,): a point of that grid, drawn with the probabilities of `log_cell_prob`; where a width
+        is 0, on no grid.
         """
         component = pick(self.logits, uniform)
         d = self.means.shape[-1]
@@ -170,7 +172,7 @@ class GaussianMixture(Distribution):
         mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
             point = torch.addcmul(mean, log_scale.exp(), normal)
-            return point if cell is None else point.div_(cell).round_().mul_(cell)
+            return point if cell is None else triangular.on_grid(point, cell)
         wide = component[..., None, None].expand(*component.shape, 1, d * d)
         slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
         innovation = log_scale.exp() * normal

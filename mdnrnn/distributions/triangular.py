@@ -23,12 +23,17 @@ def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
 
 
+def on_grid(point: Tensor, cell: Tensor) -> Tensor:
+    """The point of a grid of widths `cell` nearest to `point`; where the width is 0, the point itself."""
+    return torch.where(cell > 0, torch.round(point / cell) * cell, point)
+
+
 def accumulate_on_grid(mean: Tensor, innovation: Tensor, slopes: Tensor, cell: Tensor) -> Tensor:
     """Points (..., D) of the grid of widths `cell` (D,): each dimension is rounded before the next goes on from it."""
     point = mean.clone()
     for i in range(mean.shape[-1]):  # slopes (..., D, D) are 0 from the diagonal on
         expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
-        point[..., i] = torch.round((expected + innovation[..., i]) / cell[i]) * cell[i]
+        point[..., i] = on_grid(expected + innovation[..., i], cell[i])
     return point
 
 

@@ -130,7 +130,7 @@ class SequenceModel(Model):
         """The distributions of all real steps of a batch, flat (S,), teacher-forced."""
 
     def loss(self, batch: Batch) -> Loss:
-        """Mean over the batch's real steps: cells where the data have a quantum, densities elsewhere."""
+        """Mean over the batch's real steps: cells where a feature lies on a grid, densities elsewhere."""
         motion, event = negative_log_likelihood(self(batch), batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
         return Loss(terms["motion"] + terms["event"], terms)

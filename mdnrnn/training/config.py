@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mdnrnn.data.batches import Augment, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from mdnrnn.data.batches import Augment, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, START
 from tests.conftest import batches_of, random_corpus
 
@@ -24,14 +25,14 @@ def test_at_least_95_percent_of_the_steps_are_real() -> None:
 
 
 def test_epochs_differ_and_the_same_seed_gives_the_same() -> None:
-    data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of_strokes(corpus), 32, augment=Augment())
+    data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of(corpus), 32, augment=Augment())
     first, again, other = (next(data.epoch(number)) for number in (0, 0, 1))
     assert torch.equal(first.target.motion, again.target.motion)
     assert first.indices.tolist() != other.indices.tolist()
 
 
 def test_an_epoch_goes_on_in_the_middle_as_it_would_have() -> None:
-    data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of_strokes(corpus), 32, augment=Augment())
+    data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of(corpus), 32, augment=Augment())
     for whole, rest in zip(list(data.epoch(2))[7:], data.epoch(2, start=7), strict=True):
         assert torch.equal(whole.target.motion, rest.target.motion)
 
@@ -39,7 +40,7 @@ def test_an_epoch_goes_on_in_the_middle_as_it_would_have() -> None:
 def test_rows_are_the_corpus_normalised_each_after_the_one_before() -> None:
     corpus = random_corpus([4, 2, 3])
     batch = batches_of(corpus).batch(np.array([1, 0]))
-    expected = np.concatenate([corpus[1].motion, corpus[0].motion]) / Normalizer.of_strokes(corpus).scale
+    expected = np.concatenate([corpus[1].motion, corpus[0].motion]) / Normalizer.of(corpus).scale
     np.testing.assert_allclose(batch.target.motion, expected, rtol=1e-6)
     assert batch.previous.event.tolist()[0] == START
     assert batch.previous.event.tolist()[2] == START
@@ -58,7 +59,7 @@ def test_padding_and_unpadding_are_inverse() -> None:
 
 def test_stretching_moves_the_cells_with_the_points() -> None:
     corpus = random_corpus([40, 40])
-    normalizer = Normalizer.of_strokes(corpus)
+    normalizer = Normalizer.of(corpus)
     data = Batches(corpus, "train", normalizer, augment=Augment(scale=0.3))
     batch = data.batch(np.array([0, 1]), np.random.default_rng(0))
     assert batch.cell is not None
@@ -69,7 +70,7 @@ def test_stretching_moves_the_cells_with_the_points() -> None:
 
 
 def test_a_plain_pass_is_not_augmented(doodles: Corpus) -> None:
-    data = Batches(doodles, "train", Normalizer.of_strokes(doodles), augment=Augment(scale=0.3, drop=0.5))
+    data = Batches(doodles, "train", Normalizer.of(doodles), augment=Augment(scale=0.3, drop=0.5))
     total = sum(batch.points for batch in data)
     assert total == doodles.rows("train").stop - doodles.rows("train").start
 
@@ -82,6 +83,6 @@ def test_impossible_augmentation_is_refused(settings: dict[str, float]) -> None:
 
 def test_a_part_of_a_split_is_spread_evenly_over_it() -> None:
     corpus = random_corpus([3, 1, 2] * 10)
-    some = Batches(corpus, "valid", Normalizer.of_strokes(corpus), 4, most=5)
+    some = Batches(corpus, "valid", Normalizer.of(corpus), 4, most=5)
     first = corpus.splits["valid"][0]
     assert sorted(i for batch in some for i in batch.indices.tolist()) == [first + i for i in (0, 6, 12, 18, 24)]

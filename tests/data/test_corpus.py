@@ -9,8 +9,9 @@ import pytest
 
 from mdnrnn.data import importing
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer
+from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.formats import native
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
@@ -102,11 +103,11 @@ def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
 
 def test_normalizing_and_restoring_are_inverse() -> None:
     corpus = random_corpus([30, 20])
-    normalizer = Normalizer.of_strokes(corpus)
+    normalizer = Normalizer.of(corpus)
     normalised = normalizer.normalise(corpus.motion)
     assert normalised.std() == pytest.approx(1, rel=0.05)
     np.testing.assert_allclose(normalizer.restore(normalised), corpus.motion, atol=1e-4)
-    cell = normalizer.cell(2.0)
+    cell = normalizer.cells(replace(corpus.facts, quantum=2.0))
     assert cell is not None
     np.testing.assert_allclose(cell, [2 / scale for scale in normalizer.scale], rtol=1e-6)
 

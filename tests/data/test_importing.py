@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from mdnrnn.data import importing
 from mdnrnn.data.building import Builder
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, pack
 from mdnrnn.data.formats import ndjson, svg_writer
 from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.recipe import Recipe
@@ -320,13 +320,47 @@ def test_the_quantum_is_the_grid_that_all_points_lie_on(
     assert corpus.motion.dtype == dtype
 
 
-@pytest.mark.parametrize("recipe", [Recipe(grid=0.01), Recipe(box=255)], ids=["a grid", "a box"])
-def test_touches_have_no_quantum_for_their_times_lie_on_no_grid(tmp_path: Path, recipe: Recipe) -> None:
-    rows = np.array([[0.123, 0.2, 0.5, 0], [0.7, 0.4, 0.333, 1], [0.9, 0.8, 0.25, 0]])
+GRIDS: dict[str, tuple[Recipe, float | None]] = {
+    "a pixel": (Recipe(), 1 / 1024),
+    "a grid": (Recipe(grid=0.01), 0.01),
+    "a box": (Recipe(box=255), 1.0),
+    "a small box": (Recipe(box=2), None),
+    "no grid": (Recipe(grid=0), None),
+}
+
+
+@pytest.mark.parametrize(("recipe", "quantum"), GRIDS.values(), ids=GRIDS.keys())
+def test_places_of_touches_lie_on_a_grid_and_their_times_on_none(
+    tmp_path: Path, recipe: Recipe, quantum: float | None
+) -> None:
+    rows = np.array([[0.123, 0.2, 0.5, 0], [0.7, 0.4, 0.333, 1], [0.7, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
     np.savez(tmp_path / "x.npz", raw_perfs=objects(rows))
     corpus, _ = imported(tmp_path / "x.npz", recipe)
     assert corpus.facts.features == ("dx", "dy", "dt")
-    assert corpus.facts.quantum is None
+    assert corpus.facts.quantum == quantum
+    assert len(corpus.event) == 4  # a touch that stays where it is, is one, too
+    np.testing.assert_allclose(corpus.motion[1:, 2], [0.333, 0.25, 0.25], rtol=1e-5)
+    corpus.check()
+
+
+@pytest.mark.parametrize(("values", "quantum"), [(127.0, 1.0), (127 / 128, 1 / 128), (0.3, None)])
+def test_values_of_a_stream_lie_on_the_coarsest_grid_that_holds_them_all(
+    tmp_path: Path, values: float, quantum: float | None
+) -> None:
+    rows = np.array([[0.5, 0.0, values], [0.25, 1.0, values], [0.33, 2.0, 0.0]])
+    np.savez(tmp_path / "x.npz", perfs=objects(rows))
+    corpus, _ = imported(tmp_path / "x.npz")
+    assert corpus.facts.features == ("dt", "x1", "x2")
+    assert corpus.facts.quantum == quantum
+    corpus.check()
+
+
+def test_times_that_stand_still_are_an_error() -> None:
+    facts = Facts(name="x", start="up", features=("dx", "dy", "dt"))
+    motion = np.array([[0, 0, 0.0], [1, 0, 0.5], [2, 0, 0.0]])
+    corpus = pack(facts, {"train": [Sequence(motion, np.array([0, 0, 2]))]})
+    with pytest.raises(InputError, match=r"in row 2; expected finite numbers, times above 0 \(in a first row 0\) and"):
+        corpus.check()
 
 
 def test_a_corpus_that_is_imported_again_says_the_same_of_itself(tmp_path: Path) -> None:

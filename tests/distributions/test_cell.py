@@ -59,3 +59,26 @@ def test_finite_and_never_above_zero(width: float, distance: float) -> None:
     value = log_cell_prob(torch.tensor(distance), torch.tensor(0.0), torch.tensor(width))
     assert torch.isfinite(value)
     assert float(value) <= 0
+
+
+def test_without_a_width_it_is_the_log_density() -> None:
+    distance, scale, _ = (torch.from_numpy(array).double() for array in cases(seed=2, n=500))
+    distance.requires_grad_()
+    log_scale = scale.log().requires_grad_()
+    value = log_cell_prob(distance, log_scale, torch.zeros_like(scale))
+    expected = torch.distributions.Normal(0.0, log_scale.exp()).log_prob(distance)
+    torch.testing.assert_close(value, expected)
+    got = torch.autograd.grad(value.sum(), (distance, log_scale))
+    torch.testing.assert_close(got, torch.autograd.grad(expected.sum(), (distance, log_scale)))
+
+
+def test_a_cell_that_holds_everything_is_certain_and_teaches_nothing() -> None:
+    distance = torch.tensor([0.0, 3.0, -50.0], requires_grad=True)
+    log_scale = torch.tensor([-7.0, 0.0, 4.0], requires_grad=True)
+    value = log_cell_prob(distance, log_scale, torch.tensor(1e4))
+    value.sum().backward()
+    assert value.tolist() == [0, 0, 0]
+    assert distance.grad is not None
+    assert distance.grad.tolist() == [0, 0, 0]
+    assert log_scale.grad is not None
+    assert log_scale.grad.tolist() == [0, 0, 0]

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from mdnrnn.data.batches import Batch, Batches, code_points
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
@@ -36,7 +37,7 @@ def _seeded() -> Iterator[None]:
 
 
 def _batch(corpus: Corpus, indices: list[int]) -> Batch:
-    return Batches(corpus, "train", Normalizer.of_strokes(corpus)).batch(np.array(indices))
+    return Batches(corpus, "train", Normalizer.of(corpus)).batch(np.array(indices))
 
 
 @pytest.mark.parametrize("position", [False, True])
@@ -154,7 +155,7 @@ def test_errors(corpus: Corpus) -> None:
 def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None:
     """Two ends in the same weights: at once, and taken up again after a checkpoint, dropout and all."""
     config = SequenceTrainConfig(steps=6, batch_size=6, warmup=2, validations=2, checkpoint_seconds=0.0)
-    data = config.splits(corpus, Normalizer.of_strokes(corpus))
+    data = config.splits(corpus, Normalizer.of(corpus))
 
     def model() -> HandwritingRNN:
         torch.manual_seed(0)

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
@@ -97,7 +98,7 @@ def test_a_model_learns_eight_sequences_by_heart(doodles: Corpus) -> None:
     """From 8 or more nats a point to under 2; the null model is near 9."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape.of(doodles), MDNRNNConfig(hidden=128, components=5, dropout=0.0))
-    batch = Batches(doodles, "train", Normalizer.of_strokes(doodles)).batch(np.arange(8))
+    batch = Batches(doodles, "train", Normalizer.of(doodles)).batch(np.arange(8))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     fall = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=1000)
     first = float(model.loss(batch).total.detach())

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Facts, Normalizer, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
@@ -301,7 +302,7 @@ def test_what_the_encoder_keeps_the_decoder_uses() -> None:
     torch.manual_seed(0)
     config = SketchRNNConfig(encoder=24, hidden=32, latent=2, components=2, kl_rate=0.97, kl_floor=0.0)
     model = SketchRNN(StepShape.of(corpus), config)
-    batch = Batches(corpus, "train", Normalizer.of_strokes(corpus)).batch(np.arange(24))
+    batch = Batches(corpus, "train", Normalizer.of(corpus)).batch(np.arange(24))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):
         optimizer.zero_grad()

@@ -17,8 +17,9 @@ import torch
 from safetensors.torch import load_file
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Normalizer
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import null_nats
 from mdnrnn.models.base import Loss, StepShape
@@ -33,7 +34,7 @@ CONFIG = SequenceTrainConfig(
 
 
 def data_of(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Batches, Batches]:
-    return config.splits(corpus, Normalizer.of_strokes(corpus))
+    return config.splits(corpus, Normalizer.of(corpus))
 
 
 def model_for(corpus: Corpus, kind: type[MDNRNN] = MDNRNN) -> MDNRNN:
@@ -76,7 +77,7 @@ def test_training_beats_the_null_model(doodles: Corpus, tmp_path: Path) -> None:
     result = fit(model, *data_of(doodles), tmp_path, config)
     points = doodles.rows("valid").stop - doodles.rows("valid").start
     assert result.progress.step == 200
-    assert result.progress.best < null_nats(doodles, "valid", Normalizer.of_strokes(doodles)) / points - 0.3
+    assert result.progress.best < null_nats(doodles, "valid", Normalizer.of(doodles)) / points - 0.3
 
 
 def test_the_model_and_the_file_hold_the_best_weights(doodles: Corpus, tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ class Kind:
     features: tuple[str, ...] = ()
     """Names of the columns of motion, as in `Facts`; of a stream dt alone, the values follow."""
     units: str = "px"
+    grid: float = 0.0
+    """What places are rounded to, unless somebody says otherwise; 0: not at all."""
 
     @property
     def stream(self) -> bool:

@@ -4,7 +4,7 @@ A log has no header; its lines are `iso-time,source,x1,x2,...`. The rows of sour
 played; "rnn" is what a model answered, and is not learned from. Each becomes (dt, x1, x2, ...): dt is the time in
 seconds since the interface row before, 0 in the first, which IMPSY's own `dataset.py` leaves out. The arrays hold
 such rows already, dt first. A wait belongs to how someone plays (765 s occurs), so dt stays as it was measured; where
-it is negative, since a clock was set back, it becomes 0.
+it is 0 or negative, since a clock was set back, it becomes the shortest that there is.
 
 Also what tells arrays of touches and arrays of streams apart, and reads both.
 """
@@ -27,7 +27,7 @@ from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format, whole_file
-from mdnrnn.data.formats.lightpad import STREAM, Row, clamped, finite, read_stream
+from mdnrnn.data.formats.lightpad import STREAM, Row, finite, read_stream, waits
 from mdnrnn.errors import DataError
 
 TOUCHES, STREAMS = "raw_perfs", "perfs"
@@ -183,7 +183,7 @@ def _parse_arrays(chunk: Chunk) -> Drawings:
     drawings = []
     width = max(chunk.width, 2)
     for where, rows in records_of(chunk, (width,), f"(T, {width}), rows of (dt, x1, ...)", drops):
-        rows[:, 0] = clamped(rows[:, 0], (0, inf), "negative dt", where, mends)
+        rows[:, 0] = waits(rows[:, 0], inf, where, mends)
         drawings.append(([rows], Record(where)))
     return Drawings.of(drawings, drops, mends)
 

@@ -22,6 +22,8 @@ from mdnrnn.data.formats.format import Format, Kind, read_bounded, whole_file
 from mdnrnn.errors import DataError
 
 STREAM = Kind(start="up", features=("dt",), units="s, controls")
+SHORTEST_WAIT = 1e-4
+"""Seconds: what rows have between them that came at once, or of which the later came first; real ones have more."""
 _LARGEST_FILE, _LONGEST_LINE = 64 << 20, 1 << 14
 _HEADER = [b"time", b"ip", b"message"]
 _START = re.compile(rb"\s*(time\s*,\s*ip\s*,\s*message\s*$|[\d.]+\s*,\s*[\d.]+\s*,\s*/block\s)", re.MULTILINE)
@@ -92,8 +94,16 @@ def read_stream(path: Path, read_row: Callable[[list[bytes]], Row | None], expec
         return one_drawing(path, [], mends, expected)
     times = np.array([time for time, _ in kept], np.int64)
     values = np.frombuffer(b"".join(values.tobytes() for _, values in kept)).reshape(-1, width)
-    dt = clamped(np.diff(times, prepend=times[:1]) / 1e6, (0, inf), "negative dt", str(path), mends)
+    dt = waits(np.diff(times, prepend=times[:1]) / 1e6, inf, str(path), mends)
     return one_drawing(path, [np.column_stack([dt, values])], mends, expected)
+
+
+def waits(dt: np.ndarray, longest: float, where: str, mends: list[Remark], slack: float = 0) -> np.ndarray:
+    """Times (T,) since the row before, in seconds: above 0, as their logarithms are learned, but in the first row."""
+    first, dt = np.clip(dt[:1], 0, longest), np.concatenate([np.full(len(dt[:1]), SHORTEST_WAIT), dt[1:]])
+    dt = clamped(dt, (SHORTEST_WAIT, np.inf), f"dt under {SHORTEST_WAIT:g} s", where, mends, slack)
+    dt = clamped(dt, (0, longest), f"dt over {longest:g} s", where, mends, slack)
+    return np.concatenate([first, dt[1:]])
 
 
 def clamped(

@@ -6,7 +6,7 @@ stroke's start; the first row is one in any case. Arrays hold rows (x, y, dt, mo
 came down if dt is over 0.1 s, as in RoboJam (Martin and Torresen 2018).
 
 Real performances do not keep to that: dt of up to 2328 s, some negative, touches dragged off the screen. As RoboJam
-does, dt is clamped to 0 to 5 s and x, y to 0 to 1, and each performance in which that was so is told of. One tap is a
+does, dt is clamped to 5 s and x, y to 0 to 1, and each performance in which that was so is told of. One tap is a
 performance.
 """
 
@@ -22,12 +22,13 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
-from mdnrnn.data.formats.lightpad import bad_lines, clamped, finite, lines, one_drawing
+from mdnrnn.data.formats.lightpad import bad_lines, clamped, finite, lines, one_drawing, waits
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_bytes
 
-KIND = Kind(start="up", features=("dx", "dy", "dt"), units="screen, s")
+KIND = Kind(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
+"""About a pixel of the screens that were played on: finer, a place would be told more exactly than it was meant."""
 LONGEST_WAIT = 5.0
 LONGEST_MOVE = 0.1
 """After a wait of more, in seconds, a touch has come down, where nothing else tells."""
@@ -46,8 +47,7 @@ def _touches(
 ) -> list[np.ndarray]:
     """Strokes (n, 3) of (x, y, t) from places (T, 2), dt (T,), and whether each row moved (T,), if that is known."""
     down = dt > LONGEST_MOVE if moving is None else moving == 0
-    dt = clamped(dt, (0, np.inf), "negative dt", where, mends, _ROUNDING)
-    dt = clamped(dt, (0, LONGEST_WAIT), f"dt over {LONGEST_WAIT:g} s", where, mends, _ROUNDING)
+    dt = waits(dt, LONGEST_WAIT, where, mends, _ROUNDING)
     xy = clamped(xy, (0, 1), "off the screen", where, mends, _ROUNDING)
     return np.split(np.column_stack([xy, np.cumsum(dt)]), np.flatnonzero(down[1:]) + 1)
 

@@ -204,5 +204,6 @@ def _record(corpus: Corpus, index: int, path: Path) -> Record:
 def format_of(path: Path) -> Format:
     """How the corpus at `path` is read again, to be imported with other settings."""
     facts = read(path).facts
-    kind = Kind(facts.start, ("dt",) if facts.stream else facts.features, facts.units)
+    grid = facts.quantum if facts.features and not facts.stream else None
+    kind = Kind(facts.start, ("dt",) if facts.stream else facts.features, facts.units, grid or 0.0)
     return Format("mdnrnn corpus", (".npz",), recognises, _chunks, _parse, kind, group=None)

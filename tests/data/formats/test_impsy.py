@@ -108,11 +108,11 @@ def test_a_bad_line_is_left_out_and_told(tmp_path: Path, line: str, place: int) 
     ]
 
 
-def test_a_clock_that_was_set_back_waits_for_nothing(tmp_path: Path) -> None:
+def test_a_clock_that_was_set_back_waits_as_shortly_as_can_be(tmp_path: Path) -> None:
     path = text(tmp_path / "a.log", LOG.replace("12:37:38.609979", "12:37:37.609979"))
     drawings = impsy.LOG.parse(path)
-    np.testing.assert_allclose(drawings.points[:, 0], [0, 0, 766])
-    assert [mend.detail for mend in drawings.mends] == [f"{path}: negative dt: -0.5 in row 1; clamped to 0"]
+    np.testing.assert_allclose(drawings.points[:, 0], [0, 1e-4, 766])
+    assert [mend.detail for mend in drawings.mends] == [f"{path}: dt under 0.0001 s: -0.5 in row 1; clamped to 0.0001"]
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,9 @@ def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
         ("not finite", True),
     ]
     np.testing.assert_array_equal(drawings.polylines(0), [STREAM])
-    np.testing.assert_array_equal(drawings.polylines(1)[0][:, 0], back[:, 0].clip(0))
-    assert [mend.detail for mend in drawings.mends] == [f"{path}: perfs[4]: negative dt: -3 in row 1; clamped to 0"]
+    np.testing.assert_allclose(drawings.polylines(1)[0][:, 0], np.append(back[:1, 0], back[1:, 0].clip(1e-4)))
+    detail = f"{path}: perfs[4]: dt under 0.0001 s: -3 in row 1; clamped to 0.0001"
+    assert [mend.detail for mend in drawings.mends] == [detail]
 
 
 @pytest.mark.parametrize("header", [True, False])

@@ -116,7 +116,7 @@ def test_steps_are_offsets_with_dt(tmp_path: Path) -> None:
 
 CLAMPED: dict[str, tuple[int, int, float, float, str]] = {
     "a wait of 2328 s": (1, 2, 2328.0, 5.0, "dt over 5 s: 2328 in row 1; clamped to 5"),
-    "a time before the last": (1, 2, -0.05, 0.0, "negative dt: -0.05 in row 1; clamped to 0"),
+    "a time before the last": (1, 2, -0.05, 1e-4, "dt under 0.0001 s: -0.05 in row 1; clamped to 0.0001"),
     "a touch off the right": (2, 0, 1.03, 1.0, "off the screen: 1.03 in row 2; clamped to 1"),
     "a touch above the screen": (2, 1, -0.5, 0.0, "off the screen: -0.5 in row 2; clamped to 0"),
 }
@@ -138,7 +138,7 @@ def test_a_performance_is_told_once_for_each_kind(tmp_path: Path) -> None:
     bad = np.add(ROWS, (1, 0, 9, 0))
     (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [bad, bad]))
     assert [mend.reason for mend in drawings.mends] == ["dt over 5 s", "off the screen"] * 2
-    assert "9.5 in row 0, and 2 more rows; clamped to 5" in drawings.mends[0].detail
+    assert "9.25 in row 1, and 1 more rows; clamped to 5" in drawings.mends[0].detail  # the first row waits for nothing
 
 
 def with_value(value: float) -> np.ndarray:
@@ -270,7 +270,8 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     for length in data.draw(st.lists(st.integers(1, 12), min_size=1, max_size=4)):
         unit = st.floats(0, 1, width=32)
         xy = data.draw(arrays.arrays(np.float32, (length, 2), elements=unit))
-        dt = data.draw(arrays.arrays(np.float32, length, elements=st.floats(0, 5, width=32)))
+        dt = data.draw(arrays.arrays(np.float32, length, elements=st.floats(2**-13, 5, width=32)))
+        dt[0] = data.draw(st.floats(0, 5, width=32))
         lifted = data.draw(arrays.arrays(bool, length))
         offsets = np.diff(xy, axis=0, prepend=np.zeros((1, 2), np.float32))
         sequences.append((np.column_stack([offsets, dt]), finished(lifted)))
@@ -332,7 +333,7 @@ def test_the_real_performances(shared_data: Path) -> None:
     assert {reason: reasons.count(reason) for reason in reasons} == {
         "off the screen": 144,
         "dt over 5 s": 46,
-        "negative dt": 1,
+        "dt under 0.0001 s": 1,
     }
 
 

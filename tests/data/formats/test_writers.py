@@ -108,7 +108,8 @@ def test_drawings_come_back_as_they_were(form: str, corpus: Corpus, tmp_path_fac
         assert ordered(back, *back.splits[split]) == ordered(expected, *corpus.splits[split])
 
 
-steps = st.tuples(st.floats(0, 1, width=32), st.floats(0, 1, width=32), st.floats(0, 5, width=32), st.booleans())
+places = st.integers(0, 1024).map(lambda number: number / 1024)  # on the grid that they are rounded to
+steps = st.tuples(places, places, st.floats(2**-13, 5, width=32), st.booleans())
 
 
 @settings(derandomize=True, deadline=None, max_examples=60)
