@@ -255,7 +255,7 @@ class Corpus:
                 row = rows.start + int(bad.argmax())
                 number = self._sequence_of(row)
                 grid = "" if self.facts.quantum is None else f" on a grid of {self.facts.quantum:g}"
-                times = ", times above 0 (in a first row 0)" if self.facts.times else ""
+                times = ", times above 0 (in a first row 0 or more)" if self.facts.times else ""
                 raise InputError(
                     f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
                     f"in row {row - self.offsets[number]}; expected finite numbers{grid}{times} and an event of 0 to "

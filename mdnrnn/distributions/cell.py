@@ -1,9 +1,8 @@
 """The log probability that a normal variable falls in a cell, with its gradient, stable for every width.
 
 For a cell of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
-h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. Three forms cover it:
-
-A width of 0 asks for the log density instead: a feature that lies on no grid, beside others that do.
+h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. A width of 0 asks for the log
+density instead: of a feature that lies on no grid, beside others that do. Three forms cover it:
 
 narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
         log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h

@@ -53,8 +53,8 @@ class HandwritingConfig:
 
 
 class LineHead(StepHead):
-    """A step head after what a window shows of a text, the last of it the mark behind that: as much as it shows of the
-    mark, as likely is the line to end. So no line ends at the end of a word."""
+    """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
+    are multiplied by the weight of the mark. So lines seldom end at ends of words."""
 
     def forward(self, features: Tensor) -> StepDistribution:
         """features: (..., I), the last one phi(U)."""

@@ -131,8 +131,7 @@ class StackState(NamedTuple):
 class WindowStack(nn.Module):
     """LSTM layers of H units, the first with a window over a text; inputs and window go into each, each goes out.
 
-    What the window shows goes out beside them: whether a line ends is read off the mark behind its text, which is slow
-    to learn through the layers alone.
+    What the window shows goes out beside them: the head has to see the mark behind a text.
 
     Only the first layer has to run step by step: what its window shows is known before the second begins.
     """

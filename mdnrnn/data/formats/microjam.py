@@ -137,7 +137,7 @@ def _parse_arrays(chunk: Chunk) -> Drawings:
 def write(corpus: Corpus, path: Path) -> None:
     """MicroJam's own CSV: a file where `path` ends in .csv and there is one sequence, else a folder of files
     000000.csv and so on, in order, without labels. Numbers have 12 digits: read again, steps are the same to 1e-9 as
-    long as they are within bounds."""
+    long as they are within bounds; a corpus of them has its places on the grid."""
     if corpus.facts.start != "up" or corpus.motion.shape[1] != 3:
         raise InputError(
             f"{corpus.facts.name} holds no touch performances: steps have {corpus.motion.shape[1]} features and start "
