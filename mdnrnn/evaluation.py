@@ -242,7 +242,7 @@ def _by_class(
 
 def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
     """Nats of a split under the null model: one Gaussian with full covariance, of the logs of times, and the marginal
-    event.
+    event, where there are events.
 
     Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: cells by
     Gauss-Legendre quadrature over each cell, the density of what is continuous, in raw units or in normalised ones.
@@ -255,7 +255,7 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = Tr
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
     log_event, total = np.log(counts / counts.sum()), 0.0
     for part in pieces(rows):
-        total -= float(log_event[corpus.event[part]].sum())
+        total -= float(log_event[corpus.event[part]].sum()) if corpus.events else 0.0
         begins = corpus.begins(part) if normalizer.logs else np.zeros(part.stop - part.start, bool)
         for of, cell in zip((~begins, begins), cells, strict=True):
             raws, times = _distinct(np.ascontiguousarray(corpus.motion[part][of]))

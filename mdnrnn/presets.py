@@ -78,6 +78,12 @@ PRESETS = {
         model=HandwritingConfig(hidden=256),
         training=_WRITING,
     ),
+    "touch": Preset(
+        what="goes on with performances on a touch screen, and answers them",
+        kind="mdnrnn",
+        model=MDNRNNConfig(hidden=256, components=20, dropout=0.2),
+        training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32),
+    ),
     "handwriting-prediction": Preset(
         what="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",
         kind="mdnrnn",

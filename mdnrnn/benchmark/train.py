@@ -91,10 +91,13 @@ def benchmark_train(
     batch_size = _BATCH[kind] if batch_size is None else batch_size
     training = replace(PRESETS[preset].training, batch_size=batch_size)
     config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
-    if isinstance(config, MDNRNNConfig) and (config.layers > 1 or config.covariance != "diagonal"):
-        raise InputError(f"preset {preset!r} has no plain counterpart; expected one layer and diagonal components")
+    if training.window or (isinstance(config, MDNRNNConfig) and (config.layers > 1 or config.covariance != "diagonal")):
+        raise InputError(
+            f"preset {preset!r} has no plain counterpart; expected whole sequences, one layer and diagonal components"
+        )
     precision = choose_precision(training.precision, where)
     data, _ = training.splits(corpus, Normalizer.of(corpus))
+    assert isinstance(data, Batches)
     torch.manual_seed(0)
     shape = StepShape.of(corpus)
     model = KINDS[kind].build(shape, config).to(where)

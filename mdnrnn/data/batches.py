@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,9 +24,17 @@ _RELEASE = 512
 """Sequences: about 64 MB of a large corpus."""
 
 
+class Piece(NamedTuple):
+    """Rows of a sequence, from `first` up to, not with, `last`."""
+
+    sequence: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of a training sequence, drawn anew each epoch."""
+    """Random changes of a training sequence, drawn anew each epoch, where its steps are offsets."""
 
     scale: float = 0.15
     """Each axis is stretched by a factor from U(1 - scale, 1 + scale)."""
@@ -46,7 +54,7 @@ class Batch:
     event START at each sequence's first, with inputs (S, A) or None; cell (S, D), the widths of the targets'
     cells, 0 where a feature is continuous, or None where all are; lengths (B,), every T; label (B,) or None;
     indices (B,): the sequences' numbers in the corpus; text (B, U), code points of what is written, zeros after the end
-    of each, or None.
+    of each, or None; goes_on (B,), of windows: whether one follows what stood in its row of the batch before, or None.
     """
 
     target: Step
@@ -60,6 +68,7 @@ class Batch:
     steps: int
     """T of the longest sequence."""
     text: Tensor | None = None
+    goes_on: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -108,6 +117,7 @@ class Batch:
             indices=_move(self.indices, device),
             slots=_move(self.slots, device),
             text=_move(self.text, device),
+            goes_on=_move(self.goes_on, device),
         )
 
 
@@ -166,27 +176,51 @@ class Batches:
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""
-        augment = self.augment if rng is not None else None
-        sequences = [self.corpus[int(index)] for index in indices]
-        motions, events = [s.motion for s in sequences], [s.event for s in sequences]
-        inputs = None if self.corpus.inputs is None else np.concatenate([s.inputs for s in sequences])
-        if augment and augment.drop and rng is not None and inputs is None:
-            start = self.corpus.facts.start
+        lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
+        pieces = [Piece(i, 0, length) for i, length in zip(indices.tolist(), lengths.tolist(), strict=True)]
+        return self.of_pieces(pieces, rng)
+
+    def of_pieces(self, pieces: list[Piece], rng: np.random.Generator | None = None) -> Batch:
+        """The batch of these pieces of sequences; the step before a piece's first is the one that it follows."""
+        corpus, augment = self.corpus, self.augment if rng is not None else None
+        leads = np.array([piece.first > 0 for piece in pieces])
+        rows = [self._rows(piece, lead) for piece, lead in zip(pieces, leads.tolist(), strict=True)]
+        motions, events = [self._drawn(row, rng) for row in rows], [corpus.event[row] for row in rows]
+        inputs = None if corpus.inputs is None else np.concatenate([corpus.inputs[row] for row in rows])
+        if augment and augment.drop and rng is not None and inputs is None and corpus.facts.offsets:
+            start = corpus.facts.start
             pairs = [drop_points(m, e, augment.drop, rng, start) for m, e in zip(motions, events, strict=True)]
             motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
         lengths = np.array([len(event) for event in events])
-        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        motion, event = self.normalizer.normalise(np.concatenate(motions), firsts), np.concatenate(events)
-        cells = self._cells(motion.shape, firsts)
-        if augment and augment.scale and rng is not None:
+        tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        begins = tops[~leads]
+        motion, event = self.normalizer.normalise(np.concatenate(motions), begins), np.concatenate(events)
+        cells = self._cells(motion.shape, begins)
+        offsets = list(corpus.facts.offsets)
+        if augment and augment.scale and rng is not None and offsets:
             # Stretching moves the grid too: the cells stretch alike.
-            low, high = 1 - augment.scale, 1 + augment.scale
-            stretch = rng.uniform(low, high, (len(indices), motion.shape[1])).astype(np.float32)
-            stretch[:, list(self.normalizer.logs)] = 1
+            stretch = np.ones((len(pieces), motion.shape[1]), np.float32)
+            stretch[:, offsets] = rng.uniform(1 - augment.scale, 1 + augment.scale, (len(pieces), len(offsets)))
             stretch = stretch.repeat(lengths, axis=0)
             motion, cells = motion * stretch, None if cells is None else cells * stretch
-        text = None if self.corpus.text is None else code_points([sequence.text or "" for sequence in sequences])
-        return _assemble(motion, event, cells, lengths, inputs, self._labels(indices), indices, text)
+        indices = np.array([piece.sequence for piece in pieces])
+        text = None if corpus.text is None else code_points([corpus[piece.sequence].text or "" for piece in pieces])
+        return _assemble(motion, event, cells, lengths, leads, inputs, self._labels(indices), indices, text)
+
+    def _rows(self, piece: Piece, lead: bool) -> slice:
+        """Of the corpus: those of a piece, and the one before, where it does not begin its sequence."""
+        first = int(self.corpus.offsets[piece.sequence])
+        return slice(first + piece.first - lead, first + piece.last)
+
+    def _drawn(self, rows: slice, rng: np.random.Generator | None) -> np.ndarray:
+        """Motions (n, D), raw; where they are means of posteriors, a draw of each, the same for the same rows where no
+        generator is given."""
+        motion, logvar = self.corpus.motion[rows], self.corpus.logvar
+        if logvar is None:
+            return motion
+        rng = rng or np.random.default_rng([self.seed, rows.start])
+        noise = rng.standard_normal(motion.shape)
+        return motion + np.exp(0.5 * logvar[rows].astype(np.float64)) * noise
 
     def _cells(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
         """The cells (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
@@ -214,15 +248,23 @@ def _assemble(
     event: np.ndarray,
     cells: np.ndarray | None,
     lengths: np.ndarray,
+    leads: np.ndarray,
     inputs: np.ndarray | None,
     label: np.ndarray | None,
     indices: np.ndarray,
     text: Tensor | None,
 ) -> Batch:
-    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    """Of rows one piece after the other, lengths (B,); where `leads` (B,), a piece's first is there to go on from."""
+    tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     before, event_before = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
-    before[firsts], event_before[firsts] = 0, START
-    time = np.arange(len(event)) - firsts.repeat(lengths)
+    before[tops], event_before[tops] = 0, START
+    if leads.any():
+        kept = np.delete(np.arange(len(event)), tops[leads])
+        motion, event, before, event_before = (part[kept] for part in (motion, event, before, event_before))
+        cells, inputs = (None if part is None else part[kept] for part in (cells, inputs))
+        lengths = lengths - leads
+        tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    time = np.arange(len(event)) - tops.repeat(lengths)
     slots = time * len(indices) + np.arange(len(indices)).repeat(lengths)
     rows = None if inputs is None else torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
     return Batch(

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
-from mdnrnn.distributions.step import END
+from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError
 
 SPLITS = ("train", "valid", "test")
@@ -22,7 +22,8 @@ SPLITS = ("train", "valid", "test")
 
 class Sequence(NamedTuple):
     """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None;
-    what is written in it, or None; the number of who wrote it, or None."""
+    what is written in it, or None; the number of who wrote it, or None; of latents the log variances of their
+    posteriors, (T, D), or None."""
 
     motion: np.ndarray
     event: np.ndarray
@@ -30,6 +31,7 @@ class Sequence(NamedTuple):
     inputs: np.ndarray | None = None
     text: str | None = None
     writer: int | None = None
+    logvar: np.ndarray | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class Facts:
     """Names of the labels; empty where there are none."""
     features: tuple[str, ...] = ()
     """Names of the columns of motion; empty: dx and dy. dt is the time since the row before, in seconds: above 0, but
-    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end."""
+    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end; what
+    begins with z1, the latents z1, z2 and so on of a world, which may end, and maybe a reward."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -62,6 +65,17 @@ class Facts:
     def stream(self) -> bool:
         """Whether there are no strokes and no end."""
         return self.features[:1] == ("dt",)
+
+    @property
+    def world(self) -> bool:
+        """Whether steps are the latents of a world: nothing is drawn, it goes on or ends."""
+        return self.features[:1] == ("z1",)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """Which features are offsets, of two where they have no names; their sums are a place."""
+        names = self.features or ("dx", "dy")
+        return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -95,7 +109,8 @@ class Corpus:
     motion (N, D), raw units; event (N,), integers; offsets (M+1,); splits name -> (first, last + 1) sequences;
     label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted;
     text, all texts end to end in UTF-8 (bytes,), and text_offsets (M+1,), or None and None; writer (M,) or None: who
-    made each, which no model is told.
+    made each, which no model is told; logvar (N, D) or None: where the motions are means of posteriors, the logs of
+    their variances, which every batch is drawn anew from.
     """
 
     facts: Facts
@@ -108,6 +123,7 @@ class Corpus:
     text: np.ndarray | None = None
     text_offsets: np.ndarray | None = None
     writer: np.ndarray | None = None
+    logvar: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Records left out when it was read: reason -> count."""
 
@@ -131,6 +147,8 @@ class Corpus:
             problem = "texts that do not fit their offsets"
         elif self.writer is not None and (self.writer.shape != (sequences,) or self.writer.dtype.kind not in "iu"):
             problem = f"writer {self.writer.shape}; expected integers ({sequences},)"
+        elif self.logvar is not None and self.logvar.shape != self.motion.shape:
+            problem = f"logvar {self.logvar.shape}; expected {self.motion.shape}"
         elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
             problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
         if problem:
@@ -150,6 +168,7 @@ class Corpus:
             None if self.inputs is None else self.inputs[rows],
             self._text(index),
             None if self.writer is None else int(self.writer[index]),
+            None if self.logvar is None else self.logvar[rows],
         )
 
     def _text(self, index: int) -> str | None:
@@ -177,6 +196,15 @@ class Corpus:
         """The characters of all texts, in order; empty where there are no texts."""
         return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))
 
+    @cached_property
+    def events(self) -> int:
+        """How many kinds of event there are: 3, of strokes; 2, of worlds that end; 0, of what never ends."""
+        if self.facts.stream:
+            return 0
+        if not self.facts.world:
+            return 3
+        return 2 if any((self.event[rows] == END).any() for rows in pieces(slice(0, len(self.event)))) else 0
+
     def indices(self, split: str) -> range:
         """The numbers of the sequences in a split; an error where it is empty or unknown."""
         if split not in self.splits:
@@ -196,7 +224,7 @@ class Corpus:
 
     def release(self) -> None:
         """Give back the memory of what has been read; where the arrays are mapped, they are read again when needed."""
-        for array in (self.motion, self.event, self.inputs, self.text):
+        for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
             mapped = getattr(array, "_mmap", None)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
@@ -211,6 +239,8 @@ class Corpus:
         motion, event = self[index][:2]
         if self.facts.stream:
             return traces(motion)
+        if self.facts.world:
+            return traces(np.column_stack([np.ones(len(motion)), motion]))
         if motion.shape[1] != 2 and self.facts.features[:2] != ("dx", "dy"):
             raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
         return to_polylines(motion[:, :2], event, self.facts.start)
@@ -234,6 +264,7 @@ class Corpus:
             text,
             text_offsets,
             None if self.writer is None else self.writer[first:last],
+            None if self.logvar is None else self.logvar[rows],
         )
 
     def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
@@ -250,7 +281,7 @@ class Corpus:
         for rows in pieces(slice(0, len(self.event))):
             motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
             bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
-            bad |= self._standing(motion, rows)
+            bad |= self._standing(motion, rows) | (self.facts.world & (event == UP))
             if bad.any():
                 row = rows.start + int(bad.argmax())
                 number = self._sequence_of(row)
@@ -269,9 +300,22 @@ class Corpus:
                 raise InputError(
                     f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all"
                 )
+        for name, array in (("inputs", self.inputs), ("log variances", self.logvar)):
+            self._check_finite(name, array)
         self.release()
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
+
+    def _check_finite(self, name: str, array: np.ndarray | None) -> None:
+        for rows in pieces(slice(0, 0 if array is None else len(array))):
+            bad = ~np.isfinite(np.asarray(array)[rows]).all(1)
+            if bad.any():
+                row = rows.start + int(bad.argmax())
+                number = self._sequence_of(row)
+                raise InputError(
+                    f"{self.facts.name}: sequence {number} has {name} {np.asarray(array)[row]} in row "
+                    f"{row - self.offsets[number]}; expected finite numbers"
+                )
 
     def _sequence_of(self, row: int) -> int:
         return int(np.searchsorted(self.offsets, row, side="right")) - 1
@@ -302,7 +346,7 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 of its facts and arrays: a run knows by it whether it sees the data that it was trained on."""
         digest = hashlib.sha256(json.dumps([self.facts.fields(), dict(self.splits)]).encode())
-        texts = (self.text, self.text_offsets, self.writer)
+        texts = (self.text, self.text_offsets, self.writer, self.logvar)
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
@@ -332,7 +376,7 @@ def pack(
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
     """A corpus of the sequences of each split, in the order given. All or none of them have label, inputs, text,
-    writer."""
+    writer, logvar."""
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
     for name, members in by_split.items():
@@ -345,6 +389,7 @@ def pack(
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
     writers = [sequence.writer for sequence in sequences]
+    logvars = [sequence.logvar for sequence in sequences]
     texts = [text.encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
         facts,
@@ -357,6 +402,7 @@ def pack(
         np.frombuffer(b"".join(texts), np.uint8) if texts else None,
         np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64) if texts else None,
         None if writers[0] is None else np.array(writers, np.int64),
+        None if logvars[0] is None else np.concatenate([array for array in logvars if array is not None]),
         dict(skipped or {}),
     )
 

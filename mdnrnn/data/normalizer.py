@@ -53,6 +53,7 @@ class Normalizer:
         grid = corpus.facts.grid(width)
         for i in set(range(width)) - set(places):
             mean[i], scale[i] = _moments(corpus, split, [i])
+            scale[i] = np.hypot(scale[i], _posterior_scale(corpus, split, i))
             mean[i] = np.rint(mean[i] / grid[i]) * grid[i] if grid[i] else mean[i]
         return cls(tuple(mean), tuple(scale), corpus.facts.times)
 
@@ -105,6 +106,15 @@ def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, fl
     mean = total / count
     squares = sum(float(np.square(values - mean).sum()) for values in _values(corpus, split, features))
     return mean, (squares / count) ** 0.5 or 1.0
+
+
+def _posterior_scale(corpus: Corpus, split: str, feature: int) -> float:
+    """Root mean square of the deviations of a feature's posteriors; 0 where it has none."""
+    if corpus.logvar is None:
+        return 0.0
+    rows = corpus.rows(split)
+    total = sum(float(np.exp(corpus.logvar[part, feature], dtype=np.float64).sum()) for part in pieces(rows))
+    return (total / max(1, rows.stop - rows.start)) ** 0.5
 
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:

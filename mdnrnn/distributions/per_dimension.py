@@ -110,9 +110,13 @@ class PerDimensionMixture(Distribution):
         """Probabilities (..., D, K) that each component of each dimension made `value` (..., D)."""
         return self.parts.component_posterior(self._apart(value))
 
-    def transform(self, uniform: Tensor, normal: Tensor) -> Tensor:
-        """Turn noise into a sample: `uniform` (..., D) picks the components, `normal` (..., D) moves in them."""
-        return self.parts.transform(uniform, normal.unsqueeze(-1)).squeeze(-1)
+    def transform(self, uniform: Tensor, normal: Tensor, cell: Tensor | None = None) -> Tensor:
+        """Turn noise into a sample: `uniform` (..., D) picks the components, `normal` (..., D) moves in them.
+
+        With `cell`, widths (D,), it is a point of that grid, as GaussianMixture's.
+        """
+        cell = None if cell is None else cell.unsqueeze(-1)
+        return self.parts.transform(uniform, normal.unsqueeze(-1), cell).squeeze(-1)
 
     def sample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None

@@ -10,6 +10,7 @@ from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.mixture import GaussianMixture
+from mdnrnn.distributions.per_dimension import PerDimensionMixture
 
 DOWN, UP, END = 0, 1, 2
 """Events of strokes: the line goes on, lifted after this point, lifted and finished."""
@@ -29,7 +30,8 @@ class Step(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What makes a sample out of a distribution: component (...) and event (...) uniform, motion (..., D) normal."""
+    """What makes a sample out of a distribution: component and event (...) uniform, motion (..., D) normal; of
+    dimensions with components of their own, component (..., D)."""
 
     component: Tensor
     event: Tensor
@@ -37,11 +39,14 @@ class Noise(NamedTuple):
 
 
 class StepDistribution(Distribution):
-    """The product of `motion`, a mixture over (..., D), and a categorical of `event_logits`, shape (..., E)."""
+    """The product of `motion`, a mixture over (..., D), and a categorical of `event_logits`, shape (..., E).
+
+    With E = 0 there are no events: nothing is scored, and all that are drawn are DOWN, sequences that go on.
+    """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
-    def __init__(self, motion: GaussianMixture, event_logits: Tensor) -> None:
+    def __init__(self, motion: GaussianMixture | PerDimensionMixture, event_logits: Tensor) -> None:
         if event_logits.shape[:-1] != motion.batch_shape:
             raise ValueError(
                 f"a step received event logits {tuple(event_logits.shape)} beside a mixture of batch shape "
@@ -53,6 +58,8 @@ class StepDistribution(Distribution):
 
     def event_log_prob(self, event: Tensor) -> Tensor:
         """Log probability of the events, integers of shape (...)."""
+        if not self.event_logits.shape[-1]:
+            return self.event_logits.new_zeros(event.shape)
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
     def lift_log_prob(self, event: Tensor) -> Tensor:
@@ -76,7 +83,9 @@ class StepDistribution(Distribution):
 
     def transform(self, noise: Noise, cell: Tensor | None = None) -> Step:
         """Turn noise into a sample; with `cell`, widths (D,), its motion is a point of that grid."""
-        event = pick(self.event_logits, noise.event)
+        event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
+        if self.event_logits.shape[-1]:
+            event = pick(self.event_logits, noise.event)
         return Step(self.motion.transform(noise.component, noise.motion, cell), event)
 
     @torch.no_grad()
@@ -86,15 +95,30 @@ class StepDistribution(Distribution):
         """Draw steps: motion (*sample_shape, ..., D) and event (*sample_shape, ...)."""
         shape = self._extended_shape(torch.Size(sample_shape))
         like = self.event_logits
-        uniform = torch.empty((2, *shape), device=like.device, dtype=like.dtype).uniform_(generator=generator)
-        normal = torch.empty((*shape, *self.motion.event_shape), device=like.device, dtype=like.dtype)
-        return self.transform(Noise(uniform[0], uniform[1], normal.normal_(generator=generator)))
+        own = shape + self.motion.event_shape if isinstance(self.motion, PerDimensionMixture) else shape
+        component, event, normal = (
+            torch.empty(size, device=like.device, dtype=like.dtype)
+            for size in (own, shape, shape + self.motion.event_shape)
+        )
+        noise = Noise(
+            component.uniform_(generator=generator),
+            event.uniform_(generator=generator),
+            normal.normal_(generator=generator),
+        )
+        return self.transform(noise)
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
         """A new distribution: the mixture tempered, and the event logits divided by the temperature alike."""
-        motion = self.motion.tempered(temperature, scale_temperature)
-        return StepDistribution(motion, tempered_logits(self.event_logits, temperature))
+        motion, logits = self.motion.tempered(temperature, scale_temperature), self.event_logits
+        return StepDistribution(motion, tempered_logits(logits, temperature) if logits.shape[-1] else logits)
 
     def biased(self, bias: float) -> StepDistribution:
         """A new distribution with the mixture biased; the event is left as it is, as in Graves."""
         return StepDistribution(self.motion.biased(bias), self.event_logits)
+
+    def endless(self) -> StepDistribution:
+        """A new distribution without END: what has ended goes on, in the other events' shares."""
+        logits = self.event_logits
+        if logits.shape[-1] > END:
+            logits = logits.index_fill(-1, torch.tensor(END, device=logits.device), -torch.inf)
+        return StepDistribution(self.motion, logits)

@@ -22,26 +22,39 @@ class StepShape:
     features: int = 2
     """D, motion features."""
     events: int = 3
-    """E, kinds of event."""
+    """E, kinds of event: 3, of strokes; 2, of what can only go on or end; 0, of what never ends."""
     inputs: int = 0
     """A, what is known beside each step before."""
     classes: int = 0
     """Labels to condition on; 0: none."""
     alphabet: str = ""
     """The characters of the texts that are written, in order; empty: there are no texts."""
+    offsets: int | None = None
+    """How many of the first features are offsets, whose sums are a place; none given: all."""
 
     @classmethod
     def of(cls, corpus: Corpus) -> StepShape:
-        """The shape of a corpus of strokes."""
-        inputs = 0 if corpus.inputs is None else corpus.inputs.shape[1]
+        """The shape of a corpus's steps."""
         return cls(
-            features=corpus.motion.shape[1], inputs=inputs, classes=len(corpus.facts.classes), alphabet=corpus.alphabet
+            features=corpus.motion.shape[1],
+            events=corpus.events,
+            inputs=0 if corpus.inputs is None else corpus.inputs.shape[1],
+            classes=len(corpus.facts.classes),
+            alphabet=corpus.alphabet,
+            offsets=len(corpus.facts.offsets) if corpus.facts.features else None,
         )
 
     def __post_init__(self) -> None:
-        for name, least in (("features", 1), ("events", 1), ("inputs", 0), ("classes", 0)):
+        for name, least in (("features", 1), ("inputs", 0), ("classes", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"a step has {getattr(self, name)} {name}; expected at least {least}")
+        if self.events not in (0, 2, 3):
+            raise InputError(f"a step has {self.events} events; expected 3, 2 or 0")
+
+    @property
+    def places(self) -> int:
+        """How many features are offsets."""
+        return self.features if self.offsets is None else self.offsets
 
 
 class Condition(NamedTuple):
@@ -58,10 +71,14 @@ class Condition(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Negative log-likelihood in nats a point, and its terms by name."""
+    """Negative log-likelihood in nats a point, its terms by name, and the state to carry to the next batch, if any.
+
+    `state`: nested tuples of tensors, without gradients.
+    """
 
     total: Tensor
     terms: dict[str, Tensor]
+    state: Any = None
 
 
 class AnyBatch(Protocol):
@@ -89,6 +106,10 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Any) -> Loss:
         """Mean over the batch's points, of the batches that this model takes."""
 
+    def loss_after(self, batch: Any, carried: Any) -> Loss:
+        """The same, given the state that the loss of the batch before left; None: it left none."""
+        return self.loss(batch)
+
     def objective(self, loss: Loss, batch: Any, step: int) -> Tensor:
         """What training descends at its `step`: the loss itself, unless a model weighs its terms."""
         return loss.total
@@ -106,6 +127,8 @@ class SequenceModel(Model):
     """Z, numbers of the latent that a sequence is drawn given; 0: none."""
     writes: bool = False
     """Whether a sequence is drawn given a text."""
+    choices: int = 1
+    """How many components a step is drawn from: one, or one for each of its features."""
 
     def start(self, batch_size: int) -> Step:
         """What stands before the first step: no motion, the event START."""
@@ -131,7 +154,11 @@ class SequenceModel(Model):
 
     def loss(self, batch: Batch) -> Loss:
         """Mean over the batch's real steps: cells where a feature lies on a grid, densities elsewhere."""
-        motion, event = negative_log_likelihood(self(batch), batch)
+        return self.loss_of(self(batch), batch)
+
+    def loss_of(self, steps: StepDistribution, batch: Batch) -> Loss:
+        """The loss under the distributions of all real steps."""
+        motion, event = negative_log_likelihood(steps, batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
         return Loss(terms["motion"] + terms["event"], terms)
 
@@ -150,3 +177,16 @@ def take(state: Any, rows: Tensor) -> Any:
     if isinstance(state, Tensor):
         return state.index_select(-2, rows)
     return type(state)(*(take(part, rows) for part in state))
+
+
+def merged(carried: Any, start: Any, goes_on: Tensor) -> Any:
+    """The state of B sequences: as `carried`, of B or more, where they go on, goes_on (B,), else as `start`."""
+    if isinstance(start, Tensor):
+        rows = carried[..., : len(goes_on), :].to(start)
+        return torch.where(goes_on.unsqueeze(-1), rows, start)
+    return type(start)(*(merged(old, new, goes_on) for old, new in zip(carried, start, strict=True)))
+
+
+def without_gradients(state: Any) -> Any:
+    """A state as nested tuples of tensors that no gradient goes through: what can be saved."""
+    return state.detach() if isinstance(state, Tensor) else tuple(map(without_gradients, state))

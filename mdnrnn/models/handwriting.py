@@ -79,14 +79,14 @@ class HandwritingRNN(SequenceModel):
             raise InputError("the data have no texts; expected lines with what is written in them")
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
         self.codes: Tensor
-        features = StepFeatures(shape.features, shape.events, 0, config.position)
+        features = StepFeatures(shape.features, shape.events, 0, shape.places if config.position else 0)
         stack = WindowStack(
             features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
         )
         head = LineHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
-        self.decoder = StepDecoder(features, stack, head)
+        self.decoder, self.choices = StepDecoder(features, stack, head), head.choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """The pen before the text, the window on its first character."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, merged, without_gradients
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
 from mdnrnn.nn.labels import LabelEmbedding
@@ -25,7 +28,7 @@ class MDNRNNConfig:
     components: int = 20
     """K, components of the mixture."""
     covariance: StepCovariance = "diagonal"
-    """Of a component: diagonal, or full, with correlation."""
+    """Of a component: diagonal, or full, with correlation; per-dimension: each feature has a mixture of its own."""
     skip: bool = False
     """Whether the input goes into every layer and every layer into the head, as Graves has it, or one into the next."""
     dropout: float = 0.4
@@ -34,6 +37,8 @@ class MDNRNNConfig:
     """Whether the sum of the motions so far, the pen's place, is an input too."""
     scale_floor: float = 1e-3
     """The least scale of a component, in normalised units."""
+    end_weight: float = 1.0
+    """What the nats of a sequence's end count in training beside all others: 10 in World Models."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "layers", "components"):
@@ -43,22 +48,24 @@ class MDNRNNConfig:
             raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
         if not self.scale_floor > 0:
             raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
+        if not 0 <= self.end_weight < float("inf"):
+            raise InputError(f"model.end_weight is {self.end_weight}; expected 0 or more")
 
 
 class MDNRNN(SequenceModel):
-    """p(step_t | steps before, label): the model of Graves (2013) and Ha (2015), one head for all its uses."""
+    """p(step_t | steps before, label, inputs): the model of Graves (2013) and Ha (2015), one head for all its uses."""
 
     def __init__(self, shape: StepShape, config: MDNRNNConfig) -> None:
         super().__init__()
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
-        features = StepFeatures(shape.features, shape.events, shape.inputs, config.position)
+        features = StepFeatures(shape.features, shape.events, shape.inputs, shape.places if config.position else 0)
         width = features.width + self.label.width
         lstm = LSTM(width, config.hidden, config.layers, config.dropout, skip=config.skip)
         head = StepHead(
             lstm.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
-        self.decoder = StepDecoder(features, lstm, head)
+        self.decoder, self.choices = StepDecoder(features, lstm, head), head.choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Zeros; the condition's label embedded."""
@@ -69,6 +76,33 @@ class MDNRNN(SequenceModel):
         """One step of B sequences."""
         return self.decoder.step(previous, state)
 
+    def memory(self, state: DecoderState) -> Tensor:
+        """What the model remembers, the hidden state of its top layer, (B, H)."""
+        hidden: Tensor = state.lstm.hidden[-1]
+        return hidden
+
     def forward(self, batch: Batch) -> StepDistribution:
         """The distributions of all real steps, flat (S,)."""
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label)))
+
+    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+        """The loss of windows: those that go on do so from `carried`, the others from the start."""
+        if batch.goes_on is None:
+            return self.loss(batch)
+        state = self.initial_state(batch.size, Condition(batch.label))
+        if carried is not None:
+            state = merged(carried, state, batch.goes_on)
+        steps, after = self.decoder.follow(batch, state)
+        return self.loss_of(steps, batch)._replace(state=without_gradients(after))
+
+    def loss_of(self, steps: StepDistribution, batch: Batch) -> Loss:
+        """The loss under the distributions of all real steps; where ends are weighed, with their nats as "end"."""
+        loss = super().loss_of(steps, batch)
+        if self.config.end_weight != 1:
+            nats = -steps.event_log_prob(batch.target.event)
+            loss.terms["end"] = (nats * (batch.target.event == END)).mean()
+        return loss
+
+    def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
+        """The loss, its ends weighed."""
+        return loss.total + (self.config.end_weight - 1) * loss.terms["end"] if "end" in loss.terms else loss.total

@@ -97,7 +97,7 @@ class SketchRNN(LatentModel):
         self.latent = config.latent if config.kl_weight else 0
         self.label = LabelEmbedding(shape.classes)
         lstm = _CELLS[config.cell]
-        features = StepFeatures(shape.features, shape.events, shape.inputs, config.position)
+        features = StepFeatures(shape.features, shape.events, shape.inputs, shape.places if config.position else 0)
         context, drop = self.latent + self.label.width, config.recurrent_dropout
         self.decoder = StepDecoder(
             features,
@@ -106,9 +106,10 @@ class SketchRNN(LatentModel):
                 config.hidden, shape.features, config.components, shape.events, config.covariance, config.scale_floor
             ),
         )
+        self.choices = self.decoder.head.choices
         if self.latent:
             self.start_of = nn.Linear(context, 2 * config.layers * config.hidden)
-            self.drawn = StepFeatures(shape.features, shape.events, 0, config.position)
+            self.drawn = StepFeatures(shape.features, shape.events, 0, shape.places if config.position else 0)
             self.forth = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.back = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
@@ -25,35 +25,40 @@ class DecoderState(NamedTuple):
 
 
 class StepFeatures(nn.Module):
-    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's place if wanted, inputs.
+    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's place, inputs.
 
     Args:
         features: D.
-        events: E.
+        events: E; below 3 they are no news, since what has ended does not go on.
         inputs: A.
-        position: whether the sum of the motions so far is among them.
+        places: how many of the first motion features are summed: their sums so far are the pen's place.
     """
 
-    def __init__(self, features: int, events: int, inputs: int, position: bool) -> None:
+    def __init__(self, features: int, events: int, inputs: int, places: int) -> None:
         super().__init__()
-        self.inputs, self.position = inputs, position
-        self.width = features * (1 + position) + events + inputs
+        self.inputs, self.places = inputs, places
+        events = events if events > END else 0
+        self.width = features + places + events + inputs
         # Row e + 1 is event e; row 0, START, is all zeros.
-        self.register_buffer("event_rows", torch.eye(events + 1)[:, 1:], persistent=False)
+        self.register_buffer("event_rows", torch.eye(1 + END + 1)[:, 1 : 1 + events], persistent=False)
         self.event_rows: Tensor
 
-    def of_batch(self, batch: Batch, steps: Step, slots: Tensor | None = None) -> Tensor:
-        """Flat steps (S,) of a batch, laid out as (T, B, width): at the batch's slots, or at others of its own."""
+    def of_batch(self, batch: Batch, steps: Step, slots: Tensor | None = None, place: Tensor | None = None) -> Tensor:
+        """Flat steps (S,) of a batch, laid out as (T, B, width): at the batch's slots, or at others of its own.
+
+        `place` (1, B, D) is where the pen stood before them, by default at 0.
+        """
         rows = [steps.motion, self.event_rows[steps.event + 1], *self._inputs(steps)]
         padded = batch.pad(torch.cat(rows, -1), slots)
-        if not self.position:
+        if not self.places:
             return padded
-        return torch.cat([padded, padded[..., : steps.motion.shape[-1]].cumsum(0)], -1)
+        sums = padded[..., : self.places].cumsum(0)
+        return torch.cat([padded, sums if place is None else sums + place[..., : self.places]], -1)
 
     def of_step(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
         """One step of B sequences, the pen's place (B, D) after it and a context (B, C), as (B, width + C)."""
-        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step)]
-        return torch.cat([*rows, place, context] if self.position else [*rows, context], -1)
+        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step), place[..., : self.places]]
+        return torch.cat([*rows, context], -1)
 
     def _inputs(self, steps: Step) -> list[Tensor]:
         if not self.inputs:
@@ -87,7 +92,16 @@ class StepDecoder(nn.Module):
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
         """The distributions of all real steps of a batch, flat (S,), from the state before the first."""
-        features = self.features.of_batch(batch, batch.previous)
+        return self.head(batch.unpad(self._pass(batch, state)[0]))
+
+    def follow(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
+        """The same, and the state after the last step: that of the sequences as long as the longest, of an LSTM."""
+        outputs, lstm = self._pass(batch, state)
+        place = state.place + batch.pad(batch.previous.motion).sum(0)
+        return self.head(batch.unpad(outputs)), DecoderState(lstm, place, state.context)
+
+    def _pass(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
+        features = self.features.of_batch(batch, batch.previous, place=state.place)
         context = state.context.expand(batch.steps, -1, -1)
-        outputs, _ = self.lstm(torch.cat([features, context], -1), state.lstm)
-        return self.head(batch.unpad(outputs))
+        outputs: tuple[Tensor, Any] = self.lstm(torch.cat([features, context], -1), state.lstm)
+        return outputs

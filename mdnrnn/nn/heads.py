@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
 or of no joint component at all: per-dimension, every dimension a mixture of its own."""
 
 
-StepCovariance = Literal["diagonal", "full"]
+StepCovariance = Literal["diagonal", "full", "per-dimension"]
 """Of a component of a step's motion."""
 
 
@@ -207,7 +207,11 @@ class MixtureHead(nn.Module):
 
 
 class StepHead(nn.Module):
-    """Features (..., I) to a distribution over steps: a mixture over D motions beside E event logits."""
+    """Features (..., I) to a distribution over steps: a mixture over D motions beside E event logits.
+
+    E: 3, of strokes; 2, of what can only go on or end; 0, of what never ends. `choices` is how many components a step
+    is drawn from: one, or one for each feature.
+    """
 
     def __init__(
         self,
@@ -224,15 +228,20 @@ class StepHead(nn.Module):
             raise InputError(
                 f"covariance: received {covariance!r}, expected one of {', '.join(get_args(StepCovariance))}"
             )
+        if events not in (0, 2, 3):
+            raise InputError(f"events: received {events}, expected 3, 2 or 0")
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
-        self.events = events
+        self.events, self.choices = events, out_features if covariance == "per-dimension" else 1
         self.linear = nn.Linear(in_features, self.shape.size + events)
         self.shape.initialise(self.linear)
 
     def forward(self, features: Tensor) -> StepDistribution:
         """features: (..., I)."""
-        mixture, event_logits = self.linear(features).split_with_sizes([self.shape.size, self.events], -1)
-        return StepDistribution(cast(GaussianMixture, self.shape.unpack(mixture)), event_logits)
+        mixture, events = self.linear(features).split_with_sizes([self.shape.size, self.events], -1)
+        if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
+            going_on, end = events.split(1, -1)
+            events = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
+        return StepDistribution(self.shape.unpack(mixture), events)
 
 
 def check_mixture(

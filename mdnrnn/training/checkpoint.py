@@ -35,22 +35,26 @@ class Progress:
     finished: bool = False
 
 
-def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Weights, optimizer, random generators and progress, atomically."""
+def save_last(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried: Any = None
+) -> None:
+    """Weights, optimizer, random generators, progress and the state that the next batch goes on from, atomically."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": torch.get_rng_state(),
         "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "progress": asdict(progress),
+        "carried": carried,
     }
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def load_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put everything back as `save_last` found it. Only tensors and plain values are unpickled."""
+def load_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, Any]:
+    """Put everything back as `save_last` found it; the progress, and the state that is carried. Only tensors and plain
+    values are unpickled."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress = Progress(**state["progress"])
@@ -69,7 +73,7 @@ def load_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) ->
         OSError,
     ) as error:
         raise InputError(f"{path} is damaged or of another model; train anew, or remove it to start over") from error
-    return progress
+    return progress, state.get("carried")
 
 
 def save_weights(path: Path, model: nn.Module) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 from mdnrnn.data.batches import Augment, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -63,18 +64,24 @@ class SequenceTrainConfig(TrainConfig):
     """Each axis of a drawing is stretched by up to this fraction."""
     augment_drop: float = 0.1
     """Share of the points that are left out, from inside strokes."""
+    window: int = 0
+    """Steps of the windows that sequences are learnt in; 0: whole."""
+    carry: bool = True
+    """Whether a window goes on from the state that the one before left: truncated backpropagation."""
     most_valid: int = 2500
     """Drawings to validate on: as many, evenly spread over the valid split, where it has more."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99), ("most_valid", 1, 1e9)))
+        _check_ranges(self, (("window", 0, 1e9),))
 
-    def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches, Batches]:
-        """The batches to train on and to validate on."""
+    def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
+        """The batches to train on and to validate on, these of whole sequences."""
         augment = Augment(self.augment_scale, self.augment_drop)
         train = Batches(corpus, "train", normalizer, self.batch_size, seed=self.seed, augment=augment)
-        return train, Batches(corpus, "valid", normalizer, self.batch_size, most=self.most_valid)
+        valid = Batches(corpus, "valid", normalizer, self.batch_size, most=self.most_valid)
+        return Windows(train, self.window, self.carry) if self.window else train, valid
 
 
 def _check_ranges(config: TrainConfig, ranges: tuple[tuple[str, float, float], ...]) -> None:

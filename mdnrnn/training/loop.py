@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -137,13 +137,16 @@ def update(
     precision: str,
     clip: float,
     number: int = 0,
+    carried: Any = None,
 ) -> tuple[Loss, float]:
     """Step `number` of a training, on a batch: its loss, and the norm of the gradient before clipping.
+
+    `carried` is the state that the loss of the batch before left, if it left one.
 
     Where either is not finite the norm is not, and the weights are left as they were.
     """
     with autocast(device, precision):
-        loss = model.loss(batch)
+        loss = model.loss_after(batch, carried)
     optimizer.zero_grad(set_to_none=True)
     model.objective(loss, batch, number).backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
@@ -166,8 +169,9 @@ class _Trainer:
         self.schedule = Schedule(config)
         self.optimizer = make_optimizer(model, config)
         last = folder / LAST
+        self.carried: Any = None
         if last.exists():
-            self.progress = load_last(last, model, self.optimizer)
+            self.progress, self.carried = load_last(last, model, self.optimizer)
         else:
             torch.manual_seed(config.seed)
             self.progress = Progress()
@@ -205,9 +209,8 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
         batch = batch.to(self.device)
-        loss, norm = update(
-            self.model, self.optimizer, batch, self.device, self.precision, self.config.clip, progress.step
-        )
+        clip, number = self.config.clip, progress.step
+        loss, norm = update(self.model, self.optimizer, batch, self.device, self.precision, clip, number, self.carried)
         if not math.isfinite(norm):
             numbers = ", ".join(map(str, batch.indices[:_NAMED].tolist())) + (
                 "..." if len(batch.indices) > _NAMED else ""
@@ -217,6 +220,7 @@ class _Trainer:
                 f"examples {numbers}; look at them, or lower --learning-rate; "
                 f"{self.folder} keeps the last good checkpoint"
             )
+        self.carried = loss.state
         progress.step += 1
         progress.points += batch.points
         progress.seconds = time.monotonic() - self._started
@@ -280,7 +284,7 @@ class _Trainer:
         if (self.folder / METRICS).exists():
             with (self.folder / METRICS).open("rb") as file:
                 os.fsync(file.fileno())
-        save_last(self.folder / LAST, self.model, self.optimizer, self.progress)
+        save_last(self.folder / LAST, self.model, self.optimizer, self.progress, self.carried)
         self._saved = time.monotonic()
 
     def finish(self) -> None:

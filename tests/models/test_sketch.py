@@ -12,7 +12,7 @@ from torch.nn import functional
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
@@ -52,6 +52,7 @@ def latents_for(model: SketchRNN, batch_size: int, seed: int = 0) -> Tensor | No
 
 def parameters_of(steps: StepDistribution) -> Tensor:
     motion = steps.motion
+    assert isinstance(motion, GaussianMixture)
     parts = [motion.logits, motion.means.flatten(-2), motion.log_scales.flatten(-2), steps.event_logits]
     return torch.cat([*parts, *([] if motion.slopes is None else [motion.slopes.flatten(-3)])], -1)
 

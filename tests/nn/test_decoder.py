@@ -27,7 +27,7 @@ def batch_of(corpus: Corpus) -> Batch:
 
 
 def features_for(corpus: Corpus, position: bool) -> StepFeatures:
-    return StepFeatures(2, 3, 0 if corpus.inputs is None else corpus.inputs.shape[1], position).double()
+    return StepFeatures(2, 3, 0 if corpus.inputs is None else corpus.inputs.shape[1], 2 * position).double()
 
 
 def decoder_for(corpus: Corpus, position: bool, cell: type[LSTM] | type[LayerNormLSTM], layers: int) -> StepDecoder:

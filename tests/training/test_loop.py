@@ -34,7 +34,9 @@ CONFIG = SequenceTrainConfig(
 
 
 def data_of(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Batches, Batches]:
-    return config.splits(corpus, Normalizer.of(corpus))
+    train, valid = config.splits(corpus, Normalizer.of(corpus))
+    assert isinstance(train, Batches)
+    return train, valid
 
 
 def model_for(corpus: Corpus, kind: type[MDNRNN] = MDNRNN) -> MDNRNN:

@@ -25,7 +25,7 @@ from mdnrnn.files import make_folder, write_atomically, write_json
 VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"
 _REQUIRED = ("motion", "event", "offsets")
-_OPTIONAL = ("label", "inputs", "text", "text_offsets", "writer")
+_OPTIONAL = ("label", "inputs", "text", "text_offsets", "writer", "logvar")
 _LARGEST_HEADER = 16 << 20
 _CHUNK = 1024
 

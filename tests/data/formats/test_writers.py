@@ -63,7 +63,7 @@ def ordered(corpus: Corpus, first: int, last: int) -> list[Any]:
     """Sequences as they can be compared, in an order that only they decide."""
     found = []
     for i in range(first, last):
-        motion, event, label, _, text, _ = corpus[i]
+        motion, event, label, _, text, *_ = corpus[i]
         name = None if label is None else corpus.facts.classes[label]
         found.append((np.asarray(motion, np.float32).tolist(), event.tolist(), name, text))
     return sorted(found, key=repr)
