@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +19,10 @@ _CHUNK = 16
 """Steps between looks at which sequences are finished: noise goes in and results come out a chunk at a time, so
 that the steps within one need no traffic between host and device."""
 
+Policy = Callable[[Tensor, Any, Tensor], Tensor]
+"""What acts while a world is dreamt: of the motions before, (B, D), normalised, the model's state and the numbers of
+the sequences that still go on, (B,), it makes the inputs (B, A) beside which the next steps are drawn."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
@@ -30,6 +34,8 @@ class Sampling:
     """The temperature of the scales alone, if another."""
     bias: float = 0.0
     """Graves' probability bias: above 0, neater. See GaussianMixture.biased."""
+    endless: bool = False
+    """Whether what would end goes on, for as many steps as are asked for."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "scale_temperature"):
@@ -45,14 +51,16 @@ class Sampling:
             steps = steps.biased(self.bias)
         if self.temperature != 1 or self.scale_temperature not in (None, 1):
             steps = steps.tempered(self.temperature, self.scale_temperature)
-        return steps
+        return steps.endless() if self.endless else steps
 
 
 class Drawn(NamedTuple):
-    """One generated sequence, its prefix first: motion (T, D), normalised, and event (T,)."""
+    """One generated sequence, its prefix first: motion (T, D), normalised, event (T,), and the inputs (T, A) beside
+    which it was drawn, those of a prefix aside, or None."""
 
     motion: np.ndarray
     event: np.ndarray
+    inputs: np.ndarray | None = None
 
 
 @exactly()
@@ -63,6 +71,7 @@ def generate(
     condition: Condition | None = None,
     prefix: Step | None = None,
     *,
+    policy: Policy | None = None,
     sampling: Sampling | None = None,
     seed: int = 0,
     max_steps: int | np.ndarray = 500,
@@ -80,6 +89,7 @@ def generate(
         condition: label (n,) and inputs (n, T, A), for the models that take them; the inputs' T bounds the steps.
             Its latent (n, Z) comes from the prior where a model needs one and there is none.
         prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from.
+        policy: makes the inputs as it goes, where none are given; those of first steps, which nothing led to, are 0.
         sampling: temperatures and bias; the model's own distribution by default.
         cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
             the probabilities of its cells, and the model goes on from what is kept. 0 where a feature is continuous;
@@ -107,7 +117,7 @@ def generate(
             noises = [np.random.Generator(np.random.Philox(key)) for key in keys]
             if model.latent and part.latent is None:
                 part = part._replace(latent=_from_prior(noises, model.latent, device))
-            batch = _Batch(model, part, len(noises))
+            batch = _Batch(model, part, policy, rows)
             if prefix is not None:
                 batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
             drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell, first_cell)
@@ -133,12 +143,16 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
 class _Batch:
     """Sequences that are drawn side by side: what stands before their next step, and what is drawn already."""
 
-    def __init__(self, model: SequenceModel, condition: Condition, n: int) -> None:
-        self.model, self.inputs = model, condition.inputs
+    def __init__(self, model: SequenceModel, condition: Condition, policy: Policy | None, rows: slice) -> None:
+        n = rows.stop - rows.start
+        self.model, self.inputs, self.policy = model, condition.inputs, policy
         self.previous, self.state = model.start(n), model.initial_state(n, condition)
         self.alive = np.arange(n)
+        self.numbers = torch.arange(rows.start, rows.stop, device=self.previous.motion.device)
         self.parts: list[list[Drawn]] = [[] for _ in range(n)]
         self.done = 0
+        self.beside: Tensor | None = None
+        """The inputs (B, A) beside the step that is drawn."""
 
     def follow(self, prefix: Step) -> None:
         """Go through the steps of `prefix`, motion (P, D) and event (P,), in every sequence."""
@@ -160,22 +174,27 @@ class _Batch:
         lasts = self.done + (limits if self.inputs is None else np.minimum(limits, self.inputs.shape[1] - self.done))
         while len(self.alive) and self.done < (last := int(lasts[self.alive].max())):
             chunk: list[Step] = []
-            for noise in _noise([noises[i] for i in self.alive], self.previous.motion, min(_CHUNK, last - self.done)):
+            left = min(_CHUNK, last - self.done)
+            for noise in steps_of_noise(
+                [noises[i] for i in self.alive], self.previous.motion, self.model.choices, left
+            ):
                 steps = sampling(self._distribution())
-                step = steps.transform(noise, first_cell if self.done == 1 else cell)
+                step = steps.transform(noise, first_cell if self.done == 1 else cell)._replace(inputs=self.beside)
                 over = self.model.finished(self.state)
                 if over is not None:
                     step = step._replace(event=torch.where(over, END, step.event))
                 self.previous = step
                 chunk.append(step)
             self._keep(chunk, lasts[self.alive] - self.done)
-        return [Drawn(*map(np.concatenate, zip(*parts, strict=True))) for parts in self.parts if parts]
+        return [_joined(parts) for parts in self.parts if parts]
 
     def _distribution(self) -> StepDistribution:
-        previous = self.previous
-        if self.inputs is not None:
-            previous = previous._replace(inputs=self.inputs[:, self.done])
-        steps, self.state = self.model.step(previous, self.state)
+        self.beside = None if self.inputs is None else self.inputs[:, self.done]
+        if self.policy is not None:
+            motion = self.previous.motion
+            acts = self.policy(motion, self.state, self.numbers) if self.done else None
+            self.beside = motion.new_zeros(len(motion), self.model.shape.inputs) if acts is None else acts
+        steps, self.state = self.model.step(self.previous._replace(inputs=self.beside), self.state)
         self.done += 1
         return steps
 
@@ -184,17 +203,21 @@ class _Batch:
         chunk's; go on with those that reached neither."""
         motion = torch.stack([step.motion for step in chunk], 1).cpu().numpy()
         event = torch.stack([step.event for step in chunk], 1).cpu().numpy()
+        inputs = [step.inputs for step in chunk if step.inputs is not None]
+        acts = torch.stack(inputs, 1).cpu().numpy() if inputs else None
         ended = (event == END).any(1)
         lengths = np.where(ended, (event == END).argmax(1) + 1, len(chunk))
         lengths, ended = np.minimum(lengths, len(chunk) + left), ended | (left <= 0)
         for row, i in enumerate(self.alive):
-            self.parts[i].append(Drawn(motion[row, : lengths[row]], event[row, : lengths[row]]))
+            rows = slice(lengths[row])
+            self.parts[i].append(Drawn(motion[row, rows], event[row, rows], None if acts is None else acts[row, rows]))
         if ended.any():
             going = np.flatnonzero(~ended)
-            rows = torch.from_numpy(going).to(self.previous.motion.device)
-            self.alive, self.state = self.alive[going], take(self.state, rows)
-            self.previous = Step(self.previous.motion[rows], self.previous.event[rows])
-            self.inputs = None if self.inputs is None else self.inputs[rows]
+            left_rows = torch.from_numpy(going).to(self.previous.motion.device)
+            self.alive, self.state = self.alive[going], take(self.state, left_rows)
+            self.numbers = self.numbers[left_rows]
+            self.previous = Step(self.previous.motion[left_rows], self.previous.event[left_rows])
+            self.inputs = None if self.inputs is None else self.inputs[left_rows]
 
 
 def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:
@@ -202,11 +225,23 @@ def _from_prior(generators: list[np.random.Generator], latent: int, device: torc
     return torch.from_numpy(np.stack(rows)).to(device)
 
 
-def _noise(generators: list[np.random.Generator], like: Tensor, steps: int) -> Iterator[Noise]:
-    """The next chunk of noise of each sequence, step by step; always drawn whole, so that streams stay aligned."""
-    uniform = np.stack([generator.random((2, _CHUNK), np.float32) for generator in generators], 2)
+def _joined(parts: list[Drawn]) -> Drawn:
+    motion, event, inputs = zip(*parts, strict=True)
+    acts = [part for part in inputs if part is not None]
+    return Drawn(np.concatenate(motion), np.concatenate(event), np.concatenate(acts) if acts else None)
+
+
+def steps_of_noise(
+    generators: list[np.random.Generator], like: Tensor, choices: int = 1, steps: int = _CHUNK
+) -> Iterator[Noise]:
+    """The next chunk of noise of each sequence, step by step; always drawn whole, so that streams stay aligned.
+
+    `like` (B, D) tells the features, `choices` how many components a step is drawn from.
+    """
+    uniform = np.stack([generator.random((choices + 1, _CHUNK), np.float32) for generator in generators], 2)
     shape = (_CHUNK, like.shape[-1])
     normal = np.stack([generator.standard_normal(shape, np.float32) for generator in generators], 1)
     uniforms, normals = torch.from_numpy(uniform).to(like.device), torch.from_numpy(normal).to(like.device)
     for time in range(steps):
-        yield Noise(uniforms[0, time], uniforms[1, time], normals[time])
+        component = uniforms[0, time] if choices == 1 else uniforms[:choices, time].T
+        yield Noise(component, uniforms[choices, time], normals[time])

@@ -41,6 +41,15 @@ class Preset:
 
 _WRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
 
+_GESTURES = SequenceTrainConfig(
+    learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, batch_size=32, window=50, carry=True
+)
+
+
+def _impsy(hidden: int) -> MDNRNNConfig:
+    return MDNRNNConfig(hidden=hidden, layers=2, components=5, dropout=0.0)
+
+
 PRESETS = {
     "stroke": Preset(what="an MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
     "stroke-small": Preset(
@@ -83,6 +92,38 @@ PRESETS = {
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=20, dropout=0.2),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32),
+    ),
+    "gesture": Preset(
+        what="plays controllers, (dt, x1, ...), on and on",
+        kind="mdnrnn",
+        model=MDNRNNConfig(hidden=256, components=20, dropout=0.2),
+        training=_GESTURES,
+    ),
+    "gesture-s": Preset(
+        what="the same, at IMPSY's size s: 2 layers of 64 units",
+        kind="mdnrnn",
+        model=_impsy(64),
+        training=_GESTURES,
+    ),
+    "gesture-m": Preset(
+        what="the same, at IMPSY's size m: 2 layers of 128 units",
+        kind="mdnrnn",
+        model=_impsy(128),
+        training=_GESTURES,
+    ),
+    "gesture-l": Preset(
+        what="the same, at IMPSY's size l: 2 layers of 256 units",
+        kind="mdnrnn",
+        model=_impsy(256),
+        training=_GESTURES,
+    ),
+    "world": Preset(
+        what="a world's next latents, given the last ones and what is done, to dream in",
+        kind="mdnrnn",
+        model=MDNRNNConfig(
+            hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=False, end_weight=10.0
+        ),
+        training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0),
     ),
     "handwriting-prediction": Preset(
         what="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",

@@ -138,7 +138,7 @@ def test_generation_leaves_the_model_in_training_as_it_was(model: MDNRNN) -> Non
 
 
 @pytest.mark.parametrize("settings", [{"temperature": -0.1}, {"temperature": math.nan}, {"scale_temperature": -1.0}])
-def test_temperatures_below_zero_are_refused(settings: dict[str, float]) -> None:
+def test_temperatures_below_zero_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="expected 0 or more"):
         Sampling(**settings)
 

@@ -16,6 +16,7 @@ LAYERS = {
     "models": 2,
     "training": 3, "generation": 3, "evaluation": 3, "completion": 3,
     "presets": 4, "runs": 4, "run_config": 4, "launch": 4, "latents": 4, "saving": 4, "writing": 4,
+    "performing": 4, "dreaming": 4, "environment": 4,
     "benchmark": 4, "demos": 4, "cli": 5, "__main__": 6, "__init__": 6,
 }  # fmt: skip
 FILES = sorted(ROOT.rglob("*.py"))

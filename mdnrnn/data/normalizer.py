@@ -64,7 +64,7 @@ class Normalizer:
         raw = np.array(motion, dtype=np.float64)
         if self.logs:
             logs = list(self.logs)
-            if firsts is not None:
+            if firsts is not None and len(raw):
                 raw[np.atleast_1d(firsts)[:, None], logs] = np.exp(np.asarray(self.mean)[logs])
             raw[..., logs] = np.log(raw[..., logs])
         return ((raw - self.mean) / self.scale).astype(dtype)

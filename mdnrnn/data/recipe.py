@@ -6,6 +6,7 @@ import bisect
 import hashlib
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -13,12 +14,14 @@ import numpy as np
 
 from mdnrnn.data import formats
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings, Remark
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.errors import InputError
 
 DEFAULT_SPLIT = "0.9,0.05,0.05"
 _ROUNDED_BOX = 16.0
 _LONGEST_LIST = 64 << 20
+_LONG = 500
+"""Rows from which a stream is divided by time: there may be no other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,8 @@ class Recipe:
     split: str | None = None
     """Shares of train, valid, test, such as 0.9,0.05,0.05, the default. A drawing's place follows from its key, or
     from its points, so it stays there when data are added. By default splits that the files have are kept, and
-    folders and files called train, valid or test are splits. Or lists of keys, a line each (of IAM-OnDB: forms),
+    folders and files called train, valid or test are splits. Streams of 500 rows or more are divided by time: train,
+    then valid, then test. Or lists of keys, a line each (of IAM-OnDB: forms),
     train=trainset.txt,valid=testset_v.txt,test=testset_t.txt: what is in none of them is left out."""
     limit: int | None = None
     """Stop after so many drawings."""
@@ -99,6 +103,25 @@ class Recipe:
     def reshapes(self) -> bool:
         """Whether points come out where none was."""
         return bool(self.box or self.resample or self.simplify or self.grid)
+
+
+def _in_time(drawings: Drawings, recipe: Recipe) -> Drawings:
+    """Streams as parts, one after the other, for train, valid and test: of those which are long and in no split yet."""
+    bounds = np.cumsum((0, *recipe.shares()))
+    parts: list[tuple[list[np.ndarray], Record]] = []
+    for i, record in enumerate(drawings.records):
+        (rows,) = drawings.polylines(i)
+        record = record if recipe.split is None else record._replace(split=None)
+        if len(rows) < _LONG or record.split in SPLITS:
+            parts.append(([rows], record))
+            continue
+        cuts = np.rint(bounds * len(rows)).astype(int)
+        parts += [
+            ([rows[first:last]], record._replace(split=split))
+            for split, (first, last) in zip(SPLITS, pairwise(cuts.tolist()), strict=True)
+            if last > first
+        ]
+    return Drawings.of(parts, drawings.drops, drawings.mends)
 
 
 def _listed(split: str) -> dict[str, str]:
@@ -162,18 +185,20 @@ def reshaped(drawings: Drawings, recipe: Recipe, grid: float) -> Drawings:
     return drawings
 
 
-def divided(drawings: Drawings, recipe: Recipe, folder: str | None = None) -> Drawings:
+def divided(drawings: Drawings, recipe: Recipe, folder: str | None = None, stream: bool = False) -> Drawings:
     """The same, each record with its split: its own, or that of its `folder`, else by what the drawing is before
-    anything is done to it."""
+    anything is done to it; long streams by time."""
     if lists := recipe.lists():
         return _listed_alone(drawings, lists)
+    if stream and (recipe.split is not None or folder is None):
+        drawings = _in_time(drawings, recipe)
     ends, sizes = drawings.sizes.cumsum(), drawings.sizes
     bounds = np.cumsum(recipe.shares())[:-1].tolist()
     records = []
     for i, record in enumerate(drawings.records):
         if recipe.split is None and record.split is None and folder is not None:
             record = record._replace(split=folder)
-        if recipe.split is not None or record.split not in SPLITS:
+        if (recipe.split is not None and not stream) or record.split not in SPLITS:
             key = (record.key or "").encode(errors="surrogatepass")
             if record.key is None:
                 points = drawings.points[ends[i] - sizes[i] : ends[i]]

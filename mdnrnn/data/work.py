@@ -57,7 +57,7 @@ class Trouble(NamedTuple):
 def work(job: Job) -> Done:
     """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
     recipe, kind = job.recipe, job.kind
-    drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split)
+    drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split, kind.stream)
     if kind.stream:
         if recipe.reshapes or recipe.jump:
             raise InputError(

@@ -86,7 +86,10 @@ class StepDistribution(Distribution):
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
             event = pick(self.event_logits, noise.event)
-        return Step(self.motion.transform(noise.component, noise.motion, cell), event)
+        component = noise.component
+        if isinstance(self.motion, PerDimensionMixture) and component.ndim == event.ndim:  # one dimension alone
+            component = component.unsqueeze(-1)
+        return Step(self.motion.transform(component, noise.motion, cell), event)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]
