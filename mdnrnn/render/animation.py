@@ -106,11 +106,12 @@ def draw_over(path: Path, moments: Sequence[float], shares: Sequence[float], sec
 def _palette(finished: Image) -> Image:
     """The colours of the finished picture, for all frames to share; what is almost white is white.
 
-    Pillow looks colours up in cells of 4 levels, so a near white would be taken for the white of the paper.
+    Pillow looks colours up in cells of 4 levels, by the lowest of each, 252: a near white would be nearer to it than
+    255, the white of the paper, is.
     """
     indexed = finished.quantize(128)
     colours = np.array(indexed.getpalette()).reshape(-1, 3)
-    colours[colours.min(axis=1) >= 248] = 255
+    colours[colours.min(axis=1) >= 246] = 255
     indexed.putpalette(colours.ravel().tolist())
     return indexed
 
@@ -153,6 +154,6 @@ def _frames(whole: Page, pages: Iterable[Page]) -> Iterator[Image]:
     for page in chain([whole], pages):
         lines.set_segments(visible_lines([stroke for cell in page.cells for stroke in cell.strokes]))
         lines.set_colors([colour for cell in page.cells for colour in cell.colours])
-        lines.set_linewidths([width for cell in page.cells for width in cell.widths])
+        lines.set_linewidth([width for cell in page.cells for width in cell.widths])
         canvas.draw()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
