@@ -21,7 +21,12 @@ def to_svg(
     size: float = CELL,
 ) -> str:
     """One drawing or a grid of them; `size` is the side of a cell in pixels."""
-    document, _ = svg_document(lay_out(drawings, style, columns, labels, size))
+    return page_svg(lay_out(drawings, style, columns, labels, size))
+
+
+def page_svg(page: Page) -> str:
+    """The page as it is, without animation."""
+    document, _ = svg_document(page)
     return str(document.tostring())
 
 
