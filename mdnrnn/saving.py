@@ -1,17 +1,22 @@
-"""Saving drawings as whatever the ending of the file asks for: a picture, a corpus, or one of the outside formats."""
+"""Saving drawings and performances as whatever the ending of the file asks for: a picture, a corpus, a format."""
 
 from collections.abc import Sequence as Items
 from pathlib import Path
 
+import numpy as np
+
 from mdnrnn import render
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
+from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 
 _WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}
 _LONGEST_CAPTION = 18
 ENDINGS = (*render.ENDINGS, *_WRITERS)
+_PERFORMANCE_WRITERS = {".csv": WRITERS["microjam"], ".npz": WRITERS["corpus"]}
+PERFORMANCE_ENDINGS = (*render.ENDINGS, ".json", *_PERFORMANCE_WRITERS)
 
 
 def check_out(path: Path, endings: Items[str] = ENDINGS) -> None:
@@ -71,7 +76,84 @@ def save_morph(corpus: Corpus, path: Path, *, colour: render.Colour = "ink") -> 
     write_bytes(path, render.to_morph(drawings, render.Style(colour=colour)))
 
 
-def _caption(corpus: Corpus, index: int) -> str:
+def save_performances(
+    corpus: Corpus,
+    path: Path | str,
+    *,
+    labels: bool | Items[str] = False,
+    columns: int | None = None,
+    animate: bool = False,
+) -> None:
+    """Write all the touch performances of a corpus: .svg .png .pdf .gif, pictures in colours of the time; .json, with
+    a line for each touch; .csv, as MicroJam writes one performance; .npz, a corpus.
+
+    `labels`: what each is called in pictures and JSON; True: class names or texts, if any. `animate`: an SVG that
+    plays in real time, as a .gif does anyway.
+    """
+    path = Path(path)
+    check_out(path, PERFORMANCE_ENDINGS)
+    _check_touches(corpus)
+    ending = path.suffix.lower()
+    if ending == ".csv" and len(corpus) != 1:
+        raise InputError(
+            f"{path}: a .csv is one performance, {corpus.facts.name} holds {len(corpus)}; save one alone, or all of "
+            "them as .json or .npz"
+        )
+    if writer := _PERFORMANCE_WRITERS.get(ending):
+        writer(corpus, path)
+    elif ending == ".json":
+        names = [_name(corpus, i) for i in range(len(corpus))] if labels is True else labels or None
+        write_bytes(path, render.to_json(performances(corpus), corpus.facts.name, names).encode())
+    else:
+        draw_performances(corpus, range(len(corpus)), path, labels=labels, columns=columns, animate=animate)
+
+
+def draw_performances(
+    corpus: Corpus,
+    indices: Items[int],
+    path: Path,
+    *,
+    labels: bool | Items[str] = False,
+    columns: int | None = None,
+    animate: bool = False,
+) -> None:
+    """A picture of the touch performances `indices`; the options are those of `save_performances`."""
+    ending = path.suffix.lower()
+    if animate and ending not in render.MOVING:
+        raise InputError(f"{path}: its ending is {ending!r}; to animate, expected {' or '.join(render.MOVING)}")
+    names = [_caption(corpus, i) for i in indices] if labels is True else labels or None
+    picture = render.render_performances(
+        performances(corpus, indices),
+        ending,
+        columns=columns,
+        labels=names if names and any(names) else None,
+        animate=animate,
+    )
+    write_bytes(path, picture)
+
+
+def performances(corpus: Corpus, indices: Items[int] | None = None) -> list[render.Performance]:
+    """The touch performances `indices` of a corpus, by default all."""
+    _check_touches(corpus)
+    chosen = [corpus[i] for i in (range(len(corpus)) if indices is None else indices)]
+    return [render.Performance.of(sequence.motion, np.asarray(sequence.event) != DOWN) for sequence in chosen]
+
+
+def _check_touches(corpus: Corpus) -> None:
+    features, start = ", ".join(corpus.facts.features or ("dx", "dy")), corpus.facts.start
+    if features != "dx, dy, dt" or start != "up":
+        raise InputError(
+            f"{corpus.facts.name} holds no touch performances: its features are {features} and its start is {start}; "
+            "expected dx, dy, dt and start up; draw it as drawings"
+        )
+
+
+def _name(corpus: Corpus, index: int) -> str:
+    """Its class or its text."""
     sequence = corpus[index]
-    name = sequence.text or "" if sequence.label is None else corpus.facts.classes[sequence.label]
+    return sequence.text or "" if sequence.label is None else corpus.facts.classes[sequence.label]
+
+
+def _caption(corpus: Corpus, index: int) -> str:
+    name = _name(corpus, index)
     return name if len(name) <= _LONGEST_CAPTION else f"{name[: _LONGEST_CAPTION - 1]}…"

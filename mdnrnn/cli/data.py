@@ -72,12 +72,12 @@ class DrawOptions:
     """Take them one after the other from here on; by default they are spread evenly over the split."""
     label: str | None = None
     """This class only."""
-    colour: Colour = "ink"
-    """Of the lines: one ink, by stroke, or by order."""
+    colour: Colour | Literal["time"] = "ink"
+    """Of the lines: one ink, by stroke, or by order; of touch performances also by time, each on its whole screen."""
     columns: int | None = None
     """Of the grid; by default about as many as rows."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False
-    """An SVG that draws itself."""
+    """An SVG that draws itself; with colour time, in real time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,15 +220,11 @@ def _draw(options: DrawOptions) -> None:
         chosen = list(indices[options.first : options.first + options.n])
     if not chosen:
         raise InputError(f"no drawing from {options.first or 0} on, -n {options.n}; there are {len(indices)}")
-    saving.draw(
-        corpus,
-        chosen,
-        options.out,
-        colour=options.colour,
-        columns=options.columns,
-        labels=True,
-        animate=options.animate,
-    )
+    look: dict[str, Any] = {"columns": options.columns, "labels": True, "animate": options.animate}
+    if options.colour == "time":
+        saving.draw_performances(corpus, chosen, options.out, **look)
+    else:
+        saving.draw(corpus, chosen, options.out, colour=options.colour, **look)
     print(f"{options.out}: {len(chosen)} drawings")
 
 

@@ -11,19 +11,22 @@ from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph
 from mdnrnn.render.attention import attention_figure
 from mdnrnn.render.curves import loss_figure
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
-from mdnrnn.render.figures import figure_bytes, to_figure
+from mdnrnn.render.figures import figure_bytes, page_figure, to_figure
 from mdnrnn.render.layout import CELL
+from mdnrnn.render.performance import Performance, to_json
+from mdnrnn.render.playing import to_played_gif, to_played_svg
 from mdnrnn.render.scatter import map_figure
 from mdnrnn.render.style import PLAIN, Colour, Style
-from mdnrnn.render.svg import to_svg
+from mdnrnn.render.svg import page_svg, to_svg
+from mdnrnn.render.touches import lay_out_performances
 
 ENDINGS = (".svg", ".png", ".pdf", ".gif")
 MOVING = (".svg", ".gif")
 
 __all__ = [
-    "CELL", "ENDINGS", "Bounds", "Colour", "Drawing", "Style", "attention_figure", "bounds", "figure_bytes",
-    "loss_figure", "map_figure", "partial", "render", "save", "to_animated_svg", "to_figure", "to_gif", "to_morph",
-    "to_svg",
+    "CELL", "ENDINGS", "Bounds", "Colour", "Drawing", "Performance", "Style", "attention_figure", "bounds",
+    "figure_bytes", "loss_figure", "map_figure", "partial", "render", "render_performances", "save",
+    "to_animated_svg", "to_figure", "to_gif", "to_json", "to_morph", "to_svg",
 ]  # fmt: skip
 
 
@@ -64,6 +67,25 @@ def save(
     ending = Path(path).suffix.lower()
     _check_ending(ending, animate, str(path))
     write_bytes(path, render(drawings, ending, style=style, columns=columns, labels=labels, animate=animate, size=size))
+
+
+def render_performances(
+    performances: Sequence[Performance],
+    ending: str,
+    *,
+    columns: int | None = None,
+    labels: Sequence[str] | None = None,
+    animate: bool = False,
+    size: float = CELL,
+) -> bytes:
+    """The contents of a picture of touch performances, in colours of the time; moving as in `render`, in real time."""
+    _check_ending(ending, animate, "a picture")
+    page = lay_out_performances(performances, columns, labels, size)
+    if ending == ".gif":
+        return to_played_gif(page)
+    if ending == ".svg":
+        return (to_played_svg(page) if animate else page_svg(page)).encode()
+    return figure_bytes(page_figure(page)[0], ending)
 
 
 def _check_ending(ending: str, animate: bool, what: str) -> None:

@@ -48,7 +48,7 @@ def to_animated_svg(
     for cell, cell_paths in zip(page.cells, paths, strict=True):
         moments = pace(cell.strokes) * seconds / (seconds + PAUSE)
         for stroke, path, span in zip(cell.strokes, cell_paths, pairwise(moments), strict=True):
-            _draw_between(path, is_dot(stroke), *span, seconds + PAUSE)
+            draw_over(path, span, () if is_dot(stroke) else (0.0, 1.0), seconds + PAUSE)
     return str(document.tostring())
 
 
@@ -65,7 +65,7 @@ def to_gif(
     page = lay_out(drawings, style, columns, labels, size)
     count = max(round(1000 * seconds / FRAME), 1)
     durations = [FRAME] * (count - 1) + [FRAME + round(1000 * PAUSE)]
-    return _gif(page, (_begun(page, number / count) for number in range(1, count + 1)), durations)
+    return gif_bytes(page, (_begun(page, number / count) for number in range(1, count + 1)), durations)
 
 
 def to_morph(drawings: Sequence[Drawing], style: Style = PLAIN, size: float = CELL) -> bytes:
@@ -77,7 +77,7 @@ def to_morph(drawings: Sequence[Drawing], style: Style = PLAIN, size: float = CE
     there = [replace(page, height=cell.height, cells=[cell]) for cell in cells]
     durations = [MORPH_FRAME] * (len(cells) - 2)
     durations = [MORPH_END, *durations, MORPH_END, *durations] if len(cells) > 1 else [MORPH_END]
-    return _gif(replace(there[0], cells=cells), there + there[-2:0:-1], durations)
+    return gif_bytes(replace(there[0], cells=cells), there + there[-2:0:-1], durations)
 
 
 def _check(seconds: float) -> None:
@@ -85,30 +85,33 @@ def _check(seconds: float) -> None:
         raise InputError(f"seconds: received {seconds}, expected a positive number")
 
 
-def _draw_between(path: Path, dot: bool, start: float, end: float, seconds: float) -> None:
-    """Hide the stroke until `start`, then draw it until `end`; both are fractions of a loop of `seconds`.
+def draw_over(path: Path, moments: Sequence[float], shares: Sequence[float], seconds: float) -> None:
+    """Hide the stroke until the first of the moments, which are fractions of a loop of `seconds`, then draw it: at
+    each moment this share of its length stands. Where there are no shares it is a dot, and appears as a whole.
 
     Only the animation makes dashes, so a viewer without it shows the whole stroke. The hiding is needed
     beside them: a dash of no length has round ends too.
     """
     timing = {"dur": f"{seconds:g}s", "repeatCount": "indefinite", "debug": False}
-    if start > 0:
-        hidden = f"0;{start:.5f}"
+    if moments[0] > 0:
+        hidden = f"0;{moments[0]:.5f}"
         path.add(Animate("visibility", "hidden;visible", calcMode="discrete", keyTimes=hidden, **timing))
-    if not dot:
+    if len(shares):
         path["pathLength"] = 1
-        drawn = f"0;{start:.5f};{end:.5f};1"
-        path.add(Animate("stroke-dasharray", "0 1;0 1;1 1;1 1", keyTimes=drawn, **timing))
+        times = ";".join(["0", *(f"{moment:.5f}" for moment in moments), "1"])
+        dashes = ";".join(["0 1", *(f"{share:.4g} 1" for share in shares), "1 1"])
+        path.add(Animate("stroke-dasharray", dashes, keyTimes=times, **timing))
 
 
 def _palette(finished: Image) -> Image:
     """The colours of the finished picture, for all frames to share; what is almost white is white.
 
-    Pillow looks colours up in cells of 4 levels, so a near white would be taken for the white of the paper.
+    Pillow looks colours up in cells of 4 levels, by the lowest of each, 252: a near white would be nearer to it than
+    255, the white of the paper, is.
     """
     indexed = finished.quantize(128)
     colours = np.array(indexed.getpalette()).reshape(-1, 3)
-    colours[colours.min(axis=1) >= 248] = 255
+    colours[colours.min(axis=1) >= 246] = 255
     indexed.putpalette(colours.ravel().tolist())
     return indexed
 
@@ -117,7 +120,7 @@ def _begun(page: Page, fraction: float) -> Page:
     """The page with this fraction of each drawing drawn."""
     drawn = [partial(cell.strokes, fraction) for cell in page.cells]
     cells = [
-        replace(cell, strokes=strokes, colours=cell.colours[: len(strokes)])
+        replace(cell, strokes=strokes, colours=cell.colours[: len(strokes)], widths=cell.widths[: len(strokes)])
         for cell, strokes in zip(page.cells, drawn, strict=True)
     ]
     return replace(page, cells=cells)
@@ -129,7 +132,7 @@ def _moved(cell: Cell) -> Cell:
     return replace(cell, left=0.0, top=0.0, strokes=[stroke - corner for stroke in cell.strokes])
 
 
-def _gif(whole: Page, pages: Iterable[Page], durations: list[int]) -> bytes:
+def gif_bytes(whole: Page, pages: Iterable[Page], durations: list[int]) -> bytes:
     """Pages of one size, which together have the colours of the `whole` one, each for so many milliseconds."""
     from PIL.Image import Dither
 
@@ -151,5 +154,6 @@ def _frames(whole: Page, pages: Iterable[Page]) -> Iterator[Image]:
     for page in chain([whole], pages):
         lines.set_segments(visible_lines([stroke for cell in page.cells for stroke in cell.strokes]))
         lines.set_colors([colour for cell in page.cells for colour in cell.colours])
+        lines.set_linewidth([width for cell in page.cells for width in cell.widths])
         canvas.draw()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -53,10 +53,11 @@ def page_figure(page: Page, largest_side: float = LARGEST_SIDE) -> tuple[Figure,
     axes.set_axis_off()
     strokes = [stroke for cell in page.cells for stroke in cell.strokes]
     colours = [colour for cell in page.cells for colour in cell.colours]
+    widths = [width for cell in page.cells for width in cell.widths]
     lines = LineCollection(
         visible_lines(strokes),
         colors=colours,
-        linewidths=page.line_width,
+        linewidths=widths,
         capstyle="round",
         joinstyle="round",
         snap=False,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,9 +32,12 @@ class Cell:
     height: float
     strokes: Drawing
     colours: list[str]
+    widths: list[float]
     label: str
     label_place: tuple[float, float]
     """the middle of the line that the label stands on"""
+    moments: tuple[np.ndarray, ...] = ()
+    """where the pen's times are known: for each stroke the seconds (n,) at which it came to the points"""
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,34 @@ class Page:
     width: float
     height: float
     line_width: float
+    """of most strokes: a cell tells each stroke's own"""
     font_size: float
     cells: list[Cell]
+
+
+class Grid(NamedTuple):
+    """Cells of one width and height, row by row, with room for a line of text below each."""
+
+    columns: int
+    rows: int
+    width: float
+    height: float
+    font_size: float
+
+    @property
+    def pitch(self) -> float:
+        """From the top of one row to that of the next."""
+        return self.height + 1.6 * self.font_size
+
+    def corner(self, index: int) -> tuple[float, float]:
+        """Left and top of a cell."""
+        row, column = divmod(index, self.columns)
+        return column * self.width, row * self.pitch
+
+    def label_place(self, index: int) -> tuple[float, float]:
+        """The middle of the line that the label of a cell stands on."""
+        left, top = self.corner(index)
+        return left + self.width / 2, top + self.height + 0.9 * self.font_size
 
 
 def lay_out(
@@ -55,30 +85,33 @@ def lay_out(
     size: float = CELL,
 ) -> Page:
     """Each drawing centred in a cell of the grid, scaled uniformly to fit it, its label below."""
-    texts = _one_line_each(labels, len(drawings))
+    texts = one_line_each(labels, len(drawings))
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
-    aspect = _cell_aspect(boxes)
-    columns = _columns(columns, len(drawings), aspect)
-    if not 0 < size < math.inf:
-        raise InputError(f"size: received {size}, expected a positive number")
-    width, height = size * math.sqrt(aspect), size / math.sqrt(aspect)
-    font_size = _font_size(texts, width, size)
-    pitch = height + 1.6 * font_size
+    grid = make_grid(texts, _cell_aspect(boxes), columns, size)
+    width, height = grid.width, grid.height
     line_width = style.width * size
     scales = _scales(boxes, width, height, style, line_width)
     cells = []
     for index, (drawing, box, scale) in enumerate(zip(drawings, boxes, scales, strict=True)):
-        row, column = divmod(index, columns)
-        left, top = column * width, row * pitch
+        left, top = grid.corner(index)
         strokes = _placed(drawing, box, scale, left + width / 2, top + height / 2)
         colours = stroke_colours(style.colour, len(strokes), style.groups[index] if style.groups else ())
-        label_place = left + width / 2, top + height + 0.9 * font_size
-        cells.append(Cell(left, top, width, height, strokes, colours, texts[index], label_place))
-    rows = max(math.ceil(len(drawings) / columns), 1)
-    return Page(columns * width, rows * pitch, line_width, font_size, cells)
+        widths = [line_width] * len(strokes)
+        cells.append(Cell(left, top, width, height, strokes, colours, widths, texts[index], grid.label_place(index)))
+    return Page(grid.columns * width, grid.rows * grid.pitch, line_width, grid.font_size, cells)
 
 
-def _one_line_each(labels: Sequence[str] | None, drawings: int) -> list[str]:
+def make_grid(texts: Sequence[str], aspect: float, columns: int | None, size: float) -> Grid:
+    """A cell for each text, of the area `size` x `size`, its width over its height being `aspect`."""
+    columns = _columns(columns, len(texts), aspect)
+    if not 0 < size < math.inf:
+        raise InputError(f"size: received {size}, expected a positive number")
+    width, height = size * math.sqrt(aspect), size / math.sqrt(aspect)
+    rows = max(math.ceil(len(texts) / columns), 1)
+    return Grid(columns, rows, width, height, _font_size(texts, width, size))
+
+
+def one_line_each(labels: Sequence[str] | None, drawings: int) -> list[str]:
     if labels is None:
         return [""] * drawings
     if len(labels) != drawings:

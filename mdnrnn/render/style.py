@@ -55,10 +55,10 @@ def stroke_colours(colour: Colour, strokes: int, groups: Sequence[int] = ()) -> 
         return [INK] * strokes
     if colour == "stroke":
         return [PALETTE[number % len(PALETTE)] for number in groups or range(strokes)]
-    return [_along_plasma(number / max(strokes - 1, 1)) for number in range(strokes)]
+    return [along_plasma(number / max(strokes - 1, 1)) for number in range(strokes)]
 
 
-def _along_plasma(place: float) -> str:
+def along_plasma(place: float) -> str:
     """The colour at a place from 0 to 1, linear between its two neighbours."""
     position = place * (len(PLASMA) - 1)
     index = min(int(position), len(PLASMA) - 2)

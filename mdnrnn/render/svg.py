@@ -21,7 +21,12 @@ def to_svg(
     size: float = CELL,
 ) -> str:
     """One drawing or a grid of them; `size` is the side of a cell in pixels."""
-    document, _ = svg_document(lay_out(drawings, style, columns, labels, size))
+    return page_svg(lay_out(drawings, style, columns, labels, size))
+
+
+def page_svg(page: Page) -> str:
+    """The page as it is, without animation."""
+    document, _ = svg_document(page)
     return str(document.tostring())
 
 
@@ -45,7 +50,8 @@ def svg_document(page: Page) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     )
     paths = []
     for cell in page.cells:
-        paths.append([_path(*each) for each in zip(cell.strokes, cell.colours, strict=True)])
+        looks = zip(cell.strokes, cell.colours, cell.widths, strict=True)
+        paths.append([_path(stroke, colour, width, page.line_width) for stroke, colour, width in looks])
         group = document.g()
         group.elements.extend(paths[-1])
         lines.add(group)
@@ -55,9 +61,10 @@ def svg_document(page: Page) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     return document, paths
 
 
-def _path(stroke: np.ndarray, colour: str) -> Path:
+def _path(stroke: np.ndarray, colour: str, width: float, usual_width: float) -> Path:
     own_colour = {} if colour == INK else {"stroke": colour}
-    return Path(_path_data(stroke), debug=False, **own_colour)
+    own_width = {} if width == usual_width else {"stroke_width": _number(width)}
+    return Path(_path_data(stroke), debug=False, **own_colour, **own_width)
 
 
 def _path_data(stroke: np.ndarray) -> str:

@@ -13,7 +13,8 @@ from mdnrnn.cli import main
 from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS, native
-from tests.conftest import random_corpus
+from tests.cli.conftest import refused
+from tests.conftest import random_corpus, touches
 from tests.data.formats.test_impsy import LOG
 from tests.data.formats.test_inkml import INK
 from tests.data.formats.test_microjam import LINES
@@ -203,3 +204,16 @@ def test_what_has_no_training_split_is_drawn_all_the_same(tmp_path: Path, capsys
     native.write(random_corpus([3, 4]).part("test"), tmp_path / "x.npz")
     assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.svg")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}: 2 drawings\n"
+
+
+def test_performances_are_drawn_in_colours_of_the_time(tmp_path: Path, capsys: Capture) -> None:
+    native.write(touches(), tmp_path / "x.npz")
+    arguments = ["data", "draw", str(tmp_path / "x.npz"), "-n", "3", "--colour", "time"]
+    assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--animate"]) == 0
+    texts = [element.text for element in ElementTree.parse(tmp_path / "x.svg").iter() if element.tag.endswith("text")]
+    assert texts[0] == "0 s"
+    assert "<animate" in (tmp_path / "x.svg").read_text()
+    native.write(random_corpus([5]), tmp_path / "y.npz")
+    arguments[2] = str(tmp_path / "y.npz")
+    refused([*arguments, "--out", str(tmp_path / "y.svg")], "random holds no touch performances", capsys)
+    assert not (tmp_path / "y.svg").exists()
