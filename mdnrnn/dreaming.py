@@ -15,8 +15,8 @@ from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.runs import Run
 
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""What acts: of the latents (B, Z), raw units, what the model remembers (B, H), and the numbers of the dreams that still
-go on, (B,), it makes the actions (B, A). Each row of them has to follow from that row alone."""
+"""What acts: of the latents (B, Z), raw units, what the model remembers (B, H), and the numbers of the dreams that
+still go on, (B,), it makes the actions (B, A). Each row of them has to follow from that row alone."""
 
 
 def dream(

@@ -15,6 +15,7 @@ COMMANDS = {
     "train": "train a model on drawings, or go on with a training",
     "evaluate": "the likelihood of a run on held-out drawings, exact or bounded",
     "generate": "draw with a trained model, complete a drawing, write a text",
+    "respond": "answer a touch performance",
     "reconstruct": "encode drawings, and draw them again from their latents",
     "interpolate": "draw what lies between two or four drawings",
     "combine": "add and subtract drawings",
@@ -34,7 +35,7 @@ def help_text() -> str:
         [
             "usage: mdnrnn COMMAND ...",
             "",
-            "MDN-RNN sequence generation: train on strokes, draw to SVG.",
+            "MDN-RNN sequence generation: train on strokes and gestures, draw to SVG, play, dream.",
             "",
             *lines,
             "",

@@ -1,0 +1,82 @@
+"""`mdnrnn respond RUN CALL --out FILE`: answers to a touch performance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from mdnrnn import saving
+from mdnrnn.cli.arguments import parse
+from mdnrnn.data.corpus import Sequence, pack
+from mdnrnn.device import choose_device
+from mdnrnn.errors import InputError
+from mdnrnn.generation import Sampling
+from mdnrnn.performing import respond
+from mdnrnn.render import MOVING
+from mdnrnn.runs import load, read_prefix
+from mdnrnn.training.config import Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class RespondOptions:
+    """Answer a call: a performance goes on from the state that it leaves, begins with a tap and lasts as long as asked.
+
+    RoboJam plays at --temperature 1.5 --scale-temperature 0.01.
+    """
+
+    run: tyro.conf.Positional[Path]
+    """The run folder, of touch performances."""
+    call: tyro.conf.Positional[str]
+    """What is answered, a performance in a file, MicroJam's CSV say."""
+    out: Path
+    """The file to write; its ending picks the format: .svg .png .pdf .gif .json .csv .npz."""
+    index: int = 0
+    """Which performance of the file is answered."""
+    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
+    """How many answers."""
+    seconds: float = 5.0
+    """How long an answer lasts."""
+    temperature: float = 1.0
+    """Above 1: wilder; 0: the most probable answer."""
+    scale_temperature: float | None = None
+    """The temperature of the places and times within a component alone, if another."""
+    seed: int = 0
+    """Answer i is the same for the same seed, however many are given."""
+    animate: tyro.conf.FlagCreatePairsOff[bool] = False
+    """An SVG that plays in real time."""
+    device: Device = "auto"
+    """Where to compute; auto: a GPU if there is one."""
+
+
+def main(arguments: list[str]) -> int:
+    """Answer and save."""
+    options = parse(RespondOptions, "respond", arguments)
+    ending = options.out.suffix.lower()
+    saving.check_out(options.out, saving.PERFORMANCE_ENDINGS)
+    if options.n < 1:
+        raise InputError(f"-n is {options.n}; expected 1 or more")
+    if ending == ".csv" and options.n > 1:
+        raise InputError(f"{options.out}: a .csv is one performance, {options.n} were asked for; try .json")
+    if options.animate and ending not in MOVING:
+        raise InputError(f"{options.out}: its ending is {options.out.suffix!r}; to animate, expected .svg or .gif")
+    run = load(options.run, choose_device(options.device))
+    call = read_prefix(run, options.call, options.index)
+    answers = respond(
+        run,
+        call,
+        options.n,
+        seconds=options.seconds,
+        sampling=Sampling(temperature=options.temperature, scale_temperature=options.scale_temperature),
+        seed=options.seed,
+    )
+    names = ["answer"] if options.n == 1 else [f"answer {i + 1}" for i in range(options.n)]
+    played, labels = answers, names
+    if ending in (*saving.render.ENDINGS, ".json"):  # where there is room for both
+        both = [Sequence(call.motion, call.event), *(answers[i]._replace(label=None) for i in range(options.n))]
+        played, labels = pack(answers.facts, {"test": both}), ["call", *names]
+    saving.save_performances(played, options.out, labels=labels, animate=options.animate)
+    print(f"{options.out}: {options.n} answers, {len(answers.event)} touches")
+    return 0
