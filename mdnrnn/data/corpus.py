@@ -48,7 +48,8 @@ class Facts:
     """Names of the labels; empty where there are none."""
     features: tuple[str, ...] = ()
     """Names of the columns of motion; empty: dx and dy. dt is the time since the row before, in seconds: above 0, but
-    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end."""
+    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end; what
+    begins neither so nor with dx and dy, such as the latents z1, z2 .. of a world, is one row of values a step."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -62,6 +63,11 @@ class Facts:
     def stream(self) -> bool:
         """Whether there are no strokes and no end."""
         return self.features[:1] == ("dt",)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether motion begins with a pen's dx and dy: else it is values over time, or over steps."""
+        return self.features[:2] in ((), ("dx", "dy"))
 
     @property
     def times(self) -> tuple[int, ...]:
@@ -207,11 +213,12 @@ class Corpus:
         return np.diff(self.offsets)
 
     def drawing(self, index: int) -> list[Polyline]:
-        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of a stream over time."""
+        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of values over time or, of
+        those without times, over steps."""
         motion, event = self[index][:2]
-        if self.facts.stream:
-            return traces(motion)
-        if motion.shape[1] != 2 and self.facts.features[:2] != ("dx", "dy"):
+        if not self.facts.drawn:
+            return traces(motion if self.facts.stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1))
+        if motion.shape[1] != 2 and not self.facts.features:
             raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
         return to_polylines(motion[:, :2], event, self.facts.start)
 
