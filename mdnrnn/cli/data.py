@@ -23,6 +23,7 @@ from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.report import Report
+from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
 from mdnrnn.render import Colour
 
@@ -181,12 +182,13 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     lengths = corpus.lengths
     splits = {name: last - first for name, (first, last) in corpus.splits.items()}
     facts = asdict(corpus.facts)
-    reference = "train" if splits.get("train") else next(name for name, count in splits.items() if count)
     told: dict[str, Any] = {}
     if corpus.text is not None:
         told = {"characters_a_text": float(corpus.characters.mean()), "alphabet": corpus.alphabet}
     if corpus.writer is not None:
         told["writers"] = len(np.unique(corpus.writer))
+    if corpus.inputs is not None:
+        told["inputs"] = corpus.inputs.shape[1]
     return {
         **facts,
         "classes": list(facts["classes"]),
@@ -194,11 +196,20 @@ def describe(corpus: Corpus) -> dict[str, Any]:
         "skipped": dict(corpus.skipped),
         "points": len(corpus.event),
         "points_a_sequence": {f"{q}%": float(np.percentile(lengths, q)) for q in (0, 5, 50, 95, 100)},
-        "strokes_a_sequence": float((np.asarray(corpus.event) > 0).sum() / len(corpus)),
-        "offset_scale": Normalizer.of(corpus, reference).scale[0],
+        **_of_motion(corpus),
         **told,
         "fingerprint": corpus.fingerprint,
     }
+
+
+def _of_motion(corpus: Corpus) -> dict[str, Any]:
+    """Of drawings their strokes and the scale of their offsets; of what has values a step, ends and scales."""
+    event = np.asarray(corpus.event)
+    filled = [name for name, (first, last) in corpus.splits.items() if first < last]
+    scale = Normalizer.of(corpus, "train" if "train" in filled else filled[0]).scale
+    if corpus.facts.drawn:
+        return {"strokes_a_sequence": float((event > 0).sum() / len(corpus)), "offset_scale": scale[0]}
+    return {"ended": int((event == END).sum()), "scales": dict(zip(corpus.facts.features, scale, strict=True))}
 
 
 def _draw(options: DrawOptions) -> None:

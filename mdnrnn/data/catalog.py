@@ -81,6 +81,12 @@ def _pen_text() -> Corpus:
     return make_pen_text()
 
 
+def _rollouts() -> Corpus:
+    from mdnrnn.data.synthetic.corpora import make_rollouts
+
+    return make_rollouts()
+
+
 _ENTRIES = (
     Entry(
         name="doodles",
@@ -96,6 +102,14 @@ _ENTRIES = (
         licence="MIT",
         source="mdnrnn.data.synthetic; the letters are the Hershey fonts",
         make=_pen_text,
+        made="1",
+    ),
+    Entry(
+        name="rollouts",
+        what="a small controlled system whose likelihood is known, for world models, 800 / 100 / 100; made in a second",
+        licence="MIT",
+        source="mdnrnn.data.synthetic",
+        make=_rollouts,
         made="1",
     ),
     Entry(

@@ -78,6 +78,11 @@ class Facts:
         return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
 
     @property
+    def drawn(self) -> bool:
+        """Whether motion begins with a pen's dx and dy: else it is values over time, or over steps."""
+        return self.features[:2] in ((), ("dx", "dy"))
+
+    @property
     def times(self) -> tuple[int, ...]:
         """Which features are times."""
         return tuple(i for i, name in enumerate(self.features) if name == "dt")
@@ -235,13 +240,12 @@ class Corpus:
         return np.diff(self.offsets)
 
     def drawing(self, index: int) -> list[Polyline]:
-        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of a stream over time."""
+        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of values over time or, of
+        those without times, over steps."""
         motion, event = self[index][:2]
-        if self.facts.stream:
-            return traces(motion)
-        if self.facts.world:
-            return traces(np.column_stack([np.ones(len(motion)), motion]))
-        if motion.shape[1] != 2 and self.facts.features[:2] != ("dx", "dy"):
+        if not self.facts.drawn:
+            return traces(motion if self.facts.stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1))
+        if motion.shape[1] != 2 and not self.facts.features:
             raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
         return to_polylines(motion[:, :2], event, self.facts.start)
 

@@ -31,8 +31,8 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
 
 
 def traces(rows: np.ndarray) -> list[Polyline]:
-    """Curves of a stream's rows (dt, x1, ..): each value over time, one above the other in a box three times as wide
-    as high."""
+    """Curves of rows (dt, x1, ..) of a stream or a world: each value over time, one above the other in a box three
+    times as wide as high."""
     time = np.cumsum(rows[:, 0].astype(np.float64))
     along = 3 * (time - time[0]) / ((time[-1] - time[0]) or 1.0)
     values = rows[:, 1:].astype(np.float64)

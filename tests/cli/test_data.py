@@ -13,6 +13,8 @@ from mdnrnn.cli import main
 from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS, native
+from mdnrnn.data.synthetic.corpora import make_rollouts
+from mdnrnn.distributions.step import END
 from tests.cli.conftest import refused
 from tests.conftest import random_corpus, touches
 from tests.data.formats.test_impsy import LOG
@@ -145,6 +147,26 @@ def test_streams_are_not_exported_as_drawings(tmp_path: Path, capsys: Capture) -
             assert main(arguments) == 2
             assert capsys.readouterr().err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.log"]
+
+
+def test_a_world_is_told_of_and_drawn_as_curves(tmp_path: Path, capsys: Capture) -> None:
+    """A curve for each latent, a point for each step; it is no drawing to export."""
+    corpus = make_rollouts({"train": 6}, steps=50)
+    native.write(corpus, tmp_path / "world")
+    assert main(["data", "info", str(tmp_path / "world"), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["features"], facts["inputs"]) == (["z1", "z2", "z3", "z4"], 2)
+    assert facts["ended"] == (corpus.event == END).sum()
+    assert facts["scales"] == pytest.approx(dict(zip(facts["features"], corpus.motion.std(0), strict=True)), rel=1e-4)
+    assert main(["data", "draw", str(tmp_path / "world"), "--out", str(tmp_path / "x.svg"), "-n", "2"]) == 0
+    paths = ElementTree.parse(tmp_path / "x.svg").getroot().findall(".//{http://www.w3.org/2000/svg}path")
+    assert len(paths) == 2 * 4
+    rows = np.asarray(corpus[0].motion)
+    for curve, values in zip(corpus.drawing(0), rows.T, strict=True):
+        np.testing.assert_allclose(np.diff(curve[:, 0]), 3 / (len(rows) - 1))
+        assert np.corrcoef(curve[:, 1], values)[0, 1] == pytest.approx(-1)
+    arguments = ["data", "export", str(tmp_path / "world"), "--out", str(tmp_path / "x.ndjson"), "--format", "ndjson"]
+    refused(arguments, "expected drawings", capsys)
 
 
 REFUSED = {

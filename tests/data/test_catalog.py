@@ -133,7 +133,9 @@ def test_a_category_has_an_address_and_a_place(cache: Path, name: str, url: str)
 )  # fmt: skip
 def test_anything_else_is_no_name(data: str) -> None:
     assert not is_name(data)
-    with pytest.raises(InputError, match=r"unknown corpus .*expected one of doodles, pen-text, aaron_sheep") as caught:
+    with pytest.raises(
+        InputError, match=r"unknown corpus .*expected one of doodles, pen-text, rollouts, aaron_sheep"
+    ) as caught:
         get(data, Imports())
     assert "\n" not in str(caught.value)
 
@@ -160,6 +162,18 @@ def test_a_path_called_as_a_corpus_counts_until_that_is_there(cache: Path) -> No
     native.write(random_corpus([3]), make_folder(cache / "corpora") / "kanji")
     assert is_name("kanji")
     assert open_corpus("kanji").facts.name == "random"
+
+
+def test_a_corpus_is_made_once(cache: Path) -> None:
+    folder = get("rollouts", Imports())
+    assert folder == cache / "corpora" / "rollouts"
+    made = (folder / "motion.npy").stat().st_mtime_ns
+    assert get("rollouts", Imports()) == folder
+    assert (folder / "motion.npy").stat().st_mtime_ns == made
+    corpus = open_corpus("rollouts")
+    corpus.check()
+    assert dict(corpus.splits) == {"train": (0, 800), "valid": (800, 900), "test": (900, 1000)}
+    assert 90_000 < corpus.rows("train").stop < 110_000
 
 
 def test_a_bundled_corpus_needs_no_download(cache: Path) -> None:

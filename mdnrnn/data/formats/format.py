@@ -60,7 +60,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def check_strokes(corpus: Corpus) -> None:
     """An error where a corpus holds more than strokes, or none: a format of drawings would lose the rest."""
-    if corpus.motion.shape[1] != 2 or corpus.facts.stream:
+    if corpus.motion.shape[1] != 2 or not corpus.facts.drawn:
         features = ", ".join(corpus.facts.features) or f"{corpus.motion.shape[1]} features"
         raise InputError(f"{corpus.facts.name} has steps of ({features}); expected drawings; choose the format corpus")
 

@@ -4,14 +4,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, pack
 from mdnrnn.data.strokes import from_polylines
-from mdnrnn.data.synthetic import doodles, pen_text, texts
+from mdnrnn.data.synthetic import doodles, pen_text, rollouts, texts
+from mdnrnn.distributions.step import DOWN, END
+from mdnrnn.errors import InputError
 
 DOODLES_PER_CLASS = 500
 DOODLES_SEED = 0
 PEN_TEXT_WRITERS = {"train": 600, "valid": 30, "test": 30}
 PEN_TEXT_LINES = 20
+ROLLOUTS = {"train": 800, "valid": 100, "test": 100}
 _HELD_OUT = 0.05
 
 
@@ -54,6 +57,27 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
     return pack(facts, by_split)
 
 
+def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
+    """So many episodes of every split, or in all, a tenth of them valid and a tenth test; cut after `steps` rows.
+
+    An episode is the same however many are made with it, and its rows however many steps it may have.
+    """
+    if isinstance(episodes, int):
+        held_out = max(1, round(episodes / 10))
+        episodes = {"train": episodes - 2 * held_out, "valid": held_out, "test": held_out}
+    counts = dict(ROLLOUTS if episodes is None else episodes)
+    if min([steps, *counts.values()]) < 1 or not counts or not set(counts) <= set(SPLITS):
+        raise InputError(f"{counts} episodes of {steps} steps; expected 1 or more of each, of {', '.join(SPLITS)}")
+    facts = Facts(
+        name="rollouts",
+        units="1",
+        licence="MIT",
+        source=f"made by mdnrnn, {sum(counts.values())} episodes of at most {steps} steps, seed {seed}",
+        features=rollouts.FEATURES,
+    )
+    return pack(facts, {split: _episodes(split, count, steps, seed) for split, count in counts.items()})
+
+
 def pen_text_writer(number: int, seed: int = 0) -> pen_text.Writer:
     """The hand that the pen text of a seed calls `number`."""
     return pen_text.Writer.drawn(np.random.default_rng([seed, number]))
@@ -70,3 +94,14 @@ def _doodle(label: int, number: int, split: str, seed: int) -> Sequence:
     rng = np.random.default_rng([seed, label, number, ("train", "valid", "test").index(split)])
     motion, event = from_polylines(doodles.draw(doodles.CLASSES[label], rng))
     return Sequence(motion.astype(np.int16), event, label)
+
+
+def _episodes(split: str, count: int, steps: int, seed: int) -> list[Sequence]:
+    rngs = [np.random.default_rng([seed, SPLITS.index(split), number]) for number in range(count)]
+    inputs = rollouts.policy(np.concatenate([rng.normal(size=(1, steps, rollouts.ACTIONS)) for rng in rngs]))
+    noises = [rollouts.Noise.drawn(rng, 1, steps) for rng in rngs]
+    noise = rollouts.Noise(*(np.concatenate(each) for each in zip(*noises, strict=True)))
+    rows, done, _ = rollouts.simulate(inputs, noise)
+    lengths = np.where(done.any(1), done.argmax(1) + 1, steps)
+    event = np.where(done, END, DOWN)
+    return [Sequence(rows[i, :n], event[i, :n], inputs=inputs[i, :n]) for i, n in enumerate(lengths.tolist())]
