@@ -105,9 +105,9 @@ def by_hand(mixture: GaussianMixture, row: np.ndarray, first: bool) -> float:
     mean, scale = mixture.means[0].numpy() / 10, mixture.log_scales[0].exp().numpy() / 10
     logs = mixture.log_weights[0].numpy().copy()
     for k, (x, s) in itertools.product(range(len(logs)), enumerate(row[:2])):
-        far = -abs(s - mean[k, x])  # on the side where little is left
-        far, near = norm.cdf([far - 0.5 / 1024, far + 0.5 / 1024], 0, scale[k, x])
-        logs[k] += np.log(near - far)
+        below = -abs(s - mean[k, x])  # where a difference of two numbers near 1 is none
+        outer, inner = norm.cdf([below - 0.5 / 1024, below + 0.5 / 1024], 0, scale[k, x])
+        logs[k] += np.log(inner - outer)
     if not first:
         logs += norm.logpdf(row[2], mean[:, 2], scale[:, 2])
         tail = norm.logsf if row[3] else norm.logcdf

@@ -51,8 +51,9 @@ class RoboJam(Model):
         normalizer: of the batches' motions.
         hidden: H.
         layers: LSTM layers.
-        scale_floor: the least scale of a component, of ten times a column. None is published: without one the scale of
-            `moving`, which a component can have alike in all its rows, shrinks and the density grows without bound.
+        scale_floor: the least scale of a component, of ten times a column. None is published, and `moving`, which is 0
+            or 10 and nothing between, shrinks its scale to whatever is allowed: without a floor the density has no
+            bound.
     """
 
     def __init__(
