@@ -15,7 +15,7 @@ from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
 from mdnrnn.performing import respond
-from mdnrnn.render import MOVING
+from mdnrnn.render import ENDINGS, MOVING
 from mdnrnn.runs import load, read_prefix
 from mdnrnn.training.config import Device
 
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
     )
     names = ["answer"] if options.n == 1 else [f"answer {i + 1}" for i in range(options.n)]
     played, labels = answers, names
-    if ending in (*saving.render.ENDINGS, ".json"):  # where there is room for both
+    if ending in (*ENDINGS, ".json"):  # where there is room for both
         both = [Sequence(call.motion, call.event), *(answers[i]._replace(label=None) for i in range(options.n))]
         played, labels = pack(answers.facts, {"test": both}), ["call", *names]
     saving.save_performances(played, options.out, labels=labels, animate=options.animate)
