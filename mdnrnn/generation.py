@@ -238,10 +238,13 @@ def steps_of_noise(
 
     `like` (B, D) tells the features, `choices` how many components a step is drawn from.
     """
-    uniform = np.stack([generator.random((choices + 1, _CHUNK), np.float32) for generator in generators], 2)
+    uniform = [generator.random((choices + 1, _CHUNK), np.float32) for generator in generators]
     shape = (_CHUNK, like.shape[-1])
     normal = np.stack([generator.standard_normal(shape, np.float32) for generator in generators], 1)
-    uniforms, normals = torch.from_numpy(uniform).to(like.device), torch.from_numpy(normal).to(like.device)
+    component = np.stack([own[:choices].T for own in uniform], 1)
+    components, events, normals = (
+        torch.from_numpy(part).to(like.device)
+        for part in (component, np.stack([own[choices] for own in uniform], 1), normal)
+    )
     for time in range(steps):
-        component = uniforms[0, time] if choices == 1 else uniforms[:choices, time].T
-        yield Noise(component, uniforms[choices, time], normals[time])
+        yield Noise(components[time, :, 0] if choices == 1 else components[time], events[time], normals[time])

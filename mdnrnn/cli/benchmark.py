@@ -1,13 +1,23 @@
-"""`mdnrnn benchmark head|train|generate|import`: speed, as ratios measured in one run where there is a baseline."""
+"""`mdnrnn benchmark WHAT`: speed as ratios, and likelihoods beside others', measured in one run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from mdnrnn.benchmark import benchmark_generate, benchmark_head, benchmark_import, benchmark_train
+from mdnrnn.benchmark import (
+    benchmark_generate,
+    benchmark_head,
+    benchmark_import,
+    benchmark_live,
+    benchmark_touch,
+    benchmark_train,
+    benchmark_world,
+)
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
@@ -92,6 +102,49 @@ class ImportBenchmarkOptions:
     """Print JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class TouchBenchmarkOptions:
+    """Our touch model beside RoboJam of the same size, trained for as long, and the null model: likelihoods, taps, and
+    answers to held-out calls."""
+
+    data: str
+    """Touch performances: a catalog name, a file or a folder."""
+    minutes: float = 10.0
+    """Of training, each."""
+    out: Path | None = None
+    """A folder to keep our run in."""
+    seed: int = 0
+    """Of all of it."""
+    json: Json = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldBenchmarkOptions:
+    """A world model of a system whose likelihood is known, and its dreams (mdnrnn data get rollouts)."""
+
+    minutes: float = 4.0
+    """Of training."""
+    out: Path | None = None
+    """A folder to keep the run in."""
+    seed: int = 0
+    """Of all of it."""
+    json: Json = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveBenchmarkOptions:
+    """How long a step of a performer takes on one core, and whether it takes more and more memory."""
+
+    preset: str = "gesture-s"
+    """Whose sizes."""
+    steps: int = 100_000
+    """How many are played."""
+    json: Json = False
+    """Print JSON."""
+
+
 def _corpus(data: str | None, preset: str) -> Corpus:
     if data is None and preset in PRESETS and KINDS[PRESETS[preset].kind].model.writes:
         return make_pen_text(5, {"train": 64, "valid": 1, "test": 1})
@@ -100,41 +153,48 @@ def _corpus(data: str | None, preset: str) -> Corpus:
     return corpus
 
 
+def _train(options: TrainBenchmarkOptions) -> object:
+    return benchmark_train(_corpus(options.data, options.preset), **_settings(options, "data"))
+
+
+def _import(options: ImportBenchmarkOptions) -> dict[str, object]:
+    by_format = benchmark_import(options.drawings)
+    return {f"{name}_{key}": value for name, of in by_format.items() for key, value in asdict(of).items()}
+
+
+BENCHMARKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
+    "head": (HeadBenchmarkOptions, lambda options: benchmark_head(**_settings(options))),
+    "train": (TrainBenchmarkOptions, _train),
+    "generate": (GenerateBenchmarkOptions, lambda options: benchmark_generate(**_settings(options))),
+    "import": (ImportBenchmarkOptions, _import),
+    "touch": (TouchBenchmarkOptions, lambda options: benchmark_touch(**_settings(options))),
+    "world": (WorldBenchmarkOptions, lambda options: benchmark_world(**_settings(options))),
+    "live": (LiveBenchmarkOptions, lambda options: benchmark_live(**_settings(options))),
+}
+
+
+def _settings(options: Any, *but: str) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if name not in ("json", *but)}
+
+
 def main(arguments: list[str]) -> int:
     """Measure and print."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print("usage: mdnrnn benchmark {head,train,generate,import} ...")
+        print(f"usage: mdnrnn benchmark {{{','.join(BENCHMARKS)}}} ...")
         print("\nmdnrnn benchmark WHAT --help tells its options.")
         return 0 if arguments else 2
-    figures: dict[str, Any]
-    if name == "head":
-        of_head = parse(HeadBenchmarkOptions, "benchmark head", arguments[1:])
-        sizes = asdict(of_head)
-        as_json = sizes.pop("json")
-        figures = asdict(benchmark_head(**sizes))
-    elif name == "train":
-        of_train = parse(TrainBenchmarkOptions, "benchmark train", arguments[1:])
-        sizes = asdict(of_train)
-        as_json, corpus = sizes.pop("json"), _corpus(sizes.pop("data"), of_train.preset)
-        figures = asdict(benchmark_train(corpus, **sizes))
-    elif name == "generate":
-        of_generate = parse(GenerateBenchmarkOptions, "benchmark generate", arguments[1:])
-        sizes = asdict(of_generate)
-        as_json = sizes.pop("json")
-        figures = asdict(benchmark_generate(**sizes))
-    elif name == "import":
-        of_import = parse(ImportBenchmarkOptions, "benchmark import", arguments[1:])
-        as_json = of_import.json
-        by_format = benchmark_import(of_import.drawings)
-        figures = {f"{name}_{key}": value for name, of in by_format.items() for key, value in asdict(of).items()}
-    else:
-        raise InputError(f"unknown benchmark {name!r}; expected head, train, generate or import")
-    if as_json:
+    if name not in BENCHMARKS:
+        raise InputError(f"unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    kind, measure = BENCHMARKS[name]
+    options = parse(kind, f"benchmark {name}", arguments[1:])
+    found = measure(options)
+    figures: dict[str, Any] = found if isinstance(found, dict) else asdict(found)
+    if options.json:
         print_json(figures)
-    else:
-        told = {key: value for key, value in figures.items() if value is not None}
-        width = max(map(len, told)) + 2
-        for key, value in told.items():
-            print(f"{key:{width}}{value:,.3f}" if isinstance(value, float) else f"{key:{width}}{value}")
+        return 0
+    told = {key: value for key, value in figures.items() if value is not None}
+    width = max(map(len, told)) + 2
+    for key, value in told.items():
+        print(f"{key:{width}}{value:,.3f}" if isinstance(value, float) else f"{key:{width}}{value}")
     return 0

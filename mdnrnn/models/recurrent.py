@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import END, Step, StepDistribution
@@ -38,7 +40,7 @@ class MDNRNNConfig:
     scale_floor: float = 1e-3
     """The least scale of a component, in normalised units."""
     end_weight: float = 1.0
-    """What the nats of a sequence's end count in training beside all others: 10 in World Models."""
+    """What an end counts in training beside a step that goes on: 10 in World Models. Likelihoods are what they are."""
 
     def __post_init__(self) -> None:
         for name in ("hidden", "layers", "components"):
@@ -48,8 +50,8 @@ class MDNRNNConfig:
             raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
         if not self.scale_floor > 0:
             raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
-        if not 0 <= self.end_weight < float("inf"):
-            raise InputError(f"model.end_weight is {self.end_weight}; expected 0 or more")
+        if not 0 < self.end_weight < float("inf"):
+            raise InputError(f"model.end_weight is {self.end_weight}; expected a positive number")
 
 
 class MDNRNN(SequenceModel):
@@ -96,13 +98,26 @@ class MDNRNN(SequenceModel):
         return self.loss_of(steps, batch)._replace(state=without_gradients(after))
 
     def loss_of(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """The loss under the distributions of all real steps; where ends are weighed, with their nats as "end"."""
+        """The loss under the distributions of all real steps; its "weighed" term is what training descends for
+        "event", where ends are weighed."""
         loss = super().loss_of(steps, batch)
-        if self.config.end_weight != 1:
-            nats = -steps.event_log_prob(batch.target.event)
-            loss.terms["end"] = (nats * (batch.target.event == END)).mean()
+        if self.config.end_weight != 1 and self.shape.events:
+            loss.terms["weighed"] = weighed_nats(steps.event_logits, batch.target.event, self.config.end_weight)
         return loss
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
         """The loss, its ends weighed."""
-        return loss.total + (self.config.end_weight - 1) * loss.terms["end"] if "end" in loss.terms else loss.total
+        terms = loss.terms
+        return terms["motion"] + terms["weighed"] if "weighed" in terms else loss.total
+
+
+def weighed_nats(logits: Tensor, event: Tensor, weight: float) -> Tensor:
+    """Mean nats of events (S,) where each END counts `weight` times, of logits (S, 3) of their true probabilities.
+
+    So weighed, nats are least at odds of an end that are `weight` times too high (Elkan, "The foundations of
+    cost-sensitive learning", 2001): it is those that are scored, and what the logits say is true again.
+    """
+    weights = torch.ones_like(logits[0])
+    weights[END] = weight
+    high = logits + weights.log()
+    return functional.cross_entropy(high, event, weights, reduction="sum") / len(event)

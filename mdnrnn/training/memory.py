@@ -31,11 +31,11 @@ def return_freed_memory() -> None:
     grow the process to 10 GB in half an hour. Does nothing where the C library is not glibc.
     """
     library = _glibc()
-    if library is not None and _resident() > _GROWN:
+    if library is not None and resident_bytes() > _GROWN:
         library.malloc_trim(0)
 
 
-def _resident() -> int:
+def resident_bytes() -> int:
     """Bytes of memory that the process holds; 0 where the system does not tell."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,105 @@
+"""How long a step of a performer takes, and whether it takes more memory as it goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mdnrnn.benchmark.timing import Machine
+from mdnrnn.data.corpus import Facts
+from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.errors import InputError
+from mdnrnn.models.base import StepShape
+from mdnrnn.performing import Performer
+from mdnrnn.presets import PRESETS
+from mdnrnn.run_config import RunConfig
+from mdnrnn.runs import Run
+from mdnrnn.training.memory import resident_bytes
+
+_WARM_UP = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveBenchmark:
+    """Of steps played one after the other on one core, of a new model: milliseconds, and memory."""
+
+    preset: str
+    layers: int
+    hidden: int
+    steps: int
+    median_ms: float
+    p99_ms: float
+    p999_ms: float
+    worst_ms: float
+    grown_bytes: int
+    """Memory of the process after the last step over that after the first tenth."""
+    machine: Machine
+
+
+def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBenchmark:
+    """The steps of streams of a time and three controls, on IMPSY's grid."""
+    if preset not in PRESETS or PRESETS[preset].kind != "mdnrnn":
+        raise InputError(f"preset {preset!r} does not play along; expected gesture, gesture-s, touch or the like")
+    if steps < 100:
+        raise InputError(f"{steps} steps were asked for; expected 100 or more")
+    with _one_thread():
+        player = Performer(_new_run(preset))
+        for _ in range(_WARM_UP):
+            player.play()
+        times, settled = np.zeros(steps), 0
+        for i in range(steps):
+            if i == steps // 10:
+                gc.collect()
+                settled = resident_bytes()
+            started = time.perf_counter()
+            player.play()
+            times[i] = time.perf_counter() - started
+        gc.collect()
+        median, p99, p999 = (1e3 * np.quantile(times, [0.5, 0.99, 0.999])).tolist()
+        config = PRESETS[preset].model
+        return LiveBenchmark(
+            preset=preset,
+            layers=config.layers,
+            hidden=config.hidden,
+            steps=steps,
+            median_ms=median,
+            p99_ms=p99,
+            p999_ms=p999,
+            worst_ms=1e3 * float(times.max()),
+            grown_bytes=resident_bytes() - settled,
+            machine=Machine.of(torch.device("cpu")),
+        )
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _new_run(preset: str) -> Run:
+    """A run that was never trained: its steps take as long."""
+    facts = Facts(name="controls", quantum=1 / 128, features=("dt", "x1", "x2", "x3"))
+    config = RunConfig(
+        kind=PRESETS[preset].kind,
+        shape=StepShape(features=4, events=0, offsets=0),
+        model=PRESETS[preset].model,
+        normalizer=Normalizer((-4.0, 0.5, 0.5, 0.5), (1.0, 0.25, 0.25, 0.25), (0,)),
+        facts=facts,
+        data="",
+        fingerprint="",
+        training=PRESETS[preset].training,
+        max_steps=1,
+    )
+    return Run(Path(), config, config.build().eval())
