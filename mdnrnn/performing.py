@@ -48,6 +48,7 @@ def respond(
         raise InputError(f"an answer of {seconds} s was asked for; expected more than 0, at most {_LONGEST:g}")
     if not len(call.event):
         raise InputError("the call is empty; expected a performance of one touch at least")
+    call = call._replace(event=finished(call.event))  # lifted where it ends, so that what follows is a tap
     endless, steps = replace(sampling or Sampling(), endless=True), int(np.ceil(seconds * _EVENTS_A_SECOND)) + 1
     while True:
         drawn = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps)

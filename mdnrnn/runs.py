@@ -264,6 +264,9 @@ class Run:
                 f"the prefix has {prefix.motion.shape[-1]} features a step; "
                 f"the run expects {self.config.shape.features}"
             )
+        if len(prefix.event):
+            facts = replace(self.config.facts, name="the prefix", quantum=None, classes=())
+            pack(facts, {"test": [Sequence(prefix.motion, _lifted(prefix.event))]}).check()
 
     def _prefix(self, prefix: Sequence) -> Step:
         event = torch.from_numpy(_lifted(prefix.event).astype(np.int64))

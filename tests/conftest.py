@@ -14,10 +14,13 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_doodles
-from mdnrnn.distributions import Step
+from mdnrnn.distributions import DOWN, END, Step
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.run_config import RunConfig
+from mdnrnn.runs import Run
+from mdnrnn.training.config import SequenceTrainConfig
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +81,57 @@ def touches(performances: int = 60, quantum: float | None = 1 / 1024, seed: int 
         )
     facts = Facts(name="touches", start="up", quantum=quantum, features=("dx", "dy", "dt"))
     return pack(facts, {"train": sequences[:40], "valid": sequences[40:50], "test": sequences[50:]})
+
+
+def controls(lengths: tuple[int, ...] = (30, 45, 12), seed: int = 0) -> Corpus:
+    """A stream of three controls on a grid of 1/128, times log-normal; the same performances in every split."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for length in lengths:
+        values = rng.integers(0, 129, (length, 3)) / 128
+        dt = rng.lognormal(-4, 0.5, (length, 1))
+        sequences.append(Sequence(np.hstack([dt, values]).astype(np.float32), np.zeros(length, np.uint8)))
+    facts = Facts(name="controls", quantum=1 / 128, features=("dt", "x1", "x2", "x3"))
+    return pack(facts, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def episodes(
+    lengths: tuple[int, ...] = (9, 4, 14, 1), *, ends: bool = True, posteriors: bool = False, seed: int = 0
+) -> Corpus:
+    """Latents (z1, z2) and a reward, with two inputs a step; those of even number end, or none."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for number, length in enumerate(lengths):
+        event = np.zeros(length, np.uint8)
+        event[-1] = END if ends and number % 2 == 0 else DOWN
+        inputs = rng.normal(size=(length, 2)).astype(np.float32)
+        inputs[0] = 0
+        logvar = rng.normal(-1, 1, (length, 3)).astype(np.float32) if posteriors else None
+        motion = rng.normal(2, 3, (length, 3)).astype(np.float32)
+        sequences.append(Sequence(motion, event, inputs=inputs, logvar=logvar))
+    facts = Facts(name="episodes", features=("z1", "z2", "reward"))
+    return pack(facts, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
+    """A run on a corpus that was never trained, its weights spread so that what went before matters."""
+    settings: dict[str, Any] = {"hidden": 16, "components": 3, "dropout": 0.0, "position": False, **config}
+    whole = RunConfig(
+        kind="mdnrnn",
+        shape=StepShape.of(corpus),
+        model=MDNRNNConfig(**settings),
+        normalizer=Normalizer.of(corpus),
+        facts=corpus.facts,
+        data="",
+        fingerprint="",
+        training=SequenceTrainConfig(seed=seed),
+        max_steps=50,
+    )
+    model = whole.build()
+    torch.manual_seed(seed)
+    head = model.get_submodule("decoder.head.linear")
+    torch.nn.init.normal_(head.get_parameter("weight"), std=0.5)
+    return Run(Path(), whole, model.eval())
 
 
 def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:

@@ -20,6 +20,7 @@ from mdnrnn.data.building import Block, Builder
 from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.formats import native, ndjson
 from mdnrnn.data.formats.format import Kind
+from mdnrnn.data.formats.lightpad import BAD_LINE
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.report import Report, quantiles
 from mdnrnn.data.sources import STDIN, Place, expanded, files
@@ -163,7 +164,8 @@ def _build(
                     _put_up_with(done, recipe, report, strict)
                     continue
                 report.files += item.first
-                if strict and (wrong := next((drop for drop in done.drops if drop.malformed), None)):
+                unread = [*done.drops, *(mend for mend in done.mends if mend.reason == BAD_LINE)]
+                if strict and (wrong := next((remark for remark in unread if remark.malformed), None)):
                     raise DataError(f"{wrong.detail}; put it right, or leave it out with mdnrnn data import")
                 if kind not in (None, done.kind) and len(done.block):
                     raise InputError(f"{facts.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")

@@ -12,7 +12,8 @@ def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     if uniform.shape != edges.shape[:-1]:
         edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
     # Rounding can leave the last edge below 1: it is what a draw is a fraction of, lest a class of no weight be drawn.
-    picked = torch.searchsorted(edges, uniform.unsqueeze(-1) * edges[..., -1:], right=True).squeeze(-1)
+    value = (uniform.unsqueeze(-1) * edges[..., -1:]).contiguous()
+    picked = torch.searchsorted(edges, value, right=True).squeeze(-1)
     return picked.clamp_(max=edges.shape[-1] - 1)  # logits that are no numbers have no class: take one that exists
 
 

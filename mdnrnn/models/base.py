@@ -182,6 +182,8 @@ def take(state: Any, rows: Tensor) -> Any:
 def merged(carried: Any, start: Any, goes_on: Tensor) -> Any:
     """The state of B sequences: as `carried`, of B or more, where they go on, goes_on (B,), else as `start`."""
     if isinstance(start, Tensor):
+        if carried.shape[-2] < len(goes_on):  # lanes only end within an epoch: these are the first of the next one
+            return start
         rows = carried[..., : len(goes_on), :].to(start)
         return torch.where(goes_on.unsqueeze(-1), rows, start)
     return type(start)(*(merged(old, new, goes_on) for old, new in zip(carried, start, strict=True)))

@@ -1,5 +1,6 @@
 """MDNRNN: stepping is the forward pass, padding and company change nothing, eight sequences are learnt by heart."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -7,36 +8,35 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from tests.conftest import batches_of, random_corpus, small_model
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig, weighed_nats
+from mdnrnn.presets import PRESETS
+from tests.conftest import batches_of, controls, episodes, random_corpus, small_model, widened
 
 CORPORA = {
     "plain": random_corpus([5, 9, 2, 7]),
     "labels": random_corpus([5, 9, 2, 7], classes=("a", "b", "c")),
     "inputs": random_corpus([5, 9, 2, 7], inputs=3),
+    "a stream": controls((5, 9, 2, 7)),
+    "a world": episodes((5, 9, 2, 7)),
 }
 CONFIGS: dict[str, dict[str, Any]] = {
     "one layer": {},
     "three layers": {"layers": 3},
     "no position": {"position": False},
+    "a mixture for each feature": {"covariance": "per-dimension"},
     "dropout, which evaluation ignores": {"dropout": 0.5},
 }
 
 
-def double(batch: Batch) -> Batch:
-    """The batch in float64."""
-    wide = lambda step: Step(*(t if t is None or not t.is_floating_point() else t.double() for t in step))  # noqa: E731
-    return replace(batch, target=wide(batch.target), previous=wide(batch.previous))
-
-
 def parameters_of(steps: StepDistribution) -> torch.Tensor:
-    parts = (steps.motion.logits, steps.motion.means.flatten(-2), steps.motion.log_scales.flatten(-2))
-    return torch.cat([*parts, steps.event_logits], -1)
+    parts = (steps.motion.logits, steps.motion.means, steps.motion.log_scales, steps.event_logits)
+    return torch.cat([part.flatten(1) for part in parts], -1)
 
 
 def one_step(steps: Step, row: int, copies: int) -> Step:
@@ -53,7 +53,7 @@ def test_stepping_gives_the_distributions_that_forward_gives(
 ) -> None:
     model = small_model(corpus, **config).eval()
     indices = np.array([0, 1, 2, 3])
-    batch = double(batches_of(corpus).batch(indices))
+    batch = widened(batches_of(corpus).batch(indices))
     whole = parameters_of(model(batch))
     row = 0
     for b, index in enumerate(indices):
@@ -73,7 +73,7 @@ def test_padding_and_company_change_no_likelihood(corpus: Corpus) -> None:
     model, data = small_model(corpus, layers=2).eval(), batches_of(corpus)
 
     def nats(indices: list[int]) -> dict[int, torch.Tensor]:
-        batch = double(data.batch(np.array(indices)))
+        batch = widened(data.batch(np.array(indices)))
         motion, event = negative_log_likelihood(model(batch), batch)
         return dict(zip(indices, (motion + event).split(batch.lengths.tolist()), strict=True))
 
@@ -85,7 +85,7 @@ def test_padding_and_company_change_no_likelihood(corpus: Corpus) -> None:
 
 def test_the_future_is_not_seen() -> None:
     corpus = random_corpus([12])
-    model, batch = small_model(corpus).eval(), double(batches_of(corpus).batch(np.array([0])))
+    model, batch = small_model(corpus).eval(), widened(batches_of(corpus).batch(np.array([0])))
     before = parameters_of(model(batch))
     changed = batch.previous.motion.clone()
     changed[7] += 1
@@ -115,7 +115,7 @@ def test_a_model_learns_eight_sequences_by_heart(doodles: Corpus) -> None:
 
 def test_dropout_drops_in_training_only() -> None:
     corpus = random_corpus([9, 9])
-    model, batch = small_model(corpus, dropout=0.5), double(batches_of(corpus).batch(np.array([0, 1])))
+    model, batch = small_model(corpus, dropout=0.5), widened(batches_of(corpus).batch(np.array([0, 1])))
     torch.manual_seed(0)
     assert not torch.equal(parameters_of(model(batch)), parameters_of(model(batch)))
     model.eval()
@@ -158,3 +158,75 @@ def test_the_start_is_sound() -> None:
 def test_impossible_configs_are_refused(settings: dict[str, float], complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         MDNRNNConfig(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "corpus", [controls(), episodes(), random_corpus([30, 45])], ids=["stream", "world", "strokes"]
+)
+def test_windows_that_go_on_give_what_the_whole_sequence_gives(corpus: Corpus) -> None:
+    """The mean loss of all windows of an epoch, each after the state of the one before, is that of whole sequences."""
+    model = small_model(corpus, layers=2).eval()
+    data = batches_of(corpus, 1)
+    carried, total, points = None, 0.0, 0
+    for batch in Windows(data, 7, carry=True).epoch(0):  # one lane: all windows in order
+        loss = model.loss_after(widened(batch), carried)
+        carried, total, points = loss.state, total + loss.total.item() * batch.points, points + batch.points
+    assert points == len(corpus.event[corpus.rows("train")])
+    whole = model.loss(widened(batches_of(corpus).batch(np.asarray(corpus.indices("train")))))
+    assert total / points == pytest.approx(whole.total.item(), abs=1e-9)
+
+
+def test_what_does_not_go_on_starts_anew() -> None:
+    """The first step of a performance is the same whatever was played before it, that of a window is not."""
+    model, (batch, *_) = small_model(controls()).eval(), Windows(batches_of(controls(), 3), 9, carry=True).epoch(0)
+    batch = widened(batch)
+    left = model.loss_after(batch, None).state
+    anew, after = (
+        model.loss_after(replace(batch, goes_on=torch.full((batch.size,), goes_on)), left).total
+        for goes_on in (False, True)
+    )
+    assert anew.item() == pytest.approx(model.loss(batch).total.item(), abs=1e-12)
+    assert abs(anew.item() - after.item()) > 1e-6
+
+
+def test_no_gradient_flows_into_the_window_before() -> None:
+    model, batches = small_model(controls()), iter(Windows(batches_of(controls(), 3), 9, carry=True).epoch(0))
+    left = model.loss_after(widened(next(batches)), None).state
+    assert not any(tensor.requires_grad for part in left for tensor in (part if isinstance(part, tuple) else (part,)))
+
+
+def test_the_world_model_has_the_published_number_of_weights() -> None:
+    """CarRacing (Ha and Schmidhuber, arXiv:1803.10122): 422,368, and PyTorch's second bias vector of 4 x 256."""
+    shape = StepShape(features=32, events=0, inputs=3, offsets=0)
+    model = MDNRNN(shape, PRESETS["world"].model)
+    assert sum(parameter.numel() for parameter in model.parameters()) == 422_368 + 4 * 256
+
+
+@pytest.mark.parametrize("weight", [0.5, 1.0, 10.0])
+def test_weighed_ends_are_scored_at_odds_that_many_times_higher(weight: float) -> None:
+    """By hand, of two events: an end of probability p and a step of 1 - p."""
+    probability = 0.03
+    logits = torch.tensor([math.log(1 - probability), -math.inf, math.log(probability)], dtype=torch.float64)
+    high = weight * probability / (weight * probability + 1 - probability)
+    expected = -(weight * math.log(high) + math.log(1 - high)) / 2
+    assert float(weighed_nats(logits.expand(2, 3), torch.tensor([2, 0]), weight)) == pytest.approx(expected)
+
+
+def test_the_probability_of_an_end_is_true_however_it_is_weighed() -> None:
+    """The least of the weighed nats of 300 ends among 10,000 steps is at their share: its gradient is 0 there."""
+    for weight in (1.0, 10.0):
+        share = torch.tensor(0.03, dtype=torch.float64, requires_grad=True)
+        logits = torch.stack([torch.log(1 - share), torch.tensor(-math.inf, dtype=torch.float64), torch.log(share)])
+        event = torch.tensor([2] * 300 + [0] * 9700)
+        weighed_nats(logits.expand(10_000, 3), event, weight).backward()
+        assert share.grad is not None
+        assert abs(float(share.grad)) < 1e-9
+
+
+def test_training_descends_the_weighed_ends() -> None:
+    corpus = episodes()
+    model, batch = small_model(corpus, end_weight=10.0), widened(batches_of(corpus).batch(np.arange(4)))
+    loss = model.loss(batch)
+    assert loss.total == loss.terms["motion"] + loss.terms["event"]
+    assert model.objective(loss, batch, 0) == loss.terms["motion"] + loss.terms["weighed"]
+    assert loss.terms["weighed"] > loss.terms["event"]

@@ -20,6 +20,7 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import null_nats
 from mdnrnn.models.base import Loss, StepShape
@@ -27,6 +28,7 @@ from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, WEIGHTS, NonFiniteLoss, fit, validation_loss
 from mdnrnn.training.metrics import METRICS
+from tests.conftest import controls
 
 CONFIG = SequenceTrainConfig(
     steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0
@@ -112,6 +114,59 @@ def test_stopped_and_resumed_ends_in_the_same_weights(
     result = fit(model_for(doodles), *data_of(doodles), folders[1], CONFIG)
     assert result.interrupted is None
     same_run(*folders)
+
+
+class StopsAfter(MDNRNN):
+    """The same, of windows."""
+
+    signal_at: tuple[int, signal.Signals] = (0, signal.SIGTERM)
+    calls = 0
+
+    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+        self.calls += self.training
+        if self.calls == self.signal_at[0]:
+            os.kill(os.getpid(), self.signal_at[1])
+        return super().loss_after(batch, carried)
+
+
+@pytest.mark.parametrize("step", [1, 7, 23])
+@pytest.mark.parametrize("carry", [True, False], ids=["state carried", "each from nothing"])
+def test_windows_stopped_and_resumed_end_in_the_same_weights(tmp_path: Path, step: int, carry: bool) -> None:
+    """What is carried is in the checkpoint: without it the next window would begin from nothing."""
+    corpus = controls((90, 130, 40))
+    config = replace(CONFIG, batch_size=4, window=10, carry=carry, augment_scale=0.0, augment_drop=0.0)
+    data = config.splits(corpus, Normalizer.of(corpus))
+    folders = [tmp_path / "whole", tmp_path / "stopped"]
+    for folder in folders:
+        folder.mkdir()
+    fit(model_for(corpus), *data, folders[0], config)
+    stopping = model_for(corpus, StopsAfter)
+    assert isinstance(stopping, StopsAfter)
+    stopping.signal_at = (step, signal.SIGTERM)
+    assert fit(stopping, *data, folders[1], config).progress.step == step
+    assert (torch.load(folders[1] / LAST, weights_only=True)["carried"] is not None) == carry
+    fit(model_for(corpus), *data, folders[1], config)
+    same_run(*folders)
+
+
+def test_the_carried_state_is_trained_with(tmp_path: Path) -> None:
+    """The same windows with and without what went before them: other weights."""
+    corpus, weights = controls((90, 130, 40)), []
+    for carried in (True, False):
+        config = replace(CONFIG, batch_size=4, window=10, augment_scale=0.0, augment_drop=0.0)
+        train, valid = config.splits(corpus, Normalizer.of(corpus))
+        assert isinstance(train, Windows)
+        model = model_for(corpus, MDNRNN if carried else Forgets)
+        fit(model, train, valid, tmp_path / str(carried), config)
+        weights.append(model.decoder.head.linear.weight.detach())
+    assert (weights[0] - weights[1]).abs().max() > 1e-4
+
+
+class Forgets(MDNRNN):
+    """Carries no state from window to window."""
+
+    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+        return super().loss_after(batch, None)
 
 
 def same_run(one: Path, other: Path) -> None:

@@ -24,6 +24,8 @@ from mdnrnn.errors import DataError
 STREAM = Kind(start="up", features=("dt",), units="s, controls")
 SHORTEST_WAIT = 1e-4
 """Seconds: what rows have between them that came at once, or of which the later came first; real ones have more."""
+BAD_LINE = "bad line"
+"""The reason of remarks on lines that cannot be read."""
 _LARGEST_FILE, _LONGEST_LINE = 64 << 20, 1 << 14
 _HEADER = [b"time", b"ip", b"message"]
 _START = re.compile(rb"\s*(time\s*,\s*ip\s*,\s*message\s*$|[\d.]+\s*,\s*[\d.]+\s*,\s*/block\s)", re.MULTILINE)
@@ -58,7 +60,7 @@ def bad_lines(path: Path, numbers: list[int], expected: str) -> list[Remark]:
     if not numbers:
         return []
     more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-    return [Remark("bad line", f"{path}, line {numbers[0]}{more}: expected {expected}; left out")]
+    return [Remark(BAD_LINE, f"{path}, line {numbers[0]}{more}: expected {expected}; left out")]
 
 
 def one_drawing(path: Path, strokes: list[np.ndarray], mends: list[Remark], expected: str) -> Drawings:
