@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mdnrnn.data.points import PointBatches, Points
     from mdnrnn.data.recipe import Recipe
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
+    from mdnrnn.dreaming import dream
     from mdnrnn.errors import DataError, InputError
     from mdnrnn.generation import Sampling, generate
     from mdnrnn.latents import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
     from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
     from mdnrnn.nn.heads import MixtureHead, StepHead
+    from mdnrnn.performing import Performer, respond
     from mdnrnn.runs import Run, load
     from mdnrnn.training.config import TrainConfig
     from mdnrnn.training.loop import fit
@@ -37,6 +39,7 @@ _HOMES = {
     "mdnrnn.data.points": ["PointBatches", "Points"],
     "mdnrnn.data.recipe": ["Recipe"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
+    "mdnrnn.dreaming": ["dream"],
     "mdnrnn.errors": ["DataError", "InputError"],
     "mdnrnn.generation": ["Sampling", "generate"],
     "mdnrnn.latents": [
@@ -55,6 +58,7 @@ _HOMES = {
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
     "mdnrnn.models.sketch": ["SketchRNN", "SketchRNNConfig"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
+    "mdnrnn.performing": ["Performer", "respond"],
     "mdnrnn.runs": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
     "mdnrnn.training.loop": ["fit"],
@@ -64,11 +68,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "HandwritingConfig", "HandwritingRNN",
-    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "PointBatches",
-    "Points", "Recipe", "Run", "Sampling", "Sequence", "SketchRNN", "SketchRNNConfig", "Step", "StepDistribution",
-    "StepHead", "TrainConfig", "__version__", "combine", "fit", "generate", "import_corpus", "interpolate",
-    "lines_of", "load", "nearest", "open_corpus", "picked", "project", "read_style", "reconstruct", "resume",
-    "save_map", "save_written", "slerp", "train", "write", "write_pages",
+    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "Performer",
+    "PointBatches", "Points", "Recipe", "Run", "Sampling", "Sequence", "SketchRNN", "SketchRNNConfig", "Step",
+    "StepDistribution", "StepHead", "TrainConfig", "__version__", "combine", "dream", "fit", "generate",
+    "import_corpus", "interpolate", "lines_of", "load", "nearest", "open_corpus", "picked", "project", "read_style",
+    "reconstruct", "respond", "resume", "save_map", "save_written", "slerp", "train", "write", "write_pages",
 ]  # fmt: skip
 
 

@@ -130,9 +130,7 @@ def test_a_call_that_cannot_be_read_is_told_of(
     assert not out.exists()
 
 
-def test_a_run_of_drawings_answers_no_touches(
-    call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_of_drawings_answers_no_touches(call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--steps", "2", "--batch-size", "8", "--model.hidden", "16", "--model.components", "3")
     drawings = trained(tmp_path, random_corpus([5, 9, 12]), "stroke", *options)
     refused(["respond", str(drawings), str(call), "--out", str(tmp_path / "a.csv")], "", capsys)

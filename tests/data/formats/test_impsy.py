@@ -215,3 +215,43 @@ def test_the_real_streams(shared_data: Path) -> None:
     assert drawings.points[:, 1:].max() == 127
     assert drawings.points[:, 0].sum() == pytest.approx(349.003907 - 34.217415)
     assert not drawings.drops + drawings.mends
+
+
+def played(rows: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.column_stack([rng.lognormal(-4, 0.5, rows), rng.integers(0, 129, (rows, 2)) / 128]).astype(np.float32)
+
+
+@pytest.mark.parametrize("split", [None, "0.5,0.2,0.3", "1,0,0"])
+def test_long_streams_are_divided_by_time(tmp_path: Path, split: str | None) -> None:
+    """Each split is one stretch of each stream, in their order; nothing is lost."""
+    streams = [played(1000, 0), played(2501, 1)]
+    np.savez(tmp_path / "log.npz", perfs=objects(*streams))
+    corpus = importing.read(tmp_path / "log.npz", Recipe(split=split))
+    shares = [float(share) for share in (split or "0.9,0.05,0.05").split(",")]
+    for name, share in zip(("train", "valid", "test"), shares, strict=True):
+        first, last = corpus.splits[name]
+        assert last - first == (2 if share else 0)
+        for i, whole in zip(range(first, last), streams, strict=False):
+            assert abs(len(corpus[i].motion) - share * len(whole)) <= 1
+    for number, whole in enumerate(streams):
+        parts = [corpus[first + number].motion for first, last in corpus.splits.values() if last > first]
+        np.testing.assert_array_equal(np.concatenate(parts)[1:], whole[1:])
+
+
+def test_short_streams_stay_whole(tmp_path: Path) -> None:
+    streams = [played(rows, rows) for rows in range(2, 60)]
+    np.savez(tmp_path / "log.npz", perfs=objects(*streams))
+    corpus = importing.read(tmp_path / "log.npz", Recipe(split="0.5,0.25,0.25"))
+    assert sorted(corpus.lengths.tolist()) == list(range(2, 60))
+    assert all(last > first for first, last in corpus.splits.values())
+
+
+def test_streams_of_a_folder_called_after_a_split_stay_in_it(tmp_path: Path) -> None:
+    for number, name in enumerate(("train", "valid", "test")):
+        (tmp_path / name).mkdir()
+        np.savez(tmp_path / name / "log.npz", perfs=objects(played(600, number)))
+    corpus = importing.read(tmp_path)
+    assert {name: corpus.rows(name).stop - corpus.rows(name).start for name in corpus.splits} == dict.fromkeys(
+        ("train", "valid", "test"), 600
+    )
