@@ -3,11 +3,12 @@
     python examples/osc_bridge.py [RUN] [PORT] [REPLY_PORT]
 
 RUN is of gesture streams, `mdnrnn train gesture --data LOG --out RUN`. Messages `/interface x1 x2 ...` that come in on
-PORT (by default 5000) are what a person plays; messages `/prediction x1 x2 ...` go out on REPLY_PORT (5001), each after the
-time that the run predicts. While someone plays, predictions follow each of their steps; after a second of silence the
-run goes on by itself (call and response). Needs python-osc: pip install -e ".[osc]".
+PORT (by default 5000) are what a person plays; messages `/prediction x1 x2 ...` go out on REPLY_PORT (5001). While
+someone plays, what may follow is said after each of their steps; after a second of silence the run answers, step by
+step in its own time, until someone plays again. Needs python-osc: pip install -e ".[osc]".
 """
 
+import contextlib
 import sys
 import threading
 import time
@@ -65,10 +66,8 @@ class Bridge:
         """Serve for so long, or until it is interrupted."""
         for work in (self.server.serve_forever, self.answer):
             threading.Thread(target=work, daemon=True).start()
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             self.over.wait(seconds)
-        except KeyboardInterrupt:
-            pass
         self.over.set()
         self.server.shutdown()
         self.server.server_close()
@@ -78,9 +77,7 @@ def main() -> None:
     """Load the run and serve."""
     run, port, reply_port = sys.argv[1], int((*sys.argv[2:], "5000")[0]), int((*sys.argv[3:], "5001")[0])
     bridge = Bridge(mdnrnn.load(run), port, reply_port)
-    print(
-        f"/interface with {bridge.controls} values on port {port}; /prediction goes to port {reply_port}; Ctrl-C ends"
-    )
+    print(f"hears /interface with {bridge.controls} values on port {port}, answers on port {reply_port}; Ctrl-C ends")
     bridge.run()
 
 

@@ -28,6 +28,8 @@ from mdnrnn.presets import PRESETS
 ROUNDS, EPISODES, TRIALS = 2, 400, 100
 POPULATION, DREAMS, GENERATIONS, STEPS = 32, 8, 25, 200
 SPREAD, RATE = 0.5, 0.4
+USUAL = torch.tensor([0.1, 0.5, 0.1, 0.8])
+"""How far the cart is from the middle, how fast, how far the pole leans and how fast, more or less, in random play."""
 WILDER = mdnrnn.Sampling(temperature=1.1)
 """A dream a little wilder than the world: what works in it works outside."""
 
@@ -53,11 +55,15 @@ def main(folder: Path, minutes: float) -> None:
         controller = controller_of(weights)
         lengths[f"round {number}"] = [len(e.event) - 1 for e in play(controller, TRIALS, seed=10_000)]
         print(f"in dreams {fitness[-1]:.0f} steps of {STEPS}; outside {np.mean(lengths[f'round {number}']):.1f}")
-        # Now and then a push at random, so that there is something to learn from.
-        episodes += play(lambda z, own=controller: random(z) if rng.random() < 0.2 else own(z), 60, seed=number)
+        episodes += play(now_and_then(random, controller, rng), 60, seed=1000 * number)
     random_mean, own_mean = np.mean(lengths["random"]), np.mean(lengths[f"round {ROUNDS}"])
     print(f"outside the dream: {own_mean:.1f} steps, a random policy {random_mean:.1f}, over {TRIALS} episodes each")
     show(bred, lengths, folder.with_suffix(".png"))
+
+
+def now_and_then(one: Controller, other: Controller, rng: np.random.Generator) -> Controller:
+    """The other, but for a fifth of the pushes: so that there is something to learn from."""
+    return lambda seen: one(seen) if rng.random() < 0.2 else other(seen)
 
 
 def play(controller: Controller, episodes: int, seed: int) -> list[Sequence]:
@@ -113,7 +119,7 @@ def dreamt_steps(run: mdnrnn.Run, tries: np.ndarray, seed: int) -> np.ndarray:
 
     def policy(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
         own = table[rows]
-        right = (own[:, :4] * latents).sum(1) + own[:, 4] > 0
+        right = (own[:, :4] * latents / USUAL).sum(1) + own[:, 4] > 0
         return torch.nn.functional.one_hot(right.long(), 2).float()
 
     dreams = mdnrnn.dream(run, policy, len(table), steps=STEPS, sampling=WILDER, seed=seed)
@@ -122,7 +128,7 @@ def dreamt_steps(run: mdnrnn.Run, tries: np.ndarray, seed: int) -> np.ndarray:
 
 def controller_of(weights: np.ndarray) -> Controller:
     """Pushes right where a weighed sum of the observations is above 0."""
-    return lambda seen: int(seen @ weights[:4] + weights[4] > 0)
+    return lambda seen: int((seen / USUAL.numpy()) @ weights[:4] + weights[4] > 0)
 
 
 def show(bred: list[list[float]], lengths: dict[str, list[int]], path: Path) -> None:
