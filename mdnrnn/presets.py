@@ -92,7 +92,9 @@ PRESETS = {
         kind="mdnrnn",
         # Where on the screen a finger is helps little and is learnt by heart: after 700 steps 0.15 nats an event worse.
         model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=False),
-        training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32),
+        training=SequenceTrainConfig(
+            learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True
+        ),
     ),
     "gesture": Preset(
         what="plays controllers, (dt, x1, ...), on and on",
@@ -124,7 +126,7 @@ PRESETS = {
         model=MDNRNNConfig(
             hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=False, end_weight=10.0
         ),
-        training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0),
+        training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, by_points=True),
     ),
     "handwriting-prediction": Preset(
         what="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",

@@ -137,6 +137,8 @@ class Batches:
     augment: Augment | None = None
     most: int | None = None
     """Sequences to take, evenly spread over the split; by default all."""
+    by_points: bool = False
+    """Whether all batches have about as many points, those of short sequences more sequences than `batch_size`."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
@@ -171,8 +173,14 @@ class Batches:
             order = rng.permutation(len(indices))
             indices, lengths = indices[order], lengths[order]
             lengths = lengths * rng.uniform(1 - _LENGTH_JITTER, 1 + _LENGTH_JITTER, len(lengths))
-        ordered = indices[np.argsort(lengths, kind="stable")]
-        return [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+        order = np.argsort(lengths, kind="stable")
+        ordered, lengths = indices[order], lengths[order]
+        if not self.by_points:
+            return [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
+        batches = -(-len(ordered) // self.batch_size)
+        middles = (lengths.cumsum() - lengths / 2) / lengths.sum()
+        number = np.minimum((middles * batches).astype(np.int64), batches - 1)
+        return np.split(ordered, np.flatnonzero(np.diff(number)) + 1)
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""

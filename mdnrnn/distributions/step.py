@@ -64,8 +64,10 @@ class StepDistribution(Distribution):
 
     def lift_log_prob(self, event: Tensor) -> Tensor:
         """Log probability that the line goes on after this step, or that it does not, as `event` (...) has it."""
+        if not self.event_logits.shape[-1]:
+            return self.event_logits.new_zeros(event.shape)
         logs = torch.log_softmax(self.event_logits, -1)
-        off = torch.logsumexp(logs[..., 1:], -1) if logs.shape[-1] > 1 else torch.zeros_like(logs[..., 0])
+        off = torch.logsumexp(logs[..., 1:], -1)
         return torch.where(event == DOWN, logs[..., DOWN], off)
 
     def log_prob(self, value: Step) -> Tensor:  # type: ignore[override]

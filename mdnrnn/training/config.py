@@ -64,6 +64,10 @@ class SequenceTrainConfig(TrainConfig):
     """Each axis of a drawing is stretched by up to this fraction."""
     augment_drop: float = 0.1
     """Share of the points that are left out, from inside strokes."""
+    by_points: bool = False
+    """Whether batches have as many points each, batch_size being the mean of their sequences. For sequences of very
+    different lengths: a loss is the mean over a batch's points, and in batches of few points each would count more,
+    those at the ends of sequences above all."""
     window: int = 0
     """Steps of the windows that sequences are learnt in; 0: whole."""
     carry: bool = True
@@ -79,7 +83,7 @@ class SequenceTrainConfig(TrainConfig):
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
         """The batches to train on and to validate on, these of whole sequences."""
         augment = Augment(self.augment_scale, self.augment_drop)
-        train = Batches(corpus, "train", normalizer, self.batch_size, seed=self.seed, augment=augment)
+        train = Batches(corpus, "train", normalizer, self.batch_size, self.seed, augment, by_points=self.by_points)
         valid = Batches(corpus, "valid", normalizer, self.batch_size, most=self.most_valid)
         return Windows(train, self.window, self.carry) if self.window else train, valid
 

@@ -165,3 +165,19 @@ def test_a_world_has_no_lifted_pen() -> None:
 )
 def test_events_are_those_that_there_can_be(corpus: Corpus, events: int) -> None:
     assert corpus.events == StepShape.of(corpus).events == events
+
+
+def test_batches_by_points_have_as_many_each_but_for_a_sequence() -> None:
+    """So every point counts alike in a mean over a batch: with as many sequences each, those of the shortest count 24
+    times as much as those of the longest."""
+    corpus = random_corpus([int(n) for n in np.random.default_rng(0).lognormal(4, 1.2, 600).clip(2, 900)])
+    points = {}
+    for by_points in (False, True):
+        data = Batches(corpus, "train", Normalizer.of(corpus), 32, by_points=by_points)
+        batches = list(data.epoch(0))
+        assert sorted(torch.cat([batch.indices for batch in batches]).tolist()) == list(range(600))
+        points[by_points] = [batch.points for batch in batches]
+    even = sum(points[True]) / len(points[True])
+    assert all(abs(number - even) <= 900 for number in points[True])
+    assert max(points[False]) > 20 * min(points[False])
+    assert len(points[True]) == len(points[False])
