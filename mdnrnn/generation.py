@@ -77,6 +77,7 @@ def generate(
     max_steps: int | np.ndarray = 500,
     cell: Tensor | None = None,
     first_cell: Tensor | None = None,
+    bounds: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
 ) -> list[Drawn]:
@@ -95,6 +96,7 @@ def generate(
             the probabilities of its cells, and the model goes on from what is kept. 0 where a feature is continuous;
             None where all are.
         first_cell: the same of a sequence's first step, by default as the others'.
+        bounds: least and greatest places (2, P), normalised: a step beyond ends there, and the model goes on from that.
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
     """
@@ -106,7 +108,7 @@ def generate(
     device, training = next(model.parameters()).device, model.training
     condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
     first_cell = cell if first_cell is None else first_cell
-    cell, first_cell = (None if widths is None else widths.to(device) for widths in (cell, first_cell))
+    cell, first_cell, bounds = (None if given is None else given.to(device) for given in (cell, first_cell, bounds))
     model.eval()
     try:
         drawn: list[Drawn] = []
@@ -117,7 +119,7 @@ def generate(
             noises = [np.random.Generator(np.random.Philox(key)) for key in keys]
             if model.latent and part.latent is None:
                 part = part._replace(latent=_from_prior(noises, model.latent, device))
-            batch = _Batch(model, part, policy, rows)
+            batch = _Batch(model, part, policy, rows, bounds)
             if prefix is not None:
                 batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
             drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell, first_cell)
@@ -143,7 +145,9 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
 class _Batch:
     """Sequences that are drawn side by side: what stands before their next step, and what is drawn already."""
 
-    def __init__(self, model: SequenceModel, condition: Condition, policy: Policy | None, rows: slice) -> None:
+    def __init__(
+        self, model: SequenceModel, condition: Condition, policy: Policy | None, rows: slice, bounds: Tensor | None
+    ) -> None:
         n = rows.stop - rows.start
         self.model, self.inputs, self.policy = model, condition.inputs, policy
         self.previous, self.state = model.start(n), model.initial_state(n, condition)
@@ -151,6 +155,7 @@ class _Batch:
         self.numbers = torch.arange(rows.start, rows.stop, device=self.previous.motion.device)
         self.parts: list[list[Drawn]] = [[] for _ in range(n)]
         self.done = 0
+        self.bounds, self.place = bounds, torch.zeros_like(self.previous.motion)
         self.beside: Tensor | None = None
         """The inputs (B, A) beside the step that is drawn."""
 
@@ -159,6 +164,7 @@ class _Batch:
         for motion, event in zip(prefix.motion, prefix.event, strict=True):
             self._distribution()
             self.previous = Step(motion.expand_as(self.previous.motion), event.expand_as(self.previous.event))
+            self.place = self.place + motion
         for parts in self.parts:
             parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy()))
 
@@ -180,6 +186,8 @@ class _Batch:
             ):
                 steps = sampling(self._distribution())
                 step = steps.transform(noise, first_cell if self.done == 1 else cell)._replace(inputs=self.beside)
+                if self.bounds is not None:
+                    step = step._replace(motion=self._within(step.motion, self.bounds))
                 over = self.model.finished(self.state)
                 if over is not None:
                     step = step._replace(event=torch.where(over, END, step.event))
@@ -187,6 +195,14 @@ class _Batch:
                 chunk.append(step)
             self._keep(chunk, lasts[self.alive] - self.done)
         return [_joined(parts) for parts in self.parts if parts]
+
+    def _within(self, motion: Tensor, bounds: Tensor) -> Tensor:
+        """Motions (B, D) that lead to no place beyond the bounds (2, P)."""
+        wide = bounds.shape[1]
+        kept = (self.place + motion)[:, :wide].clamp(*bounds) - self.place[:, :wide]
+        motion = torch.cat([kept, motion[:, wide:]], 1)
+        self.place = self.place + motion
+        return motion
 
     def _distribution(self) -> StepDistribution:
         self.beside = None if self.inputs is None else self.inputs[:, self.done]
@@ -215,7 +231,7 @@ class _Batch:
             going = np.flatnonzero(~ended)
             left_rows = torch.from_numpy(going).to(self.previous.motion.device)
             self.alive, self.state = self.alive[going], take(self.state, left_rows)
-            self.numbers = self.numbers[left_rows]
+            self.numbers, self.place = self.numbers[left_rows], self.place[left_rows]
             self.previous = Step(self.previous.motion[left_rows], self.previous.event[left_rows])
             self.inputs = None if self.inputs is None else self.inputs[left_rows]
 

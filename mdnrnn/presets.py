@@ -90,8 +90,9 @@ PRESETS = {
     "touch": Preset(
         what="goes on with performances on a touch screen, and answers them",
         kind="mdnrnn",
-        # Where on the screen a finger is helps little and is learnt by heart: after 700 steps 0.15 nats an event worse.
-        model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=False),
+        # Where on the screen a finger is, is learnt by heart: with it, 1.48 nats a test event after 1,400 steps of H 256,
+        # with a tenth of it 1.40, without it 1.36.
+        model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=0.0),
         training=SequenceTrainConfig(
             learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True
         ),
@@ -124,14 +125,14 @@ PRESETS = {
         what="a world's next latents, given the last ones and what is done, to dream in",
         kind="mdnrnn",
         model=MDNRNNConfig(
-            hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=False, end_weight=10.0
+            hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=0.0, end_weight=10.0
         ),
         training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, by_points=True),
     ),
     "handwriting-prediction": Preset(
         what="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",
         kind="mdnrnn",
-        model=MDNRNNConfig(hidden=400, layers=3, skip=True, covariance="full", dropout=0.0, position=False),
+        model=MDNRNNConfig(hidden=400, layers=3, skip=True, covariance="full", dropout=0.0, position=0.0),
         training=_WRITING,
     ),
 }

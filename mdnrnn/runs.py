@@ -92,6 +92,7 @@ class Run:
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
+        bounds: tuple[float, float] | None = None,
         shared_noise: bool = False,
     ) -> Corpus:
         """n drawings as a corpus, raw units.
@@ -107,6 +108,7 @@ class Run:
             policy: makes them as it goes, instead; see `mdnrnn.dream`.
             max_steps: of new steps, by default as many as the longest training sequence has, or by the number of
                 characters where there are texts.
+            bounds: least and greatest place along each axis, raw units: what would go beyond stays at the edge.
             shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
         """
         check_request(n, seed)
@@ -130,6 +132,7 @@ class Run:
             max_steps=self._limits(texts, prefix) if max_steps is None else max_steps,
             cell=cell,
             first_cell=first_cell,
+            bounds=self._normalised_bounds(bounds),
             shared_noise=shared_noise,
         )
         sequences = [
@@ -152,6 +155,11 @@ class Run:
         """The widths (D,), normalised, of the cells that steps are drawn in, and those of first steps."""
         normalizer, facts = self.config.normalizer, self.config.facts
         return _tensor(normalizer.cells(facts)), _tensor(normalizer.cells(facts, first=True))
+
+    def _normalised_bounds(self, bounds: tuple[float, float] | None) -> Tensor | None:
+        """Least and greatest sums of offsets, (2, P), normalised."""
+        scale = np.asarray(self.config.normalizer.scale)[list(self.config.facts.offsets)]
+        return None if bounds is None else _tensor(np.outer(bounds, 1 / scale))
 
     def raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
         """Motions (T, D), as drawn, in raw units and on the data's grid; whether their first begins a sequence."""

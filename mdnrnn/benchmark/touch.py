@@ -22,7 +22,7 @@ from mdnrnn.device import exactly
 from mdnrnn.distributions import DOWN, START, UP, Step
 from mdnrnn.generation import Sampling
 from mdnrnn.launch import train
-from mdnrnn.performing import check_touches, respond
+from mdnrnn.performing import ANSWERING, check_touches, respond
 from mdnrnn.presets import PRESETS
 from mdnrnn.runs import Run, load
 from mdnrnn.training.loop import fit
@@ -81,6 +81,8 @@ class TouchBenchmark:
     rule: TapFigures
     """A touch comes down where dt is over 0.1 s."""
     answers: Distances
+    """From the first five seconds of all held-out performances, as `respond` draws by default."""
+    answers_at_temperature_one: Distances
     answers_as_robojam_samples: Distances
     """At temperatures 1.5 and 0.01."""
     null_answers: Distances
@@ -106,9 +108,10 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
     likelihood, held_out = run.evaluate("test"), Batches(corpus, "test", run.config.normalizer)
     theirs = _robojam(corpus, run, minutes, seed)
     own, other = taps(run, held_out), robojam.taps(theirs, held_out)
-    real = [corpus[i] for i in corpus.indices("test")]
-    answers, null = _answers(run, real, Sampling()), _null_answers(corpus, run.config.normalizer, seed)
-    dt = np.concatenate([performance.motion[1:, 2] for performance in sorted(real, key=lambda one: len(one.event))])
+    calls = [corpus[i] for i in corpus.indices("test")]
+    real = [_begun(corpus[i]) for split in ("valid", "test") for i in corpus.indices(split)]
+    answers, null = _answers(run, calls, ANSWERING), _null_answers(corpus, run.config.normalizer, seed)
+    dt = np.concatenate([call.motion[1:, 2] for call in sorted(calls, key=lambda one: len(one.event))])
     return TouchBenchmark(
         ours=likelihood.nats_per_point,
         robojam=robojam.nats(theirs, held_out),
@@ -120,7 +123,8 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
         robojam_inferred=TapFigures.of(other.inferred, other.true),
         rule=TapFigures.of(dt > LONGEST_MOVE, own.true),
         answers=_distances(answers, real),
-        answers_as_robojam_samples=_distances(_answers(run, real, _ROBOJAM_SAMPLING), real),
+        answers_at_temperature_one=_distances(_answers(run, calls, Sampling()), real),
+        answers_as_robojam_samples=_distances(_answers(run, calls, _ROBOJAM_SAMPLING), real),
         null_answers=_distances(null, real),
         whole=sum(map(_is_whole, answers)),
         asked=len(answers),
@@ -194,6 +198,15 @@ def _answers(run: Run, calls: list[Sequence], sampling: Sampling) -> list[Sequen
         answers = respond(run, call, wanted, seconds=_SECONDS, sampling=sampling, seed=number) if wanted else ()
         found += [answers[i] for i in range(len(answers))]
     return found
+
+
+def _begun(performance: Sequence) -> Sequence:
+    """What was played in as long as an answer lasts."""
+    time = performance.motion[:, 2].astype(np.float64).cumsum()
+    within = time - time[0] <= _SECONDS
+    motion = performance.motion[within].copy()
+    motion[0, 2] = 0
+    return Sequence(motion, finished(performance.event[within]))
 
 
 def _null_answers(corpus: Corpus, normalizer: Normalizer, seed: int) -> list[Sequence]:

@@ -14,7 +14,7 @@ from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
-from mdnrnn.performing import respond
+from mdnrnn.performing import ANSWERING, respond
 from mdnrnn.render import ENDINGS, MOVING
 from mdnrnn.runs import load, read_prefix
 from mdnrnn.training.config import Device
@@ -39,10 +39,10 @@ class RespondOptions:
     """How many answers."""
     seconds: float = 5.0
     """How long an answer lasts."""
-    temperature: float = 1.0
+    temperature: float = ANSWERING.temperature
     """Above 1: wilder; 0: the most probable answer."""
-    scale_temperature: float | None = None
-    """The temperature of the places and times within a component alone, if another."""
+    scale_temperature: float | None = ANSWERING.scale_temperature
+    """The temperature of the places and times within a component alone."""
     seed: int = 0
     """Answer i is the same for the same seed, however many are given."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -35,8 +35,8 @@ class MDNRNNConfig:
     """Whether the input goes into every layer and every layer into the head, as Graves has it, or one into the next."""
     dropout: float = 0.4
     """Probability that a unit of a layer is dropped, for a whole sequence, in training."""
-    position: bool = True
-    """Whether the sum of the motions so far, the pen's place, is an input too."""
+    position: float = 1.0
+    """What the sum of the motions so far, the pen's place, is multiplied by as an input; 0: it is none."""
     scale_floor: float = 1e-3
     """The least scale of a component, in normalised units."""
     end_weight: float = 1.0
@@ -61,7 +61,9 @@ class MDNRNN(SequenceModel):
         super().__init__()
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
-        features = StepFeatures(shape.features, shape.events, shape.inputs, shape.places if config.position else 0)
+        features = StepFeatures(
+            shape.features, shape.events, shape.inputs, shape.places if config.position else 0, float(config.position)
+        )
         width = features.width + self.label.width
         lstm = LSTM(width, config.hidden, config.layers, config.dropout, skip=config.skip)
         head = StepHead(

@@ -32,11 +32,12 @@ class StepFeatures(nn.Module):
         events: E; below 3 they are no news, since what has ended does not go on.
         inputs: A.
         places: how many of the first motion features are summed: their sums so far are the pen's place.
+        scale: what the place is multiplied by.
     """
 
-    def __init__(self, features: int, events: int, inputs: int, places: int) -> None:
+    def __init__(self, features: int, events: int, inputs: int, places: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.inputs, self.places = inputs, places
+        self.inputs, self.places, self.scale = inputs, places, scale
         events = events if events > END else 0
         self.width = features + places + events + inputs
         # Row e + 1 is event e; row 0, START, is all zeros.
@@ -53,12 +54,13 @@ class StepFeatures(nn.Module):
         if not self.places:
             return padded
         sums = padded[..., : self.places].cumsum(0)
-        return torch.cat([padded, sums if place is None else sums + place[..., : self.places]], -1)
+        sums = sums if place is None else sums + place[..., : self.places]
+        return torch.cat([padded, self.scale * sums], -1)
 
     def of_step(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
         """One step of B sequences, the pen's place (B, D) after it and a context (B, C), as (B, width + C)."""
-        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step), place[..., : self.places]]
-        return torch.cat([*rows, context], -1)
+        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step)]
+        return torch.cat([*rows, self.scale * place[..., : self.places], context], -1)
 
     def _inputs(self, steps: Step) -> list[Tensor]:
         if not self.inputs:
