@@ -1,6 +1,7 @@
 """The one generation loop: seeded by sequence, whatever the batch; prefixes, temperatures, grids."""
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN
-from tests.conftest import random_corpus, small_model, small_sketch, touches
+from tests.conftest import random_corpus, run_of, small_model, small_sketch, touches
 
 CELL = torch.full((2,), 0.05)
 
@@ -321,3 +322,32 @@ def test_every_sequence_has_a_limit_of_its_own() -> None:
     for one, other, limit in zip(drawn, whole, limits, strict=True):
         np.testing.assert_array_equal(one.event, other.event[:limit])
         np.testing.assert_allclose(one.motion, other.motion[:limit], atol=1e-5)
+
+
+def test_what_would_leave_the_bounds_ends_at_them_and_is_gone_on_from() -> None:
+    """The same noise without bounds is the same up to the first step that leaves; no place lies beyond them."""
+    run = run_of(touches())
+    prefix = touches()[0]._replace(event=np.zeros(30, np.uint8))
+    draw = partial(run.generate, 6, prefix=prefix, sampling=Sampling(endless=True), max_steps=200, seed=2)
+    free, bound = draw(), draw(bounds=(0.0, 1.0))
+    left = 0
+    for i in range(6):
+        free_places, places = (part[i].motion[:, :2].cumsum(0) for part in (free, bound))
+        out = np.flatnonzero(((free_places[30:] < 0) | (free_places[30:] > 1)).any(1))
+        left += len(out) > 0
+        first = 30 + (out[0] if len(out) else 200)
+        np.testing.assert_allclose(bound[i].motion[:first], free[i].motion[:first], atol=1e-6)
+        assert places[30:].min() > -1e-4
+        assert places[30:].max() < 1 + 1e-4
+        if len(out):
+            expected = np.clip(free_places[first], 0, 1)
+            np.testing.assert_allclose(places[first], expected, atol=2e-3)
+    assert left >= 3
+
+
+def test_an_endless_sampling_never_ends() -> None:
+    run = run_of(random_corpus([20, 30]))
+    drawn = run.generate(20, sampling=Sampling(endless=True), max_steps=150)
+    assert drawn.lengths.tolist() == [150] * 20
+    assert END not in drawn.event
+    assert END in run.generate(20, max_steps=150).event
