@@ -62,15 +62,19 @@ class Bridge:
             if not self.over.wait(min(step.motion[0], LONGEST_WAIT)) and time.monotonic() - self.played >= SILENCE:
                 self.send(step.motion)
 
-    def run(self, seconds: float | None = None) -> None:
-        """Serve for so long, or until it is interrupted."""
-        for work in (self.server.serve_forever, self.answer):
-            threading.Thread(target=work, daemon=True).start()
+    def run(self) -> None:
+        """Serve until it is over, or interrupted."""
+        workers = [threading.Thread(target=work) for work in (self.server.serve_forever, self.answer)]
+        for worker in workers:
+            worker.start()
         with contextlib.suppress(KeyboardInterrupt):
-            self.over.wait(seconds)
+            self.over.wait()
         self.over.set()
         self.server.shutdown()
+        for worker in workers:
+            worker.join()
         self.server.server_close()
+        self.client.close()
 
 
 def main() -> None:

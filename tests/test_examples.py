@@ -7,13 +7,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_server import ThreadingOSCUDPServer
+from pythonosc.udp_client import SimpleUDPClient
 from scipy import stats
 
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.synthetic.corpora import make_doodles
+from tests.conftest import controls, run_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -77,7 +83,10 @@ def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, t
 
 
 def test_every_example_of_a_tutorial_is_run() -> None:
-    own_tests = {"strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting"}
+    own_tests = {
+        "strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting", "world_model",
+        "osc_bridge",
+    }  # fmt: skip
     assert {path.stem for path in EXAMPLES} - own_tests == set(PUBLISHED)
 
 
@@ -124,6 +133,48 @@ def test_a_latent_space_is_reconstructed_interpolated_and_mapped(tmp_path: Path)
     assert first >= second > 0
     for name in ("reconstructed.svg", "interpolated.svg", "interpolated.gif", "combined.svg", "map.svg"):
         assert (tmp_path / "runs" / name).stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_controller_bred_in_dreams_keeps_the_real_pole_up_longer_than_a_random_policy(tmp_path: Path) -> None:
+    """Seeds fixed, but what is learnt in a time depends on the machine: three times as long, on 100 episodes each."""
+    printed = _run("world_model", tmp_path)
+    bred, random = _numbers(r"outside the dream: (\S+) steps, a random policy (\S+), over 100 episodes each", printed)
+    assert bred > 3 * random
+    assert (tmp_path / "cart-pole.png").read_bytes().startswith(PNG)
+
+
+def test_what_is_played_over_osc_is_followed_and_after_a_silence_answered() -> None:
+    spec = importlib.util.spec_from_file_location("osc_bridge", ROOT / "examples" / "osc_bridge.py")
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    heard: list[tuple[float, ...]] = []
+    dispatcher = Dispatcher()
+    dispatcher.map("/prediction", lambda address, *values: heard.append(values))
+    with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as ear:
+        threading.Thread(target=ear.serve_forever, daemon=True).start()
+        bridge = example.Bridge(run_of(controls()), 0, ear.server_address[1])
+        playing = threading.Thread(target=bridge.run)
+        playing.start()
+        mouth = SimpleUDPClient("127.0.0.1", bridge.server.server_address[1])
+        for _ in range(5):
+            mouth.send_message("/interface", [0.5, 0.25, 0.75])
+            time.sleep(0.05)
+        mouth.send_message("/interface", [0.5])  # of another size: told of, and passed over
+        mouth.close()
+        time.sleep(0.3)
+        followed = len(heard)
+        deadline = time.monotonic() + 20
+        while len(heard) < followed + 3 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        bridge.over.set()
+        playing.join()
+        ear.shutdown()
+    assert followed == 5
+    assert len(heard) >= 8
+    assert all(len(values) == 3 and 0 <= min(values) <= max(values) <= 1 for values in heard)
 
 
 def _run(name: str, folder: Path, *arguments: str) -> str:

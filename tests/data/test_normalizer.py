@@ -86,3 +86,10 @@ def test_a_normalizer_that_cannot_be_is_refused() -> None:
         Normalizer((0.0,), (0.0,))
     with pytest.raises(InputError, match=r"takes logs of features \(1,\); expected some of 1"):
         Normalizer((0.0,), (1.0,), (1,))
+
+
+def test_the_features_of_streams_and_worlds_are_no_offsets() -> None:
+    """Only dx and dy are summed, stretched, left out: what they are called says so."""
+    names = {(): 2, ("dx", "dy", "dt"): 2, ("dt", "x1", "x2"): 0, ("z1", "z2", "reward"): 0}
+    for features, offsets in names.items():
+        assert len(Facts(name="x", features=features).offsets) == offsets
