@@ -20,12 +20,15 @@ from mdnrnn.models.handwriting import check_lines
 from mdnrnn.presets import KINDS, Preset
 from mdnrnn.run_config import CONFIG, RunConfig
 from mdnrnn.runs import Run
+from mdnrnn.saving import draw, draw_performances
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import LAST, Result, fit
 from mdnrnn.training.metrics import METRICS, read_metrics
 
 CURVE, SAMPLES = "loss.svg", "samples"
 _SAMPLE_TEMPERATURE = 0.4
+_SAMPLE_STEPS = 300
+"""Of performances and streams: some go on for thousands, or never end."""
 
 
 def train(
@@ -94,16 +97,20 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
     valid_lines = corpus.indices("valid")
     texts = [str(corpus[valid_lines[i % len(valid_lines)]].text) for i in range(16)] if model.writes else None
 
-    def draw() -> None:
+    def picture() -> None:
         records = read_metrics(folder)
         figure = render.loss_figure(records, {"null model": null})
         write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-        if config.shape.features == 2 and not config.shape.inputs:  # nothing else can be drawn unasked
+        if not config.shape.inputs:  # a world is not drawn unasked
+            timed = bool(config.facts.times)
             drawn = Run(folder, config, model).generate(
-                16, texts=texts, sampling=Sampling(temperature=_SAMPLE_TEMPERATURE)
+                16,
+                texts=texts,
+                sampling=Sampling(temperature=1.0 if timed else _SAMPLE_TEMPERATURE),
+                max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
             )
-            drawings = [drawn.drawing(i) for i in range(len(drawn))]
-            render.save(drawings, folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg")
+            path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
+            (draw_performances if timed and not config.facts.stream else draw)(drawn, range(len(drawn)), path)
 
     train_data, valid = config.training.splits(corpus, config.normalizer)
-    return fit(model, train_data, valid, folder, config.training, draw)
+    return fit(model, train_data, valid, folder, config.training, picture)
