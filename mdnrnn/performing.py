@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -122,7 +123,9 @@ class Performer:
             raise InputError("the run draws given a text or a latent; expected one that needs none to play along")
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _endless_noise(run, seed)
-        weights, device = run.labels(1, None if label is None else [label]), next(run.model.parameters()).device
+        device = next(run.model.parameters()).device
+        self._exactly = exactly if device.type == "cuda" else contextlib.nullcontext
+        weights = run.labels(1, None if label is None else [label])
         self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
         self._cell, self._first_cell = (None if widths is None else widths.to(device) for widths in run.cells())
         run.model.eval()
@@ -143,7 +146,7 @@ class Performer:
         was given to `predict`.
         """
         step = self._checked(motion, event)
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, self._exactly(), torch.inference_mode():
             self._look(inputs)
             self._go_on(step)
 
@@ -152,12 +155,12 @@ class Performer:
 
         inputs (A,): what is done now, for a run that takes them.
         """
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, self._exactly(), torch.inference_mode():
             return self._raw(self._draw(inputs))
 
     def play(self, inputs: np.ndarray | None = None) -> Played:
         """As `predict`, and go on from it."""
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, self._exactly(), torch.inference_mode():
             step = self._draw(inputs)
             raw = self._raw(step)
             self._go_on(step)

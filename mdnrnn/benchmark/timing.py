@@ -11,6 +11,7 @@ from statistics import median
 import torch
 
 from mdnrnn.errors import InputError
+from mdnrnn.training.loop import Result
 
 _WARM_UP = 1
 
@@ -34,6 +35,12 @@ class Machine:
             torch_version=torch.__version__,
             python_version=platform.python_version(),
         )
+
+
+def whole(result: Result) -> None:
+    """Stop where a training was stopped: what it has learnt is no figure."""
+    if result.interrupted:
+        raise KeyboardInterrupt
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:

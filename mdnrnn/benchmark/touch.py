@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mdnrnn.benchmark import robojam
 from mdnrnn.benchmark.robojam import RoboJam, Taps
-from mdnrnn.benchmark.timing import Machine
+from mdnrnn.benchmark.timing import Machine, whole
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, finished
 from mdnrnn.data.formats.microjam import LONGEST_MOVE
@@ -101,7 +101,7 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
     training = replace(preset.training, minutes=minutes, seed=seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary) / "run"
-        train(preset, data, folder, training=training)
+        whole(train(preset, data, folder, training=training))
         run = load(folder)
     corpus = run.open_data()
     check_touches(corpus.facts)
@@ -150,7 +150,7 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
     )
     data, valid = (Batches(corpus, split, config.normalizer, training.batch_size, seed) for split in ("train", "valid"))
     model.head.initialise(torch.cat([model.rows(batch) for batch in data]))  # not published: it is the stronger for it
-    fit(model, data, valid, config=training)
+    whole(fit(model, data, valid, config=training))
     return model
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.benchmark.timing import Machine
+from mdnrnn.benchmark.timing import Machine, whole
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic import rollouts
@@ -60,7 +60,7 @@ def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int 
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary) / "run"
-        train(preset, "rollouts", folder, model=model, training=training)
+        whole(train(preset, "rollouts", folder, model=model, training=training))
         run = load(folder)
     corpus = open_corpus("rollouts")
     likelihood, true = run.evaluate("test"), rollouts.true_nats(corpus, "test")

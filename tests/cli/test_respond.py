@@ -1,6 +1,7 @@
 """`mdnrnn respond`: an answer in every format, and what is wrong in one line."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +135,9 @@ def test_a_run_of_drawings_answers_no_touches(call: Path, tmp_path: Path, capsys
     options = ("--steps", "2", "--batch-size", "8", "--model.hidden", "16", "--model.components", "3")
     drawings = trained(tmp_path, random_corpus([5, 9, 12]), "stroke", *options)
     refused(["respond", str(drawings), str(call), "--out", str(tmp_path / "a.csv")], "", capsys)
+
+
+def test_a_training_leaves_pictures_of_what_it_plays(run: Path) -> None:
+    pictures = sorted((run / "samples").glob("*.svg"))
+    assert pictures
+    assert all(len(set(re.findall(r"stroke=\"(#\w{6})\"", path.read_text()))) > 5 for path in pictures)
