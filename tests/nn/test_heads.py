@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
+from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import Covariance, MixtureHead, MixtureShape, StepHead, lower, smooth_floor
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per-dimension"]
@@ -316,3 +317,34 @@ def test_the_reward_moves_weights_the_way_it_says(reward: float) -> None:
     assert head.linear.bias.grad is not None
     torch.testing.assert_close(head.linear.bias.grad[:3], reward * w * (w.log() + entropy))
     assert float(head.linear.bias.grad[0] * reward) > 0
+
+
+def test_what_only_goes_on_or_ends_is_never_lifted() -> None:
+    """Two logits: their softmax is that of going on and END, and gradients stay numbers."""
+    head, features = StepHead(5, 2, 3, 2), torch.randn(7, 5)
+    torch.nn.init.normal_(head.linear.weight)
+    steps = head(features)
+    expected = torch.softmax(head.linear(features)[:, -2:], -1)
+    shares = steps.mean.event
+    torch.testing.assert_close(shares[:, [0, 2]], expected)
+    assert (shares[:, 1] == 0).all()
+    steps.event_log_prob(torch.tensor([0, 2, 0, 0, 2, 0, 0])).sum().backward()
+    assert head.linear.weight.grad is not None
+    assert head.linear.weight.grad.isfinite().all()
+    assert set(steps.tempered(0).sample((50,)).event.unique().tolist()) <= {0, 2}
+
+
+@pytest.mark.parametrize("events", [1, 4])
+def test_other_numbers_of_events_are_refused(events: int) -> None:
+    with pytest.raises(InputError, match=f"events: received {events}, expected 3, 2 or 0"):
+        StepHead(5, 2, 3, events)
+
+
+def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
+    """Ha and Schmidhuber: of Z latents with K components each, 3 K Z numbers (480 of CarRacing's 32 latents)."""
+    head = StepHead(256, 32, 5, 0, "per-dimension")
+    assert head.linear.out_features == 480
+    assert head.choices == 32
+    motion = head(torch.randn(4, 256)).motion
+    assert motion.batch_shape == (4,)
+    assert motion.logits.shape == (4, 32, 5)
