@@ -1,6 +1,6 @@
 """A run plays along over OSC: what a controller sends is observed, what the run makes of it is sent back.
 
-    python examples/osc_bridge.py [RUN] [PORT] [REPLY_PORT]
+    python examples/osc_bridge.py [RUN [PORT [REPLY_PORT]]]
 
 RUN is of gesture streams, `mdnrnn train gesture --data LOG --out RUN`. Messages `/interface x1 x2 ...` that come in on
 PORT (by default 5000) are what a person plays; messages `/prediction x1 x2 ...` go out on REPLY_PORT (5001). While
@@ -15,51 +15,63 @@ import time
 
 import numpy as np
 from pythonosc.dispatcher import Dispatcher
-from pythonosc.osc_server import ThreadingOSCUDPServer
+from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 
 import mdnrnn
 
 SILENCE = 1.0
 """Seconds after which the call is over."""
-LONGEST_WAIT = 2.0
-"""Seconds between steps of the run's own at most, so that it stops in good time when someone plays again."""
 
 
 class Bridge:
-    """Between an interface and a performer; the clock is the interface's."""
+    """Between an interface and a performer: one thread hears, another answers, and the lock keeps their turns apart."""
 
     def __init__(self, run: mdnrnn.Run, port: int, reply_port: int) -> None:
+        if not run.config.facts.stream:
+            raise mdnrnn.InputError(f"{run.folder} is of {run.config.facts.name}; expected a run of gesture streams")
         self.player, self.client = mdnrnn.Performer(run), SimpleUDPClient("127.0.0.1", reply_port)
         self.controls = run.config.shape.features - 1
-        self.played = time.monotonic()
+        self.turn, self.over, self.called = threading.Lock(), threading.Event(), threading.Event()
+        self.last = self.heard = time.monotonic()
+        """When anyone played last, and when a person did."""
         dispatcher = Dispatcher()
         dispatcher.map("/interface", self.hear)
-        self.server = ThreadingOSCUDPServer(("127.0.0.1", port), dispatcher)
-        self.over = threading.Event()
+        self.server = BlockingOSCUDPServer(("127.0.0.1", port), dispatcher)  # one message after the other
 
     def hear(self, address: str, *values: float) -> None:
         """A step that was played: observe it, and say what may follow."""
-        now = time.monotonic()
-        wait, self.played = max(now - self.played, 1e-4), now
-        try:
-            self.player.observe(np.array([wait, *values]))
-        except mdnrnn.InputError as error:
-            print(f"{address}: {error}", file=sys.stderr)
-            return
-        self.send(self.player.predict().motion)
+        with self.turn:
+            now = time.monotonic()
+            try:
+                self.player.observe(np.array([max(now - self.last, 1e-4), *values]))
+            except (mdnrnn.InputError, ValueError) as error:
+                print(f"{address} {values}: {error}", file=sys.stderr)
+                return
+            self.last = self.heard = now
+            self.called.set()
+            self.send(self.player.predict().motion)
 
     def send(self, motion: np.ndarray) -> None:
         """The controls of a step (dt, x1, ...), within their range."""
         self.client.send_message("/prediction", np.clip(motion[1:], 0, 1).tolist())
 
     def answer(self) -> None:
-        """Go on alone wherever nobody plays."""
-        while not self.over.wait(0.01):
-            if time.monotonic() - self.played < SILENCE:
+        """Once someone has played, go on alone wherever nobody plays."""
+        while not self.over.is_set():
+            silent = time.monotonic() - self.heard
+            if not self.called.is_set() or silent < SILENCE:
+                self.over.wait(max(0.01, SILENCE - silent))
                 continue
-            step = self.player.play()
-            if not self.over.wait(min(step.motion[0], LONGEST_WAIT)) and time.monotonic() - self.played >= SILENCE:
+            with self.turn:
+                step, due = self.player.predict(), self.last
+            due += float(step.motion[0])
+            self.over.wait(max(0.0, due - time.monotonic()))
+            with self.turn:
+                if self.heard > due - float(step.motion[0]) or self.over.is_set():
+                    continue  # someone plays again: what was to come is not
+                self.player.observe(step.motion)
+                self.last = due
                 self.send(step.motion)
 
     def run(self) -> None:
@@ -79,6 +91,8 @@ class Bridge:
 
 def main() -> None:
     """Load the run and serve."""
+    if len(sys.argv) < 2:
+        raise SystemExit("which run? python examples/osc_bridge.py RUN [PORT] [REPLY_PORT]")
     run, port, reply_port = sys.argv[1], int((*sys.argv[2:], "5000")[0]), int((*sys.argv[3:], "5001")[0])
     bridge = Bridge(mdnrnn.load(run), port, reply_port)
     print(f"hears /interface with {bridge.controls} values on port {port}, answers on port {reply_port}; Ctrl-C ends")

@@ -8,6 +8,7 @@ second round. Needs gymnasium: pip install -e ".[gym]". FOLDER is by default `ca
 world model, 1 a round.
 """
 
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -38,6 +39,7 @@ Controller = Callable[[np.ndarray], int]
 
 def main(folder: Path, minutes: float) -> None:
     """Record, learn, breed, try."""
+    shutil.rmtree(folder, ignore_errors=True)  # of a run before
     rng = np.random.default_rng(0)
 
     def random(_: np.ndarray) -> int:
@@ -47,7 +49,7 @@ def main(folder: Path, minutes: float) -> None:
     lengths = {"random": [len(episode.event) - 1 for episode in play(random, TRIALS, seed=10_000)]}
     weights, bred = np.zeros(5), []
     for number in range(1, ROUNDS + 1):
-        run = learn(episodes, folder / f"round-{number}", minutes)
+        run = learn([episodes[i] for i in rng.permutation(len(episodes))], folder / f"round-{number}", minutes)
         found = run.evaluate("test")
         print(f"round {number}: {found.nats_per_point:.2f} nats a step, the null model {found.null_nats_per_point:.2f}")
         weights, fitness = breed(run, weights, rng)

@@ -1,12 +1,15 @@
 """Which device and which precision this machine trains fastest with."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import torch
 
 from mdnrnn.errors import InputError
+
+_SETTINGS = threading.RLock()
 
 
 def choose_device(name: str) -> torch.device:
@@ -43,12 +46,16 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 @contextlib.contextmanager
 def exactly() -> Iterator[None]:
     """The context for likelihoods and drawings: CUDA keeps float32 whole, where it would round to TensorFloat-32."""
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
+    if not torch.cuda.is_available():
         yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+        return
+    with _SETTINGS:  # of the whole process: another thread must not set them back in the middle
+        matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        try:
+            yield
+        finally:
+            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -29,19 +29,21 @@ def dream(
         sampling: its temperature makes a dream wilder than the world, 1.15 say, and its flaws harder to learn.
     """
     world, facts = need_world(run), run.config.facts
-    scale, mean = (torch.tensor(values) for values in (run.config.normalizer.scale, run.config.normalizer.mean))
-    latents = latents_of(facts)
+    device, latents = next(world.parameters()).device, latents_of(facts)
+    normalizer, shown = run.config.normalizer, torch.tensor(latents, device=device)
+    scale, mean = (torch.tensor(values, device=device)[shown] for values in (normalizer.scale, normalizer.mean))
 
     def act(motion: Tensor, state: Any, rows: Tensor) -> Tensor:
-        raw = motion * scale.to(motion) + mean.to(motion)
-        actions = policy(raw[:, latents], world.memory(state), rows)
+        actions = policy(motion.index_select(1, shown) * scale + mean, world.memory(state), rows)
         if actions.shape != (len(rows), world.shape.inputs):
             raise InputError(
                 f"the policy's actions have shape {tuple(actions.shape)}; expected ({len(rows)}, {world.shape.inputs})"
             )
         return actions.to(motion)
 
-    return run.generate(n, policy=act, sampling=sampling, seed=seed, max_steps=steps)
+    dreams = run.generate(n, policy=act, sampling=sampling, seed=seed, max_steps=steps)
+    dreams.check()  # what a policy did may be no numbers
+    return dreams
 
 
 def need_world(run: Run) -> MDNRNN:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mdnrnn.distributions import END
 from mdnrnn.dreaming import latents_of, need_world
 from mdnrnn.errors import InputError
 from mdnrnn.generation import Sampling
@@ -18,6 +19,8 @@ try:
     from gymnasium import spaces
 except ImportError as error:  # an extra
     raise InputError("gymnasium is missing; expected it for a dream to act in: pip install mdnrnn[gym]") from error
+
+_TRIES = 100
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], float]
 """Of the latents before, (Z,), the action's inputs (A,), the latents after, (Z,), and whether the world has ended."""
@@ -46,7 +49,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
     ) -> None:
         width = need_world(run).shape.inputs
         self._latents = latents_of(run.config.facts)
-        self._rewarded = len(self._latents) < run.config.shape.features
+        names = run.config.facts.features
+        self._rewarded = names.index("reward") if "reward" in names else None
         self.action_space = actions or spaces.Box(-np.inf, np.inf, (width,), np.float32)
         found = int(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else self.action_space.shape
         if found not in (width, (width,)):
@@ -63,9 +67,13 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         if self._player is None or seed is not None:
             own = int(self.np_random.integers(1 << 31))
             self._player = Performer(self._run, sampling=self._sampling, seed=own)
-        self._player.reset()
         self._taken = 0
-        self._seen = self._observed(self._player.play().motion)
+        for _ in range(_TRIES):
+            self._player.reset()
+            first = self._player.play()
+            if first.event != END:  # an episode that is over at once is none
+                break
+        self._seen = self._observed(first.motion)
         return self._seen, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -75,14 +83,16 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         inputs = self._inputs(action)
         played = self._player.play(inputs)
         self._taken += 1
-        before, self._seen, ended = self._seen, self._observed(played.motion), played.event != 0
-        reward = float(played.motion[-1]) if self._rewarded else 1.0
+        before, self._seen, ended = self._seen, self._observed(played.motion), played.event == END
+        reward = 1.0 if self._rewarded is None else float(played.motion[self._rewarded])
         if self._reward is not None:
             reward = float(self._reward(before, inputs, self._seen, ended))
         return self._seen, reward, ended, self._taken >= self.max_steps, {}
 
     def _inputs(self, action: Any) -> np.ndarray:
         if isinstance(self.action_space, spaces.Discrete):
+            if not self.action_space.contains(action):
+                raise InputError(f"action {action!r} was taken; expected one of {self.action_space}")
             return np.eye(int(self.action_space.n), dtype=np.float32)[int(action) - int(self.action_space.start)]
         return np.asarray(action, np.float32)
 

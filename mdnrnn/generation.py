@@ -21,7 +21,8 @@ that the steps within one need no traffic between host and device."""
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
 """What acts while a world is dreamt: of the motions before, (B, D), normalised, the model's state and the numbers of
-the sequences that still go on, (B,), it makes the inputs (B, A) beside which the next steps are drawn."""
+the sequences, (B,), it makes the inputs (B, A) beside which the next steps are drawn, each from its own row alone. It
+may be asked a few steps more of a sequence that has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,16 +48,17 @@ class Sampling:
 
     def __call__(self, steps: StepDistribution) -> StepDistribution:
         """The distribution to draw from."""
+        steps = steps.endless() if self.endless else steps  # before temperature 0 puts all on END
         if self.bias:
             steps = steps.biased(self.bias)
         if self.temperature != 1 or self.scale_temperature not in (None, 1):
             steps = steps.tempered(self.temperature, self.scale_temperature)
-        return steps.endless() if self.endless else steps
+        return steps
 
 
 class Drawn(NamedTuple):
     """One generated sequence, its prefix first: motion (T, D), normalised, event (T,), and the inputs (T, A) beside
-    which it was drawn, those of a prefix aside, or None."""
+    which it was drawn, or None."""
 
     motion: np.ndarray
     event: np.ndarray
@@ -89,7 +91,8 @@ def generate(
     Args:
         condition: label (n,) and inputs (n, T, A), for the models that take them; the inputs' T bounds the steps.
             Its latent (n, Z) comes from the prior where a model needs one and there is none.
-        prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from.
+        prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from; for a
+            policy with the inputs (P, A) that led to its steps.
         policy: makes the inputs as it goes, where none are given; those of first steps, which nothing led to, are 0.
         sampling: temperatures and bias; the model's own distribution by default.
         cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
@@ -121,7 +124,7 @@ def generate(
                 part = part._replace(latent=_from_prior(noises, model.latent, device))
             batch = _Batch(model, part, policy, rows, bounds)
             if prefix is not None:
-                batch.follow(Step(prefix.motion.to(device), prefix.event.to(device)))
+                batch.follow(Step(*(None if given is None else given.to(device) for given in prefix)))  # type: ignore[arg-type]
             drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell, first_cell)
         return drawn
     finally:
@@ -160,13 +163,19 @@ class _Batch:
         """The inputs (B, A) beside the step that is drawn."""
 
     def follow(self, prefix: Step) -> None:
-        """Go through the steps of `prefix`, motion (P, D) and event (P,), in every sequence."""
+        """Go through the steps of `prefix`, motion (P, D), event (P,) and inputs (P, A) or None, in every sequence."""
+        n, policy = len(self.alive), self.policy
+        if prefix.inputs is not None and self.inputs is None:
+            self.inputs, self.policy = prefix.inputs.expand(n, -1, -1), None
         for motion, event in zip(prefix.motion, prefix.event, strict=True):
             self._distribution()
             self.previous = Step(motion.expand_as(self.previous.motion), event.expand_as(self.previous.event))
             self.place = self.place + motion
-        for parts in self.parts:
-            parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy()))
+        acts = [None] * n if self.inputs is None else self.inputs[:, : len(prefix.event)].cpu().numpy()
+        for parts, own in zip(self.parts, acts, strict=True):
+            parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy(), own))
+        if policy is not None:
+            self.inputs, self.policy = None, policy
 
     def draw(
         self,

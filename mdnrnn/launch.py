@@ -40,6 +40,8 @@ def train(
         raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
     training = training or preset.training
     choose_device(training.device)
+    if training.window and not KINDS[preset.kind].model.carries:
+        raise InputError(f"a window of {training.window} steps was asked for; this model learns whole sequences alone")
     corpus = open_corpus(data)
     corpus.check()
     if KINDS[preset.kind].model.writes:
@@ -101,8 +103,9 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
         records = read_metrics(folder)
         figure = render.loss_figure(records, {"null model": null})
         write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-        if not config.shape.inputs:  # a world is not drawn unasked
-            timed = bool(config.facts.times)
+        facts = config.facts
+        timed = facts.stream or facts.touches
+        if timed or (config.shape.features == 2 and not config.shape.inputs):  # nothing else can be drawn unasked
             drawn = Run(folder, config, model).generate(
                 16,
                 texts=texts,
@@ -110,7 +113,7 @@ def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, 
                 max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
             )
             path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
-            (draw_performances if timed and not config.facts.stream else draw)(drawn, range(len(drawn)), path)
+            (draw_performances if facts.touches else draw)(drawn, range(len(drawn)), path)
 
     train_data, valid = config.training.splits(corpus, config.normalizer)
     return fit(model, train_data, valid, folder, config.training, picture)

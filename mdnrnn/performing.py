@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,7 +19,6 @@ from mdnrnn.generation import Sampling, steps_of_noise
 from mdnrnn.models.base import Condition
 from mdnrnn.runs import Run
 
-TOUCHES = ("dx", "dy", "dt")
 ANSWERING = Sampling(temperature=1.0, scale_temperature=0.5)
 """How answers are drawn unless they are asked for otherwise. Without END to stop them performances spread over the
 screen: at 0.5 they match those of the valid split better in extent, and nearly as well in time."""
@@ -30,6 +28,8 @@ _LONGEST = 600.0
 _EVENTS_A_SECOND = 80
 """To begin with: most performances have fewer. Where one has more, it is drawn again, longer."""
 _MOST_STEPS = 1 << 20
+_SHORTEST = np.nextafter(0, 1)
+"""Times are above 0."""
 
 
 def respond(
@@ -70,10 +70,10 @@ def respond(
 
 def check_touches(facts: Facts) -> None:
     """An error where steps are no touches."""
-    if facts.features != TOUCHES or facts.start != "up":
+    if not facts.touches:
         raise InputError(
-            f"steps of {facts.name} are ({', '.join(facts.features or ('dx', 'dy'))}); expected touches, "
-            f"({', '.join(TOUCHES)}): mdnrnn train touch, say"
+            f"steps of {facts.name} are ({', '.join(facts.features or ('dx', 'dy'))}); expected touches, (dx, dy, dt): "
+            "mdnrnn train touch, say"
         )
 
 
@@ -124,7 +124,6 @@ class Performer:
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _endless_noise(run, seed)
         device = next(run.model.parameters()).device
-        self._exactly = exactly if device.type == "cuda" else contextlib.nullcontext
         weights = run.labels(1, None if label is None else [label])
         self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
         self._cell, self._first_cell = (None if widths is None else widths.to(device) for widths in run.cells())
@@ -145,8 +144,8 @@ class Performer:
         inputs (A,): what was done at the step before, and led to this one, for a run that takes them; by default what
         was given to `predict`.
         """
-        step = self._checked(motion, event)
-        with self._lock, self._exactly(), torch.inference_mode():
+        with self._lock, exactly(), torch.inference_mode():
+            step = self._checked(motion, event)
             self._look(inputs)
             self._go_on(step)
 
@@ -155,12 +154,12 @@ class Performer:
 
         inputs (A,): what is done now, for a run that takes them.
         """
-        with self._lock, self._exactly(), torch.inference_mode():
+        with self._lock, exactly(), torch.inference_mode():
             return self._raw(self._draw(inputs))
 
     def play(self, inputs: np.ndarray | None = None) -> Played:
         """As `predict`, and go on from it."""
-        with self._lock, self._exactly(), torch.inference_mode():
+        with self._lock, exactly(), torch.inference_mode():
             step = self._draw(inputs)
             raw = self._raw(step)
             self._go_on(step)
@@ -180,7 +179,7 @@ class Performer:
         elif inputs is not None:
             raise InputError(f"inputs {inputs} were given beside a step; the run takes none; leave them out")
         steps, state = self.run.model.step(previous, self._state)
-        self._ahead = _Ahead(steps, state, inputs)
+        self._ahead = _Ahead(steps, state, None if inputs is None else np.array(inputs))
         return steps
 
     def _go_on(self, step: Step) -> None:
@@ -190,11 +189,11 @@ class Performer:
         self._ahead, self._first = None, False
 
     def _checked(self, motion: np.ndarray, event: int) -> Step:
-        motion, features = np.asarray(motion, np.float64), self.run.config.shape.features
+        motion, features = _numbers(motion), self.run.config.shape.features
         times = list(self.run.config.facts.times)
         if motion.shape != (features,):
             raise InputError(f"a step of shape {motion.shape} was observed; the run expects ({features},)")
-        if not np.isfinite(motion).all() or (not self._first and (motion[times] <= 0).any()):
+        if not np.isfinite(motion).all() or (motion[times] < (0 if self._first else _SHORTEST)).any():
             above = ", times above 0" if times else ""
             raise InputError(f"a step of {motion.tolist()} was observed; expected finite numbers{above}")
         if event not in (DOWN, UP, END):
@@ -207,7 +206,7 @@ class Performer:
         width, like = self.run.config.shape.inputs, self._previous.motion
         if inputs is None and self._first:
             return like.new_zeros(1, width)
-        inputs = np.asarray(inputs if inputs is not None else np.nan, np.float32)
+        inputs = _numbers(inputs if inputs is not None else np.nan).astype(np.float32)
         if inputs.shape != (width,) or not np.isfinite(inputs).all():
             raise InputError(f"inputs {inputs} were given beside a step; the run expects {width} finite numbers")
         return torch.from_numpy(inputs[None]).to(like)
@@ -215,6 +214,14 @@ class Performer:
     def _raw(self, step: Step) -> Played:
         motion = self.run.raw(step.motion.cpu().numpy(), begins=self._first)[0]
         return Played(motion, int(step.event))
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """What was given as float64."""
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{values!r} was given as a step's numbers; expected a row of numbers") from error
 
 
 def _endless_noise(run: Run, seed: int) -> Iterator[Noise]:

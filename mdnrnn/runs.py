@@ -123,7 +123,10 @@ class Run:
             self.model,
             n,
             Condition(
-                _tensor(weights), _tensor(inputs), self._checked_latents(latents, n), self._checked_texts(texts, n)
+                _tensor(weights),
+                self._checked_inputs(inputs, n),
+                self._checked_latents(latents, n),
+                self._checked_texts(texts, n),
             ),
             None if prefix is None else self._prefix(prefix),
             policy=policy,
@@ -158,7 +161,7 @@ class Run:
 
     def _normalised_bounds(self, bounds: tuple[float, float] | None) -> Tensor | None:
         """Least and greatest sums of offsets, (2, P), normalised."""
-        scale = np.asarray(self.config.normalizer.scale)[list(self.config.facts.offsets)]
+        scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.places]
         return None if bounds is None else _tensor(np.outer(bounds, 1 / scale))
 
     def raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
@@ -274,11 +277,26 @@ class Run:
             )
         if len(prefix.event):
             facts = replace(self.config.facts, name="the prefix", quantum=None, classes=())
-            pack(facts, {"test": [Sequence(prefix.motion, _lifted(prefix.event))]}).check()
+            pack(facts, {"test": [Sequence(prefix.motion, _lifted(prefix.event), inputs=prefix.inputs)]}).check()
+        width = 0 if prefix.inputs is None else prefix.inputs.shape[-1]
+        if width not in (0, self.config.shape.inputs):
+            raise InputError(f"the prefix has {width} inputs a step; the run expects {self.config.shape.inputs}")
 
     def _prefix(self, prefix: Sequence) -> Step:
         event = torch.from_numpy(_lifted(prefix.event).astype(np.int64))
-        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion, 0)), event)
+        return Step(torch.from_numpy(self.config.normalizer.normalise(prefix.motion, 0)), event, _tensor(prefix.inputs))
+
+    def _checked_inputs(self, inputs: np.ndarray | None, n: int) -> Tensor | None:
+        if inputs is None:
+            return None
+        shape, width = np.shape(inputs), self.config.shape.inputs
+        if not width:
+            raise InputError("inputs were given; the run's model takes none; leave them out")
+        if len(shape) != 3 or (shape[0], shape[2]) != (n, width):
+            raise InputError(f"inputs: received shape {shape}, expected ({n}, T, {width})")
+        if not np.isfinite(inputs).all():
+            raise InputError("inputs: received some that are infinite or no numbers, expected real numbers")
+        return _tensor(inputs)
 
 
 def _lifted(event: np.ndarray) -> np.ndarray:

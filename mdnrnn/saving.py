@@ -140,8 +140,8 @@ def performances(corpus: Corpus, indices: Items[int] | None = None) -> list[rend
 
 
 def _check_touches(corpus: Corpus) -> None:
-    features, start = ", ".join(corpus.facts.features or ("dx", "dy")), corpus.facts.start
-    if features != "dx, dy, dt" or start != "up":
+    if not corpus.facts.touches:
+        features, start = ", ".join(corpus.facts.features or ("dx", "dy")), corpus.facts.start
         raise InputError(
             f"{corpus.facts.name} holds no touch performances: its features are {features} and its start is {start}; "
             "expected dx, dy, dt and start up; draw it as drawings"

@@ -63,15 +63,16 @@ def test_the_null_models_performances_have_its_moments() -> None:
     """Offsets and logs of times of 200 performances against the train split's: within a tenth of a deviation, where the
     edge of the screen does not cut offsets short, of which there is none in times."""
     corpus = touches()
-    null = touch._null_answers(corpus, Normalizer.of(corpus), seed=0)
+    null = touch._null_answers([corpus[0]], corpus, Normalizer.of(corpus), seed=0)
     assert len(null) == 200
-    assert all(map(touch._is_whole, null))
+    assert all(map(touch._is_whole, null, null))
     rows = corpus.rows("train")
     times = corpus.motion[rows][~corpus.begins(rows)][:, 2]
     drawn = np.log(np.concatenate([performance.motion[1:, 2] for performance in null]))
     assert drawn.mean() == pytest.approx(np.log(times).mean(), abs=0.05)
     assert drawn.std() == pytest.approx(np.log(times).std(), rel=0.05)
-    assert all(performance.motion[:, :2].cumsum(0).min() > -1e-9 for performance in null)
+    places = np.concatenate([performance.motion[:, :2].cumsum(0) for performance in null])
+    assert -1e-9 < places.min() < places.max() < 1 + 1e-9
 
 
 @pytest.mark.parametrize(
@@ -81,7 +82,12 @@ def test_the_null_models_performances_have_its_moments() -> None:
 )
 def test_an_answer_is_whole_or_not(times: list[float], whole: bool) -> None:
     motion = np.column_stack([np.zeros((len(times), 2)), times])
-    assert touch._is_whole(Sequence(motion, np.zeros(len(times), np.uint8))) == whole
+    answer = Sequence(motion, np.zeros(len(times), np.uint8))
+    assert touch._is_whole(answer, answer) == whole
+    longer, too_soon = (answer._replace(motion=np.vstack([motion, [0, 0, wait]])) for wait in (3.0, 0.0))
+    assert touch._is_whole(answer, longer) == (whole and sum(times) + 3 > 5)
+    if sum(times) < 5:
+        assert not touch._is_whole(answer, too_soon)
 
 
 def test_a_performance_is_compared_in_as_long_as_an_answer_lasts() -> None:

@@ -10,12 +10,13 @@ from gymnasium.utils.env_checker import check_env
 from torch import Tensor
 
 from mdnrnn.data.batches import Batches
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, Sequence, pack
+from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import DOWN, END
 from mdnrnn.dreaming import dream
 from mdnrnn.environment import DreamEnv
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import evaluate
+from mdnrnn.evaluation import evaluate, null_nats
 from mdnrnn.generation import Sampling
 from mdnrnn.runs import Run
 from tests.conftest import controls, episodes, run_of
@@ -151,3 +152,67 @@ def test_the_environment_says_what_is_wrong() -> None:
         DreamEnv(WORLD, spaces.Discrete(3))
     with pytest.raises(InputError, match="expected reset first"):
         DreamEnv(WORLD).step(np.zeros(2))
+
+
+def test_a_dream_goes_on_from_a_beginning_with_what_was_done_in_it() -> None:
+    """The prefix's own inputs lead through it, those of the policy on from there; all of them are kept."""
+    whole = dream(WORLD, pushes, 1, steps=30, sampling=ENDLESS)[0]
+    begun = whole._replace(
+        motion=whole.motion[:12], event=whole.event[:12], inputs=None if whole.inputs is None else whole.inputs[:12]
+    )
+    sampling = Sampling(temperature=0, endless=True)
+
+    def still(motion: Tensor, state: object, rows: Tensor) -> Tensor:
+        return torch.zeros(len(rows), 2)
+
+    gone_on = WORLD.generate(2, prefix=begun, policy=still, sampling=sampling, max_steps=5)
+    assert gone_on.lengths.tolist() == [17, 17]
+    inputs = np.concatenate([begun.inputs, np.zeros((5, 2), np.float32)])
+    for i in range(2):
+        np.testing.assert_array_equal(gone_on[i].inputs, inputs)
+    given = WORLD.generate(2, prefix=begun, inputs=np.stack([inputs] * 2), sampling=sampling, max_steps=5)
+    np.testing.assert_allclose(given.motion, gone_on.motion, atol=1e-5)
+    np.testing.assert_array_equal(given.inputs, gone_on.inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "complaint"),
+    [
+        (np.zeros((3, 5, 2)), r"received shape \(3, 5, 2\), expected \(4, T, 2\)"),
+        (np.zeros((4, 5, 3)), r"expected \(4, T, 2\)"),
+        (np.zeros((4, 2)), r"received shape \(4, 2\), expected \(4, T, 2\)"),
+        (np.full((4, 5, 2), np.nan), "expected real numbers"),
+    ],
+    ids=["another number", "too wide", "flat", "no numbers"],
+)
+def test_inputs_that_cannot_be_are_refused(inputs: np.ndarray, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        WORLD.generate(4, inputs=inputs, max_steps=5)
+
+
+def test_inputs_that_nothing_takes_are_refused() -> None:
+    with pytest.raises(InputError, match="the run's model takes none"):
+        run_of(controls()).generate(1, inputs=np.zeros((1, 5, 2)), max_steps=5)
+
+
+def test_a_policy_that_knows_no_number_is_told_of() -> None:
+    with pytest.raises(InputError, match=r"expected finite numbers"):
+        dream(WORLD, lambda z, h, rows: torch.full((len(z), 2), torch.nan), 2, steps=5)
+
+
+def test_a_choice_that_there_is_not_is_refused() -> None:
+    env = DreamEnv(WORLD, spaces.Discrete(2))
+    env.reset(seed=0)
+    with pytest.raises(InputError, match=r"action 2 was taken; expected one of Discrete\(2\)"):
+        env.step(2)
+
+
+def test_the_null_model_of_posteriors_is_scored_on_draws_too() -> None:
+    """Means of deviation 3, posteriors of 3: draws of variance 18. A Gaussian of that costs log(18 2 pi e) / 2 each, in
+    closed form; 60,000 numbers, within 0.02."""
+    rng = np.random.default_rng(0)
+    motion, logvar = rng.normal(0, 3, (20_000, 3)).astype(np.float32), np.full((20_000, 3), np.log(9), np.float32)
+    facts = type(episodes().facts)(name="x", features=("z1", "z2", "z3"))
+    corpus = pack(facts, {"train": [Sequence(motion, np.zeros(20_000, np.uint8), logvar=logvar)]})
+    nats = null_nats(corpus, "train", Normalizer.of(corpus)) / motion.size
+    assert nats == pytest.approx(0.5 * np.log(18 * 2 * np.pi * np.e), abs=0.02)

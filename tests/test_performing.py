@@ -212,3 +212,32 @@ def test_the_last_of_a_call_is_lifted_so_that_a_tap_follows() -> None:
     lifted = call._replace(event=np.array([*[DOWN] * 29, UP], np.uint8))
     one, other = (respond(TOUCH, each, 1, seconds=0.2, seed=1)[0] for each in (call, lifted))
     np.testing.assert_array_equal(one.motion, other.motion)
+
+
+def test_an_endless_sampling_does_not_end_at_temperature_0_either() -> None:
+    """END the most probable event of all, by far."""
+    run = run_of(touches())
+    bias = run.model.get_submodule("decoder.head.linear").get_parameter("bias").detach()
+    bias[-1] = 100
+    drawn = run.generate(2, sampling=Sampling(temperature=0, endless=True), max_steps=30)
+    assert drawn.lengths.tolist() == [30, 30]
+    answers = respond(run, touches()[0], 2, seconds=0.3, sampling=Sampling(temperature=0))
+    assert (answers.lengths > 1).all()
+
+
+def test_inputs_that_are_changed_in_place_are_other_inputs() -> None:
+    player, buffer = Performer(WORLD, sampling=Sampling(temperature=0)), np.zeros(2)
+    player.play()
+    before = player.predict(buffer).motion
+    buffer[:] = 3
+    assert np.abs(player.predict(buffer).motion - before).max() > 1e-3
+
+
+def test_words_are_no_step() -> None:
+    with pytest.raises(InputError, match="expected a row of numbers"):
+        Performer(STREAM).observe(np.array(["a", "b", "c", "d"]))
+
+
+def test_a_first_step_has_no_negative_time() -> None:
+    with pytest.raises(InputError, match="times above 0"):
+        Performer(STREAM).observe(np.array([-1.0, 0.5, 0.5, 0.5]))

@@ -64,7 +64,7 @@ class RoboJam(Model):
         self, facts: Facts, normalizer: Normalizer, hidden: int = 512, layers: int = 2, scale_floor: float = 0.1
     ) -> None:
         super().__init__()
-        if facts.features != ("dx", "dy", "dt") or facts.start != "up":
+        if not facts.touches:
             raise InputError(f"{facts.name} has features {facts.features}, start {facts.start!r}; expected touches")
         self.facts, self.normalizer = facts, normalizer
         self.lstm = LSTM(_COLUMNS, hidden, layers)

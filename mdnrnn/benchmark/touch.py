@@ -15,10 +15,11 @@ from mdnrnn.benchmark import robojam
 from mdnrnn.benchmark.robojam import RoboJam, Taps
 from mdnrnn.benchmark.timing import Machine, whole
 from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, finished
 from mdnrnn.data.formats.microjam import LONGEST_MOVE
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.device import exactly
+from mdnrnn.device import choose_device, exactly
 from mdnrnn.distributions import DOWN, START, UP, Step
 from mdnrnn.generation import Sampling
 from mdnrnn.launch import train
@@ -27,7 +28,7 @@ from mdnrnn.presets import PRESETS
 from mdnrnn.runs import Run, load
 from mdnrnn.training.loop import fit
 
-_ANSWERS, _SECONDS = 200, 5.0
+_ANSWERS, _SECONDS, _NULL_STEPS = 200, 5.0, 5000
 _ROBOJAM_RATE = 6e-3
 """Learning rate at which RoboJam learns fastest here; with the published 1e-3 it has hardly begun after minutes."""
 _ROBOJAM_SAMPLING = Sampling(temperature=1.5, scale_temperature=0.01)
@@ -87,7 +88,7 @@ class TouchBenchmark:
     """At temperatures 1.5 and 0.01."""
     null_answers: Distances
     whole: int
-    """How many of the answers are sound: times above 0, within the time, a tap first."""
+    """How many of the answers have times above 0 and end in time, with a touch to follow after it."""
     asked: int
     minutes: float
     hidden: int
@@ -97,20 +98,20 @@ class TouchBenchmark:
 
 def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None, seed: int = 0) -> TouchBenchmark:
     """Train both, one after the other, and measure; `out` keeps our run."""
-    preset = PRESETS["touch"]
+    corpus, preset = open_corpus(data), PRESETS["touch"]
+    check_touches(corpus.facts)
     training = replace(preset.training, minutes=minutes, seed=seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary) / "run"
         whole(train(preset, data, folder, training=training))
         run = load(folder)
-    corpus = run.open_data()
-    check_touches(corpus.facts)
     likelihood, held_out = run.evaluate("test"), Batches(corpus, "test", run.config.normalizer)
     theirs = _robojam(corpus, run, minutes, seed)
     own, other = taps(run, held_out), robojam.taps(theirs, held_out)
     calls = [corpus[i] for i in corpus.indices("test")]
     real = [_begun(corpus[i]) for split in ("valid", "test") for i in corpus.indices(split)]
-    answers, null = _answers(run, calls, ANSWERING), _null_answers(corpus, run.config.normalizer, seed)
+    longer = _answers(run, calls, ANSWERING, 2 * _SECONDS)
+    answers, null = [_begun(one) for one in longer], _null_answers(calls, corpus, run.config.normalizer, seed)
     dt = np.concatenate([call.motion[1:, 2] for call in sorted(calls, key=lambda one: len(one.event))])
     return TouchBenchmark(
         ours=likelihood.nats_per_point,
@@ -126,12 +127,12 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
         answers_at_temperature_one=_distances(_answers(run, calls, Sampling()), real),
         answers_as_robojam_samples=_distances(_answers(run, calls, _ROBOJAM_SAMPLING), real),
         null_answers=_distances(null, real),
-        whole=sum(map(_is_whole, answers)),
+        whole=sum(map(_is_whole, answers, longer)),
         asked=len(answers),
         minutes=minutes,
         hidden=preset.model.hidden,
         layers=preset.model.layers,
-        machine=Machine.of(next(run.model.parameters()).device),
+        machine=Machine.of(choose_device(training.device)),
     )
 
 
@@ -148,7 +149,8 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
         weight_decay=0.0,
         precision="float32",
     )
-    data, valid = (Batches(corpus, split, config.normalizer, training.batch_size, seed) for split in ("train", "valid"))
+    data = Batches(corpus, "train", config.normalizer, training.batch_size, seed, by_points=training.by_points)
+    valid = Batches(corpus, "valid", config.normalizer, training.batch_size)
     model.head.initialise(torch.cat([model.rows(batch) for batch in data]))  # not published: it is the stronger for it
     whole(fit(model, data, valid, config=training))
     return model
@@ -190,12 +192,12 @@ def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
     yield (batch.previous.event == UP)[later]
 
 
-def _answers(run: Run, calls: list[Sequence], sampling: Sampling) -> list[Sequence]:
+def _answers(run: Run, calls: list[Sequence], sampling: Sampling, seconds: float = _SECONDS) -> list[Sequence]:
     """Answers to the calls in turn."""
     found = []
     for number, call in enumerate(calls):
         wanted = len(range(number, _ANSWERS, len(calls)))
-        answers = respond(run, call, wanted, seconds=_SECONDS, sampling=sampling, seed=number) if wanted else ()
+        answers = respond(run, call, wanted, seconds=seconds, sampling=sampling, seed=number) if wanted else ()
         found += [answers[i] for i in range(len(answers))]
     return found
 
@@ -209,27 +211,34 @@ def _begun(performance: Sequence) -> Sequence:
     return Sequence(motion, finished(performance.event[within]))
 
 
-def _null_answers(corpus: Corpus, normalizer: Normalizer, seed: int) -> list[Sequence]:
-    """Performances of one Gaussian over offsets and logs of times, and of the events' shares, lasting as long."""
+def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer, seed: int) -> list[Sequence]:
+    """What one Gaussian over offsets and logs of times answers, and the events' shares: from where each call ends, kept
+    on the screen step by step, as long as ours."""
     rng, rows = np.random.default_rng(seed), corpus.rows("train")
     motion = normalizer.normalise(corpus.motion[rows][~corpus.begins(rows)], None, np.float64)
+    mean, covariance = motion.mean(0), np.cov(motion.T)
     shares = np.bincount(corpus.event[rows], minlength=3)[[DOWN, UP]]
     found = []
-    for _ in range(_ANSWERS):
-        steps = normalizer.restore(rng.multivariate_normal(motion.mean(0), np.cov(motion.T), 10_000))
+    for number in range(_ANSWERS):
+        steps = normalizer.restore(rng.multivariate_normal(mean, covariance, _NULL_STEPS))
         steps[0, 2] = 0
         steps = steps[steps[:, 2].cumsum() <= _SECONDS]
-        places = steps[:, :2].cumsum(0).clip(0, 1)
-        steps[:, :2] = np.diff(places, axis=0, prepend=0.0)
+        place = calls[number % len(calls)].motion[:, :2].astype(np.float64).sum(0)
+        places = []
+        for offset in steps[:, :2]:
+            place = (place + offset).clip(0, 1)
+            places.append(place)
+        steps[:, :2] = np.diff(places, axis=0, prepend=np.zeros((1, 2)))
         event = rng.choice([DOWN, UP], len(steps), p=shares / shares.sum())
         found.append(Sequence(steps, finished(event)))
     return found
 
 
-def _is_whole(answer: Sequence) -> bool:
-    """Whether times are above 0, and the last touch within the time; that the first is a tap is a performance's way."""
-    times = answer.motion[:, 2]
-    return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS)
+def _is_whole(answer: Sequence, longer: Sequence) -> bool:
+    """Whether times are above 0, the last touch is within the time, and the one that follows in the `longer` is not."""
+    times, on = answer.motion[:, 2], longer.motion[: len(answer.event) + 1, 2].astype(np.float64)
+    follows = len(on) == len(times) or on.sum() > _SECONDS  # none within twice the time: a wait that ends after it
+    return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS and follows)
 
 
 def _distances(answers: list[Sequence], real: list[Sequence]) -> Distances:

@@ -14,6 +14,7 @@ from mdnrnn.benchmark.timing import Machine, whole
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic import rollouts
+from mdnrnn.device import choose_device
 from mdnrnn.dreaming import dream
 from mdnrnn.generation import Sampling
 from mdnrnn.launch import train
@@ -82,7 +83,7 @@ def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int 
         system_true_nats=_system_nats(_DREAMS, _DREAM_STEPS),
         parameters=sum(parameter.numel() for parameter in run.model.parameters()),
         minutes=minutes,
-        machine=Machine.of(next(run.model.parameters()).device),
+        machine=Machine.of(choose_device(training.device)),
     )
 
 

@@ -195,7 +195,7 @@ class Batches:
         rows = [self._rows(piece, lead) for piece, lead in zip(pieces, leads.tolist(), strict=True)]
         motions, events = [self._drawn(row, rng) for row in rows], [corpus.event[row] for row in rows]
         inputs = None if corpus.inputs is None else np.concatenate([corpus.inputs[row] for row in rows])
-        if augment and augment.drop and rng is not None and inputs is None and corpus.facts.offsets:
+        if augment and augment.drop and rng is not None and inputs is None and corpus.facts.drawn:
             start = corpus.facts.start
             pairs = [drop_points(m, e, augment.drop, rng, start) for m, e in zip(motions, events, strict=True)]
             motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
@@ -204,7 +204,7 @@ class Batches:
         begins = tops[~leads]
         motion, event = self.normalizer.normalise(np.concatenate(motions), begins), np.concatenate(events)
         cells = self._cells(motion.shape, begins)
-        offsets = list(corpus.facts.offsets)
+        offsets = list(corpus.facts.offsets(motion.shape[1]))
         if augment and augment.scale and rng is not None and offsets:
             # Stretching moves the grid too: the cells stretch alike.
             stretch = np.ones((len(pieces), motion.shape[1]), np.float32)

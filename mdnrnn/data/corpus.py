@@ -67,14 +67,18 @@ class Facts:
         return self.features[:1] == ("dt",)
 
     @property
+    def touches(self) -> bool:
+        """Whether these are performances on a touch screen."""
+        return self.features == ("dx", "dy", "dt") and self.start == "up"
+
+    @property
     def world(self) -> bool:
         """Whether steps are the latents of a world: nothing is drawn, it goes on or ends."""
         return self.features[:1] == ("z1",)
 
-    @property
-    def offsets(self) -> tuple[int, ...]:
-        """Which features are offsets, of two where they have no names; their sums are a place."""
-        names = self.features or ("dx", "dy")
+    def offsets(self, features: int) -> tuple[int, ...]:
+        """Which of so many features are offsets, whose sums are a place: all where they have no names."""
+        names = self.features or ("dx",) * features
         return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
 
     @property

@@ -124,6 +124,6 @@ class StepDistribution(Distribution):
     def endless(self) -> StepDistribution:
         """A new distribution without END: what has ended goes on, in the other events' shares."""
         logits = self.event_logits
-        if logits.shape[-1] > END:
-            logits = logits.index_fill(-1, torch.tensor(END, device=logits.device), -torch.inf)
+        if logits.shape[-1]:
+            logits = torch.cat([logits[..., :END], torch.full_like(logits[..., END:], -torch.inf)], -1)
         return StepDistribution(self.motion, logits)

@@ -41,7 +41,7 @@ class StepShape:
             inputs=0 if corpus.inputs is None else corpus.inputs.shape[1],
             classes=len(corpus.facts.classes),
             alphabet=corpus.alphabet,
-            offsets=len(corpus.facts.offsets) if corpus.facts.features else None,
+            offsets=len(corpus.facts.offsets(corpus.motion.shape[1])) if corpus.facts.features else None,
         )
 
     def __post_init__(self) -> None:
@@ -127,6 +127,8 @@ class SequenceModel(Model):
     """Z, numbers of the latent that a sequence is drawn given; 0: none."""
     writes: bool = False
     """Whether a sequence is drawn given a text."""
+    carries: bool = False
+    """Whether it can learn from windows of sequences, and carry its state from one to the next."""
     choices: int = 1
     """How many components a step is drawn from: one, or one for each of its features."""
 

@@ -48,6 +48,8 @@ class MDNRNNConfig:
                 raise InputError(f"model.{name} is {getattr(self, name)}; expected at least 1")
         if not 0 <= self.dropout < 1:
             raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
+        if not 0 <= self.position < float("inf"):
+            raise InputError(f"model.position is {self.position}; expected 0 or more")
         if not self.scale_floor > 0:
             raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
         if not 0 < self.end_weight < float("inf"):
@@ -56,6 +58,8 @@ class MDNRNNConfig:
 
 class MDNRNN(SequenceModel):
     """p(step_t | steps before, label, inputs): the model of Graves (2013) and Ha (2015), one head for all its uses."""
+
+    carries = True
 
     def __init__(self, shape: StepShape, config: MDNRNNConfig) -> None:
         super().__init__()
@@ -95,7 +99,7 @@ class MDNRNN(SequenceModel):
             return self.loss(batch)
         state = self.initial_state(batch.size, Condition(batch.label))
         if carried is not None:
-            state = merged(carried, state, batch.goes_on)
+            state = merged(carried, state, batch.goes_on)._replace(context=state.context)  # the labels are as they were
         steps, after = self.decoder.follow(batch, state)
         return self.loss_of(steps, batch)._replace(state=without_gradients(after))
 

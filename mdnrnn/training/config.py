@@ -79,6 +79,12 @@ class SequenceTrainConfig(TrainConfig):
         super().__post_init__()
         _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99), ("most_valid", 1, 1e9)))
         _check_ranges(self, (("window", 0, 1e9),))
+        if self.window == 1:
+            raise InputError("window is 1; expected 2 or more, or 0 for whole sequences")
+        if self.window and (self.augment_scale or self.augment_drop or self.by_points):
+            raise InputError(
+                "windows are cut from sequences as they are; expected --augment-scale 0 --augment-drop 0 --no-by-points"
+            )
 
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
         """The batches to train on and to validate on, these of whole sequences."""

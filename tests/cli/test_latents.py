@@ -232,3 +232,9 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     before = {path.name for path in tmp_path.iterdir()}
     refused([str(run) if word == "RUN" else word for word in line.split()], complaint, capsys)
     assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_model_of_whole_drawings_learns_from_no_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--window", "20", "--augment-scale", "0", "--augment-drop", "0", "--out", str(tmp_path / "run")]
+    refused(["train", "sketch-small", "--data", "doodles", *options], "learns whole sequences alone", capsys)
+    assert not (tmp_path / "run").exists()

@@ -92,4 +92,5 @@ def test_the_features_of_streams_and_worlds_are_no_offsets() -> None:
     """Only dx and dy are summed, stretched, left out: what they are called says so."""
     names = {(): 2, ("dx", "dy", "dt"): 2, ("dt", "x1", "x2"): 0, ("z1", "z2", "reward"): 0}
     for features, offsets in names.items():
-        assert len(Facts(name="x", features=features).offsets) == offsets
+        assert len(Facts(name="x", features=features).offsets(len(features) or 2)) == offsets
+    assert Facts(name="x").offsets(5) == (0, 1, 2, 3, 4)

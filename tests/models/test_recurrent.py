@@ -230,3 +230,15 @@ def test_training_descends_the_weighed_ends() -> None:
     assert loss.total == loss.terms["motion"] + loss.terms["event"]
     assert model.objective(loss, batch, 0) == loss.terms["motion"] + loss.terms["weighed"]
     assert loss.terms["weighed"] > loss.terms["event"]
+
+
+def test_labels_are_learnt_in_windows_that_go_on() -> None:
+    corpus = random_corpus([40, 50], classes=("a", "b"))
+    model, batches = small_model(corpus), list(Windows(batches_of(corpus, 2), 9, carry=True).epoch(0))
+    left = model.loss_after(widened(batches[0]), None).state
+    model.loss_after(widened(batches[1]), left).total.backward()
+    assert batches[1].goes_on is not None
+    assert batches[1].goes_on.any()
+    assert model.label.weight is not None
+    assert model.label.weight.grad is not None
+    assert model.label.weight.grad.abs().sum() > 0

@@ -260,3 +260,17 @@ def test_killed_at_ten_instants_ends_in_the_same_weights(doodles: Corpus, tmp_pa
     subprocess.run(command("killed"), cwd=tmp_path, check=True, capture_output=True)
     same_run(tmp_path / "whole", tmp_path / "killed")
     assert not list((tmp_path / "killed").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"window": 1}, "window is 1; expected 2 or more, or 0"),
+        ({"window": 10, "augment_drop": 0.1, "augment_scale": 0.0}, "windows are cut from sequences as they are"),
+        ({"window": 10, "augment_drop": 0.0, "augment_scale": 0.1}, "windows are cut from sequences as they are"),
+        ({"window": 10, "by_points": True, "augment_drop": 0.0, "augment_scale": 0.0}, "--no-by-points"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(settings: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        SequenceTrainConfig(**settings)

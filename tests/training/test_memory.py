@@ -12,13 +12,13 @@ import torch
 from mdnrnn.training import memory
 memory.keep_freed_memory()
 memory._GROWN = int(input())
-before = memory._resident()
+before = memory.resident_bytes()
 parts = [torch.ones(1 << 18) for _ in range(400)]  # 1 MB each
 live = parts[::40]
 del parts
-freed = memory._resident()
+freed = memory.resident_bytes()
 memory.return_freed_memory()
-print((freed - before) >> 20, (memory._resident() - before) >> 20, int(sum(part.sum() for part in live)) >> 18)
+print((freed - before) >> 20, (memory.resident_bytes() - before) >> 20, int(sum(part.sum() for part in live)) >> 18)
 """
 
 

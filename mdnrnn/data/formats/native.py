@@ -172,8 +172,8 @@ class _Chunk(NamedTuple):
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
     corpus = read(path)
-    if corpus.inputs is not None:
-        raise DataError(f"{path}: its steps have inputs, which an import would lose; use it as it is")
+    if corpus.inputs is not None or corpus.logvar is not None:
+        raise DataError(f"{path}: its steps have inputs or variances, which an import would lose; use it as it is")
     try:
         corpus.check()
     except InputError as error:
