@@ -13,8 +13,10 @@ from mdnrnn.data.batches import Batches, code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
+from mdnrnn.data.windows import Windows
 from mdnrnn.demos import run_demo
 from mdnrnn.distributions import GaussianMixture
+from mdnrnn.dreaming import dream
 from mdnrnn.evaluation import evaluate
 from mdnrnn.generation import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
@@ -22,8 +24,10 @@ from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.performing import Performer
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import fit
+from tests.conftest import controls, episodes, run_of, touches
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -144,3 +148,39 @@ def test_training_learns_and_repeats_exactly(kind: str, doodles: Corpus, tmp_pat
         (tmp_path / name).mkdir()
         best.append(fit(model_for(doodles, kind), *data, tmp_path / name, config).progress.best)
     assert best[0] == best[1] < 10
+
+
+def test_streams_touches_and_worlds_agree() -> None:
+    """Their likelihoods, and the derivatives of windows that go on."""
+    for corpus in (controls(), touches(), episodes()):
+        config: dict[str, Any] = {"covariance": "per-dimension" if corpus.facts.world else "full"}
+        data = Batches(corpus, "test", Normalizer.of(corpus))
+        cpu, cuda = (
+            evaluate(run_of(corpus, **config).model.to(device), data).nats_per_point for device in ("cpu", "cuda")
+        )
+        assert cuda == pytest.approx(cpu, rel=1e-4)
+    gradients = []
+    for device in ("cpu", "cuda"):
+        model, left = run_of(controls()).model.to(device), None
+        for batch in Windows(Batches(controls(), "train", Normalizer.of(controls()), 3), 9, carry=True).epoch(0):
+            loss = model.loss_after(batch.to(torch.device(device)), left)
+            loss.total.backward()
+            left = loss.state
+        gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=1e-3)
+
+
+def test_what_is_played_and_dreamt_agrees() -> None:
+    for corpus in (controls(), touches()):
+        there = run_of(corpus)
+        there.model.to("cuda")
+        players = [Performer(run, sampling=Sampling(endless=True)) for run in (run_of(corpus), there)]
+        ours, theirs = ([player.play().motion for _ in range(10)] for player in players)
+        np.testing.assert_allclose(ours, theirs, atol=0.02)
+    there = run_of(episodes(), covariance="per-dimension")
+    there.model.to("cuda")
+    dreams = [
+        dream(run, lambda z, h, rows: torch.tanh(z), 4, steps=10, sampling=Sampling(endless=True))
+        for run in (run_of(episodes(), covariance="per-dimension"), there)
+    ]
+    np.testing.assert_allclose(dreams[0].motion, dreams[1].motion, atol=0.01)
