@@ -196,7 +196,8 @@ class _Batch:
                 steps = sampling(self._distribution())
                 step = steps.transform(noise, first_cell if self.done == 1 else cell)._replace(inputs=self.beside)
                 if self.bounds is not None:
-                    step = step._replace(motion=self._within(step.motion, self.bounds))
+                    step = step._replace(motion=within(step.motion, self.place, self.bounds))
+                    self.place = self.place + step.motion
                 over = self.model.finished(self.state)
                 if over is not None:
                     step = step._replace(event=torch.where(over, END, step.event))
@@ -204,14 +205,6 @@ class _Batch:
                 chunk.append(step)
             self._keep(chunk, lasts[self.alive] - self.done)
         return [_joined(parts) for parts in self.parts if parts]
-
-    def _within(self, motion: Tensor, bounds: Tensor) -> Tensor:
-        """Motions (B, D) that lead to no place beyond the bounds (2, P)."""
-        wide = bounds.shape[1]
-        kept = (self.place + motion)[:, :wide].clamp(*bounds) - self.place[:, :wide]
-        motion = torch.cat([kept, motion[:, wide:]], 1)
-        self.place = self.place + motion
-        return motion
 
     def _distribution(self) -> StepDistribution:
         self.beside = None if self.inputs is None else self.inputs[:, self.done]
@@ -243,6 +236,13 @@ class _Batch:
             self.numbers, self.place = self.numbers[left_rows], self.place[left_rows]
             self.previous = Step(self.previous.motion[left_rows], self.previous.event[left_rows])
             self.inputs = None if self.inputs is None else self.inputs[left_rows]
+
+
+def within(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
+    """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
+    wide = bounds.shape[1]
+    kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]
+    return torch.cat([kept, motion[:, wide:]], 1)
 
 
 def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:

@@ -15,15 +15,13 @@ from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
 from mdnrnn.device import exactly
 from mdnrnn.distributions import DOWN, END, UP, Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.generation import Sampling, steps_of_noise
+from mdnrnn.generation import Sampling, steps_of_noise, within
 from mdnrnn.models.base import Condition
 from mdnrnn.runs import Run
 
 ANSWERING = Sampling(temperature=1.0, scale_temperature=0.5)
 """How answers are drawn unless they are asked for otherwise. Without END to stop them performances spread over the
 screen: at 0.5 they match those of the valid split better in extent, and nearly as well in time."""
-_SCREEN = (0.0, 1.0)
-"""Where the touches of real performances lie, or have been moved to."""
 _LONGEST = 600.0
 _EVENTS_A_SECOND = 80
 """To begin with: most performances have fewer. Where one has more, it is drawn again, longer."""
@@ -58,7 +56,7 @@ def respond(
     call = call._replace(event=finished(call.event))  # lifted where it ends, so that what follows is a tap
     endless, steps = replace(sampling or ANSWERING, endless=True), int(np.ceil(seconds * _EVENTS_A_SECOND)) + 1
     while True:
-        drawn = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps, bounds=_SCREEN)
+        drawn = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps)
         whole = [drawn[i] for i in range(n)]
         times = [_times(sequence, len(call.event)) for sequence in whole]
         if all(of[-1] > seconds for of in times) or steps >= _MOST_STEPS:
@@ -126,7 +124,9 @@ class Performer:
         device = next(run.model.parameters()).device
         weights = run.labels(1, None if label is None else [label])
         self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
-        self._cell, self._first_cell = (None if widths is None else widths.to(device) for widths in run.cells())
+        self._cell, self._first_cell, self._bounds = (
+            None if given is None else given.to(device) for given in (*run.cells(), run.bounds())
+        )
         run.model.eval()
         self.reset()
 
@@ -134,6 +134,7 @@ class Performer:
         """Forget what was played: the next step is a first one."""
         with self._lock, torch.inference_mode():
             self._previous = self.run.model.start(1)
+            self._place = torch.zeros_like(self._previous.motion)
             self._state = self.run.model.initial_state(1, self._condition)
             self._ahead: _Ahead | None = None
             self._first = True
@@ -167,7 +168,10 @@ class Performer:
 
     def _draw(self, inputs: np.ndarray | None) -> Step:
         steps = self.sampling(self._look(inputs))
-        return steps.transform(next(self._noise), self._first_cell if self._first else self._cell)
+        step = steps.transform(next(self._noise), self._first_cell if self._first else self._cell)
+        if self._bounds is None:
+            return step
+        return step._replace(motion=within(step.motion, self._place, self._bounds))
 
     def _look(self, inputs: np.ndarray | None) -> StepDistribution:
         """The distribution of the next step; the model steps once, however often it is asked the same."""
@@ -186,6 +190,7 @@ class Performer:
         assert self._ahead is not None
         event = torch.where(step.event == END, UP, step.event) if self.run.config.shape.events == 3 else step.event
         self._previous, self._state = step._replace(event=event), self._ahead.state
+        self._place = self._place + step.motion
         self._ahead, self._first = None, False
 
     def _checked(self, motion: np.ndarray, event: int) -> Step:

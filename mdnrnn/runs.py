@@ -29,6 +29,8 @@ from mdnrnn.training.loop import WEIGHTS
 
 _PATIENCE = 1.25
 """Steps that a text may take, in the most that as many characters of the corpus took."""
+_SCREEN = (0.0, 1.0)
+"""Where the touches of performances lie, or have been moved to."""
 _MARGIN = 4
 """Characters more: one may take far more steps than all together on average."""
 
@@ -92,7 +94,6 @@ class Run:
         sampling: Sampling | None = None,
         seed: int = 0,
         max_steps: int | None = None,
-        bounds: tuple[float, float] | None = None,
         shared_noise: bool = False,
     ) -> Corpus:
         """n drawings as a corpus, raw units.
@@ -108,7 +109,6 @@ class Run:
             policy: makes them as it goes, instead; see `mdnrnn.dream`.
             max_steps: of new steps, by default as many as the longest training sequence has, or by the number of
                 characters where there are texts.
-            bounds: least and greatest place along each axis, raw units: what would go beyond stays at the edge.
             shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
         """
         check_request(n, seed)
@@ -135,7 +135,7 @@ class Run:
             max_steps=self._limits(texts, prefix) if max_steps is None else max_steps,
             cell=cell,
             first_cell=first_cell,
-            bounds=self._normalised_bounds(bounds),
+            bounds=self.bounds(),
             shared_noise=shared_noise,
         )
         sequences = [
@@ -159,10 +159,10 @@ class Run:
         normalizer, facts = self.config.normalizer, self.config.facts
         return _tensor(normalizer.cells(facts)), _tensor(normalizer.cells(facts, first=True))
 
-    def _normalised_bounds(self, bounds: tuple[float, float] | None) -> Tensor | None:
-        """Least and greatest sums of offsets, (2, P), normalised."""
+    def bounds(self) -> Tensor | None:
+        """Least and greatest places (2, P), normalised, that are drawn: those of a screen, where touches are learnt."""
         scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.places]
-        return None if bounds is None else _tensor(np.outer(bounds, 1 / scale))
+        return _tensor(np.outer(_SCREEN, 1 / scale)) if self.config.facts.touches else None
 
     def raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
         """Motions (T, D), as drawn, in raw units and on the data's grid; whether their first begins a sequence."""

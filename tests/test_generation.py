@@ -327,22 +327,29 @@ def test_every_sequence_has_a_limit_of_its_own() -> None:
 def test_what_would_leave_the_bounds_ends_at_them_and_is_gone_on_from() -> None:
     """The same noise without bounds is the same up to the first step that leaves; no place lies beyond them."""
     run = run_of(touches())
-    prefix = touches()[0]._replace(event=np.zeros(30, np.uint8))
-    draw = partial(run.generate, 6, prefix=prefix, sampling=Sampling(endless=True), max_steps=200, seed=2)
-    free, bound = draw(), draw(bounds=(0.0, 1.0))
+    bounds = run.bounds()
+    assert bounds is not None
+    start = Step(torch.tensor([[6.0, 5.0, 0.0]]), torch.tensor([0]))
+    draw = partial(generate, run.model, 6, prefix=start, sampling=Sampling(endless=True), max_steps=200, seed=2)
+    free, bound = draw(), draw(bounds=bounds)
+    low, high = bounds[:, 0].tolist()
     left = 0
-    for i in range(6):
-        free_places, places = (part[i].motion[:, :2].cumsum(0) for part in (free, bound))
-        out = np.flatnonzero(((free_places[30:] < 0) | (free_places[30:] > 1)).any(1))
+    for one, other in zip(free, bound, strict=True):
+        free_places, places = (part.motion[:, :2].cumsum(0) for part in (one, other))
+        out = np.flatnonzero(((free_places < low) | (free_places > high)).any(1))
         left += len(out) > 0
-        first = 30 + (out[0] if len(out) else 200)
-        np.testing.assert_allclose(bound[i].motion[:first], free[i].motion[:first], atol=1e-6)
-        assert places[30:].min() > -1e-4
-        assert places[30:].max() < 1 + 1e-4
+        first = out[0] if len(out) else 201
+        np.testing.assert_allclose(other.motion[:first], one.motion[:first], atol=1e-5)
+        assert low - 1e-3 < places.min() < places.max() < high + 1e-3
         if len(out):
-            expected = np.clip(free_places[first], 0, 1)
-            np.testing.assert_allclose(places[first], expected, atol=2e-3)
+            np.testing.assert_allclose(places[first], free_places[first].clip(low, high), atol=1e-3)
     assert left >= 3
+
+
+def test_touches_are_drawn_on_the_screen() -> None:
+    drawn = run_of(touches()).generate(20, max_steps=100)
+    places = np.concatenate([drawn[i].motion[:, :2].cumsum(0) for i in range(20)])
+    assert -1e-4 < places.min() < places.max() < 1 + 1e-4
 
 
 def test_an_endless_sampling_never_ends() -> None:

@@ -10,6 +10,7 @@ import tyro
 
 from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
@@ -100,6 +101,15 @@ def main(arguments: list[str]) -> int:
         seed=options.seed,
         max_steps=options.max_steps,
     )
+    if drawn.facts.touches and options.out.suffix.lower() in ENDINGS:
+        saving.save_performances(drawn, options.out, columns=options.columns, animate=options.animate)
+    else:
+        _save(drawn, options)
+    print(f"{options.out}: {len(drawn)} drawings, {len(drawn.event)} points")
+    return 0
+
+
+def _save(drawn: Corpus, options: GenerateOptions) -> None:
     saving.save_drawings(
         drawn,
         options.out,
@@ -108,8 +118,6 @@ def main(arguments: list[str]) -> int:
         labels=drawn.label is not None,
         animate=options.animate,
     )
-    print(f"{options.out}: {len(drawn)} drawings, {len(drawn.event)} points")
-    return 0
 
 
 def _write(options: GenerateOptions, run: Run) -> int:
