@@ -45,6 +45,8 @@ class RespondOptions:
     """The temperature of the places and times within a component alone."""
     seed: int = 0
     """Answer i is the same for the same seed, however many are given."""
+    columns: int | None = None
+    """Of the grid in pictures; by default about as many as rows."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False
     """An SVG that plays in real time."""
     device: Device = "auto"
@@ -77,6 +79,6 @@ def main(arguments: list[str]) -> int:
     if ending in (*ENDINGS, ".json"):  # where there is room for both
         both = [Sequence(call.motion, call.event), *(answers[i]._replace(label=None) for i in range(options.n))]
         played, labels = pack(answers.facts, {"test": both}), ["call", *names]
-    saving.save_performances(played, options.out, labels=labels, animate=options.animate)
+    saving.save_performances(played, options.out, labels=labels, columns=options.columns, animate=options.animate)
     print(f"{options.out}: {options.n} answers, {len(answers.event)} touches")
     return 0
