@@ -23,7 +23,7 @@ COMMANDS = {
     "map": "a plane of drawings, like beside like",
     "demo": "mixture density networks on static problems, beside the best possible",
     "data": "list, get, import, export, inspect and draw corpora",
-    "benchmark": "measure the head, training, generation and import",
+    "benchmark": "speed as ratios, and likelihoods beside those of others",
 }
 
 
