@@ -22,6 +22,9 @@ from mdnrnn.run_config import RunConfig
 from mdnrnn.runs import Run
 from mdnrnn.training.config import SequenceTrainConfig
 
+if not torch.cuda.is_available():  # kernels are tested in Triton's interpreter; read when Triton is first imported
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(autouse=True)
 def _settled() -> Iterator[None]:

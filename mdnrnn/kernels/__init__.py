@@ -1,0 +1,17 @@
+"""Triton kernels for a GPU. Each has its plain PyTorch beside it in the code that calls it: same numbers, any device.
+
+Triton comes with PyTorch's CUDA builds. Where it is not installed, or a tensor lies on no GPU, `usable` says so and
+nothing here is called: import the modules with kernels only then. TRITON_INTERPRET=1 runs kernels on a CPU, in Triton's
+interpreter: so they are tested.
+"""
+
+from importlib.util import find_spec
+
+from torch import Tensor
+
+TRITON = find_spec("triton") is not None
+
+
+def usable(tensor: Tensor) -> bool:
+    """Whether kernels can work on a tensor where it lies."""
+    return TRITON and tensor.is_cuda
