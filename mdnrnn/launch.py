@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from mdnrnn import render
+from mdnrnn import processes, render
 from mdnrnn.data.catalog import is_name, open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
@@ -34,11 +35,34 @@ _SAMPLE_STEPS = 300
 def train(
     preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
 ) -> Result:
-    """A new run in `folder`: of a preset, with another model config or another training where they are given."""
-    folder = Path(folder)
+    """A new run in `folder`: of a preset, with another model config or another training where they are given.
+
+    Of several processes that torchrun has started the first makes the folder, and writes in it.
+    """
+    folder, made = Path(folder), []
+
+    def begin() -> dict[str, Any]:
+        made.append(_begin(preset, data, folder, model or preset.model, training or preset.training))
+        return asdict(made[0].config)
+
+    with processes.joined():
+        config = RunConfig.of(processes.first(begin))
+        return _fit(made[0] if made else _Begun(config, open_corpus(data), math.nan), folder)
+
+
+class _Begun(NamedTuple):
+    """A run whose training can begin: its config, its corpus, and the nats a point of the null model on its valid
+    split, in the units of the training's own loss."""
+
+    config: RunConfig
+    corpus: Corpus
+    null: float
+
+
+def _begin(preset: Preset, data: str, folder: Path, model: Any, training: SequenceTrainConfig) -> _Begun:
+    """A new run, its config in its folder, which is made last: nothing is left of what cannot be."""
     if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
         raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
-    training = training or preset.training
     choose_device(training.device)
     if training.window and not KINDS[preset.kind].model.carries:
         raise InputError(f"a window of {training.window} steps was asked for; this model learns whole sequences alone")
@@ -50,7 +74,7 @@ def train(
     config = RunConfig(
         kind=preset.kind,
         shape=shape,
-        model=model or preset.model,
+        model=model,
         normalizer=Normalizer.of(corpus),
         facts=corpus.facts if shape.classes else replace(corpus.facts, classes=()),
         data=data if is_name(data) else str(Path(data).resolve()),
@@ -60,10 +84,11 @@ def train(
         longest_text=int(corpus.characters.max(initial=0)),
         steps_per_character=corpus.steps_per_character,
     )
-    network, null = config.build(), _null_nats_per_point(config, corpus)
+    config.build()  # where it cannot be, nothing is written
+    begun = _Begun(config, corpus, _null_nats_per_point(config, corpus))
     make_folder(folder)
     write_json(folder / CONFIG, asdict(config))
-    return _fit(config, corpus, folder, network, null)
+    return begun
 
 
 def _shape(preset: Preset, corpus: Corpus) -> StepShape:
@@ -73,47 +98,61 @@ def _shape(preset: Preset, corpus: Corpus) -> StepShape:
 
 
 def resume(folder: Path | str) -> Result:
-    """Go on with a run from its last checkpoint, to the end that it would have had."""
-    folder = Path(folder)
+    """Go on with a run from its last checkpoint, to the end that it would have had, in as many processes as there are
+    now."""
+    folder, made = Path(folder), []
+
+    def begin() -> dict[str, Any]:
+        made.append(_begin_again(folder))
+        return asdict(made[0].config)
+
+    with processes.joined():
+        config = RunConfig.of(processes.first(begin))
+        return _fit(made[0] if made else _Begun(config, open_corpus(config.data), math.nan), folder)
+
+
+def _begin_again(folder: Path) -> _Begun:
     config = RunConfig.read(folder)
     corpus = open_corpus(config.data)
     if corpus.fingerprint != config.fingerprint:
         raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
     if (folder / METRICS).exists() and not (folder / LAST).exists():
         raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
-    return _fit(config, corpus, folder, config.build(), _null_nats_per_point(config, corpus))
+    return _Begun(config, corpus, _null_nats_per_point(config, corpus))
 
 
 def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
-    """Of the valid split, in the units of the training's own loss."""
     rows = corpus.rows("valid")
     return null_nats(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
 
 
-def _fit(config: RunConfig, corpus: Corpus, folder: Path, model: SequenceModel, null: float) -> Result:
-    make_folder(folder / SAMPLES)
-    for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
-        if is_leftover(path):
-            path.unlink()
-
-    valid_lines = corpus.indices("valid")
-    texts = [str(corpus[valid_lines[i % len(valid_lines)]].text) for i in range(16)] if model.writes else None
-
-    def picture() -> None:
-        records = read_metrics(folder)
-        figure = render.loss_figure(records, {"null model": null})
-        write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-        facts = config.facts
-        timed = facts.stream or facts.touches
-        if timed or (config.shape.features == 2 and not config.shape.inputs):  # nothing else can be drawn unasked
-            drawn = Run(folder, config, model).generate(
-                16,
-                texts=texts,
-                sampling=Sampling(temperature=1.0 if timed else _SAMPLE_TEMPERATURE),
-                max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
-            )
-            path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
-            (draw_performances if facts.touches else draw)(drawn, range(len(drawn)), path)
-
+def _fit(begun: _Begun, folder: Path) -> Result:
+    config, corpus, model = begun.config, begun.corpus, begun.config.build()
+    if processes.rank() == 0:
+        make_folder(folder / SAMPLES)
+        for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
+            if is_leftover(path):
+                path.unlink()
     train_data, valid = config.training.splits(corpus, config.normalizer)
-    return fit(model, train_data, valid, folder, config.training, picture)
+    return fit(model, train_data, valid, folder, config.training, lambda: _picture(begun, model, folder))
+
+
+def _picture(begun: _Begun, model: SequenceModel, folder: Path) -> None:
+    """The losses so far, and drawings as the model makes them now."""
+    config, corpus, records = begun.config, begun.corpus, read_metrics(folder)
+    figure = render.loss_figure(records, {"null model": begun.null})
+    write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
+    facts = config.facts
+    timed = facts.stream or facts.touches
+    if not timed and (config.shape.features != 2 or config.shape.inputs):
+        return  # nothing else can be drawn unasked
+    lines = corpus.indices("valid")
+    texts = [str(corpus[lines[i % len(lines)]].text) for i in range(16)] if model.writes else None
+    drawn = Run(folder, config, model).generate(
+        16,
+        texts=texts,
+        sampling=Sampling(temperature=1.0 if timed else _SAMPLE_TEMPERATURE),
+        max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
+    )
+    path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
+    (draw_performances if facts.touches else draw)(drawn, range(len(drawn)), path)

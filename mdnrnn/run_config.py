@@ -55,18 +55,23 @@ class RunConfig:
                 raise InputError(
                     f"{path}: the run is of kind {fields['kind']!r}; this version knows {', '.join(KINDS)}"
                 )
-            parts: dict[str, Any] = {
-                "shape": StepShape,
-                "model": KINDS[fields["kind"]].config,
-                "normalizer": Normalizer,
-                "facts": Facts,
-                "training": SequenceTrainConfig,
-            }
-            return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})
+            return cls.of(fields)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
             raise InputError(f"{path} is damaged ({error}); expected what mdnrnn train wrote") from error
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> RunConfig:
+        """From what `dataclasses.asdict` makes of one."""
+        parts: dict[str, Any] = {
+            "shape": StepShape,
+            "model": KINDS[fields["kind"]].config,
+            "normalizer": Normalizer,
+            "facts": Facts,
+            "training": SequenceTrainConfig,
+        }
+        return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})
 
     def build(self) -> SequenceModel:
         """A new model of this run's kind and size, started from the training's seed."""

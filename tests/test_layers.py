@@ -11,7 +11,7 @@ import mdnrnn
 
 ROOT = Path(mdnrnn.__file__).parent
 LAYERS = {
-    "errors": 0, "files": 0, "version": 0, "device": 0, "kernels": 0, "distributions": 0, "data": 0,
+    "errors": 0, "files": 0, "version": 0, "device": 0, "processes": 0, "kernels": 0, "distributions": 0, "data": 0,
     "nn": 1, "render": 1,
     "models": 2,
     "training": 3, "generation": 3, "evaluation": 3, "completion": 3,

@@ -23,8 +23,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.presets import KINDS, PRESETS
-from mdnrnn.training.loop import make_optimizer, update
 from mdnrnn.training.memory import keep_freed_memory
+from mdnrnn.training.update import Objective, make_optimizer, update
 
 _SAMPLE = 8
 """Batches timed in a repeat."""
@@ -102,12 +102,12 @@ def benchmark_train(
     shape = StepShape.of(corpus)
     model = KINDS[kind].build(shape, config).to(where)
     plain = {name: make(config, shape).to(where) for name, make in _PLAIN[kind].items()}
-    optimizer = make_optimizer(model, training)
+    objective, optimizer = Objective(model), make_optimizer(model, training)
     ours, theirs = _sample_batches(data, where), _random_batches(data, where)
 
     def train() -> None:
         for batch in ours:
-            update(model, optimizer, batch, where, precision, training.clip)
+            update(objective, optimizer, batch, where, precision, training.clip)
 
     loops: dict[str, Callable[[], object]] = {
         name: _plain_loop(network, theirs, training.clip) for name, network in plain.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,10 @@ def main(arguments: list[str]) -> int:
 
 
 def report(result: Result, folder: Path) -> int:
-    """Say how the training ended; the result is the exit status."""
+    """Say how the training ended, once; the result is the exit status."""
     progress = result.progress
+    if os.environ.get("RANK", "0") != "0":
+        return 128 + result.interrupted if result.interrupted else 0
     if result.interrupted:
         print(
             f"stopped by {result.interrupted.name} at step {progress.step}, saved; "

@@ -24,12 +24,12 @@ _RELEASE = 512
 """Sequences: about 64 MB of a large corpus."""
 
 
-class Piece(NamedTuple):
-    """Rows of a sequence, from `first` up to, not with, `last`."""
+class Pieces(NamedTuple):
+    """Rows of B sequences, arrays (B,): the sequences' numbers, and their rows from `first` up to, not with, `last`."""
 
-    sequence: int
-    first: int
-    last: int
+    sequence: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Batch:
     """T of the longest sequence."""
     text: Tensor | None = None
     goes_on: Tensor | None = None
+    idle: bool = False
+    """Whether it is a stand-in, of a process that has no sequence in a batch of fewer than there are processes."""
 
     @property
     def size(self) -> int:
@@ -125,6 +127,16 @@ def _move(tensor: Any, device: torch.device) -> Any:
     return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
 
 
+class _Chance(NamedTuple):
+    """What is random in a batch: uniform numbers by sequence, (B, D) and (B,), and by row, (N,); normal ones by row,
+    (N, D), where motions are posteriors."""
+
+    stretch: np.ndarray
+    rounding: np.ndarray
+    rows: np.ndarray
+    normal: np.ndarray
+
+
 @dataclass(frozen=True)
 class Batches:
     """The batches of one split: `epoch(e)` to train on, iterating for one plain pass in order of length."""
@@ -139,20 +151,35 @@ class Batches:
     """Sequences to take, evenly spread over the split; by default all."""
     by_points: bool = False
     """Whether all batches have about as many points, those of short sequences more sequences than `batch_size`."""
+    pool: int = 1 << 17
+    """Sequences that are put in order of length together; an epoch of more goes through one such pool after the other,
+    so that millions cost neither memory nor a pause."""
+    rank: int = 0
+    """Which process this is of so many, `processes`, that share the batches: see `shared`."""
+    processes: int = 1
+
+    def shared(self, rank: int, processes: int) -> Batches:
+        """This process's share: of each batch of an epoch every so many-th sequence, so that all have like lengths; of
+        a plain pass every so many-th batch."""
+        return replace(self, rank=rank, processes=processes)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
-        rng = np.random.default_rng([self.seed, number])
-        # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
-        chunks = self._chunks(rng)
-        for taken, position in enumerate(rng.permutation(len(chunks))[start:], 1):
-            self._release(taken)
-            yield self.batch(chunks[position], np.random.default_rng([self.seed, number, int(position)]))
+        first, taken = 0, 0
+        for rng, pool in self._pools(number):
+            # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
+            chunks = self._chunks(pool, rng)
+            for position in rng.permutation(len(chunks))[max(0, start - first) :].tolist():
+                taken += 1
+                self._release(taken)
+                yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
+            first += len(chunks)
 
     def __iter__(self) -> Iterator[Batch]:
-        for taken, chunk in enumerate(self._chunks(None), 1):
+        alone = replace(self, rank=0, processes=1)
+        for taken, chunk in enumerate(self._chunks(self.indices(), None)[self.rank :: self.processes], 1):
             self._release(taken)
-            yield self.batch(chunk)
+            yield alone.batch(chunk)
 
     def _release(self, taken: int) -> None:
         """Give back now and then what was read of a mapped corpus: each sequence touches pages around it."""
@@ -161,13 +188,24 @@ class Batches:
 
     def indices(self) -> np.ndarray:
         """Numbers of the sequences taken, shape (M,), in the order of the corpus."""
-        indices = np.asarray(self.corpus.indices(self.split))
+        numbers = self.corpus.indices(self.split)
+        indices = np.arange(numbers.start, numbers.stop)
         if self.most is not None and self.most < len(indices):
             indices = indices[np.arange(self.most) * len(indices) // self.most]
         return indices
 
-    def _chunks(self, rng: np.random.Generator | None) -> list[np.ndarray]:
-        indices = self.indices()
+    def _pools(self, number: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
+        """The sequences of an epoch, in parts that are divided into batches by themselves, each with its generator."""
+        rng, indices = np.random.default_rng([self.seed, number]), self.indices()
+        if len(indices) <= self.pool:
+            yield rng, indices
+            return
+        rng.shuffle(indices)
+        for part in range(-(-len(indices) // self.pool)):
+            rows = slice(part * self.pool, (part + 1) * self.pool)
+            yield np.random.default_rng([self.seed, number, part, 1]), indices[rows]
+
+    def _chunks(self, indices: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))
@@ -184,51 +222,61 @@ class Batches:
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""
+        indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
-        pieces = [Piece(i, 0, length) for i, length in zip(indices.tolist(), lengths.tolist(), strict=True)]
-        return self.of_pieces(pieces, rng)
+        return self.of_pieces(Pieces(indices, np.zeros_like(lengths), lengths), rng)
 
-    def of_pieces(self, pieces: list[Piece], rng: np.random.Generator | None = None) -> Batch:
-        """The batch of these pieces of sequences; the step before a piece's first is the one that it follows."""
+    def of_pieces(self, pieces: Pieces, rng: np.random.Generator | None = None) -> Batch:
+        """The batch of these pieces of sequences, or of this process's share of them; the step before a piece's first
+        is the one that it follows. What is random is drawn for all of them, whoever takes them."""
         corpus, augment = self.corpus, self.augment if rng is not None else None
-        leads = np.array([piece.first > 0 for piece in pieces])
-        rows = [self._rows(piece, lead) for piece, lead in zip(pieces, leads.tolist(), strict=True)]
-        motions, events = [self._drawn(row, rng) for row in rows], [corpus.event[row] for row in rows]
-        inputs = None if corpus.inputs is None else np.concatenate([corpus.inputs[row] for row in rows])
-        if augment and augment.drop and rng is not None and inputs is None and corpus.facts.drawn:
-            start = corpus.facts.start
-            pairs = [drop_points(m, e, augment.drop, rng, start) for m, e in zip(motions, events, strict=True)]
-            motions, events = [motion for motion, _ in pairs], [event for _, event in pairs]
-        lengths = np.array([len(event) for event in events])
-        tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-        begins = tops[~leads]
-        motion, event = self.normalizer.normalise(np.concatenate(motions), begins), np.concatenate(events)
+        own, counts = self.own(len(pieces.sequence)), pieces.last - pieces.first + (pieces.first > 0)
+        chance = self._chance(counts, own, rng)
+        indices, leads, lengths = pieces.sequence[own], pieces.first[own] > 0, counts[own]
+        rows = _ranges(corpus.offsets[indices] + pieces.first[own] - leads, lengths)
+        motion, event = np.asarray(corpus.motion[rows]), np.asarray(corpus.event[rows])
+        inputs = None if corpus.inputs is None else np.asarray(corpus.inputs[rows])
+        if corpus.logvar is not None:
+            noise = self._own_noise(rows, lengths) if chance is None else chance.normal
+            motion = motion + np.exp(0.5 * corpus.logvar[rows].astype(np.float64)) * noise
+        if augment and augment.drop and chance and inputs is None and corpus.facts.drawn:
+            which = chance.rounding, chance.rows
+            motion, event, lengths = drop_points(motion, event, lengths, augment.drop, which, corpus.facts.start)
+        begins = (np.cumsum(lengths) - lengths)[~leads]
+        motion = self.normalizer.normalise(motion, begins)
         cells = self._cells(motion.shape, begins)
         offsets = list(corpus.facts.offsets(motion.shape[1]))
-        if augment and augment.scale and rng is not None and offsets:
+        if augment and augment.scale and chance and offsets:
             # Stretching moves the grid too: the cells stretch alike.
-            stretch = np.ones((len(pieces), motion.shape[1]), np.float32)
-            stretch[:, offsets] = rng.uniform(1 - augment.scale, 1 + augment.scale, (len(pieces), len(offsets)))
+            stretch = np.ones((len(own), motion.shape[1]), np.float32)
+            stretch[:, offsets] = 1 + augment.scale * (2 * chance.stretch[:, offsets] - 1)
             stretch = stretch.repeat(lengths, axis=0)
             motion, cells = motion * stretch, None if cells is None else cells * stretch
-        indices = np.array([piece.sequence for piece in pieces])
-        text = None if corpus.text is None else code_points([corpus[piece.sequence].text or "" for piece in pieces])
-        return _assemble(motion, event, cells, lengths, leads, inputs, self._labels(indices), indices, text)
+        text = None if corpus.text is None else code_points([corpus[i].text or "" for i in indices.tolist()])
+        batch = _assemble(motion, event, cells, lengths, leads, inputs, self._labels(indices), indices, text)
+        return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
-    def _rows(self, piece: Piece, lead: bool) -> slice:
-        """Of the corpus: those of a piece, and the one before, where it does not begin its sequence."""
-        first = int(self.corpus.offsets[piece.sequence])
-        return slice(first + piece.first - lead, first + piece.last)
+    def own(self, count: int) -> np.ndarray:
+        """This process's share of so many sequences: their places among them; where it has none, the first's."""
+        return np.arange(self.rank, count, self.processes) if self.rank < count else np.zeros(1, np.int64)
 
-    def _drawn(self, rows: slice, rng: np.random.Generator | None) -> np.ndarray:
-        """Motions (n, D), raw; where they are means of posteriors, a draw of each, the same for the same rows where no
-        generator is given."""
-        motion, logvar = self.corpus.motion[rows], self.corpus.logvar
-        if logvar is None:
-            return motion
-        rng = rng or np.random.default_rng([self.seed, rows.start])
-        noise = rng.standard_normal(motion.shape)
-        return motion + np.exp(0.5 * logvar[rows].astype(np.float64)) * noise
+    def _chance(self, counts: np.ndarray, own: np.ndarray, rng: np.random.Generator | None) -> _Chance | None:
+        """Noise for pieces of so many rows, counts (B,), of which the `own` ones' is kept."""
+        if rng is None:
+            return None
+        kept, width = np.zeros(len(counts), bool), self.corpus.motion.shape[1]
+        kept[own] = True
+        of_rows, total = kept.repeat(counts), int(counts.sum())
+        stretch, rounding, rows = rng.random((len(counts), width)), rng.random(len(counts)), rng.random(total)
+        normal = np.zeros(0) if self.corpus.logvar is None else rng.standard_normal((total, width))[of_rows]
+        return _Chance(stretch[kept], rounding[kept], rows[of_rows], normal)
+
+    def _own_noise(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Normal numbers (n, D) of rows (n,) in runs of so many, lengths (b,): the same for the same runs."""
+        width, firsts = self.corpus.motion.shape[1], rows[np.cumsum(lengths) - lengths]
+        runs = zip(firsts.tolist(), lengths.tolist(), strict=True)
+        draws = [np.random.default_rng([self.seed, first]).standard_normal((length, width)) for first, length in runs]
+        return np.concatenate(draws)
 
     def _cells(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
         """The cells (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
@@ -241,6 +289,12 @@ class Batches:
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
+
+
+def _ranges(firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The numbers from each of `firsts` on, so many each, end to end."""
+    tops = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum()) + (firsts - tops).repeat(lengths)
 
 
 def code_points(texts: list[str]) -> Tensor:

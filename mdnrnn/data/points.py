@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,6 +27,8 @@ class PointBatch:
     x: Tensor
     y: Tensor
     indices: Tensor
+    idle: bool = False
+    """Whether it is a stand-in, of a process that has no point in a batch of fewer than there are processes."""
 
     @property
     def points(self) -> int:
@@ -35,7 +37,8 @@ class PointBatch:
 
     def to(self, device: torch.device) -> PointBatch:
         """The same batch on `device`."""
-        return PointBatch(*(tensor.to(device, non_blocking=True) for tensor in (self.x, self.y, self.indices)))
+        x, y, indices = (part.to(device, non_blocking=True) for part in (self.x, self.y, self.indices))
+        return PointBatch(x, y, indices, self.idle)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,13 @@ class PointBatches:
     data: Points
     batch_size: int
     seed: int = 0
+    rank: int = 0
+    """Which process this is of so many, `processes`, that share every batch."""
+    processes: int = 1
+
+    def shared(self, rank: int, processes: int) -> PointBatches:
+        """This process's share of every batch."""
+        return replace(self, rank=rank, processes=processes)
 
     def __post_init__(self) -> None:
         x, y = self.data
@@ -63,8 +73,10 @@ class PointBatches:
             yield self._batch(indices)
 
     def __iter__(self) -> Iterator[PointBatch]:
-        for indices in torch.arange(len(self.data.x)).split(self.batch_size):
-            yield self._batch(indices)
+        for indices in torch.arange(len(self.data.x)).split(self.batch_size)[self.rank :: self.processes]:
+            yield PointBatch(self.data.x[indices], self.data.y[indices], indices)
 
     def _batch(self, indices: Tensor) -> PointBatch:
-        return PointBatch(self.data.x[indices], self.data.y[indices], indices)
+        idle = self.rank >= len(indices)
+        own = indices[:1] if idle else indices[self.rank :: self.processes]
+        return PointBatch(self.data.x[own], self.data.y[own], own, idle)

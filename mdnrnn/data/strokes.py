@@ -180,19 +180,37 @@ def _squares_to_segments(
 
 
 def drop_points(
-    motion: np.ndarray, event: np.ndarray, share: float, rng: np.random.Generator, start: Start = "down"
-) -> tuple[np.ndarray, np.ndarray]:
-    """Leave out points inside strokes, drawn at random, a `share` of all points if there are so many.
+    motion: np.ndarray,
+    event: np.ndarray,
+    lengths: np.ndarray,
+    share: float,
+    noise: tuple[np.ndarray, np.ndarray],
+    start: Start = "down",
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Leave out points inside strokes, drawn at random, a `share` of each drawing's points if there are so many.
 
     The steps after them take over their motion. The ends of strokes stay, and so do the steps that start one: the
-    drawing keeps its strokes. The count follows from T up to rounding, so that sequences of like length stay so.
+    drawings keep their strokes. The count follows from T up to rounding, so that sequences of like length stay so.
+
+    Args:
+        motion: (N, D), the steps of M drawings end to end; what comes back is float64.
+        event: (N,).
+        lengths: T of each drawing, (M,), at least 1.
+        noise: uniform numbers, (M,) to round the counts by, (N,) to choose the points by.
     """
-    inside = np.asarray(event) == DOWN
-    inside[1:] &= np.asarray(event[:-1]) == DOWN
-    inside[0] &= start == "down"
-    candidates = np.flatnonzero(inside)
+    tops = np.cumsum(lengths) - lengths
+    goes_on = event == DOWN
+    inside = goes_on & np.roll(goes_on, 1)
+    inside[tops] = goes_on[tops] & (start == "down")
+    inside[tops + lengths - 1] = False
+    drawing = np.arange(len(lengths)).repeat(lengths)
+    # In each drawing the points that may go come first, in random order; as many of these as are to go are taken.
+    order = np.argsort(drawing + np.where(inside, 0.5 * noise[1], 0.75))
+    rank = np.arange(len(event)) - tops.repeat(lengths)
+    candidates = np.add.reduceat(inside, tops, dtype=np.int64)
+    counts = np.minimum(candidates, (share * lengths + noise[0]).astype(np.int64))
     kept = np.ones(len(event), bool)
-    count = min(len(candidates), int(share * len(event) + rng.random()))
-    kept[rng.choice(candidates, count, replace=False)] = False
-    points = np.cumsum(motion, axis=0)[kept]
-    return np.diff(points, axis=0, prepend=np.zeros_like(points[:1])), event[kept]
+    kept[order[rank < counts.repeat(lengths)]] = False
+    last = np.flatnonzero(kept)  # of each run of steps that becomes one: it ends where it is kept
+    summed = np.add.reduceat(motion, np.concatenate([[0], last[:-1] + 1]), axis=0, dtype=np.float64)
+    return summed, event[kept], lengths - counts

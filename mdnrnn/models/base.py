@@ -191,6 +191,26 @@ def merged(carried: Any, start: Any, goes_on: Tensor) -> Any:
     return type(start)(*(merged(old, new, goes_on) for old, new in zip(carried, start, strict=True)))
 
 
+def interleaved(parts: list[Any]) -> Any:
+    """The state of all sequences, from those of the first, second and so on of P processes that share them in turn;
+    None where they carry none."""
+    parts = [part for part in parts if part is not None]
+    if not parts:
+        return None
+    if not isinstance(parts[0], Tensor):
+        return tuple(interleaved(list(part)) for part in zip(*parts, strict=True))
+    rows = torch.cat(parts, -2)
+    turns = torch.cat([torch.arange(part.shape[-2]) * len(parts) + i for i, part in enumerate(parts)])
+    return rows.index_select(-2, torch.argsort(turns).to(rows.device))
+
+
+def dealt(state: Any, rank: int, processes: int) -> Any:
+    """The state of one process's share, of that of all sequences: the inverse of `interleaved`."""
+    if isinstance(state, Tensor):
+        return state[..., rank::processes, :]
+    return None if state is None else tuple(dealt(part, rank, processes) for part in state)
+
+
 def without_gradients(state: Any) -> Any:
     """A state as nested tuples of tensors that no gradient goes through: what can be saved."""
     return state.detach() if isinstance(state, Tensor) else tuple(map(without_gradients, state))

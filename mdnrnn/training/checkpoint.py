@@ -6,11 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
+from mdnrnn import processes
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 
@@ -35,15 +37,17 @@ class Progress:
     finished: bool = False
 
 
-def save_last(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried: Any = None
-) -> None:
-    """Weights, optimizer, random generators, progress and the state that the next batch goes on from, atomically."""
+def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried: Any) -> None:
+    """Weights, optimizer, progress, the random generators of all processes and the state that the next batch goes on
+    from, atomically, by the first of the processes, which have to call this together."""
+    cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+    generators = processes.gathered({"cpu": torch.get_rng_state(), "cuda": cuda})
+    if processes.rank() != 0:
+        return
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "rng": torch.get_rng_state(),
-        "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "generators": generators,
         "progress": asdict(progress),
         "carried": carried,
     }
@@ -52,28 +56,51 @@ def save_last(
     write_bytes(path, buffer.getvalue())
 
 
-def load_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Progress, Any]:
-    """Put everything back as `save_last` found it; the progress, and the state that is carried. Only tensors and plain
-    values are unpickled."""
+_DAMAGE = (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError, IndexError)
+
+
+def read_last(path: Path) -> dict[str, Any] | None:
+    """What `save_last` has saved, if it has. Only tensors and plain values are unpickled."""
+    if not path.exists():
+        return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(torch.load(path, map_location="cpu", weights_only=True))
+    except _DAMAGE as error:
+        raise _damaged(path) from error
+
+
+def restore(
+    state: dict[str, Any], path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Progress, Any]:
+    """Put everything back as `save_last` found it at `path`; the progress, and the state that is carried.
+
+    A process that was not there then begins with random numbers of its own.
+    """
+    try:
         progress = Progress(**state["progress"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
-        if torch.cuda.is_available() and state["cuda_rng"]:
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        KeyError,
-        TypeError,
-        EOFError,
-        ValueError,
-        OSError,
-    ) as error:
-        raise InputError(f"{path} is damaged or of another model; train anew, or remove it to start over") from error
+        own = processes.rank()
+        if own < len(state["generators"]):
+            generators = state["generators"][own]
+            torch.set_rng_state(generators["cpu"])
+            if torch.cuda.is_available() and generators["cuda"] is not None:
+                torch.cuda.set_rng_state(generators["cuda"])
+        else:
+            seed_process(progress.step)
+    except _DAMAGE as error:
+        raise _damaged(path) from error
     return progress, state.get("carried")
+
+
+def seed_process(seed: int) -> None:
+    """Start torch's generators: the first process's from the seed itself, the others' each from a number of its own."""
+    own = processes.rank()
+    torch.manual_seed(int(np.random.SeedSequence([seed, own]).generate_state(1)[0]) if own else seed)
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is damaged or of another model; train anew, or remove it to start over")
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
@@ -82,10 +109,21 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """The weights of a safetensors file, which must fit the model exactly."""
+    """The weights of a safetensors file, which must fit the model exactly; the first process reads it for all."""
+    try:
+        model.load_state_dict(processes.first(lambda: _read_weights(path)))
+    except RuntimeError as error:
+        raise _unfit(path) from error
+
+
+def _read_weights(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(f"{path} is missing; expected the weights of a run; train until the first validation")
     try:
-        model.load_state_dict(load_file(path))
+        return load_file(path)
     except (SafetensorError, RuntimeError, OSError) as error:
-        raise InputError(f"{path} is damaged or of another model; expected the weights of this run's model") from error
+        raise _unfit(path) from error
+
+
+def _unfit(path: Path) -> InputError:
+    return InputError(f"{path} is damaged or of another model; expected the weights of this run's model")

@@ -8,27 +8,39 @@ import os
 import signal
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from mdnrnn import processes
+from mdnrnn.data.ahead import ahead
 from mdnrnn.data.points import PointBatches, Points
-from mdnrnn.device import autocast, choose_device, choose_precision
+from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
-from mdnrnn.models.base import AnyBatch, Loss, Model
-from mdnrnn.training.checkpoint import Progress, load_last, load_weights, save_last, save_weights
+from mdnrnn.models.base import AnyBatch, Model, dealt, interleaved
+from mdnrnn.training.checkpoint import (
+    Progress,
+    load_weights,
+    read_last,
+    restore,
+    save_last,
+    save_weights,
+    seed_process,
+)
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.memory import keep_freed_memory, return_freed_memory
 from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.schedule import Schedule
 from mdnrnn.training.signals import caught_signals
+from mdnrnn.training.update import Objective, make_optimizer, update, validation_loss
 
 WEIGHTS, LAST = "model.safetensors", "last.pt"
 _LOG_EVERY = 20
@@ -44,7 +56,8 @@ class Epochs(Protocol):
     """Training data: epoch after epoch, each in an order of its own, from any batch on."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[AnyBatch]:
-        """The batches of an epoch from number `start` on; the same for the same number."""
+        """The batches of an epoch from number `start` on; the same for the same number. They are made ahead, in a
+        thread of their own."""
         ...
 
 
@@ -71,89 +84,61 @@ def fit(
     on the device that it came on. Points are batched as `config` says. SIGINT and SIGTERM end the loop: the result
     says so, and `folder` keeps what a further call goes on from. A non-finite loss raises NonFiniteLoss and leaves the
     last good checkpoint. `on_validation` is called after each validation.
+
+    Where torchrun has started several processes (see processes.py), all call this alike: they share each batch, and
+    the first alone writes.
     """
     keep_freed_memory()
     config, device = config or TrainConfig(), next(model.parameters()).device
-    epochs = PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train
-    held_out = PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid
+    epochs = _shared(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
+    held_out = _shared(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
     with ExitStack() as stack:
-        folder = make_folder(folder or stack.enter_context(tempfile.TemporaryDirectory()))
+        folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
+        if processes.rank() == 0:
+            make_folder(folder)
         try:
             return _fit(_Trainer(model, epochs, held_out, folder, config), on_validation)
         finally:
             model.to(device).eval()
 
 
+def _shared(data: Any) -> Any:
+    """This process's share of the data; all of it where there is one process."""
+    if processes.count() == 1 or data is None:
+        return data
+    if not hasattr(data, "shared"):
+        raise InputError(
+            f"{type(data).__name__} was given to {processes.count()} processes; expected data that can be shared: "
+            "Batches, Windows or Points"
+        )
+    return data.shared(processes.rank(), processes.count())
+
+
 def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
-    with caught_signals() as received, trainer.bar() as bar:
+    with caught_signals(again=processes.count() > 1) as received, trainer.bar() as bar:
         for batch in trainer.batches():
-            trainer.step(batch, bar)
+            trainer.step(batch, bar, len(received))
             if trainer.validation_due():
                 trainer.validate()
-                if on_validation:
+                if on_validation and processes.rank() == 0:
                     on_validation()
             if trainer.over():
                 break
-            if received:
+            if trainer.asked or (received and processes.count() == 1):  # several have to agree on it
                 trainer.checkpoint()
-                return Result(trainer.progress, received[0])
+                return Result(trainer.progress, received[0] if received else signal.SIGTERM)
             trainer.checkpoint_if_due()
         trainer.finish()
     return Result(trainer.progress)
 
 
-@torch.no_grad()
-def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device, precision: str) -> dict[str, float]:
-    """Mean loss a point over all of `data`: "valid_loss", and its terms by name."""
-    model.eval()
-    sums: dict[str, float] = {}
-    points = 0
-    for batch in data:
-        with autocast(device, precision):
-            loss = model.loss(batch.to(device))
-        for name, value in {"loss": loss.total, **loss.terms}.items():
-            sums[name] = sums.get(name, 0.0) + float(value) * batch.points
-        points += batch.points
-    model.train()
-    if not points:
-        raise InputError("valid: received no batch (any more), expected data that can be gone through again and again")
-    return {f"valid_{name}": value / points for name, value in sums.items()}
+class _Done(NamedTuple):
+    """A step whose loss has not been looked at: it may not have been computed yet."""
 
-
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; weight matrices decay, vectors do not."""
-    groups = [
-        {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
-
-
-def update(
-    model: Model,
-    optimizer: torch.optim.Optimizer,
-    batch: AnyBatch,
-    device: torch.device,
-    precision: str,
-    clip: float,
-    number: int = 0,
-    carried: Any = None,
-) -> tuple[Loss, float]:
-    """Step `number` of a training, on a batch: its loss, and the norm of the gradient before clipping.
-
-    `carried` is the state that the loss of the batch before left, if it left one.
-
-    Where either is not finite the norm is not, and the weights are left as they were.
-    """
-    with autocast(device, precision):
-        loss = model.loss_after(batch, carried)
-    optimizer.zero_grad(set_to_none=True)
-    model.objective(loss, batch, number).backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
-    size = float(norm + 0 * loss.total.detach())  # a loss that is no number makes the norm one
-    if math.isfinite(size):
-        optimizer.step()
-    return loss, size
+    number: int
+    total: Tensor
+    norm: Tensor
+    indices: Tensor
 
 
 class _Trainer:
@@ -168,76 +153,109 @@ class _Trainer:
         self.train, self.valid = train, valid
         self.schedule = Schedule(config)
         self.optimizer = make_optimizer(model, config)
-        last = folder / LAST
+        self.asked = False
+        """Whether a signal has asked any process to stop."""
         self.carried: Any = None
-        if last.exists():
-            self.progress, self.carried = load_last(last, model, self.optimizer)
-        else:
-            torch.manual_seed(config.seed)
+        self._lanes = 0
+        self._recent: dict[str, Tensor] = {}
+        self._recent_steps = 0
+        self._unseen: deque[_Done] = deque()
+        self._saved = 0.0
+        state = processes.first(lambda: read_last(folder / LAST))
+        if state is None:
+            seed_process(config.seed)
             self.progress = Progress()
+        else:
+            self.progress, carried = restore(state, folder / LAST, model, self.optimizer)
+            self.carried = dealt(carried, processes.rank(), processes.count())
+        self.objective: nn.Module = Objective(model)
+        if processes.count() > 1:
+            self.objective = DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
+        if state is None:
             self.checkpoint()
         self._truncate_metrics()
         self.model.train()
         self._started = time.monotonic() - self.progress.seconds
-        self._saved = time.monotonic()
-        self._recent: dict[str, float] = {}
-        self._recent_steps = 0
+        self._saved = self.progress.seconds
 
     def bar(self) -> tqdm:
         """A progress bar on stderr: in steps, or in seconds of the budget."""
+        shown: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 1.0, "disable": processes.rank() != 0}
         if self.config.steps is not None:
-            return tqdm(
-                total=self.config.steps, initial=self.progress.step, unit="step", dynamic_ncols=True, mininterval=1.0
-            )
+            return tqdm(total=self.config.steps, initial=self.progress.step, unit="step", **shown)
         total = 60 * (self.config.minutes or DEFAULT_MINUTES)
         form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
-        return tqdm(total=total, initial=self.progress.seconds, bar_format=form, dynamic_ncols=True, mininterval=1.0)
+        return tqdm(total=total, initial=self.progress.seconds, bar_format=form, **shown)
 
     def batches(self) -> Iterator[AnyBatch]:
         """Epoch after epoch, from where the progress stands."""
         if self.over():
             return
         while True:
-            for batch in self.train.epoch(self.progress.epoch, self.progress.batch):
+            epoch = self.train.epoch(self.progress.epoch, self.progress.batch)
+            for batch in ahead(batch.to(self.device) for batch in epoch):
                 self.progress.batch += 1
                 yield batch
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
 
-    def step(self, batch: AnyBatch, bar: tqdm) -> None:
-        """One update."""
-        progress = self.progress
+    def step(self, batch: AnyBatch, bar: tqdm, signals: int = 0) -> None:
+        """One update; `signals`: how many this process has received."""
+        progress, own = self.progress, 0 if getattr(batch, "idle", False) else batch.points
+        points, seconds, asked = processes.sums(own, self._clock(), signals)
+        self.asked, progress.seconds, share = asked > 0, seconds, own / points
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
-        batch = batch.to(self.device)
         clip, number = self.config.clip, progress.step
-        loss, norm = update(self.model, self.optimizer, batch, self.device, self.precision, clip, number, self.carried)
-        if not math.isfinite(norm):
-            numbers = ", ".join(map(str, batch.indices[:_NAMED].tolist())) + (
-                "..." if len(batch.indices) > _NAMED else ""
-            )
-            raise NonFiniteLoss(
-                f"the loss is {float(loss.total.detach())}, its gradient's norm {norm}, at step {progress.step + 1}, "
-                f"examples {numbers}; look at them, or lower --learning-rate; "
-                f"{self.folder} keeps the last good checkpoint"
-            )
-        self.carried = loss.state
+        loss, norm = update(
+            self.objective,
+            self.optimizer,
+            batch,
+            self.device,
+            self.precision,
+            clip,
+            number,
+            self.carried,
+            share * processes.count(),
+        )
         progress.step += 1
-        progress.points += batch.points
-        progress.seconds = time.monotonic() - self._started
-        self._note({"loss": loss.total, **loss.terms}, bar)
+        progress.points += int(points)
+        self.carried, self._lanes = loss.state, len(batch.indices) if own else 0
+        self._unseen.append(_Done(progress.step, loss.total.detach(), norm, batch.indices))
+        self._look(1 if self.device.type == "cuda" else 0)
+        self._note({"loss": loss.total, **loss.terms}, share, bar)
 
-    def _note(self, terms: dict[str, torch.Tensor], bar: tqdm) -> None:
+    def _clock(self) -> float:
+        """Seconds that the training has taken: by the first process's clock, 0 in the others."""
+        return time.monotonic() - self._started if processes.rank() == 0 else 0.0
+
+    def _look(self, left: int = 0) -> None:
+        """See that the losses of all steps but the last `left` are numbers: a GPU is not waited for more than that."""
+        while len(self._unseen) > left:
+            done = self._unseen.popleft()
+            norm = float(done.norm)
+            if not math.isfinite(norm):
+                numbers = ", ".join(map(str, done.indices[:_NAMED].tolist())) + (
+                    "..." if len(done.indices) > _NAMED else ""
+                )
+                raise NonFiniteLoss(
+                    f"the loss is {float(done.total)}, its gradient's norm {norm}, at step {done.number}, "
+                    f"examples {numbers}; look at them, or lower --learning-rate; "
+                    f"{self.folder} keeps the last good checkpoint"
+                )
+
+    def _note(self, terms: dict[str, Tensor], share: float, bar: tqdm) -> None:
         for name, value in terms.items():
-            self._recent[name] = self._recent.get(name, 0.0) + float(value.detach())
+            self._recent[name] = self._recent.get(name, 0.0) + value.detach() * share
         self._recent_steps += 1
         progress = self.progress
         bar.n = progress.step if self.config.steps is not None else min(progress.seconds, bar.total)
         if progress.step % _LOG_EVERY:
             bar.update(0)
             return
-        means = {f"train_{name}": total / self._recent_steps for name, total in self._recent.items()}
+        sums = processes.sums(*map(float, self._recent.values()))
+        means = {f"train_{name}": total / self._recent_steps for name, total in zip(self._recent, sums, strict=True)}
         self._recent, self._recent_steps = {}, 0
-        rate = progress.points / progress.seconds
+        rate = progress.points / max(progress.seconds, 1e-9)
         bar.set_postfix_str(f"loss {means['train_loss']:.3f}, {rate:,.0f} points/s", refresh=False)
         self._record({"lr": self.optimizer.param_groups[0]["lr"], **means})
 
@@ -250,6 +268,7 @@ class _Trainer:
 
     def validate(self) -> None:
         """Evaluate the valid split; keep the weights if they are the best so far."""
+        self._look()
         progress = self.progress
         assert self.valid is not None
         terms = validation_loss(self.model, self.valid, self.device, self.precision)
@@ -263,8 +282,8 @@ class _Trainer:
         progress.since_best += 1
         if terms["valid_loss"] < progress.best:
             progress.best, progress.since_best = terms["valid_loss"], 0
-            save_weights(self.folder / WEIGHTS, self.model)
-        progress.seconds = time.monotonic() - self._started
+            self._save_weights()
+        (progress.seconds,) = processes.sums(self._clock())
         self._record(terms)
 
     def over(self) -> bool:
@@ -275,23 +294,36 @@ class _Trainer:
 
     def checkpoint_if_due(self) -> None:
         """Save if the last checkpoint is old enough; a good moment to return what memory has been freed."""
-        if time.monotonic() - self._saved >= self.config.checkpoint_seconds:
+        if self.progress.seconds - self._saved >= self.config.checkpoint_seconds:
             self.checkpoint()
             return_freed_memory()
 
     def checkpoint(self) -> None:
         """Save all that a resume needs; the metrics up to here reach the disk before it does."""
-        if (self.folder / METRICS).exists():
+        self._look()
+        if processes.rank() == 0 and (self.folder / METRICS).exists():
             with (self.folder / METRICS).open("rb") as file:
                 os.fsync(file.fileno())
-        save_last(self.folder / LAST, self.model, self.optimizer, self.progress, self.carried)
-        self._saved = time.monotonic()
+        save_last(self.folder / LAST, self.model, self.optimizer, self.progress, self._all_carried())
+        self._saved = self.progress.seconds
+
+    def _all_carried(self) -> Any:
+        """The state that the next batch goes on from, of the sequences of all processes."""
+        if processes.count() == 1:
+            return self.carried
+        return interleaved(processes.gathered(self.carried if self._lanes else None))
+
+    def _save_weights(self) -> None:
+        if processes.rank() == 0:
+            save_weights(self.folder / WEIGHTS, self.model)
 
     def finish(self) -> None:
         """The last validation, the last checkpoint; then the best weights in the model."""
         if not self.progress.finished:
+            self._look()
+            (self.progress.seconds,) = processes.sums(self._clock())
             if self.valid is None:
-                save_weights(self.folder / WEIGHTS, self.model)
+                self._save_weights()
             elif self.progress.validated != self.progress.step:
                 self.validate()
             self.progress.finished = True
@@ -300,6 +332,8 @@ class _Trainer:
 
     def _record(self, values: dict[str, float]) -> None:
         progress = self.progress
+        if processes.rank() != 0:
+            return
         line = {
             "step": progress.step,
             "points": progress.points,
@@ -312,5 +346,5 @@ class _Trainer:
 
     def _truncate_metrics(self) -> None:
         path = self.folder / METRICS
-        if path.exists() and path.stat().st_size > self.progress.metrics_bytes:
+        if processes.rank() == 0 and path.exists() and path.stat().st_size > self.progress.metrics_bytes:
             os.truncate(path, self.progress.metrics_bytes)

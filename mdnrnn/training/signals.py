@@ -10,13 +10,15 @@ from typing import Any
 
 
 @contextmanager
-def caught_signals() -> Iterator[list[signal.Signals]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever."""
+def caught_signals(again: bool = False) -> Iterator[list[signal.Signals]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever, unless it is
+    to be expected `again`: torchrun passes on what its processes may have received already."""
     received: list[signal.Signals] = []
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
-        signal.signal(number, before[number])
+        if not again:
+            signal.signal(number, before[number])
 
     before: dict[int, Any] = {}
     try:

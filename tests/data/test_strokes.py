@@ -76,7 +76,9 @@ def test_dropping_points_keeps_strokes_and_their_ends(share: float) -> None:
     rng = np.random.default_rng(0)
     strokes = [rng.integers(0, 99, (n, 2)) for n in (8, 2, 1, 12)]
     motion, event = from_polylines(strokes)
-    fewer, events = drop_points(motion, event, share, rng)
+    noise = rng.random(1), rng.random(len(event))
+    fewer, events, (length,) = drop_points(motion, event, np.array([len(event)]), share, noise)
+    assert length == len(events)
     kept = to_polylines(fewer, events)
     assert [tuple(s[0]) for s in kept] == [tuple(s[0] - strokes[0][0]) for s in strokes]
     assert [tuple(s[-1]) for s in kept] == [tuple(s[-1] - strokes[0][0]) for s in strokes]

@@ -19,7 +19,8 @@ from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN, LineHead
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, fit, update
+from mdnrnn.training.loop import LAST, fit
+from mdnrnn.training.update import Objective, update
 
 SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
 
@@ -185,7 +186,7 @@ def test_a_few_steps_in_bfloat16_lower_the_loss_as_in_float32(corpus: Corpus) ->
         optimizer = torch.optim.Adam(model.parameters(), 1e-2)
         start = float(model.loss(batch).total.detach())
         for step in range(10):
-            update(model, optimizer, batch, torch.device("cpu"), precision, 1.0, step)
+            update(Objective(model), optimizer, batch, torch.device("cpu"), precision, 1.0, step)
         ends.append(float(model.loss(batch).total.detach()))
     assert ends[0] < 0.95 * start
     assert ends[1] == pytest.approx(ends[0], rel=0.05)

@@ -26,8 +26,9 @@ from mdnrnn.evaluation import null_nats
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, WEIGHTS, NonFiniteLoss, fit, validation_loss
+from mdnrnn.training.loop import LAST, WEIGHTS, NonFiniteLoss, fit
 from mdnrnn.training.metrics import METRICS
+from mdnrnn.training.update import validation_loss
 from tests.conftest import controls
 
 CONFIG = SequenceTrainConfig(
