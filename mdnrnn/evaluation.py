@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mdnrnn import processes
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, pieces
 from mdnrnn.data.normalizer import WIDE, Normalizer
@@ -83,7 +84,7 @@ class Likelihood:
 @exactly()
 @torch.no_grad()
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
-    """The likelihood of one split, in float32.
+    """The likelihood of one split, in float32. Several processes (see processes.py) share its batches: the same number.
 
     `importance`: how many draws of z estimate the marginal likelihood, and the bound; by default the bound alone is
     estimated, from one. `seed` fixes all draws.
@@ -97,13 +98,16 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     indices = data.indices()
     table = np.zeros((len(indices), len(_Nats._fields)))
     with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
-        for batch in data:
+        for number, batch in enumerate(data):
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
+            if number % processes.count() != processes.rank():
+                continue
             volume = _log_volume(batch, data.normalizer).to(device)
             latents = _latent_noise(model, batch, seed, draws).to(device)
             nats = _nats(model, batch.to(device), noise.to(device), volume, latents, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
     model.train(training)
+    table = np.sum([part.numpy() for part in processes.gathered(torch.from_numpy(table))], axis=0)
     return _summary(_Nats(*table.T), data, model.latent, bool(importance))
 
 

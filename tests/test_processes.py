@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from mdnrnn.models.feedforward import MDN, MDNConfig
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.runs import load
 from mdnrnn.training.config import SequenceTrainConfig, TrainConfig
 from mdnrnn.training.loop import LAST, WEIGHTS, fit
 from mdnrnn.training.metrics import METRICS, read_metrics
@@ -243,6 +244,13 @@ def test_a_training_by_the_command_line_in_two_processes(tmp_path: Path) -> None
     assert done.returncode == 0, errors
     assert re.fullmatch(rf"{re.escape(str(out))}: 3 steps, [\d,]+ points in \d+ s, .*\n", told)
     assert {path.name for path in out.iterdir()} >= {"config.json", WEIGHTS, LAST, METRICS, "loss.svg", "samples"}
+    done = torchrun("evaluate", str(out), "--json", script=False)
+    told, errors = done.communicate(timeout=120)
+    assert done.returncode == 0, errors
+    figures = json.loads(told)
+    for name, value in asdict(load(out).evaluate()).items():
+        if isinstance(value, float):
+            assert figures[name] == pytest.approx(value, rel=1e-9), name
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
