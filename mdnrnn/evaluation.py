@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from mdnrnn import processes
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, pieces
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import WIDE, Normalizer
 from mdnrnn.device import exactly
 from mdnrnn.distributions import END, StepDistribution
@@ -260,10 +260,10 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = Tr
     train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
     cells = [normalizer.cells(corpus.facts, first) for first in (False, True)]
     mean, covariance = _moments(corpus, train, normalizer)
-    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in pieces(train)], axis=0)
+    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in corpus.pieces(train)], axis=0)
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
     log_event, total = np.log(counts / counts.sum()), 0.0
-    for part in pieces(rows):
+    for part in corpus.pieces(rows):
         total -= float(log_event[corpus.event[part]].sum()) if corpus.events else 0.0
         begins = corpus.begins(part) if normalizer.logs else np.zeros(part.stop - part.start, bool)
         for of, cell in zip((~begins, begins), cells, strict=True):
@@ -305,7 +305,7 @@ def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.nd
     """Mean (D,) and covariance (D, D) of normalised motions, without first rows where these lack a time."""
 
     def motions() -> Iterator[np.ndarray]:
-        for part in pieces(rows):
+        for part in corpus.pieces(rows):
             motion = corpus.motion[part]
             yield normalizer.normalise(motion[~corpus.begins(part)] if normalizer.logs else motion, None, np.float64)
 

@@ -27,6 +27,7 @@ from mdnrnn.data.importing import import_corpus
 from mdnrnn.data.recipe import Recipe
 from mdnrnn.data.strokes import resample
 from mdnrnn.errors import InputError
+from mdnrnn.training.memory import peak_bytes
 
 _BASE = 2000
 """Different drawings in a file."""
@@ -78,18 +79,7 @@ def import_alone(source: str, out: str, recipe: str) -> None:
     """What the processes run: an import; prints how many were kept, the seconds, and the peak of memory in MB."""
     started = time.perf_counter()
     report = import_corpus([source], out, Recipe(**json.loads(recipe)))
-    print(json.dumps([report.kept, time.perf_counter() - started, _peak_memory()]))
-
-
-def _peak_memory() -> float:
-    """MB, of this process since it began."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss counts what the parent held when it started this process
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    import resource  # not on every system
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    print(json.dumps([report.kept, time.perf_counter() - started, peak_bytes() / 2**20]))
 
 
 def _again(corpus: Corpus, count: int) -> Iterator[int]:

@@ -14,6 +14,7 @@ from mdnrnn.benchmark import (
     benchmark_head,
     benchmark_import,
     benchmark_live,
+    benchmark_size,
     benchmark_touch,
     benchmark_train,
     benchmark_world,
@@ -145,6 +146,24 @@ class LiveBenchmarkOptions:
     """Print JSON."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class SizeBenchmarkOptions:
+    """Training on millions of drawings: seconds to open them and to begin, memory, points a second beside thousands."""
+
+    drawings: int = 10_000_000
+    """How many; 10 million take 2.3 GB of disk and are made in a minute."""
+    folder: Path | None = None
+    """Where to keep them, and to find them again; by default they are removed."""
+    steps: int = 1000
+    """Of training, on either corpus."""
+    hidden: int = 512
+    """Units of the LSTM."""
+    batch_size: int = 100
+    """Drawings in a batch."""
+    json: Json = False
+    """Print JSON."""
+
+
 def _corpus(data: str | None, preset: str) -> Corpus:
     if data is None and preset in PRESETS and KINDS[PRESETS[preset].kind].model.writes:
         return make_pen_text(5, {"train": 64, "valid": 1, "test": 1})
@@ -167,6 +186,7 @@ BENCHMARKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
     "train": (TrainBenchmarkOptions, _train),
     "generate": (GenerateBenchmarkOptions, lambda options: benchmark_generate(**_settings(options))),
     "import": (ImportBenchmarkOptions, _import),
+    "size": (SizeBenchmarkOptions, lambda options: benchmark_size(**_settings(options))),
     "touch": (TouchBenchmarkOptions, lambda options: benchmark_touch(**_settings(options))),
     "world": (WorldBenchmarkOptions, lambda options: benchmark_world(**_settings(options))),
     "live": (LiveBenchmarkOptions, lambda options: benchmark_live(**_settings(options))),

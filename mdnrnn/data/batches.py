@@ -20,8 +20,8 @@ from mdnrnn.distributions.step import START, Step
 from mdnrnn.errors import InputError
 
 _LENGTH_JITTER = 0.01
-_RELEASE = 512
-"""Sequences: about 64 MB of a large corpus."""
+_TOGETHER = 128
+"""Sequences that are read at once: each may bring in a megabyte of a mapped file around it."""
 
 
 class Pieces(NamedTuple):
@@ -165,26 +165,18 @@ class Batches:
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
-        first, taken = 0, 0
+        first = 0
         for rng, pool in self._pools(number):
             # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
             chunks = self._chunks(pool, rng)
             for position in rng.permutation(len(chunks))[max(0, start - first) :].tolist():
-                taken += 1
-                self._release(taken)
                 yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
             first += len(chunks)
 
     def __iter__(self) -> Iterator[Batch]:
         alone = replace(self, rank=0, processes=1)
-        for taken, chunk in enumerate(self._chunks(self.indices(), None)[self.rank :: self.processes], 1):
-            self._release(taken)
+        for chunk in self._chunks(self.indices(), None)[self.rank :: self.processes]:
             yield alone.batch(chunk)
-
-    def _release(self, taken: int) -> None:
-        """Give back now and then what was read of a mapped corpus: each sequence touches pages around it."""
-        if taken % max(1, _RELEASE // self.batch_size) == 0:
-            self.corpus.release()
 
     def indices(self) -> np.ndarray:
         """Numbers of the sequences taken, shape (M,), in the order of the corpus."""
@@ -233,12 +225,11 @@ class Batches:
         own, counts = self.own(len(pieces.sequence)), pieces.last - pieces.first + (pieces.first > 0)
         chance = self._chance(counts, own, rng)
         indices, leads, lengths = pieces.sequence[own], pieces.first[own] > 0, counts[own]
-        rows = _ranges(corpus.offsets[indices] + pieces.first[own] - leads, lengths)
-        motion, event = np.asarray(corpus.motion[rows]), np.asarray(corpus.event[rows])
-        inputs = None if corpus.inputs is None else np.asarray(corpus.inputs[rows])
-        if corpus.logvar is not None:
-            noise = self._own_noise(rows, lengths) if chance is None else chance.normal
-            motion = motion + np.exp(0.5 * corpus.logvar[rows].astype(np.float64)) * noise
+        firsts = corpus.offsets[indices] + pieces.first[own] - leads
+        motion, event, inputs, logvar = self._read(firsts, lengths)
+        if logvar is not None:
+            noise = self._own_noise(firsts, lengths) if chance is None else chance.normal
+            motion = motion + np.exp(0.5 * logvar.astype(np.float64)) * noise
         if augment and augment.drop and chance and inputs is None and corpus.facts.drawn:
             which = chance.rounding, chance.rows
             motion, event, lengths = drop_points(motion, event, lengths, augment.drop, which, corpus.facts.start)
@@ -271,9 +262,20 @@ class Batches:
         normal = np.zeros(0) if self.corpus.logvar is None else rng.standard_normal((total, width))[of_rows]
         return _Chance(stretch[kept], rounding[kept], rows[of_rows], normal)
 
-    def _own_noise(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Normal numbers (n, D) of rows (n,) in runs of so many, lengths (b,): the same for the same runs."""
-        width, firsts = self.corpus.motion.shape[1], rows[np.cumsum(lengths) - lengths]
+    def _read(self, firsts: np.ndarray, lengths: np.ndarray) -> list[Any]:
+        """Motions, events, inputs and log variances, or None, of rows in runs end to end: so many, lengths (b,), from
+        each of `firsts` on. What of a mapped corpus is read stays in memory until it is given back."""
+        corpus, parts = self.corpus, []
+        for first in range(0, len(firsts), _TOGETHER):
+            rows = _ranges(firsts[first : first + _TOGETHER], lengths[first : first + _TOGETHER])
+            arrays = (corpus.motion, corpus.event, corpus.inputs, corpus.logvar)
+            parts.append([None if array is None else np.asarray(array[rows]) for array in arrays])
+            corpus.release()
+        return [None if each[0] is None else np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def _own_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Normal numbers (n, D) of rows in runs, lengths (b,), from each of `firsts` on: the same for the same runs."""
+        width = self.corpus.motion.shape[1]
         runs = zip(firsts.tolist(), lengths.tolist(), strict=True)
         draws = [np.random.default_rng([self.seed, first]).standard_normal((length, width)) for first, length in runs]
         return np.concatenate(draws)

@@ -17,6 +17,8 @@ from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
 from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError
 
+_LARGE = 1 << 26
+"""Bytes."""
 SPLITS = ("train", "valid", "test")
 
 
@@ -212,7 +214,7 @@ class Corpus:
             return 0
         if not self.facts.world:
             return 3
-        return 2 if any((self.event[rows] == END).any() for rows in pieces(slice(0, len(self.event)))) else 0
+        return 2 if any((self.event[rows] == END).any() for rows in self.pieces(slice(0, len(self.event)))) else 0
 
     def indices(self, split: str) -> range:
         """The numbers of the sequences in a split; an error where it is empty or unknown."""
@@ -231,11 +233,18 @@ class Corpus:
         indices = self.indices(split)
         return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
 
+    def pieces(self, rows: slice) -> Iterator[slice]:
+        """Rows in pieces of at most a million, whose memory is given back after each: what passes over a whole corpus
+        holds no more of it."""
+        for first in range(rows.start, rows.stop, 1 << 20):
+            yield slice(first, min(first + (1 << 20), rows.stop))
+            self.release()
+
     def release(self) -> None:
-        """Give back the memory of what has been read; where the arrays are mapped, they are read again when needed."""
+        """Give back the memory of what has been read of large arrays; being mapped, they are read again when needed."""
         for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
             mapped = getattr(array, "_mmap", None)
-            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            if mapped is not None and len(mapped) > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     @property
@@ -286,7 +295,7 @@ class Corpus:
         empty = np.flatnonzero(self.lengths < 1)
         if len(empty):
             raise InputError(f"{self.facts.name}: sequence {empty[0]} has no steps; expected at least one")
-        for rows in pieces(slice(0, len(self.event))):
+        for rows in self.pieces(slice(0, len(self.event))):
             motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
             bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
             bad |= self._standing(motion, rows) | (self.facts.world & (event == UP))
@@ -310,12 +319,11 @@ class Corpus:
                 )
         for name, array in (("inputs", self.inputs), ("log variances", self.logvar)):
             self._check_finite(name, array)
-        self.release()
         if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
             raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
 
     def _check_finite(self, name: str, array: np.ndarray | None) -> None:
-        for rows in pieces(slice(0, 0 if array is None else len(array))):
+        for rows in self.pieces(slice(0, 0 if array is None else len(array))):
             bad = ~np.isfinite(np.asarray(array)[rows]).all(1)
             if bad.any():
                 row = rows.start + int(bad.argmax())
@@ -358,16 +366,9 @@ class Corpus:
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
-                for rows in pieces(slice(0, len(array))):
+                for rows in self.pieces(slice(0, len(array))):
                     digest.update(np.ascontiguousarray(array[rows]).data)
-        self.release()
         return digest.hexdigest()
-
-
-def pieces(rows: slice) -> Iterator[slice]:
-    """Rows in pieces of at most a million: what passes over a whole corpus holds no more of it in memory."""
-    for first in range(rows.start, rows.stop, 1 << 20):
-        yield slice(first, min(first + (1 << 20), rows.stop))
 
 
 def _fit(text: np.ndarray, offsets: np.ndarray | None, sequences: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Facts, pieces
+from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.errors import InputError
 
 WIDE = 1e4
@@ -113,14 +113,14 @@ def _posterior_scale(corpus: Corpus, split: str, feature: int) -> float:
     if corpus.logvar is None:
         return 0.0
     rows = corpus.rows(split)
-    total = sum(float(np.exp(corpus.logvar[part, feature], dtype=np.float64).sum()) for part in pieces(rows))
+    total = sum(float(np.exp(corpus.logvar[part, feature], dtype=np.float64).sum()) for part in corpus.pieces(rows))
     return (total / max(1, rows.stop - rows.start)) ** 0.5
 
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:
     """Values (n, features) of a split in pieces; of a time its logs, without those of first rows."""
     timed = features[0] in corpus.facts.times
-    for rows in pieces(corpus.rows(split)):
+    for rows in corpus.pieces(corpus.rows(split)):
         motion = np.asarray(corpus.motion[rows])
         values = motion if len(features) == motion.shape[1] else motion[:, features]
         yield np.log(values[~corpus.begins(rows)].astype(np.float64)) if timed else values

@@ -43,6 +43,17 @@ def resident_bytes() -> int:
         return 0
 
 
+def peak_bytes() -> int:
+    """The most bytes of memory that the process has held since it began."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss counts what the parent held when it started this process
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 2**10
+    import resource  # not on every system
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+
+
 def _glibc() -> ctypes.CDLL | None:
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     return library if library is not None and hasattr(library, "malloc_trim") else None
