@@ -5,9 +5,12 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from mdnrnn.benchmark import benchmark_train
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
+from mdnrnn.benchmark.limits import operations_per_point
+from mdnrnn.benchmark.material import material
 from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
@@ -19,6 +22,7 @@ from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.nn.heads import MixtureHead
+from mdnrnn.presets import PRESETS
 from tests.conftest import batches_of, random_corpus
 
 
@@ -171,12 +175,15 @@ def test_the_plain_sketch_rnn_computes_our_bound_and_gradient(padding: bool, fac
 def test_the_plain_network_differs_by_the_place_of_the_pen_alone() -> None:
     """Two inputs to each of the LSTMs, 4 gates a unit."""
     result = benchmark_train(random_corpus([6, 9, 4]), "sketch-small", hidden=16, batch_size=2, repeats=1)
+    assert result.plain_parameters is not None
+    assert result.plain_points_per_second is not None
     assert result.parameters - result.plain_parameters == 2 * 4 * (16 + 2 * 128)
     figures = {name: value for name, value in asdict(result).items() if isinstance(value, float | int)}
     assert {"speedup_scale_tril", "speedup_scale_tril_same_memory", "scale_tril_points_per_second"} <= figures.keys()
     assert all(np.isfinite(value) and value > 0 for value in figures.values())
     assert result.speedup == pytest.approx(result.points_per_second / result.plain_points_per_second)
     stroke = benchmark_train(random_corpus([6, 9, 4]), hidden=16, batch_size=2, repeats=1)
+    assert stroke.plain_parameters is not None
     assert stroke.parameters - stroke.plain_parameters == 2 * 4 * 16
     assert stroke.speedup_scale_tril is None
 
@@ -195,8 +202,24 @@ def test_what_cannot_be_measured_is_told(preset: str, sizes: dict[str, int], com
         benchmark_train(random_corpus([6, 9]), preset, **sizes)  # type: ignore[arg-type]
 
 
-def test_the_plain_networks_are_for_drawings() -> None:
-    corpus = random_corpus([6, 9])
-    wide = replace(corpus, motion=np.concatenate([corpus.motion, corpus.motion[:, :1]], 1))
-    with pytest.raises(InputError, match="3 features; expected drawings"):
-        benchmark_train(wide)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_measured_beside_its_limit(preset: str) -> None:
+    """By plain networks only drawings, and lines of text, are."""
+    corpus = material(preset, small=True)
+    result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1)
+    assert 0 < result.of_product < 1
+    other = preset in ("touch", "world", "handwriting-prediction") or preset.startswith("gesture")
+    assert (result.speedup is None) == other
+
+
+def test_operations_are_those_of_matrix_products_forward_and_backward() -> None:
+    """Against PyTorch's own count, of a cell that it can see into; the first layer's inputs need no gradient."""
+    corpus = random_corpus([7, 7, 7])
+    config = SketchRNNConfig(cell="layer-norm", hidden=16, components=3, kl_weight=0.0, dropout=0.0)
+    model = SketchRNN(StepShape.of(corpus), config)
+    (batch,) = batches_of(corpus)
+    with FlopCounterMode(display=False) as counted:
+        model.loss(batch).total.backward()
+    layer = model.decoder.lstm.layers[0]
+    unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # nor does the first state
+    assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)

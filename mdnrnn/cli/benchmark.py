@@ -19,12 +19,12 @@ from mdnrnn.benchmark import (
     benchmark_train,
     benchmark_world,
 )
+from mdnrnn.benchmark.material import material
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.errors import InputError
-from mdnrnn.presets import KINDS, PRESETS
+from mdnrnn.presets import PRESETS
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]
@@ -54,17 +54,18 @@ class HeadBenchmarkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmarkOptions:
-    """Real points a second in training, over those of a plain PyTorch loop of the same network.
+    """Real points a second in training, over those of a plain PyTorch loop of the same network, and of what the machine
+    can do at best.
 
     Names that end in same_memory: the plain loop, too, keeps freed memory. Names with scale_tril: it is given Cholesky
     factors in place of covariance matrices, where the preset has such.
     """
 
     preset: str = "stroke"
-    """Whose model: stroke, sketch, handwriting, or one of their kin."""
+    """Whose model and training."""
     data: str | None = None
-    """A catalog name, a file or a folder; by default the doodles, or for a model that writes, a few lines of pen text
-    that are made on the spot."""
+    """A catalog name, a file or a folder; by default the doodles or, for what is not for drawings, a little of what the
+    preset is for, made on the spot."""
     hidden: int | None = None
     """Units of the LSTM that decodes; by default the preset's."""
     batch_size: int | None = None
@@ -165,8 +166,8 @@ class SizeBenchmarkOptions:
 
 
 def _corpus(data: str | None, preset: str) -> Corpus:
-    if data is None and preset in PRESETS and KINDS[PRESETS[preset].kind].model.writes:
-        return make_pen_text(5, {"train": 64, "valid": 1, "test": 1})
+    if data is None and preset in PRESETS:
+        return material(preset)
     corpus = open_corpus(data or "doodles")
     corpus.check()
     return corpus
