@@ -44,6 +44,8 @@ class ImportFigures:
 
     drawings: int
     per_second: float
+    parse_per_second: float | None
+    """Where a line is a drawing, its JSON parsed, and nothing else."""
     peak_mb_small: float
     peak_mb: float
 
@@ -64,8 +66,24 @@ def _measure(case: _Case, doodles: Corpus, drawings: int) -> ImportFigures:
             source = Path(folder) / f"drawings{case.ending}"
             case.make(doodles, source, count)
             results.append(_import(source, Path(folder) / f"corpus-{turn}", case.recipe))
+        parse = _parse_alone(source) if case.ending == ".ndjson" else None
     small, (kept, seconds, peak) = results[0][2], results[1]
-    return ImportFigures(drawings=kept, per_second=kept / seconds, peak_mb_small=small, peak_mb=peak)
+    return ImportFigures(
+        drawings=kept,
+        per_second=kept / seconds,
+        parse_per_second=large / parse if parse else None,
+        peak_mb_small=small,
+        peak_mb=peak,
+    )
+
+
+def _parse_alone(source: Path) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    with source.open("rb") as file:
+        for line in file:
+            json.loads(line)
+    return time.perf_counter() - started
 
 
 def _import(source: Path, out: Path, recipe: dict[str, float]) -> tuple[int, float, float]:

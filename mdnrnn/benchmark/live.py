@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from mdnrnn.benchmark.timing import Machine
 from mdnrnn.data.corpus import Facts
@@ -38,6 +39,8 @@ class LiveBenchmark:
     p99_ms: float
     p999_ms: float
     worst_ms: float
+    matvec_ms: float
+    """Its matrix-vector products alone."""
     grown_bytes: int
     """Memory of the process after the last step over that after the first tenth."""
     machine: Machine
@@ -62,6 +65,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
             player.play()
             times[i] = time.perf_counter() - started
         gc.collect()
+        matvec = _matvec_seconds(player.run.model)
         grown = resident_bytes() - settled  # before the quantiles take a copy of the times
         median, p99, p999 = (1e3 * np.quantile(times, [0.5, 0.99, 0.999])).tolist()
         config = PRESETS[preset].model
@@ -74,6 +78,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
             p99_ms=p99,
             p999_ms=p999,
             worst_ms=1e3 * float(times.max()),
+            matvec_ms=1e3 * matvec,
             grown_bytes=grown,
             machine=Machine.of(torch.device("cpu")),
         )
@@ -87,6 +92,19 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def _matvec_seconds(model: nn.Module) -> float:
+    """Median time of all its matrices times a vector each."""
+    matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
+    vectors = [torch.randn(weight.shape[1]) for weight in matrices]
+    times = np.empty(_WARM_UP)
+    for i in range(_WARM_UP):
+        started = time.perf_counter()
+        for weight, vector in zip(matrices, vectors, strict=True):
+            torch.mv(weight, vector)
+        times[i] = time.perf_counter() - started
+    return float(np.median(times))
 
 
 def _new_run(preset: str) -> Run:

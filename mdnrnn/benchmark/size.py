@@ -29,7 +29,7 @@ from mdnrnn.files import make_folder, write_json
 from mdnrnn.models.base import AnyBatch, StepShape
 from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.memory import keep_freed_memory, peak_bytes, resident_bytes
+from mdnrnn.training.memory import keep_few_kernels, keep_freed_memory, peak_bytes, resident_bytes
 from mdnrnn.training.update import Objective, make_optimizer, update
 
 _HELD_OUT = 10_000
@@ -70,7 +70,7 @@ def benchmark_size(
     folder: Path | None = None,
     steps: int = 1000,
     hidden: int = 512,
-    batch_size: int = 100,
+    batch_size: int = 32,
 ) -> SizeBenchmark:
     """Training of preset stroke on so many drawings, and on the bundled ones, in turns.
 
@@ -158,6 +158,7 @@ def train_alone(folder: str, settings: str) -> None:
     """What the process runs: opens, begins, trains in turns; prints the figures as JSON."""
     options = json.loads(settings)
     keep_freed_memory()
+    keep_few_kernels()
     started = time.perf_counter()
     large = open_corpus(folder)
     opened = time.perf_counter()

@@ -28,8 +28,6 @@ from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.memory import keep_freed_memory
 from mdnrnn.training.update import Objective, make_optimizer, update
 
-_SAMPLE = 8
-"""Batches timed in a repeat."""
 _BATCH = {"mdnrnn": 100, "sketchrnn": 100, "handwriting": 32}
 _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
     "mdnrnn": {"plain": lambda config, _: PlainMDNRNN(config)},
@@ -84,12 +82,13 @@ def benchmark_train(
     hidden: int | None = None,
     batch_size: int | None = None,
     repeats: int = 5,
+    batches: int = 8,
     device: str = "auto",
 ) -> TrainBenchmark:
     """Training steps of a preset's model on batches of all lengths; making the batches is not timed.
 
     The plain loop takes batches as they come, padded to the longest. `hidden`: by default the preset's; `batch_size`:
-    by default 100, of lines of text 32.
+    by default 100, of lines of text 32; `batches`: how many are timed in a repeat.
     """
     if preset not in PRESETS:
         raise InputError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
@@ -105,7 +104,7 @@ def benchmark_train(
     makes = _PLAIN[kind] if _has_plain_counterpart(config, shape) else {}
     plain = {name: make(config, shape).to(where) for name, make in makes.items()}
     objective, optimizer = Objective(model), make_optimizer(model, training)
-    ours, theirs = _sample_batches(data, where), _random_batches(data, where) if plain else []
+    ours, theirs = _sample_batches(data, where, batches), _random_batches(data, where, batches) if plain else []
 
     def train() -> None:
         for batch in ours:
@@ -180,15 +179,15 @@ def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _sample_batches(data: Batches | Windows, device: torch.device) -> list[Batch]:
+def _sample_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
     """Batches of an epoch as training has them, evenly over the lengths."""
     epoch = sorted(data.epoch(0), key=lambda batch: batch.steps)
-    places = np.linspace(0, len(epoch) - 1, min(len(epoch), _SAMPLE)).round().astype(int)
+    places = np.linspace(0, len(epoch) - 1, min(len(epoch), count)).round().astype(int)
     return [epoch[place].to(device) for place in places]
 
 
-def _random_batches(data: Batches | Windows, device: torch.device) -> list[Batch]:
+def _random_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
     data = data.whole if isinstance(data, Windows) else data
     order = np.random.default_rng(0).permutation(np.asarray(data.corpus.indices(data.split)))
-    chunks = [order[i : i + data.batch_size] for i in range(0, len(order), data.batch_size)][:_SAMPLE]
+    chunks = [order[i : i + data.batch_size] for i in range(0, len(order), data.batch_size)][:count]
     return [data.batch(chunk).to(device) for chunk in chunks]

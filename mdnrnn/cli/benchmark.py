@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -19,6 +19,7 @@ from mdnrnn.benchmark import (
     benchmark_train,
     benchmark_world,
 )
+from mdnrnn.benchmark.everything import benchmark_all, write_table
 from mdnrnn.benchmark.material import material
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
@@ -72,6 +73,8 @@ class TrainBenchmarkOptions:
     """Sequences in a batch; by default 100, of lines of text 32."""
     repeats: int = 5
     """Turns of each; the median counts."""
+    batches: int = 8
+    """Timed in a turn, of all lengths."""
     device: Device = "auto"
     """Where to compute."""
     json: Json = False
@@ -148,6 +151,31 @@ class LiveBenchmarkOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AllBenchmarkOptions:
+    """Head, training of each preset, generation, import and a live step, in one run, beside the machine's limits; takes
+    about ten minutes."""
+
+    drawings: int = 20_000
+    """To import."""
+    live_steps: int = 20_000
+    """To play."""
+    device: Device = "auto"
+    """Where to compute."""
+    json: Json = False
+    """Print JSON."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """A table in Markdown of what mdnrnn benchmark all --json has printed."""
+
+    figures: Annotated[list[Path], tyro.conf.Positional]
+    """Files, one for each machine."""
+    readme: Path
+    """Where the table goes, between the lines that mark its place."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SizeBenchmarkOptions:
     """Training on millions of drawings: seconds to open them and to begin, memory, points a second beside thousands."""
 
@@ -159,7 +187,7 @@ class SizeBenchmarkOptions:
     """Of training, on either corpus."""
     hidden: int = 512
     """Units of the LSTM."""
-    batch_size: int = 100
+    batch_size: int = 32
     """Drawings in a batch."""
     json: Json = False
     """Print JSON."""
@@ -182,7 +210,21 @@ def _import(options: ImportBenchmarkOptions) -> dict[str, object]:
     return {f"{name}_{key}": value for name, of in by_format.items() for key, value in asdict(of).items()}
 
 
+def _all(options: AllBenchmarkOptions) -> dict[str, Any]:
+    found = benchmark_all(**_settings(options))
+    return found if options.json else dict(_flat(found))
+
+
+def _flat(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}_")
+        else:
+            yield f"{prefix}{name}", value
+
+
 BENCHMARKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
+    "all": (AllBenchmarkOptions, _all),
     "head": (HeadBenchmarkOptions, lambda options: benchmark_head(**_settings(options))),
     "train": (TrainBenchmarkOptions, _train),
     "generate": (GenerateBenchmarkOptions, lambda options: benchmark_generate(**_settings(options))),
@@ -202,16 +244,20 @@ def main(arguments: list[str]) -> int:
     """Measure and print."""
     name = arguments[0] if arguments else "--help"
     if name in ("-h", "--help"):
-        print(f"usage: mdnrnn benchmark {{{','.join(BENCHMARKS)}}} ...")
+        print(f"usage: mdnrnn benchmark {{{','.join([*BENCHMARKS, 'table'])}}} ...")
         print("\nmdnrnn benchmark WHAT --help tells its options.")
         return 0 if arguments else 2
+    if name == "table":
+        options = parse(TableOptions, "benchmark table", arguments[1:])
+        write_table(options.figures, options.readme)
+        return 0
     if name not in BENCHMARKS:
-        raise InputError(f"unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+        raise InputError(f"unknown benchmark {name!r}; expected one of {', '.join([*BENCHMARKS, 'table'])}")
     kind, measure = BENCHMARKS[name]
-    options = parse(kind, f"benchmark {name}", arguments[1:])
-    found = measure(options)
+    asked = parse(kind, f"benchmark {name}", arguments[1:])
+    found = measure(asked)
     figures: dict[str, Any] = found if isinstance(found, dict) else asdict(found)
-    if options.json:
+    if asked.json:
         print_json(figures)
         return 0
     told = {key: value for key, value in figures.items() if value is not None}

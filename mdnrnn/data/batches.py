@@ -181,7 +181,7 @@ class Batches:
     def indices(self) -> np.ndarray:
         """Numbers of the sequences taken, shape (M,), in the order of the corpus."""
         numbers = self.corpus.indices(self.split)
-        indices = np.arange(numbers.start, numbers.stop)
+        indices = np.arange(numbers.start, numbers.stop, dtype=np.int32 if len(self.corpus) < 2**31 else np.int64)
         if self.most is not None and self.most < len(indices):
             indices = indices[np.arange(self.most) * len(indices) // self.most]
         return indices

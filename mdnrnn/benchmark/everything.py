@@ -1,0 +1,195 @@
+"""All speeds in one run, each beside the limit that it is compared with, and the table of them that the README has."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdnrnn.benchmark.generate import benchmark_generate
+from mdnrnn.benchmark.head import benchmark_head
+from mdnrnn.benchmark.importing import benchmark_import
+from mdnrnn.benchmark.limits import copy, matrix_product
+from mdnrnn.benchmark.live import benchmark_live
+from mdnrnn.benchmark.material import material
+from mdnrnn.benchmark.timing import Machine, take_turns
+from mdnrnn.benchmark.train import benchmark_train
+from mdnrnn.device import choose_device
+from mdnrnn.errors import InputError
+from mdnrnn.files import write_bytes
+from mdnrnn.presets import PRESETS
+
+_BATCHES = 3
+_REPEATS = 3
+_BEGIN, _END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
+
+
+def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: str = "auto") -> dict[str, Any]:
+    """Figures by benchmark, those of training by preset, of import by format; the machine, its limits, the date."""
+    where = choose_device(device)
+    machine = asdict(Machine.of(where))
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "machine": {**machine, "processor": _processor()},
+        "limits": _limits(where),
+        "head": asdict(benchmark_head(compiled=False, device=device)),
+        "train": {
+            preset: asdict(benchmark_train(material(preset), preset, repeats=_REPEATS, batches=_BATCHES, device=device))
+            for preset in PRESETS
+        },
+        "generate": asdict(benchmark_generate(repeats=_REPEATS, device=device)),
+        "import": {name: asdict(figures) for name, figures in benchmark_import(drawings).items()},
+        "live": asdict(benchmark_live(steps=live_steps)),
+    }
+
+
+def _limits(device: torch.device) -> dict[str, float]:
+    """Operations a second of a large matrix product in either precision, and bytes a second of a large copy."""
+    work = {precision: matrix_product(device, precision) for precision in ("float32", "bfloat16")}
+    work["copy"] = copy(device)
+    times = take_turns({name: run for name, (run, _) in work.items()}, 5, device)
+    return {name: amount / times[name] for name, (_, amount) in work.items()}
+
+
+def _processor() -> str:
+    """The name of the CPU, as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def write_table(files: list[Path], readme: Path) -> None:
+    """Put the table of what `mdnrnn benchmark all --json` printed, a file for each machine, into a README, in place of
+    the one that is there."""
+    text = readme.read_text(encoding="utf-8")
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+        raise InputError(f"{readme} has no place for the table; expected the lines {_BEGIN} and {_END} in it, once")
+    before, rest = text.split(_BEGIN)
+    tables = "\n\n".join(table(_read(file)) for file in files)
+    write_bytes(readme, f"{before}{_BEGIN}\n{tables}\n{_END}{rest.split(_END)[1]}".encode())
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        figures = json.loads(file.read_bytes())
+        figures["machine"], figures["train"], figures["generate"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{file}: expected what mdnrnn benchmark all --json prints; measure again") from error
+    return dict(figures)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A table in Markdown of what `benchmark_all` returned."""
+    machine, limits = figures["machine"], figures["limits"]
+    named = dict.fromkeys([machine["device_name"], machine["processor"]])
+    lines = [
+        f"On {', '.join(named)}, {machine['threads']} threads, torch {machine['torch_version']}, Python "
+        f"{machine['python_version']}, {figures['date']}. Its limits, in the same run: matrix products of "
+        f"{_si(limits['bfloat16'])} operations a second in bfloat16 and {_si(limits['float32'])} in float32, "
+        f"{_si(limits['copy'])} bytes a second read and written by a copy.",
+        "",
+        "| what | figure | over a plain counterpart | of its limit |",
+        "| --- | --- | --- | --- |",
+    ]
+    lines += [f"| {' | '.join(row)} |" for rows in _ROWS for row in rows(figures)]
+    return "\n".join(lines)
+
+
+def _train_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
+    for preset, own in figures["train"].items():
+        speedup = "" if own["speedup"] is None else f"{own['speedup']:.1f}"
+        yield [
+            f"training, preset `{preset}`, H {own['hidden']}",
+            f"{own['points_per_second']:,.0f} real points a second",
+            speedup,
+            f"{own['of_product']:.0%} of a matrix product, {own['precision']}",
+        ]
+
+
+def _generate_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
+    own = figures["generate"]
+    for size, rate in own["drawings_per_second"].items():
+        share = own["of_product"][size]
+        yield [
+            f"drawings of {own['steps']} steps, batch {int(size):,}, H {own['hidden']}",
+            f"{rate:,.0f} a second",
+            "",
+            f"{share:.0%} of a matrix product, float32",
+        ]
+    yield [
+        "a step of one drawing",
+        f"{own['step_microseconds']:.0f} µs",
+        "",
+        f"{own['step_over_matvec']:.2f} times its matrix-vector product by `torch.mv`, {own['step_over_product']:.2f} "
+        "times by its own",
+    ]
+    yield [
+        f"1,000 drawings of {own['sheep_mean_steps']:.0f} steps on average",
+        f"{own['sheep_seconds']:.1f} s",
+        "",
+        "",
+    ]
+
+
+def _head_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
+    own = figures["head"]
+    yield [
+        f"the head with its loss, {own['rows']:,} rows, forward and backward",
+        f"{own['milliseconds']:.1f} ms",
+        f"{own['speedup']:.1f}",
+        "",
+    ]
+    if own["step_milliseconds"] is not None:
+        for kind, what in (("", "densities"), ("cell_", "cells")):
+            yield [
+                f"nats of {own['step_rows']:,} steps and their gradient, {what}, one kernel",
+                f"{own[f'step_{kind}milliseconds']:.2f} ms",
+                f"{own[f'step_{kind}speedup']:.1f}",
+                f"{own[f'step_{kind}copy_fraction']:.0%} of a copy of the rows",
+            ]
+
+
+def _import_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
+    for name, own in figures["import"].items():
+        alone = own["parse_per_second"]
+        yield [
+            f"import of {name}",
+            f"{own['per_second']:,.0f} drawings a second",
+            "",
+            f"{own['per_second'] / alone:.0%} of reading the file alone" if alone else "",
+        ]
+
+
+def _live_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
+    own = figures["live"]
+    yield [
+        f"a step played live, preset `{own['preset']}`, one core",
+        f"{own['median_ms']:.2f} ms, 99% within {own['p99_ms']:.2f}",
+        "",
+        f"{own['median_ms'] / own['matvec_ms']:.0f} times its matrix-vector products",
+    ]
+
+
+_ROWS: tuple[Callable[[dict[str, Any]], Iterator[list[str]]], ...] = (
+    _train_rows,
+    _generate_rows,
+    _head_rows,
+    _import_rows,
+    _live_rows,
+)
+
+
+def _si(value: float) -> str:
+    """A number with three digits and a prefix."""
+    for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
+        if value >= size:
+            return f"{value / size:.3g} {prefix}"
+    return f"{value:.3g} "
