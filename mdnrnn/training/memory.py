@@ -26,13 +26,13 @@ def keep_freed_memory() -> None:
 
 
 def keep_few_kernels() -> None:
-    """Let oneDNN keep 64 of the kernels that it compiles for the shapes it meets, instead of 1,024.
+    """Let oneDNN keep 24 of the kernels that it compiles for the shapes it meets, instead of 1,024.
 
     Batches come in a hundred lengths, and each has an LSTM forward and backward, and products, of its own: kept, they
     take 200 MB after 160 steps of preset `stroke` on the doodles; compiled again, no time that shows beside the step
     (measured). Read from the environment when the first one is compiled: does nothing afterwards.
     """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "64")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "24")
 
 
 def return_freed_memory() -> None:
