@@ -1,6 +1,6 @@
 """The steps of a layer-normalised LSTM in one kernel, their derivatives in another.
 
-Sequences know nothing of each other: a program takes _ROWS of them through all T steps. At every step it reads the
+Sequences know nothing of each other: a program takes ROWS of them through all T steps. At every step it reads the
 recurrent weights anew, tile by tile, out of the cache that all programs share. What one step hands to the next, and one
 pass over the columns to another, goes through global memory: a norm needs whole rows, which no registers hold. Sums
 before the norms are kept in the type of the products; norms, gates and cells are float32.
@@ -16,13 +16,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-_ROWS = 16
-"""Sequences of a program: the fewest that tensor cores multiply at a time."""
+from mdnrnn.kernels.tiles import OPTIONS, ROWS, product, taken, tanh
 
 
 def covers(hidden: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
-    """Whether the kernels take H units, products in `dtype` and all else in `wide`."""
-    return hidden % 16 == 0 and dtype in (torch.float32, torch.bfloat16) and wide == torch.float32
+    """Whether the kernels take H units, products in `dtype` and all else in `wide`: norms go over whole tiles."""
+    return hidden % 64 == 0 and taken(dtype, wide)
 
 
 def run(
@@ -49,7 +48,7 @@ class _Steps(torch.autograd.Function):
         cells[0], hiddens[0] = cell, hidden
         saved = weight, norms, sums, moments, cells
         with torch.cuda.device_of(inward):
-            _forward[triton.cdiv(batch, _ROWS),](inward, *saved, hiddens, steps, batch, epsilon, **_tiles(h, inward))
+            _forward[triton.cdiv(batch, ROWS),](inward, *saved, hiddens, steps, batch, epsilon, **_tiles(h, inward))
         ctx.save_for_backward(*saved, hiddens)
         # Copies: what is saved must not be changed by whoever receives the rest.
         return hiddens[1:].clone(), cells[-1].clone()
@@ -59,7 +58,7 @@ class _Steps(torch.autograd.Function):
     def backward(ctx: Any, d_outputs: Tensor, d_last: Tensor) -> tuple[Tensor | None, ...]:
         *saved, hiddens = ctx.saved_tensors
         sums, (steps, batch, h) = saved[2], hiddens[1:].shape
-        programs = triton.cdiv(batch, _ROWS)
+        programs = triton.cdiv(batch, ROWS)
         d_sums, d_hidden = torch.empty_like(sums), d_last.new_zeros(batch, h)
         d_cells, slopes = d_last.new_empty(2, batch, h), d_last.new_empty(batch, 5, h)
         d_norms = d_last.new_empty(steps, programs, 2, 5, h)
@@ -72,12 +71,10 @@ class _Steps(torch.autograd.Function):
 
 
 def _tiles(h: int, products: Tensor) -> dict[str, Any]:
-    """How the kernels cut H: columns of a tile, depth of a product at a time; warps enough for a tile. Tiles on their
-    way to a product take 54 KB of shared memory: every GPU has that."""
+    """How the kernels cut: columns of a tile and depth of a product at a time."""
     columns, deep = (128, 64) if products.dtype == torch.bfloat16 else (64, 32)
-    tile = min(h & -h, columns)
-    cut = {"H": h, "TILE": tile, "DEEP": min(tile, deep), "ROWS": _ROWS}
-    return {**cut, "num_warps": min(8, tile // 8), "num_stages": 4, "enable_fp_fusion": True}
+    cut = {"H": h, "TILE": columns if h % columns == 0 else 64, "DEEP": deep, "ROWS": ROWS}
+    return {**cut, **OPTIONS}
 
 
 @triton.jit(do_not_specialize=["steps", "batch"])
@@ -93,7 +90,7 @@ def _forward(
     after a barrier may have been written by other threads before it, and nothing is written that may still be read.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = rows < batch
+    real, every = rows < batch, tl.full((TILE,), True, tl.int1)
     for _ in range(steps):  # pointers move on with the steps: offsets within one fit in 32 bits
         for gate in range(4):
             mean, spread = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
@@ -101,7 +98,7 @@ def _forward(
                 columns = gate * H + start + tl.arange(0, TILE)
                 at = rows[:, None] * (4 * H) + columns[None, :]
                 total = tl.load(inward + at, real[:, None], 0.0).to(tl.float32)
-                total = _product(total, hiddens + rows * H, weight + columns * H, real, 1, H, DEEP)
+                total = product(total, hiddens + rows * H, weight + columns * H, real, every, 1, H, DEEP)
                 rounded = total.to(sums.dtype.element_ty)
                 tl.store(sums + at, rounded, real[:, None])
                 mean, spread = _merged(mean, spread, start, rounded.to(tl.float32), TILE)
@@ -113,7 +110,7 @@ def _forward(
             at = rows[:, None] * H + columns[None, :]
             enter = tl.sigmoid(_normed(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
             keep = tl.sigmoid(_normed(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
-            new = _tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            new = tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
             cell = keep * tl.load(cells + at, real[:, None], 0.0) + enter * new
             tl.store(cells + batch * H + at, cell, real[:, None])
             mean, spread = _merged(mean, spread, start, cell, TILE)
@@ -124,7 +121,7 @@ def _forward(
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             show = tl.sigmoid(_normed(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            shown = _tanh(_normed(4, cells, H, moments, norms, rows, columns, batch, H))
+            shown = tanh(_normed(4, cells, H, moments, norms, rows, columns, batch, H))
             at = rows[:, None] * H + columns[None, :]
             tl.store(hiddens + at, (show * shown).to(hiddens.dtype.element_ty), real[:, None])
         tl.debug_barrier()  # hidden states, for the next step's products
@@ -148,7 +145,7 @@ def _backward(
     room for a step's derivatives by what comes out of the norms. For barriers, see `_forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = rows < batch
+    real, every = rows < batch, tl.full((TILE,), True, tl.int1)
     last = (steps - 1).to(tl.int64) * batch
     d_outputs += last * H
     cells += last * H
@@ -165,7 +162,7 @@ def _backward(
                 d_hidden + at, real[:, None], 0.0
             )
             show = tl.sigmoid(_normed(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            shown = _tanh(_normed(4, after, H, moments, norms, rows, columns, batch, H))
+            shown = tanh(_normed(4, after, H, moments, norms, rows, columns, batch, H))
             own = rows[:, None] * (5 * H) + columns[None, :]
             tl.store(slopes + 3 * H + own, d_h * shown * show * (1 - show), real[:, None])
             tl.store(slopes + 4 * H + own, d_h * show * (1 - shown * shown), real[:, None])
@@ -178,7 +175,7 @@ def _backward(
             d_c += tl.load(d_cell + at, real[:, None], 0.0)
             enter = tl.sigmoid(_normed(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
             keep = tl.sigmoid(_normed(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
-            new = _tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            new = tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
             before = tl.load(cells + at, real[:, None], 0.0)
             own = rows[:, None] * (5 * H) + columns[None, :]
             tl.store(slopes + own, d_c * new * enter * (1 - enter), real[:, None])
@@ -201,7 +198,7 @@ def _backward(
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             total = tl.zeros((ROWS, TILE), tl.float32)
-            total = _product(total, d_sums + rows * (4 * H), weight + columns, real, H, 4 * H, DEEP)
+            total = product(total, d_sums + rows * (4 * H), weight + columns, real, every, H, 4 * H, DEEP)
             tl.store(d_hidden + rows[:, None] * H + columns[None, :], total, real[:, None])
         tl.debug_barrier()  # d_hidden and d_before, for the step before
         d_cell, d_before = d_before, d_cell
@@ -211,18 +208,6 @@ def _backward(
         d_sums -= batch * 4 * H
         moments -= batch * 10
         d_norms -= tl.num_programs(0) * 10 * H
-
-
-@triton.jit
-def _product(total, left, right, real, across, DEPTH: tl.constexpr, DEEP: tl.constexpr):
-    """`total` and the product of the real ones of rows at `left`, DEPTH numbers each, with columns at `right`, whose
-    numbers lie `across` apart. In float32 no number is rounded to fewer bits."""
-    deep = tl.arange(0, DEEP)
-    for start in range(0, DEPTH, DEEP):
-        row = tl.load(left[:, None] + (start + deep)[None, :], real[:, None], 0.0)
-        column = tl.load(right[None, :] + (start + deep)[:, None] * across)
-        total = tl.dot(row, column, total, input_precision="ieee")
-    return total
 
 
 @triton.jit
@@ -257,11 +242,6 @@ def _normed(norm, values, width, moments, norms, rows, columns, batch, H: tl.con
     normal, _ = _normal(values, width, moments + norm * batch, rows, columns, batch)
     gain, bias = tl.load(norms + norm * H + columns), tl.load(norms + (5 + norm) * H + columns)
     return normal * gain[None, :] + bias[None, :]
-
-
-@triton.jit
-def _tanh(x):
-    return 2 * tl.sigmoid(2 * x) - 1
 
 
 @triton.jit
