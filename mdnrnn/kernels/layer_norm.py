@@ -86,8 +86,8 @@ def _forward(
     """From inward (T, B, 4H), weight (4H, H), norms (2, 5, H) and the first of cells and hiddens (T + 1, B, H): the
     others of these, sums (T, B, 4H), and moments (T, 2, 5, B), means and one over standard deviations.
 
-    The interpreter that tests this runs one thread: whether barriers are right, it does not tell. All that is read
-    after a barrier may have been written by other threads before it, and nothing is written that may still be read.
+    What is read after a barrier may have been written by other threads before it; what is written over was last read a
+    barrier ago or more. The interpreter that tests this runs one thread: of barriers it tells nothing.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     real, every = rows < batch, tl.full((TILE,), True, tl.int1)

@@ -105,8 +105,8 @@ def _forward(
     H: tl.constexpr, C: tl.constexpr, K: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
     LETTERS: tl.constexpr, BELLS: tl.constexpr, FORM: tl.constexpr, DEEP: tl.constexpr,
 ):  # fmt: skip
-    """All that is read after a barrier may have been written by other threads before it, and nothing is written that
-    may still be read. The interpreter that tests this runs one thread: it does not tell."""
+    """What is read after a barrier may have been written by other threads before it; what is written over was last read
+    a barrier ago or more. The interpreter that tests this runs one thread: of barriers it tells nothing."""
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     real = rows < batch
     letters, marks = tl.arange(0, LETTERS), tl.arange(0, FORM)

@@ -67,7 +67,10 @@ def compile_kernels() -> None:
         scalars = {"steps": "i32", "batch": "i32", "length": "i32", "epsilon": "fp32"}
         types |= {name: kind for name, kind in scalars.items() if name in types}
         options = {name: value for name, value in cut.items() if name.islower()}
-        done = triton.compile(ASTSource(kernel, types, sizes), target=GPUTarget("cuda", 90, 32), options=options)
+        pointers = [(place,) for place, name in enumerate(kernel.arg_names) if types[name].startswith("*")]
+        aligned = {key: [["tt.divisibility", 16]] for key in pointers}  # as tensors are
+        source = ASTSource(kernel, types, sizes, aligned)
+        done = triton.compile(source, target=GPUTarget("cuda", 90, 32), options=options)
         shared.append(done.metadata.shared)
     print(json.dumps(shared))
 
