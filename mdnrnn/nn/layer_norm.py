@@ -1,9 +1,10 @@
-"""A stacked LSTM with layer-normalised gates and cells, one loop over steps; its interface is that of `LSTM`."""
+"""A stacked LSTM with layer-normalised gates and cells; its interface is that of `LSTM`."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdnrnn.kernels import usable
 from mdnrnn.nn.lstm import LSTMState, drop_weights
 
 _EPSILON = 1e-3
@@ -22,12 +23,15 @@ class LayerNormLSTM(nn.Module):
     gain and a bias of its own, each (H,); the forget gate's bias starts at 1. Dropout, recurrent dropout and the
     matrices' starts are those of `LSTM`.
 
-    No fused kernel normalises inside the step. Forward and backward of T 128, B 100, H 512, this loop takes about 1.35
-    times the time of the fused LSTM, on one CPU core, in float32 as in bfloat16; of B 16, in float32, about 1.7. It
-    stays a loop because matrix products are most of that: a backward pass by hand, with one product for the weights'
-    gradient of all steps, saves 5 to 9 percent, a compiled step 1 to 4. What counts is to multiply all inputs at once,
-    before the loop, and to take them apart by `unbind`: by an index, every step has a gradient as large as the
-    sequence, and all takes twice as long.
+    On a GPU, one kernel runs all steps and another all of their derivatives (`mdnrnn.kernels.layer_norm`), of float32
+    parameters, in float32 or bfloat16, if 64 divides H. So far they have run in Triton's interpreter alone.
+
+    Else the steps are a loop. Forward and backward of T 128, B 100, H 512, it takes about 1.35 times the time of the
+    fused LSTM, on one CPU core, in float32 as in bfloat16; of B 16, in float32, about 1.7. It stays a loop because
+    matrix products are most of that: a backward pass by hand, with one product for the weights' gradient of all steps,
+    saves 5 to 9 percent, a compiled step 1 to 4. What counts is to multiply all inputs at once, before the loop, and to
+    take them apart by `unbind`: by an index, every step has a gradient as large as the sequence, and all takes twice as
+    long.
     """
 
     def __init__(
@@ -88,14 +92,30 @@ class _Layer(nn.Module):
         """
         device, wide = inputs.device.type, self.weight_hh.dtype
         dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else wide
-        recurrent = drop_weights(self.weight_hh, recurrent_dropout, self.training).to(dtype).t()
+        recurrent = drop_weights(self.weight_hh, recurrent_dropout, self.training).to(dtype)
         hidden, cell = hidden.to(dtype), cell.to(wide)
-        hiddens = []
         with torch.autocast(device, enabled=False):
-            for inward in functional.linear(inputs.to(dtype), self.weight_ih.to(dtype)).unbind(0):
-                parts = torch.addmm(inward, hidden, recurrent).to(wide).chunk(4, -1)
-                i, f, g, o = (norm(part) for norm, part in zip(self.gate_norms, parts, strict=True))
-                cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-                hidden = (o.sigmoid() * self.cell_norm(cell).tanh()).to(dtype)
-                hiddens.append(hidden)
+            inward = functional.linear(inputs.to(dtype), self.weight_ih.to(dtype))
+            if usable(inward):
+                from mdnrnn.kernels import layer_norm
+
+                if layer_norm.covers(cell.shape[1], dtype, wide):
+                    outputs, cell = layer_norm.run(inward, recurrent, self._norms(), hidden, cell, _EPSILON)
+                    return outputs, outputs[-1], cell
+            return self._loop(inward, recurrent, hidden, cell)
+
+    def _loop(self, inward: Tensor, recurrent: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The steps, from products of the inputs (T, B, 4H) and recurrent weights (4H, H)."""
+        hiddens, matrix = [], recurrent.t()
+        for row in inward.unbind(0):
+            parts = torch.addmm(row, hidden, matrix).to(cell.dtype).chunk(4, -1)
+            i, f, g, o = (norm(part) for norm, part in zip(self.gate_norms, parts, strict=True))
+            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
+            hidden = (o.sigmoid() * self.cell_norm(cell).tanh()).to(hidden.dtype)
+            hiddens.append(hidden)
         return torch.stack(hiddens), hidden, cell
+
+    def _norms(self) -> Tensor:
+        """Gains and biases (2, 5, H) of the gates' norms and the cell's."""
+        norms = [*self.gate_norms, self.cell_norm]
+        return torch.stack([torch.stack([norm.get_parameter(name) for norm in norms]) for name in ("weight", "bias")])
