@@ -78,6 +78,11 @@ class StepDistribution(Distribution):
         """Log probability of the motion's cell and of the event, shape (...); `width` as in the mixture's."""
         return self.motion.log_cell_prob(value.motion, width) + self.event_log_prob(value.event)
 
+    def nats(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Nats of the motion and of the event, each (...): of its density, or with a `width` of its cell."""
+        motion = self.motion.log_prob(value.motion) if width is None else self.motion.log_cell_prob(value.motion, width)
+        return -motion, -self.event_log_prob(value.event)
+
     @property
     def mean(self) -> Step:  # type: ignore[override]
         """Expected motion (..., D); in place of an event, the probabilities of all, (..., E)."""

@@ -167,11 +167,7 @@ class SequenceModel(Model):
 
 def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
     """Nats of every real step's motion and of its event, each (S,)."""
-    if batch.cell is None:
-        motion = steps.motion.log_prob(batch.target.motion)
-    else:
-        motion = steps.motion.log_cell_prob(batch.target.motion, batch.cell)
-    return -motion, -steps.event_log_prob(batch.target.event)
+    return steps.nats(batch.target, batch.cell)
 
 
 def take(state: Any, rows: Tensor) -> Any:

@@ -14,7 +14,8 @@ from mdnrnn.data.points import PointBatch, Points
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
-from mdnrnn.nn.heads import Covariance, MixtureHead
+from mdnrnn.nn.heads import MixtureHead
+from mdnrnn.nn.rows import Covariance
 
 Activation = Literal["silu", "tanh", "relu"]
 _REACH = 2.0

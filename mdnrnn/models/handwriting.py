@@ -10,11 +10,12 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import END, Step, StepDistribution
+from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.rows import StepRows
 from mdnrnn.nn.window import Text, WindowStack
 
 _UNSEEN = 1e-3
@@ -56,12 +57,11 @@ class LineHead(StepHead):
     """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
     are multiplied by the weight of the mark. So lines seldom end at ends of words."""
 
-    def forward(self, features: Tensor) -> StepDistribution:
+    def forward(self, features: Tensor) -> StepRows:
         """features: (..., I), the last one phi(U)."""
-        steps = super().forward(features)
-        going_on, end = steps.event_logits.split([END, 1], -1)
-        seen = features[..., -1:].to(end.dtype).clamp_min(_UNSEEN)
-        return StepDistribution(steps.motion, torch.cat([going_on, end + seen.log()], -1))
+        seen = features[..., -1]
+        seen = seen.to(torch.promote_types(seen.dtype, torch.float32)).clamp_min(_UNSEEN)
+        return StepRows(self.linear(features), self.shape, self.events, seen.log())
 
 
 class HandwritingRNN(SequenceModel):

@@ -4,134 +4,17 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, StepDistribution
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
-from mdnrnn.nn.clusters import clusters
-
-Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
-"""Of a component: diagonal; full; isotropic, one scale for all dimensions; shared, one diagonal for all components;
-or of no joint component at all: per-dimension, every dimension a mixture of its own."""
-
+from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
 
 StepCovariance = Literal["diagonal", "full", "per-dimension"]
 """Of a component of a step's motion."""
-
-
-class MixtureShape(NamedTuple):
-    """How the parameters of a mixture lie in one row: logits, means, raw log scales, slopes."""
-
-    features: int
-    """D."""
-    components: int
-    """K."""
-    log_floor: float
-    """Log of the least scale."""
-    covariance: Covariance = "diagonal"
-
-    @property
-    def sizes(self) -> list[int]:
-        """Numbers of logits, means, raw log scales and slopes in a row."""
-        k, d = self.components, self.features
-        scales = {"isotropic": k, "shared": d}.get(self.covariance, k * d)
-        slopes = k * d * (d - 1) // 2 if self.covariance == "full" else 0
-        return [k * d if self.covariance == "per-dimension" else k, k * d, scales, slopes]
-
-    @property
-    def size(self) -> int:
-        """Numbers in a row."""
-        return sum(self.sizes)
-
-    def unpack(self, row: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Rows (..., size) as a mixture, in float32 or wider."""
-        row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
-        k, d = self.components, self.features
-        logits, means, raw, below = row.split_with_sizes(self.sizes, -1)
-        log_scales = smooth_floor(raw, self.log_floor)
-        if self.covariance == "per-dimension":
-            shape = (d, k)
-            means, log_scales = means.unflatten(-1, (*shape, 1)), log_scales.unflatten(-1, (*shape, 1))
-            return PerDimensionMixture.of(
-                GaussianMixture(logits.unflatten(-1, shape), means, log_scales, validate_args=False)
-            )
-        batch = row.shape[:-1]
-        own = {"isotropic": (k, 1), "shared": (1, d)}.get(self.covariance, (k, d))
-        slopes = lower(below.unflatten(-1, (k, -1)), d) if self.covariance == "full" else None
-        means, log_scales = means.reshape(*batch, k, d), log_scales.reshape(*batch, *own)
-        return GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
-
-    @torch.no_grad()
-    def initialise(self, linear: nn.Linear) -> None:
-        """A sound start for normalised targets: equal weights, means spread as the data are, scales below theirs.
-
-        `linear`'s rows are the mixture's parameters, in the order of `unpack`.
-        """
-        nn.init.normal_(linear.weight, std=0.1 / math.sqrt(linear.in_features))
-        nn.init.zeros_(linear.bias)
-        if self.components > 1:
-            _, means, scales, _ = linear.bias[: self.size].split(self.sizes)
-            nn.init.normal_(means, std=0.7)
-            nn.init.constant_(scales, math.log(0.7))
-
-    @torch.no_grad()
-    def initialise_from(self, linear: nn.Linear, targets: Tensor) -> None:
-        """The mixture that fits `targets` (N, D) as they are, by clusters of theirs, whatever the features."""
-        k = self.components
-        linear.weight[: self.size].zero_()
-        if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with clusters of its own
-            found = [clusters(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
-            weights, centres, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
-        else:
-            weights, centres, spreads = clusters(targets, k)
-            if self.covariance == "isotropic":
-                spreads = spreads.square().mean(-1).sqrt()
-            elif self.covariance == "shared":
-                spreads = (weights.unsqueeze(-1) * spreads.square()).sum(0).sqrt()
-        above_floor = (spreads - math.exp(self.log_floor)).clamp_min(math.exp(self.log_floor))
-        logits, means, scales, slopes = linear.bias[: self.size].split(self.sizes)
-        logits.copy_(weights.log())
-        means.copy_(centres.flatten())
-        scales.copy_(above_floor.log().flatten())
-        slopes.zero_()
-
-
-def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
-    """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
-    if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
-        return torch.logaddexp(raw, raw.new_full((), log_floor))
-    result: Tensor = _SmoothFloor.apply(raw, log_floor)
-    return result
-
-
-class _SmoothFloor(torch.autograd.Function):
-    """Keeps nothing but its argument, which is part of the head's row and kept anyway."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(raw: Tensor, log_floor: float) -> Tensor:
-        return functional.softplus(raw - log_floor).add_(log_floor)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0])
-        ctx.log_floor = inputs[1]
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return grad * (ctx.saved_tensors[0] - ctx.log_floor).sigmoid_(), None
-
-
-def lower(below: Tensor, features: int) -> Tensor:
-    """Numbers (..., D (D - 1) / 2) laid out row by row below the diagonal of (..., D, D)."""
-    rows, columns = torch.tril_indices(features, features, -1, device=below.device)
-    matrix = below.new_zeros(*below.shape[:-1], features * features)
-    return matrix.index_copy(-1, rows * features + columns, below).unflatten(-1, (features, features))
 
 
 class MixtureHead(nn.Module):
@@ -235,13 +118,9 @@ class StepHead(nn.Module):
         self.linear = nn.Linear(in_features, self.shape.size + events)
         self.shape.initialise(self.linear)
 
-    def forward(self, features: Tensor) -> StepDistribution:
+    def forward(self, features: Tensor) -> StepRows:
         """features: (..., I)."""
-        mixture, events = self.linear(features).split_with_sizes([self.shape.size, self.events], -1)
-        if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
-            going_on, end = events.split(1, -1)
-            events = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
-        return StepDistribution(self.shape.unpack(mixture), events)
+        return StepRows(self.linear(features), self.shape, self.events)
 
 
 def check_mixture(
