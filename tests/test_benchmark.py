@@ -12,15 +12,19 @@ from mdnrnn.benchmark.head import PlainHead, peak_bytes
 from mdnrnn.benchmark.limits import operations_per_point
 from mdnrnn.benchmark.material import material
 from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
+from mdnrnn.benchmark.rows import benchmark_rows
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
+from mdnrnn.device import choose_device
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
+from mdnrnn.kernels import TRITON
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.nn import rows as rows_module
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.presets import PRESETS
 from tests.conftest import batches_of, random_corpus
@@ -54,6 +58,19 @@ def test_gradients_of_the_leaves_count() -> None:
     leaf = torch.zeros(250_000, requires_grad=True)
     leaf.grad = torch.zeros(250_000)
     assert peak_bytes(lambda: leaf.sum().backward(), [leaf]) >= 1_000_000
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+@pytest.mark.skipif(not TRITON, reason="no Triton")
+def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = choose_device("auto")
+    monkeypatch.setattr(rows_module, "usable", lambda tensor: True)
+    found = benchmark_rows(2, 2, 1, device, cells=True, count=40)
+    assert found is not None
+    assert min(found.speedup, found.milliseconds, found.copy_fraction, found.copy_gigabytes_per_second) > 0
+    assert benchmark_rows(2, 9, 1, device, cells=False, count=40) is None
+    monkeypatch.setattr(rows_module, "usable", lambda tensor: False)
+    assert benchmark_rows(2, 2, 1, device, cells=True, count=40) is None
 
 
 def of_densities(corpus: Corpus) -> Batch:

@@ -1,5 +1,6 @@
 """The same numbers on CUDA as on the CPU. Run with `pytest -m gpu` where there is a device."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
 from mdnrnn.demos import run_demo
-from mdnrnn.distributions import GaussianMixture
+from mdnrnn.distributions import GaussianMixture, Step
 from mdnrnn.dreaming import dream
 from mdnrnn.evaluation import evaluate
 from mdnrnn.generation import Sampling, generate
@@ -24,6 +25,7 @@ from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
 from mdnrnn.performing import Performer
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loop import fit
@@ -56,6 +58,36 @@ def test_mixtures_agree(slopes: bool) -> None:
         )  # fmt: skip
     for cpu, cuda in zip(*results, strict=True):
         torch.testing.assert_close(cuda.cpu(), cpu, rtol=1e-4, atol=1e-4)
+
+
+COVARIANCES: list[Covariance] = ["diagonal", "full", "per-dimension"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("cells", [False, True], ids=["densities", "cells"])
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_the_kernel_of_a_step_agrees(covariance: Covariance, cells: bool, dtype: torch.dtype) -> None:
+    """Nats and gradients of rows, the same ones on both, by the kernel there and by the plain path here."""
+    torch.manual_seed(0)
+    shape = MixtureShape(2, 20, math.log(1e-3), covariance)
+    made = torch.randn(1001, shape.size + 3).to(dtype)
+    step = Step(torch.randn(1001, 2), torch.randint(0, 3, (1001,)))
+    width = 10 ** torch.empty(1001, 2).uniform_(-3, 2) if cells else None
+    shift = torch.rand(1001).log()
+    results = []
+    for device in ("cpu", "cuda"):
+        rows, ends = (t.detach().to(device).requires_grad_() for t in (made, shift))
+        steps, there = StepRows(rows, shape, 3, ends), Step(step.motion.to(device), step.event.to(device))
+        assert steps.fuses(there.motion) == (device == "cuda")
+        motion, event = steps.nats(there, None if width is None else width.to(device))
+        (motion.mean() + 2 * event.mean()).backward()
+        assert rows.grad is not None
+        assert ends.grad is not None
+        assert rows.grad.dtype == dtype
+        results.append([t.detach().float().cpu() for t in (motion, event, 1001 * rows.grad, 1001 * ends.grad)])
+    narrow = 1e-5 if dtype == torch.float32 else 2**-7
+    for tolerance, cpu, cuda in zip((1e-5, 1e-5, narrow, narrow), *results, strict=True):
+        torch.testing.assert_close(cuda, cpu, rtol=tolerance, atol=1e-5)
 
 
 def test_gradients_and_reparameterised_draws_work_there() -> None:

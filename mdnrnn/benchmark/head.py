@@ -1,4 +1,5 @@
-"""One call of the head with its loss, forward and backward, against `MixtureSameFamily` on a plain linear layer."""
+"""One call of the head with its loss, forward and backward, against `MixtureSameFamily` on a plain linear layer; and on
+a GPU the kernel that takes the nats of steps and their gradient from a head's rows."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.profiler import ProfilerActivity, profile
 
+from mdnrnn.benchmark.rows import benchmark_rows
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
@@ -19,7 +21,12 @@ from mdnrnn.nn.heads import MixtureHead
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBenchmark:
-    """Milliseconds of a call and the most memory that it holds at once; null where nothing could be compiled."""
+    """Milliseconds of a call and the most memory that it holds at once; null where nothing could be compiled.
+
+    Names with step_ are of the kernel, beside plain PyTorch on the same rows, without the linear layer; null where no
+    kernel is taken, as on a CPU. A fraction of a copy: the fewest bytes that can be moved, a read and a write of the
+    rows, over the kernel's time, beside those that a copy of the rows moves in its own, in the same run.
+    """
 
     speedup: float
     """Plain, as one writes it, over ours, both eager."""
@@ -35,6 +42,17 @@ class HeadBenchmark:
     """Plain over ours, both compiled."""
     compiled_milliseconds: float | None
     plain_compiled_milliseconds: float | None
+    step_speedup: float | None
+    """Plain over the kernel, of densities."""
+    step_milliseconds: float | None
+    step_copy_fraction: float | None
+    step_cell_speedup: float | None
+    """Plain over the kernel, of cells."""
+    step_cell_milliseconds: float | None
+    step_cell_copy_fraction: float | None
+    step_rows: int | None
+    step_copy_gigabytes_per_second: float | None
+    """What a copy of the rows reads and writes."""
     rows: int
     components: int
     features: int
@@ -98,6 +116,7 @@ def benchmark_head(
         for name, run in contenders.items()
     }
     fused = _compiled(inputs, targets, ours, unchecked, repeats) if compiled else None
+    density, cell = (benchmark_rows(components, features, repeats, where, cells=cells) for cells in (False, True))
     return HeadBenchmark(
         speedup=times["plain"] / times["ours"],
         speedup_unchecked=times["unchecked"] / times["ours"],
@@ -109,6 +128,14 @@ def benchmark_head(
         compiled_speedup=fused["plain"] / fused["ours"] if fused else None,
         compiled_milliseconds=1e3 * fused["ours"] if fused else None,
         plain_compiled_milliseconds=1e3 * fused["plain"] if fused else None,
+        step_speedup=density.speedup if density else None,
+        step_milliseconds=density.milliseconds if density else None,
+        step_copy_fraction=density.copy_fraction if density else None,
+        step_cell_speedup=cell.speedup if cell else None,
+        step_cell_milliseconds=cell.milliseconds if cell else None,
+        step_cell_copy_fraction=cell.copy_fraction if cell else None,
+        step_rows=density.rows if density else None,
+        step_copy_gigabytes_per_second=density.copy_gigabytes_per_second if density else None,
         rows=rows,
         components=components,
         features=features,

@@ -9,8 +9,6 @@ from importlib.util import find_spec
 
 from torch import Tensor
 
-_MOST = 160
-"""K times D, padded: what compiles without spills on sm_90."""
 TRITON = find_spec("triton") is not None
 
 
@@ -24,6 +22,11 @@ def padded(features: int) -> int:
     return 1 << (features - 1).bit_length()
 
 
-def fits(components: int, features: int) -> bool:
-    """Whether a mixture of K components of D features is small enough for a program's registers."""
-    return components * padded(features) <= _MOST
+def fits(covariance: str, components: int, features: int) -> bool:
+    """Whether there is a kernel for mixtures of a covariance, of K components of D features.
+
+    Of full covariance there is one for one slope; of diagonal one for products of D probabilities that do not
+    underflow. What compiles for sm_90 without spills bounds K times D.
+    """
+    most = {"per-dimension": 384, "diagonal": 8, "full": 2}
+    return features <= most.get(covariance, 0) and components * padded(features) <= 384

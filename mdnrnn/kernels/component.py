@@ -7,7 +7,7 @@ m = max(raw, f): m goes to E and r = 1 / (1 + ...) to F.
 Of cells, see distributions/cell.py: walls at a = z - h and b = z + h, y = z h. With Q(t) = exp(-t^2 / 2) g(t) its plain
 and its tail form are one, since b^2 - a^2 = 4 y:
 
-    P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  where a >= 0,    P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  elsewhere
+    P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  where a >= 0,  P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  elsewhere
 
 which loses digits where h is small. So the narrow form goes as far as h < 0.1, with more of the expansion:
 

@@ -31,9 +31,9 @@ _WARPS = 4
 _ROWS = 8 * _WARPS
 """N, rows of a program, where there are few numbers in a row."""
 _SIDE = 8
-"""L P, numbers of a row side by side in a tile."""
-_MOST_AT_ONCE = 1536
-"""Numbers of a kind, means say, that a program holds: 12 a thread."""
+"""L P, numbers of a row side by side, where a tile is small: 32 bytes of float32, or 16 of bfloat16."""
+_CHUNKS = 12
+"""The most chunks of components, and the most numbers of a kind (means, say) that a thread holds."""
 
 
 @triton.jit
@@ -212,10 +212,11 @@ class Layout(NamedTuple):
     def constants(self) -> dict[str, Any]:
         """What the kernel is compiled for."""
         d, full = self.features, self.covariance == "full" and self.features == 2
-        wide = padded(d)
-        side = max(_SIDE, wide)
-        rows = _ROWS
-        while rows * self.components * wide > _MOST_AT_ONCE and rows * side > 32 * _WARPS:
+        wide, side, rows = padded(d), max(_SIDE, padded(d)), _ROWS
+        numbers, threads = self.components * wide, 32 * _WARPS
+        while numbers > _CHUNKS * side:
+            side *= 2
+        while rows * numbers > _CHUNKS * threads and rows * side > threads:
             rows //= 2
         return {
             "K": self.components, "D": d, "E": self.events, "FULL": full, "APART": self.covariance == "per-dimension",

@@ -178,15 +178,13 @@ class StepRows(StepDistribution):
         return step_nats(self.rows, value.motion, value.event, width, self.end_shift, layout)
 
     def fuses(self, motion: Tensor) -> bool:
-        """Whether the kernel computes the nats at `motion`: flat rows on a GPU, of float32 or bfloat16, of few enough
-        numbers, without slopes or with one."""
-        k, d, covariance = self.shape.components, self.shape.features, self.shape.covariance
+        """Whether the kernel computes the nats at `motion`: of flat rows on a GPU, float32 or bfloat16, wherever there
+        is one for their mixture."""
         return (
             usable(self.rows)
             and self.rows.ndim == 2
             and self.rows.dtype in (torch.float32, torch.bfloat16)
-            and (covariance in ("diagonal", "per-dimension") or (covariance == "full" and d <= 2))
-            and fits(k, d)
+            and fits(self.shape.covariance, self.shape.components, self.shape.features)
             and motion.dtype == torch.float32
             and not motion.requires_grad
             and not torch.compiler.is_compiling()
