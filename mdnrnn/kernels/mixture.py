@@ -10,6 +10,7 @@ and the arithmetic twice. A loss that is no plain mean has the gradient scaled i
 
 **Layout.** A tile is N rows x L components x P features, L P numbers side by side in memory, few threads a row: sums
 over components are mostly sums in a thread. The components come in chunks of L, unrolled, so K needs no padding beyond.
+Rows past the last are read as the last, and not written.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +24,9 @@ from torch.autograd.function import once_differentiable
 from mdnrnn.kernels import padded
 from mdnrnn.kernels.component import cell, density, floored
 
-# One layout of threads serves all tiles: Triton must not choose another where numbers are aligned or lie side by side.
+# One layout of threads serves all tiles, and no tile is ever exchanged between threads. Triton would choose another
+# where numbers are aligned, or for what lies otherwise: so it is told nothing of alignments, and of all places (by
+# max_contiguous, even where it is not so) that those of a row are neighbours. Without alignments it does not rely on it.
 _POINTERS = (
     "rows", "motion", "width", "event", "shift", "motion_nats", "event_nats", "gradient", "by_motion", "by_event"
 )  # fmt: skip
@@ -49,7 +52,8 @@ def _events(
     """Nats of the events of N rows, E logits at the end of each: of 3, all; of 2, the first and the last."""
     flat = tl.arange(0, N)[:, None] * 4 + tl.arange(0, 4)[None, :]
     row, slot = tl.minimum(flat // 4, real - 1), flat % 4
-    place = row * R + (R - E) + slot
+    place = tl.max_contiguous(row * R + (R - E) + slot, (1, 4))
+    row = tl.max_contiguous(row, (1, 4))
     logits = tl.load(rows + place, mask=slot < E, other=-float("inf")).to(tl.float32)
     if SHIFTED:
         logits += tl.load(shift + row, mask=slot == E - 1, other=0.0)
@@ -87,17 +91,17 @@ def _likelihood(
 
     flat = (tl.arange(0, N)[:, None, None] * L + tl.arange(0, L)[None, :, None]) * P + tl.arange(0, P)[None, None, :]
     row, lane, feature = tl.minimum(flat // (L * P), real - 1), flat // P % L, flat % P
-    place = row * D + feature
+    place = tl.max_contiguous(row * D + feature, (1, L, P))
     x = tl.load(motion + first * D + place, mask=feature < D, other=0.0)
     if CELLS:
         w = tl.load(width + first * D + place, mask=feature < D, other=0.0)
         log_w = tl.log(tl.where(w > 0, w, 1.0))
     if APART:
-        step = row * R + feature * K + lane
+        step = tl.max_contiguous(row * R + feature * K + lane, (1, L, P))
         weight = step
     else:
-        step = row * R + lane * D + feature
-        weight = row * R + lane
+        step = tl.max_contiguous(row * R + lane * D + feature, (1, L, P))
+        weight = tl.max_contiguous(row * R + lane, (1, L, P))
     weights: tl.constexpr = K * D if APART else K
     chunk: tl.constexpr = L if APART else L * D
 
@@ -163,7 +167,7 @@ def _likelihood(
     if APART:
         nats = tl.sum(tl.where(feature < D, nats, 0.0), 2, keep_dims=True)
     inside = flat // (L * P) < real
-    tl.store(motion_nats + first + row, nats, mask=inside & (lane == 0) & (feature == 0))
+    tl.store(motion_nats + first + tl.max_contiguous(row, (1, L, P)), nats, mask=inside & (lane == 0) & (feature == 0))
 
     if GRADIENT:
         per, joint_per = share / total, share / joint_total
