@@ -24,9 +24,9 @@ from torch.autograd.function import once_differentiable
 from mdnrnn.kernels import padded
 from mdnrnn.kernels.component import cell, density, floored
 
-# One layout of threads serves all tiles, and no tile is ever exchanged between threads. Triton would choose another
-# where numbers are aligned, or for what lies otherwise: so it is told nothing of alignments, and of all places (by
-# max_contiguous, even where it is not so) that those of a row are neighbours. Without alignments it does not rely on it.
+# One layout of threads serves all tiles, and nothing is handed from one to another. Triton would choose other layouts
+# where numbers are aligned or lie elsewhere: so it is told of no alignment, and by max_contiguous, be it so or not,
+# that places along a row are neighbours. It orders threads by that; without alignments nothing else follows from it.
 _POINTERS = (
     "rows", "motion", "width", "event", "shift", "motion_nats", "event_nats", "gradient", "by_motion", "by_event"
 )  # fmt: skip

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
-from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -141,31 +139,40 @@ class StepRows(StepDistribution):
 
     def __init__(self, rows: Tensor, shape: MixtureShape, events: int, end_shift: Tensor | None = None) -> None:
         self.rows, self.shape, self.events, self.end_shift = rows, shape, events, end_shift
+        self._unpacked: tuple[GaussianMixture | PerDimensionMixture, Tensor] | None = None
         Distribution.__init__(self, rows.shape[:-1], validate_args=False)
 
-    @cached_property
-    def _parts(self) -> tuple[Tensor, ...]:
-        with self._recorded():
-            return self.rows.split_with_sizes([self.shape.size, self.events], -1)
-
-    @cached_property
+    @property
     def motion(self) -> GaussianMixture | PerDimensionMixture:  # type: ignore[override]
         """The mixture over (..., D)."""
-        with self._recorded():
-            return self.shape.unpack(self._parts[0])
+        return self.unpacked()[0]
 
-    @cached_property
+    @property
     def event_logits(self) -> Tensor:  # type: ignore[override]
         """Shape (..., 3), or (..., 0) where there are no events."""
-        with self._recorded():
-            logits = self._parts[1].to(self.motion.logits.dtype)
-            if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
-                going_on, end = logits.split(1, -1)
-                logits = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
-            if self.end_shift is None:
-                return logits
-            going_on, end = logits.split([END, 1], -1)
-            return torch.cat([going_on, end + self.end_shift.unsqueeze(-1)], -1)
+        return self.unpacked()[1]
+
+    def unpacked(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
+        """The motion and the event logits, with the gradients that they would have if they had come with the rows."""
+        if self._unpacked is None:
+            if self.rows.requires_grad and not torch.is_grad_enabled():
+                with torch.enable_grad():
+                    self._unpacked = self._unpack()
+            else:
+                self._unpacked = self._unpack()
+        return self._unpacked
+
+    def _unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
+        parameters, logits = self.rows.split_with_sizes([self.shape.size, self.events], -1)
+        motion = self.shape.unpack(parameters)
+        logits = logits.to(motion.logits.dtype)
+        if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
+            going_on, end = logits.split(1, -1)
+            logits = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
+        if self.end_shift is not None:
+            before, end = logits.split([END, 1], -1)
+            logits = torch.cat([before, end + self.end_shift.unsqueeze(-1)], -1)
+        return motion, logits
 
     def nats(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As any StepDistribution's; on a GPU by one kernel, with its gradient."""
@@ -189,7 +196,3 @@ class StepRows(StepDistribution):
             and not motion.requires_grad
             and not torch.compiler.is_compiling()
         )
-
-    def _recorded(self) -> AbstractContextManager[object]:
-        """The context that the rows were made in: what is unpacked later has the gradients that it would have had."""
-        return torch.set_grad_enabled(self.rows.requires_grad)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
-from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step
 from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import MixtureHead, StepHead
 from mdnrnn.nn.rows import Covariance, MixtureShape, lower, smooth_floor
@@ -349,3 +349,18 @@ def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
     motion = head(torch.randn(4, 256)).motion
     assert motion.batch_shape == (4,)
     assert motion.logits.shape == (4, 32, 5)
+
+
+def test_what_is_first_looked_at_without_gradients_has_them_all_the_same() -> None:
+    """Steps that are drawn from while they are learnt from."""
+    head, features = StepHead(8, 2, 5, events=2), torch.randn(4, 8)
+    gradients: list[Tensor] = []
+    for look in (False, True):
+        steps = head(features)
+        with torch.no_grad():
+            assert not look or steps.sample().motion.shape == (4, 2)
+        value = Step(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
+        gradients += torch.autograd.grad(steps.log_prob(value).sum(), head.linear.weight)
+    assert torch.equal(gradients[0], gradients[1])
+    with torch.no_grad():
+        assert not head(features).motion.means.requires_grad
