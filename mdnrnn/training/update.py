@@ -51,6 +51,7 @@ def update(
 ) -> tuple[Loss, Tensor]:
     """Step `number` of a training, on a batch: its loss, and the norm of the gradient before clipping.
 
+    `optimizer`: a fused one, as `make_optimizer` gives.
     `objective`: an `Objective`, or it over several processes, where `share` is what this process's points count beside
     the others'. `carried` is the state that the loss of the batch before left, if it left one.
 

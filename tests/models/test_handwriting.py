@@ -183,7 +183,7 @@ def test_a_few_steps_in_bfloat16_lower_the_loss_as_in_float32(corpus: Corpus) ->
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
         model = HandwritingRNN(StepShape.of(corpus), SMALL)
-        optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+        optimizer = torch.optim.Adam(model.parameters(), 1e-2, fused=True)
         start = float(model.loss(batch).total.detach())
         for step in range(10):
             update(Objective(model), optimizer, batch, torch.device("cpu"), precision, 1.0, step)
