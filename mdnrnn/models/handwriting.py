@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import END, Step, StepDistribution
+from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
@@ -60,8 +60,12 @@ class LineHead(StepHead):
         """features: (..., I), the last one phi(U)."""
         steps = super().forward(features)
         going_on, end = steps.event_logits.split([END, 1], -1)
-        seen = features[..., -1:].to(end.dtype).clamp_min(_UNSEEN)
-        return StepDistribution(steps.motion, torch.cat([going_on, end + seen.log()], -1))
+        return StepDistribution(steps.motion, torch.cat([going_on, end + self.end_odds(features)], -1))
+
+    def end_odds(self, features: Tensor) -> Tensor:
+        """The logarithm of the mark's weight, in float32 or wider."""
+        seen = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
+        return seen.clamp_min(_UNSEEN).log()
 
 
 class HandwritingRNN(SequenceModel):
@@ -95,10 +99,6 @@ class HandwritingRNN(SequenceModel):
             raise InputError("the model writes a text; received none; give one with --text")
         state = self.decoder.lstm.initial_state(self._one_hot(text))
         return self.decoder.start(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
-
-    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """One step of B lines."""
-        return self.decoder.step(previous, state)
 
     def forward(self, batch: Batch) -> StepDistribution:
         """The distributions of all real steps, flat (S,)."""

@@ -103,9 +103,14 @@ class MixtureShape(NamedTuple):
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
     """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
     if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
-        return torch.logaddexp(raw, raw.new_full((), log_floor))
+        return floored(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
+
+
+def floored(raw: Tensor, log_floor: Tensor) -> Tensor:
+    """The same without derivatives, of a floor that is a tensor already, ()."""
+    return torch.logaddexp(raw, log_floor)
 
 
 class _SmoothFloor(torch.autograd.Function):
@@ -242,6 +247,10 @@ class StepHead(nn.Module):
             going_on, end = events.split(1, -1)
             events = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
         return StepDistribution(self.shape.unpack(mixture), events)
+
+    def end_odds(self, features: Tensor) -> Tensor | None:
+        """What the logit of END is raised by, given the features: (..., 1); None: nothing, as here."""
+        return None
 
 
 def check_mixture(
