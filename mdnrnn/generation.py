@@ -147,7 +147,7 @@ class _Chunk:
             for shape in ((model.choices + 1, CHUNK), (CHUNK, model.shape.features))
         ]
         self.noise = [part.to(self.draw.bias, copy=False) for part in self.host]
-        self.uniforms = self.noise[0].permute(2, 0, 1).unsqueeze(-1).unbind(0)
+        self.uniforms = self.noise[0][:, : self.draw.groups].permute(2, 0, 1).unsqueeze(-1).unbind(0)
         self.normals = self.noise[1].unbind(1)
         self.numbers = torch.zeros(batch, dtype=torch.long, device=place.device)
         self.fresh = torch.zeros(batch, 1, dtype=torch.bool, device=place.device)

@@ -11,21 +11,24 @@ def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     edges = ends_of(logits)
     if uniform.shape != edges.shape[:-1]:
         edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
-    return fallen(edges, uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
+    return fallen(edges, edges[..., -1:], uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
 
 
-def ends_of(logits: Tensor) -> Tensor:
+def ends_of(logits: Tensor, out: Tensor | None = None) -> Tensor:
     """Where the classes of `logits` (..., K) end, laid end to end from 0 to 1: (..., K)."""
-    return torch.softmax(logits, -1).cumsum(-1)
+    if out is None:
+        return torch.softmax(logits, -1).cumsum(-1)
+    return torch.softmax(logits, -1, out=out).cumsum_(-1)
 
 
-def fallen(ends: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
-    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `ends_of` gives them.
+def fallen(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
+    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `ends_of` gives them,
+    and the last of their ends, `whole` (..., 1).
 
-    Rounding can leave the last end below 1: it is what a draw is a fraction of, lest a class of no weight be drawn.
-    Logits that are no numbers have no class: then it is one that exists.
+    Rounding can leave that below 1: it is what a draw is a fraction of, lest a class of no weight be drawn. Logits that
+    are no numbers have no class: then it is one that exists.
     """
-    value = (uniform * ends[..., -1:]).contiguous()
+    value = (uniform * whole).contiguous()
     return torch.searchsorted(ends, value, right=True, out=out).clamp_(max=last)
 
 

@@ -42,7 +42,7 @@ def on_grid(point: Tensor, cell: Tensor, whole: bool = False) -> Tensor:
 
     `whole`: no width is 0, which saves looking.
     """
-    rounded = torch.round(point / cell) * cell
+    rounded = (point / cell).round_().mul_(cell)
     return rounded if whole else torch.where(cell > 0, rounded, point)
 
 

@@ -38,11 +38,13 @@ class StepDraw:
     def _place(self, batch: int, picks: Tensor, blocks: Tensor) -> None:
         """The buffers, and views of what is in them."""
         (groups, kinds), (choices, _, numbers), d = picks.shape, blocks.shape, self.features
-        empty, device = self.bias.new_empty, self.bias.device
+        self.groups, empty, device = groups, self.bias.new_empty, self.bias.device
         self.row = empty(batch, len(self.bias))
         self.logits = self.row[:, : picks.numel()].unflatten(1, (groups, kinds))
         self.of_motion = self.logits[:, :choices]
         self.of_end = self.logits[:, choices:, END] if groups > choices else None
+        self.ends = empty(batch, groups, kinds)
+        self.whole = self.ends[..., -1:]
         self.blocks = self.row[:, picks.numel() :].unflatten(1, (choices, kinds, numbers))
         self.picked = torch.zeros(batch, groups, 1, dtype=torch.long, device=device)
         self.event = self.picked[:, choices, 0] if groups > choices else torch.full((batch,), DOWN, device=device)
@@ -52,7 +54,7 @@ class StepDraw:
         self.chosen = empty(batch, choices, 1, numbers)
         each = d // choices
         parts = self.chosen[:, :, 0].split([each, each, numbers - 2 * each], -1)
-        self.mean, self.raw = (part.flatten(1) if choices == 1 else part[..., 0] for part in parts[:2])
+        self.mean, self.raw = (part[:, 0] if choices == 1 else part[..., 0] for part in parts[:2])
         self.below, self.slopes = parts[2][:, 0], None
         if self.head.shape.covariance == "full":
             rows, columns = torch.tril_indices(d, d, -1, device=device)
@@ -66,7 +68,7 @@ class StepDraw:
 
         Args:
             features: what the head takes, (B, I).
-            uniform: what picks the components and then the event, (B, choices + 1, 1).
+            uniform: what picks the components and then the event, if there are events, (B, groups, 1).
             normal: what moves in the components, (B, D).
             cell: widths of the grid's cells, (D,) or (B, D); `whole`: none of them is 0.
         """
@@ -79,7 +81,7 @@ class StepDraw:
             self.of_motion.copy_(biased_logits(self.of_motion, self.sampling.bias))
         if self.sampling.temperature != 1:
             logits = tempered_logits(logits, self.sampling.temperature)
-        fallen(ends_of(logits), uniform[:, : len(self.last)], self.last, out=self.picked)
+        fallen(ends_of(logits, self.ends), self.whole, uniform, self.last, out=self.picked)
         torch.gather(self.blocks, 2, self.index, out=self.chosen)
         log_scale = floored(self.raw, self.floor)
         if self.shift:

@@ -51,7 +51,7 @@ def check(head: StepHead, sampling: Sampling, grid: list[float] | None, batch: i
     for _ in range(3):
         given = torch.randn(batch, WIDTH, dtype=torch.float64)
         uniform, normal, noise = noise_of(head, batch)
-        motion, event = draw(given, uniform, normal, cell, whole)
+        motion, event = draw(given, uniform[:, : draw.groups], normal, cell, whole)
         expected = sampling(head(given)).transform(noise, cell)
         assert torch.equal(event, expected.event)
         torch.testing.assert_close(motion, expected.motion)
