@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +40,13 @@ class Beginnings:
     policy: Policy | None
     seed: int
     shared_noise: bool
+    first: int = 0
+    """The number of the first of them."""
+
+    def some(self, rows: slice) -> Beginnings:
+        """Those of some sequences alone."""
+        condition = Condition(*(None if given is None else given[rows] for given in self.condition))
+        return replace(self, condition=condition, first=self.first + rows.start)
 
     @property
     def given(self) -> int:
@@ -61,7 +68,7 @@ class Beginnings:
 
     def __call__(self, numbers: np.ndarray) -> Begun:
         """The sequences of these numbers."""
-        noises = [stream(self.seed, 0 if self.shared_noise else int(number)) for number in numbers]
+        noises = [stream(self.seed, 0 if self.shared_noise else self.first + int(number)) for number in numbers]
         rows = slice(int(numbers[0]), int(numbers[-1]) + 1)
         part = Condition(*(None if given is None else given[rows] for given in self.condition))
         previous = self.model.start(len(numbers))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +17,12 @@ from mdnrnn.distributions import END, Step
 from mdnrnn.distributions.noise import CHUNK, fill
 from mdnrnn.distributions.sampling import Sampling as Sampling
 from mdnrnn.errors import InputError
+from mdnrnn.manner import Manner, Widths, within
 from mdnrnn.models.base import Condition, SequenceModel
 from mdnrnn.nn.capture import Replayed
 from mdnrnn.nn.drawing import StepDraw
 from mdnrnn.nn.stepping import Stepper, stepper
+from mdnrnn.processes import check_workers, in_processes
 
 _GROUP = 8
 """Sequences begin in place of those that have ended once that is one in so many: to begin takes a while."""
@@ -51,6 +54,7 @@ def generate(
     bounds: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
+    workers: int = 1,
 ) -> list[Drawn]:
     """Draw n sequences of at most `max_steps` new steps, of each or (n,); the last event is END unless that cut one
     short.
@@ -71,6 +75,7 @@ def generate(
         bounds: least and greatest places (2, P), normalised: a step beyond ends there, and the model goes on from that.
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
+        workers: processes that share the sequences, on a CPU; they draw the same.
     """
     check_request(n, seed, int(np.min(max_steps, initial=1 << 30)))
     if np.ndim(max_steps) and np.shape(max_steps) != (n,):
@@ -80,14 +85,15 @@ def generate(
     condition = Condition(*(None if given is None else given.to(like.device) for given in condition or Condition()))
     if prefix is not None:
         prefix = Step(*(None if part is None else part.to(like.device) for part in prefix))  # type: ignore[arg-type]
+    check_workers(workers, like.device, policy)
     begin = Beginnings(
         model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
     )
-    how = _How(sampling or Sampling(), _Widths.of(cell, first_cell, like), None if bounds is None else bounds.to(like))
+    how = Manner(sampling or Sampling(), Widths.of(cell, first_cell, like), None if bounds is None else bounds.to(like))
+    work = _Work(begin, how, begin.lengths(np.broadcast_to(max_steps, n)), batch_size)
     model.eval()
     try:
-        lengths = begin.lengths(np.broadcast_to(max_steps, n))
-        parts = _Slots(begin, how, lengths, min(n, batch_size)).draw() if lengths.any() else [[] for _ in range(n)]
+        parts = work.draw() if workers == 1 else _shared(work, workers)
     finally:
         model.train(training)
     if prefix is not None:
@@ -109,36 +115,10 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
         raise InputError(f"label: received {label.min()} to {label.max()}, expected 0 to {classes - 1}")
 
 
-class _Widths(NamedTuple):
-    """Widths of the grid's cells, (D,), and those of first steps where they are others; whether none of all is 0."""
-
-    cell: Tensor | None
-    first: Tensor | None
-    whole: bool
-
-    @classmethod
-    def of(cls, cell: Tensor | None, first: Tensor | None, like: Tensor) -> _Widths:
-        """As `generate` is given them."""
-        if cell is None and first is None:
-            return cls(None, None, False)
-        cell = torch.zeros_like(first) if cell is None else cell  # type: ignore[arg-type]
-        first = cell if first is None else first
-        whole = bool((cell > 0).all() and (first > 0).all())
-        return cls(cell.to(like), None if torch.equal(cell, first) else first.to(like), whole)
-
-
-class _How(NamedTuple):
-    """How steps are drawn, on which grid, within which bounds (2, P)."""
-
-    sampling: Sampling
-    widths: _Widths
-    bounds: Tensor | None
-
-
 class _Chunk:
     """So many steps of B sequences, from buffers that stay where they are: nothing in it waits for the host."""
 
-    def __init__(self, begin: Beginnings, how: _How, steps: Stepper, place: Tensor) -> None:
+    def __init__(self, begin: Beginnings, how: Manner, steps: Stepper, place: Tensor) -> None:
         self.begin, self.how, self.stepper, self.place = begin, how, steps, place
         model, batch = begin.model, len(place)
         self.draw = StepDraw(model.decoder.head, how.sampling, batch)
@@ -203,10 +183,35 @@ class _Chunk:
         return torch.where(self.fresh, 0, acts) if time == 0 else acts
 
 
+class _Work(NamedTuple):
+    """Sequences to draw, of at most `lengths` (n,) new steps."""
+
+    begin: Beginnings
+    how: Manner
+    lengths: np.ndarray
+    batch_size: int
+
+    @exactly()
+    @torch.inference_mode()
+    def draw(self) -> list[list[Drawn]]:
+        """The parts of each."""
+        if not self.lengths.any():
+            return [[] for _ in self.lengths]
+        return _Slots(self.begin, self.how, self.lengths, min(len(self.lengths), self.batch_size)).draw()
+
+
+def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
+    """The same by several processes, an even share each."""
+    ends = np.linspace(0, len(work.lengths), workers + 1).astype(int)
+    shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
+    works = [work._replace(begin=work.begin.some(rows), lengths=work.lengths[rows]) for rows in shares]
+    return list(chain.from_iterable(in_processes(_Work.draw, works, workers)))
+
+
 class _Slots:
     """Sequences that are drawn side by side, a slot each: where one has ended, the next begins."""
 
-    def __init__(self, begin: Beginnings, how: _How, lengths: np.ndarray, slots: int) -> None:
+    def __init__(self, begin: Beginnings, how: Manner, lengths: np.ndarray, slots: int) -> None:
         self.begin, self.how, self.lengths = begin, how, lengths
         self.parts: list[list[Drawn]] = [[] for _ in lengths]
         self.numbers, self.next = np.arange(slots), slots
@@ -272,13 +277,6 @@ def _down(parts: list[Tensor]) -> list[np.ndarray]:
     pinned = [part.to("cpu", non_blocking=True) for part in parts]
     torch.cuda.current_stream(parts[0].device).synchronize()
     return [part.numpy().copy() for part in pinned]
-
-
-def within(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
-    """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
-    wide = bounds.shape[1]
-    kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]
-    return torch.cat([kept, motion[:, wide:]], 1)
 
 
 def _prefixes(begin: Beginnings, n: int) -> list[Drawn]:

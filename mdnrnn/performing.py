@@ -16,7 +16,8 @@ from mdnrnn.device import exactly
 from mdnrnn.distributions import DOWN, END, UP, Noise, Step, StepDistribution
 from mdnrnn.distributions.noise import CHUNK, fill, stream
 from mdnrnn.errors import InputError
-from mdnrnn.generation import Sampling, within
+from mdnrnn.generation import Sampling
+from mdnrnn.manner import within
 from mdnrnn.models.base import Condition
 from mdnrnn.runs import Run
 

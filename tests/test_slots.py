@@ -1,5 +1,7 @@
 """Sequences that begin where others have ended are what they are alone."""
 
+import os
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,12 @@ from torch import Tensor
 from mdnrnn.data.batches import code_points
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import END, Step
+from mdnrnn.errors import InputError
 from mdnrnn.generation import Drawn, Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.processes import in_processes
 from tests.conftest import controls, episodes, random_corpus, run_of, small_model, small_sketch, touches
 
 N = 23
@@ -144,3 +148,26 @@ def test_sequences_without_steps_to_draw_are_their_prefix() -> None:
         np.testing.assert_array_equal(each.motion, prefix.motion)
         np.testing.assert_array_equal(each.inputs, prefix.inputs)
     assert generate(model, 0) == []
+
+
+def test_processes_draw_what_one_does() -> None:
+    """In the same order, of classes and from the prior, whatever the model's weights are by now."""
+    sketch = small_sketch(random_corpus([3], classes=("a", "b", "c")))
+    draw = partial(generate, sketch, 7, Condition(labels(3)[:7]), max_steps=LIMITS[:7], seed=4)
+    same(draw(workers=3), draw())
+    model = small_model(random_corpus([4]))
+    prefix = Step(torch.randn(3, 2).double(), torch.zeros(3, dtype=torch.long))
+    same(*(generate(model, 2, None, prefix, max_steps=5, workers=workers) for workers in (4, 1)))
+
+
+def test_workers_that_cannot_be_are_refused() -> None:
+    model = small_model(random_corpus([4], inputs=2))
+    with pytest.raises(InputError, match="0 workers were asked for; expected 1 or more"):
+        generate(model, 2, workers=0)
+    with pytest.raises(InputError, match="beside a policy, which acts in one process"):
+        generate(model, 2, policy=lambda motion, state, numbers: torch.zeros(len(numbers), 2), workers=2)
+
+
+def test_a_process_that_is_ended_is_told_of() -> None:
+    with pytest.raises(InputError, match="one of 2 processes was ended from outside"):
+        in_processes(os._exit, [1, 1], 2)
