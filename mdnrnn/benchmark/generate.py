@@ -64,9 +64,7 @@ def benchmark_generate(
     vector = torch.randn(weights.shape[1], device=where)
     contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in _SIZES}  # type: ignore[misc]
     contenders["matvec"] = lambda: [torch.mv(weights, vector) for _ in range(steps)]
-    product, _ = Matrix(torch.cat([weights, weights[:, :1]], 1)).times(
-        torch.randn(1, weights.shape[1] + 1, device=where)
-    )
+    product, _ = Matrix([weights, weights[:, :1]]).times(torch.randn(1, weights.shape[1] + 1, device=where))
     contenders["product"] = lambda: [product() for _ in range(steps)]
     contenders["sheep"] = lambda: generate(model, _SHEEP, max_steps=lengths, cell=cell)
     times = take_turns(contenders, repeats, where)

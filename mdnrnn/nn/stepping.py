@@ -148,32 +148,33 @@ class PackedStepper(Stepper):
 
 
 class _Layer:
-    """An LSTM layer of B sequences; its gates stand in the order input, forget, output, cell."""
+    """An LSTM layer of B sequences; its gates stand in the order input, forget, cell, output, as PyTorch's."""
 
     def __init__(self, matrix: Matrix, batch: int, hidden: int) -> None:
-        self.row = matrix.weight.new_zeros(batch, matrix.weight.shape[1])
+        self.row = matrix.parts[0].new_zeros(batch, matrix.inputs)
         self.row[:, -1] = 1  # that the biases are multiplied by
-        self.entering, self.hidden, _ = self.row.split_with_sizes([self.row.shape[1] - hidden - 1, hidden, 1], 1)
+        self.entering, self.hidden, _ = self.row.split_with_sizes([matrix.inputs - hidden - 1, hidden, 1], 1)
         self.cell = self.row.new_zeros(batch, hidden)
         self.product, gates = matrix.times(self.row)
-        self.parts = None if gates is None else _parts(gates)
+        self.gates = None if gates is None else _gates(gates)
 
     def __call__(self, below: Tensor | None) -> Tensor:
         """One step on, given the hidden state of the layer beneath: the next hidden state (B, H)."""
         if below is not None:
             self.entering.copy_(below)
-        gates = self.product()
-        squashed, new, enter, keep, leave = self.parts or _parts(gates)
-        squashed.sigmoid_()
+        product = self.product()
+        both, enter, keep, new, leave = self.gates or _gates(product)
+        both.sigmoid_()
         new.tanh_()
+        leave.sigmoid_()
         self.cell.mul_(keep).addcmul_(enter, new)
         return torch.mul(self.cell.tanh(), leave, out=self.hidden)
 
 
-def _parts(gates: Tensor) -> tuple[Tensor, ...]:
-    """Of gates (B, 4H): the three that are squashed to 0 to 1, what is new to the cell, and each of the three."""
-    enter, keep, leave, new = gates.chunk(4, 1)
-    return gates[:, : 3 * new.shape[1]], new, enter, keep, leave
+def _gates(product: Tensor) -> tuple[Tensor, ...]:
+    """Of (B, 4H): input and forget gate at once, then each of the four."""
+    enter, keep, new, leave = product.chunk(4, 1)
+    return product[:, : 2 * new.shape[1]], enter, keep, new, leave
 
 
 def _packed(lstm: LSTM) -> list[Matrix]:
@@ -183,9 +184,7 @@ def _packed(lstm: LSTM) -> list[Matrix]:
         inward, recurrent, *biases = (
             core.get_parameter(f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        whole = torch.cat([inward, recurrent, (biases[0] + biases[1]).unsqueeze(1)], 1)
-        enter, keep, new, leave = whole.chunk(4)
-        packed.append(Matrix(torch.cat([enter, keep, leave, new])))
+        packed.append(Matrix([inward, recurrent, (biases[0] + biases[1]).unsqueeze(1)]))
     return packed
 
 
