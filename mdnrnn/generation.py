@@ -2,58 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.beginnings import Beginnings
+from mdnrnn.beginnings import Policy as Policy
 from mdnrnn.device import exactly
-from mdnrnn.distributions import END, Noise, Step, StepDistribution
+from mdnrnn.distributions import END, Step
+from mdnrnn.distributions.noise import CHUNK, fill
+from mdnrnn.distributions.sampling import Sampling as Sampling
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Condition, SequenceModel, take
+from mdnrnn.manner import Manner, Widths, within
+from mdnrnn.models.base import Condition, SequenceModel
+from mdnrnn.nn.capture import Replayed
+from mdnrnn.nn.drawing import StepDraw
+from mdnrnn.nn.stepping import Stepper, stepper
+from mdnrnn.workers import check_workers, in_processes
 
-_CHUNK = 16
-"""Steps between looks at which sequences are finished: noise goes in and results come out a chunk at a time, so
-that the steps within one need no traffic between host and device."""
-
-Policy = Callable[[Tensor, Any, Tensor], Tensor]
-"""What acts while a world is dreamt: of the motions before, (B, D), normalised, the model's state and the numbers of
-the sequences, (B,), it makes the inputs (B, A) beside which the next steps are drawn, each from its own row alone. It
-may be asked a few steps more of a sequence that has ended."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """How steps are drawn."""
-
-    temperature: float = 1.0
-    """Below 1: closer to the most probable drawing; 0: that one. See GaussianMixture.tempered."""
-    scale_temperature: float | None = None
-    """The temperature of the scales alone, if another."""
-    bias: float = 0.0
-    """Graves' probability bias: above 0, neater. See GaussianMixture.biased."""
-    endless: bool = False
-    """Whether what would end goes on, for as many steps as are asked for."""
-
-    def __post_init__(self) -> None:
-        for name in ("temperature", "scale_temperature"):
-            value = getattr(self, name)
-            if value is not None and not (np.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}; expected 0 or more")
-        if not np.isfinite(self.bias):
-            raise InputError(f"bias is {self.bias}; expected a finite number, 0 for none")
-
-    def __call__(self, steps: StepDistribution) -> StepDistribution:
-        """The distribution to draw from."""
-        steps = steps.endless() if self.endless else steps  # before temperature 0 puts all on END
-        if self.bias:
-            steps = steps.biased(self.bias)
-        if self.temperature != 1 or self.scale_temperature not in (None, 1):
-            steps = steps.tempered(self.temperature, self.scale_temperature)
-        return steps
+_GROUP = 8
+"""Sequences begin in place of those that have ended once that is one in so many: to begin takes a while."""
 
 
 class Drawn(NamedTuple):
@@ -82,6 +54,7 @@ def generate(
     bounds: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
+    workers: int = 1,
 ) -> list[Drawn]:
     """Draw n sequences of at most `max_steps` new steps, of each or (n,); the last event is END unless that cut one
     short.
@@ -102,33 +75,30 @@ def generate(
         bounds: least and greatest places (2, P), normalised: a step beyond ends there, and the model goes on from that.
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
+        workers: processes that share the sequences, on a CPU; they draw the same.
     """
     check_request(n, seed, int(np.min(max_steps, initial=1 << 30)))
     if np.ndim(max_steps) and np.shape(max_steps) != (n,):
         raise InputError(f"max_steps: received shape {np.shape(max_steps)}, expected a number or ({n},)")
-    limits = np.broadcast_to(max_steps, n)
     _check_label(model, condition)
-    device, training = next(model.parameters()).device, model.training
-    condition = Condition(*(None if given is None else given.to(device) for given in condition or Condition()))
-    first_cell = cell if first_cell is None else first_cell
-    cell, first_cell, bounds = (None if given is None else given.to(device) for given in (cell, first_cell, bounds))
+    like, training = next(model.parameters()), model.training
+    condition = Condition(*(None if given is None else given.to(like.device) for given in condition or Condition()))
+    if prefix is not None:
+        prefix = Step(*(None if part is None else part.to(like.device) for part in prefix))  # type: ignore[arg-type]
+    check_workers(workers, like.device, policy)
+    begin = Beginnings(
+        model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
+    )
+    how = Manner(sampling or Sampling(), Widths.of(cell, first_cell, like), None if bounds is None else bounds.to(like))
+    work = _Work(begin, how, begin.lengths(np.broadcast_to(max_steps, n)), batch_size)
     model.eval()
     try:
-        drawn: list[Drawn] = []
-        for first in range(0, n, batch_size):
-            rows = slice(first, min(n, first + batch_size))
-            part = Condition(*(None if given is None else given[rows] for given in condition))
-            keys = ([seed, 0 if shared_noise else i] for i in range(rows.start, rows.stop))
-            noises = [np.random.Generator(np.random.Philox(key)) for key in keys]
-            if model.latent and part.latent is None:
-                part = part._replace(latent=_from_prior(noises, model.latent, device))
-            batch = _Batch(model, part, policy, rows, bounds)
-            if prefix is not None:
-                batch.follow(Step(*(None if given is None else given.to(device) for given in prefix)))  # type: ignore[arg-type]
-            drawn += batch.draw(noises, sampling or Sampling(), limits[rows], cell, first_cell)
-        return drawn
+        parts = work.draw() if workers == 1 else _shared(work, workers)
     finally:
         model.train(training)
+    if prefix is not None:
+        parts = [[before, *after] for before, after in zip(_prefixes(begin, n), parts, strict=True)]
+    return [_joined(each) for each in parts if each]
 
 
 def check_request(n: int, seed: int, max_steps: int = 1) -> None:
@@ -145,131 +115,181 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
         raise InputError(f"label: received {label.min()} to {label.max()}, expected 0 to {classes - 1}")
 
 
-class _Batch:
-    """Sequences that are drawn side by side: what stands before their next step, and what is drawn already."""
+class _Chunk:
+    """So many steps of B sequences, from buffers that stay where they are: nothing in it waits for the host."""
 
-    def __init__(
-        self, model: SequenceModel, condition: Condition, policy: Policy | None, rows: slice, bounds: Tensor | None
-    ) -> None:
-        n = rows.stop - rows.start
-        self.model, self.inputs, self.policy = model, condition.inputs, policy
-        self.previous, self.state = model.start(n), model.initial_state(n, condition)
-        self.alive = np.arange(n)
-        self.numbers = torch.arange(rows.start, rows.stop, device=self.previous.motion.device)
-        self.parts: list[list[Drawn]] = [[] for _ in range(n)]
-        self.done = 0
-        self.bounds, self.place = bounds, torch.zeros_like(self.previous.motion)
-        self.beside: Tensor | None = None
-        """The inputs (B, A) beside the step that is drawn."""
+    def __init__(self, begin: Beginnings, how: Manner, steps: Stepper, place: Tensor) -> None:
+        self.begin, self.how, self.stepper, self.place = begin, how, steps, place
+        model, batch = begin.model, len(place)
+        self.draw = StepDraw(model.decoder.head, how.sampling, batch)
+        self.host = [
+            torch.empty(batch, *shape, pin_memory=place.is_cuda)
+            for shape in ((model.choices + 1, CHUNK), (CHUNK, model.shape.features))
+        ]
+        self.noise = [part.to(self.draw.bias, copy=False) for part in self.host]
+        self.uniforms = self.noise[0][:, : self.draw.groups].permute(2, 0, 1).unsqueeze(-1).unbind(0)
+        self.normals = self.noise[1].unbind(1)
+        self.numbers = torch.zeros(batch, dtype=torch.long, device=place.device)
+        self.fresh = torch.zeros(batch, 1, dtype=torch.bool, device=place.device)
+        """Whose first step is the chunk's first."""
+        self.beside = place.new_zeros(CHUNK, batch, model.shape.inputs)
+        self.finishes = model.finished(steps.state) is not None
 
-    def follow(self, prefix: Step) -> None:
-        """Go through the steps of `prefix`, motion (P, D), event (P,) and inputs (P, A) or None, in every sequence."""
-        n, policy = len(self.alive), self.policy
-        if prefix.inputs is not None and self.inputs is None:
-            self.inputs, self.policy = prefix.inputs.expand(n, -1, -1), None
-        for motion, event in zip(prefix.motion, prefix.event, strict=True):
-            self._distribution()
-            self.previous = Step(motion.expand_as(self.previous.motion), event.expand_as(self.previous.event))
-            self.place = self.place + motion
-        acts = [None] * n if self.inputs is None else self.inputs[:, : len(prefix.event)].cpu().numpy()
-        for parts, own in zip(self.parts, acts, strict=True):
-            parts.append(Drawn(prefix.motion.cpu().numpy(), prefix.event.cpu().numpy(), own))
-        if policy is not None:
-            self.inputs, self.policy = None, policy
+    def prepare(self, noises: list[np.random.Generator | None], numbers: np.ndarray, done: np.ndarray) -> None:
+        """Bring up what the next steps need: of the sequences in the slots, their noise, or None where a slot stands
+        empty, their numbers (B,), and how many steps they have (B,)."""
+        for row, noise in enumerate(noises):
+            if noise is not None:
+                fill(noise, self.host[0][row].numpy(), self.host[1][row].numpy())
+        for own, part in zip(self.noise, self.host, strict=True):
+            if own is not part:
+                own.copy_(part, non_blocking=True)
+        self.numbers.copy_(torch.from_numpy(numbers))
+        self.fresh.copy_(torch.from_numpy(done == 0).unsqueeze(1))
+        known = self.begin.condition.inputs
+        if known is not None:
+            times = np.minimum(done + np.arange(CHUNK)[:, None], known.shape[1] - 1)
+            self.beside.copy_(known[self.numbers, torch.from_numpy(times).to(known.device)])
 
-    def draw(
-        self,
-        noises: list[np.random.Generator],
-        sampling: Sampling,
-        limits: np.ndarray,
-        cell: Tensor | None,
-        first_cell: Tensor | None,
-    ) -> list[Drawn]:
-        """Go on until all have ended, each for at most so many steps, limits (B,); the whole sequences."""
-        lasts = self.done + (limits if self.inputs is None else np.minimum(limits, self.inputs.shape[1] - self.done))
-        while len(self.alive) and self.done < (last := int(lasts[self.alive].max())):
-            chunk: list[Step] = []
-            left = min(_CHUNK, last - self.done)
-            for noise in steps_of_noise(
-                [noises[i] for i in self.alive], self.previous.motion, self.model.choices, left
-            ):
-                steps = sampling(self._distribution())
-                step = steps.transform(noise, first_cell if self.done == 1 else cell)._replace(inputs=self.beside)
-                if self.bounds is not None:
-                    step = step._replace(motion=within(step.motion, self.place, self.bounds))
-                    self.place = self.place + step.motion
-                over = self.model.finished(self.state)
-                if over is not None:
-                    step = step._replace(event=torch.where(over, END, step.event))
-                self.previous = step
-                chunk.append(step)
-            self._keep(chunk, lasts[self.alive] - self.done)
-        return [_joined(parts) for parts in self.parts if parts]
+    def run(self, steps: int) -> list[Tensor]:
+        """The steps that are drawn: motion (T, B, D), event (T, B), and inputs (T, B, A) if there are any."""
+        drawn: list[tuple[Tensor, ...]] = []
+        for time in range(steps):
+            beside = self._inputs(time)
+            features, widths, bounds = self.stepper.advance(beside), self.how.widths, self.how.bounds
+            cell = widths.cell
+            if time == 0 and cell is not None and widths.first is not None:
+                cell = torch.where(self.fresh, widths.first, cell)
+            motion, event = self.draw(features, self.uniforms[time], self.normals[time], cell, widths.whole)
+            if bounds is not None:
+                motion = within(motion, self.place, bounds)
+                self.place.add_(motion)
+            event = event.clone()
+            if self.finishes and (over := self.begin.model.finished(self.stepper.state)) is not None:
+                event.masked_fill_(over, END)
+            self.stepper.go_on(motion, event)
+            drawn.append((motion, event) if beside is None else (motion, event, beside))
+        return [torch.stack(part) for part in zip(*drawn, strict=True)]
 
-    def _distribution(self) -> StepDistribution:
-        self.beside = None if self.inputs is None else self.inputs[:, self.done]
-        if self.policy is not None:
-            motion = self.previous.motion
-            acts = self.policy(motion, self.state, self.numbers) if self.done else None
-            self.beside = motion.new_zeros(len(motion), self.model.shape.inputs) if acts is None else acts
-        steps, self.state = self.model.step(self.previous._replace(inputs=self.beside), self.state)
-        self.done += 1
-        return steps
-
-    def _keep(self, chunk: list[Step], left: np.ndarray) -> None:
-        """Take a chunk's steps to the host, each sequence's up to its END or its limit, `left` (B,) steps after the
-        chunk's; go on with those that reached neither."""
-        motion = torch.stack([step.motion for step in chunk], 1).cpu().numpy()
-        event = torch.stack([step.event for step in chunk], 1).cpu().numpy()
-        inputs = [step.inputs for step in chunk if step.inputs is not None]
-        acts = torch.stack(inputs, 1).cpu().numpy() if inputs else None
-        ended = (event == END).any(1)
-        lengths = np.where(ended, (event == END).argmax(1) + 1, len(chunk))
-        lengths, ended = np.minimum(lengths, len(chunk) + left), ended | (left <= 0)
-        for row, i in enumerate(self.alive):
-            rows = slice(lengths[row])
-            self.parts[i].append(Drawn(motion[row, rows], event[row, rows], None if acts is None else acts[row, rows]))
-        if ended.any():
-            going = np.flatnonzero(~ended)
-            left_rows = torch.from_numpy(going).to(self.previous.motion.device)
-            self.alive, self.state = self.alive[going], take(self.state, left_rows)
-            self.numbers, self.place = self.numbers[left_rows], self.place[left_rows]
-            self.previous = Step(self.previous.motion[left_rows], self.previous.event[left_rows])
-            self.inputs = None if self.inputs is None else self.inputs[left_rows]
+    def _inputs(self, time: int) -> Tensor | None:
+        policy = self.begin.policy
+        if self.begin.condition.inputs is not None:
+            return self.beside[time]
+        if policy is None:
+            return None
+        if time == 0 and bool(self.fresh.all()):
+            return self.beside[0]
+        acts = policy(self.stepper.motion.clone(), self.stepper.state, self.numbers)
+        return torch.where(self.fresh, 0, acts) if time == 0 else acts
 
 
-def within(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
-    """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
-    wide = bounds.shape[1]
-    kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]
-    return torch.cat([kept, motion[:, wide:]], 1)
+class _Work(NamedTuple):
+    """Sequences to draw, of at most `lengths` (n,) new steps."""
+
+    begin: Beginnings
+    how: Manner
+    lengths: np.ndarray
+    batch_size: int
+
+    @exactly()
+    @torch.inference_mode()
+    def draw(self) -> list[list[Drawn]]:
+        """The parts of each."""
+        if not self.lengths.any():
+            return [[] for _ in self.lengths]
+        return _Slots(self.begin, self.how, self.lengths, min(len(self.lengths), self.batch_size)).draw()
 
 
-def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:
-    rows = [generator.standard_normal(latent, np.float32) for generator in generators]
-    return torch.from_numpy(np.stack(rows)).to(device)
+def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
+    """The same by several processes, an even share each."""
+    ends = np.linspace(0, len(work.lengths), workers + 1).astype(int)
+    shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
+    works = [work._replace(begin=work.begin.some(rows), lengths=work.lengths[rows]) for rows in shares]
+    return list(chain.from_iterable(in_processes(_Work.draw, works, workers)))
+
+
+class _Slots:
+    """Sequences that are drawn side by side, a slot each: where one has ended, the next begins."""
+
+    def __init__(self, begin: Beginnings, how: Manner, lengths: np.ndarray, slots: int) -> None:
+        self.begin, self.how, self.lengths = begin, how, lengths
+        self.parts: list[list[Drawn]] = [[] for _ in lengths]
+        self.numbers, self.next = np.arange(slots), slots
+        self.done, self.left = np.full(slots, begin.given), lengths[:slots].copy()
+        begun = begin(self.numbers)
+        self.noises: list[np.random.Generator | None] = list(begun.noises)
+        steps = stepper(begin.model.decoder, begun.previous, begun.state)
+        self.chunk = _Chunk(begin, how, steps, begun.place)
+        self.replayed: Replayed[list[Tensor]] | None = None
+        if begun.place.is_cuda and begin.policy is None:  # what a policy does, nobody knows
+            self.replayed = Replayed(partial(self.chunk.run, CHUNK), begun.place.device)
+
+    def draw(self) -> list[list[Drawn]]:
+        """Draw all sequences to their ends, a chunk of steps at a time; their parts."""
+        while self.left.any():
+            self.chunk.prepare(self.noises, self.numbers, self.done)
+            steps = min(CHUNK, int(self.left.max()))
+            self._keep(_down(self.chunk.run(steps) if self.replayed is None else self.replayed()))
+            self._begin_others()
+        return self.parts
+
+    def _keep(self, drawn: list[np.ndarray]) -> None:
+        """Take what was drawn, each sequence's up to its END or its limit."""
+        ends, steps = drawn[1] == END, len(drawn[1])
+        lengths = np.minimum(np.where(ends.any(0), ends.argmax(0) + 1, steps), self.left)
+        for row in np.flatnonzero(self.left):
+            self.parts[self.numbers[row]].append(Drawn(*(part[: lengths[row], row] for part in drawn)))
+        self.done += steps
+        self.left = np.where(ends.any(0), 0, np.maximum(self.left - steps, 0))
+
+    def _begin_others(self) -> None:
+        """The next sequences in the slots of those that have ended; where no more wait, the others go on alone."""
+        free = np.flatnonzero(self.left == 0)
+        for row in free:
+            self.noises[row] = None
+        waiting = len(self.lengths) - self.next
+        if waiting and len(free) >= max(1, min(len(self.left) // _GROUP, waiting)):
+            self._put(free[:waiting])
+        elif not waiting and len(free) and self.left.any() and self.replayed is None:
+            self._leave(np.flatnonzero(self.left))
+
+    def _put(self, rows: np.ndarray) -> None:
+        numbers = np.arange(self.next, self.next + len(rows))
+        begun, where = self.begin(numbers), torch.from_numpy(rows).to(self.chunk.place.device)
+        self.chunk.stepper.put(where, begun.previous, begun.state)
+        self.chunk.place[where] = begun.place
+        for row, noise in zip(rows, begun.noises, strict=True):
+            self.noises[row] = noise
+        self.numbers[rows], self.done[rows], self.left[rows] = numbers, self.begin.given, self.lengths[numbers]
+        self.next += len(rows)
+
+    def _leave(self, rows: np.ndarray) -> None:
+        where = torch.from_numpy(rows).to(self.chunk.place.device)
+        self.chunk = _Chunk(self.begin, self.how, self.chunk.stepper.taken(where), self.chunk.place[where])
+        self.noises = [self.noises[row] for row in rows]
+        self.numbers, self.done, self.left = self.numbers[rows], self.done[rows], self.left[rows]
+
+
+def _down(parts: list[Tensor]) -> list[np.ndarray]:
+    """On the host, waiting once for all of them."""
+    if not parts[0].is_cuda:
+        return [part.numpy() for part in parts]
+    pinned = [part.to("cpu", non_blocking=True) for part in parts]
+    torch.cuda.current_stream(parts[0].device).synchronize()
+    return [part.numpy().copy() for part in pinned]
+
+
+def _prefixes(begin: Beginnings, n: int) -> list[Drawn]:
+    """The steps that each of n sequences goes on from."""
+    assert begin.prefix is not None
+    motion, event = begin.prefix.motion.cpu().numpy(), begin.prefix.event.cpu().numpy()
+    if begin.inputs is None:
+        return [Drawn(motion, event)] * n
+    acts = begin.inputs[:, : begin.given].expand(n, -1, -1).cpu().numpy()
+    return [Drawn(motion, event, own) for own in acts]
 
 
 def _joined(parts: list[Drawn]) -> Drawn:
     motion, event, inputs = zip(*parts, strict=True)
     acts = [part for part in inputs if part is not None]
     return Drawn(np.concatenate(motion), np.concatenate(event), np.concatenate(acts) if acts else None)
-
-
-def steps_of_noise(
-    generators: list[np.random.Generator], like: Tensor, choices: int = 1, steps: int = _CHUNK
-) -> Iterator[Noise]:
-    """The next chunk of noise of each sequence, step by step; always drawn whole, so that streams stay aligned.
-
-    `like` (B, D) tells the features, `choices` how many components a step is drawn from.
-    """
-    uniform = [generator.random((choices + 1, _CHUNK), np.float32) for generator in generators]
-    shape = (_CHUNK, like.shape[-1])
-    normal = np.stack([generator.standard_normal(shape, np.float32) for generator in generators], 1)
-    component = np.stack([own[:choices].T for own in uniform], 1)
-    components, events, normals = (
-        torch.from_numpy(part).to(like.device)
-        for part in (component, np.stack([own[choices] for own in uniform], 1), normal)
-    )
-    for time in range(steps):
-        yield Noise(components[time, :, 0] if choices == 1 else components[time], events[time], normals[time])

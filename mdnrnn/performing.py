@@ -14,8 +14,10 @@ from torch import Tensor
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
 from mdnrnn.device import exactly
 from mdnrnn.distributions import DOWN, END, UP, Noise, Step, StepDistribution
+from mdnrnn.distributions.noise import CHUNK, fill, stream
 from mdnrnn.errors import InputError
-from mdnrnn.generation import Sampling, steps_of_noise, within
+from mdnrnn.generation import Sampling
+from mdnrnn.manner import within
 from mdnrnn.models.base import Condition
 from mdnrnn.runs import Run
 
@@ -230,7 +232,13 @@ def _numbers(values: Any) -> np.ndarray:
 
 
 def _endless_noise(run: Run, seed: int) -> Iterator[Noise]:
-    generator = [np.random.Generator(np.random.Philox([seed, 0]))]
-    like: Any = run.model.start(1).motion
+    """That of the first sequence of `generate`, step by step."""
+    generator, like, choices = stream(seed, 0), run.model.start(1).motion, run.model.choices
     while True:
-        yield from steps_of_noise(generator, like, run.model.choices)
+        uniform = np.empty((choices + 1, CHUNK), np.float32)
+        normal = np.empty((CHUNK, like.shape[1]), np.float32)
+        fill(generator, uniform, normal)
+        there, moves = (torch.from_numpy(part).to(like.device) for part in (uniform, normal))
+        for time in range(CHUNK):
+            component = there[:1, time] if choices == 1 else there[None, :choices, time]
+            yield Noise(component, there[choices:, time], moves[None, time])

@@ -95,6 +95,7 @@ class Run:
         seed: int = 0,
         max_steps: int | None = None,
         shared_noise: bool = False,
+        workers: int = 1,
     ) -> Corpus:
         """n drawings as a corpus, raw units.
 
@@ -110,6 +111,7 @@ class Run:
             max_steps: of new steps, by default as many as the longest training sequence has, or by the number of
                 characters where there are texts.
             shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
+            workers: processes that share the drawings, on a CPU; they draw the same.
         """
         check_request(n, seed)
         if prefix is not None:
@@ -137,6 +139,7 @@ class Run:
             first_cell=first_cell,
             bounds=self.bounds(),
             shared_noise=shared_noise,
+            workers=workers,
         )
         sequences = [
             Sequence(

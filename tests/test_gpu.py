@@ -1,6 +1,7 @@
 """The same numbers on CUDA as on the CPU. Run with `pytest -m gpu` where there is a device."""
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.nn.capture import Replayed
 from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
 from mdnrnn.performing import Performer
 from mdnrnn.training.config import SequenceTrainConfig
@@ -169,6 +171,64 @@ def test_drawings_agree(kind: str, doodles: Corpus) -> None:
     for one, other in zip(*drawn, strict=True):
         np.testing.assert_array_equal(one.event, other.event)
         np.testing.assert_allclose(one.motion, other.motion, atol=1e-4)
+
+
+def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks are run as they are, none is recorded."""
+    monkeypatch.setattr(Replayed, "__call__", lambda self: self.work())
+
+
+@EVERY_KIND
+def test_recorded_chunks_draw_what_they_draw_as_they_are(
+    kind: str, doodles: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty drawings in eight slots, so that some begin in buffers that a graph was recorded from; the same kernels in
+    the same order, so the same numbers."""
+    model, limits = model_for(doodles, kind).cuda().eval(), np.random.default_rng(0).integers(1, 70, 40)
+    how: dict[str, Any] = {"cell": torch.full((2,), 0.05), "max_steps": limits, "batch_size": 8}
+    how["sampling"], condition = Sampling(temperature=0.8, endless=True), Condition(torch.arange(40) % 12)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "drawing without a CUDA graph")
+        recorded = generate(model, 40, condition, **how)
+    eagerly(monkeypatch)
+    for one, other in zip(recorded, generate(model, 40, condition, **how), strict=True):
+        np.testing.assert_array_equal(one.event, other.event)
+        np.testing.assert_allclose(one.motion, other.motion, atol=1e-5)
+
+
+def test_lines_and_inputs_are_recorded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A window over texts that ends lines, and inputs that are brought up with the noise."""
+    lines = make_pen_text(4, {"train": 8})
+    torch.manual_seed(0)
+    writer = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).cuda()
+    text = Condition(text=code_points([str(lines[i % 8].text) for i in range(12)]))
+    inputs = Condition(inputs=torch.randn(12, 50, 2))
+    world = run_of(episodes(), covariance="per-dimension").model.cuda()
+    draw = lambda: [  # noqa: E731
+        generate(writer, 12, text, sampling=Sampling(temperature=0.3), max_steps=40, batch_size=5),
+        generate(world, 12, inputs, sampling=Sampling(endless=True), batch_size=5),
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "drawing without a CUDA graph")
+        recorded = draw()
+    eagerly(monkeypatch)
+    for ours, theirs in zip(recorded, draw(), strict=True):
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one.event, other.event)
+            np.testing.assert_allclose(one.motion, other.motion, atol=1e-4)
+
+
+def test_work_that_waits_for_the_host_is_told_of_and_done_as_it_is() -> None:
+    counted = torch.zeros(1, device="cuda")
+
+    def work() -> float:
+        return float(counted.add_(1))
+
+    replayed = Replayed(work, counted.device)
+    assert replayed() == 1
+    with pytest.warns(RuntimeWarning, match="without a CUDA graph"):
+        assert replayed() == 2
+    assert replayed() == 3
 
 
 @EVERY_KIND

@@ -11,10 +11,11 @@ import mdnrnn
 
 ROOT = Path(mdnrnn.__file__).parent
 LAYERS = {
-    "errors": 0, "files": 0, "version": 0, "device": 0, "processes": 0, "kernels": 0, "distributions": 0, "data": 0,
+    "errors": 0, "files": 0, "version": 0, "device": 0, "processes": 0, "workers": 0, "kernels": 0,
+    "distributions": 0, "data": 0,
     "nn": 1, "render": 1,
     "models": 2,
-    "training": 3, "generation": 3, "evaluation": 3, "completion": 3,
+    "training": 3, "beginnings": 3, "manner": 3, "generation": 3, "evaluation": 3, "completion": 3,
     "presets": 4, "runs": 4, "run_config": 4, "launch": 4, "latents": 4, "saving": 4, "writing": 4,
     "performing": 4, "dreaming": 4, "environment": 4,
     "benchmark": 4, "demos": 4, "cli": 5, "__main__": 6, "__init__": 6,

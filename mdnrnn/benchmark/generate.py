@@ -1,10 +1,11 @@
-"""Generation in batches, and a step of it beside its matrix-vector product."""
+"""Generation in batches, and of drawings of many lengths; a step of it beside its matrix-vector product."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from mdnrnn.benchmark.timing import Machine, take_turns
@@ -13,6 +14,10 @@ from mdnrnn.distributions import END
 from mdnrnn.generation import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.nn.products import Matrix
+
+_SIZES = (1, 16, 256, 1024)
+_SHEEP = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +29,14 @@ class GenerateBenchmark:
     step_microseconds: float
     """At batch 1, all of it: the model, the mixture, the draw."""
     matvec_microseconds: float
-    """The LSTM's weights times a vector, alone."""
+    """The LSTM's weights times a vector, alone, by torch.mv."""
     step_over_matvec: float
+    product_microseconds: float
+    """The same, and its biases, by the product that the step itself uses."""
+    step_over_product: float
+    sheep_seconds: float
+    """For a thousand drawings of lengths as aaron_sheep's, each begun where another has ended."""
+    sheep_mean_steps: float
     hidden: int
     steps: int
     machine: Machine
@@ -34,7 +45,7 @@ class GenerateBenchmark:
 def benchmark_generate(
     *, hidden: int = 512, steps: int = 128, repeats: int = 5, device: str = "auto"
 ) -> GenerateBenchmark:
-    """Drawings of exactly `steps` steps by a new model, in batches of 1, 16 and 256."""
+    """Drawings of exactly `steps` steps by a new model, in batches of 1, 16, 256 and 1,024; and of many lengths."""
     where = choose_device(device)
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=hidden)).to(where).eval()
@@ -43,25 +54,37 @@ def benchmark_generate(
             model.decoder.head.shape.size + END
         ] = -1e9  # so that no drawing ends before its time
     cell = torch.full((2,), 0.05, device=where)
-    sizes = (1, 16, 256)
+    lengths = sheep_lengths(_SHEEP)
 
     def draw(model: SequenceModel, n: int) -> None:
-        generate(model, n, max_steps=steps, cell=cell)
+        generate(model, n, max_steps=steps, cell=cell, batch_size=n)
 
     layer = model.decoder.lstm.layers[0]
     weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
     vector = torch.randn(weights.shape[1], device=where)
-    contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in sizes}  # type: ignore[misc]
+    contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in _SIZES}  # type: ignore[misc]
     contenders["matvec"] = lambda: [torch.mv(weights, vector) for _ in range(steps)]
+    product, _ = Matrix([weights, weights[:, :1]]).times(torch.randn(1, weights.shape[1] + 1, device=where))
+    contenders["product"] = lambda: [product() for _ in range(steps)]
+    contenders["sheep"] = lambda: generate(model, _SHEEP, max_steps=lengths, cell=cell)
     times = take_turns(contenders, repeats, where)
-    rates = {n: n / times[str(n)] for n in sizes}
+    rates = {n: n / times[str(n)] for n in _SIZES}
     return GenerateBenchmark(
         drawings_per_second=rates,
         batch_256_over_1=rates[256] / rates[1],
         step_microseconds=1e6 * times["1"] / steps,
         matvec_microseconds=1e6 * times["matvec"] / steps,
         step_over_matvec=times["1"] / times["matvec"],
+        product_microseconds=1e6 * times["product"] / steps,
+        step_over_product=times["1"] / times["product"],
+        sheep_seconds=times["sheep"],
+        sheep_mean_steps=float(lengths.mean()),
         hidden=hidden,
         steps=steps,
         machine=Machine.of(where),
     )
+
+
+def sheep_lengths(n: int) -> np.ndarray:
+    """Steps of n drawings, spread much as those of aaron_sheep: 20 to 250, 51 either way of 131."""
+    return np.rint(np.random.default_rng(0).normal(131, 51, n)).clip(20, 250).astype(np.int64)

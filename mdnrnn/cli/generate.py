@@ -74,6 +74,8 @@ class GenerateOptions:
     """An SVG that draws itself."""
     device: Device = "auto"
     """Where to compute; auto: a GPU if there is one."""
+    workers: int = 1
+    """Processes that share the drawings, on a CPU; the drawings are the same for any number."""
 
 
 def main(arguments: list[str]) -> int:
@@ -100,6 +102,7 @@ def main(arguments: list[str]) -> int:
         sampling=options.sampling,
         seed=options.seed,
         max_steps=options.max_steps,
+        workers=options.workers,
     )
     if drawn.facts.touches and options.out.suffix.lower() in ENDINGS:
         saving.save_performances(drawn, options.out, columns=options.columns, animate=options.animate)
@@ -122,6 +125,8 @@ def _save(drawn: Corpus, options: GenerateOptions) -> None:
 
 def _write(options: GenerateOptions, run: Run) -> int:
     """Write the text as often as asked for, on a page each, and save the pages."""
+    if options.workers != 1:
+        raise InputError(f"{options.workers} workers were asked for beside a text, which one writes; leave them out")
     if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):
         raise InputError("a text was given beside a prefix or a label; give one of them, a --style say")
     looks = options.level or options.upright or options.spacing != 1 or options.colour != "ink" or options.columns

@@ -1,4 +1,4 @@
-"""Picking a class by its logits, and tempering them: mixtures and events do it alike."""
+"""Picking a class by its logits, and tempering and biasing them: mixtures and events do it alike."""
 
 import math
 
@@ -8,13 +8,28 @@ from torch import Tensor
 
 def pick(logits: Tensor, uniform: Tensor) -> Tensor:
     """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
-    edges = torch.softmax(logits, -1).cumsum(-1)
+    edges = ends_of(logits)
     if uniform.shape != edges.shape[:-1]:
         edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
-    # Rounding can leave the last edge below 1: it is what a draw is a fraction of, lest a class of no weight be drawn.
-    value = (uniform.unsqueeze(-1) * edges[..., -1:]).contiguous()
-    picked = torch.searchsorted(edges, value, right=True).squeeze(-1)
-    return picked.clamp_(max=edges.shape[-1] - 1)  # logits that are no numbers have no class: take one that exists
+    return fallen(edges, edges[..., -1:], uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
+
+
+def ends_of(logits: Tensor, out: Tensor | None = None) -> Tensor:
+    """Where the classes of `logits` (..., K) end, laid end to end from 0 to 1: (..., K)."""
+    if out is None:
+        return torch.softmax(logits, -1).cumsum(-1)
+    return torch.softmax(logits, -1, out=out).cumsum_(-1)
+
+
+def fallen(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
+    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `ends_of` gives them,
+    and the last of their ends, `whole` (..., 1).
+
+    Rounding can leave that below 1: it is what a draw is a fraction of, lest a class of no weight be drawn. Logits that
+    are no numbers have no class: then it is one that exists.
+    """
+    value = (uniform * whole).contiguous()
+    return torch.searchsorted(ends, value, right=True, out=out).clamp_(max=last)
 
 
 def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
@@ -25,3 +40,17 @@ def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
         best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~best, -math.inf)
     return logits / temperature
+
+
+def tempered_shift(temperature: float) -> float:
+    """What log scales are raised by where variances are multiplied by `temperature`."""
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"scale_temperature: received {temperature}, expected 0 or more")
+    return 0.5 * math.log(temperature) if temperature > 0 else -math.inf
+
+
+def biased_logits(logits: Tensor, bias: float) -> Tensor:
+    """Logits x (1 + bias), Graves' probability bias."""
+    if not -1 < bias < math.inf:
+        raise ValueError(f"bias: received {bias}, expected a number above -1")
+    return logits * (1 + bias)

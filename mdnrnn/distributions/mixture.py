@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions import line, triangular
-from mdnrnn.distributions.categorical import pick, tempered_logits
+from mdnrnn.distributions.categorical import biased_logits, pick, tempered_logits, tempered_shift
 from mdnrnn.distributions.cell import log_cell_prob
 from mdnrnn.distributions.checks import check_shapes, check_value, check_values, positions, refuse
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_components, log_density
@@ -171,14 +171,10 @@ class GaussianMixture(Distribution):
         index = component[..., None, None].expand(*component.shape, 1, d)
         mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
-            point = torch.addcmul(mean, log_scale.exp(), normal)
-            return point if cell is None else triangular.on_grid(point, cell)
+            return triangular.point(mean, log_scale, None, normal, cell)
         wide = component[..., None, None].expand(*component.shape, 1, d * d)
         slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
-        innovation = log_scale.exp() * normal
-        if cell is None:
-            return mean + triangular.accumulate(innovation, slopes)
-        return triangular.accumulate_on_grid(mean, innovation, slopes, cell)
+        return triangular.point(mean, log_scale, slopes, normal, cell)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]
@@ -295,17 +291,12 @@ class GaussianMixture(Distribution):
         Temperature 0 is its limit, the mean of the most probable component: a point mass, to sample from.
         """
         logits = tempered_logits(self.logits, temperature)
-        scale_temperature = temperature if scale_temperature is None else scale_temperature
-        if not 0 <= scale_temperature < math.inf:
-            raise ValueError(f"scale_temperature: received {scale_temperature}, expected 0 or more")
-        shift = 0.5 * math.log(scale_temperature) if scale_temperature > 0 else -math.inf
+        shift = tempered_shift(temperature if scale_temperature is None else scale_temperature)
         return self._like(logits, self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
-        if not -1 < bias < math.inf:
-            raise ValueError(f"bias: received {bias}, expected a number above -1")
-        return self._like(self.logits * (1 + bias), self.means, self.log_scales - bias, self.slopes)
+        return self._like(biased_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
         """The distribution of shift + scale x, both of shape (..., D), scale positive: back to raw units, say."""

@@ -23,17 +23,36 @@ def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
 
 
-def on_grid(point: Tensor, cell: Tensor) -> Tensor:
-    """The point of a grid of widths `cell` nearest to `point`; where the width is 0, the point itself."""
-    return torch.where(cell > 0, torch.round(point / cell) * cell, point)
+def point(
+    mean: Tensor, log_scale: Tensor, slopes: Tensor | None, normal: Tensor, cell: Tensor | None, whole: bool = False
+) -> Tensor:
+    """What normal noise (..., D) makes of a component, mean and log scale (..., D), slopes (..., D, D) or None; with
+    `cell`, widths (D,) or (..., D), on that grid. `whole` as in `on_grid`."""
+    if slopes is None:
+        free = torch.addcmul(mean, log_scale.exp(), normal)
+        return free if cell is None else on_grid(free, cell, whole)
+    innovation = log_scale.exp() * normal
+    if cell is None:
+        return mean + accumulate(innovation, slopes)
+    return accumulate_on_grid(mean, innovation, slopes, cell, whole)
 
 
-def accumulate_on_grid(mean: Tensor, innovation: Tensor, slopes: Tensor, cell: Tensor) -> Tensor:
-    """Points (..., D) of the grid of widths `cell` (D,): each dimension is rounded before the next goes on from it."""
+def on_grid(point: Tensor, cell: Tensor, whole: bool = False) -> Tensor:
+    """The point of a grid of widths `cell` nearest to `point`; where the width is 0, the point itself.
+
+    `whole`: no width is 0, which saves looking.
+    """
+    rounded = (point / cell).round_().mul_(cell)
+    return rounded if whole else torch.where(cell > 0, rounded, point)
+
+
+def accumulate_on_grid(mean: Tensor, innovation: Tensor, slopes: Tensor, cell: Tensor, whole: bool = False) -> Tensor:
+    """Points (..., D) of the grid of widths `cell`, (D,) or (..., D): each dimension is rounded before the next goes on
+    from it."""
     point = mean.clone()
     for i in range(mean.shape[-1]):  # slopes (..., D, D) are 0 from the diagonal on
         expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
-        point[..., i] = on_grid(expected + innovation[..., i], cell[i])
+        point[..., i] = on_grid(expected + innovation[..., i], cell[..., i], whole)
     return point
 
 

@@ -13,6 +13,7 @@ from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import START, Step, StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.nn.decoder import StepDecoder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,8 @@ class SequenceModel(Model):
     """
 
     shape: StepShape
+    decoder: StepDecoder
+    """What steps through a sequence, once it is given the initial state."""
     latent: int = 0
     """Z, numbers of the latent that a sequence is drawn given; 0: none."""
     writes: bool = False
@@ -142,9 +145,9 @@ class SequenceModel(Model):
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> Any:
         """The state before the first step."""
 
-    @abstractmethod
     def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
         """The distribution of the step after `previous`, motion (B, D), event (B,), and the next state."""
+        return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
         """Which sequences end with the step that led to this state, (B,), whatever event is drawn; None: none do."""
@@ -168,13 +171,6 @@ class SequenceModel(Model):
 def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
     """Nats of every real step's motion and of its event, each (S,)."""
     return steps.nats(batch.target, batch.cell)
-
-
-def take(state: Any, rows: Tensor) -> Any:
-    """The state of some sequences: `rows` are indices into the batch."""
-    if isinstance(state, Tensor):
-        return state.index_select(-2, rows)
-    return type(state)(*(take(part, rows) for part in state))
 
 
 def merged(carried: Any, start: Any, goes_on: Tensor) -> Any:

@@ -10,12 +10,11 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
-from mdnrnn.nn.rows import StepRows
 from mdnrnn.nn.window import Text, WindowStack
 
 _UNSEEN = 1e-3
@@ -57,11 +56,10 @@ class LineHead(StepHead):
     """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
     are multiplied by the weight of the mark. So lines seldom end at ends of words."""
 
-    def forward(self, features: Tensor) -> StepRows:
-        """features: (..., I), the last one phi(U)."""
-        seen = features[..., -1]
-        seen = seen.to(torch.promote_types(seen.dtype, torch.float32)).clamp_min(_UNSEEN)
-        return StepRows(self.linear(features), self.shape, self.events, seen.log())
+    def end_odds(self, features: Tensor) -> Tensor:
+        """The logarithm of the mark's weight, in float32 or wider; features (..., I), the last one phi(U)."""
+        seen = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
+        return seen.clamp_min(_UNSEEN).log()
 
 
 class HandwritingRNN(SequenceModel):
@@ -95,10 +93,6 @@ class HandwritingRNN(SequenceModel):
             raise InputError("the model writes a text; received none; give one with --text")
         state = self.decoder.lstm.initial_state(self._one_hot(text))
         return self.decoder.start(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
-
-    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """One step of B lines."""
-        return self.decoder.step(previous, state)
 
     def forward(self, batch: Batch) -> StepDistribution:
         """The distributions of all real steps, flat (S,)."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import END, Step, StepDistribution
+from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, merged, without_gradients
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
@@ -79,10 +79,6 @@ class MDNRNN(SequenceModel):
         """Zeros; the condition's label embedded."""
         like = self.decoder.head.linear.bias.expand(batch_size, -1)
         return self.decoder.start(self.label((condition or Condition()).label, like))
-
-    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """One step of B sequences."""
-        return self.decoder.step(previous, state)
 
     def memory(self, state: DecoderState) -> Tensor:
         """What the model remembers, the hidden state of its top layer, (B, H)."""

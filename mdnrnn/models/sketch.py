@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import Step, StepDistribution
+from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape
 from mdnrnn.models.latent import LatentModel, Posterior
@@ -144,10 +144,6 @@ class SketchRNN(LatentModel):
         start = torch.tanh(self.start_of(context)).to(context.dtype)
         hidden, cell = start.unflatten(-1, (2 * self.config.layers, -1)).transpose(0, 1).chunk(2)
         return self.decoder.start(context, LSTMState(hidden.contiguous(), cell.contiguous()))
-
-    def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """One step of B drawings."""
-        return self.decoder.step(previous, state)
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
         """Reconstruction and the weighed KL divergence, a point; see the config."""

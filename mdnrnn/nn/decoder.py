@@ -49,7 +49,7 @@ class StepFeatures(nn.Module):
 
         `place` (1, B, D) is where the pen stood before them, by default at 0.
         """
-        rows = [steps.motion, self.event_rows[steps.event + 1], *self._inputs(steps)]
+        rows = [steps.motion, self.event_rows[steps.event + 1], *self.inputs_of(steps.inputs)]
         padded = batch.pad(torch.cat(rows, -1), slots)
         if not self.places:
             return padded
@@ -59,15 +59,16 @@ class StepFeatures(nn.Module):
 
     def of_step(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
         """One step of B sequences, the pen's place (B, D) after it and a context (B, C), as (B, width + C)."""
-        rows = [step.motion, self.event_rows[step.event + 1], *self._inputs(step)]
+        rows = [step.motion, self.event_rows[step.event + 1], *self.inputs_of(step.inputs)]
         return torch.cat([*rows, self.scale * place[..., : self.places], context], -1)
 
-    def _inputs(self, steps: Step) -> list[Tensor]:
+    def inputs_of(self, inputs: Tensor | None) -> list[Tensor]:
+        """Those of steps, (..., A), where there should be any."""
         if not self.inputs:
             return []
-        if steps.inputs is None:
+        if inputs is None:
             raise InputError(f"the model expects {self.inputs} inputs at every step; received none")
-        return [steps.inputs]
+        return [inputs]
 
 
 class StepDecoder(nn.Module):
@@ -88,9 +89,14 @@ class StepDecoder(nn.Module):
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """The distribution of the step after `previous`, of B sequences, and the next state."""
+        hidden, state = self.advance(previous, state)
+        return self.head(hidden), state
+
+    def advance(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """What the head makes that distribution of, (B, width), and the next state."""
         place = state.place + previous.motion
         hidden, lstm = self.lstm.step(self.features.of_step(previous, place[0], state.context[0]), state.lstm)
-        return self.head(hidden), DecoderState(lstm, place, state.context)
+        return hidden, DecoderState(lstm, place, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
         """The distributions of all real steps of a batch, flat (S,), from the state before the first."""

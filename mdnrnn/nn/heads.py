@@ -120,7 +120,12 @@ class StepHead(nn.Module):
 
     def forward(self, features: Tensor) -> StepRows:
         """features: (..., I)."""
-        return StepRows(self.linear(features), self.shape, self.events)
+        odds = self.end_odds(features)
+        return StepRows(self.linear(features), self.shape, self.events, None if odds is None else odds.squeeze(-1))
+
+    def end_odds(self, features: Tensor) -> Tensor | None:
+        """What the logit of END is raised by, given the features: (..., 1); None: nothing, as here."""
+        return None
 
 
 def check_mixture(

@@ -99,9 +99,14 @@ class MixtureShape(NamedTuple):
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
     """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
     if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
-        return torch.logaddexp(raw, raw.new_full((), log_floor))
+        return floored(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
+
+
+def floored(raw: Tensor, log_floor: Tensor) -> Tensor:
+    """The same without derivatives, of a floor that is a tensor already, ()."""
+    return torch.logaddexp(raw, log_floor)
 
 
 class _SmoothFloor(torch.autograd.Function):

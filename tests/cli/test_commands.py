@@ -114,6 +114,15 @@ def test_the_same_seed_draws_the_same_and_another_differs(run: Path, tmp_path: P
     assert a == b != c
 
 
+def test_any_number_of_workers_draws_the_same(run: Path, tmp_path: Path) -> None:
+    for workers in ("1", "2"):
+        options = ["-n", "5", "--seed", "1", "--workers", workers]
+        assert main(["generate", str(run), "--out", str(tmp_path / f"{workers}.npz"), *options]) == 0
+    one, two = (importing.read(tmp_path / f"{workers}.npz") for workers in "12")
+    np.testing.assert_array_equal(one.motion, two.motion)
+    np.testing.assert_array_equal(one.event, two.event)
+
+
 def test_a_drawing_is_completed_from_its_beginning(run: Path, tmp_path: Path) -> None:
     data = str(run.parent / "data.npz")
     options = ["--prefix", data, "--prefix-index", "2", "--prefix-points", "6", "-n", "4", "--label", "cat"]
@@ -290,6 +299,7 @@ BAD_OPTIONS: dict[str, tuple[str, str]] = {
     "no ending": ("generate RUN --out -", "its ending is ''"),
     "no such place": ("generate RUN --out nosuch/x.svg", "there is no folder nosuch"),
     "unknown label": ("generate RUN --out x.svg --label unicorn", "unknown label 'unicorn'; expected one of butterfly"),
+    "no workers": ("generate RUN --out x.svg --workers 0", "0 workers were asked for; expected 1 or more"),
     "temperature below 0": ("generate RUN --out x.svg --temperature -0.5", "temperature is -0.5; expected 0 or more"),
     "temperature not a number": ("generate RUN --out x.svg --temperature nan", "temperature is nan"),
     "no drawings": ("generate RUN --out x.svg -n 0", "-n is 0"),
