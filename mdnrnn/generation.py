@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from mdnrnn.beginnings import Beginnings
 from mdnrnn.beginnings import Policy as Policy
-from mdnrnn.device import exactly
+from mdnrnn.device import exactly, one_thread
 from mdnrnn.distributions import END, Step
 from mdnrnn.distributions.noise import CHUNK, fill
 from mdnrnn.distributions.sampling import Sampling as Sampling
@@ -21,7 +22,8 @@ from mdnrnn.manner import Manner, Widths, within
 from mdnrnn.models.base import Condition, SequenceModel
 from mdnrnn.nn.capture import Replayed
 from mdnrnn.nn.drawing import StepDraw
-from mdnrnn.nn.stepping import Stepper, stepper
+from mdnrnn.nn.one_row import OneRow
+from mdnrnn.nn.stepping import PackedStepper, Stepper, stepper
 from mdnrnn.workers import check_workers, in_processes
 
 _GROUP = 8
@@ -118,7 +120,7 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
 class _Chunk:
     """So many steps of B sequences, from buffers that stay where they are: nothing in it waits for the host."""
 
-    def __init__(self, begin: Beginnings, how: Manner, steps: Stepper, place: Tensor) -> None:
+    def __init__(self, begin: Beginnings, how: Manner, steps: Stepper, place: Tensor, alone: bool = False) -> None:
         self.begin, self.how, self.stepper, self.place = begin, how, steps, place
         model, batch = begin.model, len(place)
         self.draw = StepDraw(model.decoder.head, how.sampling, batch)
@@ -134,6 +136,7 @@ class _Chunk:
         """Whose first step is the chunk's first."""
         self.beside = place.new_zeros(CHUNK, batch, model.shape.inputs)
         self.finishes = model.finished(steps.state) is not None
+        self.alone = OneRow(steps, self.draw) if alone and isinstance(steps, PackedStepper) else None
 
     def prepare(self, noises: list[np.random.Generator | None], numbers: np.ndarray, done: np.ndarray) -> None:
         """Bring up what the next steps need: of the sequences in the slots, their noise, or None where a slot stands
@@ -150,6 +153,18 @@ class _Chunk:
         if known is not None:
             times = np.minimum(done + np.arange(CHUNK)[:, None], known.shape[1] - 1)
             self.beside.copy_(known[self.numbers, torch.from_numpy(times).to(known.device)])
+
+    def run_alone(self, alone: OneRow, steps: int) -> list[np.ndarray]:
+        """As `run`, of one sequence on the host."""
+        widths, uniforms, normals = self.how.widths, self.host[0][0].numpy(), self.host[1][0].tolist()
+        uniforms = uniforms[: self.draw.groups].T[..., None]
+        cell = None if widths.cell is None else widths.cell.tolist()
+        motion, event = np.empty((steps, 1, len(normals[0])), np.float32), np.empty((steps, 1), np.int64)
+        for time in range(steps):
+            first = time == 0 and widths.first is not None and bool(self.fresh)
+            given = widths.first.tolist() if first and widths.first is not None else cell
+            motion[time, 0], event[time, 0] = alone.step(uniforms[time], normals[time], given)
+        return [motion, event]
 
     def run(self, steps: int) -> list[Tensor]:
         """The steps that are drawn: motion (T, B, D), event (T, B), and inputs (T, B, A) if there are any."""
@@ -197,7 +212,16 @@ class _Work(NamedTuple):
         """The parts of each."""
         if not self.lengths.any():
             return [[] for _ in self.lengths]
-        return _Slots(self.begin, self.how, self.lengths, min(len(self.lengths), self.batch_size)).draw()
+        slots = min(len(self.lengths), self.batch_size)
+        alone = slots == 1 and self._goes_alone()
+        with one_thread() if alone else nullcontext():
+            return _Slots(self.begin, self.how, self.lengths, slots, alone).draw()
+
+    def _goes_alone(self) -> bool:
+        """Whether one sequence at a time is drawn by NumPy."""
+        begin, how = self.begin, self.how
+        usual = begin.policy is None and how.bounds is None
+        return usual and OneRow.covers(begin.model.decoder, how.sampling)
 
 
 def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
@@ -211,7 +235,7 @@ def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
 class _Slots:
     """Sequences that are drawn side by side, a slot each: where one has ended, the next begins."""
 
-    def __init__(self, begin: Beginnings, how: Manner, lengths: np.ndarray, slots: int) -> None:
+    def __init__(self, begin: Beginnings, how: Manner, lengths: np.ndarray, slots: int, alone: bool) -> None:
         self.begin, self.how, self.lengths = begin, how, lengths
         self.parts: list[list[Drawn]] = [[] for _ in lengths]
         self.numbers, self.next = np.arange(slots), slots
@@ -219,7 +243,7 @@ class _Slots:
         begun = begin(self.numbers)
         self.noises: list[np.random.Generator | None] = list(begun.noises)
         steps = stepper(begin.model.decoder, begun.previous, begun.state)
-        self.chunk = _Chunk(begin, how, steps, begun.place)
+        self.chunk = _Chunk(begin, how, steps, begun.place, alone)
         self.replayed: Replayed[list[Tensor]] | None = None
         if begun.place.is_cuda and begin.policy is None:  # what a policy does, nobody knows
             self.replayed = Replayed(partial(self.chunk.run, CHUNK), begun.place.device)
@@ -229,9 +253,15 @@ class _Slots:
         while self.left.any():
             self.chunk.prepare(self.noises, self.numbers, self.done)
             steps = min(CHUNK, int(self.left.max()))
-            self._keep(_down(self.chunk.run(steps) if self.replayed is None else self.replayed()))
+            self._keep(self._drawn(steps))
             self._begin_others()
         return self.parts
+
+    def _drawn(self, steps: int) -> list[np.ndarray]:
+        """A chunk of so many steps, on the host."""
+        if self.chunk.alone is not None:
+            return self.chunk.run_alone(self.chunk.alone, steps)
+        return _down(self.chunk.run(steps) if self.replayed is None else self.replayed())
 
     def _keep(self, drawn: list[np.ndarray]) -> None:
         """Take what was drawn, each sequence's up to its END or its limit."""

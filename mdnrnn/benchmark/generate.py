@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mdnrnn.benchmark.limits import matrix_product, operations_per_point
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import END
 from mdnrnn.generation import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.nn.products import Matrix
 
 _SIZES = (1, 16, 256, 1024)
 _SHEEP = 1000
+_ALONE = 8
+"""Drawings in a turn at batch 1, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +35,11 @@ class GenerateBenchmark:
     """The LSTM's weights times a vector, alone, by torch.mv."""
     step_over_matvec: float
     product_microseconds: float
-    """The same, and its biases, by the product that the step itself uses."""
+    """The same, and its biases, by the product that the step itself uses: on a CPU NumPy's, in as many threads as its
+    BLAS likes."""
     step_over_product: float
+    of_product: dict[int, float]
+    """By batch size: operations a second in matrix products, over those of one large matrix product in float32."""
     sheep_seconds: float
     """For a thousand drawings of lengths as aaron_sheep's, each begun where another has ended."""
     sheep_mean_steps: float
@@ -57,18 +63,20 @@ def benchmark_generate(
     lengths = sheep_lengths(_SHEEP)
 
     def draw(model: SequenceModel, n: int) -> None:
-        generate(model, n, max_steps=steps, cell=cell, batch_size=n)
+        generate(model, _ALONE if n == 1 else n, max_steps=steps, cell=cell, batch_size=n)
 
     layer = model.decoder.lstm.layers[0]
     weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
     vector = torch.randn(weights.shape[1], device=where)
     contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in _SIZES}  # type: ignore[misc]
     contenders["matvec"] = lambda: [torch.mv(weights, vector) for _ in range(steps)]
-    product, _ = Matrix([weights, weights[:, :1]]).times(torch.randn(1, weights.shape[1] + 1, device=where))
-    contenders["product"] = lambda: [product() for _ in range(steps)]
+    contenders["product"] = _own_product(torch.cat([weights, weights[:, :1]], 1), steps)
+    contenders["large product"], operations = matrix_product(where, "float32")
     contenders["sheep"] = lambda: generate(model, _SHEEP, max_steps=lengths, cell=cell)
     times = take_turns(contenders, repeats, where)
+    times["1"] /= _ALONE
     rates = {n: n / times[str(n)] for n in _SIZES}
+    limit, each = operations / times["large product"], operations_per_point(model) / 3  # forward alone
     return GenerateBenchmark(
         drawings_per_second=rates,
         batch_256_over_1=rates[256] / rates[1],
@@ -77,12 +85,23 @@ def benchmark_generate(
         step_over_matvec=times["1"] / times["matvec"],
         product_microseconds=1e6 * times["product"] / steps,
         step_over_product=times["1"] / times["product"],
+        of_product={n: rate * steps * each / limit for n, rate in rates.items()},
         sheep_seconds=times["sheep"],
         sheep_mean_steps=float(lengths.mean()),
         hidden=hidden,
         steps=steps,
         machine=Machine.of(where),
     )
+
+
+def _own_product(weights: Tensor, steps: int) -> Callable[[], object]:
+    """The product of a step at batch 1, `steps` times."""
+    if weights.is_cuda:
+        row, turned = torch.randn(1, weights.shape[1], device=weights.device), weights.t().contiguous()
+        return lambda: [torch.mm(row, turned) for _ in range(steps)]
+    whole, vector = weights.numpy(), torch.randn(weights.shape[1]).numpy()
+    found = whole[:, 0].copy()
+    return lambda: [whole.dot(vector, out=found) for _ in range(steps)]
 
 
 def sheep_lengths(n: int) -> np.ndarray:

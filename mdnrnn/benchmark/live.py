@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from torch import nn
 from mdnrnn.benchmark.timing import Machine
 from mdnrnn.data.corpus import Facts
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.device import one_thread
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
 from mdnrnn.performing import Performer
@@ -52,7 +51,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
         raise InputError(f"preset {preset!r} does not play along; expected gesture, gesture-s, touch or the like")
     if steps < 100:
         raise InputError(f"{steps} steps were asked for; expected 100 or more")
-    with _one_thread():
+    with one_thread():
         player = Performer(_new_run(preset))
         for _ in range(_WARM_UP):
             player.play()
@@ -82,16 +81,6 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
             grown_bytes=grown,
             machine=Machine.of(torch.device("cpu")),
         )
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _matvec_seconds(model: nn.Module) -> float:

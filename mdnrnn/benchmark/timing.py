@@ -14,6 +14,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.training.loop import Result
 
 _WARM_UP = 1
+_PAUSE = 0.1
+"""Seconds before each turn: threads of the one before look out for more work for a while, in the way of others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,7 @@ def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device
     for _ in range(_WARM_UP + repeats):
         for name, run in contenders.items():
             _wait(device)
+            time.sleep(_PAUSE)
             started = time.perf_counter()
             run()
             _wait(device)

@@ -7,6 +7,8 @@ else a decoder is made of, by its own `advance`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -94,7 +96,7 @@ class PackedStepper(Stepper):
     def __init__(self, decoder: StepDecoder, matrices: list[Matrix], batch: int) -> None:
         self.decoder, self.matrices = decoder, matrices
         hidden, features = decoder.lstm.hidden, decoder.features
-        self.layers = [_Layer(matrix, batch, hidden) for matrix in matrices]
+        self.layers = [PackedLayer(matrix, batch, hidden) for matrix in matrices]
         lowest = self.layers[0].entering
         d, kinds = decoder.head.shape.features, features.event_rows.shape[1]
         sizes = [d, kinds, features.inputs, features.places]
@@ -147,23 +149,29 @@ class PackedStepper(Stepper):
         return DecoderState(LSTMState(hidden, cell), place.unsqueeze(0), self.context.unsqueeze(0).clone())
 
 
-class _Layer:
+class PackedLayer:
     """An LSTM layer of B sequences; its gates stand in the order input, forget, cell, output, as PyTorch's."""
 
     def __init__(self, matrix: Matrix, batch: int, hidden: int) -> None:
-        self.row = matrix.parts[0].new_zeros(batch, matrix.inputs)
+        self.matrix, self.row = matrix, matrix.parts[0].new_zeros(batch, matrix.inputs)
         self.row[:, -1] = 1  # that the biases are multiplied by
         self.entering, self.hidden, _ = self.row.split_with_sizes([matrix.inputs - hidden - 1, hidden, 1], 1)
         self.cell = self.row.new_zeros(batch, hidden)
-        self.product, gates = matrix.times(self.row)
-        self.gates = None if gates is None else _gates(gates)
+
+    @cached_property
+    def product(self) -> tuple[Callable[[], Tensor], tuple[Tensor, ...] | None]:
+        """What multiplies the row, and the gates, where the result is always in one place; made when first asked for,
+        which takes as long as a good many steps."""
+        multiply, gates = self.matrix.times(self.row)
+        return multiply, None if gates is None else _gates(gates)
 
     def __call__(self, below: Tensor | None) -> Tensor:
         """One step on, given the hidden state of the layer beneath: the next hidden state (B, H)."""
         if below is not None:
             self.entering.copy_(below)
-        product = self.product()
-        both, enter, keep, new, leave = self.gates or _gates(product)
+        multiply, gates = self.product
+        product = multiply()
+        both, enter, keep, new, leave = gates or _gates(product)
         both.sigmoid_()
         new.tanh_()
         leave.sigmoid_()
