@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from mdnrnn.files import make_folder, write_json
 from mdnrnn.models.base import AnyBatch, StepShape
 from mdnrnn.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.memory import keep_few_kernels, keep_freed_memory, peak_bytes, resident_bytes
+from mdnrnn.training.memory import keep_freed_memory, peak_bytes, resident_bytes
 from mdnrnn.training.update import Objective, make_optimizer, update
 
 _HELD_OUT = 10_000
@@ -59,8 +59,7 @@ class SizeBenchmark:
     points_per_second: float
     small_points_per_second: float
     large_over_small: float
-    hidden: int
-    batch_size: int
+    preset: str
     machine: Machine
 
 
@@ -69,23 +68,23 @@ def benchmark_size(
     drawings: int = 10_000_000,
     folder: Path | None = None,
     steps: int = 1000,
-    hidden: int = 512,
-    batch_size: int = 32,
+    preset: str = "stroke-small",
 ) -> SizeBenchmark:
-    """Training of preset stroke on so many drawings, and on the bundled ones, in turns.
+    """Training of a preset on so many drawings, and on the bundled ones, in turns.
 
     `folder`: where the corpus is kept, and found again; by default it is removed.
     """
     if drawings < 4 * _HELD_OUT:
         raise InputError(f"{drawings} drawings were asked for; expected {4 * _HELD_OUT} or more")
+    if preset not in PRESETS or PRESETS[preset].kind == "handwriting":
+        raise InputError(f"preset {preset!r} is not for drawings; expected stroke, stroke-small, sketch or the like")
     if steps < 10:
         raise InputError(f"{steps} steps were asked for; expected 10 or more")
     with tempfile.TemporaryDirectory(prefix="mdnrnn-") as temporary:
         place = folder or Path(temporary) / "doodles"
         if not (place / native.HEADER).exists():
             make_doodles_again(place, drawings)
-        settings = json.dumps({"steps": steps, "hidden": hidden, "batch_size": batch_size})
-        command = [sys.executable, "-c", _CHILD, str(place), settings]
+        command = [sys.executable, "-c", _CHILD, str(place), preset, str(steps)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         figures = json.loads(done.stdout)
         megabytes = sum(path.stat().st_size for path in place.iterdir()) / 1e6
@@ -93,8 +92,7 @@ def benchmark_size(
         **figures,
         megabytes=megabytes,
         steps=steps,
-        hidden=hidden,
-        batch_size=batch_size,
+        preset=preset,
         machine=Machine.of(choose_device("auto")),
     )
 
@@ -154,24 +152,22 @@ def _varied(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.nd
     return steps.astype(np.int16)
 
 
-def train_alone(folder: str, settings: str) -> None:
+def train_alone(folder: str, name: str, steps: str) -> None:
     """What the process runs: opens, begins, trains in turns; prints the figures as JSON."""
-    options = json.loads(settings)
     keep_freed_memory()
-    keep_few_kernels()
     started = time.perf_counter()
     large = open_corpus(folder)
     opened = time.perf_counter()
     small = open_corpus("doodles")
-    preset, normalizer = PRESETS["stroke"], Normalizer.of(small)
-    training = replace(preset.training, batch_size=options["batch_size"])
+    preset, normalizer = PRESETS[name], Normalizer.of(small)
+    training = preset.training
     begun = time.perf_counter()
     data = {name: _epochs(training, corpus, normalizer) for name, corpus in (("large", large), ("small", small))}
     next(data["large"])
     first_batch = time.perf_counter() - begun
     device = choose_device("auto")
     precision = choose_precision("auto", device)
-    model = KINDS[preset.kind].build(StepShape.of(small), replace(preset.model, hidden=options["hidden"])).to(device)
+    model = KINDS[preset.kind].build(StepShape.of(small), preset.model).to(device)
     objective, optimizer = Objective(model), make_optimizer(model, training)
 
     def train(batches: Iterator[AnyBatch]) -> int:
@@ -183,7 +179,7 @@ def train_alone(folder: str, settings: str) -> None:
         return points
 
     points, seconds = dict.fromkeys(data, 0), dict.fromkeys(data, 0.0)
-    settled, turns = 0, -(-options["steps"] // _TURN)
+    settled, turns = 0, -(-int(steps) // _TURN)
     for turn in range(-1, turns):  # the first one warms up
         for name, batches in data.items():
             at = time.perf_counter()

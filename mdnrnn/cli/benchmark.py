@@ -186,10 +186,8 @@ class SizeBenchmarkOptions:
     """Where to keep them, and to find them again; by default they are removed."""
     steps: int = 1000
     """Of training, on either corpus."""
-    hidden: int = 512
-    """Units of the LSTM."""
-    batch_size: int = 32
-    """Drawings in a batch."""
+    preset: str = "stroke-small"
+    """Whose model and batches."""
     json: Json = False
     """Print JSON."""
 

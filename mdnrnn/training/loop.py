@@ -36,7 +36,7 @@ from mdnrnn.training.checkpoint import (
     seed_process,
 )
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
-from mdnrnn.training.memory import keep_few_kernels, keep_freed_memory, return_freed_memory
+from mdnrnn.training.memory import keep_freed_memory, return_freed_memory
 from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.schedule import Schedule
 from mdnrnn.training.signals import caught_signals
@@ -89,7 +89,6 @@ def fit(
     the first alone writes.
     """
     keep_freed_memory()
-    keep_few_kernels()
     config, device = config or TrainConfig(), next(model.parameters()).device
     epochs = _shared(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
     held_out = _shared(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)

@@ -1,5 +1,4 @@
-"""Memory of a training: what is freed is kept within limits, as a third of a step on a CPU can go into getting it back;
-what would only grow is not."""
+"""Keeping freed memory in the process, within limits: a third of a step on a CPU can go into getting it back."""
 
 import ctypes
 import os
@@ -23,16 +22,6 @@ def keep_freed_memory() -> None:
     if library is not None:
         for option, value in ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, 2**31 - 1), (_TOP_PAD, 64 << 20)):
             library.mallopt(option, value)
-
-
-def keep_few_kernels() -> None:
-    """Let oneDNN keep 24 of the kernels that it compiles for the shapes it meets, instead of 1,024.
-
-    Batches come in a hundred lengths, and each has an LSTM forward and backward, and products, of its own: kept, they
-    take 200 MB after 160 steps of preset `stroke` on the doodles; compiled again, no time that shows beside the step
-    (measured). Read from the environment when the first one is compiled: does nothing afterwards.
-    """
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "24")
 
 
 def return_freed_memory() -> None:
