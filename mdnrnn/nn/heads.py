@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
@@ -121,11 +122,23 @@ class StepHead(nn.Module):
     def forward(self, features: Tensor) -> StepRows:
         """features: (..., I)."""
         odds = self.end_odds(features)
-        return StepRows(self.linear(features), self.shape, self.events, None if odds is None else odds.squeeze(-1))
+        rows = _evenly(self.linear, features) if features.ndim == 2 else self.linear(features)
+        return StepRows(rows, self.shape, self.events, None if odds is None else odds.squeeze(-1))
 
     def end_odds(self, features: Tensor) -> Tensor | None:
         """What the logit of END is raised by, given the features: (..., 1); None: nothing, as here."""
         return None
+
+
+def _evenly(linear: nn.Linear, features: Tensor) -> Tensor:
+    """`linear` of features (S, I); under autocast on a CPU S is brought to a multiple of 256 meanwhile.
+
+    oneDNN compiles its products, forward and backward, for every S that it meets, and keeps a thousand of them.
+    """
+    missing = -len(features) % 256
+    if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return linear(features)
+    return linear(functional.pad(features, (0, 0, 0, missing)))[: len(features)]
 
 
 def check_mixture(
