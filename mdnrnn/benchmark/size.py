@@ -51,9 +51,9 @@ class SizeBenchmark:
     first_batch_seconds: float
     """After it was opened, the order of the epoch included."""
     steps: int
-    """Of training, on either corpus."""
+    """Of training, on the large corpus alone, and then on either in turns."""
     peak_mb: float
-    """Of resident memory, from the start of the process on."""
+    """Of resident memory, from the start of the process to the last step on the large corpus alone."""
     grown_mb: float
     """Resident memory after the last step over that after the first tenth."""
     points_per_second: float
@@ -180,6 +180,11 @@ def train_alone(folder: str, name: str, steps: str) -> None:
 
     points, seconds = dict.fromkeys(data, 0), dict.fromkeys(data, 0.0)
     settled, turns = 0, -(-int(steps) // _TURN)
+    for turn in range(turns):
+        train(data["large"])
+        if turn == turns // 10:
+            settled = resident_bytes()
+    peak, grown = peak_bytes(), resident_bytes() - settled
     for turn in range(-1, turns):  # the first one warms up
         for name, batches in data.items():
             at = time.perf_counter()
@@ -187,16 +192,14 @@ def train_alone(folder: str, name: str, steps: str) -> None:
             if turn >= 0:
                 points[name] += done
                 seconds[name] += time.perf_counter() - at
-        if turn == turns // 10:
-            settled = resident_bytes()
     rates = {name: points[name] / seconds[name] for name in data}
     figures = {
         "drawings": len(large),
         "points": len(large.event),
         "open_seconds": opened - started,
         "first_batch_seconds": first_batch,
-        "peak_mb": peak_bytes() / 1e6,
-        "grown_mb": (resident_bytes() - settled) / 1e6,
+        "peak_mb": peak / 1e6,
+        "grown_mb": grown / 1e6,
         "points_per_second": rates["large"],
         "small_points_per_second": rates["small"],
         "large_over_small": rates["large"] / rates["small"],

@@ -15,13 +15,12 @@ from torch import Tensor
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.reading import rows_in_runs
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import START, Step
 from mdnrnn.errors import InputError
 
 _LENGTH_JITTER = 0.01
-_TOGETHER = 128
-"""Sequences that are read at once: each may bring in a megabyte of a mapped file around it."""
 
 
 class Pieces(NamedTuple):
@@ -226,7 +225,9 @@ class Batches:
         chance = self._chance(counts, own, rng)
         indices, leads, lengths = pieces.sequence[own], pieces.first[own] > 0, counts[own]
         firsts = corpus.offsets[indices] + pieces.first[own] - leads
-        motion, event, inputs, logvar = self._read(firsts, lengths)
+        arrays = (corpus.motion, corpus.event, corpus.inputs, corpus.logvar)
+        read: list[Any] = [None if array is None else rows_in_runs(array, firsts, lengths) for array in arrays]
+        motion, event, inputs, logvar = read
         if logvar is not None:
             noise = self._own_noise(firsts, lengths) if chance is None else chance.normal
             motion = motion + np.exp(0.5 * logvar.astype(np.float64)) * noise
@@ -262,17 +263,6 @@ class Batches:
         normal = np.zeros(0) if self.corpus.logvar is None else rng.standard_normal((total, width))[of_rows]
         return _Chance(stretch[kept], rounding[kept], rows[of_rows], normal)
 
-    def _read(self, firsts: np.ndarray, lengths: np.ndarray) -> list[Any]:
-        """Motions, events, inputs and log variances, or None, of rows in runs end to end: so many, lengths (b,), from
-        each of `firsts` on. What of a mapped corpus is read stays in memory until it is given back."""
-        corpus, parts = self.corpus, []
-        for first in range(0, len(firsts), _TOGETHER):
-            rows = _ranges(firsts[first : first + _TOGETHER], lengths[first : first + _TOGETHER])
-            arrays = (corpus.motion, corpus.event, corpus.inputs, corpus.logvar)
-            parts.append([None if array is None else np.asarray(array[rows]) for array in arrays])
-            corpus.release()
-        return [None if each[0] is None else np.concatenate(each) for each in zip(*parts, strict=True)]
-
     def _own_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Normal numbers (n, D) of rows in runs, lengths (b,), from each of `firsts` on: the same for the same runs."""
         width = self.corpus.motion.shape[1]
@@ -291,12 +281,6 @@ class Batches:
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
-
-
-def _ranges(firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The numbers from each of `firsts` on, so many each, end to end."""
-    tops = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum()) + (firsts - tops).repeat(lengths)
 
 
 def code_points(texts: list[str]) -> Tensor:

@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mdnrnn.data.reading import mapping_of
 from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
 from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError
 
-_LARGE = 1 << 26
-"""Bytes."""
 SPLITS = ("train", "valid", "test")
 
 
@@ -243,8 +242,8 @@ class Corpus:
     def release(self) -> None:
         """Give back the memory of what has been read of large arrays; being mapped, they are read again when needed."""
         for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
-            mapped = getattr(array, "_mmap", None)
-            if mapped is not None and len(mapped) > _LARGE and hasattr(mmap, "MADV_DONTNEED"):
+            mapped = mapping_of(array)
+            if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     @property
