@@ -6,8 +6,6 @@ import math
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,18 +164,7 @@ CAPTIONS = {
 }
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """More threads gain these small networks nothing, and cost them much where cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-@_one_thread()
+@one_thread()  # more gain these small networks nothing, and cost them much where cores are shared
 def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> Report:
     """Draw the points, train both networks, measure them on fresh points, draw the figures."""
     demo = DEMOS[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -90,11 +91,14 @@ def table(figures: dict[str, Any]) -> str:
     """A table in Markdown of what `benchmark_all` returned."""
     machine, limits = figures["machine"], figures["limits"]
     named = dict.fromkeys([machine["device_name"], machine["processor"]])
-    lines = [
+    told = (
         f"On {', '.join(named)}, {machine['threads']} threads, torch {machine['torch_version']}, Python "
         f"{machine['python_version']}, {figures['date']}. Its limits, in the same run: matrix products of "
         f"{_si(limits['bfloat16'])} operations a second in bfloat16 and {_si(limits['float32'])} in float32, "
-        f"{_si(limits['copy'])} bytes a second read and written by a copy.",
+        f"{_si(limits['copy'])} bytes a second read and written by a copy."
+    )
+    lines = [
+        textwrap.fill(told, 125),
         "",
         "| what | figure | over a plain counterpart | of its limit |",
         "| --- | --- | --- | --- |",
