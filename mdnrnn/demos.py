@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mdnrnn.data.points import PointBatches, Points
 from mdnrnn.data.toys import TOYS, Toy
+from mdnrnn.device import one_thread
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.files import make_folder, write_bytes, write_json
 from mdnrnn.models.base import Model
