@@ -8,13 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import mdnrnn
+from mdnrnn.data.batches import Batches
+from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import pen_text, texts
-from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, pen_text_writer
+from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, make_pen_text, pen_text_writer
 from mdnrnn.distributions import END
+from mdnrnn.training.update import validation_loss
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"
 RUNS = {"doodles": "sketch-small", "kanji": "stroke", "handwriting": "handwriting-small"}
@@ -51,6 +55,20 @@ def test_a_run_draws_drawings_that_come_to_an_end(name: str) -> None:
     drawn = run.generate(20, texts=lines, sampling=mdnrnn.Sampling(temperature=0.4), seed=3)
     assert len(drawn) == 20
     assert (drawn.event[np.asarray(drawn.offsets[1:]) - 1] == END).mean() >= 0.9
+
+
+@pytest.mark.parametrize("name", ["doodles", "handwriting"])
+def test_in_bfloat16_a_run_is_as_likely_to_half_a_percent(name: str) -> None:
+    """Of what was trained: its nats are small differences, where an untrained model's are not."""
+    run = mdnrnn.load(FOLDER / name)
+    writers = {"train": 1, "valid": 6, "test": 1}
+    corpus = run.known(open_corpus("doodles") if name == "doodles" else make_pen_text(4, writers, seed=5))
+    data, nats = Batches(corpus, "valid", run.config.normalizer, most=120), []
+    for precision in ("float32", "bfloat16"):
+        torch.manual_seed(0)  # the same draws of z
+        nats.append(validation_loss(run.model, data, torch.device("cpu"), precision)["valid_loss"])
+    assert nats[1] == pytest.approx(nats[0], rel=5e-3)
+    assert nats[1] != nats[0]
 
 
 def test_the_doodles_are_as_likely_as_their_card_says() -> None:
