@@ -1,19 +1,22 @@
 """Benchmarks compare two ways to the same numbers, and count bytes as they are."""
 
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mdnrnn.benchmark import benchmark_train
+from mdnrnn.benchmark import benchmark_size, benchmark_train
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
 from mdnrnn.benchmark.limits import operations_per_point
 from mdnrnn.benchmark.material import material
 from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
 from mdnrnn.benchmark.rows import benchmark_rows
+from mdnrnn.benchmark.size import make_doodles_again
 from mdnrnn.data.batches import Batch
+from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.device import choose_device
@@ -240,3 +243,25 @@ def test_operations_are_those_of_matrix_products_forward_and_backward() -> None:
     layer = model.decoder.lstm.layers[0]
     unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # nor does the first state
     assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)
+
+
+def test_variations_of_doodles_are_a_sound_corpus(tmp_path: Path) -> None:
+    """On the grid, of all lengths and classes, and no two alike."""
+    make_doodles_again(tmp_path / "many", 50_000)
+    corpus = open_corpus(str(tmp_path / "many"))
+    corpus.check()
+    assert len(corpus) == 50_000
+    assert {name: last - first for name, (first, last) in corpus.splits.items()} == {
+        "train": 30_000, "valid": 10_000, "test": 10_000,
+    }  # fmt: skip
+    assert abs(corpus.lengths.mean() - open_corpus("doodles").lengths.mean()) < 0.5
+    assert len({corpus[i].motion.tobytes() for i in range(1000)}) > 990
+
+
+def test_training_on_many_drawings_is_measured(tmp_path: Path) -> None:
+    result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=20)
+    assert result.drawings == 40_000
+    assert result.large_over_small == pytest.approx(result.points_per_second / result.small_points_per_second)
+    assert 100 < result.peak_mb < 4000
+    with pytest.raises(InputError, match="'handwriting' is not for drawings"):
+        benchmark_size(preset="handwriting")

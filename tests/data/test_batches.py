@@ -42,6 +42,22 @@ def test_an_epoch_goes_on_in_the_middle_as_it_would_have() -> None:
         assert torch.equal(whole.target.motion, rest.target.motion)
 
 
+@pytest.mark.parametrize("by_points", [False, True])
+def test_an_epoch_in_pools_holds_every_sequence_once_and_goes_on_from_any_batch(by_points: bool) -> None:
+    """500 sequences in pools of 64: batches of like length within a pool, other pools in every epoch."""
+    data = Batches(corpus := random_corpus(LENGTHS), "train", Normalizer.of(corpus), 16, by_points=by_points, pool=64)
+    whole = list(data.epoch(2))
+    assert sorted(torch.cat([batch.indices for batch in whole]).tolist()) == list(range(500))
+    first = torch.cat([batch.indices for batch in whole[:4]])
+    assert len(first) == 64 or by_points
+    assert first.tolist() != torch.cat([batch.indices for batch in list(data.epoch(3))[:4]]).tolist()
+    for start in (0, 3, 4, 17, len(whole)):
+        rest = list(data.epoch(2, start))
+        assert [batch.indices.tolist() for batch in rest] == [batch.indices.tolist() for batch in whole[start:]]
+    real = sum(batch.points for batch in whole) / sum(batch.steps * batch.size for batch in whole)
+    assert real > 0.75  # 64 of such lengths in four batches; by chance it would be 0.55
+
+
 def test_rows_are_the_corpus_normalised_each_after_the_one_before() -> None:
     corpus = random_corpus([4, 2, 3])
     batch = batches_of(corpus).batch(np.array([1, 0]))

@@ -364,3 +364,20 @@ def test_what_is_first_looked_at_without_gradients_has_them_all_the_same() -> No
     assert torch.equal(gradients[0], gradients[1])
     with torch.no_grad():
         assert not head(features).motion.means.requires_grad
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 700])
+def test_under_autocast_rows_are_those_of_the_linear_layer(rows: int) -> None:
+    """To the rounding of bfloat16, whatever number of rows the product was made of; gradients too."""
+    head, features = StepHead(8, 2, 3, 3), torch.randn(rows, 8, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, expected = head(features).rows, head.linear(features)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
+    weights = torch.randn_like(found)
+    gradients = [
+        torch.autograd.grad((each * weights).sum(), [features, head.linear.weight, head.linear.bias], retain_graph=True)
+        for each in (found, expected)
+    ]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2 * float(other.abs().max()))
