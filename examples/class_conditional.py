@@ -16,7 +16,7 @@ from torch import Tensor, nn
 import mdnrnn
 from mdnrnn.data.strokes import resample
 from mdnrnn.data.synthetic.corpora import make_doodles
-from mdnrnn.render import Drawing, bounds, save
+from mdnrnn.render import Drawing, bounds, save_picture
 
 shipped = Path(__file__).parents[1] / "checkpoints" / "doodles"
 run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
@@ -25,7 +25,7 @@ classes = run.config.facts.classes
 
 names = [name for name in classes for _ in range(10)]
 drawn = run.generate(len(names), labels=names, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
-save([drawn.drawing(i) for i in range(len(drawn))], picture, columns=10, labels=names)
+save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, columns=10, labels=names)
 
 
 def image(drawing: Drawing) -> Tensor:

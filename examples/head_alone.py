@@ -15,7 +15,8 @@ from torch import nn
 
 from mdnrnn import MixtureHead
 from mdnrnn.data.toys import TOYS
-from mdnrnn.render import densities, figure_bytes
+from mdnrnn.render import figure_bytes
+from mdnrnn.render.figures import densities
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "head_alone.png")
 torch.manual_seed(0)

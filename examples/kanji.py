@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 import mdnrnn
-from mdnrnn.render import Style, save
+from mdnrnn.render import Style, save_picture
 
 shipped = Path(__file__).parents[1] / "checkpoints" / "kanji"
 run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
 picture = sys.argv[2] if len(sys.argv) > 2 else "kanji.svg"
 
 drawn = run.generate(100, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
-save([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(colour="order"), columns=10)
+save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(colour="order"), columns=10)
 finished = int((drawn.event == 2).sum())
 strokes = int((drawn.event != 0).sum()) / len(drawn)
 print(f"{finished} of {len(drawn)} came to an end by themselves, with {strokes:.1f} strokes each")

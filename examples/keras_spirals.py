@@ -15,9 +15,10 @@ from matplotlib.figure import Figure
 
 from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
-from mdnrnn.demos import measure, squared_error
 from mdnrnn.models.feedforward import BodyConfig, SquaredErrorNetwork
-from mdnrnn.render import densities, figure_bytes
+from mdnrnn.render import figure_bytes
+from mdnrnn.render.figures import densities
+from mdnrnn.tasks.toy_demos import measure, squared_error
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "keras_spirals.png")
 torch.manual_seed(0)

@@ -13,7 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from mdnrnn import GaussianMixture
-from mdnrnn.render import densities, figure_bytes
+from mdnrnn.render import figure_bytes
+from mdnrnn.render.figures import densities
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "mixture.png")
 torch.manual_seed(0)

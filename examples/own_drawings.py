@@ -13,8 +13,8 @@ from pathlib import Path
 
 import mdnrnn
 from mdnrnn.data.formats import WRITERS
-from mdnrnn.presets import PRESETS
-from mdnrnn.render import save
+from mdnrnn.render import save_picture
+from mdnrnn.runs.presets import PRESETS
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "drawings")
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
@@ -34,4 +34,4 @@ run = mdnrnn.load("own-run")
 likelihood = run.evaluate("test")
 print(f"{likelihood.nats_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nats_per_sequence:.1f}")
 drawings = run.generate(36, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
-save([drawings.drawing(i) for i in range(len(drawings))], "own-drawings.svg")
+save_picture([drawings.drawing(i) for i in range(len(drawings))], "own-drawings.svg")

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 import mdnrnn
-from mdnrnn.latents import walk
-from mdnrnn.presets import PRESETS
-from mdnrnn.saving import save_drawings, save_morph
+from mdnrnn.render.save import save_drawings, save_morph
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.tasks.latent_space import walk
 
 data = sys.argv[1] if len(sys.argv) > 1 else "doodles"
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0

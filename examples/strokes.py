@@ -9,8 +9,8 @@ import sys
 from dataclasses import replace
 
 import mdnrnn
-from mdnrnn.presets import PRESETS
-from mdnrnn.render import save
+from mdnrnn.render import save_picture
+from mdnrnn.runs.presets import PRESETS
 
 data = sys.argv[1] if len(sys.argv) > 1 else "doodles"
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 2.0
@@ -23,4 +23,4 @@ likelihood = run.evaluate("test")
 print(f"{likelihood.nats_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nats_per_sequence:.1f}")
 
 drawings = run.generate(25, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
-save([drawings.drawing(i) for i in range(len(drawings))], "runs/strokes.svg")
+save_picture([drawings.drawing(i) for i in range(len(drawings))], "runs/strokes.svg")

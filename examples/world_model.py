@@ -24,7 +24,7 @@ import mdnrnn
 from mdnrnn.data.corpus import Facts, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.distributions import END
-from mdnrnn.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS
 
 ROUNDS, EPISODES, TRIALS = 2, 400, 100
 POPULATION, DREAMS, GENERATIONS, STEPS = 32, 8, 25, 200

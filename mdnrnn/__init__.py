@@ -10,39 +10,39 @@ from mdnrnn.version import VERSION as __version__
 if TYPE_CHECKING:
     from mdnrnn.data.catalog import open_corpus
     from mdnrnn.data.corpus import Corpus, Facts, Sequence
-    from mdnrnn.data.importing import import_corpus
+    from mdnrnn.data.importing.pipeline import import_corpus
+    from mdnrnn.data.importing.recipe import Recipe
     from mdnrnn.data.normalizer import Normalizer
-    from mdnrnn.data.points import PointBatches, Points
-    from mdnrnn.data.recipe import Recipe
+    from mdnrnn.data.static import PointBatches, Points
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
-    from mdnrnn.dreaming import dream
     from mdnrnn.errors import DataError, InputError
-    from mdnrnn.generation import Sampling, generate
-    from mdnrnn.latents import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
-    from mdnrnn.launch import resume, train
+    from mdnrnn.generation.loop import Sampling, generate
     from mdnrnn.models.feedforward import MDN, MDNConfig
     from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
     from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
     from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
     from mdnrnn.nn.heads import MixtureHead, StepHead
-    from mdnrnn.performing import Performer, respond
-    from mdnrnn.runs import Run, load
+    from mdnrnn.runs.run import Run, load
+    from mdnrnn.runs.train import resume, train
+    from mdnrnn.tasks.dream import dream
+    from mdnrnn.tasks.handwriting import lines_of, read_style, save_written, write, write_pages
+    from mdnrnn.tasks.latent_space import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
+    from mdnrnn.tasks.performance import Performer, respond
     from mdnrnn.training.config import TrainConfig
-    from mdnrnn.training.loop import fit
-    from mdnrnn.writing import lines_of, read_style, save_written, write, write_pages
+    from mdnrnn.training.trainer import fit
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
     "mdnrnn.data.corpus": ["Corpus", "Facts", "Sequence"],
     "mdnrnn.data.normalizer": ["Normalizer"],
-    "mdnrnn.data.importing": ["import_corpus"],
-    "mdnrnn.data.points": ["PointBatches", "Points"],
-    "mdnrnn.data.recipe": ["Recipe"],
+    "mdnrnn.data.importing.pipeline": ["import_corpus"],
+    "mdnrnn.data.static": ["PointBatches", "Points"],
+    "mdnrnn.data.importing.recipe": ["Recipe"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
-    "mdnrnn.dreaming": ["dream"],
+    "mdnrnn.tasks.dream": ["dream"],
     "mdnrnn.errors": ["DataError", "InputError"],
-    "mdnrnn.generation": ["Sampling", "generate"],
-    "mdnrnn.latents": [
+    "mdnrnn.generation.loop": ["Sampling", "generate"],
+    "mdnrnn.tasks.latent_space": [
         "combine",
         "interpolate",
         "nearest",
@@ -52,17 +52,17 @@ _HOMES = {
         "save_map",
         "slerp",
     ],
-    "mdnrnn.launch": ["resume", "train"],
+    "mdnrnn.runs.train": ["resume", "train"],
     "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
     "mdnrnn.models.handwriting": ["HandwritingConfig", "HandwritingRNN"],
     "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
     "mdnrnn.models.sketch": ["SketchRNN", "SketchRNNConfig"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
-    "mdnrnn.performing": ["Performer", "respond"],
-    "mdnrnn.runs": ["Run", "load"],
+    "mdnrnn.tasks.performance": ["Performer", "respond"],
+    "mdnrnn.runs.run": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
-    "mdnrnn.training.loop": ["fit"],
-    "mdnrnn.writing": ["lines_of", "read_style", "save_written", "write", "write_pages"],
+    "mdnrnn.training.trainer": ["fit"],
+    "mdnrnn.tasks.handwriting": ["lines_of", "read_style", "save_written", "write", "write_pages"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mdnrnn import processes
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import WIDE, Normalizer
@@ -22,6 +21,7 @@ from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
+from mdnrnn.training import distributed
 
 _QUADRATURE = 4
 _NULL_SEED = 180310122
@@ -84,7 +84,7 @@ class Likelihood:
 @exactly()
 @torch.no_grad()
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
-    """The likelihood of one split, in float32. Several processes (see processes.py) share its batches: the same number.
+    """The likelihood of one split, in float32. Several processes (see distributed.py) share its batches: the same number.
 
     `importance`: how many draws of z estimate the marginal likelihood, and the bound; by default the bound alone is
     estimated, from one. `seed` fixes all draws.
@@ -100,14 +100,14 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
         for number, batch in enumerate(data):
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
-            if number % processes.count() != processes.rank():
+            if number % distributed.count() != distributed.rank():
                 continue
             volume = _log_volume(batch, data.normalizer).to(device)
             latents = _latent_noise(model, batch, seed, draws).to(device)
             nats = _nats(model, batch.to(device), noise.to(device), volume, latents, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
     model.train(training)
-    table = np.sum([part.numpy() for part in processes.gathered(torch.from_numpy(table))], axis=0)
+    table = np.sum([part.numpy() for part in distributed.gathered(torch.from_numpy(table))], axis=0)
     return _summary(_Nats(*table.T), data, model.latent, bool(importance))
 
 

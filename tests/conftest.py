@@ -18,8 +18,8 @@ from mdnrnn.distributions import DOWN, END, Step
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
-from mdnrnn.run_config import RunConfig
-from mdnrnn.runs import Run
+from mdnrnn.runs.config import RunConfig
+from mdnrnn.runs.run import Run
 from mdnrnn.training.config import SequenceTrainConfig
 
 if not torch.cuda.is_available():  # kernels are tested in Triton's interpreter; read when Triton is first imported

@@ -18,7 +18,7 @@ from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import pen_text, texts
 from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, make_pen_text, pen_text_writer
 from mdnrnn.distributions import END
-from mdnrnn.training.update import validation_loss
+from mdnrnn.training.step import validation_loss
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"
 RUNS = {"doodles": "sketch-small", "kanji": "stroke", "handwriting": "handwriting-small"}

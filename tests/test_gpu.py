@@ -10,27 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batches, code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
-from mdnrnn.demos import run_demo
 from mdnrnn.distributions import GaussianMixture, Step
-from mdnrnn.dreaming import dream
 from mdnrnn.evaluation import evaluate
-from mdnrnn.generation import Sampling, generate
+from mdnrnn.generation.cuda_graph import Replayed
+from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
+from mdnrnn.generation.loop import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
-from mdnrnn.nn.capture import Replayed
-from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
-from mdnrnn.performing import Performer
+from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
+from mdnrnn.tasks.dream import dream
+from mdnrnn.tasks.performance import Performer
+from mdnrnn.tasks.toy_demos import run_demo
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import fit
+from mdnrnn.training.trainer import fit
 from tests.conftest import controls, episodes, run_of, touches
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

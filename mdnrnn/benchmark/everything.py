@@ -24,7 +24,7 @@ from mdnrnn.benchmark.train import benchmark_train
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
-from mdnrnn.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS
 
 _BATCHES = 3
 _REPEATS = 3

@@ -23,8 +23,8 @@ import numpy as np
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, pack
 from mdnrnn.data.formats import ndjson, sketchrnn
-from mdnrnn.data.importing import import_corpus
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing.pipeline import import_corpus
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import resample
 from mdnrnn.errors import InputError
 from mdnrnn.training.memory import peak_bytes

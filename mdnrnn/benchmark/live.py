@@ -17,10 +17,10 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import one_thread
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
-from mdnrnn.performing import Performer
-from mdnrnn.presets import PRESETS
-from mdnrnn.run_config import RunConfig
-from mdnrnn.runs import Run
+from mdnrnn.runs.config import RunConfig
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.run import Run
+from mdnrnn.tasks.performance import Performer
 from mdnrnn.training.memory import resident_bytes
 
 _WARM_UP = 2000

@@ -9,7 +9,7 @@ import numpy as np
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.synthetic.corpora import make_pen_text, make_rollouts
-from mdnrnn.presets import KINDS, PRESETS
+from mdnrnn.runs.presets import KINDS, PRESETS
 
 _STREAMS = 64
 _STREAM_STEPS = 800

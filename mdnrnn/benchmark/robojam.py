@@ -31,8 +31,8 @@ from mdnrnn.data.corpus import Facts
 from mdnrnn.data.normalizer import WIDE, Normalizer
 from mdnrnn.device import exactly
 from mdnrnn.distributions import DOWN, START, UP, GaussianMixture
-from mdnrnn.distributions.cell import log_cell_prob
 from mdnrnn.distributions.density import add_dimensions
+from mdnrnn.distributions.discretized import log_cell_prob
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import MixtureHead

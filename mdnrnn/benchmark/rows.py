@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mdnrnn.benchmark.timing import take_turns
 from mdnrnn.distributions import Step, StepDistribution
-from mdnrnn.nn.rows import MixtureShape, StepRows
+from mdnrnn.nn.parameters import MixtureShape, StepRows
 
 _ROWS = 1 << 20
 """Enough that the launch of a kernel counts for nothing."""

@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.benchmark.timing import Machine
-from mdnrnn.data.ahead import ahead
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.prefetch import ahead
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_json
 from mdnrnn.models.base import AnyBatch, StepShape
-from mdnrnn.presets import KINDS, PRESETS
+from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.memory import keep_freed_memory, peak_bytes, resident_bytes
-from mdnrnn.training.update import Objective, make_optimizer, update
+from mdnrnn.training.step import Objective, make_optimizer, update
 
 _HELD_OUT = 10_000
 _BLOCK = 50_000

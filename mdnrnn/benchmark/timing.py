@@ -11,7 +11,7 @@ from statistics import median
 import torch
 
 from mdnrnn.errors import InputError
-from mdnrnn.training.loop import Result
+from mdnrnn.training.trainer import Result
 
 _WARM_UP = 1
 _PAUSE = 0.1

@@ -21,12 +21,12 @@ from mdnrnn.data.formats.microjam import LONGEST_MOVE
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device, exactly
 from mdnrnn.distributions import DOWN, START, UP, Step
-from mdnrnn.generation import Sampling
-from mdnrnn.launch import train
-from mdnrnn.performing import ANSWERING, check_touches, respond
-from mdnrnn.presets import PRESETS
-from mdnrnn.runs import Run, load
-from mdnrnn.training.loop import fit
+from mdnrnn.generation.loop import Sampling
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.run import Run, load
+from mdnrnn.runs.train import train
+from mdnrnn.tasks.performance import ANSWERING, check_touches, respond
+from mdnrnn.training.trainer import fit
 
 _ANSWERS, _SECONDS, _NULL_STEPS = 200, 5.0, 5000
 _ROBOJAM_RATE = 6e-3

@@ -24,9 +24,9 @@ from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNNConfig
-from mdnrnn.presets import KINDS, PRESETS
+from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.memory import keep_freed_memory
-from mdnrnn.training.update import Objective, make_optimizer, update
+from mdnrnn.training.step import Objective, make_optimizer, update
 
 _BATCH = {"mdnrnn": 100, "sketchrnn": 100, "handwriting": 32}
 _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {

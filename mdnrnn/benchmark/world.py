@@ -15,11 +15,11 @@ from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic import rollouts
 from mdnrnn.device import choose_device
-from mdnrnn.dreaming import dream
-from mdnrnn.generation import Sampling
-from mdnrnn.launch import train
-from mdnrnn.presets import PRESETS
-from mdnrnn.runs import load
+from mdnrnn.generation.loop import Sampling
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.run import load
+from mdnrnn.runs.train import train
+from mdnrnn.tasks.dream import dream
 
 _HIDDEN, _BATCH, _RATE, _DECAY = 64, 64, 6e-3, 0.05
 """For a hundred thousand rows: the preset's sizes are those of a world of pictures."""

@@ -25,7 +25,7 @@ from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
-from mdnrnn.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions
-from mdnrnn.latents import TEMPERATURES, combine, picked
+from mdnrnn.tasks.latent_space import TEMPERATURES, combine, picked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,18 +14,19 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tyro
 
-from mdnrnn import render, saving
+from mdnrnn import render
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.importing import import_corpus
+from mdnrnn.data.importing.pipeline import import_corpus
+from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.recipe import Recipe
-from mdnrnn.data.report import Report
 from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
 from mdnrnn.render import Colour
+from mdnrnn.render import save as saving
 
 Data = tyro.conf.Positional[str]
 Json = tyro.conf.FlagCreatePairsOff[bool]

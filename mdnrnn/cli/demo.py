@@ -9,9 +9,9 @@ from pathlib import Path
 import tyro
 
 from mdnrnn.cli.arguments import parse, print_json
-from mdnrnn.demos import DEMOS, HELD_OUT, UNIFORM, Report, run_demo, save_demo, save_index
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
+from mdnrnn.tasks.toy_demos import DEMOS, HELD_OUT, UNIFORM, Report, run_demo, save_demo, save_index
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]

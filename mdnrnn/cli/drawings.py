@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
-from mdnrnn import saving
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.latents import drawings_of
 from mdnrnn.render import MOVING, Colour
-from mdnrnn.runs import Run, load
+from mdnrnn.render import save as saving
+from mdnrnn.runs.run import Run, load
+from mdnrnn.tasks.latent_space import drawings_of
 from mdnrnn.training.config import Device
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import tyro
 
-from mdnrnn import processes
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.device import choose_device
 from mdnrnn.evaluation import ClassLikelihood, Likelihood
-from mdnrnn.runs import load
+from mdnrnn.runs.run import load
+from mdnrnn.training import distributed
 from mdnrnn.training.config import Device
 
 
@@ -41,10 +41,10 @@ class EvaluateOptions:
 def main(arguments: list[str]) -> int:
     """Evaluate and print; of several processes that torchrun has started the first prints."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    with processes.joined():
+    with distributed.joined():
         run = load(options.run, choose_device(options.device))
         likelihood = run.evaluate(options.split, options.data, options.importance)
-        if processes.rank() != 0:
+        if distributed.rank() != 0:
             return 0
     if options.json:
         print_json({"run": str(options.run), "split": options.split, **dataclasses.asdict(likelihood)})

@@ -8,18 +8,18 @@ from typing import Annotated
 
 import tyro
 
-from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
-from mdnrnn.generation import Sampling
+from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes
-from mdnrnn.runs import Run, load, read_prefix
+from mdnrnn.render import save as saving
+from mdnrnn.runs.run import Run, load, read_prefix
+from mdnrnn.tasks.handwriting import Ink, lines_of, read_style, save_written, write_pages
 from mdnrnn.training.config import Device
-from mdnrnn.writing import Ink, lines_of, read_style, save_written, write_pages
 
 _SHOWN = 8
 """Lines in a picture of the window, at most."""

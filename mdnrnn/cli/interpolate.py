@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.latents import interpolate, picked, walk
+from mdnrnn.render import save as saving
+from mdnrnn.tasks.latent_space import interpolate, picked, walk
 
 
 @dataclass(frozen=True, kw_only=True)

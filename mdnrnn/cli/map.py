@@ -10,8 +10,8 @@ import tyro
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DataOptions
-from mdnrnn.latents import MAP_ENDINGS, save_map
-from mdnrnn.saving import check_out
+from mdnrnn.render.save import check_out
+from mdnrnn.tasks.latent_space import MAP_ENDINGS, save_map
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import tyro
 
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.latents import nearest, picked
+from mdnrnn.tasks.latent_space import nearest, picked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.train import report
-from mdnrnn.generation import Sampling
-from mdnrnn.launch import train
-from mdnrnn.presets import PRESETS
-from mdnrnn.runs import load
+from mdnrnn.generation.loop import Sampling
+from mdnrnn.render import save as saving
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.run import load
+from mdnrnn.runs.train import train
 
 MINUTES = 1.25
 TEMPERATURE = 0.4

@@ -9,7 +9,7 @@ import tyro
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.latents import TEMPERATURES, picked, reconstruct
+from mdnrnn.tasks.latent_space import TEMPERATURES, picked, reconstruct
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,15 +8,15 @@ from typing import Annotated
 
 import tyro
 
-from mdnrnn import saving
 from mdnrnn.cli.arguments import parse
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.generation import Sampling
-from mdnrnn.performing import ANSWERING, respond
+from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import ENDINGS, MOVING
-from mdnrnn.runs import load, read_prefix
+from mdnrnn.render import save as saving
+from mdnrnn.runs.run import load, read_prefix
+from mdnrnn.tasks.performance import ANSWERING, respond
 from mdnrnn.training.config import Device
 
 

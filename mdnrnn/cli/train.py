@@ -12,10 +12,10 @@ import tyro
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.errors import InputError
-from mdnrnn.launch import resume, train
-from mdnrnn.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.train import resume, train
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import Result
+from mdnrnn.training.trainer import Result
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.memmap import rows_in_runs
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.reading import rows_in_runs
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import START, Step
 from mdnrnn.errors import InputError

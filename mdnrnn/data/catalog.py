@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.fetch import SECONDS, STALL, cache_folder, download, forget, remembered
+from mdnrnn.data.download import SECONDS, STALL, cache_folder, download, forget, remembered
 from mdnrnn.data.formats import native
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing import pipeline
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
 
@@ -221,7 +221,7 @@ def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
     Args:
         recipe: what is done to the drawings of another format as they are read.
     """
-    return importing.read(place_of(data), recipe)
+    return pipeline.read(place_of(data), recipe)
 
 
 def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:

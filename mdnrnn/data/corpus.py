@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.reading import mapping_of
+from mdnrnn.data.memmap import mapping_of
 from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
 from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError

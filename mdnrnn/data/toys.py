@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mdnrnn.data.points import Points
+from mdnrnn.data.static import Points
 from mdnrnn.errors import InputError
 
 _REACH = 10.5  # the waves' argument runs from -10.5 to 10.5

@@ -1,6 +1,6 @@
 """Distributions over points and steps, usable in anyone's PyTorch code."""
 
-from mdnrnn.distributions.mixture import Estimate, GaussianMixture, Interval
+from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
 from mdnrnn.distributions.step import DOWN, END, START, UP, Noise, Step, StepDistribution
 

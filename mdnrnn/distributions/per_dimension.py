@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.checks import check_value, positions
-from mdnrnn.distributions.mixture import Estimate, GaussianMixture, Interval
+from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
+from mdnrnn.distributions.validation import check_value, positions
 
 
 class PerDimensionMixture(Distribution):

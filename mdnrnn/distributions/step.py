@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions.categorical import pick, tempered_logits
-from mdnrnn.distributions.mixture import GaussianMixture
+from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
 
 DOWN, UP, END = 0, 1, 2

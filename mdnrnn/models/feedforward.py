@@ -10,12 +10,12 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.data.points import PointBatch, Points
+from mdnrnn.data.static import PointBatch, Points
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import MixtureHead
-from mdnrnn.nn.rows import Covariance
+from mdnrnn.nn.parameters import Covariance
 
 Activation = Literal["silu", "tanh", "relu"]
 _REACH = 2.0

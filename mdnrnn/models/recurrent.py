@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, merged, without_gradients
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
-from mdnrnn.nn.labels import LabelEmbedding
+from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.lstm import LSTM
 
 

@@ -15,7 +15,7 @@ from mdnrnn.models.base import Condition, Loss, StepShape
 from mdnrnn.models.latent import LatentModel, Posterior
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
-from mdnrnn.nn.labels import LabelEmbedding
+from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
 

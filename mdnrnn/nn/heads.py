@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
-from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
+from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
 
 StepCovariance = Literal["diagonal", "full", "per-dimension"]
 """Of a component of a step's motion."""

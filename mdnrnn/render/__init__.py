@@ -8,14 +8,14 @@ from pathlib import Path
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph
-from mdnrnn.render.attention import attention_figure
-from mdnrnn.render.curves import loss_figure
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, partial
-from mdnrnn.render.figures import figure_bytes, page_figure, to_figure
+from mdnrnn.render.figures.attention import attention_figure
+from mdnrnn.render.figures.losses import loss_figure
+from mdnrnn.render.figures.scatter import map_figure
 from mdnrnn.render.layout import CELL
 from mdnrnn.render.performance import Performance, to_json
 from mdnrnn.render.playing import to_played_gif, to_played_svg
-from mdnrnn.render.scatter import map_figure
+from mdnrnn.render.raster import figure_bytes, page_figure, to_figure
 from mdnrnn.render.style import PLAIN, Colour, Style
 from mdnrnn.render.svg import page_svg, to_svg
 from mdnrnn.render.touches import lay_out_performances
@@ -25,7 +25,7 @@ MOVING = (".svg", ".gif")
 
 __all__ = [
     "CELL", "ENDINGS", "Bounds", "Colour", "Drawing", "Performance", "Style", "attention_figure", "bounds",
-    "figure_bytes", "loss_figure", "map_figure", "partial", "render", "render_performances", "save",
+    "figure_bytes", "loss_figure", "map_figure", "partial", "render", "render_performances", "save_picture",
     "to_animated_svg", "to_figure", "to_gif", "to_json", "to_morph", "to_svg",
 ]  # fmt: skip
 
@@ -53,7 +53,7 @@ def render(
     return figure_bytes(to_figure(drawings, style, columns, labels, size), ending)
 
 
-def save(
+def save_picture(
     drawings: Sequence[Drawing],
     path: Path | str,
     *,

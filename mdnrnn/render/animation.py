@@ -15,8 +15,8 @@ from svgwrite.path import Path
 
 from mdnrnn.errors import InputError
 from mdnrnn.render.drawing import Drawing, is_dot, pace, partial
-from mdnrnn.render.figures import page_figure, visible_lines
 from mdnrnn.render.layout import CELL, Cell, Page, lay_out
+from mdnrnn.render.raster import page_figure, visible_lines
 from mdnrnn.render.style import PLAIN, Style
 from mdnrnn.render.svg import svg_document
 

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from mdnrnn import processes
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
+from mdnrnn.training import distributed
 
 
 @dataclass
@@ -41,8 +41,8 @@ def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pr
     """Weights, optimizer, progress, the random generators of all processes and the state that the next batch goes on
     from, atomically, by the first of the processes, which have to call this together."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    generators = processes.gathered({"cpu": torch.get_rng_state(), "cuda": cuda})
-    if processes.rank() != 0:
+    generators = distributed.gathered({"cpu": torch.get_rng_state(), "cuda": cuda})
+    if distributed.rank() != 0:
         return
     state = {
         "model": model.state_dict(),
@@ -80,7 +80,7 @@ def restore(
         progress = Progress(**state["progress"])
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        own = processes.rank()
+        own = distributed.rank()
         if own < len(state["generators"]):
             generators = state["generators"][own]
             torch.set_rng_state(generators["cpu"])
@@ -95,7 +95,7 @@ def restore(
 
 def seed_process(seed: int) -> None:
     """Start torch's generators: the first process's from the seed itself, the others' each from a number of its own."""
-    own = processes.rank()
+    own = distributed.rank()
     torch.manual_seed(int(np.random.SeedSequence([seed, own]).generate_state(1)[0]) if own else seed)
 
 
@@ -111,7 +111,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def load_weights(path: Path, model: nn.Module) -> None:
     """The weights of a safetensors file, which must fit the model exactly; the first process reads it for all."""
     try:
-        model.load_state_dict(processes.first(lambda: _read_weights(path)))
+        model.load_state_dict(distributed.first(lambda: _read_weights(path)))
     except RuntimeError as error:
         raise _unfit(path) from error
 

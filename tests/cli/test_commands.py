@@ -19,9 +19,9 @@ import torch
 from defusedxml import ElementTree
 
 from mdnrnn.cli import COMMANDS, main
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing import pipeline
 from mdnrnn.distributions import END
 from tests.cli.conftest import refused, trained
 
@@ -81,7 +81,7 @@ def test_generated_data_can_be_read_drawn_and_evaluated(run: Path, tmp_path: Pat
     data = tmp_path / "drawn.npz"
     options = ["-n", "5", "--label", "cat", "--seed", "3", "--max-steps", "9"]
     assert main(["generate", str(run), "--out", str(data), *options]) == 0
-    corpus = importing.read(data)
+    corpus = pipeline.read(data)
     assert len(corpus) == 5
     assert corpus.label is not None
     assert {corpus.facts.classes[label] for label in corpus.label} == {"cat"}
@@ -99,7 +99,7 @@ def test_generated_data_can_be_read_drawn_and_evaluated(run: Path, tmp_path: Pat
 def test_drawings_cut_short_can_be_read_drawn_completed_and_evaluated(run: Path, tmp_path: Path) -> None:
     data = tmp_path / "short.npz"
     assert main(["generate", str(run), "--out", str(data), "-n", "8", "--max-steps", "1"]) == 0
-    corpus = importing.read(data)
+    corpus = pipeline.read(data)
     assert (corpus.event != END).any()
     assert main(["data", "info", str(data)]) == 0
     assert main(["data", "draw", str(data), "--split", "test", "--out", str(tmp_path / "x.svg")]) == 0
@@ -118,7 +118,7 @@ def test_any_number_of_workers_draws_the_same(run: Path, tmp_path: Path) -> None
     for workers in ("1", "2"):
         options = ["-n", "5", "--seed", "1", "--workers", workers]
         assert main(["generate", str(run), "--out", str(tmp_path / f"{workers}.npz"), *options]) == 0
-    one, two = (importing.read(tmp_path / f"{workers}.npz") for workers in "12")
+    one, two = (pipeline.read(tmp_path / f"{workers}.npz") for workers in "12")
     np.testing.assert_array_equal(one.motion, two.motion)
     np.testing.assert_array_equal(one.event, two.event)
 
@@ -127,7 +127,7 @@ def test_a_drawing_is_completed_from_its_beginning(run: Path, tmp_path: Path) ->
     data = str(run.parent / "data.npz")
     options = ["--prefix", data, "--prefix-index", "2", "--prefix-points", "6", "-n", "4", "--label", "cat"]
     assert main(["generate", str(run), "--out", str(tmp_path / "done.npz"), *options]) == 0
-    corpus, source = importing.read(tmp_path / "done.npz"), importing.read(Path(data))
+    corpus, source = pipeline.read(tmp_path / "done.npz"), pipeline.read(Path(data))
     for i in range(4):
         np.testing.assert_array_equal(corpus[i].motion[:6], source[2].motion[:6])
         assert len(corpus[i].event) > 6
@@ -137,7 +137,7 @@ def test_a_drawing_is_completed_from_its_beginning(run: Path, tmp_path: Path) ->
 def test_a_whole_drawing_as_prefix_is_gone_on_from_with_the_pen_lifted(run: Path, tmp_path: Path) -> None:
     data = str(run.parent / "data.npz")
     assert main(["generate", str(run), "--out", str(tmp_path / "x.npz"), "--prefix", data, "-n", "1"]) == 0
-    corpus, source = importing.read(tmp_path / "x.npz"), importing.read(Path(data))
+    corpus, source = pipeline.read(tmp_path / "x.npz"), pipeline.read(Path(data))
     length = len(source[0].event)
     assert corpus[0].event[length - 1] != END
     assert len(corpus[0].event) > length

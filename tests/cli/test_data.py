@@ -10,9 +10,9 @@ import pytest
 from defusedxml import ElementTree
 
 from mdnrnn.cli import main
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS, native
+from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
 from mdnrnn.distributions.step import END
 from tests.cli.conftest import refused
@@ -23,8 +23,8 @@ from tests.data.formats.test_microjam import LINES
 from tests.data.formats.test_quickdraw_bin import DRAWINGS, packed
 from tests.data.formats.test_svg import KANJIVG
 from tests.data.formats.test_unipen import NICI
-from tests.data.test_importing import line
-from tests.data.test_safety import NAMES as ODD_NAMES
+from tests.data.importing.test_pipeline import line
+from tests.data.importing.test_safety import NAMES as ODD_NAMES
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,7 +69,7 @@ def test_what_is_exported_is_imported_again(form: str, tmp_path: Path) -> None:
     out, again = tmp_path / EXPORTS[form], tmp_path / "again"
     assert main(["data", "export", str(tmp_path / "corpus"), "--out", str(out), "--format", form]) == 0
     assert main(["data", "import", str(out), "--out", str(again)]) == 0
-    assert sorted(steps(importing.read(again))) == sorted(steps(corpus))
+    assert sorted(steps(pipeline.read(again))) == sorted(steps(corpus))
 
 
 def steps(corpus: Corpus) -> list[tuple[bytes, bytes]]:
@@ -113,7 +113,7 @@ def test_options_reach_the_recipe(tmp_path: Path, capsys: Capture) -> None:
     options += " --licence CC0 --split 0,1,0"
     arguments = ["data", "import", str(tmp_path / "x.ndjson"), "--out", str(tmp_path / "out"), *options.split()]
     assert main(arguments) == 0
-    corpus = importing.read(tmp_path / "out")
+    corpus = pipeline.read(tmp_path / "out")
     assert (corpus.facts.name, corpus.facts.licence, corpus.facts.quantum, corpus.label) == ("mine", "CC0", 1, None)
     assert corpus.splits == {"train": (0, 0), "valid": (0, 2), "test": (2, 2)}
     # A corner lies between two points, one apart.
@@ -127,7 +127,7 @@ def test_patterns_folders_and_files_come_together(tmp_path: Path) -> None:
         (tmp_path / name).write_text(line(number + 1))
     sources = [str(tmp_path / "*.ndjson"), str(tmp_path / "in")]
     assert main(["data", "import", *sources, "--out", str(tmp_path / "out")]) == 0
-    assert sorted(importing.read(tmp_path / "out").motion[:, 0].tolist()) == [1, 2, 3]
+    assert sorted(pipeline.read(tmp_path / "out").motion[:, 0].tolist()) == [1, 2, 3]
 
 
 def test_lines_are_piped_in(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_lines_are_piped_in(tmp_path: Path) -> None:
     done = subprocess.run(command, input=lines, capture_output=True, timeout=60, check=True)
     assert done.stderr == b""
     assert b"dropped: 1 not JSON; the first: stdin, line 2: " in done.stdout
-    assert len(importing.read(tmp_path / "out")) == 2
+    assert len(pipeline.read(tmp_path / "out")) == 2
 
 
 def test_streams_are_not_exported_as_drawings(tmp_path: Path, capsys: Capture) -> None:

@@ -8,13 +8,13 @@ import pytest
 from defusedxml import ElementTree
 
 from mdnrnn.cli import main
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing import pipeline
 from mdnrnn.distributions import END
-from mdnrnn.latents import interpolate, nearest, picked, reconstruct
 from mdnrnn.render import to_morph
-from mdnrnn.runs import load
+from mdnrnn.runs.run import load
+from mdnrnn.tasks.latent_space import interpolate, nearest, picked, reconstruct
 from tests.cli.conftest import refused, trained
 
 Capture = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def test_a_command_writes_every_format(command: str, ending: str, run: Path, tmp
     assert capsys.readouterr().out
     assert list(tmp_path.iterdir()) == [out]
     if ending == ".npz":
-        corpus = importing.read(out)
+        corpus = pipeline.read(out)
         corpus.check()
         assert len(corpus) == count
 
@@ -87,7 +87,7 @@ def test_columns_of_reconstructions_say_what_they_are(run: Path, tmp_path: Path)
 def test_a_command_does_what_the_library_does(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.npz"
     assert main(["reconstruct", str(run), "--out", str(out), "--indices", "8", "0", "--seed", "4"]) == 0
-    loaded, made = load(run), importing.read(out)
+    loaded, made = load(run), pipeline.read(out)
     expected = reconstruct(loaded, picked(loaded.open_data().part("test"), [8, 0]), seed=4)
     np.testing.assert_array_equal(made.motion, expected.motion)
     np.testing.assert_array_equal(np.asarray(made.label), np.asarray(expected.label))
@@ -133,7 +133,7 @@ def test_a_gif_of_an_interpolation_goes_through_its_drawings(run: Path, tmp_path
 def test_ends_and_rows_of_an_interpolation_are_as_asked(options: str, count: int, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "x.npz"
     assert main(["interpolate", str(run), "--out", str(out), *options.split()]) == 0
-    assert len(importing.read(out)) == count
+    assert len(pipeline.read(out)) == count
 
 
 def test_the_seed_chooses_the_drawings(run: Path, tmp_path: Path, capsys: Capture) -> None:
@@ -148,14 +148,14 @@ def test_other_data_and_one_class_are_encoded(run: Path, tmp_path: Path, capsys:
     data, out = str(run.parent / "data.npz"), tmp_path / "x.npz"
     options = ["--data", data, "--label", "cat", "-n", "30", "--temperatures", "0.2"]
     assert main(["reconstruct", str(run), "--out", str(out), *options]) == 0
-    corpus = importing.read(out)
+    corpus = pipeline.read(out)
     assert len(corpus) == 2 * 20
     assert {corpus.facts.classes[i] for i in np.asarray(corpus.label)} == {"cat"}
     drawing = [[[0, 10, 10], [0, 0, 10]]]
     (tmp_path / "mine.ndjson").write_text(json.dumps({"drawing": drawing}) + "\n")
     mine = ["--data", str(tmp_path / "mine.ndjson"), "--label", "fish"]
     assert main(["reconstruct", str(run), "--out", str(out), *mine]) == 0
-    corpus = importing.read(out)
+    corpus = pipeline.read(out)
     assert corpus[0].motion.tolist() == [[10, 0], [0, 10]]
     assert {corpus.facts.classes[i] for i in np.asarray(corpus.label)} == {"fish"}
 

@@ -10,7 +10,7 @@ import pytest
 from mdnrnn.cli import main
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import WRITERS
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing.recipe import Recipe
 from tests.cli.conftest import refused, trained
 from tests.conftest import random_corpus, touches
 

@@ -6,9 +6,9 @@ import pytest
 from defusedxml import ElementTree
 
 from mdnrnn.cli import main
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import Facts, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from tests.cli.conftest import refused, trained
 
@@ -35,10 +35,10 @@ def test_a_text_is_written_in_every_format(run: str, ending: str, tmp_path: Path
 def test_lines_and_copies_are_on_pages_and_in_a_corpus(run: str, tmp_path: Path) -> None:
     arguments = ["generate", run, "--text", "see the sea\nno more", "-n", "3", "--max-steps", "9", "--seed", "4"]
     assert main([*arguments, "--out", str(tmp_path / "x.npz")]) == 0
-    corpus = importing.read(tmp_path / "x.npz")
+    corpus = pipeline.read(tmp_path / "x.npz")
     assert [corpus[i].text for i in range(6)] == ["see the sea", "no more"] * 3
     assert main([*arguments, "--width", "7", "--out", str(tmp_path / "y.npz")]) == 0
-    assert [importing.read(tmp_path / "y.npz")[i].text for i in range(3)] == ["see the", "sea", "no more"]
+    assert [pipeline.read(tmp_path / "y.npz")[i].text for i in range(3)] == ["see the", "sea", "no more"]
     assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--colour", "character"]) == 0
     groups = ElementTree.parse(tmp_path / "x.svg").getroot().findall(".//{http://www.w3.org/2000/svg}g")
     assert len(groups) == 1 + 3

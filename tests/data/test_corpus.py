@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data import importing
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus, Facts
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing import pipeline
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
@@ -22,7 +22,7 @@ from tests.conftest import random_corpus
 def test_a_corpus_is_the_same_when_opened_again(tmp_path: Path, name: str) -> None:
     corpus = random_corpus([3, 1, 7], classes=("a", "b"), inputs=2)
     native.write(corpus, tmp_path / name)
-    again = importing.read(tmp_path / name)
+    again = pipeline.read(tmp_path / name)
     assert again.fingerprint == corpus.fingerprint
     assert again.facts == corpus.facts
     assert isinstance(again.motion, np.memmap)
@@ -36,7 +36,7 @@ def test_opening_reads_no_rows(tmp_path: Path) -> None:
     corpus = random_corpus([50])
     native.write(corpus, tmp_path / "c")
     np.save(tmp_path / "c" / "event.npy", np.full(150, 9, np.uint8))
-    opened = importing.read(tmp_path / "c")
+    opened = pipeline.read(tmp_path / "c")
     with pytest.raises(InputError, match=r"sequence 0 has motion .* and event 9 in row 0"):
         opened.check()
 
@@ -69,7 +69,7 @@ def test_no_array_of_objects_is_opened(tmp_path: Path) -> None:
     native.write(random_corpus([4]), tmp_path / "c")
     np.save(tmp_path / "c" / "motion.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match=r"motion.npy: not a whole array"):
-        importing.read(tmp_path / "c")
+        pipeline.read(tmp_path / "c")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_damaged_header_is_told(tmp_path: Path, change: object, complaint: str
     change(header)  # type: ignore[operator]
     path.write_text(json.dumps(header))
     with pytest.raises(InputError, match=complaint):
-        importing.read(tmp_path / "c")
+        pipeline.read(tmp_path / "c")
 
 
 @pytest.mark.parametrize("keep", [0.2, 0.6, 0.99])
@@ -98,7 +98,7 @@ def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
     data = (tmp_path / "c.npz").read_bytes()
     (tmp_path / "c.npz").write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(InputError, match="cut short"):
-        importing.read(tmp_path / "c.npz")
+        pipeline.read(tmp_path / "c.npz")
 
 
 def test_normalizing_and_restoring_are_inverse() -> None:

@@ -9,7 +9,7 @@ from scipy import integrate
 from scipy.special import entr
 from scipy.stats import norm
 
-from mdnrnn.data.points import Points
+from mdnrnn.data.static import Points
 from mdnrnn.data.toys import TOYS, Problem, Scale
 from mdnrnn.errors import InputError
 

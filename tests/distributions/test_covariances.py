@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
-from mdnrnn.distributions.triangular import from_scale_tril, scale_tril
+from mdnrnn.distributions.cholesky import from_scale_tril, scale_tril
 
 
 def mixture(*batch: int, k: int = 3, d: int = 2, full: bool = True, seed: int = 0) -> GaussianMixture:

@@ -12,7 +12,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.nn.heads import MixtureHead
-from mdnrnn.nn.rows import Covariance
+from mdnrnn.nn.parameters import Covariance
 
 NAMES = ("logits", "means", "log_scales", "value")
 

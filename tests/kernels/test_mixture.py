@@ -19,8 +19,8 @@ from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
-from mdnrnn.nn import rows as rows_module
-from mdnrnn.nn.rows import Covariance, MixtureShape, StepRows
+from mdnrnn.nn import parameters
+from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
 
 pytestmark = [
     pytest.mark.skipif(not TRITON, reason="no Triton"),
@@ -107,7 +107,7 @@ def answer(given: Asked, events: int, fused: bool, weights: tuple[Any, Any] = (1
 @pytest.fixture(autouse=True)
 def _anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule as it is where there is a GPU."""
-    monkeypatch.setattr(rows_module, "usable", lambda tensor: TRITON)
+    monkeypatch.setattr(parameters, "usable", lambda tensor: TRITON)
 
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "per-dimension"]
@@ -252,7 +252,7 @@ def test_every_model_learns_through_it(kind: str, monkeypatch: pytest.MonkeyPatc
     model = MODELS[kind](StepShape.of(lines)).to(DEVICE)
     losses, gradients = [], []
     for fused in (True, False):
-        monkeypatch.setattr(rows_module, "usable", lambda tensor, fused=fused: fused)
+        monkeypatch.setattr(parameters, "usable", lambda tensor, fused=fused: fused)
         torch.manual_seed(0)
         model.zero_grad()
         loss = model.loss(batch)
@@ -300,10 +300,10 @@ def test_the_kernel_is_taken_wherever_there_is_one(rule: Rule, monkeypatch: pyte
     motion = torch.zeros(*rule.batch, rule.features, dtype=rule.motion)
     assert steps.fuses(motion) == rule.fused
     assert not steps.fuses(motion.requires_grad_())
-    monkeypatch.setattr(rows_module, "usable", lambda tensor: False)
+    monkeypatch.setattr(parameters, "usable", lambda tensor: False)
     assert not steps.fuses(motion.detach())
 
 
 def test_no_gpu_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows_module, "usable", usable)
+    monkeypatch.setattr(parameters, "usable", usable)
     assert not StepRows(torch.zeros(3, 23), MixtureShape(2, 4, 0.0), 3).fuses(torch.zeros(3, 2))

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from mdnrnn.data.points import PointBatch, PointBatches, Points
+from mdnrnn.data.static import PointBatch, PointBatches, Points
 from mdnrnn.data.toys import TOYS
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss
 from mdnrnn.models.feedforward import MDN, BodyConfig, MDNConfig, SquaredErrorNetwork
 from mdnrnn.training.config import TrainConfig
-from mdnrnn.training.loop import WEIGHTS, fit
 from mdnrnn.training.metrics import read_metrics
+from mdnrnn.training.trainer import WEIGHTS, fit
 
 TRAINING = TrainConfig(
     steps=400, batch_size=200, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"

@@ -14,13 +14,13 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import END, Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.generation import generate
+from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN, LineHead
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.loop import LAST, fit
-from mdnrnn.training.update import Objective, update
+from mdnrnn.training.step import Objective, update
+from mdnrnn.training.trainer import LAST, fit
 
 SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
 

@@ -15,7 +15,7 @@ from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig, weighed_nats
-from mdnrnn.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS
 from tests.conftest import batches_of, controls, episodes, random_corpus, small_model, widened
 
 CORPORA = {

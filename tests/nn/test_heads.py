@@ -10,7 +10,7 @@ from torch.func import functional_call, jacrev
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step
 from mdnrnn.errors import InputError
 from mdnrnn.nn.heads import MixtureHead, StepHead
-from mdnrnn.nn.rows import Covariance, MixtureShape, lower, smooth_floor
+from mdnrnn.nn.parameters import Covariance, MixtureShape, lower, smooth_floor
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per-dimension"]
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", COVARIANCES)

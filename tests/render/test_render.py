@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.render import ENDINGS, Drawing, Style, render, save, to_animated_svg, to_gif, to_svg
+from mdnrnn.render import ENDINGS, Drawing, Style, render, save_picture, to_animated_svg, to_gif, to_svg
 
 MAGIC = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF89a"}
 
@@ -16,7 +16,7 @@ def test_the_ending_picks_the_format_and_the_bytes_are_the_same_each_time(
 ) -> None:
     options = {"style": Style(colour="order"), "columns": 2, "labels": ["a", "b", "c"]}
     path = tmp_path / f"picture{ending.upper()}"
-    save(drawings[:3], path, **options)  # type: ignore[arg-type]
+    save_picture(drawings[:3], path, **options)  # type: ignore[arg-type]
     data = path.read_bytes()
     assert data.startswith(MAGIC[ending])
     assert data == render(drawings[:3], ending, **options)  # type: ignore[arg-type]
@@ -39,7 +39,7 @@ def test_animate_moves_an_svg_and_changes_nothing_in_a_gif(drawings: list[Drawin
 )
 def test_another_ending_is_refused_in_one_line(tmp_path: Path, name: str, animate: bool, expected: str) -> None:
     with pytest.raises(ValueError, match=r": received ending '.*expected one of ") as error:
-        save([], tmp_path / name, animate=animate)
+        save_picture([], tmp_path / name, animate=animate)
     message = str(error.value)
     assert message.startswith(str(tmp_path / name))
     assert message.endswith(expected)
@@ -51,7 +51,7 @@ def test_a_drawing_that_cannot_be_drawn_leaves_the_old_file(tmp_path: Path, draw
     path = tmp_path / "picture.svg"
     path.write_text("old")
     with pytest.raises(ValueError, match="drawing 0, stroke 0"):
-        save([[np.array([[0.0, np.nan]])]], path)
+        save_picture([[np.array([[0.0, np.nan]])]], path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -10,13 +10,13 @@ from mdnrnn.data.formats import (
     iam,
     impsy,
     inkml,
-    lightpad,
     microjam,
     native,
     ndjson,
     quickdraw_bin,
     sketchrnn,
-    svg,
+    streams,
+    svg_reader,
     svg_writer,
     unipen,
 )
@@ -27,7 +27,7 @@ FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
     "ndjson": ndjson.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,
-    "svg": svg.FORMAT,
+    "svg": svg_reader.FORMAT,
     "inkml": inkml.FORMAT,
     "iam": iam.FORMAT,
     "unipen": unipen.FORMAT,
@@ -35,7 +35,7 @@ FORMATS: dict[str, Format] = {
     "microjam-arrays": microjam.ARRAYS,
     "impsy": impsy.LOG,
     "impsy-arrays": impsy.ARRAYS,
-    "lightpad": lightpad.FORMAT,
+    "lightpad": streams.FORMAT,
 }
 """By the name that `--format` takes; asked in this order whether they recognise a file."""
 

@@ -20,9 +20,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, whole_file
 from mdnrnn.data.formats.xml import parse_xml, root_name
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format, whole_file
-from mdnrnn.data.formats.lightpad import STREAM, Row, finite, read_stream, waits
+from mdnrnn.data.formats.streams import STREAM, Row, finite, read_stream, waits
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.errors import DataError
 
 TOUCHES, STREAMS = "raw_perfs", "perfs"

@@ -25,9 +25,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes, whole_file
 from mdnrnn.data.formats.xml import MOST_MARKS, identity, marks_of, name_of, near, parse_xml, root_name
+from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import write_atomically

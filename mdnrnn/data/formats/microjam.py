@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
-from mdnrnn.data.formats.lightpad import bad_lines, clamped, finite, lines, one_drawing, waits
+from mdnrnn.data.formats.streams import bad_lines, clamped, finite, lines, one_drawing, waits
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_bytes

@@ -15,9 +15,9 @@ from typing import IO, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus, Facts
-from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.formats.arrays import complaints, entries, read_header
 from mdnrnn.data.formats.format import Format, Kind
+from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder, write_atomically, write_json

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.files import write_atomically
 
 CHUNK_BYTES = 1 << 20

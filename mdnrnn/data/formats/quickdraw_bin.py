@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.errors import DataError
 
 _HEAD = struct.Struct("<Q2sbIH")

@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import write_atomically

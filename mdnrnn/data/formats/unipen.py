@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, whole_file
+from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 

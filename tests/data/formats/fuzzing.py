@@ -16,8 +16,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data import formats, importing
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data import formats
+from mdnrnn.data.importing import pipeline
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 
 EXAMPLES = int(os.environ.get("MDNRNN_FUZZ", "100"))
@@ -129,12 +130,12 @@ def is_read_or_told(path: Path, form: str | None, out: Path) -> None:
     with contextlib.suppress(DataError):
         formats.recognise(path)
     try:
-        report = importing.import_corpus([path], out, Recipe(format=form))
+        report = pipeline.import_corpus([path], out, Recipe(format=form))
     except DataError as error:
         assert "\n" not in str(error)  # noqa: PT017
         assert not out.exists()
         return
     assert report.read == report.kept + sum(count for count, _ in report.dropped.values())
-    corpus = importing.read(out)
+    corpus = pipeline.read(out)
     corpus.check()
     assert len(corpus) == report.kept > 0

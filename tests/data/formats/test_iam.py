@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.formats import iam, inkml
-from mdnrnn.data.importing import import_corpus
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.importing.pipeline import import_corpus
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.test_inkml import points, read
 

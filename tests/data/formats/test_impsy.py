@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.data import importing
-from mdnrnn.data.drawings import MOST_POINTS, Drawings
-from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
+from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing import pipeline
+from mdnrnn.data.drawings import MOST_POINTS, Drawings
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import objects
 
-ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
+ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
 LOG = """\
 2019-01-17T12:37:38.109979,interface,0.25,0.5
 2019-01-17T12:37:38.300000,rnn,0.9,0.9
@@ -156,8 +156,8 @@ def test_a_stream_of_another_width_under_another_key_is_read_if_it_is_named(tmp_
     rows = np.linspace(0, 90, 3 * width).reshape(3, width)
     path = save(tmp_path / "a.npz", rows, rows[:1], key="mine")
     assert claims(path) == []
-    importing.import_corpus([path], tmp_path / "out", Recipe(format="impsy-arrays"))
-    corpus = importing.read(tmp_path / "out")
+    pipeline.import_corpus([path], tmp_path / "out", Recipe(format="impsy-arrays"))
+    corpus = pipeline.read(tmp_path / "out")
     assert sorted(corpus.lengths.tolist()) == [1, 3]
     assert corpus.facts.features == ("dt", *(f"x{i}" for i in range(1, width)))
     (drawings,) = read(impsy.ARRAYS, path)
@@ -184,7 +184,7 @@ def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
 def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header: bool) -> None:
     path = text(tmp_path / "pad.txt", PAD if header else PAD.partition("\n")[2])
     assert claims(path) == ["Lightpad log"]
-    drawings = lightpad.FORMAT.parse(path)
+    drawings = streams.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
     assert not drawings.mends
 
@@ -194,7 +194,7 @@ def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header:
 )
 def test_other_messages_are_left_out_and_told(tmp_path: Path, line: str) -> None:
     path = text(tmp_path / "pad.txt", PAD.replace("34.236", f"{line}\n34.236"))
-    drawings = lightpad.FORMAT.parse(path)
+    drawings = streams.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
     assert [mend.detail for mend in drawings.mends] == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
 
@@ -209,7 +209,7 @@ def test_the_real_streams(shared_data: Path) -> None:
     assert drawings.points.min() >= 0
     assert not drawings.drops + drawings.mends
     assert claims(folder / "lightpad-block-perf1.txt") == ["Lightpad log"]
-    (drawings,) = read(lightpad.FORMAT, folder / "lightpad-block-perf1.txt")
+    (drawings,) = read(streams.FORMAT, folder / "lightpad-block-perf1.txt")
     assert drawings.points.shape == (10_730, 4)
     assert drawings.points.min() == 0
     assert drawings.points[:, 1:].max() == 127
@@ -227,7 +227,7 @@ def test_long_streams_are_divided_by_time(tmp_path: Path, split: str | None) -> 
     """Each split is one stretch of each stream, in their order; nothing is lost."""
     streams = [played(1000, 0), played(2501, 1)]
     np.savez(tmp_path / "log.npz", perfs=objects(*streams))
-    corpus = importing.read(tmp_path / "log.npz", Recipe(split=split))
+    corpus = pipeline.read(tmp_path / "log.npz", Recipe(split=split))
     shares = [float(share) for share in (split or "0.9,0.05,0.05").split(",")]
     for name, share in zip(("train", "valid", "test"), shares, strict=True):
         first, last = corpus.splits[name]
@@ -242,7 +242,7 @@ def test_long_streams_are_divided_by_time(tmp_path: Path, split: str | None) -> 
 def test_short_streams_stay_whole(tmp_path: Path) -> None:
     streams = [played(rows, rows) for rows in range(2, 60)]
     np.savez(tmp_path / "log.npz", perfs=objects(*streams))
-    corpus = importing.read(tmp_path / "log.npz", Recipe(split="0.5,0.25,0.25"))
+    corpus = pipeline.read(tmp_path / "log.npz", Recipe(split="0.5,0.25,0.25"))
     assert sorted(corpus.lengths.tolist()) == list(range(2, 60))
     assert all(last > first for first, last in corpus.splits.values())
 
@@ -251,7 +251,7 @@ def test_streams_of_a_folder_called_after_a_split_stay_in_it(tmp_path: Path) -> 
     for number, name in enumerate(("train", "valid", "test")):
         (tmp_path / name).mkdir()
         np.savez(tmp_path / name / "log.npz", perfs=objects(played(600, number)))
-    corpus = importing.read(tmp_path)
+    corpus = pipeline.read(tmp_path)
     assert {name: corpus.rows(name).stop - corpus.rows(name).start for name in corpus.splits} == dict.fromkeys(
         ("train", "valid", "test"), 600
     )

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import inkml
 from mdnrnn.data.formats.format import Format
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Start, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.conftest import random_corpus

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
-from mdnrnn.data.drawings import Drawings
-from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
+from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
 
-ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
+ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
 LINES = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
 ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
 STROKES = [[[0.1, 0.2, 0.5], [0.2, 0.4, 0.75]], [[0.9, 0.8, 1.0]]]

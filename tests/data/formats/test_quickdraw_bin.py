@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data import importing
 from mdnrnn.data.formats import ndjson, quickdraw_bin
 from mdnrnn.data.formats.quickdraw_bin import FORMAT
+from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import DataError
 
 Drawing = tuple[int, list[list[tuple[int, int]]]]
@@ -73,8 +73,8 @@ def test_what_is_packed_is_read_in_pieces_of_any_size(
 def test_the_class_is_the_name_of_the_file_where_there_are_several(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / f"{name}.bin").write_bytes(packed(DRAWINGS))
-    importing.import_corpus([tmp_path], tmp_path / "out")
-    corpus = importing.read(tmp_path / "out")
+    pipeline.import_corpus([tmp_path], tmp_path / "out")
+    corpus = pipeline.read(tmp_path / "out")
     assert corpus.facts.classes == ("cat", "dog")
     assert (corpus.facts.quantum, corpus.facts.start) == (1, "down")
     assert corpus.motion.dtype == np.int16

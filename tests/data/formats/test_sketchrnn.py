@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.data import importing
+from mdnrnn.data.importing import pipeline
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import InputError
 
@@ -32,7 +32,7 @@ def save(path: Path, **splits: Any) -> Path:
 
 
 def test_rows_are_steps_and_the_last_is_end(tmp_path: Path) -> None:
-    corpus = importing.read(save(tmp_path / "x.npz"))
+    corpus = pipeline.read(save(tmp_path / "x.npz"))
     assert corpus.splits == {"train": (0, 2), "valid": (2, 4), "test": (4, 6)}
     np.testing.assert_array_equal(corpus[0].motion, [[3, 0], [0, 4], [5, 5]])
     assert corpus[0].event.tolist() == [DOWN, UP, END]
@@ -42,23 +42,23 @@ def test_rows_are_steps_and_the_last_is_end(tmp_path: Path) -> None:
 
 def test_an_origin_written_out_in_every_sequence_is_dropped(tmp_path: Path) -> None:
     records = [np.concatenate([np.zeros((1, 3), np.int16), record]) for record in GOOD]
-    corpus = importing.read(save(tmp_path / "x.npz", train=records, valid=records, test=records))
+    corpus = pipeline.read(save(tmp_path / "x.npz", train=records, valid=records, test=records))
     np.testing.assert_array_equal(corpus[0].motion, [[3, 0], [0, 4], [5, 5]])
 
 
 def test_fractions_have_no_quantum(tmp_path: Path) -> None:
-    corpus = importing.read(save(tmp_path / "x.npz", train=[np.array([[0.5, 1, 1]])]))
+    corpus = pipeline.read(save(tmp_path / "x.npz", train=[np.array([[0.5, 1, 1]])]))
     assert corpus.facts.quantum is None
     assert corpus.motion.dtype == np.float32
 
 
 def test_sequences_of_equal_length_saved_as_one_array_are_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train=np.array([GOOD[0], GOOD[0]]))
-    assert len(importing.read(tmp_path / "x.npz")) == 2
+    assert len(pipeline.read(tmp_path / "x.npz")) == 2
 
 
 def test_empty_sequences_are_left_out_and_counted(tmp_path: Path) -> None:
-    corpus = importing.read(save(tmp_path / "x.npz", train=[np.zeros((0, 3)), *GOOD, np.zeros((0, 3))]))
+    corpus = pipeline.read(save(tmp_path / "x.npz", train=[np.zeros((0, 3)), *GOOD, np.zeros((0, 3))]))
     assert corpus.splits["train"] == (0, 2)
     assert corpus.skipped == {"empty sequence": 2}
 
@@ -80,7 +80,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("splits", "complaint"), BAD.values(), ids=BAD.keys())
 def test_bad_records_are_told_with_their_place(tmp_path: Path, splits: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        importing.read(save(tmp_path / "x.npz", **splits))
+        pipeline.read(save(tmp_path / "x.npz", **splits))
 
 
 def npz_of(path: Path, payload: bytes, shape: str = "(1,)") -> Path:
@@ -110,7 +110,7 @@ def test_a_pickle_that_calls_anything_else_does_not_run(
     mark = tmp_path / "ran"
     payload = pickle.dumps(Attack(function, f"touch {mark}"), protocol)
     with pytest.raises(InputError, match="only NumPy arrays are read"):
-        importing.read(npz_of(tmp_path / "x.npz", payload))
+        pipeline.read(npz_of(tmp_path / "x.npz", payload))
     assert not mark.exists()
 
 
@@ -118,13 +118,13 @@ def test_an_array_that_claims_to_be_huge_takes_no_memory(tmp_path: Path) -> None
     """numpy's own reconstruction would allocate what the pickle says; ours ignores it."""
     payload = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I1000000000000000\ntS'b'\ntR."
     with pytest.raises(InputError, match=r"x\.npz"):
-        importing.read(npz_of(tmp_path / "x.npz", payload))
+        pipeline.read(npz_of(tmp_path / "x.npz", payload))
 
 
 def test_ndarray_itself_cannot_be_called(tmp_path: Path) -> None:
     payload = b"cnumpy\nndarray\n((I1000000000000000\nttR."
     with pytest.raises(InputError, match=r"damaged|holds a"):
-        importing.read(npz_of(tmp_path / "x.npz", payload))
+        pipeline.read(npz_of(tmp_path / "x.npz", payload))
 
 
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
@@ -133,7 +133,7 @@ def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(InputError, match="cut short"):
-        importing.read(path)
+        pipeline.read(path)
 
 
 @pytest.mark.parametrize("shape", [(10**9,), (7,)])
@@ -141,7 +141,7 @@ def test_an_array_that_brings_less_data_than_it_claims_is_told(tmp_path: Path, s
     state = (1, shape, np.dtype("O"), False, [GOOD[0]])
     payload = pickle.dumps(State(state))
     with pytest.raises(InputError, match="data of another size"):
-        importing.read(npz_of(tmp_path / "x.npz", payload))
+        pipeline.read(npz_of(tmp_path / "x.npz", payload))
 
 
 class State:
@@ -158,7 +158,7 @@ class State:
 def test_pickles_of_every_protocol_that_numpy_saves_are_read(tmp_path: Path, protocol: int) -> None:
     array = np.empty(1, object)
     array[0] = GOOD[0]
-    corpus = importing.read(npz_of(tmp_path / "x.npz", pickle.dumps(array, protocol)))
+    corpus = pipeline.read(npz_of(tmp_path / "x.npz", pickle.dumps(array, protocol)))
     np.testing.assert_array_equal(corpus[0].motion, GOOD[0][:, :2])
 
 
@@ -166,7 +166,7 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("train.npy", bytes(300 << 20))
     with pytest.raises(InputError, match=r"unpacks \d+ bytes to 314572800; not read"):
-        importing.read(tmp_path / "x.npz")
+        pipeline.read(tmp_path / "x.npz")
 
 
 def test_damage_inside_a_member_is_told(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_damage_inside_a_member_is_told(tmp_path: Path) -> None:
     data[len(data) // 6] ^= 0xFF
     path.write_bytes(bytes(data))
     with pytest.raises(InputError, match=r"damaged|ragged|shape"):
-        importing.read(path)
+        pipeline.read(path)
 
 
 @pytest.mark.parametrize(
@@ -185,13 +185,13 @@ def test_damage_inside_a_member_is_told(tmp_path: Path) -> None:
 def test_other_files_are_told(tmp_path: Path, content: bytes, complaint: str) -> None:
     (tmp_path / "x.npz").write_bytes(content)
     with pytest.raises(InputError, match=complaint):
-        importing.read(tmp_path / "x.npz")
+        pipeline.read(tmp_path / "x.npz")
 
 
 def test_wrong_keys_are_told(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", drawings=np.zeros(3))
     with pytest.raises(InputError, match="none of the keys train, valid, test"):
-        importing.read(tmp_path / "x.npz")
+        pipeline.read(tmp_path / "x.npz")
 
 
 @pytest.mark.shared
@@ -207,7 +207,7 @@ def test_wrong_keys_are_told(tmp_path: Path) -> None:
 def test_real_files_come_out_as_their_makers_describe_them(
     shared_data: Path, name: str, counts: tuple[int, int, int], mean_length: float, scale: float
 ) -> None:
-    corpus = importing.read(shared_data / "sketchrnn" / f"{name}.npz")
+    corpus = pipeline.read(shared_data / "sketchrnn" / f"{name}.npz")
     corpus.check()
     assert tuple(last - first for first, last in corpus.splits.values()) == counts
     test = corpus.lengths[slice(*corpus.splits["test"])]

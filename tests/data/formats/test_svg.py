@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import svg_writer
-from mdnrnn.data.formats.curves import Pen, draw_path
-from mdnrnn.data.formats.svg import FINENESS, FORMAT, parse
+from mdnrnn.data.formats.bezier import Pen, draw_path
+from mdnrnn.data.formats.svg_reader import FINENESS, FORMAT, parse
 from mdnrnn.data.formats.svg_writer import write
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Polyline, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import unipen
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.errors import DataError
 from tests.data.formats.test_inkml import points, read
 

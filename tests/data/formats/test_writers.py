@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data import importing
 from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, finished, pack
 from mdnrnn.data.formats import WRITERS
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing import pipeline
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.errors import InputError
 from tests.conftest import random_corpus
@@ -87,8 +87,8 @@ def again(corpus: Corpus, form: str, folder: Path) -> Corpus:
     """Written, imported, opened. The classes of SVGs are their folders; one alone, by default, is none."""
     WRITERS[form](corpus, folder / NAMES[form])
     recipe = Recipe(labels="folder") if form == "svg" and corpus.label is not None else None
-    importing.import_corpus([folder / NAMES[form]], folder / "again", recipe)
-    return importing.read(folder / "again")
+    pipeline.import_corpus([folder / NAMES[form]], folder / "again", recipe)
+    return pipeline.read(folder / "again")
 
 
 def test_every_writer_is_tried() -> None:

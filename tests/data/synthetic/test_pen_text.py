@@ -10,12 +10,12 @@ from HersheyFonts import HersheyFonts
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
-from mdnrnn.data.importing import import_corpus
-from mdnrnn.data.lines import shape_of
-from mdnrnn.data.recipe import Recipe
+from mdnrnn.data.importing.pipeline import import_corpus
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.synthetic import pen_text, texts
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.synthetic.pen_text import Script, Writer
+from mdnrnn.data.text_lines import shape_of
 from mdnrnn.errors import InputError
 
 WRITERS = {"train": 12, "valid": 3, "test": 3}

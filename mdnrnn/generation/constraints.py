@@ -1,0 +1,44 @@
+"""The manner in which steps are drawn: tempered or not, on which grid, within which bounds."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mdnrnn.generation.sampling import Sampling
+
+
+class Widths(NamedTuple):
+    """Widths of the grid's cells, (D,), and those of first steps where they are others; whether none of all is 0."""
+
+    cell: Tensor | None
+    first: Tensor | None
+    whole: bool
+
+    @classmethod
+    def of(cls, cell: Tensor | None, first: Tensor | None, like: Tensor) -> Widths:
+        """As `generate` is given them, where `like` is."""
+        given = next((part for part in (cell, first) if part is not None), None)
+        if given is None:
+            return cls(None, None, False)
+        usual = like.new_zeros(given.shape) if cell is None else cell.to(like)
+        opening = usual if first is None else first.to(like)
+        whole = bool((usual > 0).all() and (opening > 0).all())
+        return cls(usual, None if torch.equal(usual, opening) else opening, whole)
+
+
+class Manner(NamedTuple):
+    """Sampling, grid, and bounds (2, P) or None."""
+
+    sampling: Sampling
+    widths: Widths
+    bounds: Tensor | None
+
+
+def within(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
+    """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
+    wide = bounds.shape[1]
+    kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]
+    return torch.cat([kept, motion[:, wide:]], 1)

@@ -1,0 +1,112 @@
+"""Steps drawn straight from what a head takes: as its distribution would draw them, of which most is never made.
+
+A step needs one component. So the head's row is laid out anew, once: first the logits of all that is picked from, side
+by side, then the components' parameters, those of each together. One softmax picks component and event; mean and scale
+are computed of the component that was picked. The formulas are those of the distributions.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mdnrnn.distributions import DOWN, END, cholesky
+from mdnrnn.distributions.categorical import biased_logits, ends_of, fallen, tempered_logits, tempered_shift
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.nn.heads import StepHead
+from mdnrnn.nn.parameters import floored
+
+
+class StepDraw:
+    """Draws the steps of B sequences: what `sampling(head(features)).transform(noise, cell)` draws.
+
+    Of buffers that stay where they are: what it returns is good until the next draw.
+    """
+
+    def __init__(self, head: StepHead, sampling: Sampling, batch: int) -> None:
+        self.head, self.sampling, self.features = head, sampling, head.shape.features
+        weight, bias = head.linear.weight.detach(), head.linear.bias.detach()
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        picks, blocks = _layout(head, sampling.endless)
+        order = torch.cat([picks.flatten(), blocks.flatten()]).to(weight.device)
+        # The last row is what cannot be: no weights, a bias of -inf.
+        self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(wide)[order].t().contiguous()
+        self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(wide)[order]
+        self.floor = self.bias.new_full((), head.shape.log_floor)
+        self.shift = tempered_shift(sampling.of_scales) - sampling.bias
+        self._place(batch, picks, blocks)
+
+    def _place(self, batch: int, picks: Tensor, blocks: Tensor) -> None:
+        """The buffers, and views of what is in them."""
+        (groups, kinds), (choices, _, numbers), d = picks.shape, blocks.shape, self.features
+        self.groups, empty, device = groups, self.bias.new_empty, self.bias.device
+        self.row = empty(batch, len(self.bias))
+        self.logits = self.row[:, : picks.numel()].unflatten(1, (groups, kinds))
+        self.of_motion = self.logits[:, :choices]
+        self.of_end = self.logits[:, choices:, END] if groups > choices else None
+        self.ends = empty(batch, groups, kinds)
+        self.whole = self.ends[..., -1:]
+        self.blocks = self.row[:, picks.numel() :].unflatten(1, (choices, kinds, numbers))
+        self.picked = torch.zeros(batch, groups, 1, dtype=torch.long, device=device)
+        self.event = self.picked[:, choices, 0] if groups > choices else torch.full((batch,), DOWN, device=device)
+        last = [self.head.shape.components - 1] * choices + [END] * (groups - choices)
+        self.last = torch.tensor(last, device=device).unsqueeze(-1)
+        self.index = self.picked[:, :choices, :, None].expand(-1, -1, -1, numbers)
+        self.chosen = empty(batch, choices, 1, numbers)
+        each = d // choices
+        parts = self.chosen[:, :, 0].split([each, each, numbers - 2 * each], -1)
+        self.mean, self.raw = (part[:, 0] if choices == 1 else part[..., 0] for part in parts[:2])
+        self.below, self.slopes = parts[2][:, 0], None
+        if self.head.shape.covariance == "full":
+            rows, columns = torch.tril_indices(d, d, -1, device=device)
+            self.at, self.flat = rows * d + columns, self.bias.new_zeros(batch, d * d)
+            self.slopes = self.flat.unflatten(1, (d, d))
+
+    def __call__(
+        self, features: Tensor, uniform: Tensor, normal: Tensor, cell: Tensor | None = None, whole: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Motions (B, D) and events (B,).
+
+        Args:
+            features: what the head takes, (B, I).
+            uniform: what picks the components and then the event, if there are events, (B, groups, 1).
+            normal: what moves in the components, (B, D).
+            cell: widths of the grid's cells, (D,) or (B, D); `whole`: none of them is 0.
+        """
+        torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.row)
+        odds = self.head.end_odds(features)
+        if odds is not None and self.of_end is not None:
+            self.of_end.add_(odds)
+        logits = self.logits
+        if self.sampling.bias:
+            self.of_motion.copy_(biased_logits(self.of_motion, self.sampling.bias))
+        if self.sampling.temperature != 1:
+            logits = tempered_logits(logits, self.sampling.temperature)
+        fallen(ends_of(logits, self.ends), self.whole, uniform, self.last, out=self.picked)
+        torch.gather(self.blocks, 2, self.index, out=self.chosen)
+        log_scale = floored(self.raw, self.floor)
+        if self.shift:
+            log_scale.add_(self.shift)
+        if self.slopes is not None:
+            self.flat.index_copy_(1, self.at, self.below)
+        return cholesky.point(self.mean, log_scale, self.slopes, normal, cell, whole), self.event
+
+
+def _layout(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
+    """Which of the head's rows stand where: logits (groups, kinds), a group for each choice of a component and one for
+    the events if there are any; blocks (choices, kinds, numbers), means, raw scales and slopes of each component.
+
+    The number of the head's rows stands for what cannot be.
+    """
+    shape, choices = head.shape, head.choices
+    k, impossible = shape.components, shape.size + head.events
+    kinds, groups = max(k, END + 1) if head.events else k, choices + (head.events > 0)
+    logits, *parts = torch.arange(shape.size).split(shape.sizes)
+    picks = torch.full((groups, kinds), impossible)
+    picks[:choices, :k] = logits.view(choices, k)
+    if head.events:
+        events = [0, 1, 2] if head.events == END + 1 else [DOWN, END]
+        picks[-1, events] = torch.arange(shape.size, impossible)
+        picks[-1, END] = impossible if endless else picks[-1, END]
+    blocks = torch.cat([part.view(choices, k, len(part) // (choices * k)) for part in parts], -1)
+    return picks, blocks[:, torch.arange(kinds).clamp(max=k - 1)]

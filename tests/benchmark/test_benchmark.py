@@ -1,0 +1,267 @@
+"""Benchmarks compare two ways to the same numbers, and count bytes as they are."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mdnrnn.benchmark import benchmark_size, benchmark_train
+from mdnrnn.benchmark.head import PlainHead, peak_bytes
+from mdnrnn.benchmark.limits import operations_per_point
+from mdnrnn.benchmark.material import material
+from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
+from mdnrnn.benchmark.rows import benchmark_rows
+from mdnrnn.benchmark.size import make_doodles_again
+from mdnrnn.data.batches import Batch
+from mdnrnn.data.catalog import open_corpus
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.synthetic.corpora import make_pen_text
+from mdnrnn.device import choose_device
+from mdnrnn.distributions import Step
+from mdnrnn.errors import InputError
+from mdnrnn.kernels import TRITON
+from mdnrnn.models.base import StepShape
+from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.nn import parameters
+from mdnrnn.nn.heads import MixtureHead
+from mdnrnn.runs.presets import PRESETS
+from tests.conftest import batches_of, random_corpus
+
+
+def test_both_heads_compute_the_same_loss_and_gradient() -> None:
+    ours, plain = MixtureHead(8, 2, 5, scale_floor=1e-20), PlainHead(8, 2, 5)
+    plain.linear.load_state_dict(ours.linear.state_dict())
+    features, targets = torch.randn(30, 8), torch.randn(30, 2)
+    losses = [-head(features).log_prob(targets).mean() for head in (ours, plain)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(ours.linear.weight.grad, plain.linear.weight.grad)
+
+
+def test_the_peak_is_what_is_held_at_once() -> None:
+    """A megabyte held and another two in turn beside it: two at once."""
+    leaf = torch.zeros(1, requires_grad=True)
+
+    def run() -> None:
+        held = torch.empty(250_000)
+        for _ in range(2):
+            torch.empty(250_000)
+        del held
+
+    assert peak_bytes(run, [leaf]) == 2_000_000
+
+
+def test_gradients_of_the_leaves_count() -> None:
+    leaf = torch.zeros(250_000, requires_grad=True)
+    leaf.grad = torch.zeros(250_000)
+    assert peak_bytes(lambda: leaf.sum().backward(), [leaf]) >= 1_000_000
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
+@pytest.mark.skipif(not TRITON, reason="no Triton")
+def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = choose_device("auto")
+    monkeypatch.setattr(parameters, "usable", lambda tensor: True)
+    found = benchmark_rows(2, 2, 1, device, cells=True, count=40)
+    assert found is not None
+    assert min(found.speedup, found.milliseconds, found.copy_fraction, found.copy_gigabytes_per_second) > 0
+    assert benchmark_rows(2, 9, 1, device, cells=False, count=40) is None
+    monkeypatch.setattr(parameters, "usable", lambda tensor: False)
+    assert benchmark_rows(2, 2, 1, device, cells=True, count=40) is None
+
+
+def of_densities(corpus: Corpus) -> Batch:
+    """Its first drawings, without classes and without a quantum, in float64."""
+    corpus = replace(corpus, facts=replace(corpus.facts, quantum=None, classes=()), label=None)
+    batch = batches_of(corpus).batch(np.arange(8))
+    target, previous = (Step(steps.motion.double(), steps.event) for steps in (batch.target, batch.previous))
+    return replace(batch, target=target, previous=previous)
+
+
+def test_the_plain_mdnrnn_computes_our_loss_and_gradient(doodles: Corpus) -> None:
+    config = MDNRNNConfig(hidden=16, components=4, dropout=0.0, position=False, scale_floor=1e-12)
+    ours, plain = MDNRNN(StepShape(), config).double(), PlainMDNRNN(config).double()
+    plain.lstm.load_state_dict(ours.decoder.lstm.layers[0].state_dict())
+    plain.head.load_state_dict(ours.decoder.head.linear.state_dict())
+    batch = of_densities(doodles)
+    losses = [ours.loss(batch).total, plain.loss(batch)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(ours.decoder.head.linear.weight.grad, plain.head.weight.grad)
+
+
+def same_heads(ours: torch.nn.Linear, plain: torch.nn.Linear) -> None:
+    """The weights of four components in full, the same distribution.
+
+    Ours has a slope where the plain one has a correlation, slope = correlation scale_y / scale_x, and the scale of y
+    given x. No linear layer turns the one into the other, unless correlations and ratios of the scales are the same at
+    all steps: so they are here, other ones for every component.
+    """
+    parts, head = [4, 8, 8, 4, 3], plain.state_dict()
+    _, _, scales, correlations, _ = head["weight"].split(parts)
+    scales[1::2] = scales[::2]
+    correlations.zero_()
+    _, _, scales, correlations, _ = head["bias"].split(parts)
+    correlations.normal_()
+    ours.load_state_dict(head)
+    _, _, own_scales, slopes, _ = ours.bias.detach().split(parts)
+    correlation = correlations.tanh()
+    slopes.copy_(correlation * (scales[1::2] - scales[::2]).exp())
+    own_scales[1::2] += 0.5 * torch.log1p(-correlation.square())
+
+
+def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
+    """Ours and the plain one, the same distribution of the same drawings."""
+    config = SketchRNNConfig(
+        encoder=7, hidden=12, latent=5, components=4, recurrent_dropout=0.0, position=False, scale_floor=1e-12
+    )
+    ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
+    same_heads(ours.decoder.head.linear, plain.head)
+    encoder = plain.encoder.state_dict()
+    ours.start_of.load_state_dict(plain.start.state_dict())
+    ours.posterior.load_state_dict(plain.posterior.state_dict())
+    ours.decoder.lstm.layers[0].load_state_dict(plain.decoder.state_dict())
+    ours.forth.layers[0].load_state_dict({name: w for name, w in encoder.items() if "reverse" not in name})
+    back = {name.removesuffix("_reverse"): w for name, w in encoder.items() if "reverse" in name}
+    ours.back.layers[0].load_state_dict(back)
+    return ours, plain
+
+
+def same_writers(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
+    """Ours and the plain one; our gates stand in another order, and what the window shows beside the hidden state."""
+    config = HandwritingConfig(hidden=6, window=3, components=4, scale_floor=1e-12)
+    ours = HandwritingRNN(StepShape(alphabet=alphabet), config).double()
+    plain = PlainHandwriting(config, alphabet).double()
+    same_heads(ours.decoder.head.linear, plain.head)
+    first, h = ours.decoder.lstm.first, config.hidden
+    order = torch.cat([torch.arange(gate * h, (gate + 1) * h) for gate in (1, 2, 3, 0)])
+    plain.first.weight_ih.detach().copy_(torch.cat([first.inward.weight, first.recurrent[:, h:]], 1)[order])
+    plain.first.weight_hh.detach().copy_(first.recurrent[order, :h])
+    plain.first.bias_ih.detach().copy_(first.inward.bias[order])
+    plain.first.bias_hh.detach().zero_()
+    plain.window.load_state_dict(first.window.state_dict())
+    for cell, layer in zip(plain.above, ours.decoder.lstm.above.layers, strict=True):
+        cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
+    return ours, plain
+
+
+def test_the_plain_handwriting_network_computes_our_loss_and_gradient() -> None:
+    """Of lines of many lengths and texts."""
+    lines = make_pen_text(2, {"train": 4})
+    batch = of_densities(lines)
+    assert len(batch.lengths.unique()) > 1
+    ours, plain = same_writers(lines.alphabet)
+    losses = [ours.loss(batch).total, plain.loss(batch)]
+    for loss in losses:
+        loss.backward()
+    torch.testing.assert_close(losses[0], losses[1])
+    torch.testing.assert_close(ours.decoder.lstm.first.window.weight.grad, plain.window.weight.grad)
+    torch.testing.assert_close(
+        ours.decoder.lstm.first.recurrent.grad[:6, :6],
+        plain.first.weight_hh.grad[18:],  # type: ignore[index]
+    )
+
+
+@pytest.mark.parametrize("factors", [False, True], ids=["covariance matrices", "Cholesky factors"])
+@pytest.mark.parametrize("padding", [False, True], ids=["one length", "many lengths"])
+def test_the_plain_sketch_rnn_computes_our_bound_and_gradient(padding: bool, factors: bool, doodles: Corpus) -> None:
+    """Where there is padding the plain encoder reads it backwards first: that half of its states is left out there."""
+    ours, plain = same_sketch_rnns(factors)
+    batch = of_densities(doodles if padding else random_corpus([9] * 8))
+    assert (len(batch.lengths.unique()) > 1) == padding
+    if padding:
+        for layer in (ours.posterior, plain.posterior):
+            layer.weight.detach()[:, plain.encoder.hidden_size :] = 0
+    torch.manual_seed(3)
+    loss = ours.loss(batch)
+    torch.manual_seed(3)
+    plain_loss = plain.loss(batch)
+    torch.testing.assert_close(loss.total, plain_loss)
+    assert float(loss.terms["kl"].detach()) > 1e-3
+    loss.total.backward()
+    plain_loss.backward()
+    torch.testing.assert_close(ours.start_of.weight.grad, plain.start.weight.grad)
+    forth = ours.forth.layers[0].get_parameter("weight_hh_l0")
+    torch.testing.assert_close(forth.grad, plain.encoder.get_parameter("weight_hh_l0").grad)
+
+
+def test_the_plain_network_differs_by_the_place_of_the_pen_alone() -> None:
+    """Two inputs to each of the LSTMs, 4 gates a unit."""
+    result = benchmark_train(random_corpus([6, 9, 4]), "sketch-small", hidden=16, batch_size=2, repeats=1)
+    assert result.plain_parameters is not None
+    assert result.plain_points_per_second is not None
+    assert result.parameters - result.plain_parameters == 2 * 4 * (16 + 2 * 128)
+    figures = {name: value for name, value in asdict(result).items() if isinstance(value, float | int)}
+    assert {"speedup_scale_tril", "speedup_scale_tril_same_memory", "scale_tril_points_per_second"} <= figures.keys()
+    assert all(np.isfinite(value) and value > 0 for value in figures.values())
+    assert result.speedup == pytest.approx(result.points_per_second / result.plain_points_per_second)
+    stroke = benchmark_train(random_corpus([6, 9, 4]), hidden=16, batch_size=2, repeats=1)
+    assert stroke.plain_parameters is not None
+    assert stroke.parameters - stroke.plain_parameters == 2 * 4 * 16
+    assert stroke.speedup_scale_tril is None
+
+
+@pytest.mark.parametrize(
+    ("preset", "sizes", "complaint"),
+    [
+        ("nosuch", {}, "unknown preset 'nosuch'; expected one of stroke"),
+        ("sketch", {"hidden": 0}, "model.hidden is 0"),
+        ("stroke", {"batch_size": 0}, "batch_size is 0"),
+    ],
+    ids=["preset", "hidden", "batch size"],
+)
+def test_what_cannot_be_measured_is_told(preset: str, sizes: dict[str, int], complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        benchmark_train(random_corpus([6, 9]), preset, **sizes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_is_measured_beside_its_limit(preset: str) -> None:
+    """By plain networks only drawings, and lines of text, are."""
+    corpus = material(preset, small=True)
+    result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1)
+    assert 0 < result.of_product < 1
+    other = preset in ("touch", "world", "handwriting-prediction") or preset.startswith("gesture")
+    assert (result.speedup is None) == other
+
+
+def test_operations_are_those_of_matrix_products_forward_and_backward() -> None:
+    """Against PyTorch's own count, of a cell that it can see into; the first layer's inputs need no gradient."""
+    corpus = random_corpus([7, 7, 7])
+    config = SketchRNNConfig(cell="layer-norm", hidden=16, components=3, kl_weight=0.0, dropout=0.0)
+    model = SketchRNN(StepShape.of(corpus), config)
+    (batch,) = batches_of(corpus)
+    with FlopCounterMode(display=False) as counted:
+        model.loss(batch).total.backward()
+    layer = model.decoder.lstm.layers[0]
+    unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # nor does the first state
+    assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)
+
+
+def test_variations_of_doodles_are_a_sound_corpus(tmp_path: Path) -> None:
+    """On the grid, of all lengths and classes, and no two alike."""
+    make_doodles_again(tmp_path / "many", 50_000)
+    corpus = open_corpus(str(tmp_path / "many"))
+    corpus.check()
+    assert len(corpus) == 50_000
+    assert {name: last - first for name, (first, last) in corpus.splits.items()} == {
+        "train": 30_000, "valid": 10_000, "test": 10_000,
+    }  # fmt: skip
+    assert abs(corpus.lengths.mean() - open_corpus("doodles").lengths.mean()) < 0.5
+    assert len({corpus[i].motion.tobytes() for i in range(1000)}) > 990
+
+
+def test_training_on_many_drawings_is_measured(tmp_path: Path) -> None:
+    result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=20)
+    assert result.drawings == 40_000
+    assert result.large_over_small == pytest.approx(result.points_per_second / result.small_points_per_second)
+    assert 100 < result.peak_mb < 4000
+    with pytest.raises(InputError, match="'handwriting' is not for drawings"):
+        benchmark_size(preset="handwriting")
