@@ -3,7 +3,7 @@
     python examples/class_conditional.py [RUN] [PICTURE]
 
 RUN is by default the one that ships, trained on the bundled doodles. It draws ten of each class, a row a class, and a
-small classifier that has learnt from other doodles, made anew, says what it sees. Leaves class-conditional.svg.
+small classifier that has learned from other doodles, made anew, says what it sees. Leaves class-conditional.svg.
 """
 
 import sys
@@ -21,7 +21,7 @@ from mdnrnn.render import Drawing, bounds, save_picture
 shipped = Path(__file__).parents[1] / "checkpoints" / "doodles"
 run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
 picture = sys.argv[2] if len(sys.argv) > 2 else "class-conditional.svg"
-classes = run.config.facts.classes
+classes = run.config.metadata.classes
 
 names = [name for name in classes for _ in range(10)]
 drawn = run.generate(len(names), labels=names, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
@@ -60,14 +60,14 @@ for _ in range(12):
 classifier.eval()
 
 
-def recognised(corpus: mdnrnn.Corpus) -> Tensor:
+def recognized(corpus: mdnrnn.Corpus) -> Tensor:
     """Whether the classifier sees what each drawing of a test split is said to be, shape (M,)."""
     x, y = images(corpus, "test")
     return classifier(x).argmax(-1) == y
 
 
-print(f"real doodles that it has not seen: {recognised(mdnrnn.open_corpus('doodles')).float().mean():.1%} recognised")
-counts = recognised(drawn).view(len(classes), 10).sum(1)
+print(f"real doodles that it has not seen: {recognized(mdnrnn.open_corpus('doodles')).float().mean():.1%} recognized")
+counts = recognized(drawn).view(len(classes), 10).sum(1)
 for name, count in zip(classes, counts.tolist(), strict=True):
     print(f"{name}: {count} of 10")
-print(f"drawn at temperature 0.3: {counts.sum() / len(names):.1%} recognised")
+print(f"drawn at temperature 0.3: {counts.sum() / len(names):.1%} recognized")

@@ -25,7 +25,7 @@ problem = TOYS["sine"].problem(10_000)
 x, y = problem.points  # shapes (N, 1)
 
 head = MixtureHead(64, 1, components=20)
-head.initialise(y)  # the components start where the targets are
+head.initialize(y)  # the components start where the targets are
 net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), head)
 optimizer = torch.optim.Adam(net.parameters(), 5e-3)
 for _ in range(2000):

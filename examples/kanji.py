@@ -3,7 +3,7 @@
     python examples/kanji.py [RUN] [PICTURE]
 
 RUN is by default the one that ships; train your own with `mdnrnn train stroke --data short_kanji --out RUN`. Leaves
-kanji.svg, the strokes coloured in the order in which they are drawn, from violet to yellow.
+kanji.svg, the strokes colored in the order in which they are drawn, from violet to yellow.
 """
 
 import sys
@@ -17,7 +17,7 @@ run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
 picture = sys.argv[2] if len(sys.argv) > 2 else "kanji.svg"
 
 drawn = run.generate(100, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
-save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(colour="order"), columns=10)
+save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(color="order"), columns=10)
 finished = int((drawn.event == 2).sum())
 strokes = int((drawn.event != 0).sum()) / len(drawn)
 print(f"{finished} of {len(drawn)} came to an end by themselves, with {strokes:.1f} strokes each")

@@ -28,8 +28,8 @@ class Bridge:
     """Between an interface and a performer: one thread hears, another answers, and the lock keeps their turns apart."""
 
     def __init__(self, run: mdnrnn.Run, port: int, reply_port: int) -> None:
-        if not run.config.facts.stream:
-            raise mdnrnn.InputError(f"{run.folder} is of {run.config.facts.name}; expected a run of gesture streams")
+        if not run.config.metadata.is_stream:
+            raise mdnrnn.InputError(f"{run.folder} is of {run.config.metadata.name}; expected a run of gesture streams")
         self.player, self.client = mdnrnn.Performer(run), SimpleUDPClient("127.0.0.1", reply_port)
         self.controls = run.config.shape.features - 1
         self.turn, self.over, self.called = threading.Lock(), threading.Event(), threading.Event()

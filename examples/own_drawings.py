@@ -32,6 +32,6 @@ preset = PRESETS["stroke-small"]
 mdnrnn.train(preset, "own-drawings", "own-run", training=replace(preset.training, minutes=minutes))
 run = mdnrnn.load("own-run")
 likelihood = run.evaluate("test")
-print(f"{likelihood.nats_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nats_per_sequence:.1f}")
+print(f"{likelihood.nll_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nll_per_sequence:.1f}")
 drawings = run.generate(36, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
 save_picture([drawings.drawing(i) for i in range(len(drawings))], "own-drawings.svg")

@@ -20,7 +20,7 @@ mdnrnn.train(preset, data, "runs/strokes", training=replace(preset.training, min
 
 run = mdnrnn.load("runs/strokes")
 likelihood = run.evaluate("test")
-print(f"{likelihood.nats_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nats_per_sequence:.1f}")
+print(f"{likelihood.nll_per_sequence:.1f} nats a drawing; the null model: {likelihood.null_nll_per_sequence:.1f}")
 
 drawings = run.generate(25, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
 save_picture([drawings.drawing(i) for i in range(len(drawings))], "runs/strokes.svg")

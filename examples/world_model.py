@@ -1,4 +1,4 @@
-"""An agent learns in its own dream (Ha and Schmidhuber, arXiv:1803.10122): pole balancing, learnt without the pole.
+"""An agent learns in its own dream (Ha and Schmidhuber, arXiv:1803.10122): pole balancing, learned without the pole.
 
     python examples/world_model.py [FOLDER] [MINUTES]
 
@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 import mdnrnn
-from mdnrnn.data.corpus import Facts, Sequence, pack
+from mdnrnn.data.corpus import Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.distributions import END
 from mdnrnn.runs.presets import PRESETS
@@ -51,7 +51,7 @@ def main(folder: Path, minutes: float) -> None:
     for number in range(1, ROUNDS + 1):
         run = learn([episodes[i] for i in rng.permutation(len(episodes))], folder / f"round-{number}", minutes)
         found = run.evaluate("test")
-        print(f"round {number}: {found.nats_per_point:.2f} nats a step, the null model {found.null_nats_per_point:.2f}")
+        print(f"round {number}: {found.nll_per_point:.2f} nats a step, the null model {found.null_nll_per_point:.2f}")
         weights, fitness = breed(run, weights, rng)
         bred.append(fitness)
         controller = controller_of(weights)
@@ -89,7 +89,9 @@ def learn(episodes: list[Sequence], folder: Path, minutes: float) -> mdnrnn.Run:
     """A world model of what was played."""
     held_out = len(episodes) // 20
     splits = {"train": episodes[: -2 * held_out], "valid": episodes[-2 * held_out : -held_out]}
-    corpus = pack(Facts(name="cart-pole", features=("z1", "z2", "z3", "z4")), {**splits, "test": episodes[-held_out:]})
+    corpus = pack(
+        Metadata(name="cart-pole", features=("z1", "z2", "z3", "z4")), {**splits, "test": episodes[-held_out:]}
+    )
     folder.parent.mkdir(parents=True, exist_ok=True)
     data = folder.with_suffix(".npz")
     native.write(corpus, data)
@@ -116,7 +118,7 @@ def breed(run: mdnrnn.Run, weights: np.ndarray, rng: np.random.Generator) -> tup
 
 
 def dreamt_steps(run: mdnrnn.Run, tries: np.ndarray, seed: int) -> np.ndarray:
-    """How long each of the controllers (P, 5) keeps the pole up in its dreams, on average, all dreamt side by side."""
+    """How long each of the controllers (P, 5) keeps the pole up in its dreams, on average, all dreamed side by side."""
     table = torch.tensor(tries.repeat(DREAMS, axis=0), dtype=torch.float32)
 
     def policy(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:

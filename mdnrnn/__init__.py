@@ -9,7 +9,7 @@ from mdnrnn.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from mdnrnn.data.catalog import open_corpus
-    from mdnrnn.data.corpus import Corpus, Facts, Sequence
+    from mdnrnn.data.corpus import Corpus, Metadata, Sequence
     from mdnrnn.data.importing.pipeline import import_corpus
     from mdnrnn.data.importing.recipe import Recipe
     from mdnrnn.data.normalizer import Normalizer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mdnrnn.data.catalog": ["open_corpus"],
-    "mdnrnn.data.corpus": ["Corpus", "Facts", "Sequence"],
+    "mdnrnn.data.corpus": ["Corpus", "Metadata", "Sequence"],
     "mdnrnn.data.normalizer": ["Normalizer"],
     "mdnrnn.data.importing.pipeline": ["import_corpus"],
     "mdnrnn.data.static": ["PointBatches", "Points"],
@@ -67,12 +67,56 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
-    "MDN", "MDNRNN", "Corpus", "DataError", "Facts", "GaussianMixture", "HandwritingConfig", "HandwritingRNN",
-    "InputError", "MDNConfig", "MDNRNNConfig", "MixtureHead", "Normalizer", "PerDimensionMixture", "Performer",
-    "PointBatches", "Points", "Recipe", "Run", "Sampling", "Sequence", "SketchRNN", "SketchRNNConfig", "Step",
-    "StepDistribution", "StepHead", "TrainConfig", "__version__", "combine", "dream", "fit", "generate",
-    "import_corpus", "interpolate", "lines_of", "load", "nearest", "open_corpus", "picked", "project", "read_style",
-    "reconstruct", "respond", "resume", "save_map", "save_written", "slerp", "train", "write", "write_pages",
+    "MDN",
+    "MDNRNN",
+    "Corpus",
+    "DataError",
+    "GaussianMixture",
+    "HandwritingConfig",
+    "HandwritingRNN",
+    "InputError",
+    "MDNConfig",
+    "MDNRNNConfig",
+    "Metadata",
+    "MixtureHead",
+    "Normalizer",
+    "PerDimensionMixture",
+    "Performer",
+    "PointBatches",
+    "Points",
+    "Recipe",
+    "Run",
+    "Sampling",
+    "Sequence",
+    "SketchRNN",
+    "SketchRNNConfig",
+    "Step",
+    "StepDistribution",
+    "StepHead",
+    "TrainConfig",
+    "__version__",
+    "combine",
+    "dream",
+    "fit",
+    "generate",
+    "import_corpus",
+    "interpolate",
+    "lines_of",
+    "load",
+    "nearest",
+    "open_corpus",
+    "picked",
+    "project",
+    "read_style",
+    "reconstruct",
+    "respond",
+    "resume",
+    "save_map",
+    "save_written",
+    "slerp",
+    "train",
+    "write",
+    "write_pages",
 ]  # fmt: skip
 
 

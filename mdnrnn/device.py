@@ -44,7 +44,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 
 @contextlib.contextmanager
-def exactly() -> Iterator[None]:
+def full_precision() -> Iterator[None]:
     """The context for likelihoods and drawings: CUDA keeps float32 whole, where it would round to TensorFloat-32."""
     if not torch.cuda.is_available():
         yield
@@ -59,7 +59,7 @@ def exactly() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def one_thread() -> Iterator[None]:
+def single_thread() -> Iterator[None]:
     """PyTorch computes in one thread meanwhile, as far as the CPU goes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

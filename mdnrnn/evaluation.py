@@ -16,7 +16,7 @@ from tqdm import tqdm
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import WIDE, Normalizer
-from mdnrnn.device import exactly
+from mdnrnn.device import full_precision
 from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
@@ -34,16 +34,16 @@ class ClassLikelihood:
 
     sequences: int
     points: int
-    nats_per_sequence: float
-    nats_per_point: float
+    nll_per_sequence: float
+    nll_per_point: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
     """Negative log-likelihoods of a split, natural logarithm, means over its sequences or its points.
 
-    `measure` says what the nats of a motion are: "cell", the probability of its cell of one quantum; "density", in raw
-    units; or "mixed", cells of what lies on a grid times the density of what does not. The time of a sequence's first
+    `measure` says what the nats of a motion are: "discretized", the probability of its bin_width of one bin_width; "density", in raw
+    units; or "mixed", bin_widths of what lies on a grid times the density of what does not. The time of a sequence's first
     row is no news and has neither. With a latent, all nats but those called otherwise are the variational bound:
     reconstruction, estimated from draws of z, plus the exact KL divergence.
     """
@@ -51,29 +51,29 @@ class Likelihood:
     sequences: int
     points: int
     measure: str
-    nats_per_sequence: float
-    nats_per_point: float
-    motion_nats_per_point: float
-    event_nats_per_point: float
-    reconstruction_nats_per_sequence: float
+    nll_per_sequence: float
+    nll_per_point: float
+    motion_nll_per_point: float
+    event_nll_per_point: float
+    reconstruction_nll_per_sequence: float
     """Without the KL divergence of the latent."""
-    kl_nats_per_sequence: float
+    kl_per_sequence: float
     """0 without a latent."""
-    importance_nats_per_sequence: float | None
+    importance_nll_per_sequence: float | None
     """The marginal likelihood by importance sampling (Burda et al., arXiv:1509.00519), where it was asked for: from
     above, the closer the more draws. On one scale with models that have no latent."""
     importance_standard_error: float | None
-    null_nats_per_sequence: float
-    null_nats_per_point: float
-    density_nats_per_sequence: float
-    """With the density in normalised units, at points with uniform noise of one quantum where there is one."""
-    density_nats_per_point: float
+    null_nll_per_sequence: float
+    null_nll_per_point: float
+    density_nll_per_sequence: float
+    """With the density in normalized units, at points with uniform noise of one bin_width where there is one."""
+    density_nll_per_point: float
     paper_L_R: float | None
-    """Ha and Eck's L_R (arXiv:1704.03477): density in normalised units without noise, over N_max, not over T. None,
+    """Ha and Eck's L_R (arXiv:1704.03477): density in normalized units without noise, over N_max, not over T. None,
     as what follows, where there is more than dx and dy."""
     paper_L_KL: float
     """Ha and Eck's L_KL: of each of the latent's numbers; 0 without a latent."""
-    graves_nats_per_sequence: float | None
+    graves_nll_per_sequence: float | None
     """As Graves counts (arXiv:1308.0850): density, without noise, of offsets scaled to a standard deviation of 1 along
     each axis over the train split; one bit a point, whether the stroke ends there, and no END. With a latent, of the
     reconstruction alone."""
@@ -81,7 +81,7 @@ class Likelihood:
     """By the corpus's classes, those that the split has."""
 
 
-@exactly()
+@full_precision()
 @torch.no_grad()
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
     """The likelihood of one split, in float32. Several processes (see distributed.py) share its batches: the same number.
@@ -96,23 +96,23 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     draws = max(1, importance) if model.latent else 1
     model.eval()
     indices = data.indices()
-    table = np.zeros((len(indices), len(_Nats._fields)))
+    table = np.zeros((len(indices), len(_NLLTerms._fields)))
     with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
         for number, batch in enumerate(data):
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
-            if number % distributed.count() != distributed.rank():
+            if number % distributed.world_size() != distributed.rank():
                 continue
             volume = _log_volume(batch, data.normalizer).to(device)
             latents = _latent_noise(model, batch, seed, draws).to(device)
             nats = _nats(model, batch.to(device), noise.to(device), volume, latents, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
     model.train(training)
-    table = np.sum([part.numpy() for part in distributed.gathered(torch.from_numpy(table))], axis=0)
-    return _summary(_Nats(*table.T), data, model.latent, bool(importance))
+    table = np.sum([part.numpy() for part in distributed.gather_objects(torch.from_numpy(table))], axis=0)
+    return _summary(_NLLTerms(*table.T), data, model.latent, bool(importance))
 
 
-class _Nats(NamedTuple):
-    """Of every sequence, each (B,); motion and importance in raw units, densities in normalised ones. Importance: its
+class _NLLTerms(NamedTuple):
+    """Of every sequence, each (B,); motion and importance in raw units, densities in normalized ones. Importance: its
     estimate, and the variance of that."""
 
     motion: np.ndarray
@@ -133,8 +133,8 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, draws: int) -> 
     return torch.from_numpy(np.stack(rows, 1)) if rows else torch.zeros(draws, batch.size, 0)
 
 
-def _nats(model: SequenceModel, batch: Batch, noise: Tensor, volume: Tensor, latents: Tensor, bar: tqdm) -> _Nats:
-    """Of a batch; motions at points with `noise` (S, D) in cells for their density, with log `volume` (S,) of their
+def _nats(model: SequenceModel, batch: Batch, noise: Tensor, volume: Tensor, latents: Tensor, bar: tqdm) -> _NLLTerms:
+    """Of a batch; motions at points with `noise` (S, D) in bin_widths for their density, with log `volume` (S,) of their
     units, z from noise (draws, B, Z)."""
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
@@ -154,13 +154,13 @@ def _nats(model: SequenceModel, batch: Batch, noise: Tensor, volume: Tensor, lat
     logs = torch.stack(log_weights)
     estimate = math.log(len(logs)) - logs.logsumexp(0)
     variance = torch.softmax(logs, 0).square().sum(0) - 1 / len(logs)  # of a log of a mean, by the delta method
-    return _Nats(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
+    return _NLLTerms(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
 def _log_volume(batch: Batch, normalizer: Normalizer) -> Tensor:
-    """What log densities of the real steps, normalised, have over those in raw units, (S,)."""
-    cells = None if batch.cell is None else batch.cell.numpy()
-    return torch.from_numpy(normalizer.log_volume(batch.target.motion.numpy(), cells))
+    """What log densities of the real steps, normalized, have over those in raw units, (S,)."""
+    bin_widths = None if batch.bin_width is None else batch.bin_width.numpy()
+    return torch.from_numpy(normalizer.log_volume(batch.target.motion.numpy(), bin_widths))
 
 
 def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
@@ -168,58 +168,58 @@ def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor,
     lifted after it."""
     motion, event = negative_log_likelihood(steps, batch)
     lift = -steps.lift_log_prob(batch.target.event)
-    place, cell = batch.target.motion, batch.cell
-    if cell is None:
+    place, bin_width = batch.target.motion, batch.bin_width
+    if bin_width is None:
         return motion, event, motion, motion, lift
-    no_news = torch.where(cell < WIDE, 0.0, cell)
+    no_news = torch.where(bin_width < WIDE, 0.0, bin_width)
     if not bool(no_news.any()):
-        bare, density = (-steps.motion.log_prob(at) for at in (place, place + noise * cell))
+        bare, density = (-steps.motion.log_prob(at) for at in (place, place + noise * bin_width))
     else:
-        at = place + noise * (cell - no_news)
-        bare, density = (-steps.motion.log_cell_prob(value, no_news) for value in (place, at))
+        at = place + noise * (bin_width - no_news)
+        bare, density = (-steps.motion.discretized_log_prob(value, no_news) for value in (place, at))
     return motion, event, density, bare, lift
 
 
-def _summary(nats: _Nats, data: Batches, latent: int, importance: bool) -> Likelihood:
-    corpus, indices, strokes = data.corpus, data.indices(), not data.corpus.facts.features
+def _summary(nats: _NLLTerms, data: Batches, latent: int, importance: bool) -> Likelihood:
+    corpus, indices, strokes = data.corpus, data.indices(), not data.corpus.metadata.features
     lengths = corpus.lengths[indices]
     sequences, points = len(lengths), int(lengths.sum())
     total, density = nats.motion + nats.event + nats.kl, nats.density + nats.event + nats.kl
     longest = max(
         int(corpus.lengths[slice(*bounds)].max()) for bounds in corpus.splits.values() if bounds[0] < bounds[1]
     )
-    null, rows = null_nats(corpus, data.split, data.normalizer), corpus.rows(data.split)
+    null, rows = null_model_nll(corpus, data.split, data.normalizer), corpus.rows(data.split)
     return Likelihood(
         sequences=sequences,
         points=points,
-        measure=_measure(data.normalizer.cells(corpus.facts)),
-        nats_per_sequence=float(total.mean()),
-        nats_per_point=float(total.sum()) / points,
-        motion_nats_per_point=float(nats.motion.sum()) / points,
-        event_nats_per_point=float(nats.event.sum()) / points,
-        reconstruction_nats_per_sequence=float((nats.motion + nats.event).mean()),
-        kl_nats_per_sequence=float(nats.kl.mean()),
-        importance_nats_per_sequence=float(nats.importance.mean()) if importance else None,
+        measure=_measure(data.normalizer.bin_widths(corpus.metadata)),
+        nll_per_sequence=float(total.mean()),
+        nll_per_point=float(total.sum()) / points,
+        motion_nll_per_point=float(nats.motion.sum()) / points,
+        event_nll_per_point=float(nats.event.sum()) / points,
+        reconstruction_nll_per_sequence=float((nats.motion + nats.event).mean()),
+        kl_per_sequence=float(nats.kl.mean()),
+        importance_nll_per_sequence=float(nats.importance.mean()) if importance else None,
         importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
-        null_nats_per_sequence=null / len(corpus.indices(data.split)),  # of the whole split, whatever part is taken
-        null_nats_per_point=null / (rows.stop - rows.start),
-        density_nats_per_sequence=float(density.mean()),
-        density_nats_per_point=float(density.sum()) / points,
+        null_nll_per_sequence=null / len(corpus.indices(data.split)),  # of the whole split, whatever part is taken
+        null_nll_per_point=null / (rows.stop - rows.start),
+        density_nll_per_sequence=float(density.mean()),
+        density_nll_per_point=float(density.sum()) / points,
         paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest) if strokes else None,
         paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
-        graves_nats_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()) if strokes else None,
+        graves_nll_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()) if strokes else None,
         by_class=_by_class(total, lengths, corpus, indices),
     )
 
 
-def _measure(cells: np.ndarray | None) -> str:
-    if cells is None or not cells.any():
+def _measure(bin_widths: np.ndarray | None) -> str:
+    if bin_widths is None or not bin_widths.any():
         return "density"
-    return "cell" if cells.all() else "mixed"
+    return "discretized" if bin_widths.all() else "mixed"
 
 
 def _log_unit(data: Batches) -> float:
-    """What a density in normalised units has, in nats a point, over one of offsets of standard deviation 1 each."""
+    """What a density in normalized units has, in nats a point, over one of offsets of standard deviation 1 each."""
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = _moments(data.corpus, data.corpus.rows(split), data.normalizer)
     data.corpus.release()
@@ -233,32 +233,32 @@ def _by_class(
         return {}
     labels = np.asarray(corpus.label[indices])
     classes = {}
-    for number, name in enumerate(corpus.facts.classes):
+    for number, name in enumerate(corpus.metadata.classes):
         own = labels == number
         if own.any():
             points = int(lengths[own].sum())
             classes[name] = ClassLikelihood(
                 sequences=int(own.sum()),
                 points=points,
-                nats_per_sequence=float(total[own].mean()),
-                nats_per_point=float(total[own].sum()) / points,
+                nll_per_sequence=float(total[own].mean()),
+                nll_per_point=float(total[own].sum()) / points,
             )
     return classes
 
 
-def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
+def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
     """Nats of a split under the null model: one Gaussian with full covariance, of the logs of times, and the marginal
     event, where there are events.
 
-    Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: cells by
-    Gauss-Legendre quadrature over each cell, the density of what is continuous, in raw units or in normalised ones.
+    Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: bin_widths by
+    Gauss-Legendre quadrature over each bin_width, the density of what is continuous, in raw units or in normalized ones.
     """
     if corpus.logvar is not None:  # as a model is scored on draws, so is this
         noise = np.random.default_rng(_NULL_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
     train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
-    cells = [normalizer.cells(corpus.facts, first) for first in (False, True)]
+    bin_widths = [normalizer.bin_widths(corpus.metadata, first) for first in (False, True)]
     mean, covariance = _moments(corpus, train, normalizer)
     counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in corpus.pieces(train)], axis=0)
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
@@ -266,31 +266,31 @@ def null_nats(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = Tr
     for part in corpus.pieces(rows):
         total -= float(log_event[corpus.event[part]].sum()) if corpus.events else 0.0
         begins = corpus.begins(part) if normalizer.logs else np.zeros(part.stop - part.start, bool)
-        for of, cell in zip((~begins, begins), cells, strict=True):
+        for of, bin_width in zip((~begins, begins), bin_widths, strict=True):
             raws, times = _distinct(np.ascontiguousarray(corpus.motion[part][of]))
-            motion = normalizer.normalise(raws, np.flatnonzero(begins[of]), np.float64)
-            logs = _log_null(motion, mean, covariance, cell)
-            total -= float((logs - (normalizer.log_volume(motion, cell) if raw else 0)) @ times)
+            motion = normalizer.normalize(raws, np.flatnonzero(begins[of]), np.float64)
+            logs = _log_null(motion, mean, covariance, bin_width)
+            total -= float((logs - (normalizer.log_volume(motion, bin_width) if raw else 0)) @ times)
     corpus.release()
     return total
 
 
-def _log_null(motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
-    """Log probability of cells, or density, of motions (n, D) under a Gaussian; without features that are no news."""
-    cell = np.zeros(len(mean)) if cell is None else cell.astype(np.float64)
-    news = cell < WIDE
-    motion, mean, covariance, cell = motion[:, news], mean[news], covariance[np.ix_(news, news)], cell[news]
-    # What a cell hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
-    covariance = covariance + np.diag(np.where(cell > 0, np.square(cell) / 12, 1e-9))
+def _log_null(motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, bin_width: np.ndarray | None) -> np.ndarray:
+    """Log probability of bin_widths, or density, of motions (n, D) under a Gaussian; without features that are no news."""
+    bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
+    news = bin_width < WIDE
+    motion, mean, covariance, bin_width = motion[:, news], mean[news], covariance[np.ix_(news, news)], bin_width[news]
+    # What a bin_width hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
+    covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     constant = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
 
     def log_density(points: np.ndarray) -> np.ndarray:
         return constant - 0.5 * np.square((points - mean) @ whiten.T).sum(1)
 
-    if not cell.any():
+    if not bin_width.any():
         return log_density(motion)
-    return _log_cell_mean(log_density, motion, cell) + np.log(cell[cell > 0]).sum()
+    return _log_cell_mean(log_density, motion, bin_width) + np.log(bin_width[bin_width > 0]).sum()
 
 
 def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -302,12 +302,12 @@ def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of normalised motions, without first rows where these lack a time."""
+    """Mean (D,) and covariance (D, D) of normalized motions, without first rows where these lack a time."""
 
     def motions() -> Iterator[np.ndarray]:
         for part in corpus.pieces(rows):
             motion = corpus.motion[part]
-            yield normalizer.normalise(motion[~corpus.begins(part)] if normalizer.logs else motion, None, np.float64)
+            yield normalizer.normalize(motion[~corpus.begins(part)] if normalizer.logs else motion, None, np.float64)
 
     count = sum(map(len, motions()))
     width = len(normalizer.scale)
@@ -316,13 +316,15 @@ def _moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.nd
     return mean, squares / max(1, count)
 
 
-def _log_cell_mean(log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """Log of the mean density over the cell (D,) around each point (N, D); where a width is 0, at the point."""
+def _log_cell_mean(
+    log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, bin_width: np.ndarray
+) -> np.ndarray:
+    """Log of the mean density over the bin_width (D,) around each point (N, D); where a width is 0, at the point."""
     nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
     total = np.full(len(points), -np.inf)
-    for corner in itertools.product(range(_QUADRATURE), repeat=int((cell > 0).sum())):
-        offset = np.zeros(len(cell))
-        offset[cell > 0] = nodes[list(corner)] * cell[cell > 0] / 2
+    for corner in itertools.product(range(_QUADRATURE), repeat=int((bin_width > 0).sum())):
+        offset = np.zeros(len(bin_width))
+        offset[bin_width > 0] = nodes[list(corner)] * bin_width[bin_width > 0] / 2
         weight = math.log(math.prod(weights[i] / 2 for i in corner))
         total = np.logaddexp(total, log_density(points + offset) + weight)
     return total

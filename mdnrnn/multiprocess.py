@@ -27,7 +27,7 @@ def check_workers(workers: int, device: torch.device, policy: object) -> None:
         raise InputError(f"{workers} workers were asked for beside a policy, which acts in one process; expected 1")
 
 
-def in_processes(work: Callable[[Work], Result], parts: Sequence[Work], workers: int) -> list[Result]:
+def map_in_processes(work: Callable[[Work], Result], parts: Sequence[Work], workers: int) -> list[Result]:
     """What becomes of the parts, in their order; the processes share this one's threads.
 
     Not forked: the libraries here have threads of their own. `work` is a function that a module has by name.
@@ -45,5 +45,5 @@ def in_processes(work: Callable[[Work], Result], parts: Sequence[Work], workers:
 
 
 def _done(packed: bytes) -> Any:
-    work, part = pickle.loads(packed)  # noqa: S301  it comes from `in_processes`
+    work, part = pickle.loads(packed)  # noqa: S301  it comes from `map_in_processes`
     return work(part)

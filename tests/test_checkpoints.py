@@ -39,9 +39,9 @@ def test_nothing_else_ships() -> None:
 def test_a_run_is_small_and_has_what_its_card_needs(name: str) -> None:
     assert sum(path.stat().st_size for path in (FOLDER / name).rglob("*")) < LARGEST
     config = mdnrnn.load(FOLDER / name).config
-    assert config.facts.licence in card(name)
-    assert "non-commercial" not in config.facts.licence.lower()
-    assert "NC" not in config.facts.licence.split("-")
+    assert config.metadata.license in card(name)
+    assert "non-commercial" not in config.metadata.license.lower()
+    assert "NC" not in config.metadata.license.split("-")
     assert f"mdnrnn train {RUNS[name]} --data {config.data} " in card(name)
     assert os.sep not in config.data  # a name that means the same everywhere
     assert re.search(FIGURE, card(name))
@@ -51,7 +51,7 @@ def test_a_run_is_small_and_has_what_its_card_needs(name: str) -> None:
 def test_a_run_draws_drawings_that_come_to_an_end(name: str) -> None:
     """At temperature 0.4 nine of ten do, at least; seed fixed."""
     run = mdnrnn.load(FOLDER / name)
-    lines = ["of all things"] * 20 if run.model.writes else None
+    lines = ["of all things"] * 20 if run.model.uses_text else None
     drawn = run.generate(20, texts=lines, sampling=mdnrnn.Sampling(temperature=0.4), seed=3)
     assert len(drawn) == 20
     assert (drawn.event[np.asarray(drawn.offsets[1:]) - 1] == END).mean() >= 0.9
@@ -76,8 +76,8 @@ def test_the_doodles_are_as_likely_as_their_card_says() -> None:
     assert found is not None
     likelihood = mdnrnn.load(FOLDER / "doodles").evaluate("test")
     # One draw of z a drawing from a fixed seed: what may differ is rounding, from machine to machine.
-    assert likelihood.nats_per_sequence == pytest.approx(float(found[1]), abs=0.5)
-    assert set(likelihood.by_class) == set(mdnrnn.open_corpus("doodles").facts.classes)
+    assert likelihood.nll_per_sequence == pytest.approx(float(found[1]), abs=0.5)
+    assert set(likelihood.by_class) == set(mdnrnn.open_corpus("doodles").metadata.classes)
 
 
 @pytest.mark.shared
@@ -86,7 +86,7 @@ def test_the_kanji_are_as_likely_as_their_card_says(shared_data: Path) -> None:
     assert found is not None
     run = mdnrnn.load(FOLDER / "kanji")
     likelihood = run.evaluate("test", str(shared_data / "sketchrnn" / "short_kanji.npz"))
-    assert likelihood.nats_per_sequence == pytest.approx(float(found[1]), abs=0.5)
+    assert likelihood.nll_per_sequence == pytest.approx(float(found[1]), abs=0.5)
 
 
 @pytest.mark.slow
@@ -94,7 +94,7 @@ def test_the_lines_are_as_likely_as_their_card_says() -> None:
     """Slow where pen text has not been made before."""
     found = re.search(FIGURE, card("handwriting"))
     assert found is not None
-    assert mdnrnn.load(FOLDER / "handwriting").evaluate("test").nats_per_sequence == pytest.approx(
+    assert mdnrnn.load(FOLDER / "handwriting").evaluate("test").nll_per_sequence == pytest.approx(
         float(found[1]), abs=0.5
     )
 
@@ -102,10 +102,10 @@ def test_the_lines_are_as_likely_as_their_card_says() -> None:
 def test_the_hands_that_ship_are_lines_of_the_test_split() -> None:
     """One printed, one joined, each made again from its writer's number."""
     hands = native.read(FOLDER / "handwriting" / "hands.npz")
-    learnt = PEN_TEXT_WRITERS["train"] + PEN_TEXT_WRITERS["valid"]
+    learned = PEN_TEXT_WRITERS["train"] + PEN_TEXT_WRITERS["valid"]
     for hand, script in zip((hands[0], hands[1]), ("printed", "joined"), strict=True):
         assert hand.writer is not None
-        assert learnt <= hand.writer < learnt + PEN_TEXT_WRITERS["test"]
+        assert learned <= hand.writer < learned + PEN_TEXT_WRITERS["test"]
         writer = pen_text_writer(hand.writer)
         assert writer.script == script
         lines = []

@@ -1,4 +1,4 @@
-"""Likelihoods: END scored once, cells and densities in their units, the null model against a direct sum."""
+"""Likelihoods: END scored once, bin_widths and densities in their units, the null model against a direct sum."""
 
 import copy
 import dataclasses
@@ -14,14 +14,14 @@ from scipy.stats import multivariate_normal
 
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, UP, Step
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import evaluate, null_nats
+from mdnrnn.evaluation import evaluate, null_model_nll
 from mdnrnn.models.base import Condition, negative_log_likelihood
 from mdnrnn.models.sketch import SketchRNN
-from tests.conftest import random_corpus, small_model, small_sketch, touches, widened
+from tests.helpers import random_corpus, small_model, small_sketch, touches, widened
 
 
 def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
@@ -29,58 +29,62 @@ def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
     corpus = random_corpus([6, 3, 9, 1])
     normalizer = Normalizer.of(corpus)
     model = small_model(corpus).float().eval()
-    cell = torch.from_numpy(normalizer.cells(corpus.facts))
+    bin_width = torch.from_numpy(normalizer.bin_widths(corpus.metadata))
     total = 0.0
     for i in corpus.indices("test"):
-        motion, event = torch.from_numpy(normalizer.normalise(corpus[i].motion)), torch.from_numpy(corpus[i].event)
+        motion, event = torch.from_numpy(normalizer.normalize(corpus[i].motion)), torch.from_numpy(corpus[i].event)
         assert (event == END).sum() == 1
         previous, state = model.start(1), model.initial_state(1, Condition())
         for t in range(len(event)):
             steps, state = model.step(previous, state)
             target = Step(motion[t : t + 1], event[t : t + 1].long())
-            total -= float(steps.log_cell_prob(target, cell).detach())
+            total -= float(steps.discretized_log_prob(target, bin_width).detach())
             previous = target
     result = evaluate(model, Batches(corpus, "test", normalizer))
     assert result.sequences == 4
     assert result.points == 19
-    assert result.nats_per_sequence == pytest.approx(total / 4, rel=1e-5)
-    assert result.nats_per_point == pytest.approx(total / 19, rel=1e-5)
-    assert result.nats_per_point == pytest.approx(result.motion_nats_per_point + result.event_nats_per_point)
+    assert result.nll_per_sequence == pytest.approx(total / 4, rel=1e-5)
+    assert result.nll_per_point == pytest.approx(total / 19, rel=1e-5)
+    assert result.nll_per_point == pytest.approx(result.motion_nll_per_point + result.event_nll_per_point)
 
 
 def test_batch_size_changes_nothing() -> None:
     corpus = random_corpus([6, 3, 9, 1, 30])
     normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
     one, many = (evaluate(model, Batches(corpus, "test", normalizer, size)) for size in (1, 100))
-    assert one.nats_per_sequence == pytest.approx(many.nats_per_sequence, rel=1e-6)
+    assert one.nll_per_sequence == pytest.approx(many.nll_per_sequence, rel=1e-6)
     assert one.paper_L_R == pytest.approx(many.paper_L_R, rel=1e-6)
 
 
 def test_cells_do_not_depend_on_the_units() -> None:
-    """The same drawings in units of a tenth, with a quantum of ten of them: the same cells, the same nats."""
+    """The same drawings in units of a tenth, with a bin_width of ten of them: the same bin_widths, the same nats."""
     corpus = random_corpus([6, 8])
     scaled = Corpus(
-        Facts(name="scaled", quantum=10.0), corpus.motion * np.float32(10), corpus.event, corpus.offsets, corpus.splits
+        Metadata(name="scaled", bin_width=10.0),
+        corpus.motion * np.float32(10),
+        corpus.event,
+        corpus.offsets,
+        corpus.splits,
     )
     results = [evaluate(small_model(corpus).float(), Batches(c, "test", Normalizer.of(c))) for c in (corpus, scaled)]
-    assert results[0].nats_per_sequence == pytest.approx(results[1].nats_per_sequence, rel=1e-5)
-    assert results[0].null_nats_per_sequence == pytest.approx(results[1].null_nats_per_sequence, rel=1e-5)
+    assert results[0].nll_per_sequence == pytest.approx(results[1].nll_per_sequence, rel=1e-5)
+    assert results[0].null_nll_per_sequence == pytest.approx(results[1].null_nll_per_sequence, rel=1e-5)
 
 
 def test_densities_are_reported_in_raw_units() -> None:
-    """Without a quantum: in units of a tenth each motion's density falls by 10 x 10, its nats rise by 2 log 10."""
+    """Without a bin_width: in units of a tenth each motion's density falls by 10 x 10, its nats rise by 2 log 10."""
     corpora = []
     for factor in (1.0, 10.0):
-        base = random_corpus([6, 8], quantum=None)
+        base = random_corpus([6, 8], bin_width=None)
         motion = base.motion.astype(np.float32) * np.float32(factor)
-        corpora.append(Corpus(Facts(name="x"), motion, base.event, base.offsets, base.splits))
+        corpora.append(Corpus(Metadata(name="x"), motion, base.event, base.offsets, base.splits))
     results = [evaluate(small_model(c).float(), Batches(c, "test", Normalizer.of(c))) for c in corpora]
     assert results[0].measure == "density"
-    gap = results[1].nats_per_point - results[0].nats_per_point
+    gap = results[1].nll_per_point - results[0].nll_per_point
     assert gap == pytest.approx(2 * math.log(10), abs=1e-4)
-    gap = results[1].null_nats_per_point - results[0].null_nats_per_point
+    gap = results[1].null_nll_per_point - results[0].null_nll_per_point
     assert gap == pytest.approx(2 * math.log(10), abs=1e-4)
-    assert results[0].density_nats_per_point == pytest.approx(results[1].density_nats_per_point, abs=1e-4)
+    assert results[0].density_nll_per_point == pytest.approx(results[1].density_nll_per_point, abs=1e-4)
 
 
 def test_the_null_model_is_a_gaussian_beside_the_events_shares() -> None:
@@ -88,20 +92,20 @@ def test_the_null_model_is_a_gaussian_beside_the_events_shares() -> None:
     motion = rng.multivariate_normal([1, -2], [[90, 30], [30, 60]], 4000).round().astype(np.int16)
     event = np.where(np.arange(4000) % 40 == 39, END, rng.random(4000) < 0.2).astype(np.uint8)
     sequences = [Sequence(motion[i : i + 40], event[i : i + 40]) for i in range(0, 4000, 40)]
-    corpus = pack(Facts(name="x", quantum=1.0), {"train": sequences[:60], "test": sequences[60:]})
+    corpus = pack(Metadata(name="x", bin_width=1.0), {"train": sequences[:60], "test": sequences[60:]})
     train, test = motion[:2400], motion[2400:]
     gaussian = multivariate_normal(train.mean(0), np.cov(train, rowvar=False))
-    # Cells are small beside the Gaussian here: the density at the centre times an area of 1 is near enough.
+    # Cells are small beside the Gaussian here: the density at the center times an area of 1 is near enough.
     counts = np.bincount(event[:2400]) + 1
     expected = -gaussian.logpdf(test).sum() - np.log(counts / counts.sum())[event[2400:]].sum()
-    assert null_nats(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)
+    assert null_model_nll(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_papers_convention_divides_by_the_longest() -> None:
-    corpus = random_corpus([5, 10, 20], quantum=None)
+    corpus = random_corpus([5, 10, 20], bin_width=None)
     result = evaluate(small_model(corpus).float(), Batches(corpus, "test", Normalizer.of(corpus)))
-    # Without a quantum there is no noise: L_R is the normalised density over 20 steps instead of the 35 / 3 real.
-    assert result.paper_L_R == pytest.approx(result.density_nats_per_sequence / 20, rel=1e-6)
+    # Without a bin_width there is no noise: L_R is the normalized density over 20 steps instead of the 35 / 3 real.
+    assert result.paper_L_R == pytest.approx(result.density_nll_per_sequence / 20, rel=1e-6)
 
 
 def test_graves_counts_unit_offsets_and_one_bit() -> None:
@@ -111,7 +115,7 @@ def test_graves_counts_unit_offsets_and_one_bit() -> None:
         Sequence(np.rint(rng.normal(0, (30, 4), (n, 2))), finished((rng.random(n) < 0.3).astype(np.uint8)))
         for n in (7, 12, 9)
     ]
-    corpus = pack(Facts(name="x", quantum=1.0), {"train": sequences[:2], "test": sequences[2:]})
+    corpus = pack(Metadata(name="x", bin_width=1.0), {"train": sequences[:2], "test": sequences[2:]})
     normalizer = Normalizer.of(corpus)
     model = small_model(corpus).float()
     batches = Batches(corpus, "test", normalizer)
@@ -125,7 +129,7 @@ def test_graves_counts_unit_offsets_and_one_bit() -> None:
     density += 9 * np.log(deviations.prod())  # of offsets over their deviations
     chances = torch.softmax(steps.event_logits.double(), -1)
     bits = torch.where(torch.from_numpy(event == 0), chances[:, 0], chances[:, 1] + chances[:, 2]).log().sum()
-    assert result.graves_nats_per_sequence == pytest.approx(-float(density + bits), rel=1e-4)
+    assert result.graves_nll_per_sequence == pytest.approx(-float(density + bits), rel=1e-4)
 
 
 @pytest.mark.shared
@@ -134,8 +138,8 @@ def test_the_sheep_null_model_has_the_known_value(shared_data: Path) -> None:
     corpus = open_corpus(str(shared_data / "sketchrnn" / "aaron_sheep.npz"))
     normalizer = Normalizer.of(corpus)
     two_states = replace(corpus, event=np.minimum(corpus.event, UP))
-    assert null_nats(two_states, "test", normalizer) / 300 == pytest.approx(1138.3, abs=0.1)
-    assert null_nats(corpus, "test", normalizer) / 300 == pytest.approx(1141.7, abs=0.1)
+    assert null_model_nll(two_states, "test", normalizer) / 300 == pytest.approx(1138.3, abs=0.1)
+    assert null_model_nll(corpus, "test", normalizer) / 300 == pytest.approx(1141.7, abs=0.1)
 
 
 def sketch_for(corpus: Corpus, strength: float = 2.0, **config: Any) -> SketchRNN:
@@ -168,22 +172,22 @@ LATENT = random_corpus([4, 6, 3, 1] * 6)
 
 
 @pytest.mark.parametrize("covariance", ["full", "diagonal"])
-@pytest.mark.parametrize("quantum", [1.0, None], ids=["cells", "densities"])
-def test_importance_sampling_estimates_the_marginal_likelihood(quantum: float | None, covariance: str) -> None:
+@pytest.mark.parametrize("bin_width", [1.0, None], ids=["bin_widths", "densities"])
+def test_importance_sampling_estimates_the_marginal_likelihood(bin_width: float | None, covariance: str) -> None:
     """24 sequences, 400 draws each: within 5 of its standard errors, which are below 0.02 nats, of the integral; false
     failure below 1e-6. The bound is above that."""
-    corpus = random_corpus([4, 6, 3, 1] * 6, quantum=quantum)
+    corpus = random_corpus([4, 6, 3, 1] * 6, bin_width=bin_width)
     data = Batches(corpus, "test", Normalizer.of(corpus))
     model = sketch_for(corpus, covariance=covariance)
     exact = float(np.mean(marginals(model, data))) + (
-        0.0 if quantum else 3.5 * float(np.log(data.normalizer.scale).sum())
+        0.0 if bin_width else 3.5 * float(np.log(data.normalizer.scale).sum())
     )
     result = evaluate(model, data, importance=400)
-    assert result.importance_nats_per_sequence is not None
+    assert result.importance_nll_per_sequence is not None
     assert result.importance_standard_error is not None
     assert result.importance_standard_error < 0.02
-    assert result.importance_nats_per_sequence == pytest.approx(exact, abs=5 * result.importance_standard_error)
-    assert result.nats_per_sequence > exact + 0.3
+    assert result.importance_nll_per_sequence == pytest.approx(exact, abs=5 * result.importance_standard_error)
+    assert result.nll_per_sequence > exact + 0.3
 
 
 def test_the_standard_error_of_importance_sampling_is_its_spread_over_seeds() -> None:
@@ -191,7 +195,7 @@ def test_the_standard_error_of_importance_sampling_is_its_spread_over_seeds() ->
     of 29 degrees beyond 2.9 times its mean or its inverse: false failure below 1e-4."""
     data, model = Batches(LATENT, "test", Normalizer.of(LATENT)), sketch_for(LATENT)
     results = [evaluate(model, data, seed=seed, importance=100) for seed in range(30)]
-    spread = float(np.std([result.importance_nats_per_sequence or 0 for result in results], ddof=1))
+    spread = float(np.std([result.importance_nll_per_sequence or 0 for result in results], ddof=1))
     stated = math.sqrt(np.mean([(result.importance_standard_error or 0) ** 2 for result in results]))
     assert stated / 1.7 < spread < stated * 1.7
 
@@ -226,16 +230,16 @@ def test_bound_and_importance_are_those_of_each_sequence_alone(draws: int) -> No
         importance.append(float(math.log(draws) - weights.logsumexp(0)))
         sampled.append(float(-weights.mean()))
     result = evaluate(model, data, importance=draws)
-    assert result.reconstruction_nats_per_sequence == pytest.approx(np.mean(reconstruction), rel=1e-5)
-    assert result.kl_nats_per_sequence == pytest.approx(np.mean(divergence), rel=1e-5)
-    assert result.nats_per_sequence == pytest.approx(np.mean(reconstruction) + np.mean(divergence), rel=1e-5)
-    assert result.importance_nats_per_sequence == pytest.approx(np.mean(importance), rel=1e-5)
-    assert result.importance_nats_per_sequence is not None
-    assert result.importance_nats_per_sequence <= np.mean(sampled) + 1e-4
-    assert draws > 1 or result.importance_nats_per_sequence == pytest.approx(np.mean(sampled), rel=1e-5)
+    assert result.reconstruction_nll_per_sequence == pytest.approx(np.mean(reconstruction), rel=1e-5)
+    assert result.kl_per_sequence == pytest.approx(np.mean(divergence), rel=1e-5)
+    assert result.nll_per_sequence == pytest.approx(np.mean(reconstruction) + np.mean(divergence), rel=1e-5)
+    assert result.importance_nll_per_sequence == pytest.approx(np.mean(importance), rel=1e-5)
+    assert result.importance_nll_per_sequence is not None
+    assert result.importance_nll_per_sequence <= np.mean(sampled) + 1e-4
+    assert draws > 1 or result.importance_nll_per_sequence == pytest.approx(np.mean(sampled), rel=1e-5)
     assert result.paper_L_KL == pytest.approx(np.mean(divergence) / 3, rel=1e-5)
-    share = result.motion_nats_per_point + result.event_nats_per_point
-    assert result.nats_per_point == pytest.approx(share + np.mean(divergence) / 3.5, rel=1e-5)
+    share = result.motion_nll_per_point + result.event_nll_per_point
+    assert result.nll_per_point == pytest.approx(share + np.mean(divergence) / 3.5, rel=1e-5)
 
 
 def test_importance_is_the_closer_the_more_draws() -> None:
@@ -245,7 +249,7 @@ def test_importance_is_the_closer_the_more_draws() -> None:
     means, errors = [], []
     for draws in (1, 6, 36):
         results = [evaluate(model, data, seed=seed, importance=draws) for seed in range(40)]
-        found = [result.importance_nats_per_sequence or 0 for result in results]
+        found = [result.importance_nll_per_sequence or 0 for result in results]
         means.append(float(np.mean(found)))
         errors.append(float(np.std(found, ddof=1)) / math.sqrt(40))
     for few, many in ((0, 1), (1, 2)):
@@ -254,17 +258,17 @@ def test_importance_is_the_closer_the_more_draws() -> None:
 
 
 def test_without_a_latent_bound_and_importance_are_the_likelihood_itself() -> None:
-    corpus = random_corpus([6, 3, 9, 1], quantum=None)
+    corpus = random_corpus([6, 3, 9, 1], bin_width=None)
     data = Batches(corpus, "test", Normalizer.of(corpus))
     for model in (small_model(corpus).float(), small_sketch(corpus, latent=0).float()):
         plain, asked = evaluate(model, data), evaluate(model, data, importance=7)
-        assert asked.importance_nats_per_sequence == pytest.approx(plain.nats_per_sequence, rel=1e-12)
+        assert asked.importance_nll_per_sequence == pytest.approx(plain.nll_per_sequence, rel=1e-12)
         assert asked.importance_standard_error == 0
-        assert plain.importance_nats_per_sequence is None
+        assert plain.importance_nll_per_sequence is None
         assert plain.importance_standard_error is None
-        assert plain.kl_nats_per_sequence == plain.paper_L_KL == 0
-        assert plain.reconstruction_nats_per_sequence == plain.nats_per_sequence
-        rest = {"importance_nats_per_sequence": None, "importance_standard_error": None}
+        assert plain.kl_per_sequence == plain.paper_L_KL == 0
+        assert plain.reconstruction_nll_per_sequence == plain.nll_per_sequence
+        rest = {"importance_nll_per_sequence": None, "importance_standard_error": None}
         assert replace(asked, **rest) == plain  # type: ignore[arg-type]
 
 
@@ -287,7 +291,7 @@ def test_batch_size_changes_no_latents_noise(importance: int) -> None:
 def test_seeds_make_other_draws() -> None:
     model, data = small_sketch(LATENT).float(), Batches(LATENT, "test", Normalizer.of(LATENT))
     assert evaluate(model, data, seed=1) == evaluate(model, data, seed=1)
-    assert evaluate(model, data, seed=1).nats_per_sequence != evaluate(model, data, seed=2).nats_per_sequence
+    assert evaluate(model, data, seed=1).nll_per_sequence != evaluate(model, data, seed=2).nll_per_sequence
 
 
 def test_the_measure_by_class_sums_back_to_the_whole() -> None:
@@ -300,23 +304,23 @@ def test_the_measure_by_class_sums_back_to_the_whole() -> None:
         parts = list(result.by_class.values())
         assert sum(part.sequences for part in parts) == result.sequences == 8
         assert sum(part.points for part in parts) == result.points
-        total = sum(part.nats_per_sequence * part.sequences for part in parts)
-        assert total / 8 == pytest.approx(result.nats_per_sequence)
+        total = sum(part.nll_per_sequence * part.sequences for part in parts)
+        assert total / 8 == pytest.approx(result.nll_per_sequence)
         for part in parts:
-            assert part.nats_per_point * part.points == pytest.approx(part.nats_per_sequence * part.sequences)
+            assert part.nll_per_point * part.points == pytest.approx(part.nll_per_sequence * part.sequences)
 
 
-@pytest.mark.parametrize("quantum", [1.0, None], ids=["cells", "densities"])
-def test_a_class_measures_what_it_does_alone(quantum: float | None) -> None:
-    corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b"), quantum=quantum)
+@pytest.mark.parametrize("bin_width", [1.0, None], ids=["bin_widths", "densities"])
+def test_a_class_measures_what_it_does_alone(bin_width: float | None) -> None:
+    corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b"), bin_width=bin_width)
     normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
     result = evaluate(model, Batches(corpus, "test", normalizer))
     for number, name in enumerate(("a", "b")):
         own = [corpus[i] for i in corpus.indices("test") if corpus[i].label == number]
-        alone = evaluate(model, Batches(pack(corpus.facts, {"test": own}), "test", normalizer))
+        alone = evaluate(model, Batches(pack(corpus.metadata, {"test": own}), "test", normalizer))
         assert result.by_class[name].sequences == len(own)
-        assert result.by_class[name].nats_per_sequence == pytest.approx(alone.nats_per_sequence, rel=1e-6)
-        assert result.by_class[name].nats_per_point == pytest.approx(alone.nats_per_point, rel=1e-6)
+        assert result.by_class[name].nll_per_sequence == pytest.approx(alone.nll_per_sequence, rel=1e-6)
+        assert result.by_class[name].nll_per_point == pytest.approx(alone.nll_per_point, rel=1e-6)
     assert evaluate(small_model(LATENT).float(), Batches(LATENT, "test", normalizer)).by_class == {}
 
 
@@ -324,25 +328,25 @@ def test_with_a_latent_densities_are_in_raw_units_and_the_divergence_in_none() -
     """In units of a tenth a motion's nats rise by 2 log 10, in the bound as in the estimate; the posterior stays."""
     results = []
     for factor in (1.0, 10.0):
-        base = random_corpus([6, 8], quantum=None)
+        base = random_corpus([6, 8], bin_width=None)
         motion = base.motion.astype(np.float32) * np.float32(factor)
-        corpus = Corpus(Facts(name="x"), motion, base.event, base.offsets, base.splits)
+        corpus = Corpus(Metadata(name="x"), motion, base.event, base.offsets, base.splits)
         results.append(evaluate(small_sketch(corpus).float(), Batches(corpus, "test", Normalizer.of(corpus)), 0, 5))
-    for name in ("nats_per_sequence", "reconstruction_nats_per_sequence", "importance_nats_per_sequence"):
+    for name in ("nll_per_sequence", "reconstruction_nll_per_sequence", "importance_nll_per_sequence"):
         gap = getattr(results[1], name) - getattr(results[0], name)
         assert gap == pytest.approx(7 * 2 * math.log(10), abs=1e-3), name
-    assert results[0].kl_nats_per_sequence == pytest.approx(results[1].kl_nats_per_sequence, abs=1e-5)
+    assert results[0].kl_per_sequence == pytest.approx(results[1].kl_per_sequence, abs=1e-5)
     assert results[0].importance_standard_error == pytest.approx(results[1].importance_standard_error, rel=1e-3)
 
 
 def test_a_part_of_a_split_is_measured_as_that_part() -> None:
     """`most`: every second of the sequences."""
     normalizer, model = Normalizer.of(LATENT), small_model(LATENT).float()
-    part = pack(LATENT.facts, {"test": [LATENT[i] for i in list(LATENT.indices("test"))[::2]]})
+    part = pack(LATENT.metadata, {"test": [LATENT[i] for i in list(LATENT.indices("test"))[::2]]})
     whole = evaluate(model, Batches(LATENT, "test", normalizer, most=12))
     expected = evaluate(model, Batches(part, "test", normalizer))
     assert whole.sequences == expected.sequences == 12
-    assert whole.nats_per_sequence == pytest.approx(expected.nats_per_sequence)
+    assert whole.nll_per_sequence == pytest.approx(expected.nll_per_sequence)
 
 
 def test_fewer_draws_than_none_are_refused() -> None:
@@ -366,18 +370,18 @@ def test_evaluation_leaves_a_model_with_a_latent_as_it_was() -> None:
 @pytest.mark.parametrize("covariance", ["diagonal", "full"])
 def test_cells_of_places_and_the_density_of_times_are_one_product(covariance: str) -> None:
     """Against the plainest loop, which leaves out the time of each first row: it is no news."""
-    corpus = touches(quantum=1 / 1024)
+    corpus = touches(bin_width=1 / 1024)
     normalizer = Normalizer.of(corpus)
     model = small_model(corpus, covariance=covariance).float().eval()
     width = 1 / 1024 / normalizer.scale[0]
     total = 0.0
     for i in corpus.indices("test"):
-        motion = torch.from_numpy(normalizer.normalise(corpus[i].motion, 0))
+        motion = torch.from_numpy(normalizer.normalize(corpus[i].motion, 0))
         previous, state = model.start(1), model.initial_state(1, Condition())
         for t, event in enumerate(corpus[i].event.tolist()):
             steps, state = model.step(previous, state)
             previous = Step(motion[t : t + 1], torch.tensor([event]))
-            places = steps.motion.marginal([0, 1]).log_cell_prob(previous.motion[:, :2], torch.full((2,), width))
+            places = steps.motion.marginal([0, 1]).discretized_log_prob(previous.motion[:, :2], torch.full((2,), width))
             total -= float((places + steps.event_log_prob(previous.event)).detach())
             if t:
                 time = steps.motion.log_prob(previous.motion) - steps.motion.marginal([0, 1]).log_prob(
@@ -387,11 +391,11 @@ def test_cells_of_places_and_the_density_of_times_are_one_product(covariance: st
     result = evaluate(model, Batches(corpus, "test", normalizer))
     assert result.measure == "mixed"
     assert result.paper_L_R is None
-    assert result.nats_per_sequence == pytest.approx(total / 10, rel=2e-4)
+    assert result.nll_per_sequence == pytest.approx(total / 10, rel=2e-4)
 
 
 def test_the_null_model_of_touches_is_a_gaussian_over_the_logs_of_times() -> None:
-    corpus = touches(200, quantum=None)
+    corpus = touches(200, bin_width=None)
     train, test = (corpus.part(split).motion.reshape(-1, 30, 3).astype(np.float64) for split in ("train", "test"))
     logged = lambda motion: np.concatenate([motion[..., :2], np.log(np.maximum(motion[..., 2:], 1e-9))], -1)  # noqa: E731
     known = logged(train)[:, 1:].reshape(-1, 3)
@@ -402,4 +406,4 @@ def test_the_null_model_of_touches_is_a_gaussian_over_the_logs_of_times() -> Non
     events = [corpus.part(split).event for split in ("train", "test")]
     counts = np.bincount(events[0]) + 1
     expected -= np.log(counts / counts.sum())[events[1]].sum()
-    assert null_nats(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)
+    assert null_model_nll(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)

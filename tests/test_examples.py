@@ -19,7 +19,7 @@ from scipy import stats
 
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.synthetic.corpora import make_doodles
-from tests.conftest import controls, run_of
+from tests.helpers import controls, run_of
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -111,15 +111,15 @@ def test_a_hundred_kanji_come_to_an_end(tmp_path: Path) -> None:
 def test_a_sentence_is_written_in_two_hands_to_its_end(tmp_path: Path) -> None:
     finished, lines = _numbers(r"(\d+) of (\d+) lines came to an end by themselves", _run("handwriting", tmp_path))
     assert finished == lines == 2
-    colours = re.findall(r"stroke=\"(#\w+)\"", (tmp_path / "handwriting.svg").read_text())
-    assert len(set(colours)) >= 8
+    colors = re.findall(r"stroke=\"(#\w+)\"", (tmp_path / "handwriting.svg").read_text())
+    assert len(set(colors)) >= 8
     assert (tmp_path / "handwriting-window.png").read_bytes().startswith(PNG)
 
 
 def test_what_is_asked_for_is_what_is_drawn(tmp_path: Path) -> None:
     """As far as a classifier sees that knows nearly all real doodles; seeds fixed."""
     printed = _run("class_conditional", tmp_path)
-    real, drawn = (float(share) for share in re.findall(r"(\S+)% recognised", printed))
+    real, drawn = (float(share) for share in re.findall(r"(\S+)% recognized", printed))
     assert real > 95
     assert drawn >= 80
     assert len(re.findall(r"^\w+: \d+ of 10$", printed, re.MULTILINE)) == 12
@@ -137,7 +137,7 @@ def test_a_latent_space_is_reconstructed_interpolated_and_mapped(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_controller_bred_in_dreams_keeps_the_real_pole_up_longer_than_a_random_policy(tmp_path: Path) -> None:
-    """Seeds fixed, but what is learnt in a time depends on the machine: three times as long, on 100 episodes each."""
+    """Seeds fixed, but what is learned in a time depends on the machine: three times as long, on 100 episodes each."""
     printed = _run("world_model", tmp_path)
     bred, random = _numbers(r"outside the dream: (\S+) steps, a random policy (\S+), over 100 episodes each", printed)
     assert bred > 3 * random

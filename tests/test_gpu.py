@@ -31,7 +31,7 @@ from mdnrnn.tasks.performance import Performer
 from mdnrnn.tasks.toy_demos import run_demo
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.trainer import fit
-from tests.conftest import controls, episodes, run_of, touches
+from tests.helpers import controls, episodes, run_of, touches
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 
@@ -81,7 +81,7 @@ def test_the_kernel_of_a_step_agrees(covariance: Covariance, cells: bool, dtype:
         rows, ends = (t.detach().to(device).requires_grad_() for t in (made, shift))
         steps, there = StepRows(rows, shape, 3, ends), Step(step.motion.to(device), step.event.to(device))
         assert steps.fuses(there.motion) == (device == "cuda")
-        motion, event = steps.nats(there, None if width is None else width.to(device))
+        motion, event = steps.nll(there, None if width is None else width.to(device))
         (motion.mean() + 2 * event.mean()).backward()
         assert rows.grad is not None
         assert ends.grad is not None
@@ -92,7 +92,7 @@ def test_the_kernel_of_a_step_agrees(covariance: Covariance, cells: bool, dtype:
         torch.testing.assert_close(cuda, cpu, rtol=tolerance, atol=1e-5)
 
 
-def test_gradients_and_reparameterised_draws_work_there() -> None:
+def test_gradients_and_reparameterized_draws_work_there() -> None:
     ours = mixture("cuda", True)
     ours.means.requires_grad_()
     generator = torch.Generator("cuda").manual_seed(0)
@@ -110,7 +110,7 @@ SKETCH: dict[str, Any] = {"encoder": 32, "hidden": 64, "latent": 8, "components"
 KINDS: dict[str, Callable[[StepShape], SequenceModel]] = {
     "MDN-RNN": lambda shape: MDNRNN(shape, MDNRNNConfig(hidden=64, components=5, layers=2)),
     "Sketch-RNN": lambda shape: SketchRNN(shape, SketchRNNConfig(**SKETCH)),
-    "Sketch-RNN, layer-normalised": lambda shape: SketchRNN(shape, SketchRNNConfig(cell="layer-norm", **SKETCH)),
+    "Sketch-RNN, layer-normalized": lambda shape: SketchRNN(shape, SketchRNNConfig(cell="layer-norm", **SKETCH)),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -124,10 +124,10 @@ def model_for(corpus: Corpus, kind: str) -> SequenceModel:
 def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
     data = Batches(doodles, "test", Normalizer.of(doodles))
     cpu, cuda = (evaluate(model_for(doodles, kind).to(device), data, importance=4) for device in ("cpu", "cuda"))
-    assert cuda.nats_per_sequence == pytest.approx(cpu.nats_per_sequence, rel=1e-4)
-    assert cuda.importance_nats_per_sequence == pytest.approx(cpu.importance_nats_per_sequence, rel=1e-4)
+    assert cuda.nll_per_sequence == pytest.approx(cpu.nll_per_sequence, rel=1e-4)
+    assert cuda.importance_nll_per_sequence == pytest.approx(cpu.importance_nll_per_sequence, rel=1e-4)
     for name, own in cpu.by_class.items():
-        assert cuda.by_class[name].nats_per_sequence == pytest.approx(own.nats_per_sequence, rel=1e-4)
+        assert cuda.by_class[name].nll_per_sequence == pytest.approx(own.nll_per_sequence, rel=1e-4)
 
 
 def test_writing_agrees() -> None:
@@ -165,7 +165,7 @@ def test_drawings_agree(kind: str, doodles: Corpus) -> None:
     cell = torch.full((2,), 0.05)
     condition = Condition(torch.arange(8) % 12)
     drawn = [
-        generate(model.eval(), 8, condition, cell=cell, max_steps=20)
+        generate(model.eval(), 8, condition, bin_width=cell, max_steps=20)
         for model in (model_for(doodles, kind), model_for(doodles, kind).cuda())
     ]
     for one, other in zip(*drawn, strict=True):
@@ -185,7 +185,7 @@ def test_recorded_chunks_draw_what_they_draw_as_they_are(
     """Forty drawings in eight slots, so that some begin in buffers that a graph was recorded from; the same kernels in
     the same order, so the same numbers."""
     model, limits = model_for(doodles, kind).cuda().eval(), np.random.default_rng(0).integers(1, 70, 40)
-    how: dict[str, Any] = {"cell": torch.full((2,), 0.05), "max_steps": limits, "batch_size": 8}
+    how: dict[str, Any] = {"bin_width": torch.full((2,), 0.05), "max_steps": limits, "batch_size": 8}
     how["sampling"], condition = Sampling(temperature=0.8, endless=True), Condition(torch.arange(40) % 12)
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "drawing without a CUDA graph")
@@ -245,17 +245,17 @@ def test_training_learns_and_repeats_exactly(kind: str, doodles: Corpus, tmp_pat
 def test_streams_touches_and_worlds_agree() -> None:
     """Their likelihoods, and the derivatives of windows that go on."""
     for corpus in (controls(), touches(), episodes()):
-        config: dict[str, Any] = {"covariance": "per-dimension" if corpus.facts.world else "full"}
+        config: dict[str, Any] = {"covariance": "per-dimension" if corpus.metadata.is_world else "full"}
         data = Batches(corpus, "test", Normalizer.of(corpus))
         cpu, cuda = (
-            evaluate(run_of(corpus, **config).model.to(device), data).nats_per_point for device in ("cpu", "cuda")
+            evaluate(run_of(corpus, **config).model.to(device), data).nll_per_point for device in ("cpu", "cuda")
         )
         assert cuda == pytest.approx(cpu, rel=1e-4)
     gradients = []
     for device in ("cpu", "cuda"):
         model, left = run_of(controls()).model.to(device), None
         for batch in Windows(Batches(controls(), "train", Normalizer.of(controls()), 3), 9, carry=True).epoch(0):
-            loss = model.loss_after(batch.to(torch.device(device)), left)
+            loss = model.loss_with_state(batch.to(torch.device(device)), left)
             loss.total.backward()
             left = loss.state
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]))

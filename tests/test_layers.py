@@ -11,21 +11,24 @@ import mdnrnn
 
 ROOT = Path(mdnrnn.__file__).parent
 LAYERS = {
-    "errors": 0, "files": 0, "version": 0, "device": 0, "processes": 0, "workers": 0, "kernels": 0,
-    "distributions": 0, "data": 0,
-    "nn": 1, "render": 1,
-    "models": 2,
-    "training": 3, "beginnings": 3, "manner": 3, "generation": 3, "evaluation": 3, "completion": 3,
-    "presets": 4, "runs": 4, "run_config": 4, "launch": 4, "latents": 4, "saving": 4, "writing": 4,
-    "performing": 4, "dreaming": 4, "environment": 4,
-    "benchmark": 4, "demos": 4, "cli": 5, "__main__": 6, "__init__": 6,
+    "errors": 0, "version": 0, "files": 1, "device": 1, "multiprocess": 1, "kernels": 0,
+    "distributions": 2,
+    "data": 3, "data.synthetic": 4, "data.formats": 4, "data.importing": 5, "data.catalog": 6,
+    "nn": 4, "models": 5,
+    "training": 6, "generation": 6, "evaluation": 7,
+    "render": 5, "render.figures": 6, "render.save": 7,
+    "runs": 8, "tasks": 9, "export": 10, "benchmark": 10, "studio": 11,
+    "cli": 12, "__main__": 13, "__init__": 13,
 }  # fmt: skip
+"""A module may import from its own layer and from those below."""
 FILES = sorted(ROOT.rglob("*.py"))
 
 
 def layer(module: str) -> int:
-    """Of a dotted name below the package, "nn.lstm" say."""
-    return LAYERS[module.split(".")[0]]
+    """Return the layer of a dotted name inside the package, for example "nn.lstm": that of its longest listed prefix."""
+    parts = module.split(".")
+    prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next(LAYERS[prefix] for prefix in prefixes if prefix in LAYERS)
 
 
 def imported(path: Path) -> set[str]:

@@ -153,7 +153,7 @@ def _head_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
         f"{operations / own['milliseconds'] * 1e3 / figures['limits']['float32']:.0%} of a matrix product, float32",
     ]
     if own["step_milliseconds"] is not None:
-        for kind, what in (("", "densities"), ("cell_", "cells")):
+        for kind, what in (("", "densities"), ("cell_", "bin_widths")):
             yield [
                 f"nats of {own['step_rows']:,} steps and their gradient, {what}, one kernel",
                 f"{own[f'step_{kind}milliseconds']:.2f} ms",

@@ -59,11 +59,11 @@ def benchmark_generate(
         model.decoder.head.linear.bias[
             model.decoder.head.shape.size + END
         ] = -1e9  # so that no drawing ends before its time
-    cell = torch.full((2,), 0.05, device=where)
+    bin_width = torch.full((2,), 0.05, device=where)
     lengths = sheep_lengths(_SHEEP)
 
     def draw(model: SequenceModel, n: int) -> None:
-        generate(model, _ALONE if n == 1 else n, max_steps=steps, cell=cell, batch_size=n)
+        generate(model, _ALONE if n == 1 else n, max_steps=steps, bin_width=bin_width, batch_size=n)
 
     layer = model.decoder.lstm.layers[0]
     weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
@@ -72,7 +72,7 @@ def benchmark_generate(
     contenders["matvec"] = lambda: [torch.mv(weights, vector) for _ in range(steps)]
     contenders["product"] = _own_product(torch.cat([weights, weights[:, :1]], 1), steps)
     contenders["large product"], operations = matrix_product(where, "float32")
-    contenders["sheep"] = lambda: generate(model, _SHEEP, max_steps=lengths, cell=cell)
+    contenders["sheep"] = lambda: generate(model, _SHEEP, max_steps=lengths, bin_width=bin_width)
     times = take_turns(contenders, repeats, where)
     times["1"] /= _ALONE
     rates = {n: n / times[str(n)] for n in _SIZES}

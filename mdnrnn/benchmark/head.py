@@ -47,7 +47,7 @@ class HeadBenchmark:
     step_milliseconds: float | None
     step_copy_fraction: float | None
     step_cell_speedup: float | None
-    """Plain over the kernel, of cells."""
+    """Plain over the kernel, of bin_widths."""
     step_cell_milliseconds: float | None
     step_cell_copy_fraction: float | None
     step_rows: int | None
@@ -116,7 +116,9 @@ def benchmark_head(
         for name, run in contenders.items()
     }
     fused = _compiled(inputs, targets, ours, unchecked, repeats) if compiled else None
-    density, cell = (benchmark_rows(components, features, repeats, where, cells=cells) for cells in (False, True))
+    density, bin_width = (
+        benchmark_rows(components, features, repeats, where, bin_widths=bin_widths) for bin_widths in (False, True)
+    )
     return HeadBenchmark(
         speedup=times["plain"] / times["ours"],
         speedup_unchecked=times["unchecked"] / times["ours"],
@@ -131,9 +133,9 @@ def benchmark_head(
         step_speedup=density.speedup if density else None,
         step_milliseconds=density.milliseconds if density else None,
         step_copy_fraction=density.copy_fraction if density else None,
-        step_cell_speedup=cell.speedup if cell else None,
-        step_cell_milliseconds=cell.milliseconds if cell else None,
-        step_cell_copy_fraction=cell.copy_fraction if cell else None,
+        step_cell_speedup=bin_width.speedup if bin_width else None,
+        step_cell_milliseconds=bin_width.milliseconds if bin_width else None,
+        step_cell_copy_fraction=bin_width.copy_fraction if bin_width else None,
         step_rows=density.rows if density else None,
         step_copy_gigabytes_per_second=density.copy_gigabytes_per_second if density else None,
         rows=rows,

@@ -107,7 +107,7 @@ def _again(corpus: Corpus, count: int) -> Iterator[int]:
 
 def _make_npz(corpus: Corpus, path: Path, count: int) -> None:
     sequences = [corpus[i] for i in range(_BASE)]
-    again = pack(corpus.facts, {"train": (sequences[i] for i in _again(corpus, count))})
+    again = pack(corpus.metadata, {"train": (sequences[i] for i in _again(corpus, count))})
     sketchrnn.write(again, path)
 
 

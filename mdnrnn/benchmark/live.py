@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from mdnrnn.benchmark.timing import Machine
-from mdnrnn.data.corpus import Facts
+from mdnrnn.data.corpus import Metadata
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.device import one_thread
+from mdnrnn.device import single_thread
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
 from mdnrnn.runs.config import RunConfig
@@ -51,7 +51,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
         raise InputError(f"preset {preset!r} does not play along; expected gesture, gesture-s, touch or the like")
     if steps < 100:
         raise InputError(f"{steps} steps were asked for; expected 100 or more")
-    with one_thread():
+    with single_thread():
         player = Performer(_new_run(preset))
         for _ in range(_WARM_UP):
             player.play()
@@ -98,13 +98,13 @@ def _matvec_seconds(model: nn.Module) -> float:
 
 def _new_run(preset: str) -> Run:
     """A run that was never trained: its steps take as long."""
-    facts = Facts(name="controls", quantum=1 / 128, features=("dt", "x1", "x2", "x3"))
+    metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
     config = RunConfig(
         kind=PRESETS[preset].kind,
         shape=StepShape(features=4, events=0, offsets=0),
         model=PRESETS[preset].model,
         normalizer=Normalizer((-4.0, 0.5, 0.5, 0.5), (1.0, 0.25, 0.25, 0.25), (0,)),
-        facts=facts,
+        metadata=metadata,
         data="",
         fingerprint="",
         training=PRESETS[preset].training,

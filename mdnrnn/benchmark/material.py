@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.synthetic.corpora import make_pen_text, make_rollouts
 from mdnrnn.runs.presets import KINDS, PRESETS
 
@@ -17,7 +17,7 @@ _STREAM_STEPS = 800
 
 def material(preset: str, small: bool = False) -> Corpus:
     """What a preset is for: drawings, lines of text, touches, streams of controls, or episodes; `small`: a few."""
-    if KINDS[PRESETS[preset].kind].model.writes or preset.startswith("handwriting"):
+    if KINDS[PRESETS[preset].kind].model.uses_text or preset.startswith("handwriting"):
         return make_pen_text(5, {"train": 2 if small else 64, "valid": 1, "test": 1})
     if preset == "world":
         return make_rollouts({"train": 6 if small else 400, "valid": 1, "test": 1})
@@ -38,8 +38,8 @@ def _streams(count: int) -> Corpus:
         values = np.rint(64 + 60 * np.sin(drift / 40)) / 128
         motion = np.hstack([rng.lognormal(-3, 0.5, (_STREAM_STEPS, 1)), values]).astype(np.float32)
         sequences.append(Sequence(motion, np.zeros(_STREAM_STEPS, np.uint8)))
-    facts = Facts(name="streams", quantum=1 / 128, features=("dt", "x1", "x2", "x3"))
-    return pack(facts, {"train": sequences, "valid": sequences[:1], "test": sequences[:1]})
+    metadata = Metadata(name="streams", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
+    return pack(metadata, {"train": sequences, "valid": sequences[:1], "test": sequences[:1]})
 
 
 def _performed(doodles: Corpus) -> Corpus:
@@ -48,5 +48,5 @@ def _performed(doodles: Corpus) -> Corpus:
     dt = rng.lognormal(-3, 0.5, len(doodles.event))
     dt[doodles.offsets[:-1]] = 0
     motion = np.column_stack([np.asarray(doodles.motion) / 256, dt]).astype(np.float32)
-    facts = Facts(name="touches", start="up", quantum=1 / 256, features=("dx", "dy", "dt"))
-    return replace(doodles, facts=facts, motion=motion, label=None)
+    metadata = Metadata(name="touches", start="up", bin_width=1 / 256, features=("dx", "dy", "dt"))
+    return replace(doodles, metadata=metadata, motion=motion, label=None)

@@ -83,7 +83,7 @@ class PlainSketchRNN(PlainModel):
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)
         inputs = torch.cat([_rows(batch, batch.previous), z.expand(batch.steps, -1, -1)], -1)
         outputs, _ = self.decoder(inputs, (hidden.contiguous(), cell.contiguous()))
-        nats = _full_nats(batch, self.head(outputs), self.components, self.factors)
+        nats = _full_nll(batch, self.head(outputs), self.components, self.factors)
         prior = Normal(torch.zeros_like(z), torch.ones_like(z))
         return nats + kl_divergence(posterior, prior).sum() / batch.points
 
@@ -135,10 +135,10 @@ class PlainHandwriting(PlainModel):
         features = torch.stack(outputs)
         rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
         rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)  # of the mark behind the text
-        return _full_nats(batch, rows, self.config.components, factors=True)
+        return _full_nll(batch, rows, self.config.components, factors=True)
 
 
-def _full_nats(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
+def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
     """Mean nats a real point under K bivariate Gaussians and a pen, of rows (T, B, 6 K + 3)."""
     logits, mean, log_scale, correlation, pen = rows.split([k, 2 * k, 2 * k, k, 3], -1)
     shape = (*logits.shape, 2)

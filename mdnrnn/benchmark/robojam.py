@@ -9,10 +9,10 @@ has instead, of a mixture with weights w_k, means m_k and scales s_k over ten ti
 
     p(x, y, dt, moving) = sum_k w_k P_k(x) P_k(y) 10 N(10 dt; m_k, s_k) Phi(+-(m_k - 5) / s_k)
 
-with P_k of the cell of one quantum around the place (given the past the same event as the cell of the offset), dt's
+with P_k of the bin_width of one bin_width around the place (given the past the same event as the bin_width of the offset), dt's
 density in seconds, and for `moving` the mass of its Gaussian above the middle, + for 1, or below it, - for 0. A first
-row's dt and moving are no news and are left out. The end of a performance is not modelled and costs nothing, where
-ours pays for it at every event: that is in its favour.
+row's dt and moving are no news and are left out. The end of a performance is not modeled and costs nothing, where
+ours pays for it at every event: that is in its favor.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Facts
+from mdnrnn.data.corpus import Metadata
 from mdnrnn.data.normalizer import WIDE, Normalizer
-from mdnrnn.device import exactly
+from mdnrnn.device import full_precision
 from mdnrnn.distributions import DOWN, START, UP, GaussianMixture
 from mdnrnn.distributions.density import add_dimensions
-from mdnrnn.distributions.discretized import log_cell_prob
+from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import MixtureHead
@@ -47,10 +47,10 @@ class RoboJam(Model):
     """A density of the next row (x, y, dt, moving), given the rows before.
 
     Trained for minutes it is the stronger for a head that starts from the rows as a whole:
-    `model.head.initialise(torch.cat([model.rows(batch) for batch in train]))`; that is not published.
+    `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`; that is not published.
 
     Args:
-        facts: of a corpus of touches: features dx, dy, dt.
+        metadata: of a corpus of touches: features dx, dy, dt.
         normalizer: of the batches' motions.
         hidden: H.
         layers: LSTM layers.
@@ -61,12 +61,14 @@ class RoboJam(Model):
     """
 
     def __init__(
-        self, facts: Facts, normalizer: Normalizer, hidden: int = 512, layers: int = 2, scale_floor: float = 0.1
+        self, metadata: Metadata, normalizer: Normalizer, hidden: int = 512, layers: int = 2, scale_floor: float = 0.1
     ) -> None:
         super().__init__()
-        if not facts.touches:
-            raise InputError(f"{facts.name} has features {facts.features}, start {facts.start!r}; expected touches")
-        self.facts, self.normalizer = facts, normalizer
+        if not metadata.is_touch:
+            raise InputError(
+                f"{metadata.name} has features {metadata.features}, start {metadata.start!r}; expected touches"
+            )
+        self.metadata, self.normalizer = metadata, normalizer
         self.lstm = LSTM(_COLUMNS, hidden, layers)
         self.head = MixtureHead(hidden, _COLUMNS, COMPONENTS, scale_floor=scale_floor)
 
@@ -94,10 +96,10 @@ class RoboJam(Model):
         density = -self(batch, rows).log_prob(rows).mean()
         return Loss(density, {"density": density})
 
-    def cells(self, batch: Batch) -> Tensor:
-        """Widths (S, 3) of the cells of ten times x, y, dt; 0: the density counts; WIDE: the time of a first row."""
+    def bin_widths(self, batch: Batch) -> Tensor:
+        """Widths (S, 3) of the bin_widths of ten times x, y, dt; 0: the density counts; WIDE: the time of a first row."""
         first = (batch.previous.event == START).unsqueeze(-1)
-        grid = torch.from_numpy(TIMES * self.facts.grid(_COLUMNS - 1)).to(self.head.linear.weight)
+        grid = torch.from_numpy(TIMES * self.metadata.bin_widths(_COLUMNS - 1)).to(self.head.linear.weight)
         return torch.where(first & (torch.arange(_COLUMNS - 1, device=first.device) == 2), WIDE, grid)
 
 
@@ -107,22 +109,22 @@ def log_moving(mixture: GaussianMixture) -> Tensor:
     return torch.special.log_ndtr(torch.stack([-z, z], -1))
 
 
-def log_probs(mixture: GaussianMixture, rows: Tensor, cells: Tensor) -> Tensor:
-    """Log p(x, y, dt, moving) for moving 0 and 1, (S, 2): x, y, dt those of `rows` (S, 4), in `cells` (S, 3)."""
+def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Tensor:
+    """Log p(x, y, dt, moving) for moving 0 and 1, (S, 2): x, y, dt those of `rows` (S, 4), in `bin_widths` (S, 3)."""
     distance = rows[:, None, :3] - mixture.means[..., :3]
-    seen = add_dimensions(log_cell_prob(distance, mixture.log_scales[..., :3], cells.unsqueeze(-2)))
+    seen = add_dimensions(discretized_log_prob(distance, mixture.log_scales[..., :3], bin_widths.unsqueeze(-2)))
     joint = (mixture.log_weights + seen).unsqueeze(-1) + log_moving(mixture)
-    densities = (cells == 0).sum(-1, keepdim=True, dtype=joint.dtype)
+    densities = (bin_widths == 0).sum(-1, keepdim=True, dtype=joint.dtype)
     return joint.logsumexp(-2) + math.log(TIMES) * densities
 
 
-@exactly()
+@full_precision()
 @torch.no_grad()
-def nats(model: RoboJam, data: Batches) -> float:
+def nll(model: RoboJam, data: Batches) -> float:
     """Nats an event of a split, in our units: the mean over all its rows."""
     total, points = 0.0, 0
     for batch, rows, mixture in _mixtures(model, data):
-        logs = log_probs(mixture, rows, model.cells(batch)).double()
+        logs = log_probs(mixture, rows, model.bin_widths(batch)).double()
         moving, first = (batch.previous.event == DOWN).long(), batch.previous.event == START
         own = torch.where(first, logs.logsumexp(-1), logs.gather(-1, moving.unsqueeze(-1)).squeeze(-1))
         total, points = total - float(own.sum()), points + batch.points
@@ -139,14 +141,14 @@ class Taps(NamedTuple):
     true: np.ndarray
 
 
-@exactly()
+@full_precision()
 @torch.no_grad()
 def taps(model: RoboJam, data: Batches) -> Taps:
     """Which rows of a split are taps, and which of them the model takes for taps."""
     parts = []
     for batch, rows, mixture in _mixtures(model, data):
         past = (mixture.log_weights.unsqueeze(-1) + log_moving(mixture)).logsumexp(-2)
-        seen = log_probs(mixture, rows, model.cells(batch))
+        seen = log_probs(mixture, rows, model.bin_widths(batch))
         event = batch.previous.event
         tap = torch.stack([past[:, 0] > past[:, 1], seen[:, 0] > seen[:, 1], event == UP])
         parts.append(tap[:, event != START].cpu())

@@ -17,7 +17,7 @@ _ROWS = 1 << 20
 """Enough that the launch of a kernel counts for nothing."""
 _EVENTS = 3
 _WIDTH = 0.1
-"""Of cells, in units of the motions' standard deviation."""
+"""Of bin_widths, in units of the motions' standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class RowsBenchmark:
 
 
 def benchmark_rows(
-    components: int, features: int, repeats: int, device: torch.device, *, cells: bool, count: int = _ROWS
+    components: int, features: int, repeats: int, device: torch.device, *, bin_widths: bool, count: int = _ROWS
 ) -> RowsBenchmark | None:
     """Of diagonal mixtures beside three events, `count` rows of them; None where no kernel is taken."""
     shape = MixtureShape(features, components, math.log(1e-3))
@@ -43,7 +43,7 @@ def benchmark_rows(
         return None
     rows = torch.randn(count, size, device=device, requires_grad=True)
     value = Step(torch.randn(count, features, device=device), torch.randint(0, _EVENTS, (count,), device=device))
-    width = torch.full((count, features), _WIDTH, device=device) if cells else None
+    width = torch.full((count, features), _WIDTH, device=device) if bin_widths else None
     copied = torch.empty_like(rows)
 
     def call(nats: Callable[[StepRows, Step, Tensor | None], tuple[Tensor, Tensor]]) -> Callable[[], object]:
@@ -56,8 +56,8 @@ def benchmark_rows(
 
     times = take_turns(
         {
-            "kernel": call(StepRows.nats),
-            "plain": call(StepDistribution.nats),
+            "kernel": call(StepRows.nll),
+            "plain": call(StepDistribution.nll),
             "copy": lambda: copied.copy_(rows.detach()),
         },
         repeats,

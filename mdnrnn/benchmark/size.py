@@ -19,7 +19,7 @@ import numpy as np
 
 from mdnrnn.benchmark.timing import Machine
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.prefetch import ahead
@@ -112,8 +112,10 @@ def make_doodles_again(folder: Path, drawings: int, seed: int = 0) -> None:
     _save(folder / "label.npy", (drawings,), (label[chosen[block]].astype(np.int32) for block in blocks))
     train, valid = drawings - 2 * _HELD_OUT, drawings - _HELD_OUT
     splits = {"train": (0, train), "valid": (train, valid), "test": (valid, drawings)}
-    facts = Facts(name="doodles-again", quantum=1.0, licence="MIT", source="made by mdnrnn", classes=base.facts.classes)
-    write_json(folder / native.HEADER, native.header_of(facts, splits))
+    metadata = Metadata(
+        name="doodles-again", bin_width=1.0, license="MIT", source="made by mdnrnn", classes=base.metadata.classes
+    )
+    write_json(folder / native.HEADER, native.header_of(metadata, splits))
 
 
 def _save(path: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:

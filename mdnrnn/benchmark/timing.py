@@ -40,7 +40,7 @@ class Machine:
 
 
 def whole(result: Result) -> None:
-    """Stop where a training was stopped: what it has learnt is no figure."""
+    """Stop where a training was stopped: what it has learned is no figure."""
     if result.interrupted:
         raise KeyboardInterrupt
 

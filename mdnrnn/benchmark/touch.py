@@ -19,7 +19,7 @@ from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, finished
 from mdnrnn.data.formats.microjam import LONGEST_MOVE
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.device import choose_device, exactly
+from mdnrnn.device import choose_device, full_precision
 from mdnrnn.distributions import DOWN, START, UP, Step
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.presets import PRESETS
@@ -99,7 +99,7 @@ class TouchBenchmark:
 def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None, seed: int = 0) -> TouchBenchmark:
     """Train both, one after the other, and measure; `out` keeps our run."""
     corpus, preset = open_corpus(data), PRESETS["touch"]
-    check_touches(corpus.facts)
+    check_touches(corpus.metadata)
     training = replace(preset.training, minutes=minutes, seed=seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary) / "run"
@@ -114,9 +114,9 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
     answers, null = [_begun(one) for one in longer], _null_answers(calls, corpus, run.config.normalizer, seed)
     dt = np.concatenate([call.motion[1:, 2] for call in sorted(calls, key=lambda one: len(one.event))])
     return TouchBenchmark(
-        ours=likelihood.nats_per_point,
-        robojam=robojam.nats(theirs, held_out),
-        null=likelihood.null_nats_per_point,
+        ours=likelihood.nll_per_point,
+        robojam=robojam.nll(theirs, held_out),
+        null=likelihood.null_nll_per_point,
         events=likelihood.points,
         predicted=TapFigures.of(own.predicted, own.true),
         inferred=TapFigures.of(own.inferred, own.true),
@@ -139,7 +139,7 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
 def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
     config = run.config
     torch.manual_seed(seed)
-    model = RoboJam(corpus.facts, config.normalizer, config.model.hidden, config.model.layers)
+    model = RoboJam(corpus.metadata, config.normalizer, config.model.hidden, config.model.layers)
     training = replace(
         config.training,
         minutes=minutes,
@@ -151,12 +151,12 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
     )
     data = Batches(corpus, "train", config.normalizer, training.batch_size, seed, by_points=training.by_points)
     valid = Batches(corpus, "valid", config.normalizer, training.batch_size)
-    model.head.initialise(torch.cat([model.rows(batch) for batch in data]))  # not published: it is the stronger for it
+    model.head.initialize(torch.cat([model.rows(batch) for batch in data]))  # not published: it is the stronger for it
     whole(fit(model, data, valid, config=training))
     return model
 
 
-@exactly()
+@full_precision()
 @torch.no_grad()
 def taps(run: Run, data: Batches) -> Taps:
     """Which events of a split are taps, and which the run takes for taps: all but each performance's first, in order of
@@ -172,18 +172,18 @@ def taps(run: Run, data: Batches) -> Taps:
 
 def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
     """Predicted, inferred and true, of a batch's rows but the first of each sequence."""
-    assert batch.cell is not None
+    assert batch.bin_width is not None
     model, later = run.model, batch.previous.event != START
     lifted = model(batch).event_logits[:, [DOWN, UP]]  # whether a tap follows is said a row before
     before = torch.log_softmax(lifted, -1).roll(1, 0)
-    motion, cells, event = map(batch.pad, (batch.target.motion, batch.cell, batch.target.event.unsqueeze(-1)))
+    motion, bin_widths, event = map(batch.pad, (batch.target.motion, batch.bin_width, batch.target.event.unsqueeze(-1)))
     previous, state = model.start(batch.size), model.initial_state(batch.size)
     logs = motion.new_zeros(batch.steps, batch.size, 2)
     for time in range(batch.steps):
         if time:
             for kind in (DOWN, UP):
                 steps, _ = model.step(previous._replace(event=torch.full_like(previous.event, kind)), state)
-                logs[time, :, kind] = steps.motion.log_cell_prob(motion[time], cells[time])
+                logs[time, :, kind] = steps.motion.discretized_log_prob(motion[time], bin_widths[time])
         _, state = model.step(previous, state)
         previous = Step(motion[time], event[time, :, 0])
     seen = before + batch.unpad(logs)
@@ -215,7 +215,7 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
     """What one Gaussian over offsets and logs of times answers, and the events' shares: from where each call ends, kept
     on the screen step by step, as long as ours."""
     rng, rows = np.random.default_rng(seed), corpus.rows("train")
-    motion = normalizer.normalise(corpus.motion[rows][~corpus.begins(rows)], None, np.float64)
+    motion = normalizer.normalize(corpus.motion[rows][~corpus.begins(rows)], None, np.float64)
     mean, covariance = motion.mean(0), np.cov(motion.T)
     shares = np.bincount(corpus.event[rows], minlength=3)[[DOWN, UP]]
     found = []

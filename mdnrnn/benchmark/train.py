@@ -70,7 +70,7 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int | None
-    """Other than ours: the plain network has no place of the pen among its inputs, no classes, and in an LSTM cell a
+    """Other than ours: the plain network has no place of the pen among its inputs, no classes, and in an LSTM bin_width a
     bias more."""
     machine: Machine
 

@@ -1,4 +1,4 @@
-"""A world model of a system that is known: what it learnt beside what is true, and where its dreams go."""
+"""A world model of a system that is known: what it learned beside what is true, and where its dreams go."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ _DREAMS, _DREAM_STEPS = 100, 1000
 
 @dataclass(frozen=True, kw_only=True)
 class WorldBenchmark:
-    """Nats a step of the test split, learnt and true; dreams under another policy than the data's."""
+    """Nats a step of the test split, learned and true; dreams under another policy than the data's."""
 
-    learnt: float
+    learned: float
     true: float
     gap_per_dimension: float
     """Of the motion alone."""
     learnt_event: float
     true_event: float
     null: float
-    dreamt: int
+    dreamed: int
     """Steps of endless dreams."""
     in_support: float
     """Share of them that the true system can reach."""
     farthest: tuple[float, ...]
     """Greatest |z| of each dimension in the dreams."""
     farthest_in_data: tuple[float, ...]
-    dreams_true_nats: float
+    dreams_true_nll: float
     """What the true system thinks of the dreams, nats a step; of rows of its own under that policy it thinks next."""
-    system_true_nats: float
+    system_true_nll: float
     parameters: int
     minutes: float
     machine: Machine
@@ -64,23 +64,23 @@ def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int 
         whole(train(preset, "rollouts", folder, model=model, training=training))
         run = load(folder)
     corpus = open_corpus("rollouts")
-    likelihood, true = run.evaluate("test"), rollouts.true_nats(corpus, "test")
+    likelihood, true = run.evaluate("test"), rollouts.true_nll(corpus, "test")
     dreams = dream(run, _to_and_fro, _DREAMS, steps=_DREAM_STEPS, sampling=Sampling(endless=True), seed=seed)
-    motion_nats, truth = likelihood.motion_nats_per_point, float(true.motion.sum(1).mean())
+    motion_nats, truth = likelihood.motion_nll_per_point, float(true.motion.sum(1).mean())
     within = (np.abs(dreams.motion) <= rollouts.SUPPORT).all(1)
     return WorldBenchmark(
-        learnt=likelihood.nats_per_point,
+        learned=likelihood.nll_per_point,
         true=truth + float(true.event.mean()),
         gap_per_dimension=(motion_nats - truth) / len(rollouts.FEATURES),
-        learnt_event=likelihood.event_nats_per_point,
+        learnt_event=likelihood.event_nll_per_point,
         true_event=float(true.event.mean()),
-        null=likelihood.null_nats_per_point,
-        dreamt=len(dreams.event),
+        null=likelihood.null_nll_per_point,
+        dreamed=len(dreams.event),
         in_support=float(within.mean()),
         farthest=_farthest(dreams),
         farthest_in_data=_farthest(corpus),
-        dreams_true_nats=float(rollouts.true_nats(dreams, "test").motion.sum(1).mean()),
-        system_true_nats=_system_nats(_DREAMS, _DREAM_STEPS),
+        dreams_true_nll=float(rollouts.true_nll(dreams, "test").motion.sum(1).mean()),
+        system_true_nll=_system_nll(_DREAMS, _DREAM_STEPS),
         parameters=sum(parameter.numel() for parameter in run.model.parameters()),
         minutes=minutes,
         machine=Machine.of(choose_device(training.device)),
@@ -92,7 +92,7 @@ def _to_and_fro(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     return torch.tanh(-latents[:, :2])
 
 
-def _system_nats(episodes: int, steps: int) -> float:
+def _system_nll(episodes: int, steps: int) -> float:
     """What the true system thinks of itself under that policy, nats a step."""
     noise, past = rollouts.Noise.drawn(np.random.default_rng(1), episodes, steps), rollouts.Past.rest(episodes)
     action, total = np.zeros((episodes, rollouts.ACTIONS), np.float32), 0.0
@@ -100,7 +100,7 @@ def _system_nats(episodes: int, steps: int) -> float:
         truth, now = rollouts.law(past, action), slice(time, time + 1)
         own = rollouts.Noise(noise.normal[:, now], noise.logistic[:, now])
         rows, _, past = rollouts.simulate(action[:, None], own, past)
-        total += float(truth.nats(rows[:, 0]).sum())
+        total += float(truth.nll(rows[:, 0]).sum())
         action = _to_and_fro(torch.from_numpy(rows[:, 0]), torch.empty(0), torch.empty(0)).numpy()
     return total / (episodes * steps)
 

@@ -25,7 +25,7 @@ from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
-from mdnrnn.render import Colour
+from mdnrnn.render import Color
 from mdnrnn.render import save as saving
 
 Data = tyro.conf.Positional[str]
@@ -74,12 +74,12 @@ class DrawOptions:
     """Take them one after the other from here on; by default they are spread evenly over the split."""
     label: str | None = None
     """This class only."""
-    colour: Colour | Literal["time"] = "ink"
+    color: Color | Literal["time"] = "ink"
     """Of the lines: one ink, by stroke, or by order; of touch performances also by time, each on its whole screen."""
     columns: int | None = None
     """Of the grid; by default about as many as rows."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False
-    """An SVG that draws itself; with colour time, in real time."""
+    """An SVG that draws itself; with color time, in real time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class ImportOptions:
     """The corpus to write: one file if it ends in .npz, else a folder."""
     name: str | None = None
     """What it is called; by default as `out` is."""
-    licence: str | None = None
+    license: str | None = None
     """What its drawings may be used for."""
     recipe: Annotated[Recipe, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=Recipe
@@ -147,32 +147,32 @@ def _list(options: ListOptions) -> None:
     for entry in CATALOG.values():
         size = f", {entry.size / 1e6:.1f} MB" if entry.size else ""
         print(f"{entry.name}{size}{', on this machine' if entry.path.exists() else ''}")
-        print(f"    {entry.what}\n    {entry.licence}; {entry.source}")
+        print(f"    {entry.what}\n    {entry.license}; {entry.source}")
 
 
 def _listed(entry: catalog.Entry) -> dict[str, Any]:
-    facts = {name: getattr(entry, name) for name in ("name", "what", "size", "licence", "source")}
-    return {**facts, "here": entry.path.exists()}
+    metadata = {name: getattr(entry, name) for name in ("name", "what", "size", "license", "source")}
+    return {**metadata, "here": entry.path.exists()}
 
 
 def _get(options: GetOptions) -> None:
     folder = catalog.get(options.name, _import_download)
     entry = catalog.find(options.name)
     if entry is not None:
-        print(f"{options.name}: {folder}\nlicence: {entry.licence}; source: {entry.source}")
+        print(f"{options.name}: {folder}\nlicense: {entry.license}; source: {entry.source}")
 
 
 def _import_download(source: Path, out: Path, entry: catalog.Entry) -> None:
-    import_corpus([source], out, name=entry.name, licence=entry.licence, source=entry.source)
+    import_corpus([source], out, name=entry.name, license=entry.license, source=entry.source)
 
 
 def _info(options: InfoOptions) -> None:
     corpus = open_corpus(options.data)
-    facts = describe(corpus)
+    metadata = describe(corpus)
     if options.json:
-        print_json(facts)
+        print_json(metadata)
         return
-    for key, value in facts.items():
+    for key, value in metadata.items():
         plain = not isinstance(value, str) or value.isprintable()
         print(f"{key:20}{value if plain else repr(value)}")
 
@@ -182,7 +182,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     corpus.check()
     lengths = corpus.lengths
     splits = {name: last - first for name, (first, last) in corpus.splits.items()}
-    facts = asdict(corpus.facts)
+    metadata = asdict(corpus.metadata)
     told: dict[str, Any] = {}
     if corpus.text is not None:
         told = {"characters_a_text": float(corpus.characters.mean()), "alphabet": corpus.alphabet}
@@ -191,8 +191,8 @@ def describe(corpus: Corpus) -> dict[str, Any]:
     if corpus.inputs is not None:
         told["inputs"] = corpus.inputs.shape[1]
     return {
-        **facts,
-        "classes": list(facts["classes"]),
+        **metadata,
+        "classes": list(metadata["classes"]),
         "splits": splits,
         "skipped": dict(corpus.skipped),
         "points": len(corpus.event),
@@ -208,9 +208,9 @@ def _of_motion(corpus: Corpus) -> dict[str, Any]:
     event = np.asarray(corpus.event)
     filled = [name for name, (first, last) in corpus.splits.items() if first < last]
     scale = Normalizer.of(corpus, "train" if "train" in filled else filled[0]).scale
-    if corpus.facts.drawn:
+    if corpus.metadata.is_drawing:
         return {"strokes_a_sequence": float((event > 0).sum() / len(corpus)), "offset_scale": scale[0]}
-    return {"ended": int((event == END).sum()), "scales": dict(zip(corpus.facts.features, scale, strict=True))}
+    return {"ended": int((event == END).sum()), "scales": dict(zip(corpus.metadata.features, scale, strict=True))}
 
 
 def _draw(options: DrawOptions) -> None:
@@ -220,7 +220,7 @@ def _draw(options: DrawOptions) -> None:
     filled = [name for name, (first, last) in corpus.splits.items() if first < last]
     indices: Items[int] = corpus.indices(options.split or next(iter(filled), "train"))
     if options.label is not None:
-        wanted = corpus.facts.label(options.label)
+        wanted = corpus.metadata.label(options.label)
         label = np.asarray(corpus.label)[indices[0] : indices[-1] + 1]
         indices = (indices[0] + np.flatnonzero(label == wanted)).tolist()
     if options.n < 1 or (options.first or 0) < 0:
@@ -233,10 +233,10 @@ def _draw(options: DrawOptions) -> None:
     if not chosen:
         raise InputError(f"no drawing from {options.first or 0} on, -n {options.n}; there are {len(indices)}")
     look: dict[str, Any] = {"columns": options.columns, "labels": True, "animate": options.animate}
-    if options.colour == "time":
+    if options.color == "time":
         saving.draw_performances(corpus, chosen, options.out, **look)
     else:
-        saving.draw(corpus, chosen, options.out, colour=options.colour, **look)
+        saving.draw(corpus, chosen, options.out, color=options.color, **look)
     print(f"{options.out}: {len(chosen)} drawings")
 
 
@@ -247,7 +247,7 @@ def _import(options: ImportOptions) -> None:
         options.out,
         options.recipe,
         name=options.name,
-        licence=options.licence,
+        license=options.license,
         workers=options.workers,
         progress=sys.stderr.isatty(),
     )

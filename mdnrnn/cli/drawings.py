@@ -12,7 +12,7 @@ import tyro
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.render import MOVING, Colour
+from mdnrnn.render import MOVING, Color
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import Run, load
 from mdnrnn.tasks.latent_space import drawings_of
@@ -46,7 +46,7 @@ class DrawingsOptions(DataOptions):
 
     out: Path
     """The file to write; its ending picks the format: .svg .png .pdf .gif .npz .ndjson."""
-    colour: Colour = "ink"
+    color: Color = "ink"
     """Of the lines in pictures: one ink, by stroke, or by order."""
     animate: tyro.conf.FlagCreatePairsOff[bool] = False
     """An SVG that draws itself."""
@@ -59,9 +59,7 @@ class DrawingsOptions(DataOptions):
 
     def save(self, drawings: Corpus, columns: int, labels: Items[str] = ()) -> None:
         """Write drawings, in pictures as a grid."""
-        saving.save_drawings(
-            drawings, self.out, colour=self.colour, columns=columns, labels=labels, animate=self.animate
-        )
+        saving.save_drawings(drawings, self.out, color=self.color, columns=columns, labels=labels, animate=self.animate)
 
 
 def chosen(drawings: Corpus, indices: Items[int], n: int, seed: int) -> list[int]:

@@ -41,7 +41,7 @@ class EvaluateOptions:
 def main(arguments: list[str]) -> int:
     """Evaluate and print; of several processes that torchrun has started the first prints."""
     options = parse(EvaluateOptions, "evaluate", arguments)
-    with distributed.joined():
+    with distributed.process_group():
         run = load(options.run, choose_device(options.device))
         likelihood = run.evaluate(options.split, options.data, options.importance)
         if distributed.rank() != 0:
@@ -56,22 +56,22 @@ def main(arguments: list[str]) -> int:
 def table(likelihood: Likelihood, split: str) -> str:
     """The likelihood as a person reads it."""
     measure = {
-        "cell": "cells of one quantum",
+        "discretized": "bins of one bin width",
         "density": "density in raw units",
-        "mixed": "cells of one quantum, times the density of times in raw units",
+        "mixed": "bin_widths of one bin_width, times the density of times in raw units",
     }[likelihood.measure]
-    bound = likelihood.kl_nats_per_sequence > 0
-    density = (likelihood.density_nats_per_sequence, likelihood.density_nats_per_point)
+    bound = likelihood.kl_per_sequence > 0
+    density = (likelihood.density_nll_per_sequence, likelihood.density_nll_per_point)
     return "\n".join(
         [
             f"{split}: {likelihood.sequences} sequences, {likelihood.points} points; nats, {measure}",
             f"{'':28}{'a sequence':>12}{'a point':>10}",
-            _row("model, bound" if bound else "model", likelihood.nats_per_sequence, likelihood.nats_per_point),
+            _row("model, bound" if bound else "model", likelihood.nll_per_sequence, likelihood.nll_per_point),
             *(_latent_rows(likelihood) if bound else []),
-            _row("null model", likelihood.null_nats_per_sequence, likelihood.null_nats_per_point),
-            _row("model, normalised density", *density),
-            f"a point of the model: motion {likelihood.motion_nats_per_point:.4f}, "
-            f"event {likelihood.event_nats_per_point:.4f}",
+            _row("null model", likelihood.null_nll_per_sequence, likelihood.null_nll_per_point),
+            _row("model, normalized density", *density),
+            f"a point of the model: motion {likelihood.motion_nll_per_point:.4f}, "
+            f"event {likelihood.event_nll_per_point:.4f}",
             *_conventions(likelihood, bound),
             *(_class_rows(likelihood.by_class) if len(likelihood.by_class) > 1 else []),
         ]
@@ -84,7 +84,7 @@ def _row(name: str, sequence: float, point: float) -> str:
 
 def _conventions(likelihood: Likelihood, bound: bool) -> list[str]:
     """What the papers on strokes report."""
-    loss, graves = likelihood.paper_L_R, likelihood.graves_nats_per_sequence
+    loss, graves = likelihood.paper_L_R, likelihood.graves_nll_per_sequence
     if loss is None or graves is None:
         return []
     latent = f", L_KL: {likelihood.paper_L_KL:.4f}" * bound
@@ -95,11 +95,11 @@ def _latent_rows(likelihood: Likelihood) -> list[str]:
     """What the bound consists of, and what it bounds if that was asked for."""
     share = likelihood.sequences / likelihood.points
     parts = {
-        "  reconstruction": likelihood.reconstruction_nats_per_sequence,
-        "  KL divergence": likelihood.kl_nats_per_sequence,
+        "  reconstruction": likelihood.reconstruction_nll_per_sequence,
+        "  KL divergence": likelihood.kl_per_sequence,
     }
     rows = [_row(name, nats, nats * share) for name, nats in parts.items()]
-    estimate, error = likelihood.importance_nats_per_sequence, likelihood.importance_standard_error
+    estimate, error = likelihood.importance_nll_per_sequence, likelihood.importance_standard_error
     if estimate is None or error is None:
         return rows
     return [*rows, _row("model, importance-weighted", estimate, estimate * share) + f"  ± {error:.2f} a sequence"]
@@ -111,7 +111,7 @@ def _class_rows(classes: dict[str, ClassLikelihood]) -> list[str]:
         "",
         f"{'class':{width}}{'sequences':>12}{'a sequence':>12}{'a point':>10}",
         *(
-            f"{name:{width}}{own.sequences:12}{own.nats_per_sequence:12.2f}{own.nats_per_point:10.4f}"
+            f"{name:{width}}{own.sequences:12}{own.nll_per_sequence:12.2f}{own.nll_per_point:10.4f}"
             for name, own in classes.items()
         ),
     ]

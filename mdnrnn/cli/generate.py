@@ -47,9 +47,9 @@ class GenerateOptions:
     prefix_points: int | None = None
     """How many of its points are kept; by default all."""
     text: str | None = None
-    """What to write, for a model that does; its lines are broken where they are longer than the run has learnt."""
+    """What to write, for a model that does; its lines are broken where they are longer than the run has learned."""
     width: int | None = None
-    """Characters in a line of the text, at most; by default as many as the run has learnt."""
+    """Characters in a line of the text, at most; by default as many as the run has learned."""
     style: str | None = None
     """A line to write like: its number in the test split of the run's data, or a file that begins with it,
     or a line further down: hands.npz:3. By default the first line's own hand."""
@@ -66,7 +66,7 @@ class GenerateOptions:
     max_steps: int | None = None
     """The most steps of a drawing; by default as many as the longest that the run was trained on, or of a line of a
     text as many as its characters may take."""
-    colour: Ink = "ink"
+    color: Ink = "ink"
     """Of the lines in pictures: one ink, by stroke, by order, or of a text by character."""
     columns: int | None = None
     """Of the grid in pictures; by default about as many as rows."""
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     if options.text is not None:
         return _write(options, run)
     _only_for_texts(options)
-    if run.model.writes:
+    if run.model.uses_text:
         raise InputError("the run writes texts; say which: --text ...")
     n, prefix = options.n or 16, None
     if options.prefix is not None:
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> int:
         max_steps=options.max_steps,
         workers=options.workers,
     )
-    if drawn.facts.touches and options.out.suffix.lower() in ENDINGS:
+    if drawn.metadata.is_touch and options.out.suffix.lower() in ENDINGS:
         saving.save_performances(drawn, options.out, columns=options.columns, animate=options.animate)
     else:
         _save(drawn, options)
@@ -116,7 +116,7 @@ def _save(drawn: Corpus, options: GenerateOptions) -> None:
     saving.save_drawings(
         drawn,
         options.out,
-        colour=options.colour if options.colour != "character" else "ink",
+        color=options.color if options.color != "character" else "ink",
         columns=options.columns,
         labels=drawn.label is not None,
         animate=options.animate,
@@ -129,10 +129,10 @@ def _write(options: GenerateOptions, run: Run) -> int:
         raise InputError(f"{options.workers} workers were asked for beside a text, which one writes; leave them out")
     if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):
         raise InputError("a text was given beside a prefix or a label; give one of them, a --style say")
-    looks = options.level or options.upright or options.spacing != 1 or options.colour != "ink" or options.columns
+    looks = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if looks and options.out.suffix.lower() not in ENDINGS:
         raise InputError(
-            f"{options.out}: level, upright, spacing, colour and columns are of pictures; expected {', '.join(ENDINGS)}"
+            f"{options.out}: level, upright, spacing, color and columns are of pictures; expected {', '.join(ENDINGS)}"
         )
     if options.attention is not None:
         saving.check_out(options.attention, (".svg", ".png", ".pdf"))
@@ -151,7 +151,7 @@ def _write(options: GenerateOptions, run: Run) -> int:
     save_written(
         pages,
         options.out,
-        colour=options.colour,
+        color=options.color,
         columns=options.columns,
         animate=options.animate,
         level=options.level,
@@ -179,7 +179,7 @@ def _only_for_texts(options: GenerateOptions) -> None:
         "--level": options.level or None,
         "--upright": options.upright or None,
         "--spacing": None if options.spacing == 1 else options.spacing,
-        "--colour character": None if options.colour != "character" else True,
+        "--color character": None if options.color != "character" else True,
     }
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:

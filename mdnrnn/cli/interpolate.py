@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     grid = interpolate(run, picked(drawings, ends), options.rows, options.columns, options.temperature, options.seed)
     rows = len(grid) // options.columns
     if options.out.suffix.lower() == ".gif":
-        saving.save_morph(picked(grid, walk(rows, options.columns)), options.out, colour=options.colour)
+        saving.save_morph(picked(grid, walk(rows, options.columns)), options.out, color=options.color)
     else:
         options.save(grid, options.columns)
     print(f"{options.out}: {rows} x {options.columns} between drawings {' '.join(map(str, ends))} of {len(drawings)}")

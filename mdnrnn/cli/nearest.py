@@ -17,9 +17,9 @@ class NearestOptions(DrawingsOptions):
     """Find the drawings whose latents lie nearest to those of some: a row for each, itself first."""
 
     indices: tuple[int, ...] = ()
-    """Whose neighbours to find, by their numbers in the split, counted from 0; by default the seed chooses 8."""
+    """Whose neighbors to find, by their numbers in the split, counted from 0; by default the seed chooses 8."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 7
-    """How many neighbours of each."""
+    """How many neighbors of each."""
     seed: int = 0
     """Of the choice."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False

@@ -40,8 +40,8 @@ def main(arguments: list[str]) -> int:
     run = load(options.out)
     likelihood = run.evaluate()
     print(
-        f"held-out drawings: {likelihood.nats_per_point:.3f} nats a point; "
-        f"the null model: {likelihood.null_nats_per_point:.3f}"
+        f"held-out drawings: {likelihood.nll_per_point:.3f} nats a point; "
+        f"the null model: {likelihood.null_nll_per_point:.3f}"
     )
     picture = options.out / "doodles.svg"
     drawn = run.generate(36, sampling=Sampling(temperature=TEMPERATURE), seed=options.seed)

@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
     played, labels = answers, names
     if ending in (*ENDINGS, ".json"):  # where there is room for both
         both = [Sequence(call.motion, call.event), *(answers[i]._replace(label=None) for i in range(options.n))]
-        played, labels = pack(answers.facts, {"test": both}), ["call", *names]
+        played, labels = pack(answers.metadata, {"test": both}), ["call", *names]
     saving.save_performances(played, options.out, labels=labels, columns=options.columns, animate=options.animate)
     print(f"{options.out}: {options.n} answers, {len(answers.event)} touches")
     return 0

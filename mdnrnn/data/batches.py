@@ -23,7 +23,7 @@ from mdnrnn.errors import InputError
 _LENGTH_JITTER = 0.01
 
 
-class Pieces(NamedTuple):
+class Segments(NamedTuple):
     """Rows of B sequences, arrays (B,): the sequences' numbers, and their rows from `first` up to, not with, `last`."""
 
     sequence: np.ndarray
@@ -47,18 +47,18 @@ class Augment:
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences, their S real steps flat, one sequence after the other. Motions are normalised.
+    """B sequences, their S real steps flat, one sequence after the other. Motions are normalized.
 
     target: the steps to predict, motion (S, D) and event (S,); previous: the steps before them, motion zero and
-    event START at each sequence's first, with inputs (S, A) or None; cell (S, D), the widths of the targets'
-    cells, 0 where a feature is continuous, or None where all are; lengths (B,), every T; label (B,) or None;
+    event START at each sequence's first, with inputs (S, A) or None; bin_width (S, D), the widths of the targets'
+    bin_widths, 0 where a feature is continuous, or None where all are; lengths (B,), every T; label (B,) or None;
     indices (B,): the sequences' numbers in the corpus; text (B, U), code points of what is written, zeros after the end
-    of each, or None; goes_on (B,), of windows: whether one follows what stood in its row of the batch before, or None.
+    of each, or None; continues (B,), of windows: whether one follows what stood in its row of the batch before, or None.
     """
 
     target: Step
     previous: Step
-    cell: Tensor | None
+    bin_width: Tensor | None
     lengths: Tensor
     label: Tensor | None
     indices: Tensor
@@ -67,7 +67,7 @@ class Batch:
     steps: int
     """T of the longest sequence."""
     text: Tensor | None = None
-    goes_on: Tensor | None = None
+    continues: Tensor | None = None
     idle: bool = False
     """Whether it is a stand-in, of a process that has no sequence in a batch of fewer than there are processes."""
 
@@ -112,13 +112,13 @@ class Batch:
             self,
             target=Step(*(_move(part, device) for part in self.target)),
             previous=Step(*(_move(part, device) for part in self.previous)),
-            cell=_move(self.cell, device),
+            bin_width=_move(self.bin_width, device),
             lengths=_move(self.lengths, device),
             label=_move(self.label, device),
             indices=_move(self.indices, device),
             slots=_move(self.slots, device),
             text=_move(self.text, device),
-            goes_on=_move(self.goes_on, device),
+            continues=_move(self.continues, device),
         )
 
 
@@ -215,9 +215,9 @@ class Batches:
         """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
-        return self.of_pieces(Pieces(indices, np.zeros_like(lengths), lengths), rng)
+        return self.from_segments(Segments(indices, np.zeros_like(lengths), lengths), rng)
 
-    def of_pieces(self, pieces: Pieces, rng: np.random.Generator | None = None) -> Batch:
+    def from_segments(self, pieces: Segments, rng: np.random.Generator | None = None) -> Batch:
         """The batch of these pieces of sequences, or of this process's share of them; the step before a piece's first
         is the one that it follows. What is random is drawn for all of them, whoever takes them."""
         corpus, augment = self.corpus, self.augment if rng is not None else None
@@ -231,21 +231,21 @@ class Batches:
         if logvar is not None:
             noise = self._own_noise(firsts, lengths) if chance is None else chance.normal
             motion = motion + np.exp(0.5 * logvar.astype(np.float64)) * noise
-        if augment and augment.drop and chance and inputs is None and corpus.facts.drawn:
+        if augment and augment.drop and chance and inputs is None and corpus.metadata.is_drawing:
             which = chance.rounding, chance.rows
-            motion, event, lengths = drop_points(motion, event, lengths, augment.drop, which, corpus.facts.start)
+            motion, event, lengths = drop_points(motion, event, lengths, augment.drop, which, corpus.metadata.start)
         begins = (np.cumsum(lengths) - lengths)[~leads]
-        motion = self.normalizer.normalise(motion, begins)
-        cells = self._cells(motion.shape, begins)
-        offsets = list(corpus.facts.offsets(motion.shape[1]))
+        motion = self.normalizer.normalize(motion, begins)
+        bin_widths = self._cells(motion.shape, begins)
+        offsets = list(corpus.metadata.offset_features(motion.shape[1]))
         if augment and augment.scale and chance and offsets:
-            # Stretching moves the grid too: the cells stretch alike.
+            # Stretching moves the grid too: the bin_widths stretch alike.
             stretch = np.ones((len(own), motion.shape[1]), np.float32)
             stretch[:, offsets] = 1 + augment.scale * (2 * chance.stretch[:, offsets] - 1)
             stretch = stretch.repeat(lengths, axis=0)
-            motion, cells = motion * stretch, None if cells is None else cells * stretch
+            motion, bin_widths = motion * stretch, None if bin_widths is None else bin_widths * stretch
         text = None if corpus.text is None else code_points([corpus[i].text or "" for i in indices.tolist()])
-        batch = _assemble(motion, event, cells, lengths, leads, inputs, self._labels(indices), indices, text)
+        batch = _assemble(motion, event, bin_widths, lengths, leads, inputs, self._labels(indices), indices, text)
         return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
     def own(self, count: int) -> np.ndarray:
@@ -271,13 +271,13 @@ class Batches:
         return np.concatenate(draws)
 
     def _cells(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
-        """The cells (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
-        cell = self.normalizer.cells(self.corpus.facts)
-        if cell is None or not self.normalizer.logs:
-            return None if cell is None else np.broadcast_to(cell, shape)
-        cells = np.tile(cell, (shape[0], 1))
-        cells[firsts] = self.normalizer.cells(self.corpus.facts, first=True)
-        return cells
+        """The bin_widths (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
+        bin_width = self.normalizer.bin_widths(self.corpus.metadata)
+        if bin_width is None or not self.normalizer.logs:
+            return None if bin_width is None else np.broadcast_to(bin_width, shape)
+        bin_widths = np.tile(bin_width, (shape[0], 1))
+        bin_widths[firsts] = self.normalizer.bin_widths(self.corpus.metadata, first=True)
+        return bin_widths
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
@@ -294,7 +294,7 @@ def code_points(texts: list[str]) -> Tensor:
 def _assemble(
     motion: np.ndarray,
     event: np.ndarray,
-    cells: np.ndarray | None,
+    bin_widths: np.ndarray | None,
     lengths: np.ndarray,
     leads: np.ndarray,
     inputs: np.ndarray | None,
@@ -309,7 +309,7 @@ def _assemble(
     if leads.any():
         kept = np.delete(np.arange(len(event)), tops[leads])
         motion, event, before, event_before = (part[kept] for part in (motion, event, before, event_before))
-        cells, inputs = (None if part is None else part[kept] for part in (cells, inputs))
+        bin_widths, inputs = (None if part is None else part[kept] for part in (bin_widths, inputs))
         lengths = lengths - leads
         tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     time = np.arange(len(event)) - tops.repeat(lengths)
@@ -318,7 +318,7 @@ def _assemble(
     return Batch(
         target=Step(torch.from_numpy(motion), torch.from_numpy(event.astype(np.int64))),
         previous=Step(torch.from_numpy(before), torch.from_numpy(event_before), rows),
-        cell=None if cells is None else torch.from_numpy(np.array(cells)),
+        bin_width=None if bin_widths is None else torch.from_numpy(np.array(bin_widths)),
         lengths=torch.from_numpy(lengths),
         label=None if label is None else torch.from_numpy(label),
         indices=torch.from_numpy(np.asarray(indices, dtype=np.int64)),

@@ -31,7 +31,7 @@ class Entry:
 
     name: str
     what: str
-    licence: str
+    license: str
     source: str
     """Who made it, or where it is explained."""
     file: str | None = None
@@ -62,7 +62,7 @@ class Entry:
 
 
 Importer = Callable[[Path, Path, Entry], object]
-"""Turns a downloaded file into a corpus folder that carries the entry's name, licence and source."""
+"""Turns a downloaded file into a corpus folder that carries the entry's name, license and source."""
 
 _SKETCH_RNN = "https://github.com/hardmaru/sketch-rnn-datasets/raw/master"
 _QUICKDRAW = "https://storage.googleapis.com/quickdraw_dataset"
@@ -91,7 +91,7 @@ _ENTRIES = (
     Entry(
         name="doodles",
         what="12 classes of drawings, 500 each, made by this project",
-        licence="MIT",
+        license="MIT",
         source="mdnrnn.data.synthetic",
         file="doodles.npz",
         size=1_395_832,
@@ -99,7 +99,7 @@ _ENTRIES = (
     Entry(
         name="pen-text",
         what="lines of text in simulated hands, printed and joined, 12,000 / 600 / 600; made in two minutes",
-        licence="MIT",
+        license="MIT",
         source="mdnrnn.data.synthetic; the letters are the Hershey fonts",
         make=_pen_text,
         made="1",
@@ -107,7 +107,7 @@ _ENTRIES = (
     Entry(
         name="rollouts",
         what="a small controlled system whose likelihood is known, for world models, 800 / 100 / 100; made in a second",
-        licence="MIT",
+        license="MIT",
         source="mdnrnn.data.synthetic",
         make=_rollouts,
         made="1",
@@ -115,7 +115,7 @@ _ENTRIES = (
     Entry(
         name="aaron_sheep",
         what="drawings of sheep, 7400 / 300 / 300",
-        licence="CC BY-NC 4.0",
+        license="CC BY-NC 4.0",
         source="Aaron Koblin, The Sheep Market; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/aaron_sheep/aaron_sheep.npz",
         size=2_287_653,
@@ -124,7 +124,7 @@ _ENTRIES = (
     Entry(
         name="short_kanji",
         what="kanji, 10000 / 600 / 500",
-        licence="CC BY-SA 3.0",
+        license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/kanji/short_kanji.npz",
         size=1_439_856,
@@ -133,14 +133,14 @@ _ENTRIES = (
     Entry(
         name="kanji",
         what="kanji, the larger set",
-        licence="CC BY-SA 3.0",
+        license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/kanji/kanji.rdp25.npz",
     ),
     Entry(
         name="omniglot",
         what="symbols of 50 alphabets, 30000 / 1000 / 1000",
-        licence="MIT",
+        license="MIT",
         source="Brenden Lake, Omniglot; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/omniglot/omniglot.npz",
         size=2_280_239,
@@ -149,7 +149,7 @@ _ENTRIES = (
     Entry(
         name="tiny-performances",
         what="touch-screen performances of 5 seconds, made with MicroJam",
-        licence="MIT",
+        license="MIT",
         source="Charles P. Martin; github.com/cpmpercussion/creative-prediction",
         url="https://github.com/cpmpercussion/creative-prediction/raw/master/datasets/tiny_performance_datasets.npz",
         sha256="e7d9ca619066eac8535c61cb01ec5bfb7822e088e9ee1129b03c7caeb80e0c44",
@@ -157,7 +157,7 @@ _ENTRIES = (
     Entry(
         name="kanjivg",
         what="kanji as Bézier strokes, one SVG a character; got by hand",
-        licence="CC BY-SA 3.0",
+        license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/KanjiVG/kanjivg",
         by_hand="load a kanjivg-...-main.zip from https://github.com/KanjiVG/kanjivg/releases, unpack it, "
         "then: mdnrnn data import ./kanji --out FOLDER",
@@ -165,7 +165,7 @@ _ENTRIES = (
     Entry(
         name="iam-ondb",
         what="English handwriting on a whiteboard with its text; asks for registration, got by hand",
-        licence="non-commercial research only, after registration",
+        license="non-commercial research only, after registration",
         source="IAM On-Line Handwriting Database",
         by_hand="register at https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database (research only), "
         "unpack lineStrokes-all.tar.gz and ascii-all.tar.gz in one folder, "
@@ -175,7 +175,7 @@ _ENTRIES = (
         Entry(
             name=f"{name}/CATEGORY",
             what=f"Quick, Draw!, any of its 345 categories (cat, The Eiffel Tower): {what}",
-            licence="CC BY 4.0",
+            license="CC BY 4.0",
             source="Google, Quick, Draw!; github.com/googlecreativelab/quickdraw-dataset",
             url=f"{_QUICKDRAW}/{file}",
             largest=largest,

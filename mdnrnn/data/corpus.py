@@ -19,6 +19,8 @@ from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError
 
 SPLITS = ("train", "valid", "test")
+_HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
+"""Fields that version 1 of the corpus format stores under other names."""
 
 
 class Sequence(NamedTuple):
@@ -36,16 +38,16 @@ class Sequence(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Metadata:
     """What a corpus says of itself: kept in its header, and in the config of every run trained on it."""
 
     name: str
     start: Start = "down"
     """Where the first step draws from: "down", the origin, or "up", nowhere yet."""
-    quantum: float | None = None
+    bin_width: float | None = None
     """Spacing of the grid that all features but times lie on, in raw units; none: they are continuous."""
     units: str = "px"
-    licence: str = "unknown"
+    license: str = "unknown"
     source: str = ""
     classes: tuple[str, ...] = ()
     """Names of the labels; empty where there are none."""
@@ -59,49 +61,55 @@ class Facts:
         object.__setattr__(self, "features", tuple(self.features))
         if self.start not in ("down", "up"):
             raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
-        if self.quantum is not None and not (np.isfinite(self.quantum) and self.quantum > 0):
-            raise InputError(f"corpus {self.name}: quantum is {self.quantum}; expected a positive number or none")
+        if self.bin_width is not None and not (np.isfinite(self.bin_width) and self.bin_width > 0):
+            raise InputError(f"corpus {self.name}: bin_width is {self.bin_width}; expected a positive number or none")
 
     @property
-    def stream(self) -> bool:
+    def is_stream(self) -> bool:
         """Whether there are no strokes and no end."""
         return self.features[:1] == ("dt",)
 
     @property
-    def touches(self) -> bool:
+    def is_touch(self) -> bool:
         """Whether these are performances on a touch screen."""
         return self.features == ("dx", "dy", "dt") and self.start == "up"
 
     @property
-    def world(self) -> bool:
+    def is_world(self) -> bool:
         """Whether steps are the latents of a world: nothing is drawn, it goes on or ends."""
         return self.features[:1] == ("z1",)
 
-    def offsets(self, features: int) -> tuple[int, ...]:
+    def offset_features(self, features: int) -> tuple[int, ...]:
         """Which of so many features are offsets, whose sums are a place: all where they have no names."""
         names = self.features or ("dx",) * features
         return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
 
     @property
-    def drawn(self) -> bool:
+    def is_drawing(self) -> bool:
         """Whether motion begins with a pen's dx and dy: else it is values over time, or over steps."""
         return self.features[:2] in ((), ("dx", "dy"))
 
     @property
-    def times(self) -> tuple[int, ...]:
+    def time_features(self) -> tuple[int, ...]:
         """Which features are times."""
         return tuple(i for i, name in enumerate(self.features) if name == "dt")
 
-    def grid(self, features: int) -> np.ndarray:
+    def bin_widths(self, features: int) -> np.ndarray:
         """Spacing (D,) of what each of so many features lies on, in raw units; 0: it is continuous."""
-        grid = np.full(features, self.quantum or 0.0)
-        grid[list(self.times)] = 0
+        grid = np.full(features, self.bin_width or 0.0)
+        grid[list(self.time_features)] = 0
         return grid
 
-    def fields(self) -> dict[str, Any]:
-        """All of them by name; features only where there are any, as corpora and runs without them were saved."""
-        fields = dataclasses.asdict(self)
+    def to_header(self) -> dict[str, Any]:
+        """Return the fields under their names in a corpus file; `features` only if there are any."""
+        fields = {_HEADER_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
         return fields if self.features else {name: value for name, value in fields.items() if name != "features"}
+
+    @classmethod
+    def from_header(cls, fields: Mapping[str, Any]) -> Metadata:
+        """Return the metadata that a corpus file holds; the inverse of `to_header`."""
+        names = {written: name for name, written in _HEADER_NAMES.items()}
+        return cls(**{names.get(name, name): value for name, value in fields.items()})
 
     def label(self, name: str) -> int:
         """The number of the class called `name`."""
@@ -123,7 +131,7 @@ class Corpus:
     their variances, which every batch is drawn anew from.
     """
 
-    facts: Facts
+    metadata: Metadata
     motion: np.ndarray
     event: np.ndarray
     offsets: np.ndarray
@@ -151,8 +159,8 @@ class Corpus:
             problem = f"label {self.label.shape}; expected ({sequences},)"
         elif self.inputs is not None and (self.inputs.ndim != 2 or len(self.inputs) != rows):
             problem = f"inputs {self.inputs.shape}; expected ({rows}, A)"
-        elif self.facts.features and len(self.facts.features) != self.motion.shape[1]:
-            problem = f"{self.motion.shape[1]} features; expected {', '.join(self.facts.features)}"
+        elif self.metadata.features and len(self.metadata.features) != self.motion.shape[1]:
+            problem = f"{self.motion.shape[1]} features; expected {', '.join(self.metadata.features)}"
         elif self.text is not None and not _fit(self.text, self.text_offsets, sequences):
             problem = "texts that do not fit their offsets"
         elif self.writer is not None and (self.writer.shape != (sequences,) or self.writer.dtype.kind not in "iu"):
@@ -162,7 +170,7 @@ class Corpus:
         elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
             problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
         if problem:
-            raise InputError(f"corpus {self.facts.name} has {problem}; import it again")
+            raise InputError(f"corpus {self.metadata.name} has {problem}; import it again")
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -209,20 +217,20 @@ class Corpus:
     @cached_property
     def events(self) -> int:
         """How many kinds of event there are: 3, of strokes; 2, of worlds that end; 0, of what never ends."""
-        if self.facts.stream:
+        if self.metadata.is_stream:
             return 0
-        if not self.facts.world:
+        if not self.metadata.is_world:
             return 3
         return 2 if any((self.event[rows] == END).any() for rows in self.pieces(slice(0, len(self.event)))) else 0
 
     def indices(self, split: str) -> range:
         """The numbers of the sequences in a split; an error where it is empty or unknown."""
         if split not in self.splits:
-            raise InputError(f"split {split!r} is not in {self.facts.name}; it has {', '.join(self.splits)}")
+            raise InputError(f"split {split!r} is not in {self.metadata.name}; it has {', '.join(self.splits)}")
         first, last = self.splits[split]
         if first == last:
             raise InputError(
-                f"split {split!r} of {self.facts.name} is empty, {len(self)} sequences in all; give it a larger share "
+                f"split {split!r} of {self.metadata.name} is empty, {len(self)} sequences in all; give it a larger share "
                 "when they are imported: mdnrnn data import ... --split 0.8,0.1,0.1"
             )
         return range(first, last)
@@ -255,11 +263,11 @@ class Corpus:
         """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of values over time or, of
         those without times, over steps."""
         motion, event = self[index][:2]
-        if not self.facts.drawn:
-            return traces(motion if self.facts.stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1))
-        if motion.shape[1] != 2 and not self.facts.features:
-            raise InputError(f"{self.facts.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
-        return to_polylines(motion[:, :2], event, self.facts.start)
+        if not self.metadata.is_drawing:
+            return traces(motion if self.metadata.is_stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1))
+        if motion.shape[1] != 2 and not self.metadata.features:
+            raise InputError(f"{self.metadata.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
+        return to_polylines(motion[:, :2], event, self.metadata.start)
 
     def part(self, split: str) -> Corpus:
         """The sequences of one split alone."""
@@ -270,7 +278,7 @@ class Corpus:
             text = text[text_offsets[first] : text_offsets[last]]
             text_offsets = text_offsets[first : last + 1] - text_offsets[first]
         return Corpus(
-            self.facts,
+            self.metadata,
             self.motion[rows],
             self.event[rows],
             self.offsets[first : last + 1] - self.offsets[first],
@@ -283,28 +291,30 @@ class Corpus:
             None if self.logvar is None else self.logvar[rows],
         )
 
-    def renamed(self, name: str | None = None, licence: str | None = None) -> Corpus:
-        """The same corpus under another name or licence, where they are given."""
-        facts = dataclasses.replace(self.facts, name=name or self.facts.name, licence=licence or self.facts.licence)
-        return dataclasses.replace(self, facts=facts)
+    def renamed(self, name: str | None = None, license: str | None = None) -> Corpus:
+        """The same corpus under another name or license, where they are given."""
+        metadata = dataclasses.replace(
+            self.metadata, name=name or self.metadata.name, license=license or self.metadata.license
+        )
+        return dataclasses.replace(self, metadata=metadata)
 
     def check(self) -> None:
         """Read all of it once: an error where a motion is not finite or off the grid, an event unknown, a sequence
         empty."""
         empty = np.flatnonzero(self.lengths < 1)
         if len(empty):
-            raise InputError(f"{self.facts.name}: sequence {empty[0]} has no steps; expected at least one")
+            raise InputError(f"{self.metadata.name}: sequence {empty[0]} has no steps; expected at least one")
         for rows in self.pieces(slice(0, len(self.event))):
             motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
             bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
-            bad |= self._standing(motion, rows) | (self.facts.world & (event == UP))
+            bad |= self._standing(motion, rows) | (self.metadata.is_world & (event == UP))
             if bad.any():
                 row = rows.start + int(bad.argmax())
                 number = self._sequence_of(row)
-                grid = "" if self.facts.quantum is None else f" on a grid of {self.facts.quantum:g}"
-                times = ", times above 0 (in a first row 0 or more)" if self.facts.times else ""
+                grid = "" if self.metadata.bin_width is None else f" on a grid of {self.metadata.bin_width:g}"
+                times = ", times above 0 (in a first row 0 or more)" if self.metadata.time_features else ""
                 raise InputError(
-                    f"{self.facts.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
+                    f"{self.metadata.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
                     f"in row {row - self.offsets[number]}; expected finite numbers{grid}{times} and an event of 0 to "
                     f"{END}"
                 )
@@ -314,12 +324,12 @@ class Corpus:
             if len(early):
                 number = self._sequence_of(int(early[0]) - 1)
                 raise InputError(
-                    f"{self.facts.name}: sequence {number} goes on after END; expected END last, if at all"
+                    f"{self.metadata.name}: sequence {number} goes on after END; expected END last, if at all"
                 )
         for name, array in (("inputs", self.inputs), ("log variances", self.logvar)):
             self._check_finite(name, array)
-        if self.label is not None and not np.isin(self.label, np.arange(len(self.facts.classes))).all():
-            raise InputError(f"{self.facts.name}: labels beyond its {len(self.facts.classes)} classes")
+        if self.label is not None and not np.isin(self.label, np.arange(len(self.metadata.classes))).all():
+            raise InputError(f"{self.metadata.name}: labels beyond its {len(self.metadata.classes)} classes")
 
     def _check_finite(self, name: str, array: np.ndarray | None) -> None:
         for rows in self.pieces(slice(0, 0 if array is None else len(array))):
@@ -328,7 +338,7 @@ class Corpus:
                 row = rows.start + int(bad.argmax())
                 number = self._sequence_of(row)
                 raise InputError(
-                    f"{self.facts.name}: sequence {number} has {name} {np.asarray(array)[row]} in row "
+                    f"{self.metadata.name}: sequence {number} has {name} {np.asarray(array)[row]} in row "
                     f"{row - self.offsets[number]}; expected finite numbers"
                 )
 
@@ -336,17 +346,17 @@ class Corpus:
         return int(np.searchsorted(self.offsets, row, side="right")) - 1
 
     def _off_grid(self, motion: np.ndarray) -> np.ndarray:
-        """Which rows of motion (n, D) are no multiples of the quantum, shape (n,)."""
-        if self.facts.quantum is None or (motion.dtype.kind in "iu" and self.facts.quantum == 1):
+        """Which rows of motion (n, D) are no multiples of the bin_width, shape (n,)."""
+        if self.metadata.bin_width is None or (motion.dtype.kind in "iu" and self.metadata.bin_width == 1):
             return np.zeros(len(motion), bool)
-        on_grid = self.facts.grid(motion.shape[1]) > 0
-        steps = motion[:, on_grid].astype(np.float64) / self.facts.quantum
+        on_grid = self.metadata.bin_widths(motion.shape[1]) > 0
+        steps = motion[:, on_grid].astype(np.float64) / self.metadata.bin_width
         rounding = np.finfo(np.float32).eps * np.abs(steps)  # what float32 cannot tell apart
         return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3 + rounding).any(1))
 
     def _standing(self, motion: np.ndarray, rows: slice) -> np.ndarray:
         """In which of these rows, motion (n, D), time does not go on, shape (n,)."""
-        times = motion[:, list(self.facts.times)]
+        times = motion[:, list(self.metadata.time_features)]
         return np.asarray(np.where(self.begins(rows)[:, None], times < 0, times <= 0).any(1))
 
     def begins(self, rows: slice) -> np.ndarray:
@@ -359,8 +369,8 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of its facts and arrays: a run knows by it whether it sees the data that it was trained on."""
-        digest = hashlib.sha256(json.dumps([self.facts.fields(), dict(self.splits)]).encode())
+        """SHA-256 of its metadata and arrays: a run knows by it whether it sees the data that it was trained on."""
+        digest = hashlib.sha256(json.dumps([self.metadata.to_header(), dict(self.splits)]).encode())
         texts = (self.text, self.text_offsets, self.writer, self.logvar)
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
             if array is not None:
@@ -379,7 +389,7 @@ def _fit(text: np.ndarray, offsets: np.ndarray | None, sequences: int) -> bool:
 
 
 def pack(
-    facts: Facts,
+    metadata: Metadata,
     by_split: Mapping[str, Iterable[Sequence]],
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
@@ -392,7 +402,7 @@ def pack(
         sequences += members
         splits[name] = (first, len(sequences))
     if not sequences:
-        raise InputError(f"{facts.name} holds no sequence; expected at least one")
+        raise InputError(f"{metadata.name} holds no sequence; expected at least one")
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
@@ -400,7 +410,7 @@ def pack(
     logvars = [sequence.logvar for sequence in sequences]
     texts = [text.encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
-        facts,
+        metadata,
         np.concatenate([sequence.motion for sequence in sequences]),
         np.concatenate([sequence.event for sequence in sequences]).astype(np.uint8),
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.errors import InputError
 
 WIDE = 1e4
-"""Width, normalised, of a cell that holds all there is: what falls into it is no news."""
+"""Width, normalized, of a bin_width that holds all there is: what falls into it is no news."""
 _PLACES = ("dx", "dy")
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Raw motion to normalised and back, per feature: (raw - mean) / scale, or (log raw - mean) / scale.
+    """Raw motion to normalized and back, per feature: (raw - mean) / scale, or (log raw - mean) / scale.
 
-    The time of a sequence's first row, which has no row before it, is no news: normalised it is 0, its cell is WIDE.
+    The time of a sequence's first row, which has no row before it, is no news: normalized it is 0, its bin_width is WIDE.
     """
 
     mean: tuple[float, ...]
@@ -42,25 +42,25 @@ class Normalizer:
 
         dx and dy, or all where there are no names: no shift, and one scale, the standard deviation of all these offsets
         together (Ha and Eck). Logs of times, and whatever else: a mean of 0 and a deviation of 1 each. What lies on a
-        grid is shifted by a point of that, so that normalised it lies on a grid through 0, too.
+        grid is shifted by a point of that, so that normalized it lies on a grid through 0, too.
         """
         width = corpus.motion.shape[1]
-        names = corpus.facts.features or _PLACES[:1] * width
+        names = corpus.metadata.features or _PLACES[:1] * width
         mean, scale = np.zeros(width), np.ones(width)
         places = [i for i, name in enumerate(names) if name in _PLACES]
         if places:
             scale[places] = _moments(corpus, split, places)[1]
-        grid = corpus.facts.grid(width)
+        grid = corpus.metadata.bin_widths(width)
         for i in set(range(width)) - set(places):
             mean[i], scale[i] = _moments(corpus, split, [i])
             scale[i] = np.hypot(scale[i], _posterior_scale(corpus, split, i))
             mean[i] = np.rint(mean[i] / grid[i]) * grid[i] if grid[i] else mean[i]
-        return cls(tuple(mean), tuple(scale), corpus.facts.times)
+        return cls(tuple(mean), tuple(scale), corpus.metadata.time_features)
 
-    def normalise(
+    def normalize(
         self, motion: np.ndarray, firsts: np.ndarray | int | None = None, dtype: type = np.float32
     ) -> np.ndarray:
-        """Raw (..., D) to normalised; `firsts` are the rows that begin a sequence."""
+        """Raw (..., D) to normalized; `firsts` are the rows that begin a sequence."""
         raw = np.array(motion, dtype=np.float64)
         if self.logs:
             logs = list(self.logs)
@@ -70,26 +70,26 @@ class Normalizer:
         return ((raw - self.mean) / self.scale).astype(dtype)
 
     def restore(self, motion: np.ndarray) -> np.ndarray:
-        """Normalised (..., D) to raw, float64."""
+        """Normalized (..., D) to raw, float64."""
         raw = np.asarray(motion, dtype=np.float64) * self.scale + self.mean
         if self.logs:
             logs = list(self.logs)
             raw[..., logs] = np.exp(raw[..., logs])
         return raw
 
-    def cells(self, facts: Facts, first: bool = False) -> np.ndarray | None:
-        """The widths (D,), normalised, of the cells that a row's features lie in; 0: the feature is continuous, and its
+    def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
+        """The widths (D,), normalized, of the bin_widths that a row's features lie in; 0: the feature is continuous, and its
         density counts. None where all are, in every row."""
-        if facts.quantum is None and not self.logs:
+        if metadata.bin_width is None and not self.logs:
             return None
-        widths = facts.grid(len(self.scale)) / np.asarray(self.scale)
+        widths = metadata.bin_widths(len(self.scale)) / np.asarray(self.scale)
         if first:
             widths[list(self.logs)] = WIDE
         return widths.astype(np.float32)
 
-    def log_volume(self, motion: np.ndarray, cells: np.ndarray | None) -> np.ndarray:
-        """What a log density of normalised motions (n, D), in cells (n, D) or (D,), has over one in raw units, (n,)."""
-        counts = np.ones(motion.shape, bool) if cells is None else np.broadcast_to(cells == 0, motion.shape)
+    def log_volume(self, motion: np.ndarray, bin_widths: np.ndarray | None) -> np.ndarray:
+        """What a log density of normalized motions (n, D), in bin_widths (n, D) or (D,), has over one in raw units, (n,)."""
+        counts = np.ones(motion.shape, bool) if bin_widths is None else np.broadcast_to(bin_widths == 0, motion.shape)
         logs = np.log(self.scale) + np.zeros(motion.shape)
         for i in self.logs:
             logs[:, i] += motion[:, i].astype(np.float64) * self.scale[i] + self.mean[i]
@@ -119,7 +119,7 @@ def _posterior_scale(corpus: Corpus, split: str, feature: int) -> float:
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:
     """Values (n, features) of a split in pieces; of a time its logs, without those of first rows."""
-    timed = features[0] in corpus.facts.times
+    timed = features[0] in corpus.metadata.time_features
     for rows in corpus.pieces(corpus.rows(split)):
         motion = np.asarray(corpus.motion[rows])
         values = motion if len(features) == motion.shape[1] else motion[:, features]

@@ -199,9 +199,9 @@ def drop_points(
         noise: uniform numbers, (M,) to round the counts by, (N,) to choose the points by.
     """
     tops = np.cumsum(lengths) - lengths
-    goes_on = event == DOWN
-    inside = goes_on & np.roll(goes_on, 1)
-    inside[tops] = goes_on[tops] & (start == "down")
+    continues = event == DOWN
+    inside = continues & np.roll(continues, 1)
+    inside[tops] = continues[tops] & (start == "down")
     inside[tops + lengths - 1] = False
     drawing = np.arange(len(lengths)).repeat(lengths)
     # In each drawing the points that may go come first, in random order; as many of these as are to go are taken.

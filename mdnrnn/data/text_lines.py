@@ -1,4 +1,4 @@
-"""The geometry of a line of writing: its baseline, its slant, its height; levelled, made upright, laid out on a page.
+"""The geometry of a line of writing: its baseline, its slant, its height; leveled, made upright, laid out on a page.
 
 Strokes are polylines (n, 2), raw units, x right, y down.
 """
@@ -45,7 +45,7 @@ def shape_of(strokes: Sequence[Polyline]) -> Shape:
     return Shape(float(np.median(low)), slope, _slant(strokes, slope), float(np.median(low) - np.median(high)))
 
 
-def levelled(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
+def leveled(strokes: Sequence[Polyline], shape: Shape) -> list[Polyline]:
     """The line on a horizontal baseline."""
     return [np.stack([s[:, 0], s[:, 1] - shape.slope * s[:, 0]], 1) for s in strokes]
 
@@ -60,7 +60,7 @@ def page(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> list[Poly
     """Lines one below the other, their left ends in one column, their baselines `spacing` times three heights of their
     small letters apart, or four fifths of the highest line where that is more."""
     shapes = [shape_of(line) for line in lines]
-    flat = [levelled(line, shape) for line, shape in zip(lines, shapes, strict=True)]
+    flat = [leveled(line, shape) for line, shape in zip(lines, shapes, strict=True)]
     tallest = max(float(np.ptp(np.concatenate(line)[:, 1])) for line in flat)
     pitch = spacing * max(_PITCH * float(np.median([shape.height for shape in shapes])), 0.8 * tallest, 1.0)
     placed = []

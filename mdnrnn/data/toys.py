@@ -98,13 +98,13 @@ def _scaled(raw: np.ndarray, scale: Scale, box: tuple[float, float]) -> np.ndarr
 
 
 def _conditional_entropy(density: np.ndarray, width: float) -> float:
-    """h(b|a) in nats of a joint density (I, J), not normalised, on equal cells of a and b; b's are `width` wide."""
+    """h(b|a) in nats of a joint density (I, J), not normalized, on equal cells of a and b; b's are `width` wide."""
     mass = density / density.sum()
     given = mass / mass.sum(axis=1, keepdims=True)
     return float(-(mass * np.log(np.maximum(given, 1e-300) / width)).sum())
 
 
-def _centres(low: float, high: float, cells: int) -> np.ndarray:
+def _centers(low: float, high: float, cells: int) -> np.ndarray:
     return low + (high - low) * (np.arange(cells) + 0.5) / cells
 
 
@@ -137,9 +137,9 @@ def _draw_two(rng: np.random.Generator, n: int, scale: Scale | None) -> tuple[np
 
 
 def _inverse_floor(scale: Scale, refine: int) -> float:
-    y = _centres(-_REACH, _REACH, 1000 * refine)
+    y = _centers(-_REACH, _REACH, 1000 * refine)
     curve = _wave(y)
-    x = _centres(curve.min() - _TAIL, curve.max() + _TAIL, 500 * refine)
+    x = _centers(curve.min() - _TAIL, curve.max() + _TAIL, 500 * refine)
     return _conditional_entropy(_bell(x, curve, 1.0), y[1] - y[0])
 
 
@@ -163,10 +163,10 @@ def _draw_spiral(rng: np.random.Generator, n: int, scale: Scale | None) -> tuple
 
 
 def _spiral_floor(scale: Scale, refine: int) -> float:
-    curve = _scaled(_spiral(_centres(0, 4 * np.pi, 2000 * refine)), scale, _SPIRAL_BOX)
+    curve = _scaled(_spiral(_centers(0, 4 * np.pi, 2000 * refine)), scale, _SPIRAL_BOX)
     sigma = _SPIRAL_NOISE * (_SPIRAL_BOX[1] - _SPIRAL_BOX[0]) / (scale.high - scale.low)[0]
     low, high = curve.min(axis=0) - _TAIL * sigma, curve.max(axis=0) + _TAIL * sigma
-    grids = [_centres(low[i], high[i], 400 * refine) for i in (0, 1)]
+    grids = [_centers(low[i], high[i], 400 * refine) for i in (0, 1)]
     a, b = (_bell(grids[i], curve[:, i], sigma[i]) for i in (0, 1))
     return _conditional_entropy(a @ b.T, grids[1][1] - grids[1][0])
 
@@ -198,7 +198,7 @@ def _boxes_floor(scale: Scale, refine: int) -> float:
     low, high = (_scaled(_STEPS + side, each, _JITTER_BOX).reshape(-1, 2) for side in (-_JITTER, _JITTER))
     weight = 1 / (high - low)
     total = mass = 0.0
-    for a in _centres(low[:, 0].min(), high[:, 0].max(), 6000 * refine):
+    for a in _centers(low[:, 0].min(), high[:, 0].max(), 6000 * refine):
         cut = np.flatnonzero((low[:, 0] < a) & (a < high[:, 0]))
         density = weight[cut, 0].sum()
         total += density * _staircase_entropy(low[cut, 1], high[cut, 1], weight[cut].prod(axis=1) / density)

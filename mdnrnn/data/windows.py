@@ -1,4 +1,4 @@
-"""Long sequences learnt in windows: each from nothing, or from the state that the window before it left."""
+"""Long sequences learned in windows: each from nothing, or from the state that the window before it left."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mdnrnn.data.batches import Batch, Batches, Pieces
+from mdnrnn.data.batches import Batch, Batches, Segments
 from mdnrnn.errors import InputError
 
 
@@ -20,7 +20,7 @@ class Window(NamedTuple):
     sequence: int
     first: int
     last: int
-    goes_on: bool = False
+    continues: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Windows:
     """The training batches of one split, its sequences cut into windows of at most `window` steps.
 
     With `carry` (truncated backpropagation) the sequences of an epoch, shuffled and laid end to end, are divided into
-    as many lanes as a batch has rows; batch after batch goes along the lanes, and `goes_on` says which windows follow
+    as many lanes as a batch has rows; batch after batch goes along the lanes, and `continues` says which windows follow
     the one before: not those that begin a sequence, or a lane. Without it windows come in any order.
     """
 
@@ -51,12 +51,12 @@ class Windows:
         order = rng.permutation(self.whole.indices())
         batches = self._along_lanes(order, rng) if self.carry else self._shuffled(order, rng)
         for position in range(start, len(batches)):
-            *pieces, goes_on = map(np.array, zip(*batches[position], strict=True))
-            batch = self.whole.of_pieces(Pieces(*pieces), np.random.default_rng([seed, number, position]))
+            *pieces, continues = map(np.array, zip(*batches[position], strict=True))
+            batch = self.whole.from_segments(Segments(*pieces), np.random.default_rng([seed, number, position]))
             follows = torch.from_numpy(
-                goes_on[self.whole.rank :: self.whole.processes] if not batch.idle else goes_on[:1]
+                continues[self.whole.rank :: self.whole.processes] if not batch.idle else continues[:1]
             )
-            yield replace(batch, goes_on=follows) if self.carry else batch
+            yield replace(batch, continues=follows) if self.carry else batch
 
     def _lengths(self, order: np.ndarray) -> np.ndarray:
         return self.whole.corpus.offsets[order + 1] - self.whole.corpus.offsets[order]

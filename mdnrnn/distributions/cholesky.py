@@ -24,35 +24,42 @@ def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
 
 
 def point(
-    mean: Tensor, log_scale: Tensor, slopes: Tensor | None, normal: Tensor, cell: Tensor | None, whole: bool = False
+    mean: Tensor,
+    log_scale: Tensor,
+    slopes: Tensor | None,
+    normal: Tensor,
+    bin_width: Tensor | None,
+    whole: bool = False,
 ) -> Tensor:
     """What normal noise (..., D) makes of a component, mean and log scale (..., D), slopes (..., D, D) or None; with
-    `cell`, widths (D,) or (..., D), on that grid. `whole` as in `on_grid`."""
+    `bin_width`, widths (D,) or (..., D), on that grid. `whole` as in `on_grid`."""
     if slopes is None:
         free = torch.addcmul(mean, log_scale.exp(), normal)
-        return free if cell is None else on_grid(free, cell, whole)
+        return free if bin_width is None else on_grid(free, bin_width, whole)
     innovation = log_scale.exp() * normal
-    if cell is None:
+    if bin_width is None:
         return mean + accumulate(innovation, slopes)
-    return accumulate_on_grid(mean, innovation, slopes, cell, whole)
+    return accumulate_on_grid(mean, innovation, slopes, bin_width, whole)
 
 
-def on_grid(point: Tensor, cell: Tensor, whole: bool = False) -> Tensor:
-    """The point of a grid of widths `cell` nearest to `point`; where the width is 0, the point itself.
+def on_grid(point: Tensor, bin_width: Tensor, whole: bool = False) -> Tensor:
+    """The point of a grid of widths `bin_width` nearest to `point`; where the width is 0, the point itself.
 
     `whole`: no width is 0, which saves looking.
     """
-    rounded = (point / cell).round_().mul_(cell)
-    return rounded if whole else torch.where(cell > 0, rounded, point)
+    rounded = (point / bin_width).round_().mul_(bin_width)
+    return rounded if whole else torch.where(bin_width > 0, rounded, point)
 
 
-def accumulate_on_grid(mean: Tensor, innovation: Tensor, slopes: Tensor, cell: Tensor, whole: bool = False) -> Tensor:
-    """Points (..., D) of the grid of widths `cell`, (D,) or (..., D): each dimension is rounded before the next goes on
+def accumulate_on_grid(
+    mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, whole: bool = False
+) -> Tensor:
+    """Points (..., D) of the grid of widths `bin_width`, (D,) or (..., D): each dimension is rounded before the next goes on
     from it."""
     point = mean.clone()
     for i in range(mean.shape[-1]):  # slopes (..., D, D) are 0 from the diagonal on
         expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
-        point[..., i] = on_grid(expected + innovation[..., i], cell[..., i], whole)
+        point[..., i] = on_grid(expected + innovation[..., i], bin_width[..., i], whole)
     return point
 
 

@@ -1,6 +1,6 @@
-"""The log probability that a normal variable falls in a cell, with its gradient, stable for every width.
+"""The log probability that a normal variable falls in a bin_width, with its gradient, stable for every width.
 
-For a cell of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
+For a bin_width of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
 h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. A width of 0 asks for the log
 density instead: of a feature that lies on no grid, beside others that do. Three forms cover it:
 
@@ -25,12 +25,12 @@ _FLAT = 0.5
 _TAIL = 8.0
 
 
-def log_cell_prob(distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
+def discretized_log_prob(distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
     """Log probability of a box of `width` around a point `distance` from the mean; shapes broadcast.
 
     Gradients flow to `distance` and `log_scale`; the width is data.
     """
-    return _LogCellProb.apply(distance, log_scale, width)
+    return _DiscretizedLogProb.apply(distance, log_scale, width)
 
 
 def _series(t: Tensor) -> Tensor:
@@ -54,7 +54,7 @@ def _plain(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(far, -0.5 * a * a - _HALF_LOG_TWO_PI, 0.0), torch.log(prob)
 
 
-class _LogCellProb(torch.autograd.Function):
+class _DiscretizedLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
         inverse, absolute = torch.exp(-log_scale), distance.abs()

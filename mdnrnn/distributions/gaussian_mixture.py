@@ -19,7 +19,7 @@ from torch.distributions import Distribution, constraints
 from mdnrnn.distributions import cholesky, univariate
 from mdnrnn.distributions.categorical import biased_logits, pick, tempered_logits, tempered_shift
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_components, log_density
-from mdnrnn.distributions.discretized import log_cell_prob
+from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.distributions.modes import highest_point
 from mdnrnn.distributions.reparameterization import attach
 from mdnrnn.distributions.validation import check_shapes, check_value, check_values, positions, refuse
@@ -46,7 +46,7 @@ class GaussianMixture(Distribution):
     """K Gaussians over points of shape (..., D); `...` is the batch shape, of any rank.
 
     Args:
-        logits: unnormalised log weights, shape (..., K); -inf is a weight of zero.
+        logits: unnormalized log weights, shape (..., K); -inf is a weight of zero.
         means: component means, shape (..., K, D).
         log_scales: logs of the component standard deviations, shape (..., K, D), or with 1 in place of K (shared by
             all components) or D (isotropic); -inf is a point mass, to sample from.
@@ -90,7 +90,7 @@ class GaussianMixture(Distribution):
 
     @property
     def log_weights(self) -> Tensor:
-        """Normalised log weights, shape (..., K)."""
+        """Normalized log weights, shape (..., K)."""
         return torch.log_softmax(self.logits, -1)
 
     @property
@@ -116,9 +116,9 @@ class GaussianMixture(Distribution):
     def covariance(self) -> Tensor:
         """Covariance matrix, shape (..., D, D)."""
         # Matrix products by elementwise ones: autocast would narrow them.
-        factor, centred = self.scale_tril, self.means - self.mean.unsqueeze(-2)
+        factor, centered = self.scale_tril, self.means - self.mean.unsqueeze(-2)
         own = (factor.unsqueeze(-2) * factor.unsqueeze(-3)).sum(-1)
-        between = centred.unsqueeze(-1) * centred.unsqueeze(-2)
+        between = centered.unsqueeze(-1) * centered.unsqueeze(-2)
         return (torch.softmax(self.logits, -1)[..., None, None] * (own + between)).sum(-3)
 
     @property
@@ -143,25 +143,25 @@ class GaussianMixture(Distribution):
             value.expand(*shape, d),
         )
 
-    def log_cell_prob(self, value: Tensor, width: Tensor) -> Tensor:
-        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D); where a
+    def discretized_log_prob(self, value: Tensor, width: Tensor) -> Tensor:
+        """Log probability of the box of `width`, shape (..., D) or (D,), centered at `value`, shape (..., D); where a
         width is 0, the log density.
 
-        With full covariances, of the cell of each dimension given the centres of the cells before: what `transform`
-        draws when it is given the widths. The probabilities of all cells sum to 1 either way.
+        With full covariances, of the bin_width of each dimension given the centers of the bin_widths before: what `transform`
+        draws when it is given the widths. The probabilities of all bin_widths sum to 1 either way.
         """
         distance = self._innovations(self._value(value))
-        components = add_dimensions(log_cell_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
+        components = add_dimensions(discretized_log_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
         return torch.logsumexp(self.log_weights + components, -1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
         """Probabilities (..., K) that each component made `value` (..., D): Bishop's responsibilities."""
         return torch.softmax(self.log_weights + self._log_components(self._value(value)), -1)
 
-    def transform(self, uniform: Tensor, normal: Tensor, cell: Tensor | None = None) -> Tensor:
+    def transform(self, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None) -> Tensor:
         """Turn noise into a sample: `uniform` (...) in [0, 1) picks the component, `normal` (..., D) moves in it.
 
-        With `cell`, widths (D,): a point of that grid, drawn with the probabilities of `log_cell_prob`; where a width
+        With `bin_width`, widths (D,): a point of that grid, drawn with the probabilities of `discretized_log_prob`; where a width
         is 0, on no grid.
         """
         component = pick(self.logits, uniform)
@@ -169,10 +169,10 @@ class GaussianMixture(Distribution):
         index = component[..., None, None].expand(*component.shape, 1, d)
         mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
-            return cholesky.point(mean, log_scale, None, normal, cell)
+            return cholesky.point(mean, log_scale, None, normal, bin_width)
         wide = component[..., None, None].expand(*component.shape, 1, d * d)
         slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
-        return cholesky.point(mean, log_scale, slopes, normal, cell)
+        return cholesky.point(mean, log_scale, slopes, normal, bin_width)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]
@@ -189,7 +189,7 @@ class GaussianMixture(Distribution):
     ) -> Tensor:
         """Draw points, shape (*sample_shape, ..., D), with gradients to the parameters.
 
-        Implicit reparameterisation: a point keeps its probability integral transform u = F(x; parameters) as the
+        Implicit reparameterization: a point keeps its probability integral transform u = F(x; parameters) as the
         parameters move, so dx = -dF / p, dimension after dimension (Graves, arXiv:1607.05690; Figurnov, Mohamed and
         Mnih, arXiv:1805.08498). First derivatives alone. Where components lie far apart, the weights' gradients
         come from the few draws in the gap between them: expect noise.

@@ -60,7 +60,7 @@ class PerDimensionMixture(Distribution):
 
     @property
     def logits(self) -> Tensor:
-        """Unnormalised log weights, shape (..., D, K)."""
+        """Unnormalized log weights, shape (..., D, K)."""
         return self.parts.logits
 
     @property
@@ -75,7 +75,7 @@ class PerDimensionMixture(Distribution):
 
     @property
     def log_weights(self) -> Tensor:
-        """Normalised log weights, shape (..., D, K)."""
+        """Normalized log weights, shape (..., D, K)."""
         return self.parts.log_weights
 
     @property
@@ -102,21 +102,21 @@ class PerDimensionMixture(Distribution):
         """Log density at `value`, shape (..., D), in nats; the result has shape (...)."""
         return self.parts.log_prob(self._apart(value)).sum(-1)
 
-    def log_cell_prob(self, value: Tensor, width: Tensor) -> Tensor:
-        """Log probability of the box of `width`, shape (..., D) or (D,), centred at `value`, shape (..., D)."""
-        return self.parts.log_cell_prob(self._apart(value), width.unsqueeze(-1)).sum(-1)
+    def discretized_log_prob(self, value: Tensor, width: Tensor) -> Tensor:
+        """Log probability of the box of `width`, shape (..., D) or (D,), centered at `value`, shape (..., D)."""
+        return self.parts.discretized_log_prob(self._apart(value), width.unsqueeze(-1)).sum(-1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
         """Probabilities (..., D, K) that each component of each dimension made `value` (..., D)."""
         return self.parts.component_posterior(self._apart(value))
 
-    def transform(self, uniform: Tensor, normal: Tensor, cell: Tensor | None = None) -> Tensor:
+    def transform(self, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None) -> Tensor:
         """Turn noise into a sample: `uniform` (..., D) picks the components, `normal` (..., D) moves in them.
 
-        With `cell`, widths (D,), it is a point of that grid, as GaussianMixture's.
+        With `bin_width`, widths (D,), it is a point of that grid, as GaussianMixture's.
         """
-        cell = None if cell is None else cell.unsqueeze(-1)
-        return self.parts.transform(uniform, normal.unsqueeze(-1), cell).squeeze(-1)
+        bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
+        return self.parts.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
 
     def sample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None

@@ -1,4 +1,4 @@
-"""Gradients of points that keep their probability integral transform: implicit reparameterisation.
+"""Gradients of points that keep their probability integral transform: implicit reparameterization.
 
 Where u = F(x; parameters) stays, dx = -dF / p with p the density at x; for D dimensions one after the other, each
 given those before it (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih, arXiv:1805.08498).

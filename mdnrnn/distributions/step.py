@@ -19,7 +19,7 @@ START = -1
 
 
 class Step(NamedTuple):
-    """One step of many sequences: motion (..., D), normalised; event (...), integers; inputs (..., A) or None.
+    """One step of many sequences: motion (..., D), normalized; event (...), integers; inputs (..., A) or None.
 
     `inputs` are what is known beside this step when the next is predicted (an action, say).
     """
@@ -74,13 +74,17 @@ class StepDistribution(Distribution):
         """Log density of the motion plus log probability of the event, shape (...)."""
         return self.motion.log_prob(value.motion) + self.event_log_prob(value.event)
 
-    def log_cell_prob(self, value: Step, width: Tensor) -> Tensor:
-        """Log probability of the motion's cell and of the event, shape (...); `width` as in the mixture's."""
-        return self.motion.log_cell_prob(value.motion, width) + self.event_log_prob(value.event)
+    def discretized_log_prob(self, value: Step, width: Tensor) -> Tensor:
+        """Log probability of the motion's bin_width and of the event, shape (...); `width` as in the mixture's."""
+        return self.motion.discretized_log_prob(value.motion, width) + self.event_log_prob(value.event)
 
-    def nats(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Nats of the motion and of the event, each (...): of its density, or with a `width` of its cell."""
-        motion = self.motion.log_prob(value.motion) if width is None else self.motion.log_cell_prob(value.motion, width)
+    def nll(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Nats of the motion and of the event, each (...): of its density, or with a `width` of its bin_width."""
+        motion = (
+            self.motion.log_prob(value.motion)
+            if width is None
+            else self.motion.discretized_log_prob(value.motion, width)
+        )
         return -motion, -self.event_log_prob(value.event)
 
     @property
@@ -88,15 +92,15 @@ class StepDistribution(Distribution):
         """Expected motion (..., D); in place of an event, the probabilities of all, (..., E)."""
         return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
 
-    def transform(self, noise: Noise, cell: Tensor | None = None) -> Step:
-        """Turn noise into a sample; with `cell`, widths (D,), its motion is a point of that grid."""
+    def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
+        """Turn noise into a sample; with `bin_width`, widths (D,), its motion is a point of that grid."""
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
             event = pick(self.event_logits, noise.event)
         component = noise.component
         if isinstance(self.motion, PerDimensionMixture) and component.ndim == event.ndim:  # one dimension alone
             component = component.unsqueeze(-1)
-        return Step(self.motion.transform(component, noise.motion, cell), event)
+        return Step(self.motion.transform(component, noise.motion, bin_width), event)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]

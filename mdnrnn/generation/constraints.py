@@ -11,19 +11,19 @@ from mdnrnn.generation.sampling import Sampling
 
 
 class Widths(NamedTuple):
-    """Widths of the grid's cells, (D,), and those of first steps where they are others; whether none of all is 0."""
+    """Widths of the grid's bin_widths, (D,), and those of first steps where they are others; whether none of all is 0."""
 
-    cell: Tensor | None
+    bin_width: Tensor | None
     first: Tensor | None
     whole: bool
 
     @classmethod
-    def of(cls, cell: Tensor | None, first: Tensor | None, like: Tensor) -> Widths:
+    def of(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> Widths:
         """As `generate` is given them, where `like` is."""
-        given = next((part for part in (cell, first) if part is not None), None)
+        given = next((part for part in (bin_width, first) if part is not None), None)
         if given is None:
             return cls(None, None, False)
-        usual = like.new_zeros(given.shape) if cell is None else cell.to(like)
+        usual = like.new_zeros(given.shape) if bin_width is None else bin_width.to(like)
         opening = usual if first is None else first.to(like)
         whole = bool((usual > 0).all() and (opening > 0).all())
         return cls(usual, None if torch.equal(usual, opening) else opening, whole)

@@ -18,7 +18,7 @@ from mdnrnn.nn.parameters import floored
 
 
 class StepDraw:
-    """Draws the steps of B sequences: what `sampling(head(features)).transform(noise, cell)` draws.
+    """Draws the steps of B sequences: what `sampling(head(features)).transform(noise, bin_width)` draws.
 
     Of buffers that stay where they are: what it returns is good until the next draw.
     """
@@ -63,7 +63,7 @@ class StepDraw:
             self.slopes = self.flat.unflatten(1, (d, d))
 
     def __call__(
-        self, features: Tensor, uniform: Tensor, normal: Tensor, cell: Tensor | None = None, whole: bool = False
+        self, features: Tensor, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None, whole: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Motions (B, D) and events (B,).
 
@@ -71,7 +71,7 @@ class StepDraw:
             features: what the head takes, (B, I).
             uniform: what picks the components and then the event, if there are events, (B, groups, 1).
             normal: what moves in the components, (B, D).
-            cell: widths of the grid's cells, (D,) or (B, D); `whole`: none of them is 0.
+            bin_width: widths of the grid's bin_widths, (D,) or (B, D); `whole`: none of them is 0.
         """
         torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.row)
         odds = self.head.end_odds(features)
@@ -89,7 +89,7 @@ class StepDraw:
             log_scale.add_(self.shift)
         if self.slopes is not None:
             self.flat.index_copy_(1, self.at, self.below)
-        return cholesky.point(self.mean, log_scale, self.slopes, normal, cell, whole), self.event
+        return cholesky.point(self.mean, log_scale, self.slopes, normal, bin_width, whole), self.event
 
 
 def _layout(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:

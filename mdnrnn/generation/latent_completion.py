@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.device import exactly
+from mdnrnn.device import full_precision
 from mdnrnn.distributions import END
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
@@ -17,7 +17,7 @@ from mdnrnn.models.latent import LatentModel
 PROPOSALS = 256
 
 
-@exactly()
+@full_precision()
 @torch.inference_mode()
 def latents_given(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
     """n draws (n, Z) of z given a prefix, of which `batch` holds copies, each the home of one proposal.

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.device import exactly, one_thread
+from mdnrnn.device import full_precision, single_thread
 from mdnrnn.distributions import END, Step
 from mdnrnn.errors import InputError
 from mdnrnn.generation.constraints import Manner, Widths, within
@@ -24,14 +24,14 @@ from mdnrnn.generation.prefix import Policy as Policy
 from mdnrnn.generation.sampling import Sampling as Sampling
 from mdnrnn.generation.steppers import PackedStepper, Stepper, stepper
 from mdnrnn.models.base import Condition, SequenceModel
-from mdnrnn.multiprocess import check_workers, in_processes
+from mdnrnn.multiprocess import check_workers, map_in_processes
 
 _GROUP = 8
 """Sequences begin in place of those that have ended once that is one in so many: to begin takes a while."""
 
 
 class Drawn(NamedTuple):
-    """One generated sequence, its prefix first: motion (T, D), normalised, event (T,), and the inputs (T, A) beside
+    """One generated sequence, its prefix first: motion (T, D), normalized, event (T,), and the inputs (T, A) beside
     which it was drawn, or None."""
 
     motion: np.ndarray
@@ -39,7 +39,7 @@ class Drawn(NamedTuple):
     inputs: np.ndarray | None = None
 
 
-@exactly()
+@full_precision()
 @torch.inference_mode()
 def generate(
     model: SequenceModel,
@@ -51,8 +51,8 @@ def generate(
     sampling: Sampling | None = None,
     seed: int = 0,
     max_steps: int | np.ndarray = 500,
-    cell: Tensor | None = None,
-    first_cell: Tensor | None = None,
+    bin_width: Tensor | None = None,
+    first_bin_width: Tensor | None = None,
     bounds: Tensor | None = None,
     batch_size: int = 256,
     shared_noise: bool = False,
@@ -66,15 +66,15 @@ def generate(
     Args:
         condition: label (n,) and inputs (n, T, A), for the models that take them; the inputs' T bounds the steps.
             Its latent (n, Z) comes from the prior where a model needs one and there is none.
-        prefix: an unfinished sequence, motion (P, D), normalised, and event (P,), that all of them go on from; for a
+        prefix: an unfinished sequence, motion (P, D), normalized, and event (P,), that all of them go on from; for a
             policy with the inputs (P, A) that led to its steps.
         policy: makes the inputs as it goes, where none are given; those of first steps, which nothing led to, are 0.
         sampling: temperatures and bias; the model's own distribution by default.
-        cell: widths (D,) of the grid's cells, normalised. Motions are rounded to that grid: so they are drawn with
-            the probabilities of its cells, and the model goes on from what is kept. 0 where a feature is continuous;
+        bin_width: widths (D,) of the grid's bin_widths, normalized. Motions are rounded to that grid: so they are drawn with
+            the probabilities of its bin_widths, and the model goes on from what is kept. 0 where a feature is continuous;
             None where all are.
-        first_cell: the same of a sequence's first step, by default as the others'.
-        bounds: least and greatest places (2, P), normalised: a step beyond ends there, and the model goes on from that.
+        first_bin_width: the same of a sequence's first step, by default as the others'.
+        bounds: least and greatest places (2, P), normalized: a step beyond ends there, and the model goes on from that.
         batch_size: sequences drawn at once.
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
         workers: processes that share the sequences, on a CPU; they draw the same.
@@ -91,7 +91,9 @@ def generate(
     begin = Beginnings(
         model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
     )
-    how = Manner(sampling or Sampling(), Widths.of(cell, first_cell, like), None if bounds is None else bounds.to(like))
+    how = Manner(
+        sampling or Sampling(), Widths.of(bin_width, first_bin_width, like), None if bounds is None else bounds.to(like)
+    )
     work = _Work(begin, how, begin.lengths(np.broadcast_to(max_steps, n)), batch_size)
     model.eval()
     try:
@@ -158,11 +160,11 @@ class _Chunk:
         """As `run`, of one sequence on the host."""
         widths, uniforms, normals = self.how.widths, self.host[0][0].numpy(), self.host[1][0].tolist()
         uniforms = uniforms[: self.draw.groups].T[..., None]
-        cell = None if widths.cell is None else widths.cell.tolist()
+        bin_width = None if widths.bin_width is None else widths.bin_width.tolist()
         motion, event = np.empty((steps, 1, len(normals[0])), np.float32), np.empty((steps, 1), np.int64)
         for time in range(steps):
             first = time == 0 and widths.first is not None and bool(self.fresh)
-            given = widths.first.tolist() if first and widths.first is not None else cell
+            given = widths.first.tolist() if first and widths.first is not None else bin_width
             motion[time, 0], event[time, 0] = alone.step(uniforms[time], normals[time], given)
         return [motion, event]
 
@@ -172,10 +174,10 @@ class _Chunk:
         for time in range(steps):
             beside = self._inputs(time)
             features, widths, bounds = self.stepper.advance(beside), self.how.widths, self.how.bounds
-            cell = widths.cell
-            if time == 0 and cell is not None and widths.first is not None:
-                cell = torch.where(self.fresh, widths.first, cell)
-            motion, event = self.draw(features, self.uniforms[time], self.normals[time], cell, widths.whole)
+            bin_width = widths.bin_width
+            if time == 0 and bin_width is not None and widths.first is not None:
+                bin_width = torch.where(self.fresh, widths.first, bin_width)
+            motion, event = self.draw(features, self.uniforms[time], self.normals[time], bin_width, widths.whole)
             if bounds is not None:
                 motion = within(motion, self.place, bounds)
                 self.place.add_(motion)
@@ -206,7 +208,7 @@ class _Work(NamedTuple):
     lengths: np.ndarray
     batch_size: int
 
-    @exactly()
+    @full_precision()
     @torch.inference_mode()
     def draw(self) -> list[list[Drawn]]:
         """The parts of each."""
@@ -214,7 +216,7 @@ class _Work(NamedTuple):
             return [[] for _ in self.lengths]
         slots = min(len(self.lengths), self.batch_size)
         alone = slots == 1 and self._goes_alone()
-        with one_thread() if alone else nullcontext():
+        with single_thread() if alone else nullcontext():
             return _Slots(self.begin, self.how, self.lengths, slots, alone).draw()
 
     def _goes_alone(self) -> bool:
@@ -229,7 +231,7 @@ def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
     ends = np.linspace(0, len(work.lengths), workers + 1).astype(int)
     shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
     works = [work._replace(begin=work.begin.some(rows), lengths=work.lengths[rows]) for rows in shares]
-    return list(chain.from_iterable(in_processes(_Work.draw, works, workers)))
+    return list(chain.from_iterable(map_in_processes(_Work.draw, works, workers)))
 
 
 class _Slots:

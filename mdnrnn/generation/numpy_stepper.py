@@ -64,13 +64,13 @@ class OneRow:
         self.last = draw.last.flatten().tolist()
         self.floor, self.factor = math.exp(draw.head.shape.log_floor), math.exp(draw.shift)
 
-    def step(self, uniform: np.ndarray, normal: list[float], cell: list[float] | None) -> tuple[list[float], int]:
+    def step(self, uniform: np.ndarray, normal: list[float], bin_width: list[float] | None) -> tuple[list[float], int]:
         """One step on: its motion, D numbers, and its event.
 
         Args:
             uniform: (groups, 1).
             normal: D numbers.
-            cell: widths, D numbers; None: there is no grid.
+            bin_width: widths, D numbers; None: there is no grid.
         """
         if self.place.size:
             self.place += self.offsets * self.scale
@@ -88,8 +88,8 @@ class OneRow:
             for mean, raw in zip(numbers[: self.each], numbers[self.each :], strict=True):
                 scale = (math.exp(min(raw, _MOST)) + self.floor) * self.factor
                 motion.append(mean + scale * normal[len(motion)])
-        if cell is not None:
-            motion = [round(x / width) * width if width else x for x, width in zip(motion, cell, strict=True)]
+        if bin_width is not None:
+            motion = [round(x / width) * width if width else x for x, width in zip(motion, bin_width, strict=True)]
         event = min(picked[-1], self.last[-1]) if len(picked) > self.choices else DOWN
         self.motion[:] = motion
         if self.event.size:

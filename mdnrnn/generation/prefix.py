@@ -15,7 +15,7 @@ from mdnrnn.generation.noise import stream
 from mdnrnn.models.base import Condition, SequenceModel
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
-"""What acts while a world is dreamt: of the motions before, (B, D), normalised, the model's state and the numbers of
+"""What acts while a world is dreamed: of the motions before, (B, D), normalized, the model's state and the numbers of
 the sequences, (B,), it makes the inputs (B, A) beside which the next steps are drawn, each from its own row alone. It
 may be asked more steps of a sequence that has ended."""
 

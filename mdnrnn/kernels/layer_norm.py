@@ -1,4 +1,4 @@
-"""The steps of a layer-normalised LSTM in one kernel, their derivatives in another.
+"""The steps of a layer-normalized LSTM in one kernel, their derivatives in another.
 
 Sequences know nothing of each other: a program takes ROWS of them through all T steps. At every step it reads the
 recurrent weights anew, tile by tile, out of the cache that all programs share. What one step hands to the next, and one

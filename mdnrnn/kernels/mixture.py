@@ -1,6 +1,6 @@
 """The nats of steps under a head's rows, and their gradient, by one Triton kernel that reads each row once.
 
-The formulas are those of distributions/density.py, cell.py and triangular.py, a component's in component.py; how a row
+The formulas are those of distributions/density.py, discretized.py and cholesky.py, a component's in component.py; how a row
 lies is told by nn/rows.py.
 
 **Bytes.** The kernel knows the row when it knows the nats, so it writes the gradient at once, times 1 / S: a training's
@@ -26,9 +26,9 @@ from mdnrnn.kernels.component import cell, density, floored
 
 # One layout of threads serves all tiles, and nothing is handed from one to another. Triton would choose other layouts
 # where numbers are aligned or lie elsewhere: so it is told of no alignment, and by max_contiguous, be it so or not,
-# that places along a row are neighbours. It orders threads by that; without alignments nothing else follows from it.
+# that places along a row are neighbors. It orders threads by that; without alignments nothing else follows from it.
 _POINTERS = (
-    "rows", "motion", "width", "event", "shift", "motion_nats", "event_nats", "gradient", "by_motion", "by_event"
+    "rows", "motion", "width", "event", "shift", "motion_nats", "event_nll", "gradient", "by_motion", "by_event"
 )  # fmt: skip
 _WARPS = 4
 _ROWS = 8 * _WARPS
@@ -70,7 +70,7 @@ def _events(
 
 @triton.jit(do_not_specialize_on_alignment=_POINTERS)
 def _likelihood(
-    rows, motion, width, event, shift, motion_nats, event_nats, gradient, count, share, log_floor,
+    rows, motion, width, event, shift, motion_nats, event_nll, gradient, count, share, log_floor,
     R: tl.constexpr, K: tl.constexpr, D: tl.constexpr, E: tl.constexpr, CELLS: tl.constexpr, FULL: tl.constexpr,
     APART: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr,
     N: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
@@ -86,7 +86,7 @@ def _likelihood(
     gradient += first * R
     if E > 0:
         _events(
-            rows, event + first, shift + first, event_nats + first, gradient, real, share, R, E, SHIFTED, GRADIENT, N
+            rows, event + first, shift + first, event_nll + first, gradient, real, share, R, E, SHIFTED, GRADIENT, N
         )
 
     flat = (tl.arange(0, N)[:, None, None] * L + tl.arange(0, L)[None, :, None]) * P + tl.arange(0, P)[None, None, :]
@@ -231,9 +231,9 @@ class Layout(NamedTuple):
 def step_nats(
     rows: Tensor, motion: Tensor, event: Tensor, width: Tensor | None, end_shift: Tensor | None, layout: Layout
 ) -> tuple[Tensor, Tensor]:
-    """Nats (S,) of motions (S, D) and of events (S,) under rows (S, R), with gradients to the rows and the shift.
+    """NLL (S,) of motions (S, D) and of events (S,) under rows (S, R), with gradients to the rows and the shift.
 
-    `width`: of cells, (S, D) or (D,), 0 where a feature has none. `end_shift`: (S,), added to the last event logit.
+    `width`: of bin_widths, (S, D) or (D,), 0 where a feature has none. `end_shift`: (S,), added to the last event logit.
     The gradient can be taken once: it is made with the nats, and handed out.
     """
     differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (rows, end_shift))

@@ -40,9 +40,9 @@ class StepShape:
             features=corpus.motion.shape[1],
             events=corpus.events,
             inputs=0 if corpus.inputs is None else corpus.inputs.shape[1],
-            classes=len(corpus.facts.classes),
+            classes=len(corpus.metadata.classes),
             alphabet=corpus.alphabet,
-            offsets=len(corpus.facts.offsets(corpus.motion.shape[1])) if corpus.facts.features else None,
+            offsets=len(corpus.metadata.offset_features(corpus.motion.shape[1])) if corpus.metadata.features else None,
         )
 
     def __post_init__(self) -> None:
@@ -107,7 +107,7 @@ class Model(nn.Module, ABC):
     def loss(self, batch: Any) -> Loss:
         """Mean over the batch's points, of the batches that this model takes."""
 
-    def loss_after(self, batch: Any, carried: Any) -> Loss:
+    def loss_with_state(self, batch: Any, carried: Any) -> Loss:
         """The same, given the state that the loss of the batch before left; None: it left none."""
         return self.loss(batch)
 
@@ -128,9 +128,9 @@ class SequenceModel(Model):
     """What steps through a sequence, once it is given the initial state."""
     latent: int = 0
     """Z, numbers of the latent that a sequence is drawn given; 0: none."""
-    writes: bool = False
+    uses_text: bool = False
     """Whether a sequence is drawn given a text."""
-    carries: bool = False
+    carries_state: bool = False
     """Whether it can learn from windows of sequences, and carry its state from one to the next."""
     choices: int = 1
     """How many components a step is drawn from: one, or one for each of its features."""
@@ -158,10 +158,10 @@ class SequenceModel(Model):
         """The distributions of all real steps of a batch, flat (S,), teacher-forced."""
 
     def loss(self, batch: Batch) -> Loss:
-        """Mean over the batch's real steps: cells where a feature lies on a grid, densities elsewhere."""
-        return self.loss_of(self(batch), batch)
+        """Mean over the batch's real steps: bin_widths where a feature lies on a grid, densities elsewhere."""
+        return self.loss_from(self(batch), batch)
 
-    def loss_of(self, steps: StepDistribution, batch: Batch) -> Loss:
+    def loss_from(self, steps: StepDistribution, batch: Batch) -> Loss:
         """The loss under the distributions of all real steps."""
         motion, event = negative_log_likelihood(steps, batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
@@ -170,39 +170,39 @@ class SequenceModel(Model):
 
 def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
     """Nats of every real step's motion and of its event, each (S,)."""
-    return steps.nats(batch.target, batch.cell)
+    return steps.nll(batch.target, batch.bin_width)
 
 
-def merged(carried: Any, start: Any, goes_on: Tensor) -> Any:
-    """The state of B sequences: as `carried`, of B or more, where they go on, goes_on (B,), else as `start`."""
+def where_state(carried: Any, start: Any, continues: Tensor) -> Any:
+    """The state of B sequences: as `carried`, of B or more, where they go on, continues (B,), else as `start`."""
     if isinstance(start, Tensor):
-        if carried.shape[-2] < len(goes_on):  # lanes only end within an epoch: these are the first of the next one
+        if carried.shape[-2] < len(continues):  # lanes only end within an epoch: these are the first of the next one
             return start
-        rows = carried[..., : len(goes_on), :].to(start)
-        return torch.where(goes_on.unsqueeze(-1), rows, start)
-    return type(start)(*(merged(old, new, goes_on) for old, new in zip(carried, start, strict=True)))
+        rows = carried[..., : len(continues), :].to(start)
+        return torch.where(continues.unsqueeze(-1), rows, start)
+    return type(start)(*(where_state(old, new, continues) for old, new in zip(carried, start, strict=True)))
 
 
-def interleaved(parts: list[Any]) -> Any:
+def unshard_state(parts: list[Any]) -> Any:
     """The state of all sequences, from those of the first, second and so on of P processes that share them in turn;
     None where they carry none."""
     parts = [part for part in parts if part is not None]
     if not parts:
         return None
     if not isinstance(parts[0], Tensor):
-        return tuple(interleaved(list(part)) for part in zip(*parts, strict=True))
+        return tuple(unshard_state(list(part)) for part in zip(*parts, strict=True))
     rows = torch.cat(parts, -2)
     turns = torch.cat([torch.arange(part.shape[-2]) * len(parts) + i for i, part in enumerate(parts)])
     return rows.index_select(-2, torch.argsort(turns).to(rows.device))
 
 
-def dealt(state: Any, rank: int, processes: int) -> Any:
-    """The state of one process's share, of that of all sequences: the inverse of `interleaved`."""
+def shard_state(state: Any, rank: int, processes: int) -> Any:
+    """The state of one process's share, of that of all sequences: the inverse of `unshard_state`."""
     if isinstance(state, Tensor):
         return state[..., rank::processes, :]
-    return None if state is None else tuple(dealt(part, rank, processes) for part in state)
+    return None if state is None else tuple(shard_state(part, rank, processes) for part in state)
 
 
-def without_gradients(state: Any) -> Any:
+def detach_state(state: Any) -> Any:
     """A state as nested tuples of tensors that no gradient goes through: what can be saved."""
-    return state.detach() if isinstance(state, Tensor) else tuple(map(without_gradients, state))
+    return state.detach() if isinstance(state, Tensor) else tuple(map(detach_state, state))

@@ -70,7 +70,7 @@ class MDNConfig(BodyConfig):
 
 
 class _Feedforward(Model):
-    """Standardised inputs, hidden layers, a head: what both networks are."""
+    """Standardized inputs, hidden layers, a head: what both networks are."""
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
         super().__init__()
@@ -90,8 +90,8 @@ class _Feedforward(Model):
         self.target_mean: Tensor
         self.target_scale: Tensor
 
-    def standardise(self, data: Points) -> None:
-        """Learn the units of `data`: from now on inputs and targets are standardised inside."""
+    def standardize(self, data: Points) -> None:
+        """Learn the units of `data`: from now on inputs and targets are standardized inside."""
         for name, values in (("input", data.x), ("target", data.y)):
             mean, scale = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_scale")
             if values.ndim != 2 or values.shape[1:] != mean.shape or not len(values):
@@ -113,7 +113,7 @@ class _Feedforward(Model):
 
 @torch.no_grad()
 def _spread(layer: nn.Linear, detail: float) -> None:
-    """Start with units that turn all over the standardised inputs, in directions of all kinds."""
+    """Start with units that turn all over the standardized inputs, in directions of all kinds."""
     nn.init.uniform_(layer.weight, -detail, detail)
     turns = torch.empty_like(layer.bias).uniform_(-_REACH, _REACH)
     layer.bias.copy_(turns * layer.weight.norm(dim=1))
@@ -139,8 +139,8 @@ class MDN(_Feedforward):
         self.head: MixtureHead
         self.config = config
         if data is not None:
-            self.standardise(data)
-            self.head.initialise(self._targets(data.y))
+            self.standardize(data)
+            self.head.initialize(self._targets(data.y))
 
     def forward(self, x: Tensor) -> GaussianMixture | PerDimensionMixture:
         """x (..., A) to the distribution of y (..., D), both in the units of the data."""
@@ -162,12 +162,12 @@ class SquaredErrorNetwork(_Feedforward):
         config = config or BodyConfig()
         super().__init__(inputs, targets, config, nn.Linear(config.widths[-1], targets))
         if data is not None:
-            self.standardise(data)
+            self.standardize(data)
 
     def forward(self, x: Tensor) -> Tensor:
         """x (..., A) to the mean of y (..., D), both in the units of the data."""
         return self.target_mean + self.target_scale * self.head(self._features(x))
 
     def loss(self, batch: PointBatch) -> Loss:
-        """Mean squared error of standardised targets."""
+        """Mean squared error of standardized targets."""
         return Loss((self.head(self._features(batch.x)) - self._targets(batch.y)).square().mean(), {})

@@ -40,7 +40,7 @@ class HandwritingConfig:
     position: bool = False
     """Whether the sum of the motions so far, the pen's place, is an input too."""
     scale_floor: float = 1e-3
-    """The least scale of a component, in normalised units."""
+    """The least scale of a component, in normalized units."""
 
     def __post_init__(self) -> None:
         for name, least in (("hidden", 1), ("layers", 2), ("window", 1), ("components", 1)):
@@ -68,7 +68,7 @@ class HandwritingRNN(SequenceModel):
     Behind the text stands a mark that it has no character for: what the window sees when a line may end.
     """
 
-    writes = True
+    uses_text = True
 
     def __init__(self, shape: StepShape, config: HandwritingConfig) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class HandwritingRNN(SequenceModel):
         if not torch.equal(known.any(-1), text > 0):
             found = "".join(sorted({chr(code) for code in text[(text > 0) & ~known.any(-1)].tolist()}))
             raise InputError(
-                f"the text has {found!r}, which the model has not learnt; expected some of {self.shape.alphabet!r}"
+                f"the text has {found!r}, which the model has not learned; expected some of {self.shape.alphabet!r}"
             )
         mark = torch.arange(text.shape[1] + 1, device=text.device) == lengths.unsqueeze(1)
         characters = torch.cat([functional.pad(known, (0, 0, 0, 1)), mark.unsqueeze(-1)], -1)
@@ -124,20 +124,22 @@ class HandwritingRNN(SequenceModel):
 
 
 def check_lines(corpus: Corpus) -> None:
-    """An error where data cannot be learnt to be written: they have to be lines of strokes with their texts."""
+    """An error where data cannot be learned to be written: they have to be lines of strokes with their texts."""
     missing = int((corpus.characters == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
         raise InputError(
-            f"{missing} of {len(corpus)} drawings in {corpus.facts.name} do not say what is written in them; expected "
+            f"{missing} of {len(corpus)} drawings in {corpus.metadata.name} do not say what is written in them; expected "
             "that all do; leave the others out: mdnrnn data import ... --with-text"
         )
-    if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.facts.start != "down":
+    if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.metadata.start != "down":
         raise InputError(
-            f"{corpus.facts.name} has {corpus.motion.shape[1]} features a step and starts {corpus.facts.start!r}; "
+            f"{corpus.metadata.name} has {corpus.motion.shape[1]} features a step and starts {corpus.metadata.start!r}; "
             "expected lines of strokes: dx and dy alone, starting 'down'"
         )
     if "\0" in corpus.alphabet:
-        raise InputError(f"{corpus.facts.name} has a text with the character 0; expected characters that are written")
+        raise InputError(
+            f"{corpus.metadata.name} has a text with the character 0; expected characters that are written"
+        )
 
 
 def need_writer(model: SequenceModel) -> HandwritingRNN:

@@ -12,7 +12,7 @@ from torch.nn import functional
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import END, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, merged, without_gradients
+from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
@@ -38,7 +38,7 @@ class MDNRNNConfig:
     position: float = 1.0
     """What the sum of the motions so far, the pen's place, is multiplied by as an input; 0: it is none."""
     scale_floor: float = 1e-3
-    """The least scale of a component, in normalised units."""
+    """The least scale of a component, in normalized units."""
     end_weight: float = 1.0
     """What an end counts in training beside a step that goes on: 10 in World Models. Likelihoods are what they are."""
 
@@ -89,22 +89,24 @@ class MDNRNN(SequenceModel):
         """The distributions of all real steps, flat (S,)."""
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label)))
 
-    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
         """The loss of windows: those that go on do so from `carried`, the others from the start."""
-        if batch.goes_on is None:
+        if batch.continues is None:
             return self.loss(batch)
         state = self.initial_state(batch.size, Condition(batch.label))
         if carried is not None:
-            state = merged(carried, state, batch.goes_on)._replace(context=state.context)  # the labels are as they were
+            state = where_state(carried, state, batch.continues)._replace(
+                context=state.context
+            )  # the labels are as they were
         steps, after = self.decoder.follow(batch, state)
-        return self.loss_of(steps, batch)._replace(state=without_gradients(after))
+        return self.loss_from(steps, batch)._replace(state=detach_state(after))
 
-    def loss_of(self, steps: StepDistribution, batch: Batch) -> Loss:
+    def loss_from(self, steps: StepDistribution, batch: Batch) -> Loss:
         """The loss under the distributions of all real steps; its "weighed" term is what training descends for
         "event", where ends are weighed."""
-        loss = super().loss_of(steps, batch)
+        loss = super().loss_from(steps, batch)
         if self.config.end_weight != 1 and self.shape.events:
-            loss.terms["weighed"] = weighed_nats(steps.event_logits, batch.target.event, self.config.end_weight)
+            loss.terms["weighed"] = weighted_event_nll(steps.event_logits, batch.target.event, self.config.end_weight)
         return loss
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
@@ -113,7 +115,7 @@ class MDNRNN(SequenceModel):
         return terms["motion"] + terms["weighed"] if "weighed" in terms else loss.total
 
 
-def weighed_nats(logits: Tensor, event: Tensor, weight: float) -> Tensor:
+def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
     """Mean nats of events (S,) where each END counts `weight` times, of logits (S, 3) of their true probabilities.
 
     So weighed, nats are least at odds of an end that are `weight` times too high (Elkan, "The foundations of

@@ -58,7 +58,7 @@ class SketchRNNConfig:
     kl_floor: float = 0.2
     """Nats of each of the latent's numbers that cost nothing."""
     scale_floor: float = 1e-3
-    """The least scale of a component, in normalised units."""
+    """The least scale of a component, in normalized units."""
 
     def __post_init__(self) -> None:
         if self.cell not in _CELLS:

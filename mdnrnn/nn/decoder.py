@@ -17,7 +17,7 @@ from mdnrnn.nn.window import WindowStack
 
 
 class DecoderState(NamedTuple):
-    """The LSTM's state, the pen's place (1, B, D), normalised, and the context (1, B, C)."""
+    """The LSTM's state, the pen's place (1, B, D), normalized, and the context (1, B, C)."""
 
     lstm: Any
     place: Tensor

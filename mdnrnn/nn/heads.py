@@ -60,13 +60,13 @@ class MixtureHead(nn.Module):
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.noise, self.weight_entropy = noise, weight_entropy
         self.linear = nn.Linear(in_features, self.shape.size)
-        self.shape.initialise(self.linear)
+        self.shape.initialize(self.linear)
 
     def forward(self, features: Tensor) -> GaussianMixture | PerDimensionMixture:
         """features: (..., I)."""
         return self.shape.unpack(self.linear(features))
 
-    def initialise(self, targets: Tensor) -> None:
+    def initialize(self, targets: Tensor) -> None:
         """Start from the mixture of `targets`, shape (N, D), as a whole: means at quantiles of theirs, or k-means'.
 
         The features come in with the first steps of a training: until then they change nothing.
@@ -77,7 +77,7 @@ class MixtureHead(nn.Module):
             )
         if not bool(targets.isfinite().all()):
             raise InputError("targets: received some that are infinite or no numbers, expected real numbers")
-        self.shape.initialise_from(self.linear, targets)
+        self.shape.initialize_from(self.linear, targets)
 
     def loss(self, mixture: GaussianMixture | PerDimensionMixture, targets: Tensor) -> Tensor:
         """Mean nats of `targets` (..., D) under what `forward` gave, with the regularisers asked for in training."""
@@ -117,7 +117,7 @@ class StepHead(nn.Module):
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.events, self.choices = events, out_features if covariance == "per-dimension" else 1
         self.linear = nn.Linear(in_features, self.shape.size + events)
-        self.shape.initialise(self.linear)
+        self.shape.initialize(self.linear)
 
     def forward(self, features: Tensor) -> StepRows:
         """features: (..., I)."""

@@ -8,11 +8,11 @@ from torch import Tensor
 _MOST_POINTS = 4096
 _ROUNDS = 20
 _CANDIDATES = 8
-"""Points that are tried as the next centre."""
+"""Points that are tried as the next center."""
 
 
 def clusters(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares (K,), centres (K, D) and standard deviations (K, D), all positive, of K clusters of points (N, D).
+    """Shares (K,), centers (K, D) and standard deviations (K, D), all positive, of K clusters of points (N, D).
 
     Thousands of points are taken at even distances; the same points give the same clusters.
     """
@@ -22,12 +22,12 @@ def clusters(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     belongs = _quantiles(points, k) if points.shape[1] == 1 else _k_means(points, k)
     member = torch.nn.functional.one_hot(belongs, k).double()
     counts = member.sum(0)
-    centres = _means(points, member)
-    variances = member.T @ (points - centres[belongs]).square() / counts.clamp_min(1).unsqueeze(-1)
+    centers = _means(points, member)
+    variances = member.T @ (points - centers[belongs]).square() / counts.clamp_min(1).unsqueeze(-1)
     # Where a cluster has no width of its own, one point or many in one place, it takes that of all points over K.
     given = points.var(0, correction=0).clamp_min(1e-12) / k**2
     shares = (counts + 1) / (len(points) + k)
-    return shares, centres, torch.where(variances > 1e-6 * given, variances, given).sqrt()
+    return shares, centers, torch.where(variances > 1e-6 * given, variances, given).sqrt()
 
 
 def _quantiles(points: Tensor, k: int) -> Tensor:
@@ -37,7 +37,7 @@ def _quantiles(points: Tensor, k: int) -> Tensor:
 
 
 def _k_means(points: Tensor, k: int) -> Tensor:
-    """The nearest of K centres for each point: Lloyd's rounds from a spread start (Arthur and Vassilvitskii 2007)."""
+    """The nearest of K centers for each point: Lloyd's rounds from a spread start (Arthur and Vassilvitskii 2007)."""
     generator = torch.Generator(points.device).manual_seed(0)
     scaled = points / points.std(0, correction=0).clamp_min(1e-12)
     chosen = [0]
@@ -49,10 +49,10 @@ def _k_means(points: Tensor, k: int) -> Tensor:
         best = int(left.sum(0).argmin())
         chosen.append(int(tried[best]))
         nearest = left[:, best]
-    centres = scaled[chosen]
+    centers = scaled[chosen]
     for _ in range(_ROUNDS):
-        belongs = torch.cdist(scaled, centres).argmin(-1)
-        centres = _means(scaled, torch.nn.functional.one_hot(belongs, k).double(), centres)
+        belongs = torch.cdist(scaled, centers).argmin(-1)
+        centers = _means(scaled, torch.nn.functional.one_hot(belongs, k).double(), centers)
     return belongs
 
 

@@ -1,4 +1,4 @@
-"""A stacked LSTM with layer-normalised gates and cells; its interface is that of `LSTM`."""
+"""A stacked LSTM with layer-normalized gates and cells; its interface is that of `LSTM`."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ the inverse of its root, 32; PyTorch's own 1e-5 would make it 316."""
 
 
 class LayerNormLSTM(nn.Module):
-    """`layers` LSTM layers of H units, layer-normalised, each followed by dropout: `LSTM` in all but the step.
+    """`layers` LSTM layers of H units, layer-normalized, each followed by dropout: `LSTM` in all but the step.
 
         i, f, g, o = LN_i(a_i), LN_f(a_f), LN_g(a_g), LN_o(a_o)    where a = W_x x + W_h h
         c' = sigmoid(f) c + sigmoid(i) tanh(g)

@@ -62,8 +62,8 @@ class MixtureShape(NamedTuple):
         return GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
 
     @torch.no_grad()
-    def initialise(self, linear: nn.Linear) -> None:
-        """A sound start for normalised targets: equal weights, means spread as the data are, scales below theirs.
+    def initialize(self, linear: nn.Linear) -> None:
+        """A sound start for normalized targets: equal weights, means spread as the data are, scales below theirs.
 
         `linear`'s rows are the mixture's parameters, in the order of `unpack`.
         """
@@ -75,15 +75,15 @@ class MixtureShape(NamedTuple):
             nn.init.constant_(scales, math.log(0.7))
 
     @torch.no_grad()
-    def initialise_from(self, linear: nn.Linear, targets: Tensor) -> None:
+    def initialize_from(self, linear: nn.Linear, targets: Tensor) -> None:
         """The mixture that fits `targets` (N, D) as they are, by clusters of theirs, whatever the features."""
         k = self.components
         linear.weight[: self.size].zero_()
         if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with clusters of its own
             found = [clusters(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
-            weights, centres, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
+            weights, centers, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
         else:
-            weights, centres, spreads = clusters(targets, k)
+            weights, centers, spreads = clusters(targets, k)
             if self.covariance == "isotropic":
                 spreads = spreads.square().mean(-1).sqrt()
             elif self.covariance == "shared":
@@ -91,7 +91,7 @@ class MixtureShape(NamedTuple):
         above_floor = (spreads - math.exp(self.log_floor)).clamp_min(math.exp(self.log_floor))
         logits, means, scales, slopes = linear.bias[: self.size].split(self.sizes)
         logits.copy_(weights.log())
-        means.copy_(centres.flatten())
+        means.copy_(centers.flatten())
         scales.copy_(above_floor.log().flatten())
         slopes.zero_()
 
@@ -179,10 +179,10 @@ class StepRows(StepDistribution):
             logits = torch.cat([before, end + self.end_shift.unsqueeze(-1)], -1)
         return motion, logits
 
-    def nats(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def nll(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As any StepDistribution's; on a GPU by one kernel, with its gradient."""
         if not self.fuses(value.motion):
-            return super().nats(value, width)
+            return super().nll(value, width)
         from mdnrnn.kernels.mixture import Layout, step_nats
 
         shape = self.shape

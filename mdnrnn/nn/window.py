@@ -28,7 +28,7 @@ class Text(NamedTuple):
 
 
 class WindowState(NamedTuple):
-    """The LSTM's state, (1, B, H) each; place (1, B, K), kappa, the window's centres, in characters; what it shows,
+    """The LSTM's state, (1, B, H) each; place (1, B, K), kappa, the window's centers, in characters; what it shows,
     seen (1, B, C); and whether it has left the text, over (1, B, 1), 1 or 0."""
 
     lstm: LSTMState
@@ -175,7 +175,7 @@ def has_left(alpha: Tensor, beta: Tensor, place: Tensor, phi: Tensor, lengths: T
     """Whether a window has left texts of `lengths` (1, B, 1): (B, 1), 1 or 0. Its Gaussians are (B, K), its weights
     phi (B, U + 1).
 
-    Far behind a text all weights are 0, and its centres tell.
+    Far behind a text all weights are 0, and its centers tell.
     """
     end = lengths[0]
     beyond = (alpha * torch.exp(-beta * (place - end - 1).square())).sum(-1, keepdim=True)

@@ -148,7 +148,7 @@ def _backward_loop(
         if d_seen is not None:
             d_both[:, h:] += d_seen[t]
         d_phi = torch.bmm(characters, d_both[:, h:].unsqueeze(-1))
-        d_logs = torch.bmm(by_phi[t], d_phi).squeeze(-1)  # of alpha and beta, and the centres' own share
+        d_logs = torch.bmm(by_phi[t], d_phi).squeeze(-1)  # of alpha and beta, and the centers' own share
         d_place += d_logs[:, 2 * k :]
         torch.mul(d_place, delta[t], out=d_logs[:, 2 * k :])
         d_form[t] = d_logs

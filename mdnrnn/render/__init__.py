@@ -16,7 +16,7 @@ from mdnrnn.render.layout import CELL
 from mdnrnn.render.performance import Performance, to_json
 from mdnrnn.render.playing import to_played_gif, to_played_svg
 from mdnrnn.render.raster import figure_bytes, page_figure, to_figure
-from mdnrnn.render.style import PLAIN, Colour, Style
+from mdnrnn.render.style import PLAIN, Color, Style
 from mdnrnn.render.svg import page_svg, to_svg
 from mdnrnn.render.touches import lay_out_performances
 
@@ -24,7 +24,7 @@ ENDINGS = (".svg", ".png", ".pdf", ".gif")
 MOVING = (".svg", ".gif")
 
 __all__ = [
-    "CELL", "ENDINGS", "Bounds", "Colour", "Drawing", "Performance", "Style", "attention_figure", "bounds",
+    "CELL", "ENDINGS", "Bounds", "Color", "Drawing", "Performance", "Style", "attention_figure", "bounds",
     "figure_bytes", "loss_figure", "map_figure", "partial", "render", "render_performances", "save_picture",
     "to_animated_svg", "to_figure", "to_gif", "to_json", "to_morph", "to_svg",
 ]  # fmt: skip
@@ -78,7 +78,7 @@ def render_performances(
     animate: bool = False,
     size: float = CELL,
 ) -> bytes:
-    """The contents of a picture of touch performances, in colours of the time; moving as in `render`, in real time."""
+    """The contents of a picture of touch performances, in colors of the time; moving as in `render`, in real time."""
     _check_ending(ending, animate, "a picture")
     page = lay_out_performances(performances, columns, labels, size)
     if ending == ".gif":

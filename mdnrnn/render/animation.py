@@ -104,15 +104,15 @@ def draw_over(path: Path, moments: Sequence[float], shares: Sequence[float], sec
 
 
 def _palette(finished: Image) -> Image:
-    """The colours of the finished picture, for all frames to share; what is almost white is white.
+    """The colors of the finished picture, for all frames to share; what is almost white is white.
 
-    Pillow looks colours up in cells of 4 levels, by the lowest of each, 252: a near white would be nearer to it than
+    Pillow looks colors up in cells of 4 levels, by the lowest of each, 252: a near white would be nearer to it than
     255, the white of the paper, is.
     """
     indexed = finished.quantize(128)
-    colours = np.array(indexed.getpalette()).reshape(-1, 3)
-    colours[colours.min(axis=1) >= 246] = 255
-    indexed.putpalette(colours.ravel().tolist())
+    colors = np.array(indexed.getpalette()).reshape(-1, 3)
+    colors[colors.min(axis=1) >= 246] = 255
+    indexed.putpalette(colors.ravel().tolist())
     return indexed
 
 
@@ -120,7 +120,7 @@ def _begun(page: Page, fraction: float) -> Page:
     """The page with this fraction of each drawing drawn."""
     drawn = [partial(cell.strokes, fraction) for cell in page.cells]
     cells = [
-        replace(cell, strokes=strokes, colours=cell.colours[: len(strokes)], widths=cell.widths[: len(strokes)])
+        replace(cell, strokes=strokes, colors=cell.colors[: len(strokes)], widths=cell.widths[: len(strokes)])
         for cell, strokes in zip(page.cells, drawn, strict=True)
     ]
     return replace(page, cells=cells)
@@ -133,7 +133,7 @@ def _moved(cell: Cell) -> Cell:
 
 
 def gif_bytes(whole: Page, pages: Iterable[Page], durations: list[int]) -> bytes:
-    """Pages of one size, which together have the colours of the `whole` one, each for so many milliseconds."""
+    """Pages of one size, which together have the colors of the `whole` one, each for so many milliseconds."""
     from PIL.Image import Dither
 
     frames = _frames(whole, pages)
@@ -153,7 +153,7 @@ def _frames(whole: Page, pages: Iterable[Page]) -> Iterator[Image]:
     canvas: Any = FigureCanvasAgg(figure)
     for page in chain([whole], pages):
         lines.set_segments(visible_lines([stroke for cell in page.cells for stroke in cell.strokes]))
-        lines.set_colors([colour for cell in page.cells for colour in cell.colours])
+        lines.set_colors([color for cell in page.cells for color in cell.colors])
         lines.set_linewidth([width for cell in page.cells for width in cell.widths])
         canvas.draw()
         yield Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

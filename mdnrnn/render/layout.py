@@ -16,7 +16,7 @@ import numpy as np
 
 from mdnrnn.errors import InputError
 from mdnrnn.render.drawing import Bounds, Drawing, bounds, checked
-from mdnrnn.render.style import Style, stroke_colours
+from mdnrnn.render.style import Style, stroke_colors
 
 CELL = 160.0
 """The default side of a cell, in page units: SVG pixels, points of a PDF."""
@@ -31,7 +31,7 @@ class Cell:
     width: float
     height: float
     strokes: Drawing
-    colours: list[str]
+    colors: list[str]
     widths: list[float]
     label: str
     label_place: tuple[float, float]
@@ -84,7 +84,7 @@ def lay_out(
     labels: Sequence[str] | None = None,
     size: float = CELL,
 ) -> Page:
-    """Each drawing centred in a cell of the grid, scaled uniformly to fit it, its label below."""
+    """Each drawing centered in a cell of the grid, scaled uniformly to fit it, its label below."""
     texts = one_line_each(labels, len(drawings))
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
     grid = make_grid(texts, _cell_aspect(boxes), columns, size)
@@ -95,9 +95,9 @@ def lay_out(
     for index, (drawing, box, scale) in enumerate(zip(drawings, boxes, scales, strict=True)):
         left, top = grid.corner(index)
         strokes = _placed(drawing, box, scale, left + width / 2, top + height / 2)
-        colours = stroke_colours(style.colour, len(strokes), style.groups[index] if style.groups else ())
+        colors = stroke_colors(style.color, len(strokes), style.groups[index] if style.groups else ())
         widths = [line_width] * len(strokes)
-        cells.append(Cell(left, top, width, height, strokes, colours, widths, texts[index], grid.label_place(index)))
+        cells.append(Cell(left, top, width, height, strokes, colors, widths, texts[index], grid.label_place(index)))
     return Page(grid.columns * width, grid.rows * grid.pitch, line_width, grid.font_size, cells)
 
 

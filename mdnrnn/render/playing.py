@@ -60,7 +60,7 @@ def played_until(cell: Cell, seconds: float) -> Cell:
     return replace(
         cell,
         strokes=[_beginning(cell.strokes[i], cell.moments[i], seconds) for i in begun],
-        colours=[cell.colours[i] for i in begun],
+        colors=[cell.colors[i] for i in begun],
         widths=[cell.widths[i] for i in begun],
     )
 

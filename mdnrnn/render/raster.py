@@ -52,11 +52,11 @@ def page_figure(page: Page, largest_side: float = LARGEST_SIDE) -> tuple[Figure,
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, page.width), ylim=(page.height, 0))
     axes.set_axis_off()
     strokes = [stroke for cell in page.cells for stroke in cell.strokes]
-    colours = [colour for cell in page.cells for colour in cell.colours]
+    colors = [color for cell in page.cells for color in cell.colors]
     widths = [width for cell in page.cells for width in cell.widths]
     lines = LineCollection(
         visible_lines(strokes),
-        colors=colours,
+        colors=colors,
         linewidths=widths,
         capstyle="round",
         joinstyle="round",

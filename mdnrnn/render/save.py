@@ -33,7 +33,7 @@ def save_drawings(
     corpus: Corpus,
     path: Path,
     *,
-    colour: render.Colour = "ink",
+    color: render.Color = "ink",
     columns: int | None = None,
     labels: bool | Items[str] = False,
     animate: bool = False,
@@ -43,7 +43,7 @@ def save_drawings(
     if writer := _WRITERS.get(path.suffix.lower()):
         writer(corpus, path)
     else:
-        draw(corpus, range(len(corpus)), path, colour=colour, columns=columns, labels=labels, animate=animate)
+        draw(corpus, range(len(corpus)), path, color=color, columns=columns, labels=labels, animate=animate)
 
 
 def draw(
@@ -51,7 +51,7 @@ def draw(
     indices: Items[int],
     path: Path,
     *,
-    colour: render.Colour = "ink",
+    color: render.Color = "ink",
     columns: int | None = None,
     labels: bool | Items[str] = False,
     animate: bool = False,
@@ -62,18 +62,18 @@ def draw(
     render.save_picture(
         drawings,
         path,
-        style=render.Style(colour=colour),
+        style=render.Style(color=color),
         columns=columns,
         labels=names if names and any(names) else None,
         animate=animate,
     )
 
 
-def save_morph(corpus: Corpus, path: Path, *, colour: render.Colour = "ink") -> None:
+def save_morph(corpus: Corpus, path: Path, *, color: render.Color = "ink") -> None:
     """A GIF of the drawings of a corpus, one after the other in one place, forth and back again."""
     check_out(path, (".gif",))
     drawings = [corpus.drawing(i) for i in range(len(corpus))]
-    write_bytes(path, render.to_morph(drawings, render.Style(colour=colour)))
+    write_bytes(path, render.to_morph(drawings, render.Style(color=color)))
 
 
 def save_performances(
@@ -84,7 +84,7 @@ def save_performances(
     columns: int | None = None,
     animate: bool = False,
 ) -> None:
-    """Write all the touch performances of a corpus: .svg .png .pdf .gif, pictures in colours of the time; .json, with
+    """Write all the touch performances of a corpus: .svg .png .pdf .gif, pictures in colors of the time; .json, with
     a line for each touch; .csv, as MicroJam writes one performance; .npz, a corpus.
 
     `labels`: what each is called in pictures and JSON; True: class names or texts, if any. `animate`: an SVG that
@@ -96,14 +96,14 @@ def save_performances(
     ending = path.suffix.lower()
     if ending == ".csv" and len(corpus) != 1:
         raise InputError(
-            f"{path}: a .csv is one performance, {corpus.facts.name} holds {len(corpus)}; save one alone, or all of "
+            f"{path}: a .csv is one performance, {corpus.metadata.name} holds {len(corpus)}; save one alone, or all of "
             "them as .json or .npz"
         )
     if writer := _PERFORMANCE_WRITERS.get(ending):
         writer(corpus, path)
     elif ending == ".json":
         names = [_name(corpus, i) for i in range(len(corpus))] if labels is True else labels or None
-        write_bytes(path, render.to_json(performances(corpus), corpus.facts.name, names).encode())
+        write_bytes(path, render.to_json(performances(corpus), corpus.metadata.name, names).encode())
     else:
         draw_performances(corpus, range(len(corpus)), path, labels=labels, columns=columns, animate=animate)
 
@@ -140,10 +140,10 @@ def performances(corpus: Corpus, indices: Items[int] | None = None) -> list[rend
 
 
 def _check_touches(corpus: Corpus) -> None:
-    if not corpus.facts.touches:
-        features, start = ", ".join(corpus.facts.features or ("dx", "dy")), corpus.facts.start
+    if not corpus.metadata.is_touch:
+        features, start = ", ".join(corpus.metadata.features or ("dx", "dy")), corpus.metadata.start
         raise InputError(
-            f"{corpus.facts.name} holds no touch performances: its features are {features} and its start is {start}; "
+            f"{corpus.metadata.name} holds no touch performances: its features are {features} and its start is {start}; "
             "expected dx, dy, dt and start up; draw it as drawings"
         )
 
@@ -151,7 +151,7 @@ def _check_touches(corpus: Corpus) -> None:
 def _name(corpus: Corpus, index: int) -> str:
     """Its class or its text."""
     sequence = corpus[index]
-    return sequence.text or "" if sequence.label is None else corpus.facts.classes[sequence.label]
+    return sequence.text or "" if sequence.label is None else corpus.metadata.classes[sequence.label]
 
 
 def _caption(corpus: Corpus, index: int) -> str:

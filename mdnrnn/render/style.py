@@ -1,4 +1,4 @@
-"""How drawings look: the colours of their strokes, the weight of the line, the space around them."""
+"""How drawings look: the colors of their strokes, the weight of the line, the space around them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from mdnrnn.errors import InputError
 
-Colour = Literal["ink", "stroke", "order"]
+Color = Literal["ink", "stroke", "order"]
 
 INK = "#1f2430"
 PALETTE = (
@@ -24,8 +24,8 @@ PLASMA = ("#0d0887", "#48039f", "#7701a8", "#a21d9a", "#c6417d", "#e26561")
 class Style:
     """How drawings look, the same in every format."""
 
-    colour: Colour = "ink"
-    """ink: one dark colour; stroke: a colour for each stroke; order: from blue to red in pen order"""
+    color: Color = "ink"
+    """ink: one dark color; stroke: a color for each stroke; order: from blue to red in pen order"""
     width: float = 0.012
     """width of the line, as a fraction of the cell that a drawing stands in"""
     margin: float = 0.1
@@ -33,12 +33,12 @@ class Style:
     same_scale: bool = False
     """keep all drawings in one scale, instead of fitting each to its cell"""
     groups: tuple[tuple[int, ...], ...] = ()
-    """of each drawing, a number for each stroke: with colour "stroke", those of one number have one colour"""
+    """of each drawing, a number for each stroke: with color "stroke", those of one number have one color"""
 
     def __post_init__(self) -> None:
-        colours = get_args(Colour)
-        if self.colour not in colours:
-            raise InputError(f"colour: received {self.colour!r}, expected one of {', '.join(colours)}")
+        colors = get_args(Color)
+        if self.color not in colors:
+            raise InputError(f"color: received {self.color!r}, expected one of {', '.join(colors)}")
         if not 0 < self.width <= 0.05:
             raise InputError(f"width: received {self.width}, expected a fraction above 0, at most 0.05")
         if not 0 <= self.margin <= 0.3:
@@ -49,19 +49,19 @@ PLAIN = Style()
 """The look of a picture for which none is asked."""
 
 
-def stroke_colours(colour: Colour, strokes: int, groups: Sequence[int] = ()) -> list[str]:
-    """The colour of each stroke of a drawing, as `#rrggbb`; with "stroke", of each of their groups where there are."""
-    if colour == "ink":
+def stroke_colors(color: Color, strokes: int, groups: Sequence[int] = ()) -> list[str]:
+    """The color of each stroke of a drawing, as `#rrggbb`; with "stroke", of each of their groups where there are."""
+    if color == "ink":
         return [INK] * strokes
-    if colour == "stroke":
+    if color == "stroke":
         return [PALETTE[number % len(PALETTE)] for number in groups or range(strokes)]
     return [along_plasma(number / max(strokes - 1, 1)) for number in range(strokes)]
 
 
 def along_plasma(place: float) -> str:
-    """The colour at a place from 0 to 1, linear between its two neighbours."""
+    """The color at a place from 0 to 1, linear between its two neighbors."""
     position = place * (len(PLASMA) - 1)
     index = min(int(position), len(PLASMA) - 2)
     share = position - index
-    before, after = (bytes.fromhex(colour[1:]) for colour in PLASMA[index : index + 2])
+    before, after = (bytes.fromhex(color[1:]) for color in PLASMA[index : index + 2])
     return "#" + bytes(round((1 - share) * a + share * b) for a, b in zip(before, after, strict=True)).hex()

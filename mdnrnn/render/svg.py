@@ -50,8 +50,8 @@ def svg_document(page: Page) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     )
     paths = []
     for cell in page.cells:
-        looks = zip(cell.strokes, cell.colours, cell.widths, strict=True)
-        paths.append([_path(stroke, colour, width, page.line_width) for stroke, colour, width in looks])
+        looks = zip(cell.strokes, cell.colors, cell.widths, strict=True)
+        paths.append([_path(stroke, color, width, page.line_width) for stroke, color, width in looks])
         group = document.g()
         group.elements.extend(paths[-1])
         lines.add(group)
@@ -61,10 +61,10 @@ def svg_document(page: Page) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     return document, paths
 
 
-def _path(stroke: np.ndarray, colour: str, width: float, usual_width: float) -> Path:
-    own_colour = {} if colour == INK else {"stroke": colour}
+def _path(stroke: np.ndarray, color: str, width: float, usual_width: float) -> Path:
+    own_color = {} if color == INK else {"stroke": color}
     own_width = {} if width == usual_width else {"stroke_width": _number(width)}
-    return Path(_path_data(stroke), debug=False, **own_colour, **own_width)
+    return Path(_path_data(stroke), debug=False, **own_color, **own_width)
 
 
 def _path_data(stroke: np.ndarray) -> str:

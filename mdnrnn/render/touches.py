@@ -1,4 +1,4 @@
-"""Where performances stand on a page: each on a screen of its own, in colours that tell the time."""
+"""Where performances stand on a page: each on a screen of its own, in colors that tell the time."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mdnrnn.render.performance import Performance
 from mdnrnn.render.style import along_plasma
 
 LEVELS = 24
-"""Times are told apart in so many colours, the same for all performances of a picture."""
-COLOURS = tuple(along_plasma(level / (LEVELS - 1)) for level in range(LEVELS))
+"""Times are told apart in so many colors, the same for all performances of a picture."""
+COLORS = tuple(along_plasma(level / (LEVELS - 1)) for level in range(LEVELS))
 PALE = "#d3d9e3"
-"""The colour of the edges of the screen."""
+"""The color of the edges of the screen."""
 MARGIN = 0.06
 """Around a screen, as a fraction of its cell."""
 LINE, TAP, EDGE = 0.011, 0.044, 0.006
@@ -26,11 +26,11 @@ FONT, BAR = 0.07, 0.025
 
 
 class Part(NamedTuple):
-    """A line of one colour, or a dot: points (n, 2), the seconds (n,) at which the touch was there, how thick."""
+    """A line of one color, or a dot: points (n, 2), the seconds (n,) at which the touch was there, how thick."""
 
     points: np.ndarray
     moments: np.ndarray
-    colour: str
+    color: str
     width: float
 
 
@@ -71,13 +71,13 @@ def screen_parts(performance: Performance, longest: float) -> list[Part]:
 
 
 def levels(seconds: np.ndarray, longest: float) -> np.ndarray:
-    """Which of the colours tells each time, shape (n,): the first at 0, the last up to `longest`."""
+    """Which of the colors tells each time, shape (n,): the first at 0, the last up to `longest`."""
     share = np.asarray(seconds) / (longest or 1.0)
     return np.clip((LEVELS * share).astype(int), 0, LEVELS - 1)
 
 
 def _lines(performance: Performance, longest: float) -> list[Part]:
-    """The pieces between touches and those moved on from them, in the colour of their middle; neighbours of one colour
+    """The pieces between touches and those moved on from them, in the color of their middle; neighbors of one color
     are one line."""
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = levels((seconds[1:] + seconds[:-1]) / 2, longest)
@@ -85,7 +85,7 @@ def _lines(performance: Performance, longest: float) -> list[Part]:
     runs = [run for run in np.split(np.arange(len(moved)), changes) if len(run) and moved[run[0]]]
     rows = [slice(run[0], run[-1] + 2) for run in runs]
     return [
-        Part(performance.places[span], seconds[span], COLOURS[level[run[0]]], LINE)
+        Part(performance.places[span], seconds[span], COLORS[level[run[0]]], LINE)
         for run, span in zip(runs, rows, strict=True)
     ]
 
@@ -93,7 +93,7 @@ def _lines(performance: Performance, longest: float) -> list[Part]:
 def _taps(performance: Performance, longest: float) -> list[Part]:
     taps = np.flatnonzero(performance.down)
     level = levels(performance.seconds, longest)
-    return [Part(performance.places[t : t + 1], performance.seconds[t : t + 1], COLOURS[level[t]], TAP) for t in taps]
+    return [Part(performance.places[t : t + 1], performance.seconds[t : t + 1], COLORS[level[t]], TAP) for t in taps]
 
 
 def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
@@ -108,12 +108,12 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
     ]
     widths = [part.width * side for part in parts]
     moments = tuple(part.moments for part in parts)
-    colours = [part.colour for part in parts]
-    return Cell(left, top, side, grid.height, strokes, colours, widths, label, grid.label_place(index), moments)
+    colors = [part.color for part in parts]
+    return Cell(left, top, side, grid.height, strokes, colors, widths, label, grid.label_place(index), moments)
 
 
 def _key(longest: float, page_width: float, top: float, font_size: float, size: float) -> list[Cell]:
-    """A bar of all colours between its two times, in a row of its own below `top`: it fills as time goes on."""
+    """A bar of all colors between its two times, in a row of its own below `top`: it fills as time goes on."""
     texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
     before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # room for them, and a gap
     length = max(min(2 * size, (1 - 2 * MARGIN) * page_width) - before - after, font_size)
@@ -126,7 +126,7 @@ def _key(longest: float, page_width: float, top: float, font_size: float, size: 
 
 
 def _bar(longest: float, left: float, length: float, middle: float, thickness: float) -> Cell:
-    """A piece of each colour in its time, over a pale bar that stands all the time."""
+    """A piece of each color in its time, over a pale bar that stands all the time."""
     steps = np.linspace(0, 1, LEVELS + 1)
     heights = np.full(LEVELS + 1, round(middle))  # on whole pixels edges are sharp
     points = np.column_stack([left + length * steps, heights]).round(2)
@@ -134,4 +134,4 @@ def _bar(longest: float, left: float, length: float, middle: float, thickness: f
     moments = (np.zeros(2), *(longest * steps[i : i + 2] for i in range(LEVELS)))
     widths = [thickness] * len(strokes)
     place = left, middle - thickness / 2
-    return Cell(*place, length, thickness, strokes, [PALE, *COLOURS], widths, "", place, moments)
+    return Cell(*place, length, thickness, strokes, [PALE, *COLORS], widths, "", place, moments)

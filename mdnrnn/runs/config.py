@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from mdnrnn.data.corpus import Facts
+from mdnrnn.data.corpus import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import SequenceModel, StepShape
@@ -29,7 +29,7 @@ class RunConfig:
     model: Any
     """The config of the kind's model."""
     normalizer: Normalizer
-    facts: Facts
+    metadata: Metadata
     """Of the corpus."""
     data: str
     """What the corpus was opened as: a catalog name or an absolute path."""
@@ -68,7 +68,7 @@ class RunConfig:
             "shape": StepShape,
             "model": KINDS[fields["kind"]].config,
             "normalizer": Normalizer,
-            "facts": Facts,
+            "metadata": Metadata,
             "training": SequenceTrainConfig,
         }
         return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})

@@ -51,7 +51,7 @@ def _impsy(hidden: int) -> MDNRNNConfig:
 PRESETS = {
     "stroke": Preset(what="an MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
     "stroke-small": Preset(
-        what="the same, small: recognisable drawings within a minute or two",
+        what="the same, small: recognizable drawings within a minute or two",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),

@@ -14,7 +14,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import null_nats
+from mdnrnn.evaluation import null_model_nll
 from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.base import SequenceModel, StepShape
@@ -46,8 +46,8 @@ def train(
         made.append(_begin(preset, data, folder, model or preset.model, training or preset.training))
         return asdict(made[0].config)
 
-    with distributed.joined():
-        config = RunConfig.of(distributed.first(begin))
+    with distributed.process_group():
+        config = RunConfig.of(distributed.from_rank_zero(begin))
         return _fit(made[0] if made else _Begun(config, open_corpus(data), math.nan), folder)
 
 
@@ -65,11 +65,11 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
     if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
         raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
     choose_device(training.device)
-    if training.window and not KINDS[preset.kind].model.carries:
+    if training.window and not KINDS[preset.kind].model.carries_state:
         raise InputError(f"a window of {training.window} steps was asked for; this model learns whole sequences alone")
     corpus = open_corpus(data)
     corpus.check()
-    if KINDS[preset.kind].model.writes:
+    if KINDS[preset.kind].model.uses_text:
         check_lines(corpus)
     shape = _shape(preset, corpus)
     config = RunConfig(
@@ -77,7 +77,7 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
         shape=shape,
         model=model,
         normalizer=Normalizer.of(corpus),
-        facts=corpus.facts if shape.classes else replace(corpus.facts, classes=()),
+        metadata=corpus.metadata if shape.classes else replace(corpus.metadata, classes=()),
         data=data if is_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
         training=training,
@@ -86,7 +86,7 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
         steps_per_character=corpus.steps_per_character,
     )
     config.build()  # where it cannot be, nothing is written
-    begun = _Begun(config, corpus, _null_nats_per_point(config, corpus))
+    begun = _Begun(config, corpus, _null_nll_per_point(config, corpus))
     make_folder(folder)
     write_json(folder / CONFIG, asdict(config))
     return begun
@@ -95,7 +95,7 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
 def _shape(preset: Preset, corpus: Corpus) -> StepShape:
     """Of the steps; a model that writes is told the text, and no class."""
     shape = StepShape.of(corpus)
-    return replace(shape, classes=0) if KINDS[preset.kind].model.writes else shape
+    return replace(shape, classes=0) if KINDS[preset.kind].model.uses_text else shape
 
 
 def resume(folder: Path | str) -> Result:
@@ -107,8 +107,8 @@ def resume(folder: Path | str) -> Result:
         made.append(_begin_again(folder))
         return asdict(made[0].config)
 
-    with distributed.joined():
-        config = RunConfig.of(distributed.first(begin))
+    with distributed.process_group():
+        config = RunConfig.of(distributed.from_rank_zero(begin))
         return _fit(made[0] if made else _Begun(config, open_corpus(config.data), math.nan), folder)
 
 
@@ -119,12 +119,12 @@ def _begin_again(folder: Path) -> _Begun:
         raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
     if (folder / METRICS).exists() and not (folder / LAST).exists():
         raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
-    return _Begun(config, corpus, _null_nats_per_point(config, corpus))
+    return _Begun(config, corpus, _null_nll_per_point(config, corpus))
 
 
-def _null_nats_per_point(config: RunConfig, corpus: Corpus) -> float:
+def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
     rows = corpus.rows("valid")
-    return null_nats(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
+    return null_model_nll(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
 
 
 def _fit(begun: _Begun, folder: Path) -> Result:
@@ -143,12 +143,12 @@ def _picture(begun: _Begun, model: SequenceModel, folder: Path) -> None:
     config, corpus, records = begun.config, begun.corpus, read_metrics(folder)
     figure = render.loss_figure(records, {"null model": begun.null})
     write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-    facts = config.facts
-    timed = facts.stream or facts.touches
+    metadata = config.metadata
+    timed = metadata.is_stream or metadata.is_touch
     if not timed and (config.shape.features != 2 or config.shape.inputs):
         return  # nothing else can be drawn unasked
     lines = corpus.indices("valid")
-    texts = [str(corpus[lines[i % len(lines)]].text) for i in range(16)] if model.writes else None
+    texts = [str(corpus[lines[i % len(lines)]].text) for i in range(16)] if model.uses_text else None
     drawn = Run(folder, config, model).generate(
         16,
         texts=texts,
@@ -156,4 +156,4 @@ def _picture(begun: _Begun, model: SequenceModel, folder: Path) -> None:
         max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
     )
     path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
-    (draw_performances if facts.touches else draw)(drawn, range(len(drawn)), path)
+    (draw_performances if metadata.is_touch else draw)(drawn, range(len(drawn)), path)

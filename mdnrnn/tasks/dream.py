@@ -1,4 +1,4 @@
-"""Dreams: rollouts of a learnt world under a policy (Ha and Schmidhuber, arXiv:1803.10122)."""
+"""Dreams: rollouts of a learned world under a policy (Ha and Schmidhuber, arXiv:1803.10122)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.recurrent import MDNRNN
@@ -28,8 +28,8 @@ def dream(
     Args:
         sampling: its temperature makes a dream wilder than the world, 1.15 say, and its flaws harder to learn.
     """
-    world, facts = need_world(run), run.config.facts
-    device, latents = next(world.parameters()).device, latents_of(facts)
+    world, metadata = need_world(run), run.config.metadata
+    device, latents = next(world.parameters()).device, latents_of(metadata)
     normalizer, shown = run.config.normalizer, torch.tensor(latents, device=device)
     scale, mean = (torch.tensor(values, device=device)[shown] for values in (normalizer.scale, normalizer.mean))
 
@@ -48,14 +48,14 @@ def dream(
 
 def need_world(run: Run) -> MDNRNN:
     """The run's model, if it is of a world; an error where it is not."""
-    if run.config.facts.world and isinstance(run.model, MDNRNN):
+    if run.config.metadata.is_world and isinstance(run.model, MDNRNN):
         return run.model
-    names = ", ".join(run.config.facts.features or ("dx", "dy"))
+    names = ", ".join(run.config.metadata.features or ("dx", "dy"))
     raise InputError(
         f"the run's steps are ({names}); expected latents of a world, z1 and so on: mdnrnn train world, say"
     )
 
 
-def latents_of(facts: Facts) -> list[int]:
+def latents_of(metadata: Metadata) -> list[int]:
     """Which features are latents, not the reward."""
-    return [i for i, name in enumerate(facts.features) if name != "reward"]
+    return [i for i, name in enumerate(metadata.features) if name != "reward"]

@@ -1,4 +1,4 @@
-"""A learnt world as a gymnasium environment: an agent that can act in the world can act in the dream."""
+"""A learned world as a gymnasium environment: an agent that can act in the world can act in the dream."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         max_steps: int = 1000,
     ) -> None:
         width = need_world(run).shape.inputs
-        self._latents = latents_of(run.config.facts)
-        names = run.config.facts.features
+        self._latents = latents_of(run.config.metadata)
+        names = run.config.metadata.features
         self._rewarded = names.index("reward") if "reward" in names else None
         self.action_space = actions or spaces.Box(-np.inf, np.inf, (width,), np.float32)
         found = int(self.action_space.n) if isinstance(self.action_space, spaces.Discrete) else self.action_space.shape

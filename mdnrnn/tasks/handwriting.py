@@ -1,4 +1,4 @@
-"""Writing texts with a run that has learnt to: lines in a hand that is given, laid out on a page."""
+"""Writing texts with a run that has learned to: lines in a hand that is given, laid out on a page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from mdnrnn.data.corpus import Corpus, Sequence, finished, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import Polyline
-from mdnrnn.data.text_lines import levelled, made_upright, page, shape_of
+from mdnrnn.data.text_lines import leveled, made_upright, page, shape_of
 from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import Sampling
@@ -25,12 +25,12 @@ from mdnrnn.render.save import check_out, save_drawings
 from mdnrnn.runs.run import Run
 
 Ink = Literal["ink", "stroke", "order", "character"]
-"""How what is written is coloured."""
+"""How what is written is colored."""
 
 LONGEST = 20_000
 """Characters that are written at once, at most."""
 _STRETCH = 4
-"""The longest line that may be asked for, in the longest that the run has learnt."""
+"""The longest line that may be asked for, in the longest that the run has learned."""
 _PEN, _LETTER = 0.1, 12.0
 """Width of the pen in heights of the small letters, and that height in units of the page."""
 _SMALLEST, _LARGEST = 40.0, 4000.0
@@ -41,13 +41,13 @@ _THINNEST = 0.0002
 def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
     """A text broken at its own line ends, and at spaces into lines of at most `width` characters.
 
-    By default as long as the run has learnt to write them.
+    By default as long as the run has learned to write them.
     """
     need_writer(run.model)
-    learnt = run.config.longest_text
-    width = learnt if width is None else width
-    if not 1 <= width <= _STRETCH * learnt:
-        raise InputError(f"lines of {width} characters were asked for; expected 1 to {_STRETCH * learnt}")
+    learned = run.config.longest_text
+    width = learned if width is None else width
+    if not 1 <= width <= _STRETCH * learned:
+        raise InputError(f"lines of {width} characters were asked for; expected 1 to {_STRETCH * learned}")
     if len(text) > LONGEST:
         raise InputError(f"the text has {len(text)} characters; expected at most {LONGEST}")
     if not text.strip():
@@ -72,13 +72,15 @@ class Written(NamedTuple):
     def followed_by(self, other: Written) -> Written:
         """The lines of both."""
         lines = [part.lines[i] for part in (self, other) for i in range(len(part.lines))]
-        return Written(pack(self.lines.facts, {"test": lines}), self.windows + other.windows)
+        return Written(pack(self.lines.metadata, {"test": lines}), self.windows + other.windows)
 
     def parts(self, size: int) -> list[Written]:
         """The same in parts of `size` lines each."""
         lines = [self.lines[i] for i in range(len(self.lines))]
         return [
-            Written(pack(self.lines.facts, {"test": lines[first : first + size]}), self.windows[first : first + size])
+            Written(
+                pack(self.lines.metadata, {"test": lines[first : first + size]}), self.windows[first : first + size]
+            )
             for first in range(0, len(lines), size)
         ]
 
@@ -95,7 +97,7 @@ def write(
     """Each line as a sequence of its own.
 
     Args:
-        style: a line of writing with its text, that all go on from, in its hand as far as the model has learnt to
+        style: a line of writing with its text, that all go on from, in its hand as far as the model has learned to
             (Graves' priming); it is not drawn again.
         max_steps: of each line; by default as many as its characters may take.
     """
@@ -115,7 +117,7 @@ def write(
         sequence, first = _after(drawn[i], given) if given else (drawn[i], 0)
         sequences.append(sequence._replace(text=line))
         own.append(windows[i][given + first :, written : written + len(line) + 1])
-    return Written(pack(drawn.facts, {"test": sequences}), own)
+    return Written(pack(drawn.metadata, {"test": sequences}), own)
 
 
 def write_pages(
@@ -203,7 +205,7 @@ def inked(
             strokes, owners = _cut(written.lines[number], window[:, :-1].argmax(1))
             characters += [before + owner for owner in owners]
             before += window.shape[1] - 1
-        strokes = levelled(strokes, shape_of(strokes)) if level else strokes
+        strokes = leveled(strokes, shape_of(strokes)) if level else strokes
         lines.append(made_upright(strokes, shape_of(strokes)) if upright else strokes)
     height = float(np.median([shape_of(line).height for line in lines]))
     return Inked(page(lines, spacing), tuple(characters), height)
@@ -230,7 +232,7 @@ def save_written(
     written: Items[Written],
     path: Path,
     *,
-    colour: Ink = "ink",
+    color: Ink = "ink",
     columns: int | None = None,
     animate: bool = False,
     level: bool = False,
@@ -241,13 +243,13 @@ def save_written(
     check_out(path)
     if path.suffix.lower() not in ENDINGS:
         lines = [page.lines[i] for page in written for i in range(len(page.lines))]
-        save_drawings(pack(written[0].lines.facts, {"test": lines}), path)
+        save_drawings(pack(written[0].lines.metadata, {"test": lines}), path)
         return
-    cut = colour == "character"
+    cut = color == "character"
     pages = [inked(each, cut=cut, level=level, upright=upright, spacing=spacing) for each in written]
     strokes = [page.strokes for page in pages]
     style = Style(
-        colour="stroke" if colour == "character" else colour,
+        color="stroke" if color == "character" else color,
         groups=tuple(page.characters for page in pages) if cut else (),
         width=_THINNEST,
         margin=0.05,

@@ -42,21 +42,23 @@ def drawings_of(run: Run, data: str | None = None, split: str | None = None, lab
         corpus = run.open_data(data, Recipe(split="1,0,0"))
     if label is None:
         return run.known(corpus)
-    number = run.config.facts.label(label)
+    number = run.config.metadata.label(label)
     if corpus.label is None:
-        facts = replace(corpus.facts, classes=run.config.facts.classes)
-        return replace(corpus, facts=facts, label=np.full(len(corpus), number, np.int32))
+        metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
+        return replace(corpus, metadata=metadata, label=np.full(len(corpus), number, np.int32))
     corpus = run.known(corpus)
     members = np.flatnonzero(corpus.label == number)
     if not len(members):
-        raise InputError(f"{corpus.facts.name} has no drawing of {label!r} among these {len(corpus)}; choose another")
+        raise InputError(
+            f"{corpus.metadata.name} has no drawing of {label!r} among these {len(corpus)}; choose another"
+        )
     return picked(corpus, members.tolist())
 
 
 def picked(drawings: Corpus, indices: Items[int]) -> Corpus:
     """The drawings with these numbers, in this order."""
     _check_indices(drawings, indices)
-    return pack(drawings.facts, {"test": [drawings[index] for index in indices]})
+    return pack(drawings.metadata, {"test": [drawings[index] for index in indices]})
 
 
 def reconstruct(run: Run, drawings: Corpus, temperatures: Items[float] = TEMPERATURES, seed: int = 0) -> Corpus:
@@ -109,7 +111,7 @@ def interpolate(
 
 
 def walk(rows: int, columns: int) -> list[int]:
-    """The cells of a grid row by row, every other row backwards: each step goes to a neighbour."""
+    """The cells of a grid row by row, every other row backwards: each step goes to a neighbor."""
     cells = np.arange(rows * columns).reshape(rows, columns)
     cells[1::2] = cells[1::2, ::-1]
     return cells.ravel().tolist()
@@ -141,23 +143,23 @@ def combine(
     return _corpus(run, drawings, "combined", [*_originals(run, drawings), *results])
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """For each query the n drawings nearest to it, nearest first: indices (Q, n) and distances (Q, n)."""
 
     indices: np.ndarray
     distances: np.ndarray
 
 
-def nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -> Neighbours:
+def nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -> Neighbors:
     """The drawings of `among` whose latents are nearest to those of the queries, by Euclidean distance.
 
     Args:
-        queries: drawings; or numbers of some of `among`, none of which is found as its own neighbour.
+        queries: drawings; or numbers of some of `among`, none of which is found as its own neighbor.
     """
     own = None if isinstance(queries, Corpus) else list(queries)
     others = len(among) - (own is not None)
     if not 1 <= n <= others:
-        raise InputError(f"{n} neighbours were asked for; expected 1 or more, and there are {others} others")
+        raise InputError(f"{n} neighbors were asked for; expected 1 or more, and there are {others} others")
     _check_indices(among, own or [])
     latents = run.encode(among).astype(np.float64)
     wanted = run.encode(queries) if isinstance(queries, Corpus) else latents[own]
@@ -169,7 +171,7 @@ def nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -
             every[own[query]] = np.inf
         indices[query] = np.argsort(every, kind="stable")[:n]
         distances[query] = every[indices[query]]
-    return Neighbours(indices, distances)
+    return Neighbors(indices, distances)
 
 
 class Projection(NamedTuple):
@@ -189,9 +191,9 @@ def project(latents: np.ndarray) -> Projection:
     latents = np.asarray(latents)
     if latents.ndim != 2 or len(latents) < 2 or not latents.shape[1]:
         raise InputError(f"latents: received shape {latents.shape}, expected (M, Z) of 2 drawings or more")
-    centred = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
-    centred = np.pad(centred, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # a line lies in a plane too
-    left, scales, _ = np.linalg.svd(centred, full_matrices=False)
+    centered = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
+    centered = np.pad(centered, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # a line lies in a plane too
+    left, scales, _ = np.linalg.svd(centered, full_matrices=False)
     places, variances = left[:, :2] * scales[:2], np.square(scales)
     along = np.abs(places)
     farthest = places[(along >= along.max(0) * (1 - 1e-6)).argmax(0), [0, 1]]
@@ -199,7 +201,7 @@ def project(latents: np.ndarray) -> Projection:
 
 
 def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Projection:
-    """Draw up to n drawings, small, at the places of their latents, in the colours of their classes.
+    """Draw up to n drawings, small, at the places of their latents, in the colors of their classes.
 
     An .npz holds the arrays of the projection of all drawings, and their labels where they have classes.
     """
@@ -217,7 +219,7 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
             f"{name} principal component, {share:.0%} of the variance"
             for name, share in zip(("first", "second"), found.explained, strict=True)
         ]
-        figure = map_figure(found.places, known.drawing, known.label, known.facts.classes, most=n, axes=axes)
+        figure = map_figure(found.places, known.drawing, known.label, known.metadata.classes, most=n, axes=axes)
         write_bytes(path, figure_bytes(figure, path.suffix.lower()))
     return found
 
@@ -246,10 +248,12 @@ def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
 
 def _corpus(run: Run, drawings: Corpus, how: str, sequences: list[Sequence]) -> Corpus:
     """What the run made of drawings, and these too, which may lie on another grid."""
-    facts = run.config.facts
-    quantum = facts.quantum if drawings.facts.quantum == facts.quantum else None
-    source = f"{how} by a run on {facts.name}, from drawings of {drawings.facts.name}"
-    return pack(replace(facts, name=f"{facts.name} ({how})", quantum=quantum, source=source), {"test": sequences})
+    metadata = run.config.metadata
+    bin_width = metadata.bin_width if drawings.metadata.bin_width == metadata.bin_width else None
+    source = f"{how} by a run on {metadata.name}, from drawings of {drawings.metadata.name}"
+    return pack(
+        replace(metadata, name=f"{metadata.name} ({how})", bin_width=bin_width, source=source), {"test": sequences}
+    )
 
 
 def _grid(ends: np.ndarray, rows: int, columns: int, between: Callable[..., np.ndarray]) -> np.ndarray:

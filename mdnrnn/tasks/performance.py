@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
-from mdnrnn.device import exactly
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.device import full_precision
 from mdnrnn.distributions import DOWN, END, UP, Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.generation.constraints import within
@@ -49,8 +49,8 @@ def respond(
         seconds: from the tap on; what the model would end earlier goes on.
         sampling: by default ANSWERING.
     """
-    facts = run.config.facts
-    check_touches(facts)
+    metadata = run.config.metadata
+    check_touches(metadata)
     if not 0 < seconds <= _LONGEST:
         raise InputError(f"an answer of {seconds} s was asked for; expected more than 0, at most {_LONGEST:g}")
     if not len(call.event):
@@ -65,14 +65,14 @@ def respond(
             break
         steps *= 2
     answers = [_answer(sequence, len(call.event), of <= seconds) for sequence, of in zip(whole, times, strict=True)]
-    return pack(replace(drawn.facts, name=f"{facts.name} (answers)"), {"test": answers})
+    return pack(replace(drawn.metadata, name=f"{metadata.name} (answers)"), {"test": answers})
 
 
-def check_touches(facts: Facts) -> None:
+def check_touches(metadata: Metadata) -> None:
     """An error where steps are no touches."""
-    if not facts.touches:
+    if not metadata.is_touch:
         raise InputError(
-            f"steps of {facts.name} are ({', '.join(facts.features or ('dx', 'dy'))}); expected touches, (dx, dy, dt): "
+            f"steps of {metadata.name} are ({', '.join(metadata.features or ('dx', 'dy'))}); expected touches, (dx, dy, dt): "
             "mdnrnn train touch, say"
         )
 
@@ -119,7 +119,7 @@ class Performer:
     """
 
     def __init__(self, run: Run, *, sampling: Sampling | None = None, seed: int = 0, label: str | None = None) -> None:
-        if run.model.writes or run.model.latent:
+        if run.model.uses_text or run.model.latent:
             raise InputError("the run draws given a text or a latent; expected one that needs none to play along")
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _endless_noise(run, seed)
@@ -127,7 +127,7 @@ class Performer:
         weights = run.labels(1, None if label is None else [label])
         self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
         self._cell, self._first_cell, self._bounds = (
-            None if given is None else given.to(device) for given in (*run.cells(), run.bounds())
+            None if given is None else given.to(device) for given in (*run.bin_widths(), run.bounds())
         )
         run.model.eval()
         self.reset()
@@ -147,7 +147,7 @@ class Performer:
         inputs (A,): what was done at the step before, and led to this one, for a run that takes them; by default what
         was given to `predict`.
         """
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, full_precision(), torch.inference_mode():
             step = self._checked(motion, event)
             self._look(inputs)
             self._go_on(step)
@@ -157,12 +157,12 @@ class Performer:
 
         inputs (A,): what is done now, for a run that takes them.
         """
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, full_precision(), torch.inference_mode():
             return self._raw(self._draw(inputs))
 
     def play(self, inputs: np.ndarray | None = None) -> Played:
         """As `predict`, and go on from it."""
-        with self._lock, exactly(), torch.inference_mode():
+        with self._lock, full_precision(), torch.inference_mode():
             step = self._draw(inputs)
             raw = self._raw(step)
             self._go_on(step)
@@ -197,7 +197,7 @@ class Performer:
 
     def _checked(self, motion: np.ndarray, event: int) -> Step:
         motion, features = _numbers(motion), self.run.config.shape.features
-        times = list(self.run.config.facts.times)
+        times = list(self.run.config.metadata.time_features)
         if motion.shape != (features,):
             raise InputError(f"a step of shape {motion.shape} was observed; the run expects ({features},)")
         if not np.isfinite(motion).all() or (motion[times] < (0 if self._first else _SHORTEST)).any():
@@ -206,7 +206,7 @@ class Performer:
         if event not in (DOWN, UP, END):
             raise InputError(f"a step with event {event} was observed; expected {DOWN}, {UP} or {END}")
         like = self._previous.motion
-        row = self.run.config.normalizer.normalise(motion[None], 0 if self._first else None)
+        row = self.run.config.normalizer.normalize(motion[None], 0 if self._first else None)
         return Step(torch.from_numpy(row).to(like), torch.full((1,), event, device=like.device))
 
     def _checked_inputs(self, inputs: np.ndarray | None) -> Tensor:

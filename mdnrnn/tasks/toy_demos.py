@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.data.toys import TOYS, Toy
-from mdnrnn.device import one_thread
+from mdnrnn.device import single_thread
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.files import make_folder, write_bytes, write_json
 from mdnrnn.models.base import Model
@@ -166,7 +166,7 @@ CAPTIONS = {
 }
 
 
-@one_thread()  # more gain these small networks nothing, and cost them much where cores are shared
+@single_thread()  # more gain these small networks nothing, and cost them much where cores are shared
 def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> Report:
     """Draw the points, train both networks, measure them on fresh points, draw the figures."""
     demo = DEMOS[name]

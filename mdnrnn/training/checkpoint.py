@@ -41,7 +41,7 @@ def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pr
     """Weights, optimizer, progress, the random generators of all processes and the state that the next batch goes on
     from, atomically, by the first of the processes, which have to call this together."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
-    generators = distributed.gathered({"cpu": torch.get_rng_state(), "cuda": cuda})
+    generators = distributed.gather_objects({"cpu": torch.get_rng_state(), "cuda": cuda})
     if distributed.rank() != 0:
         return
     state = {
@@ -111,7 +111,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
 def load_weights(path: Path, model: nn.Module) -> None:
     """The weights of a safetensors file, which must fit the model exactly; the first process reads it for all."""
     try:
-        model.load_state_dict(distributed.first(lambda: _read_weights(path)))
+        model.load_state_dict(distributed.from_rank_zero(lambda: _read_weights(path)))
     except RuntimeError as error:
         raise _unfit(path) from error
 

@@ -69,7 +69,7 @@ class SequenceTrainConfig(TrainConfig):
     different lengths: a loss is the mean over a batch's points, and in batches of few points each would count more,
     those at the ends of sequences above all."""
     window: int = 0
-    """Steps of the windows that sequences are learnt in; 0: whole."""
+    """Steps of the windows that sequences are learned in; 0: whole."""
     carry: bool = True
     """Whether a window goes on from the state that the one before left: truncated backpropagation."""
     most_valid: int = 2500

@@ -21,7 +21,7 @@ from mdnrnn.errors import InputError
 T = TypeVar("T")
 
 
-def count() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
@@ -32,7 +32,7 @@ def rank() -> int:
 
 
 @contextmanager
-def joined() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Join the processes that torchrun has started, if it has: through gloo, tensors on a GPU through NCCL.
 
     Where one of them ends before its time the others end with an error, within seconds.
@@ -57,21 +57,21 @@ def joined() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def sums(*values: float) -> list[float]:
+def all_reduce_sum(*values: float) -> list[float]:
     """Each of these numbers summed over all processes."""
-    if count() == 1:
+    if world_size() == 1:
         return list(values)
     total = torch.tensor(values, dtype=torch.float64)
     distributed.all_reduce(total)
     return total.tolist()
 
 
-def first(work: Callable[[], T]) -> T:
+def from_rank_zero(work: Callable[[], T]) -> T:
     """What `work` returns in the first process, in all of them: plain values and tensors.
 
     The others do not work, they wait; where it meets an error they end with it, without a word of their own.
     """
-    if count() == 1:
+    if world_size() == 1:
         return work()
     told: dict[str, Any] = {}
     if rank() == 0:
@@ -86,12 +86,12 @@ def first(work: Callable[[], T]) -> T:
     return told["result"]
 
 
-def gathered(value: T) -> list[T]:
+def gather_objects(value: T) -> list[T]:
     """The values, plain or tensors, of all processes, in order."""
-    if count() == 1:
+    if world_size() == 1:
         return [value]
     data = _packed(value)
-    sizes = [torch.zeros_like(torch.tensor(0)) for _ in range(count())]
+    sizes = [torch.zeros_like(torch.tensor(0)) for _ in range(world_size())]
     distributed.all_gather(sizes, torch.tensor(len(data)))
     room = int(max(sizes))
     parts = [torch.zeros(room, dtype=torch.uint8) for _ in sizes]

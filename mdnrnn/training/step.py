@@ -34,7 +34,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: AnyBatch, carried: Any, step: int) -> tuple[Tensor, Loss]:
         """Of a batch, given the state that the one before it left, at a step of the training."""
-        loss = self.model.loss_after(batch, carried)
+        loss = self.model.loss_with_state(batch, carried)
         return self.model.objective(loss, batch, step), loss
 
 
@@ -83,7 +83,7 @@ def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device
         points += batch.points
     model.train()
     own: dict[str, Any] = {"names": names, "sums": torch.as_tensor(total).tolist(), "points": points}
-    every = distributed.gathered(own)
+    every = distributed.gather_objects(own)
     all_points = sum(part["points"] for part in every)
     if not all_points:
         raise InputError("valid: received no batch (any more), expected data that can be gone through again and again")

@@ -24,7 +24,7 @@ from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
-from mdnrnn.models.base import AnyBatch, Model, dealt, interleaved
+from mdnrnn.models.base import AnyBatch, Model, shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.checkpoint import (
     Progress,
@@ -104,18 +104,18 @@ def fit(
 
 def _shared(data: Any) -> Any:
     """This process's share of the data; all of it where there is one process."""
-    if distributed.count() == 1 or data is None:
+    if distributed.world_size() == 1 or data is None:
         return data
     if not hasattr(data, "shared"):
         raise InputError(
-            f"{type(data).__name__} was given to {distributed.count()} processes; expected data that can be shared: "
+            f"{type(data).__name__} was given to {distributed.world_size()} processes; expected data that can be shared: "
             "Batches, Windows or Points"
         )
-    return data.shared(distributed.rank(), distributed.count())
+    return data.shared(distributed.rank(), distributed.world_size())
 
 
 def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
-    with caught_signals(again=distributed.count() > 1) as received, trainer.bar() as bar:
+    with caught_signals(again=distributed.world_size() > 1) as received, trainer.bar() as bar:
         for batch in trainer.batches():
             trainer.step(batch, bar, len(received))
             if trainer.validation_due():
@@ -124,7 +124,7 @@ def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
                     on_validation()
             if trainer.over():
                 break
-            if trainer.asked or (received and distributed.count() == 1):  # several have to agree on it
+            if trainer.asked or (received and distributed.world_size() == 1):  # several have to agree on it
                 trainer.checkpoint()
                 return Result(trainer.progress, received[0] if received else signal.SIGTERM)
             trainer.checkpoint_if_due()
@@ -161,15 +161,15 @@ class _Trainer:
         self._recent_steps = 0
         self._unseen: deque[_Done] = deque()
         self._saved = 0.0
-        state = distributed.first(lambda: read_last(folder / LAST))
+        state = distributed.from_rank_zero(lambda: read_last(folder / LAST))
         if state is None:
             seed_process(config.seed)
             self.progress = Progress()
         else:
             self.progress, carried = restore(state, folder / LAST, model, self.optimizer)
-            self.carried = dealt(carried, distributed.rank(), distributed.count())
+            self.carried = shard_state(carried, distributed.rank(), distributed.world_size())
         self.objective: nn.Module = Objective(model)
-        if distributed.count() > 1:
+        if distributed.world_size() > 1:
             self.objective = DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
         if state is None:
             self.checkpoint()
@@ -201,7 +201,7 @@ class _Trainer:
     def step(self, batch: AnyBatch, bar: tqdm, signals: int = 0) -> None:
         """One update; `signals`: how many this process has received."""
         progress, own = self.progress, 0 if getattr(batch, "idle", False) else batch.points
-        points, seconds, asked = distributed.sums(own, self._clock(), signals)
+        points, seconds, asked = distributed.all_reduce_sum(own, self._clock(), signals)
         self.asked, progress.seconds, share = asked > 0, seconds, own / points
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
@@ -215,7 +215,7 @@ class _Trainer:
             clip,
             number,
             self.carried,
-            share * distributed.count(),
+            share * distributed.world_size(),
         )
         progress.step += 1
         progress.points += int(points)
@@ -252,7 +252,7 @@ class _Trainer:
         if progress.step % _LOG_EVERY:
             bar.update(0)
             return
-        sums = distributed.sums(*map(float, self._recent.values()))
+        sums = distributed.all_reduce_sum(*map(float, self._recent.values()))
         means = {f"train_{name}": total / self._recent_steps for name, total in zip(self._recent, sums, strict=True)}
         self._recent, self._recent_steps = {}, 0
         rate = progress.points / max(progress.seconds, 1e-9)
@@ -283,7 +283,7 @@ class _Trainer:
         if terms["valid_loss"] < progress.best:
             progress.best, progress.since_best = terms["valid_loss"], 0
             self._save_weights()
-        (progress.seconds,) = distributed.sums(self._clock())
+        (progress.seconds,) = distributed.all_reduce_sum(self._clock())
         self._record(terms)
 
     def over(self) -> bool:
@@ -309,9 +309,9 @@ class _Trainer:
 
     def _all_carried(self) -> Any:
         """The state that the next batch goes on from, of the sequences of all processes."""
-        if distributed.count() == 1:
+        if distributed.world_size() == 1:
             return self.carried
-        return interleaved(distributed.gathered(self.carried if self._lanes else None))
+        return unshard_state(distributed.gather_objects(self.carried if self._lanes else None))
 
     def _save_weights(self) -> None:
         if distributed.rank() == 0:
@@ -321,7 +321,7 @@ class _Trainer:
         """The last validation, the last checkpoint; then the best weights in the model."""
         if not self.progress.finished:
             self._look()
-            (self.progress.seconds,) = distributed.sums(self._clock())
+            (self.progress.seconds,) = distributed.all_reduce_sum(self._clock())
             if self.valid is None:
                 self._save_weights()
             elif self.progress.validated != self.progress.step:

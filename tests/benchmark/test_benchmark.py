@@ -30,7 +30,7 @@ from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
 from mdnrnn.nn import parameters
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.runs.presets import PRESETS
-from tests.conftest import batches_of, random_corpus
+from tests.helpers import batches_of, random_corpus
 
 
 def test_both_heads_compute_the_same_loss_and_gradient() -> None:
@@ -68,17 +68,17 @@ def test_gradients_of_the_leaves_count() -> None:
 def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     device = choose_device("auto")
     monkeypatch.setattr(parameters, "usable", lambda tensor: True)
-    found = benchmark_rows(2, 2, 1, device, cells=True, count=40)
+    found = benchmark_rows(2, 2, 1, device, bin_widths=True, count=40)
     assert found is not None
     assert min(found.speedup, found.milliseconds, found.copy_fraction, found.copy_gigabytes_per_second) > 0
-    assert benchmark_rows(2, 9, 1, device, cells=False, count=40) is None
+    assert benchmark_rows(2, 9, 1, device, bin_widths=False, count=40) is None
     monkeypatch.setattr(parameters, "usable", lambda tensor: False)
-    assert benchmark_rows(2, 2, 1, device, cells=True, count=40) is None
+    assert benchmark_rows(2, 2, 1, device, bin_widths=True, count=40) is None
 
 
 def of_densities(corpus: Corpus) -> Batch:
-    """Its first drawings, without classes and without a quantum, in float64."""
-    corpus = replace(corpus, facts=replace(corpus.facts, quantum=None, classes=()), label=None)
+    """Its first drawings, without classes and without a bin_width, in float64."""
+    corpus = replace(corpus, metadata=replace(corpus.metadata, bin_width=None, classes=()), label=None)
     batch = batches_of(corpus).batch(np.arange(8))
     target, previous = (Step(steps.motion.double(), steps.event) for steps in (batch.target, batch.previous))
     return replace(batch, target=target, previous=previous)
@@ -147,8 +147,8 @@ def same_writers(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
     plain.first.bias_ih.detach().copy_(first.inward.bias[order])
     plain.first.bias_hh.detach().zero_()
     plain.window.load_state_dict(first.window.state_dict())
-    for cell, layer in zip(plain.above, ours.decoder.lstm.above.layers, strict=True):
-        cell.load_state_dict({name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
+    for core, layer in zip(plain.above, ours.decoder.lstm.above.layers, strict=True):
+        core.load_state_dict({name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
     return ours, plain
 
 

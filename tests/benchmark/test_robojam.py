@@ -11,7 +11,7 @@ from scipy.stats import norm
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from mdnrnn.benchmark.robojam import RoboJam, log_moving, log_probs, nats, taps
+from mdnrnn.benchmark.robojam import RoboJam, log_moving, log_probs, nll, taps
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import WIDE
@@ -19,7 +19,7 @@ from mdnrnn.distributions import UP, GaussianMixture
 from mdnrnn.errors import InputError
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.trainer import fit
-from tests.conftest import batches_of, random_corpus, touches
+from tests.helpers import batches_of, random_corpus, touches
 
 
 def uneven() -> Corpus:
@@ -29,13 +29,13 @@ def uneven() -> Corpus:
     parts = [Sequence(full[i].motion[-n:].copy(), full[i].event[-n:].copy()) for i, n in enumerate(lengths)]
     for part in parts:
         part.motion[0, 2] = 0
-    return pack(full.facts, dict.fromkeys(("train", "valid", "test"), parts))
+    return pack(full.metadata, dict.fromkeys(("train", "valid", "test"), parts))
 
 
 def small(corpus: Corpus) -> RoboJam:
     """A small RoboJam in float64, whose `moving` is sure of nothing."""
     torch.manual_seed(0)
-    model = RoboJam(corpus.facts, batches_of(corpus).normalizer, 12, 2, scale_floor=1).double()
+    model = RoboJam(corpus.metadata, batches_of(corpus).normalizer, 12, 2, scale_floor=1).double()
     torch.nn.init.normal_(model.head.linear.weight, std=0.5)
     torch.nn.init.normal_(model.head.linear.bias, 1, 2)
     return model
@@ -76,7 +76,7 @@ def test_rows_are_the_touches_as_they_are() -> None:
 def test_moving_and_not_are_all_there_is() -> None:
     mixture, rows = random_mixture(200), random_rows(200)
     joint = log_probs(mixture, rows, CELLS.expand(200, 3))
-    marginal = mixture.marginal([0, 1, 2]).log_cell_prob(rows[:, :3], CELLS) + np.log(10)
+    marginal = mixture.marginal([0, 1, 2]).discretized_log_prob(rows[:, :3], CELLS) + np.log(10)
     torch.testing.assert_close(joint.logsumexp(-1), marginal, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(log_moving(mixture).logsumexp(-1), torch.zeros(200, 5).double())
 
@@ -85,19 +85,19 @@ def test_probabilities_of_all_cells_and_times_sum_to_one() -> None:
     """A coarse grid over the places, a fine one over the times, for one mixture."""
     mixture = random_mixture(1)
     places, times = torch.arange(-18, 30, 4).double(), torch.linspace(-2, 3, 251).double()
-    cells = torch.tensor([4.0, 4.0, 0]).double()
+    bin_widths = torch.tensor([4.0, 4.0, 0]).double()
     grid = torch.cartesian_prod(places, places, times)
     rows = torch.nn.functional.pad(grid, (0, 1))
-    density = log_probs(mixture, rows, cells.expand(len(rows), 3)).exp().sum(-1)
+    density = log_probs(mixture, rows, bin_widths.expand(len(rows), 3)).exp().sum(-1)
     seconds = 0.02 / 10
     assert float(density.sum()) * seconds == pytest.approx(1, abs=1e-3)
 
 
 def test_a_first_row_is_its_place_alone() -> None:
     mixture, rows = random_mixture(50), random_rows(50)
-    cells = torch.cat([CELLS[:2], torch.tensor([WIDE])]).double().expand(50, 3)
-    place = mixture.marginal([0, 1]).log_cell_prob(rows[:, :2], CELLS[:2])
-    torch.testing.assert_close(log_probs(mixture, rows, cells).logsumexp(-1), place)
+    bin_widths = torch.cat([CELLS[:2], torch.tensor([WIDE])]).double().expand(50, 3)
+    place = mixture.marginal([0, 1]).discretized_log_prob(rows[:, :2], CELLS[:2])
+    torch.testing.assert_close(log_probs(mixture, rows, bin_widths).logsumexp(-1), place)
 
 
 def by_hand(mixture: GaussianMixture, row: np.ndarray, first: bool) -> float:
@@ -128,7 +128,7 @@ def test_nats_are_those_computed_by_hand() -> None:
             total += by_hand(model.head(hidden), row, t == 0)
         before = torch.from_numpy(10 * row)[None]
     data = replace(batches_of(corpus), split="test")
-    assert nats(model, data) == pytest.approx(total / len(rows), rel=1e-5)
+    assert nll(model, data) == pytest.approx(total / len(rows), rel=1e-5)
 
 
 def test_it_is_trained_on_the_density_of_all_columns() -> None:
@@ -172,7 +172,7 @@ def test_nats_and_taps_are_the_same_whatever_the_batch(batch_size: int) -> None:
     corpus = uneven()
     model = small(corpus)
     together, apart = batches_of(corpus, 5), batches_of(corpus, batch_size)
-    assert nats(model, apart) == pytest.approx(nats(model, together), rel=1e-10)
+    assert nll(model, apart) == pytest.approx(nll(model, together), rel=1e-10)
     np.testing.assert_array_equal(np.stack(taps(model, apart)), np.stack(taps(model, together)))
 
 
@@ -192,12 +192,12 @@ def test_a_short_training_lowers_loss_and_nats() -> None:
     train = batches_of(corpus, 10)
     held_out = Batches(corpus, "valid", train.normalizer, 10)
     torch.manual_seed(0)
-    model = RoboJam(corpus.facts, train.normalizer, 16, 1)
+    model = RoboJam(corpus.metadata, train.normalizer, 16, 1)
     batch = train.batch(np.arange(10))
-    loss, start = model.loss(batch).total.item(), nats(model, held_out)
+    loss, start = model.loss(batch).total.item(), nll(model, held_out)
     fit(model, train, config=TrainConfig(steps=60, learning_rate=0.03, warmup=5, device="cpu"))
     assert model.loss(batch).total.item() < loss - 1
-    assert nats(model, held_out) < start - 1
+    assert nll(model, held_out) < start - 1
 
 
 def test_half_precision_is_not_for_places() -> None:
@@ -211,4 +211,4 @@ def test_half_precision_is_not_for_places() -> None:
 def test_only_touches_are_taken() -> None:
     corpus = random_corpus([3, 4])
     with pytest.raises(InputError, match="expected touches"):
-        RoboJam(corpus.facts, batches_of(corpus).normalizer)
+        RoboJam(corpus.metadata, batches_of(corpus).normalizer)

@@ -10,7 +10,7 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Sequence
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import DOWN, UP, Step
-from tests.conftest import run_of, touches
+from tests.helpers import run_of, touches
 
 
 def test_taps_are_inferred_by_bayes_rule() -> None:
@@ -20,8 +20,8 @@ def test_taps_are_inferred_by_bayes_rule() -> None:
     data = Batches(corpus, "test", run.config.normalizer)
     found = touch.taps(run, data)
     batch = data.batch(np.asarray(corpus.indices("test")))
-    assert batch.cell is not None
-    target, cell = batch.target, batch.cell
+    assert batch.bin_width is not None
+    target, bin_width = batch.target, batch.bin_width
     predicted, inferred, true = [], [], []
     with torch.no_grad():
         for first in range(0, batch.points, 30):  # every performance has 30 rows
@@ -34,7 +34,7 @@ def test_taps_are_inferred_by_bayes_rule() -> None:
                     moved = []
                     for kind in (DOWN, UP):
                         other, _ = run.model.step(previous._replace(event=torch.tensor([kind])), state)
-                        moved.append(other.motion.log_cell_prob(target.motion[t : t + 1], cell[t : t + 1]))
+                        moved.append(other.motion.discretized_log_prob(target.motion[t : t + 1], bin_width[t : t + 1]))
                     predicted.append(bool(events[UP] > events[DOWN]))
                     inferred.append(bool(events[UP] + moved[UP] > events[DOWN] + moved[DOWN]))
                     true.append(bool(target.event[t - 1] == UP))

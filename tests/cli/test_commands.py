@@ -19,11 +19,11 @@ import torch
 from defusedxml import ElementTree
 
 from mdnrnn.cli import COMMANDS, main
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.distributions import END
-from tests.cli.conftest import refused, trained
+from tests.cli.helpers import refused, trained
 
 Capture = pytest.CaptureFixture[str]
 GOOD = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)] * 3
@@ -41,7 +41,7 @@ def sketchrnn_file(path: Path, **splits: list[np.ndarray]) -> Path:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
-    """A run of a few steps on labelled doodles."""
+    """A run of a few steps on labeled doodles."""
     options = ["--steps", "12", "--model.hidden", "32", "--model.components", "4", "--validations", "2"]
     return trained(tmp_path_factory.mktemp("run"), doodles, "stroke-small", *options)
 
@@ -61,10 +61,10 @@ def test_evaluate_prints_json_with_the_model_beside_the_null_model(run: Path, ca
     assert main(["evaluate", str(run), "--split", "valid", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert figures["measure"] == "cell"
-    assert figures["nats_per_sequence"] == pytest.approx(
-        figures["nats_per_point"] * figures["points"] / figures["sequences"]
+    assert figures["nll_per_sequence"] == pytest.approx(
+        figures["nll_per_point"] * figures["points"] / figures["sequences"]
     )
-    assert figures["null_nats_per_sequence"] > 0
+    assert figures["null_nll_per_sequence"] > 0
     assert main(["evaluate", str(run)]) == 0
     assert "null model" in capsys.readouterr().out
 
@@ -84,7 +84,7 @@ def test_generated_data_can_be_read_drawn_and_evaluated(run: Path, tmp_path: Pat
     corpus = pipeline.read(data)
     assert len(corpus) == 5
     assert corpus.label is not None
-    assert {corpus.facts.classes[label] for label in corpus.label} == {"cat"}
+    assert {corpus.metadata.classes[label] for label in corpus.label} == {"cat"}
     assert main(["generate", str(run), "--out", str(tmp_path / "drawn.ndjson"), *options]) == 0
     lines = [json.loads(line) for line in (tmp_path / "drawn.ndjson").read_text().splitlines()]
     assert [line["word"] for line in lines] == ["cat"] * 5
@@ -148,9 +148,9 @@ def test_import_keeps_a_corpus_and_counts_what_it_left_out(tmp_path: Path, capsy
     assert main(["data", "import", str(source), "--out", str(tmp_path / "corpus"), "--name", "mine"]) == 0
     assert "dropped: 1 empty sequence" in capsys.readouterr().out
     assert main(["data", "info", str(tmp_path / "corpus"), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["name"] == "mine"
-    assert facts["splits"] == {"train": 3, "valid": 3, "test": 3}
+    metadata = json.loads(capsys.readouterr().out)
+    assert metadata["name"] == "mine"
+    assert metadata["splits"] == {"train": 3, "valid": 3, "test": 3}
     assert main(["data", "info", str(source)]) == 0
     assert "empty sequence" in capsys.readouterr().out
 
@@ -283,7 +283,7 @@ def test_bad_data_is_one_line_and_leaves_nothing(
 BAD_OPTIONS: dict[str, tuple[str, str]] = {
     "unknown command": ("draw", "unknown command 'draw'; expected one of quickstart"),
     "unknown preset": ("train nosuch --data doodles --out new", "unknown preset 'nosuch'"),
-    "unknown option": ("train stroke --data doodles --out new --colour red", "Unrecognized options: --colour"),
+    "unknown option": ("train stroke --data doodles --out new --color red", "Unrecognized options: --color"),
     "no data": ("train stroke --out new", "Missing"),
     "steps that are no number": ("train stroke --data doodles --out new --steps many", "--steps"),
     "no steps": ("train stroke --data doodles --out new --steps 0", "budget is 0"),
@@ -327,7 +327,7 @@ def test_bad_options_are_one_line_and_leave_nothing(
     motion = np.ones((4, 3), np.int16)
     sequences = [Sequence(motion, np.array([0, 0, 0, END]))]
     native.write(
-        pack(Facts(name="three"), dict.fromkeys(("train", "valid", "test"), sequences)), tmp_path / "three.npz"
+        pack(Metadata(name="three"), dict.fromkeys(("train", "valid", "test"), sequences)), tmp_path / "three.npz"
     )
     names = {"RUN": str(run), "DATA": str(run.parent / "data.npz"), "THREE": "three.npz"}
     refused([names.get(word, word) for word in line.split()], complaint, capsys)
@@ -445,7 +445,7 @@ def test_a_signal_saves_and_tells_how_to_go_on(name: str, status: int, run: Path
 
 @pytest.fixture(scope="module")
 def sketch_run(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A variational run of a few steps on labelled doodles."""
+    """A variational run of a few steps on labeled doodles."""
     out = tmp_path_factory.mktemp("sketch") / "run"
     sizes = {"encoder": 8, "hidden": 16, "latent": 4, "components": 3}
     options = [word for name, size in sizes.items() for word in (f"--model.{name}", str(size))]
@@ -464,15 +464,15 @@ def evaluated(capsys: Capture, *arguments: str) -> str:
 
 def test_evaluate_tells_the_bound_by_its_parts_and_by_class(sketch_run: Path, capsys: Capture) -> None:
     figures = json.loads(evaluated(capsys, str(sketch_run), "--importance", "3", "--json"))
-    bound, kl = figures["nats_per_sequence"], figures["kl_nats_per_sequence"]
+    bound, kl = figures["nll_per_sequence"], figures["kl_per_sequence"]
     assert kl > 0
     assert figures["paper_L_KL"] == pytest.approx(kl / 4)
-    assert bound == pytest.approx(figures["reconstruction_nats_per_sequence"] + kl)
-    assert figures["importance_nats_per_sequence"] < bound + kl  # by Jensen, but for what the draws make of the KL
+    assert bound == pytest.approx(figures["reconstruction_nll_per_sequence"] + kl)
+    assert figures["importance_nll_per_sequence"] < bound + kl  # by Jensen, but for what the draws make of the KL
     assert figures["importance_standard_error"] > 0
     classes = figures["by_class"].values()
     assert len(classes) == 12
-    for whole, part in (("sequences", "nats_per_sequence"), ("points", "nats_per_point")):
+    for whole, part in (("sequences", "nll_per_sequence"), ("points", "nll_per_point")):
         assert sum(own[whole] for own in classes) == figures[whole]
         assert sum(own[whole] * own[part] for own in classes) == pytest.approx(figures[whole] * figures[part])
 
@@ -494,22 +494,22 @@ def test_evaluate_prints_the_bound_and_the_classes_as_tables(
     assert rows["model, importance-weighted"][2:4] == ["±", f"{figures['importance_standard_error']:.2f}"]
     assert f"L_R: {figures['paper_L_R']:.4f}, L_KL: {figures['paper_L_KL']:.4f}" in first
     lines = [line.split() for line in second.splitlines()[1:]]
-    assert [name for name, *_ in lines] == list(doodles.facts.classes)
+    assert [name for name, *_ in lines] == list(doodles.metadata.classes)
     cat = figures["by_class"]["cat"]
-    expected = [str(cat["sequences"]), f"{cat['nats_per_sequence']:.2f}", f"{cat['nats_per_point']:.4f}"]
+    expected = [str(cat["sequences"]), f"{cat['nll_per_sequence']:.2f}", f"{cat['nll_per_point']:.4f}"]
     assert next(numbers for name, *numbers in lines if name == "cat") == expected
 
 
 def test_evaluate_is_short_without_a_latent_or_with_one_class(
     run: Path, sketch_run: Path, doodles: Corpus, tmp_path: Path, capsys: Capture
 ) -> None:
-    cats = [doodles[i] for i in range(len(doodles)) if doodles[i].label == doodles.facts.label("cat")]
-    native.write(pack(doodles.facts, {"test": cats}), tmp_path / "cats.npz")
+    cats = [doodles[i] for i in range(len(doodles)) if doodles[i].label == doodles.metadata.label("cat")]
+    native.write(pack(doodles.metadata, {"test": cats}), tmp_path / "cats.npz")
     printed = evaluated(capsys, str(run), "--data", str(tmp_path / "cats.npz"))
     assert not any(word in printed for word in ("bound", "KL", "importance", "cat"))
     printed = evaluated(capsys, str(sketch_run), "--data", str(tmp_path / "cats.npz"))
     assert "bound" in printed
     assert not any(word in printed for word in ("importance", "cat"))
     figures = json.loads(evaluated(capsys, str(run), "--json"))
-    assert figures["importance_nats_per_sequence"] is None
-    assert figures["kl_nats_per_sequence"] == figures["paper_L_KL"] == 0
+    assert figures["importance_nll_per_sequence"] is None
+    assert figures["kl_per_sequence"] == figures["paper_L_KL"] == 0

@@ -15,8 +15,7 @@ from mdnrnn.data.formats import WRITERS, native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
 from mdnrnn.distributions.step import END
-from tests.cli.conftest import refused
-from tests.conftest import random_corpus, touches
+from tests.cli.helpers import refused
 from tests.data.formats.test_impsy import LOG
 from tests.data.formats.test_inkml import INK
 from tests.data.formats.test_microjam import LINES
@@ -25,6 +24,7 @@ from tests.data.formats.test_svg import KANJIVG
 from tests.data.formats.test_unipen import NICI
 from tests.data.importing.test_pipeline import line
 from tests.data.importing.test_safety import NAMES as ODD_NAMES
+from tests.helpers import random_corpus, touches
 
 Capture = pytest.CaptureFixture[str]
 
@@ -50,9 +50,9 @@ def test_any_format_is_imported_told_of_and_drawn(
     count, features = expected
     assert f"{corpus}: {count} of {count} sequences kept" in capsys.readouterr().out
     assert main(["data", "info", str(corpus), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["splits"] == {"train": count, "valid": 0, "test": 0}
-    assert (", ".join(facts["features"]) or "dx, dy") == features
+    metadata = json.loads(capsys.readouterr().out)
+    assert metadata["splits"] == {"train": count, "valid": 0, "test": 0}
+    assert (", ".join(metadata["features"]) or "dx, dy") == features
     assert main(["data", "draw", str(corpus), "--out", str(picture)]) == 0
     assert ElementTree.parse(picture).getroot().findall(".//{http://www.w3.org/2000/svg}path")
     # The file itself will do, without an import.
@@ -110,11 +110,16 @@ def test_options_reach_the_recipe(tmp_path: Path, capsys: Capture) -> None:
     record = json.dumps({"word": "cat", "drawing": [points]}) + "\n"
     (tmp_path / "x.ndjson").write_text(record * 3 + line(9))
     options = "--box 255 --resample 1 --simplify 2 --min-points 2 --max-points 50 --limit 2 --labels none --name mine"
-    options += " --licence CC0 --split 0,1,0"
+    options += " --license CC0 --split 0,1,0"
     arguments = ["data", "import", str(tmp_path / "x.ndjson"), "--out", str(tmp_path / "out"), *options.split()]
     assert main(arguments) == 0
     corpus = pipeline.read(tmp_path / "out")
-    assert (corpus.facts.name, corpus.facts.licence, corpus.facts.quantum, corpus.label) == ("mine", "CC0", 1, None)
+    assert (corpus.metadata.name, corpus.metadata.license, corpus.metadata.bin_width, corpus.label) == (
+        "mine",
+        "CC0",
+        1,
+        None,
+    )
     assert corpus.splits == {"train": (0, 0), "valid": (0, 2), "test": (2, 2)}
     # A corner lies between two points, one apart.
     np.testing.assert_allclose(corpus[0].motion, np.array([[255, 0], [0, 127.5], [-255, 1.5]]), atol=2)
@@ -154,10 +159,12 @@ def test_a_world_is_told_of_and_drawn_as_curves(tmp_path: Path, capsys: Capture)
     corpus = make_rollouts({"train": 6}, steps=50)
     native.write(corpus, tmp_path / "world")
     assert main(["data", "info", str(tmp_path / "world"), "--json"]) == 0
-    facts = json.loads(capsys.readouterr().out)
-    assert (facts["features"], facts["inputs"]) == (["z1", "z2", "z3", "z4"], 2)
-    assert facts["ended"] == (corpus.event == END).sum()
-    assert facts["scales"] == pytest.approx(dict(zip(facts["features"], corpus.motion.std(0), strict=True)), rel=1e-4)
+    metadata = json.loads(capsys.readouterr().out)
+    assert (metadata["features"], metadata["inputs"]) == (["z1", "z2", "z3", "z4"], 2)
+    assert metadata["ended"] == (corpus.event == END).sum()
+    assert metadata["scales"] == pytest.approx(
+        dict(zip(metadata["features"], corpus.motion.std(0), strict=True)), rel=1e-4
+    )
     assert main(["data", "draw", str(tmp_path / "world"), "--out", str(tmp_path / "x.svg"), "-n", "2"]) == 0
     paths = ElementTree.parse(tmp_path / "x.svg").getroot().findall(".//{http://www.w3.org/2000/svg}path")
     assert len(paths) == 2 * 4
@@ -228,9 +235,9 @@ def test_what_has_no_training_split_is_drawn_all_the_same(tmp_path: Path, capsys
     assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}: 2 drawings\n"
 
 
-def test_performances_are_drawn_in_colours_of_the_time(tmp_path: Path, capsys: Capture) -> None:
+def test_performances_are_drawn_in_colors_of_the_time(tmp_path: Path, capsys: Capture) -> None:
     native.write(touches(), tmp_path / "x.npz")
-    arguments = ["data", "draw", str(tmp_path / "x.npz"), "-n", "3", "--colour", "time"]
+    arguments = ["data", "draw", str(tmp_path / "x.npz"), "-n", "3", "--color", "time"]
     assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--animate"]) == 0
     texts = [element.text for element in ElementTree.parse(tmp_path / "x.svg").iter() if element.tag.endswith("text")]
     assert texts[0] == "0 s"

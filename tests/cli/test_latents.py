@@ -8,14 +8,14 @@ import pytest
 from defusedxml import ElementTree
 
 from mdnrnn.cli import main
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.distributions import END
 from mdnrnn.render import to_morph
 from mdnrnn.runs.run import load
 from mdnrnn.tasks.latent_space import interpolate, nearest, picked, reconstruct
-from tests.cli.conftest import refused, trained
+from tests.cli.helpers import refused, trained
 
 Capture = pytest.CaptureFixture[str]
 MAGIC = {
@@ -33,7 +33,7 @@ USES = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
-    """A variational run of a few steps on labelled doodles; its test split has one of each of 12 classes."""
+    """A variational run of a few steps on labeled doodles; its test split has one of each of 12 classes."""
     sizes = ["--model.encoder", "8", "--model.hidden", "16", "--model.latent", "4", "--model.components", "2"]
     options = [*sizes, "--steps", "3", "--validations", "1", "--device", "cpu"]
     return trained(tmp_path_factory.mktemp("sketch"), doodles, "sketch-small", *options)
@@ -150,14 +150,14 @@ def test_other_data_and_one_class_are_encoded(run: Path, tmp_path: Path, capsys:
     assert main(["reconstruct", str(run), "--out", str(out), *options]) == 0
     corpus = pipeline.read(out)
     assert len(corpus) == 2 * 20
-    assert {corpus.facts.classes[i] for i in np.asarray(corpus.label)} == {"cat"}
+    assert {corpus.metadata.classes[i] for i in np.asarray(corpus.label)} == {"cat"}
     drawing = [[[0, 10, 10], [0, 0, 10]]]
     (tmp_path / "mine.ndjson").write_text(json.dumps({"drawing": drawing}) + "\n")
     mine = ["--data", str(tmp_path / "mine.ndjson"), "--label", "fish"]
     assert main(["reconstruct", str(run), "--out", str(out), *mine]) == 0
     corpus = pipeline.read(out)
     assert corpus[0].motion.tolist() == [[10, 0], [0, 10]]
-    assert {corpus.facts.classes[i] for i in np.asarray(corpus.label)} == {"fish"}
+    assert {corpus.metadata.classes[i] for i in np.asarray(corpus.label)} == {"fish"}
 
 
 def test_drawings_made_can_be_encoded_again(run: Path, tmp_path: Path) -> None:
@@ -203,13 +203,13 @@ BAD: dict[str, tuple[str, str]] = {
     "one column": ("interpolate RUN --out x.svg --columns 1", "columns is 1; expected 2 or more"),
     "one to interpolate": ("interpolate RUN --out x.svg --data one.npz", "1 drawings were given to interpolate"),
     "one on a map": ("map RUN --out x.svg --data one.npz", "received shape (1, 4), expected (M, Z) of 2 drawings"),
-    "one without neighbours": ("nearest RUN --out x.svg --data one.npz", "7 neighbours were asked for"),
+    "one without neighbors": ("nearest RUN --out x.svg --data one.npz", "7 neighbors were asked for"),
     "nothing to combine": ("combine RUN --out x.svg", "--plus"),
     "one to combine": ("combine RUN --out x.svg --plus 3", "1 drawings with signs [1] were given"),
     "nothing added": ("combine RUN --out x.svg --plus --minus 3 4", "one of them added"),
     "no terms": ("combine RUN --out x.svg --plus", "holds no sequence"),
-    "too many neighbours": ("nearest RUN --out x.svg -n 12", "12 neighbours were asked for; expected 1 or more"),
-    "no neighbours": ("nearest RUN --out x.svg -n 0", "0 neighbours were asked for"),
+    "too many neighbors": ("nearest RUN --out x.svg -n 12", "12 neighbors were asked for; expected 1 or more"),
+    "no neighbors": ("nearest RUN --out x.svg -n 0", "0 neighbors were asked for"),
     "a map of nothing": ("map RUN --out x.svg -n 0", "0 drawings were asked for"),
 }  # fmt: skip
 
@@ -227,7 +227,7 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     monkeypatch.chdir(tmp_path)
     for name, features in (("three", 3), ("bare", 2)):
         sequence = Sequence(np.ones((4, features), np.int16), np.array([0, 0, 0, END]))
-        native.write(pack(Facts(name=name, quantum=1), {"test": [sequence] * 2}), tmp_path / f"{name}.npz")
+        native.write(pack(Metadata(name=name, bin_width=1), {"test": [sequence] * 2}), tmp_path / f"{name}.npz")
     native.write(picked(doodles, [0]), tmp_path / "one.npz")
     before = {path.name for path in tmp_path.iterdir()}
     refused([str(run) if word == "RUN" else word for word in line.split()], complaint, capsys)

@@ -11,8 +11,8 @@ from mdnrnn.cli import main
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.importing.recipe import Recipe
-from tests.cli.conftest import refused, trained
-from tests.conftest import random_corpus, touches
+from tests.cli.helpers import refused, trained
+from tests.helpers import random_corpus, touches
 
 
 @pytest.fixture(scope="module")

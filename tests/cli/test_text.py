@@ -6,11 +6,11 @@ import pytest
 from defusedxml import ElementTree
 
 from mdnrnn.cli import main
-from mdnrnn.data.corpus import Facts, pack
+from mdnrnn.data.corpus import Metadata, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from tests.cli.conftest import refused, trained
+from tests.cli.helpers import refused, trained
 
 Capture = pytest.CaptureFixture[str]
 SIZES = ["--model.hidden", "8", "--model.window", "2", "--model.components", "2", "--steps", "3", "--validations", "1"]
@@ -39,7 +39,7 @@ def test_lines_and_copies_are_on_pages_and_in_a_corpus(run: str, tmp_path: Path)
     assert [corpus[i].text for i in range(6)] == ["see the sea", "no more"] * 3
     assert main([*arguments, "--width", "7", "--out", str(tmp_path / "y.npz")]) == 0
     assert [pipeline.read(tmp_path / "y.npz")[i].text for i in range(3)] == ["see the", "sea", "no more"]
-    assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--colour", "character"]) == 0
+    assert main([*arguments, "--out", str(tmp_path / "x.svg"), "--color", "character"]) == 0
     groups = ElementTree.parse(tmp_path / "x.svg").getroot().findall(".//{http://www.w3.org/2000/svg}g")
     assert len(groups) == 1 + 3
 
@@ -61,7 +61,7 @@ def test_graves_nats_are_told_beside_ours(run: str, capsys: Capture) -> None:
     ("options", "complaint"),
     [
         (["--text", ""], "the text is empty; expected something to write"),
-        (["--text", "naïve"], "the text has 'ï', which the run has not learnt; expected some of"),
+        (["--text", "naïve"], "the text has 'ï', which the run has not learned; expected some of"),
         (["--text", "a" * 400], "goes on for 400 characters without a space"),
         (["--text", "a " * 20_000], "the text has 40000 characters; expected at most 20000"),
         (["--text", "a", "--style", "50"], "style 50 was asked for; expected 0 to 11, or a file"),
@@ -80,13 +80,13 @@ def test_graves_nats_are_told_beside_ours(run: str, capsys: Capture) -> None:
         (["--text", "a", "--width", "100000"], "lines of 100000 characters were asked for"),
         (["--spacing", "2"], "--spacing goes with a text"),
         (["--level"], "--level goes with a text; give one with --text"),
-        (["--colour", "character"], "--colour character goes with a text"),
+        (["--color", "character"], "--color character goes with a text"),
         ([], "the run writes texts; say which: --text"),
     ],
 )
 def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, capsys: Capture) -> None:
     lines = make_pen_text(1, {"train": 1})
-    mute = pack(Facts(name="mute", quantum=1.0), {"train": [lines[0]._replace(text=None, writer=None)]})
+    mute = pack(Metadata(name="mute", bin_width=1.0), {"train": [lines[0]._replace(text=None, writer=None)]})
     native.write(mute, tmp_path / "mute.npz")
     places = {"MUTE": str(tmp_path / "mute.npz"), "OUT": str(tmp_path / "x.svg")}
     for name, place in places.items():
@@ -95,7 +95,7 @@ def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, 
     assert not (tmp_path / "x.svg").exists()
 
 
-@pytest.mark.parametrize("look", ["--level", "--upright", "--spacing=2", "--colour=character", "--columns=1"])
+@pytest.mark.parametrize("look", ["--level", "--upright", "--spacing=2", "--color=character", "--columns=1"])
 def test_what_only_a_picture_has(run: str, look: str, tmp_path: Path, capsys: Capture) -> None:
     out = str(tmp_path / "x.npz")
     refused(["generate", run, "--text", "a", "--out", out, look], "are of pictures; expected .svg", capsys)

@@ -13,7 +13,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import END, START, UP
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
-from tests.conftest import batches_of, controls, episodes, random_corpus
+from tests.helpers import batches_of, controls, episodes, random_corpus
 
 LENGTHS = [int(n) for n in np.random.default_rng(0).integers(5, 200, 500)]
 
@@ -58,7 +58,7 @@ def test_an_epoch_in_pools_holds_every_sequence_once_and_goes_on_from_any_batch(
     assert real > 0.75  # 64 of such lengths in four batches; by chance it would be 0.55
 
 
-def test_rows_are_the_corpus_normalised_each_after_the_one_before() -> None:
+def test_rows_are_the_corpus_normalized_each_after_the_one_before() -> None:
     corpus = random_corpus([4, 2, 3])
     batch = batches_of(corpus).batch(np.array([1, 0]))
     expected = np.concatenate([corpus[1].motion, corpus[0].motion]) / Normalizer.of(corpus).scale
@@ -83,10 +83,10 @@ def test_stretching_moves_the_cells_with_the_points() -> None:
     normalizer = Normalizer.of(corpus)
     data = Batches(corpus, "train", normalizer, augment=Augment(scale=0.3))
     batch = data.batch(np.array([0, 1]), np.random.default_rng(0))
-    assert batch.cell is not None
-    steps = batch.target.motion / batch.cell
+    assert batch.bin_width is not None
+    steps = batch.target.motion / batch.bin_width
     np.testing.assert_allclose(steps, np.concatenate([corpus[0].motion, corpus[1].motion]), atol=1e-3)
-    ratio = batch.cell[:, 0] * normalizer.scale[0]
+    ratio = batch.bin_width[:, 0] * normalizer.scale[0]
     assert ratio[0] == ratio[39] != ratio[40]
 
 

@@ -16,7 +16,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 BODY = b"as many points as there are bytes"
 
@@ -30,8 +30,8 @@ class Imports:
     def __call__(self, source: Path, out: Path, entry: Entry) -> None:
         self.calls += 1
         corpus = random_corpus([len(source.read_bytes())])
-        facts = dataclasses.replace(corpus.facts, name=entry.name, licence=entry.licence, source=entry.source)
-        native.write(dataclasses.replace(corpus, facts=facts), out)
+        metadata = dataclasses.replace(corpus.metadata, name=entry.name, license=entry.license, source=entry.source)
+        native.write(dataclasses.replace(corpus, metadata=metadata), out)
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def add(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
     def put(name: str, file: str, **fields: str) -> Entry:
         (folder / file).write_bytes(BODY)
-        settings = {"what": "a test", "licence": "CC0", "source": "a server", "url": f"{address}/{file}", **fields}
+        settings = {"what": "a test", "license": "CC0", "source": "a server", "url": f"{address}/{file}", **fields}
         entry = Entry(name=name, **settings)  # type: ignore[arg-type]
         monkeypatch.setitem(CATALOG, name, entry)
         return entry
@@ -83,7 +83,7 @@ def files(folder: Path) -> list[str]:
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
 def test_an_entry_is_bundled_or_downloaded_or_got_by_hand(entry: Entry) -> None:
     assert sum(map(bool, (entry.file, entry.url, entry.by_hand, entry.make))) == 1
-    assert entry.licence
+    assert entry.license
     assert entry.source
     if entry.url:
         assert urlsplit(entry.url).scheme == "https"
@@ -158,10 +158,10 @@ def test_a_path_called_as_a_corpus_counts_until_that_is_there(cache: Path) -> No
     Path("kanji").mkdir()
     Path("kanji/one.svg").write_text('<svg><path d="M0 0 L3 4"/></svg>')
     assert not is_name("kanji")
-    assert open_corpus("kanji").facts.source == "kanji"
+    assert open_corpus("kanji").metadata.source == "kanji"
     native.write(random_corpus([3]), make_folder(cache / "corpora") / "kanji")
     assert is_name("kanji")
-    assert open_corpus("kanji").facts.name == "random"
+    assert open_corpus("kanji").metadata.name == "random"
 
 
 def test_a_corpus_is_made_once(cache: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_corpus_is_got_once_and_opened_by_its_name(
     assert (cache / "downloads" / place).read_bytes() == BODY
     corpus = open_corpus(name)
     assert len(corpus.event) == 3 * len(BODY)
-    assert (corpus.facts.name, corpus.facts.licence, corpus.facts.source) == (name, "CC0", "a server")
+    assert (corpus.metadata.name, corpus.metadata.license, corpus.metadata.source) == (name, "CC0", "a server")
     assert get(name, importer) == folder
     assert importer.calls == 1
     assert not list(cache.rglob("*.tmp"))
@@ -291,7 +291,7 @@ def test_a_corpus_that_is_made_is_made_once_until_it_is_made_otherwise(
         return random_corpus([3 + len(made), 4])
 
     def put(version: str) -> None:
-        entry = Entry(name="made", what="a test", licence="CC0", source="here", make=make, made=version)
+        entry = Entry(name="made", what="a test", license="CC0", source="here", make=make, made=version)
         monkeypatch.setitem(CATALOG, "made", entry)
 
     def refuse(*_: object) -> None:

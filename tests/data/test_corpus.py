@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 
 @pytest.mark.parametrize("name", ["corpus.npz", "corpus"])
@@ -24,7 +24,7 @@ def test_a_corpus_is_the_same_when_opened_again(tmp_path: Path, name: str) -> No
     native.write(corpus, tmp_path / name)
     again = pipeline.read(tmp_path / name)
     assert again.fingerprint == corpus.fingerprint
-    assert again.facts == corpus.facts
+    assert again.metadata == corpus.metadata
     assert isinstance(again.motion, np.memmap)
     assert again.motion.dtype == np.int16
     np.testing.assert_array_equal(again[1].inputs, corpus[1].inputs)
@@ -53,10 +53,10 @@ def test_nothing_may_follow_end_but_end_may_be_missing() -> None:
 
 def test_points_off_the_grid_are_told() -> None:
     motion = np.array([[1.0, 2.0], [0.5, 1.0]])
-    corpus = Corpus(Facts(name="x", quantum=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
+    corpus = Corpus(Metadata(name="x", bin_width=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
     with pytest.raises(InputError, match=r"\[0.5 1. \] and event 2 in row 1; expected finite numbers on a grid of 1 "):
         corpus.check()
-    replace(corpus, facts=Facts(name="x", quantum=0.5)).check()
+    replace(corpus, metadata=Metadata(name="x", bin_width=0.5)).check()
 
 
 def test_the_same_corpus_is_the_same_bytes(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_no_array_of_objects_is_opened(tmp_path: Path) -> None:
         (lambda h: h.update(format="other"), "format is 'other'"),
         (lambda h: h.pop("splits"), "header is damaged"),
         (lambda h: h["splits"].update(train=[0, 99]), "splits .* beyond its 3 sequences"),
-        (lambda h: h["facts"].update(quantum=-1), "quantum is -1"),
+        (lambda h: h["facts"].update(quantum=-1), "bin_width is -1"),
         (lambda h: h["facts"].update(start="sideways"), "start is 'sideways'"),
     ],
 )
@@ -104,12 +104,12 @@ def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
 def test_normalizing_and_restoring_are_inverse() -> None:
     corpus = random_corpus([30, 20])
     normalizer = Normalizer.of(corpus)
-    normalised = normalizer.normalise(corpus.motion)
-    assert normalised.std() == pytest.approx(1, rel=0.05)
-    np.testing.assert_allclose(normalizer.restore(normalised), corpus.motion, atol=1e-4)
-    cell = normalizer.cells(replace(corpus.facts, quantum=2.0))
-    assert cell is not None
-    np.testing.assert_allclose(cell, [2 / scale for scale in normalizer.scale], rtol=1e-6)
+    normalized = normalizer.normalize(corpus.motion)
+    assert normalized.std() == pytest.approx(1, rel=0.05)
+    np.testing.assert_allclose(normalizer.restore(normalized), corpus.motion, atol=1e-4)
+    bin_width = normalizer.bin_widths(replace(corpus.metadata, bin_width=2.0))
+    assert bin_width is not None
+    np.testing.assert_allclose(bin_width, [2 / scale for scale in normalizer.scale], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_arrays_that_do_not_fit_are_refused(
     motion: np.ndarray, event: np.ndarray, offsets: list[int], complaint: str
 ) -> None:
     with pytest.raises(InputError, match=complaint):
-        Corpus(Facts(name="x"), motion, event, np.array(offsets), {"train": (0, 1)})
+        Corpus(Metadata(name="x"), motion, event, np.array(offsets), {"train": (0, 1)})
 
 
 def test_the_bundled_doodles_are_those_that_the_generator_makes(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from mdnrnn.data import memmap
 from mdnrnn.data.formats import native
 from mdnrnn.data.memmap import mapping_of, rows_in_runs
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 FIRSTS, LENGTHS = np.array([7, 0, 300, 7]), np.array([3, 1, 40, 5])
 

@@ -8,7 +8,7 @@ import pytest
 
 from mdnrnn.data.synthetic import pen_text
 from mdnrnn.data.synthetic.pen_text import Writer
-from mdnrnn.data.text_lines import levelled, made_upright, page, shape_of
+from mdnrnn.data.text_lines import leveled, made_upright, page, shape_of
 
 TEXTS = ("never mind the weather, go outside", "twelve brown birds are on the wall", "Some words say more than others")
 
@@ -40,7 +40,7 @@ def test_the_height_is_that_of_small_letters(size: float) -> None:
 
 def test_what_is_corrected_is_gone() -> None:
     strokes = written(TEXTS[0], writer(3, drift=3.0, slant=15.0))
-    flat = levelled(strokes, shape_of(strokes))
+    flat = leveled(strokes, shape_of(strokes))
     assert abs(shape_of(flat).slope) < 0.004
     straight = made_upright(flat, shape_of(flat))
     assert abs(shape_of(straight).slant) < 2

@@ -14,7 +14,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import START
 from mdnrnn.errors import InputError
-from tests.conftest import controls, random_corpus
+from tests.helpers import controls, random_corpus
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
 
@@ -52,12 +52,12 @@ def test_an_epoch_has_every_step_once_after_the_one_before_it(
 def test_what_goes_on_follows_the_row_of_the_batch_before(lengths: list[int], window: int, size: int) -> None:
     """And that row's window was one of the longest: a state after a batch is that of those."""
     batches = list(windows_of(random_corpus(lengths), window, size).epoch(0))
-    assert batches[0].goes_on is not None
-    assert not batches[0].goes_on.any()
+    assert batches[0].continues is not None
+    assert not batches[0].continues.any()
     for one, other in pairwise(batches):
-        assert other.goes_on is not None
+        assert other.continues is not None
         assert other.size <= one.size
-        for row in torch.nonzero(other.goes_on).flatten().tolist():
+        for row in torch.nonzero(other.continues).flatten().tolist():
             assert other.indices[row] == one.indices[row]
             assert one.lengths[row] == one.steps
             first = int(other.lengths[:row].sum())
@@ -68,8 +68,8 @@ def test_what_goes_on_follows_the_row_of_the_batch_before(lengths: list[int], wi
 def test_only_the_first_row_of_a_performance_has_a_time_that_is_no_news() -> None:
     corpus = controls((40,))
     (batch,) = [b for b in windows_of(corpus, 25, 8, carry=False).epoch(0) if b.size == 2 or b.size == 3]
-    assert batch.cell is not None
-    wide = batch.cell[:, 0] > 0
+    assert batch.bin_width is not None
+    wide = batch.bin_width[:, 0] > 0
     assert torch.equal(wide, batch.previous.event == START)
     assert wide.sum() == 1
 

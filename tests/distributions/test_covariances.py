@@ -62,9 +62,9 @@ def test_covariance_is_the_mean_of_the_components_own_and_of_their_means(full: b
 def test_samples_have_the_mean_and_the_covariance(full: bool) -> None:
     """200,000 draws, 27 numbers each within 5 of its standard errors: false failure below 2e-5."""
     ours = mixture(3, d=3, full=full, seed=2)
-    centred = ours.sample((200_000,), generator=torch.Generator().manual_seed(0)) - ours.mean
-    products = centred.unsqueeze(-1) * centred.unsqueeze(-2)
-    for draws, expected in ((centred, torch.zeros(3, 3).double()), (products, ours.covariance)):
+    centered = ours.sample((200_000,), generator=torch.Generator().manual_seed(0)) - ours.mean
+    products = centered.unsqueeze(-1) * centered.unsqueeze(-2)
+    for draws, expected in ((centered, torch.zeros(3, 3).double()), (products, ours.covariance)):
         error = draws.std(0) / math.sqrt(len(draws))
         assert ((draws.mean(0) - expected).abs() < 5 * error).all()
 
@@ -307,13 +307,13 @@ def test_a_marginal_has_no_digit_less_for_a_covariance_close_to_singular() -> No
 
 
 def axis_of(width: float, reach: float) -> Tensor:
-    """Centres of the cells of `width` from -reach to reach, multiples of it."""
+    """Centres of the bin_widths of `width` from -reach to reach, multiples of it."""
     most = math.ceil(reach / width)
     return torch.arange(-most, most + 1, dtype=torch.float64) * width
 
 
 def sloped(slope: float, scale: float = 0.5) -> GaussianMixture:
-    """Two components in the plane, off the grid's centres, the second of them sloped the other way."""
+    """Two components in the plane, off the grid's centers, the second of them sloped the other way."""
     slopes = double([[[0, 0], [slope, 0]], [[0, 0], [-0.6 * slope, 0]]])
     log_scales = (scale * double([[1.0, 1.3], [0.7, 1.6]])).log()
     return GaussianMixture(double([0.3, -0.4]), double([[0.23, -0.41], [-0.8, 0.57]]), log_scales, slopes)
@@ -324,30 +324,32 @@ def sloped(slope: float, scale: float = 0.5) -> GaussianMixture:
 def test_cells_share_a_probability_of_one_whatever_the_slopes(width: float, slope: float) -> None:
     """Cells up to 8 scales from the means: what is beyond them is less than 1e-14."""
     pair = torch.cartesian_prod(axis_of(width, 6.0), axis_of(width, 22.0 if slope == -3 else 12.0))
-    cells = sloped(slope).log_cell_prob(pair, double([width, width]))
-    assert float(cells.exp().sum()) == pytest.approx(1, abs=1e-12)
+    bin_widths = sloped(slope).discretized_log_prob(pair, double([width, width]))
+    assert float(bin_widths.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
 def test_cells_of_three_dimensions_share_a_probability_of_one() -> None:
     slopes = double([[[0.0, 0, 0], [0.8, 0, 0], [-0.5, 1.2, 0]]])
     ours = GaussianMixture(torch.zeros(1).double(), double([[0.1, -0.2, 0.3]]), torch.zeros(1, 3).double(), slopes)
     axes = [axis_of(0.9, reach) for reach in (9.0, 16.0, 32.0)]
-    cells = ours.log_cell_prob(torch.cartesian_prod(*axes), double([0.9] * 3))
-    assert float(cells.exp().sum()) == pytest.approx(1, abs=1e-12)
+    bin_widths = ours.discretized_log_prob(torch.cartesian_prod(*axes), double([0.9] * 3))
+    assert float(bin_widths.exp().sum()) == pytest.approx(1, abs=1e-12)
 
 
 @pytest.mark.parametrize("width", [1e-3, 0.5, 20.0])
 def test_cells_with_slopes_of_zero_are_those_of_a_diagonal_covariance(width: float) -> None:
     diagonal = mixture(4, d=3, full=False)
     flat = GaussianMixture(diagonal.logits, diagonal.means, diagonal.log_scales, torch.zeros(4, 3, 3, 3).double())
-    cell, x = double([width, 2 * width, width / 3]), points(7, 4, 3)
-    torch.testing.assert_close(flat.log_cell_prob(x, cell), diagonal.log_cell_prob(x, cell), rtol=1e-12, atol=1e-12)
+    bin_width, x = double([width, 2 * width, width / 3]), points(7, 4, 3)
+    torch.testing.assert_close(
+        flat.discretized_log_prob(x, bin_width), diagonal.discretized_log_prob(x, bin_width), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_narrow_cells_are_density_times_volume_whatever_the_slopes() -> None:
-    ours, x, cell = mixture(4, d=3), points(7, 4, 3), double([1e-3, 2e-3, 5e-4])
-    expected = ours.log_prob(x) + cell.log().sum()
-    torch.testing.assert_close(ours.log_cell_prob(x, cell), expected, rtol=1e-5, atol=1e-4)
+    ours, x, bin_width = mixture(4, d=3), points(7, 4, 3), double([1e-3, 2e-3, 5e-4])
+    expected = ours.log_prob(x) + bin_width.log().sum()
+    torch.testing.assert_close(ours.discretized_log_prob(x, bin_width), expected, rtol=1e-5, atol=1e-4)
 
 
 def box(ours: GaussianMixture, x: Tensor, width: float) -> Tensor:
@@ -359,12 +361,12 @@ def box(ours: GaussianMixture, x: Tensor, width: float) -> Tensor:
 
 
 def test_cells_come_near_the_integral_of_the_density_as_the_square_of_their_width() -> None:
-    """They are exact dimension after dimension, given the centre of the cell before: the error of that falls to a
+    """They are exact dimension after dimension, given the center of the bin_width before: the error of that falls to a
     quarter with half the width."""
     ours, x = sloped(0.8), points(40, 2) / 2
     errors = []
     for width in (0.2, 0.1, 0.05, 0.025):
-        chained = ours.log_cell_prob(x, double([width, width])).exp()
+        chained = ours.discretized_log_prob(x, double([width, width])).exp()
         errors.append(float((chained / box(ours, x, width) - 1).abs().mean()))
     for one, half in itertools.pairwise(errors):
         assert half == pytest.approx(one / 4, rel=0.1)
@@ -379,7 +381,7 @@ def test_probabilities_of_cells_never_exceed_one(dtype: torch.dtype) -> None:
     steep = GaussianMixture(ours.logits, ours.means, ours.log_scales, slopes)
     for width in (1e-3, 1.0, 1e3, 1e6):
         for x in (points(500, 3).to(dtype), steep.means[:, 0], 1e4 * points(500, 3).to(dtype)):
-            nats = steep.log_cell_prob(x, torch.full((3,), width, dtype=dtype))
+            nats = steep.discretized_log_prob(x, torch.full((3,), width, dtype=dtype))
             assert not nats.isnan().any()
             assert float(nats.max()) <= 10 * torch.finfo(dtype).eps
 
@@ -389,64 +391,66 @@ def test_gradients_of_cell_probabilities_are_difference_quotients(width: float) 
     ours, x = mixture(2, d=3), points(2, 3)
     assert ours.slopes is not None
     inputs = [part.detach().requires_grad_() for part in (ours.logits, ours.means, ours.log_scales, ours.slopes)]
-    cell = double([width, 2 * width, width / 2])
-    assert torch.autograd.gradcheck(lambda *parts: GaussianMixture(*parts).log_cell_prob(x, cell), inputs)
+    bin_width = double([width, 2 * width, width / 2])
+    assert torch.autograd.gradcheck(lambda *parts: GaussianMixture(*parts).discretized_log_prob(x, bin_width), inputs)
 
 
 def test_cell_probabilities_do_not_depend_on_the_units() -> None:
-    ours, x, cell = mixture(4, d=3), points(7, 4, 3), double([0.5, 1.0, 0.2])
+    ours, x, bin_width = mixture(4, d=3), points(7, 4, 3), double([0.5, 1.0, 0.2])
     shift, scale = points(3), points(3, seed=1).exp()
     mapped = ours.affine(shift, scale)
-    torch.testing.assert_close(mapped.log_cell_prob(shift + scale * x, scale * cell), ours.log_cell_prob(x, cell))
+    torch.testing.assert_close(
+        mapped.discretized_log_prob(shift + scale * x, scale * bin_width), ours.discretized_log_prob(x, bin_width)
+    )
 
 
-def shares(draws: Tensor, cell: Tensor) -> dict[tuple[int, ...], int]:
-    """How many of the draws (n, D) lie in each cell, by its place on the grid; an error where one is off it."""
-    places = draws / cell
+def shares(draws: Tensor, bin_width: Tensor) -> dict[tuple[int, ...], int]:
+    """How many of the draws (n, D) lie in each bin_width, by its place on the grid; an error where one is off it."""
+    places = draws / bin_width
     torch.testing.assert_close(places, places.round(), rtol=0, atol=1e-9)
     found, counts = places.round().long().unique(dim=0, return_counts=True)
     return {tuple(place): count for place, count in zip(found.tolist(), counts.tolist(), strict=True)}
 
 
-def surprise(draws: Tensor, ours: GaussianMixture, cell: Tensor) -> float:
-    """The chi-square test's probability of as uneven counts of draws; cells of less than 5 draws expected are one."""
-    n, counts = len(draws), shares(draws, cell)
-    axes = [axis_of(float(width), 25.0) for width in cell]
+def surprise(draws: Tensor, ours: GaussianMixture, bin_width: Tensor) -> float:
+    """The chi-square test's probability of as uneven counts of draws; bin_widths of less than 5 draws expected are one."""
+    n, counts = len(draws), shares(draws, bin_width)
+    axes = [axis_of(float(width), 25.0) for width in bin_width]
     grid = torch.cartesian_prod(*axes)
-    expected = n * ours.log_cell_prob(grid, cell).exp()
+    expected = n * ours.discretized_log_prob(grid, bin_width).exp()
     often = expected >= 5
-    observed = double([counts.get(tuple(place), 0) for place in (grid[often] / cell).round().long().tolist()])
+    observed = double([counts.get(tuple(place), 0) for place in (grid[often] / bin_width).round().long().tolist()])
     observed = torch.cat([observed, double([n - float(observed.sum())])])
     expected = torch.cat([expected[often], double([n - float(expected[often].sum())])])
     assert len(observed) > 20
     return float(chi2.sf(float(((observed - expected).square() / expected).sum()), len(observed) - 1))
 
 
-@pytest.mark.parametrize("width", [0.2, 0.7], ids=["cells below the scale", "cells above the scale"])
+@pytest.mark.parametrize("width", [0.2, 0.7], ids=["bin_widths below the scale", "bin_widths above the scale"])
 @pytest.mark.parametrize("slope", [0.0, 0.8, -2.5])
 def test_draws_on_a_grid_have_the_probabilities_of_its_cells(slope: float, width: float) -> None:
-    """100,000 draws, a chi-square test at 1e-6. It tells them from draws that are rounded at the end, where cells are
+    """100,000 draws, a chi-square test at 1e-6. It tells them from draws that are rounded at the end, where bin_widths are
     above the scale."""
-    ours, cell = sloped(slope), double([width, 1.5 * width])
+    ours, bin_width = sloped(slope), double([width, 1.5 * width])
     generator = torch.Generator().manual_seed(0)
     uniform = torch.rand(100_000, generator=generator, dtype=torch.float64)
     normal = torch.randn(100_000, 2, generator=generator, dtype=torch.float64)
-    assert surprise(ours.transform(uniform, normal, cell), ours, cell) > 1e-6
-    rounded = torch.round(ours.transform(uniform, normal) / cell) * cell
-    assert (surprise(rounded, ours, cell) > 1e-6) == (slope == 0 or width < 0.5)
+    assert surprise(ours.transform(uniform, normal, bin_width), ours, bin_width) > 1e-6
+    rounded = torch.round(ours.transform(uniform, normal) / bin_width) * bin_width
+    assert (surprise(rounded, ours, bin_width) > 1e-6) == (slope == 0 or width < 0.5)
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["diagonal", "full"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_draws_lie_on_the_grid_in_batches_of_any_shape(dtype: torch.dtype, full: bool) -> None:
     """And each of a batch is the draw that it would be alone."""
-    ours, cell = mixture(5, 4, d=3, full=full).to(dtype), double([0.05, 0.3, 0.11]).to(dtype)
+    ours, bin_width = mixture(5, 4, d=3, full=full).to(dtype), double([0.05, 0.3, 0.11]).to(dtype)
     uniform, normal = torch.rand(6, 5, 4).to(dtype), torch.randn(6, 5, 4, 3).to(dtype)
-    drawn = ours.transform(uniform, normal, cell)
+    drawn = ours.transform(uniform, normal, bin_width)
     assert drawn.shape == (6, 5, 4, 3)
-    steps = drawn / cell
+    steps = drawn / bin_width
     torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-4)
-    alone = ours[2, 3].transform(uniform[1, 2, 3], normal[1, 2, 3], cell)
+    alone = ours[2, 3].transform(uniform[1, 2, 3], normal[1, 2, 3], bin_width)
     torch.testing.assert_close(alone, drawn[1, 2, 3])
 
 

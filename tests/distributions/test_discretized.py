@@ -1,4 +1,4 @@
-"""The probability of a cell against SciPy in float64, over widths and distances far beyond what data hold."""
+"""The probability of a bin_width against SciPy in float64, over widths and distances far beyond what data hold."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.special import log_ndtr
 
-from mdnrnn.distributions.discretized import log_cell_prob
+from mdnrnn.distributions.discretized import discretized_log_prob
 
 
 def truth(distance: np.ndarray, scale: np.ndarray, width: np.ndarray) -> np.ndarray:
@@ -31,7 +31,7 @@ def cases(seed: int = 0, n: int = 4000) -> tuple[np.ndarray, np.ndarray, np.ndar
 def test_value_is_that_of_the_difference_of_normal_cdfs() -> None:
     distance, scale, width = cases()
     log_scale = np.log(scale)
-    got = log_cell_prob(*(torch.from_numpy(array) for array in (distance, log_scale, width))).numpy()
+    got = discretized_log_prob(*(torch.from_numpy(array) for array in (distance, log_scale, width))).numpy()
     expected = truth(*(a.astype(np.float64) for a in (distance, np.exp(log_scale.astype(np.float64)), width)))
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -40,7 +40,7 @@ def test_gradient_is_that_of_the_value() -> None:
     distance, scale, width = (torch.from_numpy(array).double() for array in cases(seed=1, n=1000))
     distance.requires_grad_()
     log_scale = scale.log().requires_grad_()
-    log_cell_prob(distance, log_scale, width).sum().backward()
+    discretized_log_prob(distance, log_scale, width).sum().backward()
     step = 1e-5
     d, s, w = (t.detach().numpy() for t in (distance, scale, width))
     by_distance = (truth(d + step * s, s, w) - truth(d - step * s, s, w)) / (2 * step * s)
@@ -56,7 +56,7 @@ def test_gradient_is_that_of_the_value() -> None:
 @pytest.mark.parametrize("width", [1e-6, 1.0, 1e6])
 @pytest.mark.parametrize("distance", [0.0, 1.0, 100.0, 1e4])
 def test_finite_and_never_above_zero(width: float, distance: float) -> None:
-    value = log_cell_prob(torch.tensor(distance), torch.tensor(0.0), torch.tensor(width))
+    value = discretized_log_prob(torch.tensor(distance), torch.tensor(0.0), torch.tensor(width))
     assert torch.isfinite(value)
     assert float(value) <= 0
 
@@ -65,7 +65,7 @@ def test_without_a_width_it_is_the_log_density() -> None:
     distance, scale, _ = (torch.from_numpy(array).double() for array in cases(seed=2, n=500))
     distance.requires_grad_()
     log_scale = scale.log().requires_grad_()
-    value = log_cell_prob(distance, log_scale, torch.zeros_like(scale))
+    value = discretized_log_prob(distance, log_scale, torch.zeros_like(scale))
     expected = torch.distributions.Normal(0.0, log_scale.exp()).log_prob(distance)
     torch.testing.assert_close(value, expected)
     got = torch.autograd.grad(value.sum(), (distance, log_scale))
@@ -75,7 +75,7 @@ def test_without_a_width_it_is_the_log_density() -> None:
 def test_a_cell_that_holds_everything_is_certain_and_teaches_nothing() -> None:
     distance = torch.tensor([0.0, 3.0, -50.0], requires_grad=True)
     log_scale = torch.tensor([-7.0, 0.0, 4.0], requires_grad=True)
-    value = log_cell_prob(distance, log_scale, torch.tensor(1e4))
+    value = discretized_log_prob(distance, log_scale, torch.tensor(1e4))
     value.sum().backward()
     assert value.tolist() == [0, 0, 0]
     assert distance.grad is not None

@@ -94,15 +94,17 @@ def test_density_integrates_to_one() -> None:
 def test_cells_that_tile_the_plane_share_a_probability_of_one(width: float) -> None:
     distribution = random_mixture(seed=4)
     axis = torch.arange(-12, 12 + width, width, dtype=torch.float64)
-    cells = distribution.log_cell_prob(torch.cartesian_prod(axis, axis), torch.full((2,), width, dtype=torch.float64))
-    assert float(cells.exp().sum()) == pytest.approx(1, abs=1e-6)
+    bin_widths = distribution.discretized_log_prob(
+        torch.cartesian_prod(axis, axis), torch.full((2,), width, dtype=torch.float64)
+    )
+    assert float(bin_widths.exp().sum()) == pytest.approx(1, abs=1e-6)
 
 
 def test_narrow_cells_are_density_times_area() -> None:
     distribution, points = random_mixture(6, seed=5), torch.randn(6, 2, dtype=torch.float64)
     width = torch.tensor([1e-3, 2e-3], dtype=torch.float64)
     expected = distribution.log_prob(points) + width.log().sum()
-    torch.testing.assert_close(distribution.log_cell_prob(points, width), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(distribution.discretized_log_prob(points, width), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_sample_moments_match() -> None:

@@ -35,12 +35,12 @@ WIDTH = torch.tensor([0.1, 1.0, 3.0], dtype=torch.float64)
 
 SUMS: dict[str, tuple[Callable[[PerDimensionMixture], Tensor], Callable[[GaussianMixture, Tensor, Tensor], Tensor]]] = {
     "log_prob": (lambda ours: ours.log_prob(POINTS), lambda line, x, width: line.log_prob(x)),
-    "log_cell_prob": (
-        lambda ours: ours.log_cell_prob(POINTS, WIDTH), lambda line, x, width: line.log_cell_prob(x, width)
+    "discretized_log_prob": (
+        lambda ours: ours.discretized_log_prob(POINTS, WIDTH), lambda line, x, width: line.discretized_log_prob(x, width)
     ),
-    "log_cell_prob of a width each": (
-        lambda ours: ours.log_cell_prob(POINTS, WIDTH.expand(7, 5, 3)),
-        lambda line, x, width: line.log_cell_prob(x, width),
+    "discretized_log_prob of a width each": (
+        lambda ours: ours.discretized_log_prob(POINTS, WIDTH.expand(7, 5, 3)),
+        lambda line, x, width: line.discretized_log_prob(x, width),
     ),
 }  # fmt: skip
 
@@ -113,9 +113,9 @@ def test_it_is_the_joint_mixture_of_all_combinations_of_components() -> None:
 def test_samples_have_the_moments_and_no_correlation() -> None:
     """200,000 draws: 2 x 9 numbers and 2 x 3 products within 5 standard errors; false failure below 2e-5."""
     ours = mixture(2)
-    centred = ours.sample((200_000,), generator=torch.Generator().manual_seed(0)) - ours.mean
-    products = centred.unsqueeze(-1) * centred.unsqueeze(-2)
-    for draws, expected in ((centred, torch.zeros(2, 3).double()), (products, ours.covariance)):
+    centered = ours.sample((200_000,), generator=torch.Generator().manual_seed(0)) - ours.mean
+    products = centered.unsqueeze(-1) * centered.unsqueeze(-2)
+    for draws, expected in ((centered, torch.zeros(2, 3).double()), (products, ours.covariance)):
         assert ((draws.mean(0) - expected).abs() < 5 * draws.std(0) / math.sqrt(len(draws))).all()
 
 

@@ -100,7 +100,7 @@ def test_single_precision_is_within_1e_4_of_double(case: Case) -> None:
 
 
 def undecided(case: Case) -> Tensor:
-    """Nats (...) that the last digits of single precision leave open between any two components' log densities, of
+    """NLL (...) that the last digits of single precision leave open between any two components' log densities, of
     all dimensions or of the first few, where both are within 30 nats of the best: others do not count."""
     log_weights, log_scales = case.mixture().log_weights.unsqueeze(-1), case.log_scales.double()
     half = 0.5 * ((case.points.unsqueeze(-2) - case.means).double() / log_scales.exp()).square()

@@ -22,11 +22,11 @@ def test_log_prob_is_the_sum_of_both_parts() -> None:
     torch.testing.assert_close(distribution.log_prob(Step(motion, event)), expected)
 
 
-@pytest.mark.parametrize("width", [None, torch.tensor([0.5, 0.0], dtype=torch.float64)], ids=["density", "cell"])
+@pytest.mark.parametrize("width", [None, torch.tensor([0.5, 0.0], dtype=torch.float64)], ids=["density", "bin_width"])
 def test_nats_are_those_of_both_parts(width: torch.Tensor | None) -> None:
     distribution, value = steps(), Step(torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1]))
-    whole = distribution.log_prob(value) if width is None else distribution.log_cell_prob(value, width)
-    motion, event = distribution.nats(value, width)
+    whole = distribution.log_prob(value) if width is None else distribution.discretized_log_prob(value, width)
+    motion, event = distribution.nll(value, width)
     torch.testing.assert_close(-motion - event, whole)
     torch.testing.assert_close(event, -distribution.event_log_prob(value.event))
 

@@ -222,7 +222,7 @@ EVERY_PLANE = pytest.mark.parametrize("make", PLANES.values(), ids=PLANES.keys()
 def test_the_transform_of_samples_is_uniform_and_independent(
     make: Callable[[], GaussianMixture | PerDimensionMixture],
 ) -> None:
-    """20,000 draws: two Kolmogorov-Smirnov tests and a chi-square one of 10 x 10 cells, each at level 1e-5."""
+    """20,000 draws: two Kolmogorov-Smirnov tests and a chi-square one of 10 x 10 bin_widths, each at level 1e-5."""
     plane = make()
     u = plane.pit(plane.sample((20_000,), generator=torch.Generator().manual_seed(0))).numpy()
     assert ((u >= 0) & (u <= 1)).all()

@@ -197,8 +197,8 @@ SHAPES: dict[str, tuple[Callable[[], object], str]] = {
         lambda: mixture().component_posterior(zeros(1)),
         r"value: received shape \(1,\), expected \(\.\.\., 2\)",
     ),
-    "a value of one dimension for a cell of two": (
-        lambda: mixture().log_cell_prob(zeros(1), zeros(2)),
+    "a value of one dimension for a bin_width of two": (
+        lambda: mixture().discretized_log_prob(zeros(1), zeros(2)),
         r"value: received shape \(1,\), expected \(\.\.\., 2\)",
     ),
     "a value of another batch": (
@@ -214,15 +214,15 @@ SHAPES: dict[str, tuple[Callable[[], object], str]] = {
         r"value: received shape \(2,\), expected \(\.\.\., 1\)",
     ),
     "targets of no batch": (
-        lambda: head().initialise(zeros(2)),
+        lambda: head().initialize(zeros(2)),
         r"targets: received shape \(2,\), expected \(N, 2\), N 1 or more",
     ),
     "targets of other dimensions": (
-        lambda: head().initialise(zeros(5, 3)),
+        lambda: head().initialize(zeros(5, 3)),
         r"targets: received shape \(5, 3\), expected \(N, 2\)",
     ),
     "no targets": (
-        lambda: head().initialise(zeros(0, 2)),
+        lambda: head().initialize(zeros(0, 2)),
         r"targets: received shape \(0, 2\), expected \(N, 2\), N 1 or more",
     ),
 }  # fmt: skip
@@ -442,7 +442,7 @@ def test_cells_of_any_batch_have_a_probability(
     batch: tuple[int, ...], make: Callable[..., GaussianMixture | PerDimensionMixture]
 ) -> None:
     ours = make(*batch)
-    assert ours.log_cell_prob(ours.sample((4,)), torch.ones(2).double()).shape == (4, *batch)
+    assert ours.discretized_log_prob(ours.sample((4,)), torch.ones(2).double()).shape == (4, *batch)
 
 
 @pytest.mark.parametrize("make", [*MAKES.values()], ids=[*MAKES])

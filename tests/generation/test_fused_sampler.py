@@ -46,13 +46,13 @@ def noise_of(head: StepHead, batch: int) -> tuple[Tensor, Tensor, Noise]:
 @torch.no_grad()
 def check(head: StepHead, sampling: Sampling, grid: list[float] | None, batch: int, features: int = 3) -> None:
     draw = StepDraw(head, sampling, batch)
-    cell = None if grid is None else torch.tensor(grid[:features], dtype=torch.float64)
-    whole = cell is not None and bool((cell > 0).all())
+    bin_width = None if grid is None else torch.tensor(grid[:features], dtype=torch.float64)
+    whole = bin_width is not None and bool((bin_width > 0).all())
     for _ in range(3):
         given = torch.randn(batch, WIDTH, dtype=torch.float64)
         uniform, normal, noise = noise_of(head, batch)
-        motion, event = draw(given, uniform[:, : draw.groups], normal, cell, whole)
-        expected = sampling(head(given)).transform(noise, cell)
+        motion, event = draw(given, uniform[:, : draw.groups], normal, bin_width, whole)
+        expected = sampling(head(given)).transform(noise, bin_width)
         assert torch.equal(event, expected.event)
         torch.testing.assert_close(motion, expected.motion)
 
@@ -87,8 +87,8 @@ def test_a_grid_of_each_sequences_own() -> None:
     uniform, normal, noise = noise_of(head, 4)
     widths = torch.tensor([[0.05, 0.1, 0.2], [0.3, 0.0, 0.1]], dtype=torch.float64)
     motion, _ = StepDraw(head, sampling, 4)(given, uniform, normal, widths[[0, 1, 1, 0]])
-    for rows, cell in (([0, 3], widths[0]), ([1, 2], widths[1])):
-        expected = head(given).transform(noise, cell)
+    for rows, bin_width in (([0, 3], widths[0]), ([1, 2], widths[1])):
+        expected = head(given).transform(noise, bin_width)
         torch.testing.assert_close(motion[rows], expected.motion[rows])
 
 

@@ -17,7 +17,7 @@ from mdnrnn.generation.latent_completion import latents_given
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior
 from mdnrnn.models.sketch import SketchRNN
-from tests.conftest import random_corpus, small_sketch, widened
+from tests.helpers import random_corpus, small_sketch, widened
 
 PROPOSALS, DRAWS = 4096, 20_000
 GRID = torch.linspace(-8, 8, 1601, dtype=torch.float64)
@@ -34,8 +34,8 @@ def sketch() -> SketchRNN:
 
 
 def copies(prefix: Sequence, number: int) -> Batch:
-    """Of a prefix, normalised as the corpus is."""
-    data = Batches(pack(CORPUS.facts, {"test": [prefix]}), "test", Normalizer.of(CORPUS))
+    """Of a prefix, normalized as the corpus is."""
+    data = Batches(pack(CORPUS.metadata, {"test": [prefix]}), "test", Normalizer.of(CORPUS))
     return data.batch(np.zeros(number, np.int64))
 
 

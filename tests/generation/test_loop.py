@@ -17,7 +17,7 @@ from mdnrnn.generation.loop import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN
-from tests.conftest import random_corpus, run_of, small_model, small_sketch, touches
+from tests.helpers import random_corpus, run_of, small_model, small_sketch, touches
 
 CELL = torch.full((2,), 0.05)
 
@@ -42,9 +42,9 @@ def endless(model: MDNRNN) -> MDNRNN:
 def test_a_sequence_is_the_same_drawing_in_any_batch(model: MDNRNN) -> None:
     """Batches of 1, 7 and 64 take different kernels; rounding to the grid hides their last bits. A draw that falls
     within 1e-6 of a boundary would differ: about 40 x 20 steps x 3 draws, so false failure below 0.3%; seed fixed."""
-    together = generate(model, 40, labels(40), cell=CELL, seed=5, max_steps=40)
+    together = generate(model, 40, labels(40), bin_width=CELL, seed=5, max_steps=40)
     for batch_size in (1, 7, 64):
-        again = generate(model, 40, labels(40), cell=CELL, seed=5, max_steps=40, batch_size=batch_size)
+        again = generate(model, 40, labels(40), bin_width=CELL, seed=5, max_steps=40, batch_size=batch_size)
         for one, other in zip(together, again, strict=True):
             np.testing.assert_array_equal(one.event, other.event)
             np.testing.assert_allclose(one.motion, other.motion, atol=1e-5)
@@ -58,7 +58,7 @@ def test_sequences_and_seeds_differ(model: MDNRNN) -> None:
 
 
 def test_the_first_drawings_do_not_depend_on_how_many_are_asked_for(model: MDNRNN) -> None:
-    few, many = generate(model, 3, labels(3), cell=CELL), generate(model, 30, labels(30), cell=CELL)
+    few, many = generate(model, 3, labels(3), bin_width=CELL), generate(model, 30, labels(30), bin_width=CELL)
     for one, other in zip(few, many, strict=False):
         np.testing.assert_allclose(one.motion, other.motion, atol=1e-5)
 
@@ -71,7 +71,7 @@ def test_sequences_end_with_end_or_at_the_limit(model: MDNRNN) -> None:
 
 
 def test_motions_lie_on_the_grid(model: MDNRNN) -> None:
-    for drawn in generate(model, 10, labels(10), cell=CELL, max_steps=20):
+    for drawn in generate(model, 10, labels(10), bin_width=CELL, max_steps=20):
         steps = drawn.motion / 0.05
         np.testing.assert_allclose(steps, np.rint(steps), atol=1e-4)
 
@@ -144,10 +144,12 @@ def test_temperatures_below_zero_are_refused(settings: dict[str, Any]) -> None:
         Sampling(**settings)
 
 
-def test_normalised_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
+def test_normalized_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
     normalizer = Normalizer.of(doodles)
-    cell = torch.from_numpy(normalizer.cells(doodles.facts))
-    (drawn,) = generate(small_model(doodles).float(), 1, Condition(torch.tensor([0])), cell=cell, max_steps=50)
+    bin_width = torch.from_numpy(normalizer.bin_widths(doodles.metadata))
+    (drawn,) = generate(
+        small_model(doodles).float(), 1, Condition(torch.tensor([0])), bin_width=bin_width, max_steps=50
+    )
     raw = normalizer.restore(drawn.motion)
     np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)
 
@@ -155,8 +157,8 @@ def test_normalised_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
 def test_times_are_above_0_and_the_first_is_no_news() -> None:
     corpus = touches()
     normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
-    cell, first = (torch.from_numpy(normalizer.cells(corpus.facts, begins)) for begins in (False, True))
-    for drawn in generate(model, 5, cell=cell, first_cell=first, max_steps=40):
+    bin_width, first = (torch.from_numpy(normalizer.bin_widths(corpus.metadata, begins)) for begins in (False, True))
+    for drawn in generate(model, 5, bin_width=bin_width, first_bin_width=first, max_steps=40):
         raw = normalizer.restore(drawn.motion)
         assert drawn.motion[0, 2] == 0
         assert (raw[:, 2] > 0).all()
@@ -205,7 +207,7 @@ def test_all_noise_of_a_sequence_comes_from_the_seed_and_its_number(
         each.decoder.head.linear.bias[each.decoder.head.shape.size + END] -= 2  # long enough for more noise
     chosen: SequenceModel = both[kind == "a Sketch-RNN"]
     latent = torch.randn(6, 4) if given and chosen.latent else None
-    drawn = generate(chosen, 6, labels(6)._replace(latent=latent), seed=3, max_steps=40, cell=CELL)
+    drawn = generate(chosen, 6, labels(6)._replace(latent=latent), seed=3, max_steps=40, bin_width=CELL)
     assert max(len(one.event) for one in drawn) > 16
     for i, one in enumerate(drawn):
         own = None if latent is None else latent[i : i + 1]
@@ -216,9 +218,9 @@ def test_all_noise_of_a_sequence_comes_from_the_seed_and_its_number(
 
 def test_a_sequence_from_the_prior_is_the_same_drawing_in_any_batch(sketch: SketchRNN) -> None:
     """As above, of the prior and on the grid, slopes and all; false failure below 0.3%, seed fixed."""
-    together = generate(sketch, 40, labels(40), cell=CELL, seed=5, max_steps=40)
+    together = generate(sketch, 40, labels(40), bin_width=CELL, seed=5, max_steps=40)
     for n, batch_size in ((40, 1), (40, 7), (40, 64), (5, 256)):
-        again = generate(sketch, n, labels(n), cell=CELL, seed=5, max_steps=40, batch_size=batch_size)
+        again = generate(sketch, n, labels(n), bin_width=CELL, seed=5, max_steps=40, batch_size=batch_size)
         assert len(again) == n
         for one, other in zip(together, again, strict=False):
             np.testing.assert_array_equal(one.event, other.event)

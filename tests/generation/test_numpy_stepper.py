@@ -55,13 +55,15 @@ def test_steps_are_those_of_pytorch(settings: dict[str, Any], sampling: Sampling
     draws = [StepDraw(decoder.head, sampling, 1) for _ in range(2)]
     assert isinstance(steppers[0], PackedStepper)
     row = OneRow(steppers[0], draws[0])
-    cell = None if grid is None else torch.tensor([grid, *[0.05] * (d - 1)])
+    bin_width = None if grid is None else torch.tensor([grid, *[0.05] * (d - 1)])
     generator = torch.Generator().manual_seed(0)
     for _ in range(60):
         uniform = torch.rand(1, draws[1].groups, 1, generator=generator)
         normal = torch.randn(1, d, generator=generator)
-        motion, event = row.step(uniform[0].numpy(), normal[0].tolist(), None if cell is None else cell.tolist())
-        expected, kind = draws[1](steppers[1].advance(None), uniform, normal, cell, grid == 0.05)
+        motion, event = row.step(
+            uniform[0].numpy(), normal[0].tolist(), None if bin_width is None else bin_width.tolist()
+        )
+        expected, kind = draws[1](steppers[1].advance(None), uniform, normal, bin_width, grid == 0.05)
         steppers[1].go_on(expected, kind)
         torch.testing.assert_close(torch.tensor([motion]), expected, rtol=1e-4, atol=1e-5)
         assert event == int(kind)
@@ -70,8 +72,8 @@ def test_steps_are_those_of_pytorch(settings: dict[str, Any], sampling: Sampling
 
 
 def test_one_at_a_time_is_drawn_as_all_together() -> None:
-    model, cell = new(), torch.tensor([0.05, 0.05])
-    alone, together = (generate(model, 9, max_steps=50, cell=cell, batch_size=size) for size in (1, 9))
+    model, bin_width = new(), torch.tensor([0.05, 0.05])
+    alone, together = (generate(model, 9, max_steps=50, bin_width=bin_width, batch_size=size) for size in (1, 9))
     for one, other in zip(alone, together, strict=True):
         assert one.event.tolist() == other.event.tolist()
         torch.testing.assert_close(torch.from_numpy(one.motion), torch.from_numpy(other.motion), rtol=1e-5, atol=1e-6)

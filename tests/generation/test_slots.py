@@ -17,8 +17,8 @@ from mdnrnn.generation.loop import Drawn, Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
-from mdnrnn.multiprocess import in_processes
-from tests.conftest import controls, episodes, random_corpus, run_of, small_model, small_sketch, touches
+from mdnrnn.multiprocess import map_in_processes
+from tests.helpers import controls, episodes, random_corpus, run_of, small_model, small_sketch, touches
 
 N = 23
 LIMITS = np.random.default_rng(0).integers(1, 70, N)
@@ -83,8 +83,8 @@ def test_drawings_from_the_prior(covariance: str) -> None:
         in_turn_and_alone(sketch, Condition(labels(3), latent=latent), sampling=Sampling(endless=True))
 
 
-def test_drawings_of_layer_normalised_cells() -> None:
-    in_turn_and_alone(small_sketch(random_corpus([3]), cell="layer-norm"), sampling=Sampling(endless=True))
+def test_drawings_of_layer_normalized_cells() -> None:
+    in_turn_and_alone(small_sketch(random_corpus([3]), bin_width="layer-norm"), sampling=Sampling(endless=True))
 
 
 def test_lines_of_texts_that_the_window_leaves() -> None:
@@ -129,11 +129,11 @@ def test_a_policy_acts_on_each_sequences_own_steps_and_never_before_the_first() 
 @pytest.mark.parametrize("corpus", [touches(), controls()], ids=["touches", "controls"])
 def test_first_steps_are_on_their_own_grid_and_all_within_bounds(corpus: Any) -> None:
     run = run_of(corpus)
-    cell, first = run.cells()
+    bin_width, first = run.bin_widths()
     drawn = in_turn_and_alone(
-        run.model, cell=cell, first_cell=first, bounds=run.bounds(), sampling=Sampling(endless=True)
+        run.model, bin_width=bin_width, first_bin_width=first, bounds=run.bounds(), sampling=Sampling(endless=True)
     )
-    times = list(corpus.facts.times)
+    times = list(corpus.metadata.time_features)
     assert first is not None
     for each in drawn:
         steps = each.motion[0, times] / first.numpy()[times]
@@ -170,4 +170,4 @@ def test_workers_that_cannot_be_are_refused() -> None:
 
 def test_a_process_that_is_ended_is_told_of() -> None:
     with pytest.raises(InputError, match="one of 2 processes was ended from outside"):
-        in_processes(os._exit, [1, 1], 2)
+        map_in_processes(os._exit, [1, 1], 2)

@@ -19,7 +19,7 @@ KINDS: dict[str, Any] = {
     "one layer": lambda width: LSTM(width, HIDDEN),
     "three layers": lambda width: LSTM(width, HIDDEN, 3),
     "three layers, skipping": lambda width: LSTM(width, HIDDEN, 3, skip=True),
-    "layer-normalised": lambda width: LayerNormLSTM(width, HIDDEN, 2),
+    "layer-normalized": lambda width: LayerNormLSTM(width, HIDDEN, 2),
 }
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
@@ -101,7 +101,7 @@ def test_sequences_come_and_go(kind: str) -> None:
 
 @torch.inference_mode()
 def test_what_it_was_given_stays_as_it_was() -> None:
-    decoder = decoder_of("layer-normalised")
+    decoder = decoder_of("layer-normalized")
     previous, state = sequences(decoder, 2)
     before = state.lstm.hidden.clone()
     steps = stepper(decoder, previous, state)

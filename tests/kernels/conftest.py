@@ -4,14 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor
 
 from mdnrnn.kernels import TRITON
 
 collect_ignore_glob = [] if TRITON else ["test_*.py"]
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +25,3 @@ def _bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
         return plain(self, a, b, *rest)
 
     monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", widened)
-
-
-def furthest(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest of the differences' norms, in units of what was expected."""
-    pairs = list(zip(found, expected, strict=True))
-    assert all(one.shape == other.shape for one, other in pairs)
-    return max(float((one.double() - other.double()).norm() / other.double().norm()) for one, other in pairs)

@@ -36,7 +36,7 @@ print(json.dumps([built.metadata.shared, built.asm["ttgir"].count("convert_layou
 @pytest.mark.parametrize("dtype", ["*fp32", "*bf16"])
 @pytest.mark.parametrize(("covariance", "cells"), [("diagonal", False), ("full", True), ("per-dimension", True)])
 def test_threads_share_nothing(covariance: str, cells: bool, dtype: str) -> None:
-    """No shared memory, no change of layout; and no vectors, which what Triton is told of neighbours would not bear."""
+    """No shared memory, no change of layout; and no vectors, which what Triton is told of neighbors would not bear."""
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     paths = [str(Path(mdnrnn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

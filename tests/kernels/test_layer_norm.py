@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTMState
-from tests.kernels.conftest import DEVICE, furthest
+from tests.kernels.helpers import DEVICE, furthest
 
 INPUTS = 3
 

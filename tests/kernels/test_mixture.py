@@ -79,7 +79,7 @@ def asked(case: Case) -> Asked:
 
 
 class Answer(NamedTuple):
-    """Nats (S,), and the gradients of their means times S."""
+    """NLL (S,), and the gradients of their means times S."""
 
     motion: Tensor
     event: Tensor
@@ -92,8 +92,8 @@ def answer(given: Asked, events: int, fused: bool, weights: tuple[Any, Any] = (1
     rows = given.rows.clone().requires_grad_()
     shift = None if given.shift is None else given.shift.clone().requires_grad_()
     steps = StepRows(rows, given.shape, events, shift)
-    nats = steps.nats if fused else super(StepRows, steps).nats
-    motion, event = nats(given.step, given.width)
+    nll = steps.nll if fused else super(StepRows, steps).nll
+    motion, event = nll(given.step, given.width)
     loss = (weights[0] * motion).sum() / max(1, len(rows)) + (weights[1] * event).sum() / max(1, len(rows))
     loss.backward()
     assert rows.grad is not None
@@ -114,14 +114,14 @@ COVARIANCES: list[Covariance] = ["diagonal", "full", "per-dimension"]
 EXTREMES: dict[str, dict[str, Any]] = {
     "far from all components": {"spread": 100.0},
     "scales from the floor to a million": {"raw": 7.0},
-    "cells far below the scales": {"widths": (-7.0, -3.0)},
-    "cells far above the scales": {"widths": (2.0, 4.0)},
+    "bin_widths far below the scales": {"widths": (-7.0, -3.0)},
+    "bin_widths far above the scales": {"widths": (2.0, 4.0)},
     "twenty components": {"components": 20},
     "one component": {"components": 1},
 }
 CASES = {
     **{
-        f"{covariance}, {'cells' if widths else 'densities'}": Case(covariance, widths=widths)
+        f"{covariance}, {'bin_widths' if widths else 'densities'}": Case(covariance, widths=widths)
         for covariance, widths in product(COVARIANCES, (None, (-3.0, 2.0)))
     },
     **{
@@ -152,7 +152,7 @@ def test_nats_and_gradients_are_those_of_the_plain_path(case: Case) -> None:
         torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("widths", [None, (-3.0, 2.0)], ids=["densities", "cells"])
+@pytest.mark.parametrize("widths", [None, (-3.0, 2.0)], ids=["densities", "bin_widths"])
 @pytest.mark.parametrize("covariance", COVARIANCES)
 def test_nats_and_gradients_are_those_of_float64(covariance: Covariance, widths: tuple[float, float] | None) -> None:
     case = Case(covariance, steps=200, widths=widths)
@@ -187,7 +187,7 @@ def test_any_upstream_gradient_counts() -> None:
 def test_a_term_that_is_not_used_has_no_gradient() -> None:
     given = asked(Case())
     rows = given.rows.clone().requires_grad_()
-    motion, _ = StepRows(rows, given.shape, 3).nats(given.step, given.width)
+    motion, _ = StepRows(rows, given.shape, 3).nll(given.step, given.width)
     motion.mean().backward()
     assert rows.grad is not None
     assert bool((rows.grad[:, -3:] == 0).all())
@@ -212,7 +212,7 @@ def test_a_mean_asks_for_what_was_made(count: int) -> None:
 def test_gradients_are_handed_out_once() -> None:
     given = asked(Case())
     rows = given.rows.clone().requires_grad_()
-    motion, event = StepRows(rows, given.shape, 3).nats(given.step, given.width)
+    motion, event = StepRows(rows, given.shape, 3).nll(given.step, given.width)
     loss = motion.mean() + event.mean()
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="twice"):
@@ -222,14 +222,14 @@ def test_gradients_are_handed_out_once() -> None:
 def test_without_gradients_none_are_made() -> None:
     given = asked(Case())
     with torch.no_grad():
-        motion, _ = StepRows(given.rows.clone().requires_grad_(), given.shape, 3).nats(given.step, given.width)
+        motion, _ = StepRows(given.rows.clone().requires_grad_(), given.shape, 3).nll(given.step, given.width)
     assert not motion.requires_grad
 
 
 def test_nothing_is_unpacked_where_the_kernel_takes_the_rows() -> None:
     given = asked(Case())
     steps = StepRows(given.rows, given.shape, 3)
-    steps.nats(given.step, given.width)
+    steps.nll(given.step, given.width)
     assert steps._unpacked is None
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mdnrnn.nn.lstm import LSTMState
 from mdnrnn.nn.window import Text, WindowLSTM, WindowState
-from tests.kernels.conftest import DEVICE, furthest
+from tests.kernels.helpers import DEVICE, furthest
 
 INPUTS = 3
 

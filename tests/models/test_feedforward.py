@@ -38,7 +38,7 @@ def batch(points: Points) -> PointBatch:
 
 
 @torch.no_grad()
-def nats(model: MDN, points: Points) -> float:
+def nll(model: MDN, points: Points) -> float:
     """Of points, without what is of training alone."""
     return float(model.eval().loss(batch(points)).total)
 
@@ -69,7 +69,7 @@ def test_a_fit_does_not_depend_on_the_units_of_the_data() -> None:
         torch.manual_seed(0)
         model = MDN(1, 1, MDNConfig(components=2, widths=(8,)), points)
         fit(model, PointBatches(points, 200), config=replace(TRAINING, steps=50))
-        results.append(nats(model, points))
+        results.append(nll(model, points))
     assert results[1] - math.log(1e6) == pytest.approx(results[0], abs=0.02)
 
 
@@ -80,7 +80,7 @@ def test_one_component_learns_the_line_and_its_noise() -> None:
     model = MDN(1, 1, MDNConfig(components=1, widths=(16,)), points)
     fit(model, points, config=TRAINING)
     floor = 0.5 * math.log(2 * math.pi * math.e * 0.25)
-    assert floor - 0.05 < nats(model, line(20_000)) < floor + 0.05
+    assert floor - 0.05 < nll(model, line(20_000)) < floor + 0.05
 
 
 def test_the_squared_error_network_learns_the_mean() -> None:
@@ -92,12 +92,12 @@ def test_the_squared_error_network_learns_the_mean() -> None:
     torch.testing.assert_close(model(x).detach(), 2 * x, rtol=0, atol=0.15)
 
 
-def test_standardised_units_start_as_the_targets_mixture() -> None:
+def test_standardized_units_start_as_the_targets_mixture() -> None:
     """Before any training, whatever x: the targets of all x together, so about their entropy."""
     points = Points(torch.randn(4000, 1), 30 + 5 * torch.randn(4000, 1))
     model = MDN(1, 1, MDNConfig(components=5), points).eval()
     entropy = 0.5 * math.log(2 * math.pi * math.e * 25)
-    assert nats(model, points) == pytest.approx(entropy, abs=0.1)
+    assert nll(model, points) == pytest.approx(entropy, abs=0.1)
 
 
 def test_noise_on_inputs_and_rewards_for_entropy_are_of_training_alone() -> None:
@@ -107,7 +107,7 @@ def test_noise_on_inputs_and_rewards_for_entropy_are_of_training_alone() -> None
     noisy = MDN(1, 1, config, points)
     noisy.load_state_dict(plain.state_dict())
     whole = batch(points)
-    assert nats(noisy, points) == nats(plain, points)
+    assert nll(noisy, points) == nll(plain, points)
     losses = {float(noisy.train().loss(whole).total.detach()) for _ in range(3)}
     assert len(losses) == 3
     rewarded = MDN(1, 1, replace(config, input_noise=0.0, target_noise=0.0), points)
@@ -175,7 +175,7 @@ def test_with_validation_data_the_best_weights_are_kept(tmp_path: Path) -> None:
     losses = [record["valid_loss"] for record in read_metrics(tmp_path) if "valid_loss" in record]
     assert len(losses) == TRAINING.validations
     assert losses[-1] > min(losses) + 0.5
-    assert nats(model, valid) == pytest.approx(min(losses), abs=1e-4)
+    assert nll(model, valid) == pytest.approx(min(losses), abs=1e-4)
 
 
 def test_a_training_without_a_folder_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

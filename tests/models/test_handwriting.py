@@ -107,8 +107,10 @@ def test_the_text_counts_and_only_its_own(corpus: Corpus) -> None:
 
 def _loss_of_first(model: HandwritingRNN, batch: Batch) -> torch.Tensor:
     steps, rows = model(batch), batch.sequence_of_row() == 0
-    assert batch.cell is not None
-    motion = steps.motion.log_cell_prob(batch.target.motion, batch.cell) + steps.event_log_prob(batch.target.event)
+    assert batch.bin_width is not None
+    motion = steps.motion.discretized_log_prob(batch.target.motion, batch.bin_width) + steps.event_log_prob(
+        batch.target.event
+    )
     return -motion[rows].mean()
 
 
@@ -143,7 +145,7 @@ def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
 
 def test_errors(corpus: Corpus) -> None:
     model = HandwritingRNN(StepShape.of(corpus), SMALL)
-    with pytest.raises(InputError, match="which the model has not learnt"):
+    with pytest.raises(InputError, match="which the model has not learned"):
         model.initial_state(1, Condition(text=code_points(["ж♞"])))
     with pytest.raises(InputError, match="received none"):
         model.initial_state(1)

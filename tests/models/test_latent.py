@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior, need_encoder
-from tests.conftest import batches_of, random_corpus, small_model, small_sketch, widened
+from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
 
 CORPUS = random_corpus([5, 9, 2, 7, 1])
 
@@ -69,9 +69,9 @@ def test_forward_is_decode_of_a_draw_of_each_sequences_own_posterior() -> None:
     assert not torch.equal(model(batch).log_prob(batch.target), found.log_prob(batch.target))
 
 
-@pytest.mark.parametrize("quantum", [1.0, None], ids=["cells", "densities"])
-def test_the_loss_is_the_bound_a_point_by_its_terms(quantum: float | None) -> None:
-    corpus = random_corpus([5, 9, 2, 7, 1], quantum=quantum)
+@pytest.mark.parametrize("bin_width", [1.0, None], ids=["cells", "densities"])
+def test_the_loss_is_the_bound_a_point_by_its_terms(bin_width: float | None) -> None:
+    corpus = random_corpus([5, 9, 2, 7, 1], bin_width=bin_width)
     model, batch = small_sketch(corpus).eval(), widened(batches_of(corpus).batch(np.arange(5)))
     own = model.encode(batch)
     torch.manual_seed(3)

@@ -1,4 +1,4 @@
-"""MDNRNN: stepping is the forward pass, padding and company change nothing, eight sequences are learnt by heart."""
+"""MDNRNN: stepping is the forward pass, padding and company change nothing, eight sequences are learned by heart."""
 
 import math
 from dataclasses import replace
@@ -14,9 +14,9 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig, weighed_nats
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig, weighted_event_nll
 from mdnrnn.runs.presets import PRESETS
-from tests.conftest import batches_of, controls, episodes, random_corpus, small_model, widened
+from tests.helpers import batches_of, controls, episodes, random_corpus, small_model, widened
 
 CORPORA = {
     "plain": random_corpus([5, 9, 2, 7]),
@@ -72,12 +72,12 @@ def test_stepping_gives_the_distributions_that_forward_gives(
 def test_padding_and_company_change_no_likelihood(corpus: Corpus) -> None:
     model, data = small_model(corpus, layers=2).eval(), batches_of(corpus)
 
-    def nats(indices: list[int]) -> dict[int, torch.Tensor]:
+    def nll(indices: list[int]) -> dict[int, torch.Tensor]:
         batch = widened(data.batch(np.array(indices)))
         motion, event = negative_log_likelihood(model(batch), batch)
         return dict(zip(indices, (motion + event).split(batch.lengths.tolist()), strict=True))
 
-    together, reversed_, alone = nats([0, 1, 2, 3]), nats([3, 2, 1, 0]), {i: nats([i])[i] for i in range(4)}
+    together, reversed_, alone = nll([0, 1, 2, 3]), nll([3, 2, 1, 0]), {i: nll([i])[i] for i in range(4)}
     for i in range(4):
         torch.testing.assert_close(together[i], alone[i])
         torch.testing.assert_close(together[i], reversed_[i])
@@ -133,7 +133,7 @@ def test_a_label_changes_what_is_drawn_and_is_required() -> None:
 
 
 def test_the_start_is_sound() -> None:
-    """Orthogonal recurrent gates, forget bias 1, means spread as widely as normalised data."""
+    """Orthogonal recurrent gates, forget bias 1, means spread as widely as normalized data."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=64))
     core = model.decoder.lstm.layers[0]
@@ -169,7 +169,7 @@ def test_windows_that_go_on_give_what_the_whole_sequence_gives(corpus: Corpus) -
     data = batches_of(corpus, 1)
     carried, total, points = None, 0.0, 0
     for batch in Windows(data, 7, carry=True).epoch(0):  # one lane: all windows in order
-        loss = model.loss_after(widened(batch), carried)
+        loss = model.loss_with_state(widened(batch), carried)
         carried, total, points = loss.state, total + loss.total.item() * batch.points, points + batch.points
     assert points == len(corpus.event[corpus.rows("train")])
     whole = model.loss(widened(batches_of(corpus).batch(np.asarray(corpus.indices("train")))))
@@ -180,10 +180,10 @@ def test_what_does_not_go_on_starts_anew() -> None:
     """The first step of a performance is the same whatever was played before it, that of a window is not."""
     model, (batch, *_) = small_model(controls()).eval(), Windows(batches_of(controls(), 3), 9, carry=True).epoch(0)
     batch = widened(batch)
-    left = model.loss_after(batch, None).state
+    left = model.loss_with_state(batch, None).state
     anew, after = (
-        model.loss_after(replace(batch, goes_on=torch.full((batch.size,), goes_on)), left).total
-        for goes_on in (False, True)
+        model.loss_with_state(replace(batch, continues=torch.full((batch.size,), continues)), left).total
+        for continues in (False, True)
     )
     assert anew.item() == pytest.approx(model.loss(batch).total.item(), abs=1e-12)
     assert abs(anew.item() - after.item()) > 1e-6
@@ -191,7 +191,7 @@ def test_what_does_not_go_on_starts_anew() -> None:
 
 def test_no_gradient_flows_into_the_window_before() -> None:
     model, batches = small_model(controls()), iter(Windows(batches_of(controls(), 3), 9, carry=True).epoch(0))
-    left = model.loss_after(widened(next(batches)), None).state
+    left = model.loss_with_state(widened(next(batches)), None).state
     assert not any(tensor.requires_grad for part in left for tensor in (part if isinstance(part, tuple) else (part,)))
 
 
@@ -209,7 +209,7 @@ def test_weighed_ends_are_scored_at_odds_that_many_times_higher(weight: float) -
     logits = torch.tensor([math.log(1 - probability), -math.inf, math.log(probability)], dtype=torch.float64)
     high = weight * probability / (weight * probability + 1 - probability)
     expected = -(weight * math.log(high) + math.log(1 - high)) / 2
-    assert float(weighed_nats(logits.expand(2, 3), torch.tensor([2, 0]), weight)) == pytest.approx(expected)
+    assert float(weighted_event_nll(logits.expand(2, 3), torch.tensor([2, 0]), weight)) == pytest.approx(expected)
 
 
 def test_the_probability_of_an_end_is_true_however_it_is_weighed() -> None:
@@ -218,7 +218,7 @@ def test_the_probability_of_an_end_is_true_however_it_is_weighed() -> None:
         share = torch.tensor(0.03, dtype=torch.float64, requires_grad=True)
         logits = torch.stack([torch.log(1 - share), torch.tensor(-math.inf, dtype=torch.float64), torch.log(share)])
         event = torch.tensor([2] * 300 + [0] * 9700)
-        weighed_nats(logits.expand(10_000, 3), event, weight).backward()
+        weighted_event_nll(logits.expand(10_000, 3), event, weight).backward()
         assert share.grad is not None
         assert abs(float(share.grad)) < 1e-9
 
@@ -235,10 +235,10 @@ def test_training_descends_the_weighed_ends() -> None:
 def test_labels_are_learnt_in_windows_that_go_on() -> None:
     corpus = random_corpus([40, 50], classes=("a", "b"))
     model, batches = small_model(corpus), list(Windows(batches_of(corpus, 2), 9, carry=True).epoch(0))
-    left = model.loss_after(widened(batches[0]), None).state
-    model.loss_after(widened(batches[1]), left).total.backward()
-    assert batches[1].goes_on is not None
-    assert batches[1].goes_on.any()
+    left = model.loss_with_state(widened(batches[0]), None).state
+    model.loss_with_state(widened(batches[1]), left).total.backward()
+    assert batches[1].continues is not None
+    assert batches[1].continues.any()
     assert model.label.weight is not None
     assert model.label.weight.grad is not None
     assert model.label.weight.grad.abs().sum() > 0

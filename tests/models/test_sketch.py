@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
-from tests.conftest import batches_of, random_corpus, small_model, small_sketch, widened
+from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
 
 LENGTHS = [5, 9, 2, 7, 1]
 CORPORA = {
@@ -27,8 +27,8 @@ CORPORA = {
 CONFIGS: dict[str, dict[str, Any]] = {
     "as published": {},
     "diagonal": {"covariance": "diagonal"},
-    "layer-normalised": {"cell": "layer-norm"},
-    "layer-normalised, two layers": {"cell": "layer-norm", "layers": 2},
+    "layer-normalized": {"cell": "layer-norm"},
+    "layer-normalized, two layers": {"cell": "layer-norm", "layers": 2},
     "two layers": {"layers": 2},
     "no position": {"position": False},
     "no latent": {"latent": 0},
@@ -228,7 +228,7 @@ def test_dropout_is_in_the_decoder_in_training_only() -> None:
 
 
 def test_posteriors_start_narrow() -> None:
-    """So that draws of z tell drawings apart before the decoder has learnt to ignore them."""
+    """So that draws of z tell drawings apart before the decoder has learned to ignore them."""
     corpus = CORPORA["plain"]
     torch.manual_seed(0)
     model = SketchRNN(StepShape.of(corpus), SketchRNNConfig(encoder=64, hidden=64, latent=16))
@@ -299,7 +299,7 @@ def test_what_the_encoder_keeps_the_decoder_uses() -> None:
     than given that of the opposite direction, by 10 nats and more. A latent that is not heeded makes no difference."""
     angles = 2 * np.pi * np.arange(24) / 24
     lines = [np.rint(40 * np.tile([np.cos(a), np.sin(a)], (6, 1))).astype(np.int16) for a in angles]
-    corpus = pack(Facts(name="lines", quantum=1.0), {"train": [Sequence(m, finished(np.zeros(6))) for m in lines]})
+    corpus = pack(Metadata(name="lines", bin_width=1.0), {"train": [Sequence(m, finished(np.zeros(6))) for m in lines]})
     torch.manual_seed(0)
     config = SketchRNNConfig(encoder=24, hidden=32, latent=2, components=2, kl_rate=0.97, kl_floor=0.0)
     model = SketchRNN(StepShape.of(corpus), config)

@@ -13,7 +13,7 @@ from mdnrnn.nn.decoder import StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
-from tests.conftest import batches_of, random_corpus, widened
+from tests.helpers import batches_of, random_corpus, widened
 
 LENGTHS = [5, 9, 2, 7, 1]
 CORPORA = {"no inputs": random_corpus(LENGTHS), "three inputs": random_corpus(LENGTHS, inputs=3)}
@@ -30,9 +30,11 @@ def features_for(corpus: Corpus, position: bool) -> StepFeatures:
     return StepFeatures(2, 3, 0 if corpus.inputs is None else corpus.inputs.shape[1], 2 * position).double()
 
 
-def decoder_for(corpus: Corpus, position: bool, cell: type[LSTM] | type[LayerNormLSTM], layers: int) -> StepDecoder:
+def decoder_for(
+    corpus: Corpus, position: bool, lstm_class: type[LSTM] | type[LayerNormLSTM], layers: int
+) -> StepDecoder:
     features = features_for(corpus, position)
-    lstm = cell(features.width + CONTEXT, 8, layers)
+    lstm = lstm_class(features.width + CONTEXT, 8, layers)
     return StepDecoder(features, lstm, StepHead(8, 2, 3, 3, "full")).double().eval()
 
 
@@ -85,13 +87,13 @@ def test_one_step_has_the_place_after_it_and_the_context(position: bool) -> None
 
 @pytest.mark.parametrize("copies", [1, 40], ids=["small batch", "large batch"])
 @pytest.mark.parametrize("layers", [1, 2], ids=["one layer", "two layers"])
-@pytest.mark.parametrize("cell", [LSTM, LayerNormLSTM], ids=["plain", "layer-normalised"])
+@pytest.mark.parametrize("lstm_class", [LSTM, LayerNormLSTM], ids=["plain", "layer-normalized"])
 @POSITION
 @EVERY_CORPUS
 def test_stepping_is_the_forward_pass_from_any_state(
-    corpus: Corpus, position: bool, cell: type[LSTM] | type[LayerNormLSTM], layers: int, copies: int
+    corpus: Corpus, position: bool, lstm_class: type[LSTM] | type[LayerNormLSTM], layers: int, copies: int
 ) -> None:
-    decoder, batch = decoder_for(corpus, position, cell, layers), batch_of(corpus)
+    decoder, batch = decoder_for(corpus, position, lstm_class, layers), batch_of(corpus)
     context = torch.randn(5, CONTEXT, dtype=torch.float64)
     state = LSTMState(*torch.randn(2, layers, 5, 8, dtype=torch.float64))
     whole = decoder(batch, decoder.start(context, state)).log_prob(batch.target)

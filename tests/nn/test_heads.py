@@ -186,7 +186,7 @@ def test_of_correlated_groups_full_covariances_learn_more_than_diagonal_ones() -
     nats = {}
     for covariance, s in (("full", own), ("diagonal", flat)):
         head = MixtureHead(1, 2, 2, covariance, scale_floor=1e-6).double()  # type: ignore[arg-type]
-        head.initialise(torch.cat(pair))
+        head.initialize(torch.cat(pair))
         nats[covariance] = fitted(head, torch.cat(pair))
         expected = math.log(2) + 0.5 * float(torch.logdet(2 * math.pi * math.e * s).mean())
         assert nats[covariance] == pytest.approx(expected, abs=1e-5)
@@ -196,8 +196,8 @@ def test_of_correlated_groups_full_covariances_learn_more_than_diagonal_ones() -
 def groups(scale: float, n: int = 2000, far: float = 1.0, d: int = 2) -> tuple[Tensor, float]:
     """Points of four groups on the corners of a square, or a line's thirds, and the entropy that they were drawn of."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.tensor([[0.0, 0.0], [1.0, 0.1], [0.2, 1.0], [1.1, 1.2]])[:, :d] * far
-    points = centres[torch.randint(4, (n,), generator=generator)] + scale * torch.randn(n, d, generator=generator)
+    centers = torch.tensor([[0.0, 0.0], [1.0, 0.1], [0.2, 1.0], [1.1, 1.2]])[:, :d] * far
+    points = centers[torch.randint(4, (n,), generator=generator)] + scale * torch.randn(n, d, generator=generator)
     return points, math.log(4) + 0.5 * d * math.log(2 * math.pi * math.e * scale**2)
 
 
@@ -206,46 +206,46 @@ JOINT = pytest.mark.parametrize("covariance", COVARIANCES[:-1])
 
 @JOINT
 @pytest.mark.parametrize("far", [1e-2, 1.0, 100.0])
-def test_initialised_by_targets_a_head_is_the_mixture_of_their_groups(covariance: Covariance, far: float) -> None:
+def test_initialized_by_targets_a_head_is_the_mixture_of_their_groups(covariance: Covariance, far: float) -> None:
     """Groups of a twentieth of their distance: nats within 0.05 of the entropy, whatever the features."""
     y, entropy = groups(0.05 * far, far=far)
     head = MixtureHead(8, 2, 4, covariance, scale_floor=1e-5)
-    head.initialise(y)
+    head.initialize(y)
     for features in (torch.zeros(len(y), 8), torch.randn(len(y), 8), 100 * torch.randn(len(y), 8)):
         assert float(head.loss(head(features), y).detach()) < entropy + 0.05
 
 
-def test_initialised_by_targets_each_dimension_has_its_own_groups() -> None:
+def test_initialized_by_targets_each_dimension_has_its_own_groups() -> None:
     """Two groups in each dimension, not the same: log 2 and a normal's entropy each, within 0.05 nats."""
     generator = torch.Generator().manual_seed(0)
     corner = torch.rand(2000, 2, generator=generator).argsort(0) % 2  # exactly half of each: quantiles fall between
     y = corner * torch.tensor([1.0, 30.0]) + torch.tensor([0.02, 0.5]) * torch.randn(2000, 2, generator=generator)
     entropy = sum(math.log(2) + 0.5 * math.log(2 * math.pi * math.e * scale**2) for scale in (0.02, 0.5))
     head = MixtureHead(8, 2, 2, "per-dimension")
-    head.initialise(y)
+    head.initialize(y)
     assert float(head.loss(head(torch.zeros(2000, 8)), y).detach()) < entropy + 0.05
 
 
 @EVERY_COVARIANCE
 @pytest.mark.parametrize("features", [1, 2], ids=["on a line", "in the plane"])
 @pytest.mark.parametrize("far", [0.05, 1.0, 20.0])
-def test_initialised_by_targets_a_head_starts_better_than_by_default(
+def test_initialized_by_targets_a_head_starts_better_than_by_default(
     far: float, features: int, covariance: Covariance
 ) -> None:
     y, _ = groups(0.05 * far, far=far, d=features)
     x = torch.randn(len(y), 16, generator=torch.Generator().manual_seed(1))
     head = MixtureHead(16, features, 6, covariance, scale_floor=1e-4)
     before = float(head.loss(head(x), y).detach())
-    head.initialise(y)
+    head.initialize(y)
     assert float(head.loss(head(x), y).detach()) < before - 0.3
 
 
-def test_initialised_by_targets_on_a_line_means_are_those_of_equal_parts() -> None:
+def test_initialized_by_targets_on_a_line_means_are_those_of_equal_parts() -> None:
     """Of an exponential distribution, by 4096 quantiles: between quantiles of p and q, its mean is the integral of
     -log(1 - u) over (p, q), which is that of ((1 - u) log(1 - u) + u)', over q - p."""
     y = -torch.log1p(-(torch.arange(4096) + 0.5).unsqueeze(-1) / 4096)
     head = MixtureHead(3, 1, 8)
-    head.initialise(y)
+    head.initialize(y)
     up_to = [(1 - i / 8) * math.log(1 - i / 8) + i / 8 if i < 8 else 1.0 for i in range(9)]
     expected = [8 * (up_to[i + 1] - up_to[i]) for i in range(8)]
     assert head(torch.zeros(3)).means.flatten().tolist() == pytest.approx(expected, rel=0.01)
@@ -264,7 +264,7 @@ SCARCE = {
 @pytest.mark.parametrize("targets", SCARCE.values(), ids=SCARCE.keys())
 def test_scarce_targets_give_a_sound_start(targets: Tensor, covariance: Covariance) -> None:
     head = MixtureHead(4, 2, 8, covariance)
-    head.initialise(targets)
+    head.initialize(targets)
     loss = head.loss(head(torch.randn(len(targets), 4)), targets.float())
     loss.backward()
     assert loss.isfinite()
@@ -352,7 +352,7 @@ def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
 
 
 def test_what_is_first_looked_at_without_gradients_has_them_all_the_same() -> None:
-    """Steps that are drawn from while they are learnt from."""
+    """Steps that are drawn from while they are learned from."""
     head, features = StepHead(8, 2, 5, events=2), torch.randn(4, 8)
     gradients: list[Tensor] = []
     for look in (False, True):

@@ -11,10 +11,10 @@ from torch import Tensor
 from mdnrnn.nn.initialization import clusters
 
 
-def grouped(centres: Tensor, scale: float, each: int, seed: int = 0) -> Tensor:
-    """Points around centres (K, D), shuffled."""
+def grouped(centers: Tensor, scale: float, each: int, seed: int = 0) -> Tensor:
+    """Points around centers (K, D), shuffled."""
     generator = torch.Generator().manual_seed(seed)
-    points = centres.repeat_interleave(each, 0)
+    points = centers.repeat_interleave(each, 0)
     points = points + scale * torch.randn(points.shape, generator=generator)
     return points[torch.randperm(len(points), generator=generator)]
 
@@ -28,38 +28,38 @@ PLANES = {
 }
 
 
-@pytest.mark.parametrize("centres", PLANES.values(), ids=PLANES.keys())
-def test_well_separated_groups_are_all_found(centres: Tensor) -> None:
+@pytest.mark.parametrize("centers", PLANES.values(), ids=PLANES.keys())
+def test_well_separated_groups_are_all_found(centers: Tensor) -> None:
     """Twenty sets of points; scales of 2% of the spread in each dimension, 100 points each.
 
     Centres within 5 standard errors of a mean: 20 x 24 numbers at most, false failure below 3e-4 a case.
     """
-    spread = centres.std(0, correction=0)
+    spread = centers.std(0, correction=0)
     for seed in range(20):
-        points = grouped(centres / spread, 0.02, 100, seed) * spread
-        shares, found, _ = clusters(points, len(centres))
-        nearest = torch.cdist(found.float() / spread, centres / spread).argmin(-1)
-        assert sorted(nearest.tolist()) == list(range(len(centres)))
-        assert (((found.float() - centres[nearest]) / spread).abs() < 5 * 0.02 / 10).all()
-        torch.testing.assert_close(shares, torch.full_like(shares, 1 / len(centres)))
+        points = grouped(centers / spread, 0.02, 100, seed) * spread
+        shares, found, _ = clusters(points, len(centers))
+        nearest = torch.cdist(found.float() / spread, centers / spread).argmin(-1)
+        assert sorted(nearest.tolist()) == list(range(len(centers)))
+        assert (((found.float() - centers[nearest]) / spread).abs() < 5 * 0.02 / 10).all()
+        torch.testing.assert_close(shares, torch.full_like(shares, 1 / len(centers)))
 
 
-@pytest.mark.parametrize("centres", PLANES.values(), ids=PLANES.keys())
-def test_groups_are_as_wide_as_their_points_lie(centres: Tensor) -> None:
+@pytest.mark.parametrize("centers", PLANES.values(), ids=PLANES.keys())
+def test_groups_are_as_wide_as_their_points_lie(centers: Tensor) -> None:
     """Standard deviations of 100 points each within 40%, 5.6 of their standard errors: false failure below 1e-6."""
-    spread = centres.std(0, correction=0)
-    _, _, spreads = clusters(grouped(centres / spread, 0.02, 100) * spread, len(centres))
+    spread = centers.std(0, correction=0)
+    _, _, spreads = clusters(grouped(centers / spread, 0.02, 100) * spread, len(centers))
     assert ((spreads.float() / spread / 0.02 - 1).abs() < 0.4).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_where_there_are_no_groups_centres_are_about_as_near_to_points_as_scipys_best(seed: int) -> None:
-    """Mean square distance to the nearest of 8 centres, points of one normal: within a tenth of the best of 10 runs."""
+    """Mean square distance to the nearest of 8 centers, points of one normal: within a tenth of the best of 10 runs."""
     points = torch.randn(500, 2, generator=torch.Generator().manual_seed(seed)).double()
     points = points / points.std(0, correction=0)
 
-    def spread(centres: Tensor) -> float:
-        return float(torch.cdist(points, centres).amin(-1).square().mean())
+    def spread(centers: Tensor) -> float:
+        return float(torch.cdist(points, centers).amin(-1).square().mean())
 
     starts = (points[torch.randperm(500)[:8]].numpy() for _ in range(10))
     best = min(spread(torch.from_numpy(kmeans2(points.numpy(), start, 50, minit="matrix")[0])) for start in starts)
@@ -68,10 +68,10 @@ def test_where_there_are_no_groups_centres_are_about_as_near_to_points_as_scipys
 
 def test_shares_are_those_of_the_groups() -> None:
     """One point more in each, so that none is without: (n_k + 1) / (N + K)."""
-    centres = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
-    points = torch.cat([grouped(centre.unsqueeze(0), 0.1, n) for centre, n in zip(centres, (10, 30, 60), strict=True)])
+    centers = torch.tensor([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    points = torch.cat([grouped(center.unsqueeze(0), 0.1, n) for center, n in zip(centers, (10, 30, 60), strict=True)])
     shares, found, _ = clusters(points, 3)
-    order = [int((found.float() - centre).norm(dim=-1).argmin()) for centre in centres]
+    order = [int((found.float() - center).norm(dim=-1).argmin()) for center in centers]
     torch.testing.assert_close(shares[order], torch.tensor([11, 31, 61], dtype=torch.float64) / 103)
 
 
@@ -84,9 +84,9 @@ def equal_parts(points: Tensor, k: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("n", [16, 101, 1000])
 def test_on_a_line_clusters_are_the_equal_parts_of_the_order(n: int, k: int) -> None:
     points = torch.randn(n, 1, generator=torch.Generator().manual_seed(n)).exp()
-    shares, centres, _ = clusters(points, k)
+    shares, centers, _ = clusters(points, k)
     parts = equal_parts(points, k)
-    np.testing.assert_allclose(centres[:, 0].numpy(), [part.mean() for part in parts], rtol=1e-12)
+    np.testing.assert_allclose(centers[:, 0].numpy(), [part.mean() for part in parts], rtol=1e-12)
     np.testing.assert_allclose(shares.numpy(), [(len(part) + 1) / (n + k) for part in parts], rtol=1e-12)
 
 
@@ -113,9 +113,9 @@ def test_a_million_points_are_clustered_by_thousands_of_them(d: int) -> None:
     """At even distances, the first and the last with them; means within 5 standard errors of a few thousand points."""
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(1_000_000, d, generator=generator) + 100 * (torch.arange(1_000_000) % 2).unsqueeze(-1)
-    shares, centres, _ = clusters(points, 2)
+    shares, centers, _ = clusters(points, 2)
     expected = torch.tensor([[0.0], [100.0]]).double().expand(2, d)
-    assert (centres.sort(0).values - expected).abs().max() < 5 / math.sqrt(1500)
+    assert (centers.sort(0).values - expected).abs().max() < 5 / math.sqrt(1500)
     assert (shares - 0.5).abs().max() < 0.05
 
 
@@ -136,19 +136,19 @@ HARD = {
 
 @pytest.mark.parametrize(("points", "k"), HARD.values(), ids=HARD.keys())
 def test_where_there_is_little_to_find_clusters_are_sound(points: Tensor, k: int) -> None:
-    shares, centres, spreads = clusters(points, k)
+    shares, centers, spreads = clusters(points, k)
     assert shares.shape == (k,)
-    assert centres.shape == spreads.shape == (k, points.shape[1])
+    assert centers.shape == spreads.shape == (k, points.shape[1])
     assert float(shares.sum()) == pytest.approx(1)
     assert (shares > 0).all()
     assert spreads.isfinite().all()
     assert (spreads > 0).all()
     low, high = points.double().amin(0), points.double().amax(0)
     rounding = 1e-12 * points.double().abs().max()
-    assert ((centres >= low - rounding) & (centres <= high + rounding)).all()
+    assert ((centers >= low - rounding) & (centers <= high + rounding)).all()
 
 
 def test_points_fewer_than_clusters_are_each_a_centre() -> None:
     points = torch.tensor([[1.0, 0.0], [2.0, 5.0], [-3.0, 1.0]])
-    _, centres, _ = clusters(points, 5)
-    assert all(float((centres.float() - point).norm(dim=-1).min()) < 1e-6 for point in points)
+    _, centers, _ = clusters(points, 5)
+    assert all(float((centers.float() - point).norm(dim=-1).min()) < 1e-6 for point in points)

@@ -4,13 +4,7 @@ import numpy as np
 import pytest
 
 from mdnrnn.render import Drawing
-
-
-def random_drawing(seed: int) -> Drawing:
-    """One to six wandering strokes of 2 to 40 points, far from the origin."""
-    rng = np.random.default_rng(seed)
-    lengths = rng.integers(2, 41, size=rng.integers(1, 7))
-    return [np.cumsum(rng.normal(size=(length, 2)), axis=0) * 7 + rng.normal(size=2) * 50 for length in lengths]
+from tests.render.helpers import random_drawing
 
 
 @pytest.fixture

@@ -102,7 +102,7 @@ def test_no_script_is_needed(drawings: list[Drawing]) -> None:
 
 
 def frames(gif: bytes) -> tuple[list[np.ndarray], list[int]]:
-    """The frames as grey levels 0 to 255, and their milliseconds."""
+    """The frames as gray levels 0 to 255, and their milliseconds."""
     image = Image.open(io.BytesIO(gif))
     greys, durations = [], []
     for number in range(getattr(image, "n_frames", 1)):
@@ -129,7 +129,7 @@ def test_the_frames_of_a_gif_last_as_long_as_the_drawing_and_the_pause(gif: byte
 def test_ink_only_grows_and_grows_in_every_drawing_of_the_grid(gif: bytes) -> None:
     greys, _ = frames(gif)
     for half in (slice(0, 120), slice(120, 240)):
-        ink = [(255 - grey[:, half]).sum() for grey in greys]
+        ink = [(255 - gray[:, half]).sum() for gray in greys]
         assert ink[0] > 0
         assert all(later > earlier for earlier, later in pairwise(ink[:19]))
         # what is inked stays inked, but for a quarter of a pixel where a round end becomes a corner
@@ -138,13 +138,13 @@ def test_ink_only_grows_and_grows_in_every_drawing_of_the_grid(gif: bytes) -> No
 
 def test_ink_grows_by_about_the_same_in_each_frame(gif: bytes) -> None:
     greys, _ = frames(gif)
-    ink = np.array([(255 - grey[:, :120]).sum() for grey in greys])
+    ink = np.array([(255 - gray[:, :120]).sum() for gray in greys])
     np.testing.assert_allclose(ink / ink[-1], np.arange(1, 21) / 20, atol=0.04)
 
 
 def test_paper_is_white(gif: bytes) -> None:
     greys, _ = frames(gif)
-    assert all(np.median(grey) == 255 and grey[0, 0] == 255 for grey in greys)
+    assert all(np.median(gray) == 255 and gray[0, 0] == 255 for gray in greys)
 
 
 def test_a_gif_of_odd_drawings_shows_each_that_has_a_stroke(odd_drawings: list[Drawing]) -> None:

@@ -76,7 +76,7 @@ def test_half_way_through_a_move_the_line_is_half_as_long() -> None:
     for seconds, share in [(0.0, 0.0), (0.5, 1 / 6), (1.0, 1 / 3), (2.0, 2 / 3), (3.0, 1.0)]:
         then = played_until(cell, seconds)
         assert sum(arc_lengths(stroke)[-1] for stroke in then.strokes[1:]) == pytest.approx(share * whole, abs=0.02)
-        assert len(then.strokes) == len(then.colours) == len(then.widths)
+        assert len(then.strokes) == len(then.colors) == len(then.widths)
 
 
 def test_a_gif_lasts_as_long_as_the_longest_performance_and_the_pause() -> None:
@@ -89,7 +89,7 @@ def test_a_gif_of_a_long_performance_has_no_more_frames_than_a_short_one() -> No
     slow = Performance(100 * moves, np.column_stack([moves, moves]), moves == 0)
     greys, durations = frames(render_performances([slow], ".gif", size=40))
     assert len(greys) <= MOST_FRAMES + 1
-    assert all(grey[0, 0] == 255 for grey in greys)
+    assert all(gray[0, 0] == 255 for gray in greys)
     assert sum(durations) / 1000 == pytest.approx(100 + PAUSE, rel=0.01)
 
 
@@ -100,20 +100,20 @@ def test_touches_of_a_gif_come_and_stay() -> None:
     starts = np.concatenate([[0.0], ends[:-1]])
     for seconds, place in [(0, 0.2), (0.5, 0.5), (1.0, 0.8)]:
         pixel = int(200 * (0.06 + 0.88 * place))
-        seen = [grey[pixel, pixel] < 200 for grey in greys]
+        seen = [gray[pixel, pixel] < 200 for gray in greys]
         assert seen == sorted(seen)
         assert starts[seen.index(True)] == pytest.approx(seconds, abs=0.051)
 
 
 def test_ink_of_a_gif_only_grows() -> None:
     greys, _ = frames(render_performances(PERFORMANCES[:1], ".gif", size=60))
-    ink = [int((grey[:120] < 200).sum()) for grey in greys]
+    ink = [int((gray[:120] < 200).sum()) for gray in greys]
     assert all(later >= earlier - 2 for earlier, later in pairwise(ink))
     assert ink[-1] > ink[0] + 500
 
 
 def test_one_tap_is_there_from_the_first_moment() -> None:
     greys, durations = frames(render_performances([ONE_TAP], ".gif", size=100))
-    assert all(grey[int(200 * 0.72), int(200 * 0.28)] < 128 for grey in greys)
+    assert all(gray[int(200 * 0.72), int(200 * 0.28)] < 128 for gray in greys)
     assert sum(durations) == pytest.approx(1000 * PAUSE, abs=60)
     assert "<animate" not in render_performances([ONE_TAP], ".svg", animate=True).decode()

@@ -14,14 +14,14 @@ from mdnrnn.render.layout import lay_out
 from mdnrnn.render.raster import LARGEST_SIDE, PIXELS_PER_POINT
 
 
-def grey(drawings: list[Drawing], **options: object) -> np.ndarray:
-    """The picture as grey levels, 0 to 255."""
+def gray(drawings: list[Drawing], **options: object) -> np.ndarray:
+    """The picture as gray levels, 0 to 255."""
     png = figure_bytes(to_figure(drawings, **options), ".png")  # type: ignore[arg-type]
     return np.asarray(Image.open(io.BytesIO(png)).convert("L"), dtype=int)
 
 
 def near(stroke: np.ndarray, shape: tuple[int, ...], distance: float) -> np.ndarray:
-    """The pixels whose centre lies within a distance of the stroke, all in pixels."""
+    """The pixels whose center lies within a distance of the stroke, all in pixels."""
     along = arc_lengths(stroke)
     places = np.linspace(0, along[-1], int(2 * along[-1]) + 1)
     line = np.stack([np.interp(places, along, stroke[:, axis]) for axis in (0, 1)], axis=1)
@@ -36,7 +36,7 @@ def near(stroke: np.ndarray, shape: tuple[int, ...], distance: float) -> np.ndar
 
 
 def test_ink_is_where_the_strokes_are_and_nowhere_else(drawings: list[Drawing]) -> None:
-    picture = grey(drawings, style=Style(width=0.02), size=80)
+    picture = gray(drawings, style=Style(width=0.02), size=80)
     page = lay_out(drawings, Style(width=0.02), size=80)
     assert picture.T.shape == (PIXELS_PER_POINT * page.width, PIXELS_PER_POINT * page.height)
     strokes = [PIXELS_PER_POINT * stroke for cell in page.cells for stroke in cell.strokes]
@@ -50,7 +50,7 @@ def test_ink_is_where_the_strokes_are_and_nowhere_else(drawings: list[Drawing]) 
 
 @pytest.mark.parametrize("copies", [1, 3])
 def test_a_dot_is_a_disc_as_wide_as_the_line(dot: Drawing, copies: int) -> None:
-    picture = grey([[np.repeat(dot[0], copies, axis=0)]], style=Style(width=0.05), size=100)
+    picture = gray([[np.repeat(dot[0], copies, axis=0)]], style=Style(width=0.05), size=100)
     ink = (255 - picture) / (255 - picture.min())
     diameter = PIXELS_PER_POINT * 0.05 * 100
     assert picture.min() < 60
@@ -61,20 +61,20 @@ def test_a_dot_is_a_disc_as_wide_as_the_line(dot: Drawing, copies: int) -> None:
 
 
 def test_odd_drawings_are_drawn_and_an_empty_one_leaves_its_cell_white(odd_drawings: list[Drawing]) -> None:
-    cells = np.split(grey(odd_drawings, columns=6, size=50, style=Style(width=0.05)), 6, axis=1)
+    cells = np.split(gray(odd_drawings, columns=6, size=50, style=Style(width=0.05)), 6, axis=1)
     assert [bool(cell.min() < 60) for cell in cells] == [bool(drawing) for drawing in odd_drawings]
-    assert grey([]).min() == 255
+    assert gray([]).min() == 255
 
 
 def test_a_label_is_ink_below_the_cell_and_no_formula() -> None:
     square = [np.array([[0.0, 0.0], [1.0, 1.0]])]
-    below = grey([square, square], labels=["$\\none$", ""], size=100)[200:]
+    below = gray([square, square], labels=["$\\none$", ""], size=100)[200:]
     assert below[:, :200].min() < 100
     assert below[:, 200:].min() == 255
 
 
 def test_a_very_long_page_is_drawn_at_a_lower_resolution(dot: Drawing) -> None:
-    picture = grey([dot] * 60, columns=1)
+    picture = gray([dot] * 60, columns=1)
     assert picture.shape[0] == LARGEST_SIDE
     assert picture.min() < 255
 

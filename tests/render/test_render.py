@@ -14,7 +14,7 @@ MAGIC = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF89a"
 def test_the_ending_picks_the_format_and_the_bytes_are_the_same_each_time(
     tmp_path: Path, drawings: list[Drawing], ending: str
 ) -> None:
-    options = {"style": Style(colour="order"), "columns": 2, "labels": ["a", "b", "c"]}
+    options = {"style": Style(color="order"), "columns": 2, "labels": ["a", "b", "c"]}
     path = tmp_path / f"picture{ending.upper()}"
     save_picture(drawings[:3], path, **options)  # type: ignore[arg-type]
     data = path.read_bytes()

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.render import ENDINGS
 from mdnrnn.render.save import performances, save_performances
-from tests.conftest import random_corpus, touches
+from tests.helpers import random_corpus, touches
 
 MAGIC = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF89a"}
 
@@ -50,8 +50,8 @@ def on_screen(rows: int = 20, performances: int = 3) -> Corpus:
         event[-1] = END
         sequences.append(Sequence(motion, event, number))
     classes = tuple(f"a name that is longer than a caption {i}" for i in range(performances))
-    facts = Facts(name="played", start="up", quantum=1 / 1024, features=("dx", "dy", "dt"), classes=classes)
-    return pack(facts, {"train": sequences})
+    metadata = Metadata(name="played", start="up", bin_width=1 / 1024, features=("dx", "dy", "dt"), classes=classes)
+    return pack(metadata, {"train": sequences})
 
 
 def test_performances_are_the_touches_of_the_corpus() -> None:
@@ -85,7 +85,7 @@ def test_labels_are_whole_in_json(tmp_path: Path) -> None:
     for labels in choices:
         save_performances(corpus, tmp_path / "x.json", labels=labels)
         saved = json.loads((tmp_path / "x.json").read_text())
-        expected = list(corpus.facts.classes) if labels is True else labels
+        expected = list(corpus.metadata.classes) if labels is True else labels
         assert [performance["label"] for performance in saved["performances"]] == expected
 
 
@@ -124,7 +124,7 @@ def test_an_npz_is_the_corpus(tmp_path: Path) -> None:
 
 
 STREAM = pack(
-    Facts(name="a stream", start="up", features=("dt", "x1", "x2")),
+    Metadata(name="a stream", start="up", features=("dt", "x1", "x2")),
     {"train": [Sequence(np.ones((3, 3), np.float32), np.array([DOWN, DOWN, END]))]},
 )
 WRONG: dict[str, tuple[Corpus, str, dict[str, Any], str]] = {
@@ -157,8 +157,8 @@ def test_what_cannot_be_saved_is_told_in_one_line_and_leaves_nothing(
 
 
 def test_a_corpus_of_none_is_refused(tmp_path: Path) -> None:
-    facts = Facts(name="none", start="up", features=("dx", "dy", "dt"))
-    empty = Corpus(facts, np.zeros((0, 3), np.float32), np.zeros(0, np.uint8), np.zeros(1, np.int64), {})
+    metadata = Metadata(name="none", start="up", features=("dx", "dy", "dt"))
+    empty = Corpus(metadata, np.zeros((0, 3), np.float32), np.zeros(0, np.uint8), np.zeros(1, np.int64), {})
     with pytest.raises(ValueError, match=r"^performances: received none, expected one or more to draw$"):
         save_performances(empty, tmp_path / "x.svg")
     assert list(tmp_path.iterdir()) == []

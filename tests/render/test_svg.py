@@ -10,9 +10,9 @@ import pytest
 import svgelements
 from defusedxml import ElementTree
 
-from mdnrnn.render import Colour, Drawing, Style, to_svg
+from mdnrnn.render import Color, Drawing, Style, to_svg
 from mdnrnn.render.layout import lay_out
-from mdnrnn.render.style import stroke_colours
+from mdnrnn.render.style import stroke_colors
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -84,10 +84,10 @@ def test_labels_come_back_as_they_were(drawings: list[Drawing]) -> None:
     assert [text.text for text in root.iter(f"{SVG}text")] == labels[:2]
 
 
-@pytest.mark.parametrize("colour", ["stroke", "order"])
-def test_each_path_has_the_colour_of_its_stroke(drawings: list[Drawing], colour: Colour) -> None:
-    for group, drawing in zip(groups(to_svg(drawings, Style(colour=colour))), drawings, strict=True):
-        assert [path.attrib["stroke"] for path in group] == stroke_colours(colour, len(drawing))
+@pytest.mark.parametrize("color", ["stroke", "order"])
+def test_each_path_has_the_color_of_its_stroke(drawings: list[Drawing], color: Color) -> None:
+    for group, drawing in zip(groups(to_svg(drawings, Style(color=color))), drawings, strict=True):
+        assert [path.attrib["stroke"] for path in group] == stroke_colors(color, len(drawing))
 
 
 def test_nothing_to_draw_is_a_blank_page(odd_drawings: list[Drawing]) -> None:

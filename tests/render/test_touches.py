@@ -1,4 +1,4 @@
-"""Pictures of performances: the whole screen to scale, a dot for each touch-down, colours that tell the time."""
+"""Pictures of performances: the whole screen to scale, a dot for each touch-down, colors that tell the time."""
 
 import io
 from itertools import pairwise
@@ -11,7 +11,7 @@ from PIL import Image
 from mdnrnn.render import ENDINGS, Performance, render_performances
 from mdnrnn.render.layout import Cell
 from mdnrnn.render.style import PLASMA
-from mdnrnn.render.touches import COLOURS, LEVELS, MARGIN, TAP, Part, lay_out_performances, levels, screen_parts
+from mdnrnn.render.touches import COLORS, LEVELS, MARGIN, TAP, Part, lay_out_performances, levels, screen_parts
 
 SVG = "{http://www.w3.org/2000/svg}"
 SIZE = 200.0
@@ -74,34 +74,34 @@ def test_each_point_of_a_line_keeps_its_moment() -> None:
             assert [when[x, y] for x, y in part.points.tolist()] == part.moments.tolist()
 
 
-def test_colours_run_along_the_map_as_time_goes_on() -> None:
+def test_colors_run_along_the_map_as_time_goes_on() -> None:
     for performance in PERFORMANCES:
         for width in {part.width for part in screen_parts(performance, LONGEST)[1:]}:
             parts = [part for part in screen_parts(performance, LONGEST)[1:] if part.width == width]
-            found = [COLOURS.index(part.colour) for part in parts]
+            found = [COLORS.index(part.color) for part in parts]
             assert found == sorted(found)
             assert len(set(found)) > 1
-    assert (COLOURS[0], COLOURS[-1]) == (PLASMA[0], PLASMA[-1])
+    assert (COLORS[0], COLORS[-1]) == (PLASMA[0], PLASMA[-1])
 
 
-def test_one_time_has_one_colour_in_all_cells_of_a_picture() -> None:
+def test_one_time_has_one_color_in_all_cells_of_a_picture() -> None:
     page = lay_out_performances(PERFORMANCES, size=SIZE)
     for performance, cell in zip(PERFORMANCES, page.cells, strict=False):
-        taps = [c for c, width in zip(cell.colours, cell.widths, strict=True) if width == TAP * SIZE]
+        taps = [c for c, width in zip(cell.colors, cell.widths, strict=True) if width == TAP * SIZE]
         share = performance.seconds[performance.down] / LONGEST
-        assert taps == [COLOURS[min(int(each * LEVELS), LEVELS - 1)] for each in share]
+        assert taps == [COLORS[min(int(each * LEVELS), LEVELS - 1)] for each in share]
 
 
-def test_levels_begin_at_the_first_colour_and_end_at_the_last() -> None:
+def test_levels_begin_at_the_first_color_and_end_at_the_last() -> None:
     assert levels(np.array([0, 0.999, 1, 12, 23.99, 24]), 24).tolist() == [0, 0, 1, 12, 23, 23]
     assert levels(np.zeros(2), 0).tolist() == [0, 0]
 
 
-def test_a_line_is_cut_only_where_its_colour_changes() -> None:
+def test_a_line_is_cut_only_where_its_color_changes() -> None:
     seconds = np.arange(500) / 100
     steady = Performance(seconds, np.column_stack([seconds / 5, seconds / 5]), np.arange(500) == 0)
     parts = lines(steady, steady.duration)
-    assert [part.colour for part in parts] == list(COLOURS)
+    assert [part.color for part in parts] == list(COLORS)
     assert all((before.points[-1] == after.points[0]).all() for before, after in pairwise(parts))
 
 
@@ -113,10 +113,10 @@ def test_touches_off_the_screen_stay_within_their_cell() -> None:
     np.testing.assert_allclose(dots(cell)[2], on_page(cell, wild.places[2]), atol=0.00501)
 
 
-def test_the_key_names_both_ends_of_the_time_and_holds_every_colour() -> None:
+def test_the_key_names_both_ends_of_the_time_and_holds_every_color() -> None:
     bar, first, last = lay_out_performances(PERFORMANCES, size=SIZE).cells[len(PERFORMANCES) :]
     assert (first.label, last.label) == ("0 s", f"{LONGEST:.1f} s")
-    assert tuple(bar.colours[1:]) == COLOURS
+    assert tuple(bar.colors[1:]) == COLORS
     ends = [0.0, *(float(moments[-1]) for moments in bar.moments[1:])]
     np.testing.assert_allclose(ends, LONGEST * np.arange(LEVELS + 1) / LEVELS)
     assert first.label_place[0] < bar.left < bar.left + bar.width < last.label_place[0]
@@ -142,7 +142,7 @@ def test_a_performance_of_one_tap_is_a_dot_on_a_screen() -> None:
     assert [path.attrib["d"].endswith("h 0") for path in root.iter(f"{SVG}path")] == [False, True]
 
 
-def test_pixels_are_coloured_where_the_touches_were() -> None:
+def test_pixels_are_colored_where_the_touches_were() -> None:
     data = render_performances([ONE_TAP, PERFORMANCES[0]], ".png", columns=2, size=100)
     pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
     x, y = (2 * 100 * (MARGIN + (1 - 2 * MARGIN) * place) for place in (0.25, 0.75))

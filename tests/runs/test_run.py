@@ -16,7 +16,7 @@ from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run, read_prefix
 from mdnrnn.training.config import SequenceTrainConfig
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 SMALL = MDNRNNConfig(hidden=16, components=3)
 BRIEF = SequenceTrainConfig(steps=3, batch_size=16, validations=1)
@@ -35,7 +35,7 @@ def test_labels_are_drawn_in_turn_or_as_asked(doodles: Corpus, tmp_path: Path) -
     assert labels.tolist() == [*range(12), 0, 1]
     labels = run.generate(2, labels=["cat", "tree"], max_steps=2).label
     assert labels is not None
-    assert [doodles.facts.classes[i] for i in labels] == ["cat", "tree"]
+    assert [doodles.metadata.classes[i] for i in labels] == ["cat", "tree"]
 
 
 def test_generated_coordinates_are_whole_where_the_datas_are(doodles: Corpus, tmp_path: Path) -> None:
@@ -43,10 +43,10 @@ def test_generated_coordinates_are_whole_where_the_datas_are(doodles: Corpus, tm
     np.testing.assert_array_equal(drawn.motion, np.rint(drawn.motion))
 
 
-@pytest.mark.parametrize("corpus", [random_corpus([5] * 8, inputs=2), random_corpus([5] * 8, quantum=None)])
+@pytest.mark.parametrize("corpus", [random_corpus([5] * 8, inputs=2), random_corpus([5] * 8, bin_width=None)])
 def test_corpora_with_inputs_or_without_a_grid_train_and_evaluate(corpus: Corpus, tmp_path: Path) -> None:
     run = trained(corpus, tmp_path)
-    assert np.isfinite(run.evaluate().nats_per_sequence)
+    assert np.isfinite(run.evaluate().nll_per_sequence)
 
 
 def test_inputs_are_asked_for_when_drawing(tmp_path: Path) -> None:
@@ -56,19 +56,19 @@ def test_inputs_are_asked_for_when_drawing(tmp_path: Path) -> None:
 
 def test_data_of_some_of_the_classes_are_measured_under_the_same_names(doodles: Corpus, tmp_path: Path) -> None:
     run = trained(doodles, tmp_path)
-    cat, tree = (doodles.facts.label(name) for name in ("cat", "tree"))
+    cat, tree = (doodles.metadata.label(name) for name in ("cat", "tree"))
     chosen = [doodles[i] for i in range(len(doodles)) if doodles[i].label in (cat, tree)]
-    expected = pack(doodles.facts, {"test": chosen})
+    expected = pack(doodles.metadata, {"test": chosen})
     native.write(expected, tmp_path / "same.npz")
     renumbered = [sequence._replace(label=int(sequence.label == cat)) for sequence in chosen]
-    some = pack(replace(doodles.facts, classes=("tree", "cat")), {"test": renumbered})
+    some = pack(replace(doodles.metadata, classes=("tree", "cat")), {"test": renumbered})
     native.write(some, tmp_path / "some.npz")
     assert run.evaluate(data=str(tmp_path / "some.npz")) == run.evaluate(data=str(tmp_path / "same.npz"))
 
 
 def test_classes_that_the_run_does_not_know_are_told(doodles: Corpus, tmp_path: Path) -> None:
     run = trained(doodles, tmp_path)
-    native.write(pack(replace(doodles.facts, classes=("unicorn",)), {"test": [doodles[0]]}), tmp_path / "other.npz")
+    native.write(pack(replace(doodles.metadata, classes=("unicorn",)), {"test": [doodles[0]]}), tmp_path / "other.npz")
     with pytest.raises(InputError, match=r"classes that the run does not know: unicorn; expected some of butterfly"):
         run.evaluate(data=str(tmp_path / "other.npz"))
 

@@ -28,7 +28,7 @@ from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.trainer import LAST, WEIGHTS, fit
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 SMALL = SketchRNNConfig(encoder=8, hidden=16, latent=3, components=3)
 BRIEF = SequenceTrainConfig(steps=3, batch_size=64, validations=1)
@@ -44,8 +44,8 @@ def trained(corpus: Corpus, folder: Path, model: SketchRNNConfig = SMALL) -> Run
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Run:
-    """Of labelled doodles."""
-    return trained(doodles, tmp_path_factory.mktemp("labelled"))
+    """Of labeled doodles."""
+    return trained(doodles, tmp_path_factory.mktemp("labeled"))
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +70,11 @@ def prefix(doodles: Corpus) -> Sequence:
 def test_a_run_is_measured_by_its_bound_and_by_importance(name: str, request: pytest.FixtureRequest) -> None:
     run: Run = request.getfixturevalue(name)
     result = run.evaluate("valid", importance=2)
-    assert result.importance_nats_per_sequence is not None
-    assert (result.kl_nats_per_sequence > 0) == (name != "decoder")
-    total = result.reconstruction_nats_per_sequence + result.kl_nats_per_sequence
-    assert result.nats_per_sequence == pytest.approx(total)
-    assert result.importance_nats_per_sequence == pytest.approx(total, rel=0.05)
+    assert result.importance_nll_per_sequence is not None
+    assert (result.kl_per_sequence > 0) == (name != "decoder")
+    total = result.reconstruction_nll_per_sequence + result.kl_per_sequence
+    assert result.nll_per_sequence == pytest.approx(total)
+    assert result.importance_nll_per_sequence == pytest.approx(total, rel=0.05)
     assert bool(result.by_class) == (name == "run")
     assert result == run.evaluate("valid", importance=2)
 
@@ -82,8 +82,8 @@ def test_a_run_is_measured_by_its_bound_and_by_importance(name: str, request: py
 def test_drawings_are_of_the_class_that_is_asked_for(run: Run, doodles: Corpus) -> None:
     drawn = run.generate(5, labels=["cat"], max_steps=4)
     assert drawn.label is not None
-    assert drawn.label.tolist() == [doodles.facts.label("cat")] * 5
-    weights = np.eye(12)[[doodles.facts.label("cat")] * 5]
+    assert drawn.label.tolist() == [doodles.metadata.label("cat")] * 5
+    weights = np.eye(12)[[doodles.metadata.label("cat")] * 5]
     for other in (run.generate(5, labels=["cat"] * 5, max_steps=4), run.generate(5, labels=weights, max_steps=4)):
         np.testing.assert_array_equal(drawn.motion, other.motion)
     assert drawn.motion.tobytes() != run.generate(5, labels=["tree"], max_steps=4).motion.tobytes()
@@ -116,11 +116,11 @@ def test_encoded_drawings_are_the_means_of_their_posteriors_in_order(run: Run) -
 
 
 def test_the_classes_of_other_data_are_encoded_under_the_runs_numbers(run: Run, doodles: Corpus) -> None:
-    cat = doodles.facts.label("cat")
+    cat = doodles.metadata.label("cat")
     chosen = [doodles[i] for i in range(len(doodles)) if doodles[i].label == cat]
-    facts = dataclasses.replace(doodles.facts, classes=("cat",))
-    alone = pack(facts, {"test": [sequence._replace(label=0) for sequence in chosen]})
-    expected = run.encode(pack(doodles.facts, {"test": chosen}))
+    metadata = dataclasses.replace(doodles.metadata, classes=("cat",))
+    alone = pack(metadata, {"test": [sequence._replace(label=0) for sequence in chosen]})
+    expected = run.encode(pack(doodles.metadata, {"test": chosen}))
     np.testing.assert_array_equal(run.encode(alone), expected)
 
 
@@ -145,7 +145,7 @@ def test_a_prefix_is_completed_with_latents_that_it_may_come_from(run: Run, pref
         model.decoder.head.linear.weight[model.decoder.head.shape.size :] *= 50
     run = dataclasses.replace(run, model=model)
     ended = prefix._replace(event=np.append(prefix.event[:-1], END).astype(np.uint8))
-    data = Batches(pack(run.config.facts, {"test": [ended]}), "test", run.config.normalizer)
+    data = Batches(pack(run.config.metadata, {"test": [ended]}), "test", run.config.normalizer)
     latents = latents_given(model, data.batch(np.zeros(PROPOSALS, np.int64)), n, seed=4).numpy()
     expected = run.generate(n, latents=latents, prefix=prefix, seed=4, max_steps=9)
     found = run.generate(n, prefix=prefix, seed=4, max_steps=9)
@@ -165,7 +165,7 @@ def test_a_prefix_of_no_known_class_is_completed_as_what_is_asked_for(
 def test_latents_for_a_prefix_are_of_the_class_that_is_asked_for(run: Run, prefix: Sequence, doodles: Corpus) -> None:
     """Whatever the prefix was a drawing of."""
     one, other = (
-        run.generate(4, labels=["tree"], prefix=prefix._replace(label=doodles.facts.label(name)), max_steps=6)
+        run.generate(4, labels=["tree"], prefix=prefix._replace(label=doodles.metadata.label(name)), max_steps=6)
         for name in ("tree", "cat")
     )
     np.testing.assert_array_equal(one.motion, other.motion)
@@ -188,12 +188,12 @@ def test_a_seed_below_0_is_refused_with_a_prefix_too(plain: Run) -> None:
 
 
 @pytest.mark.parametrize("inputs", [0, 2], ids=["no inputs", "two inputs"])
-@pytest.mark.parametrize("quantum", [1.0, None], ids=["a grid", "no grid"])
+@pytest.mark.parametrize("bin_width", [1.0, None], ids=["a grid", "no grid"])
 def test_corpora_with_inputs_or_without_a_grid_train_and_evaluate(
-    quantum: float | None, inputs: int, tmp_path: Path
+    bin_width: float | None, inputs: int, tmp_path: Path
 ) -> None:
-    run = trained(random_corpus([5] * 8, inputs=inputs, quantum=quantum), tmp_path)
-    assert np.isfinite(run.evaluate().nats_per_sequence)
+    run = trained(random_corpus([5] * 8, inputs=inputs, bin_width=bin_width), tmp_path)
+    assert np.isfinite(run.evaluate().nll_per_sequence)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import DOWN, END
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import evaluate, null_nats
+from mdnrnn.evaluation import evaluate, null_model_nll
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import dream
 from mdnrnn.tasks.environment import DreamEnv
-from tests.conftest import controls, episodes, run_of
+from tests.helpers import controls, episodes, run_of
 
 WORLD = run_of(episodes(), covariance="per-dimension")
 ENDLESS = Sampling(endless=True)
@@ -85,7 +85,7 @@ def test_dreams_can_be_scored_as_data() -> None:
     for temperature in (0.5, 1.0, 2.0):
         dreams = dream(WORLD, pushes, 100, steps=60, sampling=Sampling(temperature=temperature))
         found = evaluate(WORLD.model, Batches(dreams, "test", WORLD.config.normalizer))
-        costs.append(found.motion_nats_per_point)
+        costs.append(found.motion_nll_per_point)
     assert costs == sorted(costs)
 
 
@@ -105,8 +105,8 @@ def test_only_a_world_is_dreamt_in() -> None:
 
 def without_reward() -> Corpus:
     corpus = episodes()
-    facts = type(corpus.facts)(name="plain", features=("z1", "z2"))
-    return Corpus(facts, corpus.motion[:, :2], corpus.event, corpus.offsets, corpus.splits, inputs=corpus.inputs)
+    metadata = type(corpus.metadata)(name="plain", features=("z1", "z2"))
+    return Corpus(metadata, corpus.motion[:, :2], corpus.event, corpus.offsets, corpus.splits, inputs=corpus.inputs)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_the_null_model_of_posteriors_is_scored_on_draws_too() -> None:
     closed form; 60,000 numbers, within 0.02."""
     rng = np.random.default_rng(0)
     motion, logvar = rng.normal(0, 3, (20_000, 3)).astype(np.float32), np.full((20_000, 3), np.log(9), np.float32)
-    facts = type(episodes().facts)(name="x", features=("z1", "z2", "z3"))
-    corpus = pack(facts, {"train": [Sequence(motion, np.zeros(20_000, np.uint8), logvar=logvar)]})
-    nats = null_nats(corpus, "train", Normalizer.of(corpus)) / motion.size
+    metadata = type(episodes().metadata)(name="x", features=("z1", "z2", "z3"))
+    corpus = pack(metadata, {"train": [Sequence(motion, np.zeros(20_000, np.uint8), logvar=logvar)]})
+    nats = null_model_nll(corpus, "train", Normalizer.of(corpus)) / motion.size
     assert nats == pytest.approx(0.5 * np.log(18 * 2 * np.pi * np.e), abs=0.02)

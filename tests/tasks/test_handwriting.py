@@ -1,4 +1,4 @@
-"""Texts on paper: broken into lines, written in a hand that is given, laid out, coloured, and what is refused."""
+"""Texts on paper: broken into lines, written in a hand that is given, laid out, colored, and what is refused."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from defusedxml import ElementTree
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.data.synthetic.corpora import make_pen_text
@@ -30,7 +30,7 @@ def lines() -> Corpus:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, lines: Corpus) -> Run:
-    """Of a writer that has learnt next to nothing; its window creeps, and it never thinks that it is done."""
+    """Of a writer that has learned next to nothing; its window creeps, and it never thinks that it is done."""
     folder = tmp_path_factory.mktemp("written")
     native.write(lines, folder / "lines.npz")
     mdnrnn.train(
@@ -142,7 +142,7 @@ def test_a_style_that_was_cut_short_is_lifted(run: Run, lines: Corpus) -> None:
 def test_the_most_steps_are_of_texts_that_have_characters() -> None:
     """A sequence without a text says nothing of how many steps a character takes."""
     silent = [_line((1, 0, DOWN), (1, 0, END))._replace(text=text) for text in ("ab", "", "é")]
-    corpus = pack(Facts(name="x", quantum=1.0), {"train": silent})
+    corpus = pack(Metadata(name="x", bin_width=1.0), {"train": silent})
     assert corpus.characters.tolist() == [2, 0, 1]
     assert corpus.steps_per_character == 2
     with pytest.raises(InputError, match="1 of 3 drawings in x do not say what is written in them"):
@@ -156,7 +156,7 @@ def _line(*steps: tuple[float, float, int]) -> Sequence:
 
 def _written(sequence: Sequence, owners: list[int]) -> Written:
     windows = np.eye(3)[owners]
-    return Written(pack(Facts(name="x", quantum=1.0), {"test": [sequence]}), [windows])
+    return Written(pack(Metadata(name="x", bin_width=1.0), {"test": [sequence]}), [windows])
 
 
 def test_strokes_are_cut_between_characters() -> None:
@@ -178,7 +178,7 @@ def test_pieces_are_the_drawing_however_they_are_cut(lines: Corpus) -> None:
     sequence, rng = lines[3], np.random.default_rng(0)
     owners = np.sort(rng.integers(0, len(sequence.text or ""), len(sequence.event)))
     windows = np.eye(len(sequence.text or "") + 1)[owners]
-    found = inked(Written(pack(lines.facts, {"test": [sequence]}), [windows]), cut=True)
+    found = inked(Written(pack(lines.metadata, {"test": [sequence]}), [windows]), cut=True)
     shift = found.strokes[0][0]
     expected = to_polylines(sequence.motion, sequence.event)
     assert len(found.strokes) > len(expected)
@@ -188,7 +188,7 @@ def test_pieces_are_the_drawing_however_they_are_cut(lines: Corpus) -> None:
 def _page(lines: Corpus, *indices: int) -> Written:
     sequences = [lines[i] for i in indices]
     windows = [np.eye(len(s.text or "") + 1)[np.zeros(len(s.event), int)] for s in sequences]
-    return Written(pack(lines.facts, {"test": sequences}), windows)
+    return Written(pack(lines.metadata, {"test": sequences}), windows)
 
 
 def test_a_page_is_cut_only_where_characters_are_to_be_told(lines: Corpus) -> None:
@@ -234,7 +234,7 @@ def svg_points(data: str) -> list[tuple[float, float]]:
 def test_pages_are_saved_in_every_format(run: Run, lines: Corpus, tmp_path: Path, ending: str) -> None:
     texts = [lines[i].text or "" for i in (0, 1)]
     written = write(run, texts * 2, max_steps=20)
-    save_written(written.parts(2), tmp_path / f"out{ending}", colour="character")
+    save_written(written.parts(2), tmp_path / f"out{ending}", color="character")
     if ending == ".npz":
         assert [native.read(tmp_path / "out.npz")[i].text for i in range(4)] == texts * 2
     else:
@@ -245,7 +245,9 @@ def test_a_style_is_a_line_of_the_test_split_or_of_a_file(run: Run, lines: Corpu
     test = lines.part("test")
     assert read_style(run, "2").text == test[2].text
     drawn = tmp_path / "mine.npz"
-    native.write(pack(Facts(name="mine", quantum=1.0), {"train": [lines[4]._replace(text=None, writer=None)]}), drawn)
+    native.write(
+        pack(Metadata(name="mine", bin_width=1.0), {"train": [lines[4]._replace(text=None, writer=None)]}), drawn
+    )
     with pytest.raises(InputError, match="no text beside its strokes; say with --style-text"):
         read_style(run, str(drawn))
     mine = read_style(run, str(drawn), "ab")
@@ -256,7 +258,7 @@ def test_a_style_is_a_line_of_the_test_split_or_of_a_file(run: Run, lines: Corpu
 
 
 def test_what_cannot_be_written(run: Run, lines: Corpus) -> None:
-    with pytest.raises(InputError, match="'é', which the run has not learnt"):
+    with pytest.raises(InputError, match="'é', which the run has not learned"):
         write(run, ["é"])
     with pytest.raises(InputError, match="a line is empty"):
         write(run, ["a", " "], lines[0])
@@ -266,7 +268,7 @@ def test_what_cannot_be_written(run: Run, lines: Corpus) -> None:
         run.generate(2)
     with pytest.raises(InputError, match="1 texts were given for 2 lines"):
         run.generate(2, texts=["a"])
-    kanji = mdnrnn.load(Path(__file__).parents[1] / "checkpoints" / "kanji")
+    kanji = mdnrnn.load(Path(__file__).parents[2] / "checkpoints" / "kanji")
     with pytest.raises(InputError, match="does not write texts"):
         write(kanji, ["a"])
     with pytest.raises(InputError, match="does not write texts"):

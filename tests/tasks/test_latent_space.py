@@ -13,7 +13,7 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
@@ -35,7 +35,7 @@ from mdnrnn.tasks.latent_space import (
     walk,
 )
 from mdnrnn.training.config import SequenceTrainConfig
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 SMALL = SketchRNNConfig(encoder=8, hidden=16, latent=4, components=3)
 BRIEF = SequenceTrainConfig(steps=3, batch_size=16, validations=1, device="cpu")
@@ -130,7 +130,7 @@ def test_a_row_of_reconstructions_begins_with_the_drawing_and_has_one_a_temperat
     assert len(rows) == 3 * len(drawings)
     for i in range(len(drawings)):
         assert_same(rows[3 * i], drawings[i])
-        labels = [run.config.facts.classes[drawings[i].label or 0]]
+        labels = [run.config.metadata.classes[drawings[i].label or 0]]
         latents = run.encode(picked(drawings, [i]))
         for column, temperature in ((1, 0.1), (2, 0.9)):
             sampling = Sampling(temperature=temperature)
@@ -310,11 +310,11 @@ def test_drawings_of_one_step_are_like_any_other(plain: Run, tmp_path: Path) -> 
 
 
 def test_drawings_off_the_runs_grid_are_kept_as_they_are(plain: Run) -> None:
-    smooth = random_corpus([4, 5], quantum=None)
+    smooth = random_corpus([4, 5], bin_width=None)
     smooth = replace(smooth, motion=smooth.motion + 0.25)
     rows = reconstruct(plain, smooth, (0.2,))
     rows.check()
-    assert rows.facts.quantum is None
+    assert rows.metadata.bin_width is None
     np.testing.assert_array_equal(rows[0].motion, smooth[0].motion)
     np.testing.assert_array_equal(rows[1].motion, np.rint(rows[1].motion))
 
@@ -327,11 +327,11 @@ def test_drawings_are_of_a_split_or_of_a_file_or_of_a_class(run: Run, doodles: C
     assert_same(drawings_of(run, data)[17], doodles[17])
     assert len(drawings_of(run, data, "test")) == 12
     cats = drawings_of(run, data, label="cat")
-    assert set(np.asarray(cats.label).tolist()) == {doodles.facts.label("cat")}
+    assert set(np.asarray(cats.label).tolist()) == {doodles.metadata.label("cat")}
     assert len(cats) == 20
     native.write(random_corpus([3, 4]), tmp_path / "bare.npz")
     bare = drawings_of(run, str(tmp_path / "bare.npz"), label="cat")
-    assert [bare.facts.classes[bare[i].label or 0] for i in range(len(bare))] == ["cat"] * 6
+    assert [bare.metadata.classes[bare[i].label or 0] for i in range(len(bare))] == ["cat"] * 6
 
 
 def test_drawings_of_a_file_are_in_its_order(plain: Run, tmp_path: Path) -> None:
@@ -342,8 +342,10 @@ def test_drawings_of_a_file_are_in_its_order(plain: Run, tmp_path: Path) -> None
 
 
 def test_data_that_number_the_classes_otherwise_are_drawn_as_what_they_are(run: Run, drawings: Corpus) -> None:
-    names = drawings.facts.classes
-    other = replace(drawings, facts=replace(drawings.facts, classes=names[::-1]), label=11 - np.asarray(drawings.label))
+    names = drawings.metadata.classes
+    other = replace(
+        drawings, metadata=replace(drawings.metadata, classes=names[::-1]), label=11 - np.asarray(drawings.label)
+    )
     one, two = (reconstruct(run, corpus, (0.4,)) for corpus in (drawings, other))
     for i in range(len(one)):
         assert_same(one[i], two[i])
@@ -364,9 +366,9 @@ WRONG: dict[str, tuple[Callable[[Run, Corpus], object], str]] = {
     "signs that are none": (lambda run, d: combine(run, picked(d, TWO), [1, 2]), "signs are [1, 2]; expected 1 or -1"),
     "one term": (lambda run, d: combine(run, picked(d, ONE), [1]), "expected 2 or more, one of them added"),
     "nothing added": (lambda run, d: combine(run, picked(d, TWO), [-1, -1]), "one of them added"),
-    "too many neighbours": (lambda run, d: nearest(run, [0], d, 12), "12 neighbours were asked for"),
-    "no neighbours": (lambda run, d: nearest(run, [0], d, 0), "0 neighbours were asked for"),
-    "neighbours of none": (lambda run, d: nearest(run, [12], d), "drawing 12 was asked for; expected 0 to 11"),
+    "too many neighbors": (lambda run, d: nearest(run, [0], d, 12), "12 neighbors were asked for"),
+    "no neighbors": (lambda run, d: nearest(run, [0], d, 0), "0 neighbors were asked for"),
+    "neighbors of none": (lambda run, d: nearest(run, [12], d), "drawing 12 was asked for; expected 0 to 11"),
     "beyond the end": (lambda run, d: picked(d, [12]), "drawing 12 was asked for; expected 0 to 11"),
     "before the beginning": (lambda run, d: picked(d, [-1]), "drawing -1 was asked for"),
     "nothing picked": (lambda run, d: picked(d, []), "holds no sequence"),
@@ -400,7 +402,7 @@ def test_what_is_wrong_is_told(
 
 def test_data_that_the_run_cannot_encode_are_told(run: Run, plain: Run, tmp_path: Path) -> None:
     three = [Sequence(np.ones((4, 3), np.int16), np.array([0, 0, 0, END]))]
-    native.write(pack(Facts(name="three"), {"test": three}), tmp_path / "three.npz")
+    native.write(pack(Metadata(name="three"), {"test": three}), tmp_path / "three.npz")
     native.write(random_corpus([3, 4]), tmp_path / "bare.npz")
     some = replace(random_corpus([3, 4], classes=("unicorn", "cat")), splits={"test": (0, 6)})
     native.write(some, tmp_path / "some.npz")
@@ -416,7 +418,7 @@ def test_data_that_the_run_cannot_encode_are_told(run: Run, plain: Run, tmp_path
 
 
 def test_a_class_of_which_there_is_no_drawing_is_told(run: Run, drawings: Corpus, tmp_path: Path) -> None:
-    first = run.config.facts.classes[int(np.asarray(drawings.label)[0])]
+    first = run.config.metadata.classes[int(np.asarray(drawings.label)[0])]
     native.write(picked(drawings, list(range(1, 12))), tmp_path / "rest.npz")
     with pytest.raises(InputError, match=f"doodles has no drawing of '{first}' among these 11; choose another"):
         drawings_of(run, str(tmp_path / "rest.npz"), label=first)

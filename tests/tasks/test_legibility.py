@@ -21,7 +21,7 @@ from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import Written, write
 
 pytestmark = pytest.mark.slow
-FOLDER = Path(__file__).parents[1] / "checkpoints" / "handwriting"
+FOLDER = Path(__file__).parents[2] / "checkpoints" / "handwriting"
 LINES = (
     "the night train was late", "a bowl of warm soup", "nobody saw the old ship", "we walked along the river",
     "seven birds on a wire", "she painted the door blue", "rain fell over the hills", "do you like green tea",

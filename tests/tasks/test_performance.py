@@ -14,7 +14,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.performance import Performer, respond
-from tests.conftest import controls, episodes, random_corpus, run_of, small_sketch, touches
+from tests.helpers import controls, episodes, random_corpus, run_of, small_sketch, touches
 
 CORPORA = {
     "strokes": random_corpus([30, 45]),
@@ -26,7 +26,7 @@ ENDLESS = Sampling(endless=True)
 
 
 def label_of(corpus: Corpus) -> str | None:
-    return corpus.facts.classes[1] if corpus.facts.classes else None
+    return corpus.metadata.classes[1] if corpus.metadata.classes else None
 
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA.keys())

@@ -26,7 +26,7 @@ from mdnrnn.data.static import Points
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Loss, Model, StepShape, dealt, interleaved
+from mdnrnn.models.base import Loss, Model, StepShape, shard_state, unshard_state
 from mdnrnn.models.feedforward import MDN, MDNConfig
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
@@ -37,12 +37,12 @@ from mdnrnn.training.config import SequenceTrainConfig, TrainConfig
 from mdnrnn.training.metrics import METRICS, read_metrics
 from mdnrnn.training.trainer import LAST, WEIGHTS, fit
 
-if __name__ == "__main__":
-    from conftest import controls, episodes, random_corpus  # type: ignore[import-not-found]  # beside this script
-else:
-    from tests.conftest import controls, episodes, random_corpus
+ROOT = Path(__file__).parents[2]
+if __name__ == "__main__":  # torchrun starts this file as a script
+    sys.path.insert(0, str(ROOT))
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers import controls, episodes, random_corpus  # noqa: E402
+
 STOP_AT, DIE_AT = 20, 7
 SEQUENCES = SequenceTrainConfig(steps=50, batch_size=8, warmup=5, validations=3, precision="float32")
 
@@ -95,11 +95,11 @@ class Stops(MDNRNN):
     calls = 0
     number = signal.SIGTERM
 
-    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
         self.calls += self.training
         if self.calls == STOP_AT and distributed.rank() == 1:
             os.kill(os.getpid(), self.number)
-        return super().loss_after(batch, carried)
+        return super().loss_with_state(batch, carried)
 
 
 class Dies(Stops):
@@ -107,14 +107,14 @@ class Dies(Stops):
 
     number = signal.SIGKILL
 
-    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
         self.calls += STOP_AT - DIE_AT if self.calls == 0 else 0
-        return super().loss_after(batch, carried)
+        return super().loss_with_state(batch, carried)
 
 
 def run(told: Case, folder: Path) -> None:
     result = fit(told.model, told.train, told.valid, folder, told.config)
-    weights = distributed.gathered(dict(told.model.state_dict()))
+    weights = distributed.gather_objects(dict(told.model.state_dict()))
     same = all(torch.equal(weights[0][name], other[name]) for other in weights for name in other)
     if distributed.rank() == 0:
         interrupted = result.interrupted and int(result.interrupted)
@@ -124,11 +124,11 @@ def run(told: Case, folder: Path) -> None:
 def worker(what: str, folder: Path) -> None:
     """What one of the processes does."""
     torch.set_num_threads(1)
-    with distributed.joined():
+    with distributed.process_group():
         if what == "die":
             run(case("drawings", Dies), folder / "died")
         elif what == "break":
-            distributed.first(broken)
+            distributed.from_rank_zero(broken)
         else:
             for kind in KINDS:
                 run(case(kind), folder / kind)
@@ -148,11 +148,11 @@ def others() -> dict[str, Case]:
     drawings, lines = corpus_of("drawings"), make_pen_text(1, {"train": 5, "valid": 1, "test": 1})
     config = replace(SEQUENCES, steps=3, batch_size=4)
     sketch = SketchRNN(StepShape.of(drawings), SketchRNNConfig(encoder=8, hidden=8, latent=4, components=2))
-    writes = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=8, window=2, components=2))
+    writing = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=8, window=2, components=2))
     dropping = MDNRNN(StepShape.of(drawings), MDNRNNConfig(hidden=8, components=2, dropout=0.5))
     return {
         "sketch": Case(sketch, *config.splits(drawings, Normalizer.of(drawings)), config),
-        "writing": Case(writes, *config.splits(lines, Normalizer.of(lines)), config),
+        "writing": Case(writing, *config.splits(lines, Normalizer.of(lines)), config),
         "dropping": Case(dropping, *config.splits(drawings, Normalizer.of(drawings)), config),
     }
 
@@ -280,29 +280,29 @@ def test_shares_of_windows_go_on_along_their_own_lanes() -> None:
     whole = Windows(Batches(corpus, "train", Normalizer.of(corpus), 5), 9, carry=True)
     for rank in range(3):
         for batch, share in zip(whole.epoch(1), whole.shared(rank, 3).epoch(1), strict=True):
-            assert batch.goes_on is not None
-            assert share.goes_on is not None
+            assert batch.continues is not None
+            assert share.continues is not None
             if not share.idle:
-                assert torch.equal(share.goes_on, batch.goes_on[rank::3])
+                assert torch.equal(share.continues, batch.continues[rank::3])
                 assert torch.equal(share.indices, batch.indices[rank::3])
 
 
 @pytest.mark.parametrize(("lanes", "count"), [(7, 2), (6, 3), (2, 4)])
 def test_states_are_dealt_out_and_put_together_again(lanes: int, count: int) -> None:
     state = (torch.randn(2, lanes, 3), (torch.randn(1, lanes, 2),))
-    parts = [dealt(state, rank, count) for rank in range(count)]
-    again = interleaved([part if part[0].shape[-2] else None for part in parts])
+    parts = [shard_state(state, rank, count) for rank in range(count)]
+    again = unshard_state([part if part[0].shape[-2] else None for part in parts])
     assert torch.equal(again[0], state[0])
     assert torch.equal(again[1][0], state[1][0])
-    assert interleaved([None, None]) is None
-    assert dealt(None, 0, 2) is None
+    assert unshard_state([None, None]) is None
+    assert shard_state(None, 0, 2) is None
 
 
 def test_alone_nothing_is_sent() -> None:
-    assert (distributed.count(), distributed.rank()) == (1, 0)
-    assert distributed.sums(1.5, 2) == [1.5, 2]
-    assert distributed.gathered({"a": 1}) == [{"a": 1}]
-    assert distributed.first(lambda: "told") == "told"
+    assert (distributed.world_size(), distributed.rank()) == (1, 0)
+    assert distributed.all_reduce_sum(1.5, 2) == [1.5, 2]
+    assert distributed.gather_objects({"a": 1}) == [{"a": 1}]
+    assert distributed.from_rank_zero(lambda: "told") == "told"
 
 
 def test_data_that_cannot_be_shared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

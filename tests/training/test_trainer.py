@@ -22,14 +22,14 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import null_nats
+from mdnrnn.evaluation import null_model_nll
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.metrics import METRICS
 from mdnrnn.training.step import validation_loss
 from mdnrnn.training.trainer import LAST, WEIGHTS, NonFiniteLoss, fit
-from tests.conftest import controls
+from tests.helpers import controls
 
 CONFIG = SequenceTrainConfig(
     steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0
@@ -82,7 +82,7 @@ def test_training_beats_the_null_model(doodles: Corpus, tmp_path: Path) -> None:
     result = fit(model, *data_of(doodles), tmp_path, config)
     points = doodles.rows("valid").stop - doodles.rows("valid").start
     assert result.progress.step == 200
-    assert result.progress.best < null_nats(doodles, "valid", Normalizer.of(doodles)) / points - 0.3
+    assert result.progress.best < null_model_nll(doodles, "valid", Normalizer.of(doodles)) / points - 0.3
 
 
 def test_the_model_and_the_file_hold_the_best_weights(doodles: Corpus, tmp_path: Path) -> None:
@@ -123,11 +123,11 @@ class StopsAfter(MDNRNN):
     signal_at: tuple[int, signal.Signals] = (0, signal.SIGTERM)
     calls = 0
 
-    def loss_after(self, batch: Batch, carried: Any) -> Loss:
+    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
         self.calls += self.training
         if self.calls == self.signal_at[0]:
             os.kill(os.getpid(), self.signal_at[1])
-        return super().loss_after(batch, carried)
+        return super().loss_with_state(batch, carried)
 
 
 @pytest.mark.parametrize("step", [1, 7, 23])
@@ -166,8 +166,8 @@ def test_the_carried_state_is_trained_with(tmp_path: Path) -> None:
 class Forgets(MDNRNN):
     """Carries no state from window to window."""
 
-    def loss_after(self, batch: Batch, carried: Any) -> Loss:
-        return super().loss_after(batch, None)
+    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
+        return super().loss_with_state(batch, None)
 
 
 def same_run(one: Path, other: Path) -> None:

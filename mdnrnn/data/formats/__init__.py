@@ -37,7 +37,7 @@ FORMATS: dict[str, Format] = {
     "impsy-arrays": impsy.ARRAYS,
     "lightpad": streams.FORMAT,
 }
-"""By the name that `--format` takes; asked in this order whether they recognise a file."""
+"""By the name that `--format` takes; asked in this order whether they recognize a file."""
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
@@ -57,15 +57,15 @@ def find(name: str) -> Format:
     return FORMATS[name]
 
 
-def recognise(path: Path) -> Format | None:
+def recognize(path: Path) -> Format | None:
     """The format of a file, or of a folder that is a corpus; None where no format knows it."""
     head = b""
     if not path.is_dir():
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
-    if native.recognises(path, head):
+    if native.recognizes(path, head):
         return native.format_of(path)
-    return next((form for form in FORMATS.values() if form.recognises(path, head)), None)
+    return next((form for form in FORMATS.values() if form.recognizes(path, head)), None)
 
 
 def unknown(path: Path) -> DataError:

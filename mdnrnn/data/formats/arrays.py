@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.formats.safe_pickle import LARGEST_RECORD, ObjectArray, exactly
 from mdnrnn.data.drawings import MOST_POINTS
+from mdnrnn.data.formats.safe_pickle import LARGEST_RECORD, ObjectArray, exactly
 from mdnrnn.errors import DataError
 
 _LARGEST_MEMBER = 16 << 30

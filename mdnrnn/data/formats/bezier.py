@@ -109,9 +109,9 @@ class Pen:
         reach = abs(half)
         if reach > 1:  # The ellipse is too small to touch both ends: it grows.
             rx, ry, half, reach = rx * reach, ry * reach, half / reach, 1.0
-        centre = half * complex(0, -1 if large != sweep else 1) * math.sqrt(1 - reach * reach) / reach
-        first = half - centre
-        angle = cmath.phase((-half - centre) / first)
+        center = half * complex(0, -1 if large != sweep else 1) * math.sqrt(1 - reach * reach) / reach
+        first = half - center
+        angle = cmath.phase((-half - center) / first)
         if sweep and angle < 0:
             angle += 2 * math.pi
         elif not sweep and angle > 0:
@@ -122,7 +122,7 @@ class Pen:
         middle_x, middle_y = (self.x + x) / 2, (self.y + y) / 2
 
         def back(point: complex) -> tuple[float, float]:
-            across, along = (point + centre).real * rx, (point + centre).imag * ry
+            across, along = (point + center).real * rx, (point + center).imag * ry
             return middle_x + across * cos - along * sin, middle_y + across * sin + along * cos
 
         rows = []

@@ -1,4 +1,4 @@
-"""What a format of stroke data is: how its files are recognised, cut into chunks, and parsed."""
+"""What a format of stroke data is: how its files are recognized, cut into chunks, and parsed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Kind:
 
     start: Start = "down"
     features: tuple[str, ...] = ()
-    """Names of the columns of motion, as in `Facts`; of a stream dt alone, the values follow."""
+    """Names of the columns of motion, as in `Metadata`; of a stream dt alone, the values follow."""
     units: str = "px"
     grid: float = 0.0
     """What places are rounded to, unless somebody says otherwise; 0: not at all."""
@@ -36,7 +36,7 @@ class Kind:
 class Format:
     """One outside format.
 
-    recognises(path, head): whether a file with these first bytes is of this format, by what stands in it.
+    recognizes(path, head): whether a file with these first bytes is of this format, by what stands in it.
     chunks(path): the file cut into pieces of a few thousand whole records at most, which cross to another process;
     cheap, in constant memory. parse(chunk): the drawings of one chunk; the work. Of what is wrong with one record a
     `Remark` comes back, among the drops, of what is wrong with the file a `DataError`.
@@ -44,7 +44,7 @@ class Format:
 
     name: str
     endings: tuple[str, ...]
-    recognises: Callable[[Path, bytes], bool]
+    recognizes: Callable[[Path, bytes], bool]
     chunks: Callable[[Path], Iterator[Any]]
     parse: Callable[[Any], Drawings]
     kind: Kind = Kind()
@@ -60,9 +60,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 def check_strokes(corpus: Corpus) -> None:
     """An error where a corpus holds more than strokes, or none: a format of drawings would lose the rest."""
-    if corpus.motion.shape[1] != 2 or not corpus.facts.drawn:
-        features = ", ".join(corpus.facts.features) or f"{corpus.motion.shape[1]} features"
-        raise InputError(f"{corpus.facts.name} has steps of ({features}); expected drawings; choose the format corpus")
+    if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
+        features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
+        raise InputError(
+            f"{corpus.metadata.name} has steps of ({features}); expected drawings; choose the format corpus"
+        )
 
 
 def read_bounded(path: Path, most: int) -> bytes:

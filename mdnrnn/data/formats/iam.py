@@ -20,9 +20,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, whole_file
 from mdnrnn.data.formats.xml import parse_xml, root_name
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 
@@ -37,7 +37,7 @@ _FOLDERS_ABOVE = 4
 _LINE_END = re.compile(r"[\r\n]+|%{11,}")
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether its root is a whiteboard session."""
     return root_name(head) == _ROOT
 
@@ -121,4 +121,4 @@ def _lines(text: str) -> list[str]:
     return [part for part in block[: block.index("OCR:") if "OCR:" in block else None] if part]
 
 
-FORMAT = Format("IAM-OnDB", (".xml",), _recognises, whole_file, _parse, group=None)
+FORMAT = Format("IAM-OnDB", (".xml",), _recognizes, whole_file, _parse, group=None)

@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format, whole_file
 from mdnrnn.data.formats.streams import STREAM, Row, finite, read_stream, waits
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.errors import DataError
 
 TOUCHES, STREAMS = "raw_perfs", "perfs"
@@ -147,7 +147,7 @@ def records_of(
                 yield where, rows
 
 
-def _recognises_log(path: Path, head: bytes) -> bool:
+def _recognizes_log(path: Path, head: bytes) -> bool:
     """Whether some line of its first ones is a row of a log."""
     return _LINE.search(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
@@ -168,7 +168,7 @@ def _log_row(fields: list[bytes]) -> Row | None:
     return (moment - _EPOCH) // timedelta(microseconds=1), values
 
 
-def _recognises_arrays(path: Path, head: bytes) -> bool:
+def _recognizes_arrays(path: Path, head: bytes) -> bool:
     """Whether it has an array called `perfs`, or a single one of rows like those of IMPSY."""
     return array_key(path, head) == STREAMS
 
@@ -188,7 +188,7 @@ def _parse_arrays(chunk: Chunk) -> Drawings:
     return Drawings.of(drawings, drops, mends)
 
 
-LOG = Format("IMPSY log", (".log",), _recognises_log, whole_file, _parse_log, STREAM)
+LOG = Format("IMPSY log", (".log",), _recognizes_log, whole_file, _parse_log, STREAM)
 ARRAYS = Format(
-    "IMPSY arrays", (".npz", ".npy"), _recognises_arrays, _array_chunks, _parse_arrays, STREAM, group="file"
+    "IMPSY arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, STREAM, group="file"
 )

@@ -25,9 +25,9 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes, whole_file
 from mdnrnn.data.formats.xml import MOST_MARKS, identity, marks_of, name_of, near, parse_xml, root_name
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import write_atomically
@@ -57,7 +57,7 @@ _Formats = dict[str | Element | None, _Axes]
 """Axes by the element that has them and by what refers to it; under None those of traces before any current context."""
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether its root is <ink>."""
     return root_name(head) == "ink"
 
@@ -263,7 +263,9 @@ def _write(corpus: Corpus, file: BinaryIO) -> None:
         size, marks = size + len(data), marks + marks_of(data)
         if size > _MOST_BYTES or marks > MOST_MARKS:
             most = f"{_MOST_BYTES >> 20} MB or {MOST_MARKS} tags and attributes"
-            raise InputError(f"{corpus.facts.name}: as InkML over {most}, the most that is read; use --format ndjson")
+            raise InputError(
+                f"{corpus.metadata.name}: as InkML over {most}, the most that is read; use --format ndjson"
+            )
         file.write(data)
 
 
@@ -274,7 +276,7 @@ def _lines(corpus: Corpus) -> Iterator[str]:
     for i in range(len(corpus)):
         yield f'<traceGroup xml:id="drawing{i}">\n<annotation type="drawing">{i}</annotation>\n'
         if corpus.label is not None:
-            yield _written("label", corpus.facts.classes[int(corpus.label[i])], i)
+            yield _written("label", corpus.metadata.classes[int(corpus.label[i])], i)
         text = getattr(corpus[i], "text", None)
         if text:
             yield _written("text", text, i)
@@ -297,4 +299,4 @@ def _decimal(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() else np.format_float_positional(value, trim="-")
 
 
-FORMAT = Format("InkML", (".inkml",), _recognises, whole_file, _parse, group="folder")
+FORMAT = Format("InkML", (".inkml",), _recognizes, whole_file, _parse, group="folder")

@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
 from mdnrnn.data.formats.streams import bad_lines, clamped, finite, lines, one_drawing, waits
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_bytes
@@ -65,7 +65,7 @@ def _row(fields: list[bytes], columns: dict[str, int]) -> tuple[float, ...]:
     return row
 
 
-def _recognises_csv(path: Path, head: bytes) -> bool:
+def _recognizes_csv(path: Path, head: bytes) -> bool:
     """Whether its first line is the header, or in a .csv without one the first lines are rows of a performance."""
     begin = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if _columns([field.strip() for field in begin.partition(b"\n")[0].split(b",")]):
@@ -111,7 +111,7 @@ def _parse_csv(path: Path) -> Drawings:
     return one_drawing(path, strokes, mends, _EXPECTED)
 
 
-def _recognises_arrays(path: Path, head: bytes) -> bool:
+def _recognizes_arrays(path: Path, head: bytes) -> bool:
     """Whether it has an array called `raw_perfs`, or a single one of rows like those of MicroJam."""
     return array_key(path, head) == TOUCHES
 
@@ -138,15 +138,15 @@ def write(corpus: Corpus, path: Path) -> None:
     """MicroJam's own CSV: a file where `path` ends in .csv and there is one sequence, else a folder of files
     000000.csv and so on, in order, without labels. Numbers have 12 digits: read again, steps are the same to 1e-9 as
     long as they are within bounds; a corpus of them has its places on the grid."""
-    if corpus.facts.start != "up" or corpus.motion.shape[1] != 3:
+    if corpus.metadata.start != "up" or corpus.motion.shape[1] != 3:
         raise InputError(
-            f"{corpus.facts.name} holds no touch performances: steps have {corpus.motion.shape[1]} features and start "
-            f"{corpus.facts.start}; expected (dx, dy, dt) and start up; choose another format"
+            f"{corpus.metadata.name} holds no touch performances: steps have {corpus.motion.shape[1]} features and start "
+            f"{corpus.metadata.start}; expected (dx, dy, dt) and start up; choose another format"
         )
     if path.suffix.lower() == ".csv":
         if len(corpus) != 1:
             raise InputError(
-                f"{path}: a .csv is one performance, {corpus.facts.name} holds {len(corpus)}; name a folder"
+                f"{path}: a .csv is one performance, {corpus.metadata.name} holds {len(corpus)}; name a folder"
             )
         write_bytes(path, _csv(corpus, 0))
         return
@@ -173,7 +173,7 @@ def _csv(corpus: Corpus, index: int) -> bytes:
     return "\n".join([_EXPECTED, *rows, ""]).encode()
 
 
-CSV = Format("MicroJam CSV", (".csv",), _recognises_csv, whole_file, _parse_csv, KIND)
+CSV = Format("MicroJam CSV", (".csv",), _recognizes_csv, whole_file, _parse_csv, KIND)
 ARRAYS = Format(
-    "MicroJam arrays", (".npz", ".npy"), _recognises_arrays, _array_chunks, _parse_arrays, KIND, group="file"
+    "MicroJam arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, KIND, group="file"
 )

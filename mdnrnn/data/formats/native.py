@@ -14,10 +14,10 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.formats.arrays import complaints, entries, read_header
 from mdnrnn.data.formats.format import Format, Kind
-from mdnrnn.data.drawings import Drawings, Record
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import make_folder, write_atomically, write_json
@@ -30,7 +30,7 @@ _LARGEST_HEADER = 16 << 20
 _CHUNK = 1024
 
 
-def recognises(path: Path, head: bytes = b"PK") -> bool:
+def recognizes(path: Path, head: bytes = b"PK") -> bool:
     """Whether `path` is a corpus folder or an `.npz` with our header in it."""
     if path.is_dir():
         return (path / HEADER).is_file()
@@ -53,14 +53,14 @@ def read(path: Path) -> Corpus:
         )
 
 
-def header_of(facts: Facts, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def header_of(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     """What `header.json` holds."""
-    return {"format": VERSION, "facts": facts.fields(), "splits": dict(splits)}
+    return {"format": VERSION, "facts": metadata.to_header(), "splits": dict(splits)}
 
 
 def write(corpus: Corpus, path: Path) -> None:
     """Save as one file where `path` ends in `.npz`, else as a folder; whole or not at all."""
-    header = header_of(corpus.facts, corpus.splits)
+    header = header_of(corpus.metadata, corpus.splits)
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
     present = {name: _npy_writer(array) for name, array in arrays.items() if array is not None}
     if path.suffix.lower() == ".npz":
@@ -112,9 +112,16 @@ def _assemble(path: Path, header: bytes, load: Callable[[str], np.ndarray | None
         fields = json.loads(header)
         if fields["format"] != VERSION:
             raise DataError(f"{path}: its format is {fields['format']!r}; expected {VERSION!r}")
-        facts = Facts(**fields["facts"])
+        metadata = Metadata.from_header(fields["facts"])
         splits = {str(name): (int(first), int(last)) for name, (first, last) in fields["splits"].items()}
-        names = (facts.name, facts.units, facts.licence, facts.source, *facts.classes, *facts.features)
+        names = (
+            metadata.name,
+            metadata.units,
+            metadata.license,
+            metadata.source,
+            *metadata.classes,
+            *metadata.features,
+        )
         if not all(isinstance(name, str) for name in names):
             raise TypeError(f"{names} are no words")
     except InputError as error:
@@ -126,7 +133,7 @@ def _assemble(path: Path, header: bytes, load: Callable[[str], np.ndarray | None
     if missing:
         raise DataError(f"{path}: {', '.join(missing)} missing; import the corpus again")
     try:
-        return Corpus(facts, splits=splits, **arrays)
+        return Corpus(metadata, splits=splits, **arrays)
     except InputError as error:
         raise _told(path, error) from error
 
@@ -189,11 +196,11 @@ def _parse(chunk: _Chunk) -> Drawings:
 
 def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:
     motion, event = corpus[index][:2]
-    return [motion] if corpus.facts.stream else to_polylines(motion, event, corpus.facts.start)
+    return [motion] if corpus.metadata.is_stream else to_polylines(motion, event, corpus.metadata.start)
 
 
 def _record(corpus: Corpus, index: int, path: Path) -> Record:
-    label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[index])]
+    label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
     number = corpus[index].writer
     # What one hand has written stays in one split; two corpora may both have a writer 3.
@@ -203,7 +210,7 @@ def _record(corpus: Corpus, index: int, path: Path) -> Record:
 
 def format_of(path: Path) -> Format:
     """How the corpus at `path` is read again, to be imported with other settings."""
-    facts = read(path).facts
-    grid = facts.quantum if facts.features and not facts.stream else None
-    kind = Kind(facts.start, ("dt",) if facts.stream else facts.features, facts.units, grid or 0.0)
-    return Format("mdnrnn corpus", (".npz",), recognises, _chunks, _parse, kind, group=None)
+    metadata = read(path).metadata
+    grid = metadata.bin_width if metadata.features and not metadata.is_stream else None
+    kind = Kind(metadata.start, ("dt",) if metadata.is_stream else metadata.features, metadata.units, grid or 0.0)
+    return Format("mdnrnn corpus", (".npz",), recognizes, _chunks, _parse, kind, group=None)

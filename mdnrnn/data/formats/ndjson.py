@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.formats.format import Format, check_strokes
 from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.formats.format import Format, check_strokes
 from mdnrnn.files import write_atomically
 
 CHUNK_BYTES = 1 << 20
@@ -32,7 +32,7 @@ class _Chunk(NamedTuple):
     lines: list[bytes | None]
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether it begins with a JSON object that has a drawing in it, or is called so and has a line like JSON."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     if path.suffix.lower() == ".ndjson":
@@ -153,7 +153,7 @@ def record(corpus: Corpus, index: int) -> dict[str, Any]:
     sequence, splits = corpus[index], corpus.splits.items()
     return {
         "key_id": str(index),
-        "word": "" if sequence.label is None else corpus.facts.classes[sequence.label],
+        "word": "" if sequence.label is None else corpus.metadata.classes[sequence.label],
         "recognized": True,
         "split": next((name for name, (first, last) in splits if first <= index < last), ""),
         **({} if sequence.text is None else {"text": sequence.text}),
@@ -166,4 +166,4 @@ def _numbers(values: np.ndarray) -> list[int] | list[float]:
     return whole.astype(int).tolist() if np.array_equal(whole, values) else values.tolist()
 
 
-FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognises, _chunks, _parse, group="file")
+FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognizes, _chunks, _parse, group="file")

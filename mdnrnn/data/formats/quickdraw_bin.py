@@ -1,6 +1,6 @@
 """Quick, Draw! `.bin`: drawings of 0 to 255, packed without gaps, little-endian, y down.
 
-A drawing is uint64 key, 2 bytes country, int8 recognised, uint32 time, uint16 number of strokes; a stroke is uint16
+A drawing is uint64 key, 2 bytes country, int8 recognized, uint32 time, uint16 number of strokes; a stroke is uint16
 number of points n, then n bytes x and n bytes y. The class is the file's name: the records do not say it.
 """
 
@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.formats.format import Format
 from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.formats.format import Format
 from mdnrnn.errors import DataError
 
 _HEAD = struct.Struct("<Q2sbIH")
@@ -37,12 +37,12 @@ class _Chunk(NamedTuple):
     """Where the count of each stroke stands in data."""
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether it is called .bin, and its first drawing has a country and a recognition."""
     if path.suffix.lower() != ".bin" or len(head) < _HEAD.size:
         return False
-    _, country, recognised, _, _ = _HEAD.unpack_from(head)
-    return recognised in (0, 1) and (country.isalpha() or country in (b"\0\0", b"  "))
+    _, country, recognized, _, _ = _HEAD.unpack_from(head)
+    return recognized in (0, 1) and (country.isalpha() or country in (b"\0\0", b"  "))
 
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
@@ -110,4 +110,4 @@ def _parse(chunk: _Chunk) -> Drawings:
     return Drawings(points, lengths[lengths > 0], counts[counts > 0], records, drops)
 
 
-FORMAT = Format("Quick, Draw! .bin", (".bin",), _recognises, _chunks, _parse, group="file")
+FORMAT = Format("Quick, Draw! .bin", (".bin",), _recognizes, _chunks, _parse, group="file")

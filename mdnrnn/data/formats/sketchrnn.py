@@ -17,9 +17,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import write_atomically
@@ -38,7 +38,7 @@ class _Chunk(NamedTuple):
     """Whether row 0 is the origin."""
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether `path` is a zip archive with a `train.npy`, `valid.npy` or `test.npy` in it."""
     return head.startswith(b"PK") and any(split in members(path) for split in SPLITS)
 
@@ -150,13 +150,15 @@ def _checked(record: Any, where: str) -> np.ndarray:
 def write(corpus: Corpus, path: Path) -> None:
     """An `.npz` that sketch-rnn's own tools read: each split an object array of (T, 3) int16, or float32 where the
     coordinates are no integers. Labels and texts are lost: the format has none."""
-    if corpus.facts.start != "down" or corpus.motion.shape[1] != 2:
+    if corpus.metadata.start != "down" or corpus.motion.shape[1] != 2:
         raise InputError(
-            f"{corpus.facts.name} holds no drawings that start with the pen down; sketch-rnn knows no other"
+            f"{corpus.metadata.name} holds no drawings that start with the pen down; sketch-rnn knows no other"
         )
-    whole = corpus.motion.dtype.kind in "iu" or corpus.facts.quantum == 1
+    whole = corpus.motion.dtype.kind in "iu" or corpus.metadata.bin_width == 1
     if whole and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
-        raise InputError(f"{corpus.facts.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box")
+        raise InputError(
+            f"{corpus.metadata.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box"
+        )
     splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
     firsts = corpus.offsets[:-1]
     # Where all begin with a step of nothing, it would be read as the origin: the origin stands before it.
@@ -190,4 +192,4 @@ def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
                 member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
-FORMAT = Format("sketch-rnn .npz", (".npz",), _recognises, _chunks, _parse, group="file")
+FORMAT = Format("sketch-rnn .npz", (".npz",), _recognizes, _chunks, _parse, group="file")

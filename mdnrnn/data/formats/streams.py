@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.formats.format import Format, Kind, read_bounded, whole_file
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
+from mdnrnn.data.formats.format import Format, Kind, read_bounded, whole_file
 from mdnrnn.errors import DataError
 
 STREAM = Kind(start="up", features=("dt",), units="s, controls")
@@ -124,7 +124,7 @@ def clamped(
     return np.clip(values, low, high)
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether it begins with the header or, without one, like a line."""
     return _START.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
@@ -143,4 +143,4 @@ def _parse(path: Path) -> Drawings:
     return read_stream(path, _row, "time, ip, /block x y z")
 
 
-FORMAT = Format("Lightpad log", (".txt", ".log", ".csv"), _recognises, whole_file, _parse, STREAM)
+FORMAT = Format("Lightpad log", (".txt", ".log", ".csv"), _recognizes, whole_file, _parse, STREAM)

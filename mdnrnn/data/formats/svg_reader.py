@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.data.formats.bezier import IDENTITY, Matrix, Outline, Pen, evaluate, longer_side, multiply, pieces
 from mdnrnn.data.formats.format import Format, whole_file
 from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, BadLength, Element, read_document
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
 from mdnrnn.errors import DataError
 
 FINENESS = 500
@@ -31,7 +31,7 @@ _ROOT = re.compile(r"<(?:[\w.-]+:)?svg[\s/>]")
 _ALIGNED = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 
-def recognises(path: Path, head: bytes) -> bool:
+def recognizes(path: Path, head: bytes) -> bool:
     """Whether the root is `<svg`; where it lies beyond the head of an XML file, the ending decides."""
     wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
     text = head.decode("utf-16" if wide else "utf-8", errors="replace").lstrip("\ufeff")
@@ -307,4 +307,4 @@ def _radii(element: Element, state: _State) -> list[float]:
 _SHAPE_OF = {"line": _line, "rect": _rect, "circle": _ellipse, "ellipse": _ellipse}
 
 
-FORMAT = Format("SVG", (".svg",), recognises, whole_file, parse)
+FORMAT = Format("SVG", (".svg",), recognizes, whole_file, parse)

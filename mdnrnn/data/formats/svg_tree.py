@@ -12,9 +12,9 @@ from xml.etree.ElementTree import ParseError
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
+from mdnrnn.data.drawings import MOST_POINTS
 from mdnrnn.data.formats.bezier import IDENTITY, Matrix, Outline, Pen, draw_path, numbers, read_transform
 from mdnrnn.data.formats.format import read_bounded
-from mdnrnn.data.drawings import MOST_POINTS
 from mdnrnn.errors import DataError
 
 MOST_BYTES = 32 << 20

@@ -52,7 +52,7 @@ def _places(corpus: Corpus) -> list[Path]:
         for name, (first, last) in splits.items():
             places[first:last] = [Path(name)] * (last - first)
     if corpus.label is not None:
-        classes = [_file_name(name) for name in corpus.facts.classes]
+        classes = [_file_name(name) for name in corpus.metadata.classes]
         places = [place / classes[label] for place, label in zip(places, corpus.label.tolist(), strict=True)]
     return places
 

@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.formats.format import Format, read_bounded, whole_file
 from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
+from mdnrnn.data.formats.format import Format, read_bounded, whole_file
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 
@@ -65,7 +65,7 @@ _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
-def _recognises(path: Path, head: bytes) -> bool:
+def _recognizes(path: Path, head: bytes) -> bool:
     """Whether it begins with a keyword, and one that only UNIPEN has stands at the start of a line."""
     return "include" not in path.parts[:-1] and bool(_FIRST.match(head) and _TELLING.search(head))
 
@@ -294,4 +294,4 @@ def _pieces(part: _Set, first: int, begin: int, last: int, end: int | None) -> I
         yield kept, drawn
 
 
-FORMAT = Format("UNIPEN", (".dat", ".unp", ".unipen"), _recognises, whole_file, _parse, group="folder")
+FORMAT = Format("UNIPEN", (".dat", ".unp", ".unipen"), _recognizes, whole_file, _parse, group="folder")

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Facts
+from mdnrnn.data.corpus import SPLITS, Metadata
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
@@ -18,7 +18,7 @@ from mdnrnn.files import write_json
 _MOST_CLASSES = 1 << 16
 _COPY_ROWS = 1 << 18
 _FILES = ("motion", "event", "lengths", "labels", "text", "text_lengths", "writers")
-UNLABELLED = "unlabelled"
+UNLABELED = "unlabeled"
 """The class of drawings that have none, in a corpus where others have one."""
 
 
@@ -154,9 +154,9 @@ class Builder:
             raise InputError(f"over {_MOST_CLASSES} different labels, {label!r} the last; import with --labels none")
         return number
 
-    def finish(self, facts: Facts, *, labelled: bool) -> None:
-        """Write the arrays and the header, and remove what they were made from. `labelled`: keep the classes."""
-        names = sorted({name or UNLABELLED for name in self.classes}) if labelled else []
+    def finish(self, metadata: Metadata, *, labeled: bool) -> None:
+        """Write the arrays and the header, and remove what they were made from. `labeled`: keep the classes."""
+        names = sorted({name or UNLABELED for name in self.classes}) if labeled else []
         parts = self._parts.values()
         dtype: Any = np.float32
         if self._whole:
@@ -167,7 +167,7 @@ class Builder:
         self._save("offsets", np.int64, (sequences + 1,), _sums(self._blocks("lengths", np.int64)))
         if names:
             order = {name: number for number, name in enumerate(names)}
-            place = np.array([order[name or UNLABELLED] for name in self.classes], np.int32)
+            place = np.array([order[name or UNLABELED] for name in self.classes], np.int32)
             self._save("label", np.int32, (sequences,), (place[block] for block in self._blocks("labels", np.int32)))
         if self.texts:
             self._save("text", np.uint8, (sum(part.text_bytes for part in parts),), self._blocks("text", np.uint8))
@@ -178,7 +178,7 @@ class Builder:
         splits = {
             split: (end - part.sequences, end) for (split, part), end in zip(self._parts.items(), ends, strict=True)
         }
-        write_json(self.folder / native.HEADER, native.header_of(replace(facts, classes=tuple(names)), splits))
+        write_json(self.folder / native.HEADER, native.header_of(replace(metadata, classes=tuple(names)), splits))
         self.close()
 
     def close(self) -> None:

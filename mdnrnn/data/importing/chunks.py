@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS
+from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import Kind
 from mdnrnn.data.importing.builder import Block, smallest
-from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.importing.recipe import Recipe, divided, reshaped
 from mdnrnn.data.importing.sources import Place
 from mdnrnn.distributions.step import DOWN

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mdnrnn.data import formats
-from mdnrnn.data.corpus import Corpus, Facts
+from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.data.formats import native, ndjson
 from mdnrnn.data.formats.format import Kind
 from mdnrnn.data.formats.streams import BAD_LINE
@@ -45,12 +45,12 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
-    if native.recognises(path):
+    if native.recognizes(path):
         return _open(path)
     # The arrays stay mapped when the folder is gone.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
-        facts = Facts(name=path.absolute().stem, source=path.name)
-        report = _build([path], Path(folder), recipe or Recipe(), facts, strict=True)
+        metadata = Metadata(name=path.absolute().stem, source=path.name)
+        report = _build([path], Path(folder), recipe or Recipe(), metadata, strict=True)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
         return replace(native.read(Path(folder)), skipped=skipped)
 
@@ -70,7 +70,7 @@ def import_corpus(
     recipe: Recipe | None = None,
     *,
     name: str | None = None,
-    licence: str | None = None,
+    license: str | None = None,
     source: str | None = None,
     workers: int = 1,
     progress: bool = False,
@@ -94,13 +94,13 @@ def import_corpus(
     recipe, paths = recipe or Recipe(), list(expanded([str(each) for each in given]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
         raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
-    facts = _facts(paths, name or out.stem, licence, source or ", ".join(Path(path).name for path in given[:5]))
+    metadata = _metadata(paths, name or out.stem, license, source or ", ".join(Path(path).name for path in given[:5]))
     make_folder(out.parent)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
         folder = Path(temporary) / out.name
         folder.mkdir()
         try:
-            report = _build(paths, folder, recipe, facts, workers=workers, progress=progress)
+            report = _build(paths, folder, recipe, metadata, workers=workers, progress=progress)
             native.zip_folder(folder, out) if out.suffix.lower() == ".npz" else folder.rename(out)
         except OSError as error:
             reason = error.strerror or str(error)
@@ -108,12 +108,12 @@ def import_corpus(
     return report
 
 
-def _facts(paths: list[Path], name: str, licence: str | None, source: str) -> Facts:
+def _metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
     """Of the new corpus; of one that is imported again, what nobody says otherwise stays."""
-    if len(paths) == 1 and paths[0].exists() and native.recognises(paths[0]):
-        old = _open(paths[0]).facts
-        return replace(old, name=name, licence=licence or old.licence)
-    return Facts(name=name, licence=licence or "unknown", source=source)
+    if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
+        old = _open(paths[0]).metadata
+        return replace(old, name=name, license=license or old.license)
+    return Metadata(name=name, license=license or "unknown", source=source)
 
 
 # Work
@@ -126,7 +126,7 @@ def _items(paths: list[Path], recipe: Recipe) -> Iterator[Job | Trouble]:
         if only and root and path.suffix.lower() not in only.endings:
             continue
         try:
-            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognise(path)
+            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognize(path)
             if form is None and root and path.suffix.lower() not in _KNOWN_ENDINGS:
                 yield Trouble(path, None)
                 continue
@@ -148,7 +148,7 @@ def _build(
     paths: list[Path],
     folder: Path,
     recipe: Recipe,
-    facts: Facts,
+    metadata: Metadata,
     *,
     strict: bool = False,
     workers: int = 1,
@@ -168,7 +168,7 @@ def _build(
                 if strict and (wrong := next((remark for remark in unread if remark.malformed), None)):
                     raise DataError(f"{wrong.detail}; put it right, or leave it out with mdnrnn data import")
                 if kind not in (None, done.kind) and len(done.block):
-                    raise InputError(f"{facts.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")
+                    raise InputError(f"{metadata.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")
                 kind = done.kind if len(done.block) else kind
                 block = _within_limit(done.block, recipe, report)
                 if done.kind.stream:
@@ -183,12 +183,12 @@ def _build(
             where = ", ".join(map(str, paths[:3]))
             raise DataError(f"{where}: no drawings in it{report.nothing()}")
         fallback = recipe.labels == "auto" and not own_labels
-        labelled = recipe.labels != "none" and not (fallback and len(builder.classes) < 2)
-        labelled &= set(builder.classes) != {None}
-        builder.finish(_completed(facts, kind, builder, recipe, grids), labelled=labelled)
+        labeled = recipe.labels != "none" and not (fallback and len(builder.classes) < 2)
+        labeled &= set(builder.classes) != {None}
+        builder.finish(_completed(metadata, kind, builder, recipe, grids), labeled=labeled)
     finally:
         builder.close()
-    report.classes = len(builder.classes) if labelled else 0
+    report.classes = len(builder.classes) if labeled else 0
     report.splits = builder.sequences
     report.points = sum(length * count for length, count in builder.lengths.items())
     report.lengths = quantiles(builder.lengths)
@@ -218,16 +218,16 @@ def _lies_on(values: np.ndarray, grid: float) -> bool:
     return bool(np.array_equal(np.rint(values / grid) * grid, values))
 
 
-def _completed(facts: Facts, kind: Kind, builder: Builder, recipe: Recipe, grids: list[float]) -> Facts:
+def _completed(metadata: Metadata, kind: Kind, builder: Builder, recipe: Recipe, grids: list[float]) -> Metadata:
     """With what the data turned out to be; the values of streams lie on all of `grids`."""
     width = builder.features or 0
     features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.stream else kind.features
-    quantum = facts.quantum if not recipe.reshapes else None
+    bin_width = metadata.bin_width if not recipe.reshapes else None
     if kind.stream:
-        quantum = next(iter(grids), None)
+        bin_width = next(iter(grids), None)
     elif features or recipe.rounding(kind.grid):
-        quantum = recipe.rounding(kind.grid) or None
-    elif builder.whole and quantum is None:
-        quantum = 1.0
-    units = facts.units if facts.units != Facts.units else kind.units
-    return replace(facts, start=kind.start, features=features, units=units, quantum=quantum)
+        bin_width = recipe.rounding(kind.grid) or None
+    elif builder.whole and bin_width is None:
+        bin_width = 1.0
+    units = metadata.units if metadata.units != Metadata.units else kind.units
+    return replace(metadata, start=kind.start, features=features, units=units, bin_width=bin_width)

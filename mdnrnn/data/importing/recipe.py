@@ -29,7 +29,7 @@ class Recipe:
     """What is done to drawings on their way into a corpus, in this order."""
 
     format: str | None = None
-    """Take all files for this format, in folders those with its ending; by default each is recognised."""
+    """Take all files for this format, in folders those with its ending; by default each is recognized."""
     jump: float | None = None
     """End strokes where the next point is farther than this, and begin others there; single points between such jumps,
     slips of a sensor, go."""

@@ -63,7 +63,7 @@ def _is_folder(path: Path) -> bool:
 def files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
     """Every file to read, and the folder that was given, if it was met inside one: not all there need be drawings."""
     for path in paths:
-        if path.is_dir() and not native.recognises(path):
+        if path.is_dir() and not native.recognizes(path):
             for inner in files_in(path):
                 yield inner, path
         elif path.exists() and not (path.is_dir() or path.is_file()):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, pack
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import doodles, pen_text, rollouts, texts
 from mdnrnn.distributions.step import DOWN, END
@@ -22,18 +22,18 @@ def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -
     """`per_class` doodles of each class; a twentieth of each are the valid split, another the test split."""
     held_out = max(1, round(per_class * _HELD_OUT))
     counts = {"train": per_class - 2 * held_out, "valid": held_out, "test": held_out}
-    facts = Facts(
+    metadata = Metadata(
         name="doodles",
-        quantum=1.0,
-        licence="MIT",
+        bin_width=1.0,
+        license="MIT",
         source=f"made by mdnrnn, {per_class} a class, seed {seed}",
         classes=doodles.CLASSES,
     )
     return pack(
-        facts,
+        metadata,
         {
             split: [
-                _doodle(label, number, split, seed) for number in range(count) for label in range(len(facts.classes))
+                _doodle(label, number, split, seed) for number in range(count) for label in range(len(metadata.classes))
             ]
             for split, count in counts.items()
         },
@@ -44,17 +44,17 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
     """`lines` lines of text by each of so many writers of every split: no writer is in two of them."""
     writers = dict(writers or PEN_TEXT_WRITERS)
     firsts = dict(zip(writers, np.cumsum([0, *writers.values()]).tolist(), strict=False))
-    facts = Facts(
+    metadata = Metadata(
         name="pen-text",
-        quantum=1.0,
-        licence="MIT",
+        bin_width=1.0,
+        license="MIT",
         source=f"made by mdnrnn from the Hershey fonts, {lines} lines by each of {sum(writers.values())}, seed {seed}",
     )
     by_split = {
         split: [_line(firsts[split] + i, number, seed) for number in range(lines) for i in range(count)]
         for split, count in writers.items()
     }
-    return pack(facts, by_split)
+    return pack(metadata, by_split)
 
 
 def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
@@ -68,14 +68,14 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
     counts = dict(ROLLOUTS if episodes is None else episodes)
     if min([steps, *counts.values()]) < 1 or not counts or not set(counts) <= set(SPLITS):
         raise InputError(f"{counts} episodes of {steps} steps; expected 1 or more of each, of {', '.join(SPLITS)}")
-    facts = Facts(
+    metadata = Metadata(
         name="rollouts",
         units="1",
-        licence="MIT",
+        license="MIT",
         source=f"made by mdnrnn, {sum(counts.values())} episodes of at most {steps} steps, seed {seed}",
         features=rollouts.FEATURES,
     )
-    return pack(facts, {split: _episodes(split, count, steps, seed) for split, count in counts.items()})
+    return pack(metadata, {split: _episodes(split, count, steps, seed) for split, count in counts.items()})
 
 
 def pen_text_writer(number: int, seed: int = 0) -> pen_text.Writer:

@@ -74,14 +74,14 @@ class Law(NamedTuple):
     deviation: np.ndarray
     done: np.ndarray
 
-    def nats(self, rows: np.ndarray) -> np.ndarray:
+    def nll(self, rows: np.ndarray) -> np.ndarray:
         """-log p of each feature of rows (B, D), shape (B, D)."""
         far = (rows[..., None] - self.mean) / self.deviation
         log_weight = -np.logaddexp(0, np.stack([-self.odds, self.odds], axis=-1))
         log_normal = -0.5 * (far**2 + np.log(2 * np.pi)) - np.log(self.deviation)
         return -np.logaddexp.reduce(log_weight + log_normal, axis=-1)
 
-    def event_nats(self, done: np.ndarray) -> np.ndarray:
+    def event_nll(self, done: np.ndarray) -> np.ndarray:
         """-log p of being done or not, booleans (B,), shape (B,)."""
         return np.asarray(np.logaddexp(0, np.where(done, -self.done, self.done)))
 
@@ -98,13 +98,13 @@ def law(past: Past, action: np.ndarray) -> Law:
     y3 = past.before[:, 2].astype(np.float64)
     a1, a2 = action.T.astype(np.float64)
     same = np.zeros_like(x1)
-    centre = (1.5 * np.tanh(x1 / 2), 1.2 * np.tanh(0.8 * x2 + 0.8 * a1), 1.6 * np.tanh(0.9 * x3 - 0.5 * y3 + 0.5 * a2))
+    center = (1.5 * np.tanh(x1 / 2), 1.2 * np.tanh(0.8 * x2 + 0.8 * a1), 1.6 * np.tanh(0.9 * x3 - 0.5 * y3 + 0.5 * a2))
     apart = (same + 0.8, same, same, 0.9 * np.tanh(1.2 * past.trace))
     deviation = (same + 0.24, np.exp(-1.2 + 0.5 * np.tanh(x1)), same + 0.3, same + 0.3)
     sides = np.array([1.0, -1.0])
     return Law(
         odds=np.stack([1.5 * a1 + x3, same, same, 1.5 - x2], axis=1),
-        mean=np.stack([*centre, same], axis=1)[..., None] + np.stack(apart, axis=1)[..., None] * sides,
+        mean=np.stack([*center, same], axis=1)[..., None] + np.stack(apart, axis=1)[..., None] * sides,
         deviation=np.stack(deviation, axis=1)[..., None].repeat(2, axis=-1),
         done=-6.5 + x1 + x3,
     )
@@ -148,19 +148,19 @@ def pasts(motion: np.ndarray, offsets: np.ndarray) -> Past:
     return found
 
 
-class Nats(NamedTuple):
+class NLL(NamedTuple):
     """-log p of n rows: of each feature, (n, D), and of the event, (n,)."""
 
     motion: np.ndarray
     event: np.ndarray
 
 
-def true_nats(corpus: Corpus, split: str) -> Nats:
+def true_nll(corpus: Corpus, split: str) -> NLL:
     """What the system itself gives a split of rollouts, or of dreams of them: each row after the rows that it has."""
     part = corpus.part(split)
-    if part.facts.features != FEATURES or part.inputs is None or part.inputs.shape[1] != ACTIONS:
-        received = f"features {part.facts.features}, inputs {None if part.inputs is None else part.inputs.shape}"
-        raise InputError(f"{part.facts.name} has {received}; expected rollouts: {FEATURES} and (N, {ACTIONS})")
+    if part.metadata.features != FEATURES or part.inputs is None or part.inputs.shape[1] != ACTIONS:
+        received = f"features {part.metadata.features}, inputs {None if part.inputs is None else part.inputs.shape}"
+        raise InputError(f"{part.metadata.name} has {received}; expected rollouts: {FEATURES} and (N, {ACTIONS})")
     motion, inputs = np.asarray(part.motion), np.asarray(part.inputs)
     truth = law(pasts(motion, np.asarray(part.offsets)), inputs)
-    return Nats(truth.nats(motion), truth.event_nats(np.asarray(part.event) == END))
+    return NLL(truth.nll(motion), truth.event_nll(np.asarray(part.event) == END))

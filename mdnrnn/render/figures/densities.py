@@ -26,7 +26,7 @@ Labels = Sequence[str] | None
 Sizes = dict[str, int]
 
 BLUE, PALE, ORANGE = "#0072b2", "#a9c9ea", "#d55e00"
-"""Told apart by the colour-blind too: pale for data behind, orange for curves above it."""
+"""Told apart by the color-blind too: pale for data behind, orange for curves above it."""
 SHADES = 25
 """Steps of opacity between none and full."""
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -225,7 +225,7 @@ def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Se
 def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
     """A path of G points, each of its segments as opaque as the mean weight of its two ends; no line over a jump.
 
-    Neighbours of one shade are one line: where antialiased segments meet, a light seam shows.
+    Neighbors of one shade are one line: where antialiased segments meet, a light seam shows.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgb
@@ -236,12 +236,12 @@ def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
     ends = [0, *np.flatnonzero(np.diff(shades)) + 1, len(shades)]
     drawn = [(first, last) for first, last in pairwise(ends) if shades[first:last].any()]
     lines = [path[first : last + 1] for first, last in drawn]
-    colours = [(*to_rgb(INK), shades[first] / SHADES) for first, _ in drawn]
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=2.8, capstyle="butt"), autolim=False)
+    colors = [(*to_rgb(INK), shades[first] / SHADES) for first, _ in drawn]
+    axes.add_collection(LineCollection(lines, colors=colors, linewidths=2.8, capstyle="butt"), autolim=False)
 
 
 def _jumps(heights: np.ndarray) -> np.ndarray:
-    """Which steps between neighbours are far above the others: a tenth of the whole range and 8 typical steps."""
+    """Which steps between neighbors are far above the others: a tenth of the whole range and 8 typical steps."""
     steps = np.abs(np.diff(heights))
     known = heights[np.isfinite(heights)]
     if not len(steps) or not np.isfinite(steps).any():

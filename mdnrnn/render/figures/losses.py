@@ -24,7 +24,7 @@ class Note(NamedTuple):
 
     text: str
     height: float
-    colour: str
+    color: str
 
 
 def loss_figure(records: Records, reference: Mapping[str, float] | None = None) -> Figure:
@@ -45,10 +45,10 @@ def loss_figure(records: Records, reference: Mapping[str, float] | None = None) 
         notes.append(Note(f"{name} {level:.4g}", level, QUIET))
     for name, (steps, losses) in curves.items():
         if len(steps):
-            colour = CURVES[name][1]
+            color = CURVES[name][1]
             marker = "o" if name == "valid" or len(steps) == 1 else None
-            axes.plot(steps, losses, color=colour, linewidth=1.4, marker=marker, markersize=3)
-            notes.append(Note(f"{name} {losses[-1]:.4g}", losses[-1], colour))
+            axes.plot(steps, losses, color=color, linewidth=1.4, marker=marker, markersize=3)
+            notes.append(Note(f"{name} {losses[-1]:.4g}", losses[-1], color))
     _write_notes(axes, notes)
     return figure
 
@@ -80,6 +80,6 @@ def _write_notes(axes: Axes, notes: Sequence[Note], gap: float = 0.055) -> None:
         place = min(max((note.height - low) / (high - low), 0.0), 1.0)
         below = max(place, below + gap)
         axes.text(
-            1.015, below, note.text, color=note.colour, fontsize=9, va="center", transform=axes.transAxes,
+            1.015, below, note.text, color=note.color, fontsize=9, va="center", transform=axes.transAxes,
             parse_math=False,
         )  # fmt: skip

@@ -18,13 +18,13 @@ SHOWN = 5000
 """About the most points that a scatter draws: of more, every second, third and so on."""
 
 
-def scatter(axes: Axes, points: np.ndarray, colour: str) -> None:
+def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
     """The finite points, or every k-th where they are many: the more, the smaller and the fainter."""
     points = finite(points)
     points = points[:: max(-(-len(points) // SHOWN), 1)]
     size = np.clip(9000 / max(len(points), 1), 2.5, 14)
     opacity = np.clip(1200 / max(len(points), 1), 0.3, 0.9)
-    axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, alpha=opacity, linewidths=0, rasterized=True)
+    axes.scatter(points[:, 0], points[:, 1], s=size, color=color, alpha=opacity, linewidths=0, rasterized=True)
 
 
 def set_limits(axes: Axes, points: np.ndarray) -> None:

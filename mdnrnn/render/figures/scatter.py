@@ -1,4 +1,4 @@
-"""Drawings in a plane: small, each at its place, in the colour of its class."""
+"""Drawings in a plane: small, each at its place, in the color of its class."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def map_figure(
 
     Args:
         draw: drawing i; asked for those that are drawn.
-        label: (M,), numbers of `names`: classes have colours, and where there are at most 30, a legend.
+        label: (M,), numbers of `names`: classes have colors, and where there are at most 30, a legend.
         axes: what stands along the horizontal axis, and along the vertical.
     """
     from matplotlib.collections import LineCollection
@@ -53,7 +53,7 @@ def map_figure(
     shown = spread(places, most, APART * side)
     hidden = np.setdiff1d(np.arange(len(places)), shown)
     numbers = np.zeros(len(places), int) if label is None else np.asarray(label)
-    of_class = [INK] if label is None else class_colours(len(names))
+    of_class = [INK] if label is None else class_colors(len(names))
     middle, view = (low + high) / 2, extent + 1.4 * side
     figure, (panel,) = make_panels(1, 1, min(WIDTH * view[1] / view[0] + 0.6, 1.4 * WIDTH), "")
     (left, bottom), (right, top) = middle - view / 2, middle + view / 2
@@ -62,15 +62,13 @@ def map_figure(
     dots = [of_class[number] for number in numbers[hidden]]
     panel.scatter(places[hidden, 0], places[hidden, 1], s=4, c=dots, alpha=0.4, linewidths=0, rasterized=True)
     strokes: Drawing = []
-    colours: list[str] = []
+    colors: list[str] = []
     for index in shown:
         strokes += _small(draw(index), side, places[index])
-        colours += [of_class[numbers[index]]] * (len(strokes) - len(colours))
+        colors += [of_class[numbers[index]]] * (len(strokes) - len(colors))
     width = float(np.clip(0.03 * POINTS_PER_INCH * WIDTH * side / view[0], 0.5, 1.5))
     ends: Any = {"capstyle": "round", "joinstyle": "round"}
-    panel.add_collection(
-        LineCollection(visible_lines(strokes), colors=colours, linewidths=width, **ends), autolim=False
-    )
+    panel.add_collection(LineCollection(visible_lines(strokes), colors=colors, linewidths=width, **ends), autolim=False)
     if label is not None:
         _add_legend(figure, [(names[number], of_class[number]) for number in np.unique(numbers)])
     return figure
@@ -92,14 +90,14 @@ def spread(places: np.ndarray, most: int, apart: float) -> list[int]:
     return taken
 
 
-def class_colours(count: int) -> list[str]:
-    """A colour for each class: the palette, then the palette darker, then lighter, then all of them again."""
-    colours = []
+def class_colors(count: int) -> list[str]:
+    """A color for each class: the palette, then the palette darker, then lighter, then all of them again."""
+    colors = []
     for number in range(count):
         tint, towards = _TINTS[number // len(PALETTE) % len(_TINTS)]
         parts = bytes.fromhex(PALETTE[number % len(PALETTE)][1:])
-        colours.append("#" + bytes(round(part + tint * (towards - part)) for part in parts).hex())
-    return colours
+        colors.append("#" + bytes(round(part + tint * (towards - part)) for part in parts).hex())
+    return colors
 
 
 def _small(drawing: Drawing, side: float, place: np.ndarray) -> Drawing:
@@ -111,13 +109,13 @@ def _small(drawing: Drawing, side: float, place: np.ndarray) -> Drawing:
 
 
 def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
-    """Names in their colours below the figure, in as many columns as there is room for."""
+    """Names in their colors below the figure, in as many columns as there is room for."""
     from matplotlib.lines import Line2D
 
     if not 0 < len(entries) <= MOST_NAMES:
         return
     longest = max(len(name) for name, _ in entries)
-    handles = [Line2D([], [], color=colour, linewidth=2.5) for _, colour in entries]
+    handles = [Line2D([], [], color=color, linewidth=2.5) for _, color in entries]
     legend = figure.legend(
         handles, ["·"] * len(entries), loc="outside lower center", ncols=int(np.clip(96 // (longest + 5), 1, 8)),
         frameon=False, fontsize=9, handlelength=1.2,

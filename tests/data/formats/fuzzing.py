@@ -111,7 +111,7 @@ def are_read_or_told(samples: list[Sample], form: str | None, count: int) -> Non
     """So many damaged files: each becomes a corpus that bears a check, or a DataError of one line.
 
     Args:
-        form: the format that they are taken for, whether they are still recognised or not; None: as recognised.
+        form: the format that they are taken for, whether they are still recognized or not; None: as recognized.
     """
 
     @settings(max_examples=count, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
@@ -126,9 +126,9 @@ def are_read_or_told(samples: list[Sample], form: str | None, count: int) -> Non
 
 
 def is_read_or_told(path: Path, form: str | None, out: Path) -> None:
-    """Recognised, or not, and imported, or not."""
+    """Recognized, or not, and imported, or not."""
     with contextlib.suppress(DataError):
-        formats.recognise(path)
+        formats.recognize(path)
     try:
         report = pipeline.import_corpus([path], out, Recipe(format=form))
     except DataError as error:

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data.formats import iam, inkml
 from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.formats import iam, inkml
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError, InputError
@@ -22,11 +22,11 @@ LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
 <HorizontallyOppositeCoords x="6512" y="787"/>
 </WhiteboardDescription>
 <StrokeSet>
-<Stroke colour="black" start_time="769.05" end_time="769.64">
+<Stroke color="black" start_time="769.05" end_time="769.64">
 <Point x="1073" y="1058" time="769.05"/>
 <Point x="1072" y="1085" time="769.07"/>
 </Stroke>
-<Stroke colour="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
+<Stroke color="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
 </StrokeSet>
 </WhiteboardCaptureSession>"""
 STROKES = [[[1073, 1058], [1072, 1085]], [[1204, 900]]]
@@ -72,9 +72,9 @@ def test_a_line_is_a_drawing_with_its_text_under_the_key_of_its_form(tmp_path: P
 
 
 def test_only_its_root_tells_the_format(tmp_path: Path) -> None:
-    assert iam.FORMAT.recognises(tmp_path / "x", LINE[:4096])
-    assert not iam.FORMAT.recognises(tmp_path / "x.xml", b"<!-- <WhiteboardCaptureSession> --><ink>")
-    assert not inkml.FORMAT.recognises(tmp_path / "x.xml", LINE[:4096])
+    assert iam.FORMAT.recognizes(tmp_path / "x", LINE[:4096])
+    assert not iam.FORMAT.recognizes(tmp_path / "x.xml", b"<!-- <WhiteboardCaptureSession> --><ink>")
+    assert not inkml.FORMAT.recognizes(tmp_path / "x.xml", LINE[:4096])
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mdnrnn.data.drawings import MOST_POINTS, Drawings
 from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.importing import pipeline
-from mdnrnn.data.drawings import MOST_POINTS, Drawings
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import objects
@@ -51,7 +51,7 @@ def read(form: Format, path: Path) -> list[Drawings]:
 def claims(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    return [form.name for form in ALL if form.recognises(path, head)]
+    return [form.name for form in ALL if form.recognizes(path, head)]
 
 
 def test_the_rows_of_the_interface_are_a_stream_with_the_time_between_them(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_stream_of_another_width_under_another_key_is_read_if_it_is_named(tmp_
     pipeline.import_corpus([path], tmp_path / "out", Recipe(format="impsy-arrays"))
     corpus = pipeline.read(tmp_path / "out")
     assert sorted(corpus.lengths.tolist()) == [1, 3]
-    assert corpus.facts.features == ("dt", *(f"x{i}" for i in range(1, width)))
+    assert corpus.metadata.features == ("dt", *(f"x{i}" for i in range(1, width)))
     (drawings,) = read(impsy.ARRAYS, path)
     np.testing.assert_array_equal(drawings.polylines(0), [rows])
 

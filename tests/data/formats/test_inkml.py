@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import inkml
 from mdnrnn.data.formats.format import Format
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Start, from_polylines
 from mdnrnn.errors import DataError, InputError
-from tests.conftest import random_corpus
 from tests.data.formats.fuzzing import EXAMPLES
+from tests.helpers import random_corpus
 
 INK = b"""<?xml version="1.0" encoding="UTF-8"?>
 <ink xmlns="http://www.w3.org/2003/InkML">
@@ -140,7 +140,7 @@ def test_what_others_write_is_read(tmp_path: Path, inside: str, expected: list[l
     data = f'<?xml version="1.0"?><!-- <svg> -->{start}{inside}{end}'.encode()
     drawings = read(tmp_path / "x.inkml", data)
     assert points(drawings) == expected
-    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", data[:4096])
+    assert inkml.FORMAT.recognizes(tmp_path / "x.inkml", data[:4096])
 
 
 SAID = {
@@ -174,7 +174,7 @@ def test_a_label_and_another_encoding_are_read(tmp_path: Path) -> None:
     ink = '<ink><annotation type="class">é</annotation><trace>1 2</trace></ink>'
     data = f'<?xml version="1.0" encoding="UTF-16"?>{ink}'.encode("utf-16")
     assert read(tmp_path / "x.inkml", data).records[0].label == "é"
-    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", data)
+    assert inkml.FORMAT.recognizes(tmp_path / "x.inkml", data)
 
 
 def test_points_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def same(corpus: Corpus, drawings: Drawings) -> None:
         scale = max(float(np.abs(stroke).max()) for stroke in written)
         for stroke, other in zip(written, back, strict=True):
             np.testing.assert_allclose(other, stroke, rtol=1e-8, atol=1e-8 * scale)
-        label = None if corpus.label is None else corpus.facts.classes[int(corpus.label[i])]
+        label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[i])]
         assert drawings.records[i].label == label
 
 
@@ -274,7 +274,7 @@ def test_a_corpus_of_integers_comes_back_exactly(tmp_path: Path) -> None:
     same(corpus, drawings)
     for i in range(len(corpus)):
         assert all(np.array_equal(a, b) for a, b in zip(corpus.drawing(i), drawings.polylines(i), strict=True))
-    assert inkml.FORMAT.recognises(tmp_path / "x.inkml", (tmp_path / "x.inkml").read_bytes()[:4096])
+    assert inkml.FORMAT.recognizes(tmp_path / "x.inkml", (tmp_path / "x.inkml").read_bytes()[:4096])
 
 
 coordinates = st.floats(-1e6, 1e6, width=32)
@@ -292,7 +292,7 @@ def test_what_is_written_comes_back(drawings: list[list[list[tuple[float, float]
     for drawing in drawings:
         motion, event = from_polylines([np.array(stroke) for stroke in drawing], start)
         sequences.append(Sequence(motion.astype(np.float32), event, 0))
-    corpus = pack(Facts(name="x", start=start, classes=(name,)), {"train": sequences})
+    corpus = pack(Metadata(name="x", start=start, classes=(name,)), {"train": sequences})
     with tempfile.TemporaryDirectory() as folder:
         inkml.write(corpus, Path(folder) / "x.inkml")
         same(corpus, inkml.FORMAT.parse(Path(folder) / "x.inkml"))
@@ -300,7 +300,7 @@ def test_what_is_written_comes_back(drawings: list[list[list[tuple[float, float]
 
 def test_splits_come_back(tmp_path: Path) -> None:
     sequences = [random_corpus([length])[0] for length in (1, 2, 3)]
-    corpus = pack(Facts(name="x"), {"train": sequences[:1], "test": sequences[1:2], "mine": sequences[2:]})
+    corpus = pack(Metadata(name="x"), {"train": sequences[:1], "test": sequences[1:2], "mine": sequences[2:]})
     inkml.write(corpus, tmp_path / "x.inkml")
     records = inkml.FORMAT.parse(tmp_path / "x.inkml").records
     assert [record.split for record in records] == ["train", "test", None]
@@ -319,15 +319,15 @@ def test_more_than_is_read_again_is_not_written(
 
 def test_touches_are_not_written(tmp_path: Path) -> None:
     touch = Sequence(np.array([[0.5, 0.5, 0.25]], np.float32), np.array([2], np.uint8))
-    facts = Facts(name="touches", start="up", features=("dx", "dy", "dt"))
+    metadata = Metadata(name="touches", start="up", features=("dx", "dy", "dt"))
     with pytest.raises(InputError, match="touches"):
-        inkml.write(pack(facts, {"train": [touch]}), tmp_path / "x.inkml")
+        inkml.write(pack(metadata, {"train": [touch]}), tmp_path / "x.inkml")
     assert not list(tmp_path.iterdir())
 
 
 def test_numbers_are_written_as_the_standard_has_them(tmp_path: Path) -> None:
     motion = np.array([[2.0**-16, -3e8], [0, 0.5]], np.float32)
-    corpus = pack(Facts(name="x"), {"train": [Sequence(motion, np.array([0, 2], np.uint8))]})
+    corpus = pack(Metadata(name="x"), {"train": [Sequence(motion, np.array([0, 2], np.uint8))]})
     inkml.write(corpus, tmp_path / "x.inkml")
     small = "0.0000152587890625"
     traces = [line for line in (tmp_path / "x.inkml").read_text().splitlines() if "<trace>" in line]

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
@@ -48,13 +48,13 @@ def read(form: Format, path: Path) -> list[Drawings]:
 def claims(path: Path) -> list[str]:
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-    return [form.name for form in ALL if form.recognises(path, head)]
+    return [form.name for form in ALL if form.recognizes(path, head)]
 
 
 def corpus_of(*sequences: tuple[Any, Any]) -> Corpus:
-    facts = Facts(name="touches", start="up", units="screen, s")
+    metadata = Metadata(name="touches", start="up", units="screen, s")
     made = [Sequence(np.asarray(motion, np.float32), np.asarray(event, np.uint8)) for motion, event in sequences]
-    return pack(facts, {"train": made})
+    return pack(metadata, {"train": made})
 
 
 def assert_strokes(drawings: Drawings, index: int, expected: list[list[list[float]]]) -> None:

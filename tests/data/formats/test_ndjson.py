@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.ndjson import FORMAT, chunks_of
 from mdnrnn.data.importing import pipeline
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.errors import DataError
 
 GOOD = '{"word":"cat","key_id":"7","drawing":[[[1,2],[3,4]],[[5],[6]]]}'
@@ -141,7 +141,7 @@ def test_a_line_that_is_too_long_is_passed_over_and_the_next_one_read(monkeypatc
 def test_the_word_of_a_record_is_its_class_whatever_the_file_is_called(tmp_path: Path) -> None:
     (tmp_path / "dog.ndjson").write_text(line([[[1], [2]]], word="cat") + line([[[1], [2]]]))
     pipeline.import_corpus([tmp_path / "dog.ndjson"], tmp_path / "out")
-    assert pipeline.read(tmp_path / "out").facts.classes == ("cat", "dog")
+    assert pipeline.read(tmp_path / "out").metadata.classes == ("cat", "dog")
 
 
 def test_keys_and_words_may_be_any_string_of_json(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_keys_and_words_may_be_any_string_of_json(tmp_path: Path) -> None:
     (tmp_path / "x.ndjson").write_text("".join(line([[[1], [2]]], word=word, key_id=word) for word in words))
     pipeline.import_corpus([tmp_path / "x.ndjson"], tmp_path / "out")
     corpus = pipeline.read(tmp_path / "out")
-    assert set(corpus.facts.classes) == {*words[:-1], "x"}
+    assert set(corpus.metadata.classes) == {*words[:-1], "x"}
 
 
 @pytest.mark.parametrize(
@@ -166,8 +166,8 @@ def test_keys_and_words_may_be_any_string_of_json(tmp_path: Path) -> None:
         ("", "x.ndjson", False),
     ],
 )
-def test_it_is_recognised_by_a_drawing_or_by_its_ending(head: str, name: str, expected: bool) -> None:
-    assert FORMAT.recognises(Path(name), head.encode()) is expected
+def test_it_is_recognized_by_a_drawing_or_by_its_ending(head: str, name: str, expected: bool) -> None:
+    assert FORMAT.recognizes(Path(name), head.encode()) is expected
 
 
 def test_a_bad_line_is_an_error_where_the_file_is_opened_as_it_is(tmp_path: Path) -> None:

@@ -75,8 +75,8 @@ def test_the_class_is_the_name_of_the_file_where_there_are_several(tmp_path: Pat
         (tmp_path / f"{name}.bin").write_bytes(packed(DRAWINGS))
     pipeline.import_corpus([tmp_path], tmp_path / "out")
     corpus = pipeline.read(tmp_path / "out")
-    assert corpus.facts.classes == ("cat", "dog")
-    assert (corpus.facts.quantum, corpus.facts.start) == (1, "down")
+    assert corpus.metadata.classes == ("cat", "dog")
+    assert (corpus.metadata.bin_width, corpus.metadata.start) == (1, "down")
     assert corpus.motion.dtype == np.int16
 
 
@@ -109,12 +109,12 @@ def test_absurd_counts_are_told_soon(tmp_path: Path, data: bytes) -> None:
     assert time.monotonic() - started < 5
 
 
-def test_it_is_recognised_by_its_ending_and_its_first_drawing() -> None:
+def test_it_is_recognized_by_its_ending_and_its_first_drawing() -> None:
     head = packed(DRAWINGS)
-    assert FORMAT.recognises(Path("x.bin"), head)
-    assert not FORMAT.recognises(Path("x.dat"), head)
-    assert not FORMAT.recognises(Path("x.bin"), head[:16])
-    assert not FORMAT.recognises(Path("x.bin"), bytes(range(64)))
+    assert FORMAT.recognizes(Path("x.bin"), head)
+    assert not FORMAT.recognizes(Path("x.dat"), head)
+    assert not FORMAT.recognizes(Path("x.bin"), head[:16])
+    assert not FORMAT.recognizes(Path("x.bin"), bytes(range(64)))
 
 
 @pytest.mark.shared

@@ -36,7 +36,7 @@ def test_rows_are_steps_and_the_last_is_end(tmp_path: Path) -> None:
     assert corpus.splits == {"train": (0, 2), "valid": (2, 4), "test": (4, 6)}
     np.testing.assert_array_equal(corpus[0].motion, [[3, 0], [0, 4], [5, 5]])
     assert corpus[0].event.tolist() == [DOWN, UP, END]
-    assert corpus.facts.quantum == 1
+    assert corpus.metadata.bin_width == 1
     assert [len(stroke) for stroke in corpus.drawing(0)] == [3, 1]
 
 
@@ -48,7 +48,7 @@ def test_an_origin_written_out_in_every_sequence_is_dropped(tmp_path: Path) -> N
 
 def test_fractions_have_no_quantum(tmp_path: Path) -> None:
     corpus = pipeline.read(save(tmp_path / "x.npz", train=[np.array([[0.5, 1, 1]])]))
-    assert corpus.facts.quantum is None
+    assert corpus.metadata.bin_width is None
     assert corpus.motion.dtype == np.float32
 
 

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mdnrnn.data.corpus import Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
+from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import svg_writer
 from mdnrnn.data.formats.bezier import Pen, draw_path
 from mdnrnn.data.formats.svg_reader import FINENESS, FORMAT, parse
 from mdnrnn.data.formats.svg_writer import write
-from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.strokes import Polyline, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
@@ -164,8 +164,8 @@ RECOGNISED: dict[str, tuple[str, bytes, bool]] = {
 
 
 @pytest.mark.parametrize(("name", "head", "expected"), RECOGNISED.values(), ids=RECOGNISED)
-def test_it_is_recognised_by_its_root(name: str, head: bytes, expected: bool) -> None:
-    assert FORMAT.recognises(Path(name), head[:4096]) is expected
+def test_it_is_recognized_by_its_root(name: str, head: bytes, expected: bool) -> None:
+    assert FORMAT.recognizes(Path(name), head[:4096]) is expected
 
 
 SQUARE: list[list[float]] = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
@@ -226,7 +226,7 @@ STRAIGHT: dict[str, tuple[str, list[Any]]] = {
         "<svg x='5' width='20' height='20' viewBox='1 1 2 2'><path d='M1 1L3 3'/></svg>",
         [[[5, 0], [25, 20]]],
     ),
-    "a wide viewBox, centred": (
+    "a wide viewBox, centered": (
         "<svg width='20' height='20' viewBox='0 0 4 2'><path d='M0 0L4 2'/></svg>",
         [[[0, 5], [20, 15]]],
     ),
@@ -407,7 +407,7 @@ def test_a_smooth_curve_after_one_of_another_kind_leaves_from_its_start(data: st
 
 
 @pytest.mark.parametrize(
-    ("body", "centre", "radii"),
+    ("body", "center", "radii"),
     [
         ("<circle cx='30' cy='20' r='10'/>", (30, 20), (10, 10)),
         ("<circle r='50%' transform='scale(.1 .2)'/>", (0, 0), (3.952847075, 7.90569415)),
@@ -418,9 +418,9 @@ def test_a_smooth_curve_after_one_of_another_kind_leaves_from_its_start(data: st
         ("<rect x='10' y='20' width='40' height='40' rx='99'/>", (30, 40), (20, 20)),
     ],
 )
-def test_round_shapes_are_closed_and_round(body: str, centre: Any, radii: Any, tmp_path: Path) -> None:
+def test_round_shapes_are_closed_and_round(body: str, center: Any, radii: Any, tmp_path: Path) -> None:
     (stroke,) = strokes_of(tmp_path / "x.svg", body)
-    unit = (stroke - centre) / radii
+    unit = (stroke - center) / radii
     np.testing.assert_allclose(np.hypot(*unit.T), 1, atol=5e-6)
     np.testing.assert_array_equal(stroke[0], stroke[-1])
     # Once around, clockwise on the screen, with as few points as the tolerance asks for: 35 for a circle.
@@ -429,7 +429,7 @@ def test_round_shapes_are_closed_and_round(body: str, centre: Any, radii: Any, t
     assert turns.sum() == pytest.approx(2 * np.pi)
     assert len(stroke) <= 50
     angles = np.linspace(0, 2 * np.pi, 1000)
-    truth = np.stack([np.cos(angles), np.sin(angles)], 1) * radii + centre
+    truth = np.stack([np.cos(angles), np.sin(angles)], 1) * radii + center
     assert distances(truth, stroke).max() <= 2 * max(radii) / FINENESS
 
 
@@ -512,7 +512,7 @@ def test_real_kanji(shared_data: Path) -> None:
     assert len(paths) > 200
     for path in paths:
         drawings = parse(path).checked()
-        assert FORMAT.recognises(path, path.read_bytes()[:4096])
+        assert FORMAT.recognizes(path, path.read_bytes()[:4096])
         assert drawings.counts.tolist() == [path.read_text("utf-8").count("<path ")]
         assert drawings.records[0].text
         assert not drawings.mends
@@ -566,7 +566,7 @@ def entities(*values: str) -> str:
 def test_entities_stand_for_their_text(tmp_path: Path) -> None:
     """As Illustrator has them, for namespaces and styles."""
     drawings = read(tmp_path / "x.svg", ILLUSTRATOR)
-    assert FORMAT.recognises(Path("x.svg"), ILLUSTRATOR.encode())
+    assert FORMAT.recognizes(Path("x.svg"), ILLUSTRATOR.encode())
     first, second, third = drawings.polylines(0)
     np.testing.assert_array_equal(first, [[10, 10], [90, 10]])
     np.testing.assert_array_equal(second[[0, -1]], [[10, 20], [90, 20]])
@@ -902,14 +902,14 @@ def test_the_pen_ends_where_that_of_svgelements_does(drawn: list[Any]) -> None:
         np.testing.assert_allclose([pen.x, pen.y], [end.x, end.y], rtol=1e-9, atol=1e-9)
 
 
-def corpus_of(drawings: list[list[Polyline]], dtype: Any, **facts: Any) -> Corpus:
+def corpus_of(drawings: list[list[Polyline]], dtype: Any, **metadata: Any) -> Corpus:
     """A corpus of polylines; with classes, drawing i is of class i."""
     sequences = []
     for i, drawing in enumerate(drawings):
         motion, event = from_polylines(drawing, "up")
-        label = i % len(facts["classes"]) if "classes" in facts else None
+        label = i % len(metadata["classes"]) if "classes" in metadata else None
         sequences.append(Sequence(motion.astype(dtype), event, label))
-    return pack(Facts(name="x", start="up", **facts), {"train": sequences})
+    return pack(Metadata(name="x", start="up", **metadata), {"train": sequences})
 
 
 def polylines_of(elements: st.SearchStrategy[float], dtype: Any) -> st.SearchStrategy[list[Polyline]]:
@@ -961,10 +961,10 @@ def test_classes_are_folders_that_stay_inside(tmp_path: Path) -> None:
 def test_several_splits_are_folders_and_classes_are_in_them(tmp_path: Path) -> None:
     motion, event = from_polylines([np.array([[0, 0], [1, 1]])], "up")
     cat, dog, none = (Sequence(motion, event, label) for label in (0, 1, None))
-    facts = Facts(name="x", start="up", classes=("cat", "dog"))
-    write(pack(facts, {"train": [cat, dog], "valid": [], "test": [dog]}), tmp_path / "a")
-    write(pack(Facts(name="x", start="up"), {"train": [none], "valid": [none]}), tmp_path / "b")
-    write(pack(facts, {"train": [], "valid": [cat, dog]}), tmp_path / "c")
+    metadata = Metadata(name="x", start="up", classes=("cat", "dog"))
+    write(pack(metadata, {"train": [cat, dog], "valid": [], "test": [dog]}), tmp_path / "a")
+    write(pack(Metadata(name="x", start="up"), {"train": [none], "valid": [none]}), tmp_path / "b")
+    write(pack(metadata, {"train": [], "valid": [cat, dog]}), tmp_path / "c")
     files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.svg"))
     assert files == [
         "a/test/dog/000002.svg", "a/train/cat/000000.svg", "a/train/dog/000001.svg",
@@ -975,16 +975,16 @@ def test_several_splits_are_folders_and_classes_are_in_them(tmp_path: Path) -> N
 
 def test_what_has_times_is_not_written_without_them(tmp_path: Path) -> None:
     motion, event = from_polylines([np.array([[0, 0, 0], [1, 1, 1]])], "up")
-    facts = Facts(name="touches", start="up", features=("dx", "dy", "dt"))
+    metadata = Metadata(name="touches", start="up", features=("dx", "dy", "dt"))
     with pytest.raises(InputError, match=r"^touches .*expected drawings"):
-        write(pack(facts, {"train": [Sequence(motion, event)]}), tmp_path / "out")
+        write(pack(metadata, {"train": [Sequence(motion, event)]}), tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["quick brown", 'a <b> & "c" ]]>', " two\nlines\r\ttab ", "仂 é 🦊"])
 def test_what_is_written_in_a_drawing_survives(text: str, tmp_path: Path) -> None:
     motion, event = from_polylines([np.array([[0, 0], [1, 1]])], "up")
-    write(pack(Facts(name="x", start="up"), {"train": [Sequence(motion, event, text=text)]}), tmp_path / "out")
+    write(pack(Metadata(name="x", start="up"), {"train": [Sequence(motion, event, text=text)]}), tmp_path / "out")
     assert parse(tmp_path / "out" / "000000.svg").records[0].text == text
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from mdnrnn.data.formats import unipen
 from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.formats import unipen
 from mdnrnn.errors import DataError
 from tests.data.formats.test_inkml import points, read
 
@@ -210,8 +210,8 @@ def test_includes_are_found_from_the_file_on_and_in_the_collection(tmp_path: Pat
     assert drawings.records[0].label == "b"
     assert not drawings.mends
     head = path.read_bytes()
-    assert unipen.FORMAT.recognises(path, head)
-    assert not unipen.FORMAT.recognises(tmp_path / "include" / "apa" / "data" / "apa0.dat", head)
+    assert unipen.FORMAT.recognizes(path, head)
+    assert not unipen.FORMAT.recognizes(tmp_path / "include" / "apa" / "data" / "apa0.dat", head)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../secret", "a/../../secret", "../../../../../etc/passwd", "link"])
@@ -321,4 +321,4 @@ HEADS = {
 
 @pytest.mark.parametrize(("head", "is_one"), HEADS.items())
 def test_its_keywords_tell_the_format(head: str, is_one: bool) -> None:
-    assert unipen.FORMAT.recognises(Path("x"), head.encode()) is is_one
+    assert unipen.FORMAT.recognizes(Path("x"), head.encode()) is is_one

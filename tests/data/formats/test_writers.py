@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, finished, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.errors import InputError
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 NAMES = {"corpus": "x", "sketchrnn": "x.npz", "ndjson": "x.ndjson", "svg": "x", "inkml": "x.inkml", "microjam": "x"}
 """What is written, of each format."""
@@ -46,17 +46,17 @@ def corpora(draw: st.DrawFn) -> Corpus:
     integers = draw(st.booleans())
     drawings = draw(drawings_of(whole if integers else fractions))
     classes = draw(st.lists(st.text(name_letters, min_size=1, max_size=5), unique=True, min_size=2, max_size=3))
-    labelled, written = draw(st.booleans()), draw(st.booleans())
+    labeled, written = draw(st.booleans()), draw(st.booleans())
     by_split: dict[str, list[Sequence]] = {split: [] for split in SPLITS}
     for number, drawing in enumerate(drawings):
         motion, event = from_polylines([np.array(stroke, np.float64) for stroke in drawing])
         motion = motion.astype(np.int16 if integers else np.float32)
-        label = number % len(classes) if labelled else None
+        label = number % len(classes) if labeled else None
         text = draw(st.text(letters | st.sampled_from("\t\n\r"), min_size=1, max_size=8)) if written else None
         split = draw(st.sampled_from(SPLITS))
         by_split[split].append(Sequence(motion, event, label, text=text))
-    names = tuple(sorted(classes)) if labelled else ()
-    return pack(Facts(name="x", classes=names, quantum=1 if integers else None), by_split)
+    names = tuple(sorted(classes)) if labeled else ()
+    return pack(Metadata(name="x", classes=names, bin_width=1 if integers else None), by_split)
 
 
 def ordered(corpus: Corpus, first: int, last: int) -> list[Any]:
@@ -64,7 +64,7 @@ def ordered(corpus: Corpus, first: int, last: int) -> list[Any]:
     found = []
     for i in range(first, last):
         motion, event, label, _, text, *_ = corpus[i]
-        name = None if label is None else corpus.facts.classes[label]
+        name = None if label is None else corpus.metadata.classes[label]
         found.append((np.asarray(motion, np.float32).tolist(), event.tolist(), name, text))
     return sorted(found, key=repr)
 
@@ -76,11 +76,11 @@ def filled(corpus: Corpus) -> list[str]:
 
 def wanted(corpus: Corpus, form: str) -> Corpus:
     """Without what a format does not have."""
-    facts = corpus.facts if form in LABELS else replace(corpus.facts, classes=())
+    metadata = corpus.metadata if form in LABELS else replace(corpus.metadata, classes=())
     label = corpus.label if form in LABELS else None
     if form not in TEXTS:
         corpus = replace(corpus, text=None, text_offsets=None)
-    return replace(corpus, facts=facts, label=label)
+    return replace(corpus, metadata=metadata, label=label)
 
 
 def again(corpus: Corpus, form: str, folder: Path) -> Corpus:
@@ -123,9 +123,9 @@ def test_touches_come_back_as_they_were(
         rows = np.array([row[:3] for row in performance])
         rows[:, :2] = np.diff(rows[:, :2], axis=0, prepend=np.zeros((1, 2)))
         sequences.append(Sequence(rows.astype(np.float32), finished(np.array([row[3] for row in performance]))))
-    corpus = pack(Facts(name="x", start="up", features=("dx", "dy", "dt")), {"train": sequences})
+    corpus = pack(Metadata(name="x", start="up", features=("dx", "dy", "dt")), {"train": sequences})
     back = again(corpus, "microjam", tmp_path_factory.mktemp("x"))
-    assert (back.facts.start, back.facts.features) == ("up", ("dx", "dy", "dt"))
+    assert (back.metadata.start, back.metadata.features) == ("up", ("dx", "dy", "dt"))
     found = sorted(
         ([*event.tolist()], np.round(motion, 5).tolist())
         for motion, event, *_ in map(back.__getitem__, range(len(back)))
@@ -140,7 +140,7 @@ def test_touches_come_back_as_they_were(
 def test_drawings_that_start_with_the_pen_up_look_the_same(form: str, tmp_path: Path) -> None:
     """Read with the pen down, they stand elsewhere: the first point is where the pen is."""
     corpus = random_corpus([4, 1, 9], seed=3)
-    corpus = replace(corpus, facts=replace(corpus.facts, start="up"))
+    corpus = replace(corpus, metadata=replace(corpus.metadata, start="up"))
     back = again(corpus, form, tmp_path)
     places = [sorted(_placed(each, i) for i in range(len(each))) for each in (corpus, back)]
     assert places[0] == places[1]
@@ -167,14 +167,14 @@ def content(folder: Path) -> dict[str, bytes]:
 def touches() -> Corpus:
     """One performance."""
     motion, event = np.array([[0.5, 0.5, 0.25], [0.125, 0, 0.5]], np.float32), np.array([0, 2], np.uint8)
-    facts = Facts(name="touches", start="up", features=("dx", "dy", "dt"))
-    return pack(facts, {"train": [Sequence(motion, event)]})
+    metadata = Metadata(name="touches", start="up", features=("dx", "dy", "dt"))
+    return pack(metadata, {"train": [Sequence(motion, event)]})
 
 
 def stream() -> Corpus:
     rows = np.array([[0.5, 0.5, 0.25], [0.125, 0, 0.5]], np.float32)
-    facts = Facts(name="controls", start="up", features=("dt", "x1", "x2"))
-    return pack(facts, {"train": [Sequence(rows, np.zeros(2, np.uint8))]})
+    metadata = Metadata(name="controls", start="up", features=("dt", "x1", "x2"))
+    return pack(metadata, {"train": [Sequence(rows, np.zeros(2, np.uint8))]})
 
 
 REFUSED: dict[str, tuple[str, Callable[[], Corpus], str]] = {

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts
+from mdnrnn.data.corpus import SPLITS, Corpus, Metadata
 from mdnrnn.data.formats import native
-from mdnrnn.data.importing.builder import UNLABELLED, Block, Builder, smallest
+from mdnrnn.data.importing.builder import UNLABELED, Block, Builder, smallest
 from mdnrnn.errors import InputError
 
-FACTS = Facts(name="x")
+FACTS = Metadata(name="x")
 
 
 def block(*sequences: tuple[Any, int, str | None, str | None]) -> Block:
@@ -32,12 +32,12 @@ def block(*sequences: tuple[Any, int, str | None, str | None]) -> Block:
     )
 
 
-def built(folder: Path, *blocks: Block, labelled: bool = False) -> Corpus:
+def built(folder: Path, *blocks: Block, labeled: bool = False) -> Corpus:
     folder.mkdir(parents=True)
     builder = Builder(folder)
     for each in blocks:
         builder.add(each)
-    builder.finish(FACTS, labelled=labelled)
+    builder.finish(FACTS, labeled=labeled)
     return native.read(folder)
 
 
@@ -58,8 +58,8 @@ def test_the_blocks_do_not_matter(
     parts = [sequences[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
     blocks = [block(*part) for part in parts]
     blocks = [Block(smallest(b.motion), b.event, b.lengths, b.split, b.labels, b.texts) for b in blocks]
-    one = built(folder / "one", block(*sequences), labelled=True)
-    several = built(folder / "several", *blocks, labelled=True)
+    one = built(folder / "one", block(*sequences), labeled=True)
+    several = built(folder / "several", *blocks, labeled=True)
     assert several.fingerprint == one.fingerprint
     for place, split in enumerate(SPLITS):
         wanted = [each for each in sequences if each[1] == place]
@@ -69,7 +69,7 @@ def test_the_blocks_do_not_matter(
             found = one[index]
             np.testing.assert_array_equal(found.motion, steps)
             assert found.text == ((text or "") if one.text is not None else None)
-            assert one.facts.classes[found.label or 0] == (label or UNLABELLED)
+            assert one.metadata.classes[found.label or 0] == (label or UNLABELED)
 
 
 EXTREMES: dict[str, tuple[list[float], Any]] = {
@@ -108,7 +108,7 @@ def test_only_the_arrays_and_the_header_are_left(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "plain").iterdir()} == {
         "header.json", "motion.npy", "event.npy", "offsets.npy",
     }  # fmt: skip
-    built(tmp_path / "rich", block(([[1, 2]], 0, "a", "b")), labelled=True)
+    built(tmp_path / "rich", block(([[1, 2]], 0, "a", "b")), labeled=True)
     assert {path.stem for path in (tmp_path / "rich").iterdir()} == {
         "header", "motion", "event", "offsets", "label", "text", "text_offsets",
     }  # fmt: skip

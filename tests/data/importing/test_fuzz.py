@@ -15,7 +15,6 @@ import pytest
 from mdnrnn.data import formats
 from mdnrnn.data.formats import FORMATS, native
 from mdnrnn.data.formats.arrays import read_records
-from tests.conftest import random_corpus
 from tests.data.formats.fuzzing import EXAMPLES, MANY, Sample, are_read_or_told, objects, saved, zipped
 from tests.data.formats.test_iam import LINE
 from tests.data.formats.test_impsy import LOG, PAD, STREAM
@@ -24,6 +23,7 @@ from tests.data.formats.test_microjam import LINES, ROWS
 from tests.data.formats.test_quickdraw_bin import DRAWINGS, packed
 from tests.data.formats.test_svg import INKSCAPE, KANJIVG
 from tests.data.formats.test_unipen import NICI, PENDIGITS
+from tests.helpers import random_corpus
 
 SKETCH = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
 JSON = b"""{"word":"cat","countrycode":"DE","recognized":true,"key_id":"5891","drawing":[[[1,2],[3,4]],[[5],[6]]]}
@@ -100,7 +100,7 @@ def test_every_sample_is_good(tmp_path: Path) -> None:
     for name, samples in SAMPLES.items():
         for number, sample in enumerate(samples):
             path = sample.write(tmp_path / f"{name}{number}" / sample.name, sample.data)
-            assert formats.recognise(path) is FORMATS.get(name) or name == "corpus"
+            assert formats.recognize(path) is FORMATS.get(name) or name == "corpus"
 
 
 @pytest.mark.parametrize("name", SAMPLES)
@@ -168,7 +168,7 @@ def test_a_damaged_real_file_is_read_or_told(name: str, shared_data: Path, tmp_p
     samples = REAL[name](shared_data)
     for number, sample in enumerate(samples):
         whole = sample.write(tmp_path / str(number) / sample.name, sample.data)
-        assert formats.recognise(whole) is FORMATS[name]
+        assert formats.recognize(whole) is FORMATS[name]
     are_read_or_told(samples, name, EXAMPLES)
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Facts, Sequence, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import ndjson, svg_writer
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.builder import Builder
@@ -68,7 +68,7 @@ def classes(corpus: Corpus) -> dict[int, str]:
     """The class of the drawing of each number."""
     label = corpus.label
     assert label is not None
-    return {int(corpus[i].motion[0, 0]): corpus.facts.classes[int(label[i])] for i in range(len(corpus))}
+    return {int(corpus[i].motion[0, 0]): corpus.metadata.classes[int(label[i])] for i in range(len(corpus))}
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -233,7 +233,7 @@ def drawn(tmp_path: Path) -> Path:
 
 def test_folders_of_drawings_are_classes(drawn: Path) -> None:
     corpus, report = imported(drawn)
-    assert corpus.facts.classes == ("cat", "dog")
+    assert corpus.metadata.classes == ("cat", "dog")
     assert classes(corpus) == {1: "cat", 2: "cat", 3: "dog"}
     assert report.classes == 2
 
@@ -263,7 +263,7 @@ def test_several_archives_are_classes_by_their_names(tmp_path: Path) -> None:
     for number, name in enumerate(("sheep", "kanji"), 1):
         np.savez(tmp_path / f"{name}.npz", train=objects(np.array([[number, 1, 1]], np.int16)))
     corpus, _ = imported([tmp_path / "sheep.npz", tmp_path / "kanji.npz"])
-    assert corpus.facts.classes == ("kanji", "sheep")
+    assert corpus.metadata.classes == ("kanji", "sheep")
     assert classes(corpus) == {1: "sheep", 2: "kanji"}
 
 
@@ -272,12 +272,12 @@ def test_a_record_says_its_class_before_its_file_does(tmp_path: Path) -> None:
     corpus, _ = imported(tmp_path / "data")
     assert classes(corpus) == {1: "cat", 2: "dog"}
     corpus, _ = imported(tmp_path / "data", Recipe(labels="record"))
-    assert classes(corpus) == {1: "cat", 2: "unlabelled"}
+    assert classes(corpus) == {1: "cat", 2: "unlabeled"}
     corpus, _ = imported(tmp_path / "data", Recipe(labels="file"))
     assert classes(corpus) == {1: "dog", 2: "dog"}
 
 
-# Texts and facts.
+# Texts and metadata.
 
 
 @pytest.mark.parametrize("text", ["quick brown", "Zwölf 仂 🦊", " two\nlines\t", 'a <b> & "c"'])
@@ -297,7 +297,7 @@ def test_a_corpus_without_texts_has_none(drawn: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawing", "recipe", "quantum", "dtype"),
+    ("drawing", "recipe", "bin_width", "dtype"),
     [
         ([[[0, 7], [0, 1]]], Recipe(), 1, np.int16),
         ([[[0, 70_000], [0, 1]]], Recipe(), 1, np.int32),
@@ -312,11 +312,11 @@ def test_a_corpus_without_texts_has_none(drawn: Path) -> None:
     ids=lambda value: "" if isinstance(value, list | type) else str(value).replace("None", "continuous"),
 )
 def test_the_quantum_is_the_grid_that_all_points_lie_on(
-    tmp_path: Path, drawing: Any, recipe: Recipe, quantum: float | None, dtype: Any
+    tmp_path: Path, drawing: Any, recipe: Recipe, bin_width: float | None, dtype: Any
 ) -> None:
     """And the corpus bears the check that they do."""
     corpus, _ = imported(write(tmp_path / "x.ndjson", json.dumps({"drawing": drawing})), recipe)
-    assert corpus.facts.quantum == quantum
+    assert corpus.metadata.bin_width == bin_width
     assert corpus.motion.dtype == dtype
 
 
@@ -329,36 +329,36 @@ GRIDS: dict[str, tuple[Recipe, float | None]] = {
 }
 
 
-@pytest.mark.parametrize(("recipe", "quantum"), GRIDS.values(), ids=GRIDS.keys())
+@pytest.mark.parametrize(("recipe", "bin_width"), GRIDS.values(), ids=GRIDS.keys())
 def test_places_of_touches_lie_on_a_grid_and_their_times_on_none(
-    tmp_path: Path, recipe: Recipe, quantum: float | None
+    tmp_path: Path, recipe: Recipe, bin_width: float | None
 ) -> None:
     rows = np.array([[0.123, 0.2, 0.5, 0], [0.7, 0.4, 0.333, 1], [0.7, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
     np.savez(tmp_path / "x.npz", raw_perfs=objects(rows))
     corpus, _ = imported(tmp_path / "x.npz", recipe)
-    assert corpus.facts.features == ("dx", "dy", "dt")
-    assert corpus.facts.quantum == quantum
+    assert corpus.metadata.features == ("dx", "dy", "dt")
+    assert corpus.metadata.bin_width == bin_width
     assert len(corpus.event) == 4  # a touch that stays where it is, is one, too
     np.testing.assert_allclose(corpus.motion[1:, 2], [0.333, 0.25, 0.25], rtol=1e-5)
     corpus.check()
 
 
-@pytest.mark.parametrize(("values", "quantum"), [(127.0, 1.0), (127 / 128, 1 / 128), (0.3, None)])
+@pytest.mark.parametrize(("values", "bin_width"), [(127.0, 1.0), (127 / 128, 1 / 128), (0.3, None)])
 def test_values_of_a_stream_lie_on_the_coarsest_grid_that_holds_them_all(
-    tmp_path: Path, values: float, quantum: float | None
+    tmp_path: Path, values: float, bin_width: float | None
 ) -> None:
     rows = np.array([[0.5, 0.0, values], [0.25, 1.0, values], [0.33, 2.0, 0.0]])
     np.savez(tmp_path / "x.npz", perfs=objects(rows))
     corpus, _ = imported(tmp_path / "x.npz")
-    assert corpus.facts.features == ("dt", "x1", "x2")
-    assert corpus.facts.quantum == quantum
+    assert corpus.metadata.features == ("dt", "x1", "x2")
+    assert corpus.metadata.bin_width == bin_width
     corpus.check()
 
 
 def test_times_that_stand_still_are_an_error() -> None:
-    facts = Facts(name="x", start="up", features=("dx", "dy", "dt"))
+    metadata = Metadata(name="x", start="up", features=("dx", "dy", "dt"))
     motion = np.array([[0, 0, 0.0], [1, 0, 0.5], [2, 0, 0.0]])
-    corpus = pack(facts, {"train": [Sequence(motion, np.array([0, 0, 2]))]})
+    corpus = pack(metadata, {"train": [Sequence(motion, np.array([0, 0, 2]))]})
     with pytest.raises(
         InputError, match=r"in row 2; expected finite numbers, times above 0 \(in a first row 0 or more\)"
     ):
@@ -367,7 +367,7 @@ def test_times_that_stand_still_are_an_error() -> None:
 
 def test_a_corpus_that_is_imported_again_says_the_same_of_itself(tmp_path: Path) -> None:
     source = write(tmp_path / "x.ndjson", "".join(line(i, word="cat") for i in range(1, 30)))
-    import_corpus([source], tmp_path / "a", Recipe(grid=0.5), name="mine", licence="CC0", source="me")
+    import_corpus([source], tmp_path / "a", Recipe(grid=0.5), name="mine", license="CC0", source="me")
     corpus, _ = imported(tmp_path / "a", name="mine")
     assert corpus.fingerprint == pipeline.read(tmp_path / "a").fingerprint
 
@@ -552,8 +552,8 @@ def test_strokes_and_touches_do_not_mix(tmp_path: Path) -> None:
 def test_streams_have_no_geometry(tmp_path: Path) -> None:
     source = write(tmp_path / "x.log", "2019-01-17T12:37:38.1,interface,0.25\n2019-01-17T12:37:39.1,interface,0.5\n")
     corpus, _ = imported(source)
-    assert corpus.facts.stream
-    assert corpus.facts.features == ("dt", "x1")
+    assert corpus.metadata.is_stream
+    assert corpus.metadata.features == ("dt", "x1")
     with pytest.raises(InputError, match="are for drawings; these are streams; leave them out"):
         imported(source, Recipe(box=255))
 
@@ -647,7 +647,7 @@ def test_the_real_lines_and_the_real_binary_are_one_corpus(shared_data: Path, tm
     corpus = pipeline.read(tmp_path / "out")
     corpus.check()
     assert not report.dropped
-    assert corpus.facts.quantum == 1
+    assert corpus.metadata.bin_width == 1
     splits: dict[bytes, set[str]] = {}
     for split in SPLITS:
         for i in range(*corpus.splits[split]):

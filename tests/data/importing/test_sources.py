@@ -8,7 +8,7 @@ import pytest
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing.sources import expanded, files, files_in
 from mdnrnn.errors import InputError
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 
 def make(folder: Path, *names: str) -> Path:

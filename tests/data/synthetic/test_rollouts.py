@@ -12,10 +12,10 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.synthetic import rollouts
 from mdnrnn.data.synthetic.corpora import make_rollouts
-from mdnrnn.data.synthetic.rollouts import FEATURES, SUPPORT, Law, Noise, Past, law, pasts, simulate, true_nats
+from mdnrnn.data.synthetic.rollouts import FEATURES, SUPPORT, Law, Noise, Past, law, pasts, simulate, true_nll
 from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
-from tests.conftest import random_corpus
+from tests.helpers import random_corpus
 
 GRID = np.linspace(-9, 9, 6001)
 Z1, Z2, Z3, Z4 = range(len(FEATURES))
@@ -40,7 +40,7 @@ def densities(truth: Law) -> np.ndarray:
     """exp(-nats) of B rows on the grid (G,), shape (B, G, D)."""
     widened = Law(*(np.repeat(array, len(GRID), axis=0) for array in truth))
     points = np.tile(GRID, len(truth.done))[:, None].repeat(len(FEATURES), axis=1)
-    return np.exp(-widened.nats(points)).reshape(-1, len(GRID), len(FEATURES))
+    return np.exp(-widened.nll(points)).reshape(-1, len(GRID), len(FEATURES))
 
 
 def one_past(last: tuple[float, ...], before: tuple[float, ...], trace: float) -> Past:
@@ -54,18 +54,18 @@ def test_the_law_is_the_one_that_is_told() -> None:
     truth = law(one_past(x, (5.0, 5.0, y3, 5.0), h), np.array([[a1, a2]]))
     z = np.array([0.1, -0.2, 1.9, -0.6])
     hop, flee = expit(1.5 * a1 + x3), 1 - expit(1.5 - x2)
-    centre, reach = 1.5 * np.tanh(x1 / 2), 0.9 * np.tanh(1.2 * h)
+    center, reach = 1.5 * np.tanh(x1 / 2), 0.9 * np.tanh(1.2 * h)
     near = stats.norm.pdf
     expected = [
-        hop * near(z[0], centre + 0.8, 0.24) + (1 - hop) * near(z[0], centre - 0.8, 0.24),
+        hop * near(z[0], center + 0.8, 0.24) + (1 - hop) * near(z[0], center - 0.8, 0.24),
         near(z[1], 1.2 * np.tanh(0.8 * x2 + 0.8 * a1), np.exp(-1.2 + 0.5 * np.tanh(x1))),
         near(z[2], 1.6 * np.tanh(0.9 * x3 - 0.5 * y3 + 0.5 * a2), 0.3),
         (1 - flee) * near(z[3], reach, 0.3) + flee * near(z[3], -reach, 0.3),
     ]
-    np.testing.assert_allclose(np.exp(-truth.nats(z[None]))[0], expected)
+    np.testing.assert_allclose(np.exp(-truth.nll(z[None]))[0], expected)
     done = expit(-6.5 + x1 + x3)
     for happened, probability in ((True, done), (False, 1 - done)):
-        np.testing.assert_allclose(truth.event_nats(np.array([happened])), -np.log(probability))
+        np.testing.assert_allclose(truth.event_nll(np.array([happened])), -np.log(probability))
 
 
 def test_densities_integrate_to_one(corpus: Corpus) -> None:
@@ -165,7 +165,7 @@ def test_a_whole_number_of_episodes_is_divided() -> None:
     corpus = make_rollouts(20, steps=3)
     assert dict(corpus.splits) == {"train": (0, 16), "valid": (16, 18), "test": (18, 20)}
     assert corpus.motion.dtype == np.float32
-    assert (corpus.facts.features, corpus.facts.quantum) == (FEATURES, None)
+    assert (corpus.metadata.features, corpus.metadata.bin_width) == (FEATURES, None)
 
 
 def test_it_goes_on_from_any_past() -> None:
@@ -208,7 +208,7 @@ def test_it_takes_a_memory(corpus: Corpus, feature: int, forgotten: str) -> None
     past, split = pasts(corpus.motion, corpus.offsets), corpus.rows("test")
     typical = past._replace(**{forgotten: np.zeros_like(getattr(past, forgotten))})
     assert corpus.inputs is not None
-    cost = (law(typical, corpus.inputs).nats(corpus.motion) - truth_of(corpus).nats(corpus.motion))[split]
+    cost = (law(typical, corpus.inputs).nll(corpus.motion) - truth_of(corpus).nll(corpus.motion))[split]
     assert cost[:, feature].mean() > 0.1
     np.testing.assert_array_equal(np.delete(cost, feature, axis=1), 0)
     spread = getattr(past, forgotten).std()
@@ -228,7 +228,7 @@ def test_rollouts_are_kept_whole(corpus: Corpus, tmp_path: Path, name: str) -> N
 
 def test_every_row_is_measured_after_its_own_past(corpus: Corpus) -> None:
     """A split's rows as each of its episodes alone, and as they come out of the simulation itself."""
-    whole = true_nats(corpus, "test")
+    whole = true_nll(corpus, "test")
     rows = corpus.rows("test")
     assert whole.motion.shape == (rows.stop - rows.start, len(FEATURES))
     first = 0
@@ -238,15 +238,15 @@ def test_every_row_is_measured_after_its_own_past(corpus: Corpus) -> None:
         for t in range(len(event)):
             assert inputs is not None
             truth = law(past, inputs[t : t + 1])
-            np.testing.assert_allclose(whole.motion[first + t], truth.nats(motion[t : t + 1])[0])
-            np.testing.assert_allclose(whole.event[first + t], truth.event_nats(event[t : t + 1] == END)[0])
+            np.testing.assert_allclose(whole.motion[first + t], truth.nll(motion[t : t + 1])[0])
+            np.testing.assert_allclose(whole.event[first + t], truth.event_nll(event[t : t + 1] == END)[0])
             past = past.after(motion[t : t + 1])
         first += len(event)
 
 
 def test_what_is_no_rollout_has_no_true_nats() -> None:
     with pytest.raises(InputError, match="expected rollouts"):
-        true_nats(random_corpus([3], inputs=2), "train")
+        true_nll(random_corpus([3], inputs=2), "train")
 
 
 @pytest.mark.parametrize(("episodes", "steps"), [({"train": -1}, 5), ({"all": 5}, 5), (10, 0), (2, 5), ({}, 5)])

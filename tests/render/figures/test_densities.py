@@ -64,9 +64,9 @@ def mixture_weights() -> np.ndarray:
 
 def densities(targets: int, count: int = 60) -> "Figure":
     y = np.stack([np.linspace(-2, 2, count) + 2 * target for target in range(targets)], axis=1)
-    centres = curve(GRID, targets)
-    density = stats.norm.pdf(y[:, None], centres, 0.2)
-    quantiles = centres + stats.norm.ppf(LEVELS)[:, None, None] * 0.2
+    centers = curve(GRID, targets)
+    density = stats.norm.pdf(y[:, None], centers, 0.2)
+    quantiles = centers + stats.norm.ppf(LEVELS)[:, None, None] * 0.2
     return density_figure(GRID, y, density, quantiles, labels=LABELS[targets])
 
 
@@ -85,7 +85,7 @@ each_figure = pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
 
 
 def named(figure: "Figure") -> list[tuple[str, str]]:
-    """What each of the panels calls its axes, without colour bars."""
+    """What each of the panels calls its axes, without color bars."""
     return [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes if axes.get_xlabel()]
 
 
@@ -152,9 +152,9 @@ def test_a_component_is_as_opaque_as_its_weight() -> None:
                 points[:, 1], np.interp(points[:, 0], GRID, means[:, component, target]), atol=1e-12
             )
             drawn = np.zeros(len(GRID) - 1)
-            for path, colour in zip(lines.get_paths(), np.asarray(lines.get_colors()), strict=True):
+            for path, color in zip(lines.get_paths(), np.asarray(lines.get_colors()), strict=True):
                 first, last = np.searchsorted(GRID, np.asarray(path.vertices)[[0, -1], 0])
-                drawn[first:last] += colour[3]
+                drawn[first:last] += color[3]
             expected = (weights[:-1, component] + weights[1:, component]) / 2
             np.testing.assert_allclose(drawn, expected, atol=0.5 / SHADES + 1e-12)
 

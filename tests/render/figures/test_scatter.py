@@ -1,4 +1,4 @@
-"""Drawings in a plane: where they stand, which of them, in which colours."""
+"""Drawings in a plane: where they stand, which of them, in which colors."""
 
 import io
 
@@ -9,16 +9,16 @@ from PIL import Image
 from scipy.spatial.distance import pdist, squareform
 
 from mdnrnn.render import Drawing, bounds, figure_bytes, map_figure
-from mdnrnn.render.figures.scatter import MOST_NAMES, class_colours, spread
+from mdnrnn.render.figures.scatter import MOST_NAMES, class_colors, spread
 from mdnrnn.render.style import INK, PALETTE
-from tests.render.conftest import random_drawing
+from tests.render.helpers import random_drawing
 
 PLACES = np.random.default_rng(0).normal(size=(60, 2)) * [3, 1]
 LABEL = np.arange(60) % 3
 
 
 def shown(places: np.ndarray = PLACES, **options: object) -> tuple[list[int], list[np.ndarray], list[str]]:
-    """Numbers of the drawings in a map, its strokes in data units, and its strokes' colours."""
+    """Numbers of the drawings in a map, its strokes in data units, and its strokes' colors."""
     asked: list[int] = []
 
     def draw(index: int) -> Drawing:
@@ -27,8 +27,8 @@ def shown(places: np.ndarray = PLACES, **options: object) -> tuple[list[int], li
 
     figure = map_figure(places, draw, **options)  # type: ignore[arg-type]
     lines = next(c for c in figure.axes[0].collections if isinstance(c, LineCollection))
-    colours = ["#" + bytes(round(255 * part) for part in rgba[:3]).hex() for rgba in np.asarray(lines.get_colors())]
-    return asked, [np.asarray(path.vertices) for path in lines.get_paths()], colours
+    colors = ["#" + bytes(round(255 * part) for part in rgba[:3]).hex() for rgba in np.asarray(lines.get_colors())]
+    return asked, [np.asarray(path.vertices) for path in lines.get_paths()], colors
 
 
 @pytest.mark.parametrize("apart", [0.0, 0.3, 1.0, 50.0])
@@ -79,18 +79,18 @@ def test_the_others_are_dots_and_all_is_in_view() -> None:
     assert axes.get_aspect() == 1
 
 
-def test_drawings_have_the_colours_of_their_classes() -> None:
-    indices, _, colours = shown(label=LABEL, names=("a", "b", "c"))
+def test_drawings_have_the_colors_of_their_classes() -> None:
+    indices, _, colors = shown(label=LABEL, names=("a", "b", "c"))
     expected = [PALETTE[LABEL[index]] for index in indices for _ in random_drawing(index)]
-    assert colours == expected
+    assert colors == expected
     assert set(shown()[2]) == {INK}
 
 
-def test_colours_of_classes_are_told_apart_in_a_legend_and_stay_when_there_are_more() -> None:
-    colours = class_colours(MOST_NAMES)
-    assert len(set(colours)) == MOST_NAMES
-    assert class_colours(5) == colours[:5]
-    assert len(class_colours(1000)) == 1000
+def test_colors_of_classes_are_told_apart_in_a_legend_and_stay_when_there_are_more() -> None:
+    colors = class_colors(MOST_NAMES)
+    assert len(set(colors)) == MOST_NAMES
+    assert class_colors(5) == colors[:5]
+    assert len(class_colors(1000)) == 1000
 
 
 def test_the_legend_names_the_classes_that_are_there_as_they_are_written() -> None:

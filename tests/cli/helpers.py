@@ -1,4 +1,4 @@
-"""What tests of the command line share."""
+"""Helpers of the command-line tests."""
 
 from pathlib import Path
 

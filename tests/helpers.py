@@ -1,0 +1,137 @@
+"""Small corpora, models and runs that several test modules build."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.distributions import DOWN, END, Step
+from mdnrnn.models.base import StepShape
+from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.runs.config import RunConfig
+from mdnrnn.runs.run import Run
+from mdnrnn.training.config import SequenceTrainConfig
+
+
+def random_corpus(
+    lengths: list[int], *, classes: tuple[str, ...] = (), inputs: int = 0, bin_width: float | None = 1.0, seed: int = 0
+) -> Corpus:
+    """Sequences of these lengths, random integer motions and events; the same sequences in every split."""
+    rng = np.random.default_rng(seed)
+
+    def draw(length: int) -> Sequence:
+        return Sequence(
+            rng.integers(-30, 30, (length, 2)).astype(np.int16),
+            finished(rng.random(length) < 0.3),
+            int(rng.integers(len(classes))) if classes else None,
+            rng.normal(size=(length, inputs)).astype(np.float32) if inputs else None,
+        )
+
+    sequences = [draw(length) for length in lengths]
+    metadata = Metadata(name="random", bin_width=bin_width, classes=classes)
+    return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: int = 0) -> Corpus:
+    """Performances of 30 touches on a screen, times log-normal."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for _ in range(performances):
+        offsets = np.rint(rng.normal(0, [40, 90], (30, 2))) / 1024
+        dt = rng.lognormal(-4, 0.5, 30)
+        dt[0] = 0
+        sequences.append(
+            Sequence(np.column_stack([offsets, dt]).astype(np.float32), finished((rng.random(30) < 0.2).astype(int)))
+        )
+    metadata = Metadata(name="touches", start="up", bin_width=bin_width, features=("dx", "dy", "dt"))
+    return pack(metadata, {"train": sequences[:40], "valid": sequences[40:50], "test": sequences[50:]})
+
+
+def controls(lengths: tuple[int, ...] = (30, 45, 12), seed: int = 0) -> Corpus:
+    """A stream of three controls on a grid of 1/128, times log-normal; the same performances in every split."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for length in lengths:
+        values = rng.integers(0, 129, (length, 3)) / 128
+        dt = rng.lognormal(-4, 0.5, (length, 1))
+        sequences.append(Sequence(np.hstack([dt, values]).astype(np.float32), np.zeros(length, np.uint8)))
+    metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
+    return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def episodes(
+    lengths: tuple[int, ...] = (9, 4, 14, 1), *, ends: bool = True, posteriors: bool = False, seed: int = 0
+) -> Corpus:
+    """Latents (z1, z2) and a reward, with two inputs a step; those of even number end, or none."""
+    rng = np.random.default_rng(seed)
+    sequences = []
+    for number, length in enumerate(lengths):
+        event = np.zeros(length, np.uint8)
+        event[-1] = END if ends and number % 2 == 0 else DOWN
+        inputs = rng.normal(size=(length, 2)).astype(np.float32)
+        inputs[0] = 0
+        logvar = rng.normal(-1, 1, (length, 3)).astype(np.float32) if posteriors else None
+        motion = rng.normal(2, 3, (length, 3)).astype(np.float32)
+        sequences.append(Sequence(motion, event, inputs=inputs, logvar=logvar))
+    metadata = Metadata(name="episodes", features=("z1", "z2", "reward"))
+    return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
+    """A run on a corpus that was never trained, its weights spread so that what went before matters."""
+    settings: dict[str, Any] = {"hidden": 16, "components": 3, "dropout": 0.0, "position": False, **config}
+    whole = RunConfig(
+        kind="mdnrnn",
+        shape=StepShape.of(corpus),
+        model=MDNRNNConfig(**settings),
+        normalizer=Normalizer.of(corpus),
+        metadata=corpus.metadata,
+        data="",
+        fingerprint="",
+        training=SequenceTrainConfig(seed=seed),
+        max_steps=50,
+    )
+    model = whole.build()
+    torch.manual_seed(seed)
+    head = model.get_submodule("decoder.head.linear")
+    torch.nn.init.normal_(head.get_parameter("weight"), std=0.5)
+    return Run(Path(), whole, model.eval())
+
+
+def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:
+    """Its training split, normalized by itself."""
+    return Batches(corpus, "train", Normalizer.of(corpus), batch_size)
+
+
+def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
+    """A small MDN-RNN for a corpus, in float64 so that equal means equal."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {"hidden": 24, "components": 3, "dropout": 0.0, **config}
+    return MDNRNN(StepShape.of(corpus), MDNRNNConfig(**settings)).double()
+
+
+def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
+    """A small Sketch-RNN for a corpus, in float64, whose posteriors are not the prior and whose slopes are not 0."""
+    torch.manual_seed(seed)
+    settings: dict[str, Any] = {
+        "encoder": 12, "hidden": 16, "latent": 4, "components": 3, "recurrent_dropout": 0.0, **config
+    }  # fmt: skip
+    model = SketchRNN(StepShape.of(corpus), SketchRNNConfig(**settings)).double()
+    torch.nn.init.normal_(model.decoder.head.linear.weight, std=0.3)
+    if model.latent:
+        torch.nn.init.normal_(model.posterior.weight, std=0.3)
+        torch.nn.init.zeros_(model.posterior.bias)
+    return model
+
+
+def widened(batch: Batch) -> Batch:
+    """The batch in float64."""
+    wide = lambda step: Step(*(t if t is None or not t.is_floating_point() else t.double() for t in step))  # noqa: E731
+    bin_width = None if batch.bin_width is None else batch.bin_width.double()
+    return replace(batch, target=wide(batch.target), previous=wide(batch.previous), bin_width=bin_width)
