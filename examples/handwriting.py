@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import mdnrnn
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.files import write_bytes
 from mdnrnn.render import attention_figure, figure_bytes
 

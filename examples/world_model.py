@@ -23,7 +23,7 @@ from torch import Tensor
 import mdnrnn
 from mdnrnn.data.corpus import Metadata, Sequence, pack
 from mdnrnn.data.formats import native
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.runs.presets import PRESETS
 
 ROUNDS, EPISODES, TRIALS = 2, 400, 100

@@ -17,8 +17,9 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import WIDE, Normalizer
 from mdnrnn.device import full_precision
-from mdnrnn.distributions import END, StepDistribution
+from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
 from mdnrnn.training import distributed

@@ -10,7 +10,8 @@ import torch
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import DOWN, END, Step
+from mdnrnn.distributions import Step
+from mdnrnn.events import DOWN, END
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig

@@ -16,9 +16,10 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import END, UP, Step
+from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import evaluate, null_model_nll
+from mdnrnn.events import END, UP
 from mdnrnn.models.base import Condition, negative_log_likelihood
 from mdnrnn.models.sketch import SketchRNN
 from tests.helpers import random_corpus, small_model, small_sketch, touches, widened

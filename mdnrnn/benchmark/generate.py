@@ -12,7 +12,7 @@ from torch import Tensor
 from mdnrnn.benchmark.limits import matrix_product, operations_per_point
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig

@@ -30,10 +30,11 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Metadata
 from mdnrnn.data.normalizer import WIDE, Normalizer
 from mdnrnn.device import full_precision
-from mdnrnn.distributions import DOWN, START, UP, GaussianMixture
+from mdnrnn.distributions import GaussianMixture
 from mdnrnn.distributions.density import add_dimensions
 from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, START, UP
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.nn.lstm import LSTM

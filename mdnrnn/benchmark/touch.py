@@ -20,7 +20,8 @@ from mdnrnn.data.corpus import Corpus, Sequence, finished
 from mdnrnn.data.formats.microjam import LONGEST_MOVE
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device, full_precision
-from mdnrnn.distributions import DOWN, START, UP, Step
+from mdnrnn.distributions import Step
+from mdnrnn.events import DOWN, START, UP
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run, load

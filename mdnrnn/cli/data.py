@@ -23,8 +23,8 @@ from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.render import Color
 from mdnrnn.render import save as saving
 

@@ -11,8 +11,8 @@ import tyro
 from mdnrnn.cli.arguments import parse
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.device import choose_device
-from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.files import write_bytes
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes

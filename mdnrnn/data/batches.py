@@ -17,8 +17,9 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.memmap import rows_in_runs
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.strokes import drop_points
-from mdnrnn.distributions.step import START, Step
+from mdnrnn.distributions.step import Step
 from mdnrnn.errors import InputError
+from mdnrnn.events import START
 
 _LENGTH_JITTER = 0.01
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from mdnrnn.data.memmap import mapping_of
 from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
-from mdnrnn.distributions.step import END, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import END, UP
 
 SPLITS = ("train", "valid", "test")
 _HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}

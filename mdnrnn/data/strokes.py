@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mdnrnn.distributions.step import DOWN, END, UP
+from mdnrnn.events import DOWN, END, UP
 
 Start = Literal["down", "up"]
 Polyline = np.ndarray

@@ -2,9 +2,9 @@
 
 from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
-from mdnrnn.distributions.step import DOWN, END, START, UP, Noise, Step, StepDistribution
+from mdnrnn.distributions.step import Noise, Step, StepDistribution
 
 __all__ = [
-    "DOWN", "END", "START", "UP", "Estimate", "GaussianMixture", "Interval", "Noise", "PerDimensionMixture", "Step",
+    "Estimate", "GaussianMixture", "Interval", "Noise", "PerDimensionMixture", "Step",
     "StepDistribution",
 ]  # fmt: skip

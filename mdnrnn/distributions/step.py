@@ -11,11 +11,7 @@ from torch.distributions import Distribution, constraints
 from mdnrnn.distributions.categorical import pick, tempered_logits
 from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
-
-DOWN, UP, END = 0, 1, 2
-"""Events of strokes: the line goes on, lifted after this point, lifted and finished."""
-START = -1
-"""The event before the first step: no event at all."""
+from mdnrnn.events import DOWN, END
 
 
 class Step(NamedTuple):

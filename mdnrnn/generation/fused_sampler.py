@@ -10,8 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mdnrnn.distributions import DOWN, END, cholesky
+from mdnrnn.distributions import cholesky
 from mdnrnn.distributions.categorical import biased_logits, ends_of, fallen, tempered_logits, tempered_shift
+from mdnrnn.events import DOWN, END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.parameters import floored

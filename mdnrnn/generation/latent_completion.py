@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.device import full_precision
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
 

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from mdnrnn.device import full_precision, single_thread
-from mdnrnn.distributions import END, Step
+from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.constraints import Manner, Widths, within
 from mdnrnn.generation.cuda_graph import Replayed
 from mdnrnn.generation.fused_sampler import StepDraw

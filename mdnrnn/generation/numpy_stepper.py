@@ -12,8 +12,8 @@ import math
 import numpy as np
 import torch
 
-from mdnrnn.distributions import DOWN
 from mdnrnn.distributions.categorical import biased_logits, tempered_logits
+from mdnrnn.events import DOWN
 from mdnrnn.generation.fused_sampler import StepDraw
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.steppers import PackedLayer, PackedStepper

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import START, Step, StepDistribution
+from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import START
 from mdnrnn.nn.decoder import StepDecoder
 
 

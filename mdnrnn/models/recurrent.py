@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import END, StepDistribution
+from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepCovariance, StepHead

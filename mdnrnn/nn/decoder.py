@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from mdnrnn.data.batches import Batch
-from mdnrnn.distributions import END, Step, StepDistribution
+from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM

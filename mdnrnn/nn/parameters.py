@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional
 
-from mdnrnn.distributions import END, GaussianMixture, PerDimensionMixture, Step, StepDistribution
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
+from mdnrnn.events import END
 from mdnrnn.kernels import fits, usable
 from mdnrnn.nn.initialization import clusters
 

@@ -8,8 +8,8 @@ import numpy as np
 from mdnrnn import render
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
-from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN
 from mdnrnn.files import write_bytes
 
 _WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}

@@ -16,7 +16,8 @@ from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.device import full_precision
-from mdnrnn.distributions import END, UP, Step
+from mdnrnn.distributions import Step
+from mdnrnn.events import END, UP
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import Likelihood, evaluate
 from mdnrnn.generation.loop import Policy, Sampling, check_request, generate

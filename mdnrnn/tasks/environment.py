@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import latents_of, need_world

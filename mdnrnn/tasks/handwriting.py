@@ -15,8 +15,8 @@ from mdnrnn.data.corpus import Corpus, Sequence, finished, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.data.text_lines import leveled, made_upright, page, shape_of
-from mdnrnn.distributions import DOWN
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.handwriting import need_writer
 from mdnrnn.render import ENDINGS, Style, save_picture

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.device import full_precision
-from mdnrnn.distributions import DOWN, END, UP, Noise, Step, StepDistribution
+from mdnrnn.distributions import Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.constraints import within
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.generation.noise import CHUNK, fill, stream

@@ -15,8 +15,9 @@ from mdnrnn.benchmark.robojam import RoboJam, log_moving, log_probs, nll, taps
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import WIDE
-from mdnrnn.distributions import UP, GaussianMixture
+from mdnrnn.distributions import GaussianMixture
 from mdnrnn.errors import InputError
+from mdnrnn.events import UP
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.trainer import fit
 from tests.helpers import batches_of, random_corpus, touches

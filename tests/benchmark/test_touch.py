@@ -9,7 +9,8 @@ from mdnrnn.benchmark import touch
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Sequence
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import DOWN, UP, Step
+from mdnrnn.distributions import Step
+from mdnrnn.events import DOWN, UP
 from tests.helpers import run_of, touches
 
 

@@ -22,7 +22,7 @@ from mdnrnn.cli import COMMANDS, main
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from tests.cli.helpers import refused, trained
 
 Capture = pytest.CaptureFixture[str]

@@ -14,7 +14,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS, native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
-from mdnrnn.distributions.step import END
+from mdnrnn.events import END
 from tests.cli.helpers import refused
 from tests.data.formats.test_impsy import LOG
 from tests.data.formats.test_inkml import INK

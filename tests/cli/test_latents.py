@@ -11,7 +11,7 @@ from mdnrnn.cli import main
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.render import to_morph
 from mdnrnn.runs.run import load
 from mdnrnn.tasks.latent_space import interpolate, nearest, picked, reconstruct

@@ -10,8 +10,8 @@ import torch
 from mdnrnn.data.batches import Augment, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import END, START, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import END, START, UP
 from mdnrnn.models.base import StepShape
 from tests.helpers import batches_of, controls, episodes, random_corpus
 

@@ -12,8 +12,8 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
-from mdnrnn.distributions import START
 from mdnrnn.errors import InputError
+from mdnrnn.events import START
 from tests.helpers import controls, random_corpus
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=6)

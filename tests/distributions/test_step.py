@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mdnrnn.distributions import DOWN, END, GaussianMixture, PerDimensionMixture, Step, StepDistribution
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
+from mdnrnn.events import DOWN, END
 
 
 def steps(batch: int = 5) -> StepDistribution:

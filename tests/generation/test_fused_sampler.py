@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.distributions import END, Noise
+from mdnrnn.distributions import Noise
+from mdnrnn.events import END
 from mdnrnn.generation.fused_sampler import StepDraw
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import LineHead

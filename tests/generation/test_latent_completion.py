@@ -12,7 +12,7 @@ from torch import Tensor
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import END, UP
+from mdnrnn.events import END, UP
 from mdnrnn.generation.latent_completion import latents_given
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import END, Noise, Step
+from mdnrnn.distributions import Noise, Step
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig

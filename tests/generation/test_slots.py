@@ -11,8 +11,9 @@ from torch import Tensor
 
 from mdnrnn.data.batches import code_points
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.distributions import END, Step
+from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.loop import Drawn, Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.distributions import START, Step
+from mdnrnn.distributions import Step
+from mdnrnn.events import START
 from mdnrnn.generation.packed_linear import Matrix
 from mdnrnn.generation.steppers import PackedStepper, PlainStepper, stepper
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures

@@ -12,8 +12,9 @@ from mdnrnn.data.batches import Batch, Batches, code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.distributions import END, Step, StepDistribution
+from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN, LineHead

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions import END, START, UP, Step
+from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
+from mdnrnn.events import END, START, UP
 from mdnrnn.nn.decoder import StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM

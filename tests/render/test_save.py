@@ -11,7 +11,7 @@ import pytest
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.importing.pipeline import import_corpus
-from mdnrnn.distributions import DOWN, END, UP
+from mdnrnn.events import DOWN, END, UP
 from mdnrnn.render import ENDINGS
 from mdnrnn.render.save import performances, save_performances
 from tests.helpers import random_corpus, touches

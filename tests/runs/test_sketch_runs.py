@@ -18,7 +18,7 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import END, UP
+from mdnrnn.events import END, UP
 from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.base import Loss, StepShape

@@ -12,9 +12,9 @@ from torch import Tensor
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.distributions import DOWN, END
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation import evaluate, null_model_nll
+from mdnrnn.events import DOWN, END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import dream

@@ -13,8 +13,8 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.text_lines import shape_of
-from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.handwriting import HandwritingConfig, check_lines
 from mdnrnn.runs.presets import PRESETS

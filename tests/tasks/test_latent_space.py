@@ -15,8 +15,8 @@ from scipy.spatial.distance import cdist
 import mdnrnn
 from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
-from mdnrnn.distributions import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.recurrent import MDNRNNConfig
 from mdnrnn.models.sketch import SketchRNNConfig

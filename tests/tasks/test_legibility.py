@@ -14,7 +14,7 @@ from mdnrnn.data.synthetic import pen_text
 from mdnrnn.data.synthetic.corpora import PEN_TEXT_WRITERS, pen_text_writer
 from mdnrnn.data.synthetic.pen_text import Script, Writer
 from mdnrnn.data.text_lines import shape_of
-from mdnrnn.distributions import END
+from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import Style, save_picture
 from mdnrnn.runs.run import Run

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdnrnn.data.corpus import Corpus, Sequence
-from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.performance import Performer, respond

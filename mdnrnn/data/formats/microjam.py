@@ -23,8 +23,8 @@ from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
 from mdnrnn.data.formats.streams import bad_lines, clamped, finite, lines, one_drawing, waits
-from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN
 from mdnrnn.files import make_folder, write_bytes
 
 KIND = Kind(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)

@@ -20,8 +20,8 @@ from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.drawings import Drawings, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format
-from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
+from mdnrnn.events import DOWN
 from mdnrnn.files import write_atomically
 
 _RECORDS_A_CHUNK = 1024

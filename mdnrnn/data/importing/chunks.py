@@ -20,8 +20,8 @@ from mdnrnn.data.formats.format import Kind
 from mdnrnn.data.importing.builder import Block, smallest
 from mdnrnn.data.importing.recipe import Recipe, divided, reshaped
 from mdnrnn.data.importing.sources import Place
-from mdnrnn.distributions.step import DOWN
 from mdnrnn.errors import DataError, InputError
+from mdnrnn.events import DOWN
 
 
 class Job(NamedTuple):

@@ -7,8 +7,8 @@ import numpy as np
 from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, pack
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import doodles, pen_text, rollouts, texts
-from mdnrnn.distributions.step import DOWN, END
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END
 
 DOODLES_PER_CLASS = 500
 DOODLES_SEED = 0

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 
 FEATURES = ("z1", "z2", "z3", "z4")
 ACTIONS = 2

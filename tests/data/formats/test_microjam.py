@@ -15,8 +15,8 @@ from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
 from mdnrnn.data.drawings import Drawings
 from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
-from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import DataError, InputError
+from mdnrnn.events import DOWN, END, UP
 from tests.data.formats.fuzzing import EXAMPLES
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.importing import pipeline
-from mdnrnn.distributions import DOWN, END, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
 
 GOOD = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16), np.array([[1, 1, 1]], np.int16)]
 

@@ -13,8 +13,8 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.synthetic import rollouts
 from mdnrnn.data.synthetic.corpora import make_rollouts
 from mdnrnn.data.synthetic.rollouts import FEATURES, SUPPORT, Law, Noise, Past, law, pasts, simulate, true_nll
-from mdnrnn.distributions.step import END
 from mdnrnn.errors import InputError
+from mdnrnn.events import END
 from tests.helpers import random_corpus
 
 GRID = np.linspace(-9, 9, 6001)
