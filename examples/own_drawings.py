@@ -25,7 +25,7 @@ if len(sys.argv) < 2 and not folder.exists():
 recipe = mdnrnn.Recipe(box=255, simplify=2, max_points=250, split="0.8,0.1,0.1")
 report = mdnrnn.import_corpus([folder], "own-drawings", recipe)
 print(f"{report.kept} of {report.read} drawings kept, {report.points} points, {report.classes} classes")
-for reason, (count, first) in {**report.dropped, **report.mended}.items():
+for reason, (count, first) in {**report.dropped, **report.repaired}.items():
     print(f"{count} {reason}; the first: {first}")
 
 preset = PRESETS["stroke-small"]

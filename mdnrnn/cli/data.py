@@ -257,7 +257,7 @@ def _import(options: ImportOptions) -> None:
     print(f"{options.out}: {report.kept} of {report.read} sequences kept, {report.points} points")
     print("  " + ", ".join(f"{count} {split}" for split, count in report.splits.items()) + _classes(report))
     print("  points a sequence: " + ", ".join(f"{value} ({q})" for q, value in report.lengths.items()))
-    for what, counts in (("dropped", report.dropped), ("mended", report.mended), ("bad files", report.bad_files)):
+    for what, counts in (("dropped", report.dropped), ("repaired", report.repaired), ("bad files", report.bad_files)):
         for reason, (count, first) in counts.items():
             print(f"  {what}: {count} {reason}; the first: {first}")
     count, first = report.unknown_files

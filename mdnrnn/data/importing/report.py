@@ -1,4 +1,4 @@
-"""What an import did: what it read, kept, left out and mended, and where the first of each kind stands."""
+"""What an import did: what it read, kept, left out and repaired, and where the first of each kind stands."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Report:
     classes: int = 0
     dropped: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Reason -> how many, and where the first stands."""
-    mended: dict[str, tuple[int, str]] = field(default_factory=dict)
+    repaired: dict[str, tuple[int, str]] = field(default_factory=dict)
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
     unknown_files: tuple[int, str] = (0, "")
     """Files in folders that no format knows: how many, and the first."""
@@ -50,7 +50,7 @@ class Report:
             self.read += 1
             _count(self.dropped, remark)
         for remark in mends:
-            _count(self.mended, remark)
+            _count(self.repaired, remark)
 
     def nothing(self) -> str:
         """Why there is nothing, for a message: the first of what was left out."""
