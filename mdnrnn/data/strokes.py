@@ -11,7 +11,11 @@ import numpy as np
 from mdnrnn.events import DOWN, END, UP
 
 Start = Literal["down", "up"]
+"""Pen position before the first step: "down" at the origin, or "up" (the first step only moves the pen)."""
 Polyline = np.ndarray
+"""Points (n, 2) of one stroke, in pen order; n = 1 is a dot."""
+Drawing = list[Polyline]
+"""Strokes in pen order."""
 
 
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> list[Polyline]:
