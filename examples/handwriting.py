@@ -23,7 +23,7 @@ window = Path(sys.argv[3] if len(sys.argv) > 3 else "handwriting-window.png")
 
 hands = [mdnrnn.read_style(run, f"{shipped / 'hands.npz'}:{number}") for number in range(2)]
 pages = [mdnrnn.write(run, [TEXT], hand, sampling=mdnrnn.Sampling(bias=1.0), seed=0) for hand in hands]
-mdnrnn.save_written(pages, picture, color="character", columns=1)
+mdnrnn.save_handwriting(pages, picture, color="character", columns=1)
 write_bytes(window, figure_bytes(attention_figure([page.windows[0] for page in pages], [TEXT] * 2), window.suffix))
 finished = sum(int(page.lines.event[-1]) == END for page in pages)
 print(f"{finished} of {len(pages)} lines came to an end by themselves")

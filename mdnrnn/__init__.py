@@ -17,16 +17,26 @@ if TYPE_CHECKING:
     from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
     from mdnrnn.errors import DataError, InputError
     from mdnrnn.generation.loop import Sampling, generate
-    from mdnrnn.models.feedforward import MDN, MDNConfig
-    from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
-    from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-    from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+    from mdnrnn.models.configs import HandwritingConfig, MDNConfig, MDNRNNConfig, SketchRNNConfig
+    from mdnrnn.models.feedforward import MDN
+    from mdnrnn.models.handwriting import HandwritingRNN
+    from mdnrnn.models.recurrent import MDNRNN
+    from mdnrnn.models.sketch import SketchRNN
     from mdnrnn.nn.heads import MixtureHead, StepHead
     from mdnrnn.runs.run import Run, load
     from mdnrnn.runs.train import resume, train
     from mdnrnn.tasks.dream import dream
-    from mdnrnn.tasks.handwriting import lines_of, read_style, save_written, write, write_pages
-    from mdnrnn.tasks.latent_space import combine, interpolate, nearest, picked, project, reconstruct, save_map, slerp
+    from mdnrnn.tasks.handwriting import read_style, save_handwriting, wrap_text, write, write_pages
+    from mdnrnn.tasks.latent_space import (
+        combine,
+        find_nearest,
+        interpolate,
+        project_to_plane,
+        reconstruct,
+        save_map,
+        select,
+        slerp,
+    )
     from mdnrnn.tasks.performance import Performer, respond
     from mdnrnn.training.config import TrainConfig
     from mdnrnn.training.trainer import fit
@@ -45,24 +55,25 @@ _HOMES = {
     "mdnrnn.tasks.latent_space": [
         "combine",
         "interpolate",
-        "nearest",
-        "picked",
-        "project",
+        "find_nearest",
+        "select",
+        "project_to_plane",
         "reconstruct",
         "save_map",
         "slerp",
     ],
     "mdnrnn.runs.train": ["resume", "train"],
-    "mdnrnn.models.feedforward": ["MDN", "MDNConfig"],
-    "mdnrnn.models.handwriting": ["HandwritingConfig", "HandwritingRNN"],
-    "mdnrnn.models.recurrent": ["MDNRNN", "MDNRNNConfig"],
-    "mdnrnn.models.sketch": ["SketchRNN", "SketchRNNConfig"],
+    "mdnrnn.models.configs": ["HandwritingConfig", "MDNConfig", "MDNRNNConfig", "SketchRNNConfig"],
+    "mdnrnn.models.feedforward": ["MDN"],
+    "mdnrnn.models.handwriting": ["HandwritingRNN"],
+    "mdnrnn.models.recurrent": ["MDNRNN"],
+    "mdnrnn.models.sketch": ["SketchRNN"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
     "mdnrnn.tasks.performance": ["Performer", "respond"],
     "mdnrnn.runs.run": ["Run", "load"],
     "mdnrnn.training.config": ["TrainConfig"],
     "mdnrnn.training.trainer": ["fit"],
-    "mdnrnn.tasks.handwriting": ["lines_of", "read_style", "save_written", "write", "write_pages"],
+    "mdnrnn.tasks.handwriting": ["wrap_text", "read_style", "save_handwriting", "write", "write_pages"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -97,24 +108,24 @@ __all__ = [
     "__version__",
     "combine",
     "dream",
+    "find_nearest",
     "fit",
     "generate",
     "import_corpus",
     "interpolate",
-    "lines_of",
     "load",
-    "nearest",
     "open_corpus",
-    "picked",
-    "project",
+    "project_to_plane",
     "read_style",
     "reconstruct",
     "respond",
     "resume",
+    "save_handwriting",
     "save_map",
-    "save_written",
+    "select",
     "slerp",
     "train",
+    "wrap_text",
     "write",
     "write_pages",
 ]  # fmt: skip

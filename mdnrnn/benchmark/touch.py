@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mdnrnn.benchmark import robojam
 from mdnrnn.benchmark.robojam import RoboJam, Taps
-from mdnrnn.benchmark.timing import Machine, whole
+from mdnrnn.benchmark.timing import Machine, raise_if_interrupted
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, finished
@@ -26,7 +26,7 @@ from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run, load
 from mdnrnn.runs.train import train
-from mdnrnn.tasks.performance import ANSWERING, check_touches, respond
+from mdnrnn.tasks.performance import RESPONSE_SAMPLING, check_touches, respond
 from mdnrnn.training.trainer import fit
 
 _ANSWERS, _SECONDS, _NULL_STEPS = 200, 5.0, 5000
@@ -104,14 +104,14 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
     training = replace(preset.training, minutes=minutes, seed=seed)
     with tempfile.TemporaryDirectory() as temporary:
         folder = out or Path(temporary) / "run"
-        whole(train(preset, data, folder, training=training))
+        raise_if_interrupted(train(preset, data, folder, training=training))
         run = load(folder)
     likelihood, held_out = run.evaluate("test"), Batches(corpus, "test", run.config.normalizer)
     theirs = _robojam(corpus, run, minutes, seed)
     own, other = taps(run, held_out), robojam.taps(theirs, held_out)
     calls = [corpus[i] for i in corpus.indices("test")]
     real = [_begun(corpus[i]) for split in ("valid", "test") for i in corpus.indices(split)]
-    longer = _answers(run, calls, ANSWERING, 2 * _SECONDS)
+    longer = _answers(run, calls, RESPONSE_SAMPLING, 2 * _SECONDS)
     answers, null = [_begun(one) for one in longer], _null_answers(calls, corpus, run.config.normalizer, seed)
     dt = np.concatenate([call.motion[1:, 2] for call in sorted(calls, key=lambda one: len(one.event))])
     return TouchBenchmark(
@@ -153,7 +153,7 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
     data = Batches(corpus, "train", config.normalizer, training.batch_size, seed, by_points=training.by_points)
     valid = Batches(corpus, "valid", config.normalizer, training.batch_size)
     model.head.initialize(torch.cat([model.rows(batch) for batch in data]))  # not published: it is the stronger for it
-    whole(fit(model, data, valid, config=training))
+    raise_if_interrupted(fit(model, data, valid, config=training))
     return model
 
 

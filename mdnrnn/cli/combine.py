@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions
-from mdnrnn.tasks.latent_space import TEMPERATURES, combine, picked
+from mdnrnn.tasks.latent_space import TEMPERATURES, combine, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     run, drawings = options.open()
     indices = [*options.plus, *options.minus]
     signs = [1] * len(options.plus) + [-1] * len(options.minus)
-    both = combine(run, picked(drawings, indices), signs, options.temperatures, options.seed)
+    both = combine(run, select(drawings, indices), signs, options.temperatures, options.seed)
     terms = [f"{'+' if sign > 0 else '−'}{index}" for sign, index in zip(signs, indices, strict=True)]
     options.save(both, len(both), [*terms, *(f"= at {temperature:g}" for temperature in options.temperatures)])
     print(f"{options.out}: {' '.join(terms)} of {len(drawings)} drawings")

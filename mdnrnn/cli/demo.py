@@ -11,7 +11,7 @@ import tyro
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
-from mdnrnn.tasks.toy_demos import DEMOS, HELD_OUT, UNIFORM, Report, run_demo, save_demo, save_index
+from mdnrnn.tasks.toy_demos import DEMOS, HELD_OUT, KS_LIMIT, DemoReport, run_demo, save_demo, save_index
 from mdnrnn.training.config import Device
 
 Json = tyro.conf.FlagCreatePairsOff[bool]
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _print(report: Report, pictures: list[Path]) -> None:
+def _print(report: DemoReport, pictures: list[Path]) -> None:
     result = report.result
     shares = ", ".join(f"{share:.1%}" for share in report.coverage)
     distances = ", ".join(f"{distance:.4f}" for distance in report.distance)
@@ -76,7 +76,7 @@ def _print(report: Report, pictures: list[Path]) -> None:
         f"  squared-error network    {report.baseline_parameters:,} parameters, mean squared error "
         f"{result.baseline_mse:.4f} held out\n"
         f"  90% intervals hold {shares} of the held-out targets; Kolmogorov-Smirnov distance {distances} "
-        f"(calibrated: below {UNIFORM:.4f} in 99 of 100)\n"
+        f"(calibrated: below {KS_LIMIT:.4f} in 99 of 100)\n"
         f"  pictures: {', '.join(map(str, pictures))}"
     )
 

@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.render import MOVING, Color
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import Run, load
-from mdnrnn.tasks.latent_space import drawings_of
+from mdnrnn.tasks.latent_space import load_drawings
 from mdnrnn.training.config import Device
 
 
@@ -37,7 +37,7 @@ class DataOptions:
     def open(self) -> tuple[Run, Corpus]:
         """The run and the drawings."""
         run = load(self.run, choose_device(self.device))
-        return run, drawings_of(run, self.data, self.split, self.label)
+        return run, load_drawings(run, self.data, self.split, self.label)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import Run, load, read_prefix
-from mdnrnn.tasks.handwriting import Ink, lines_of, read_style, save_written, write_pages
+from mdnrnn.tasks.handwriting import HandwritingColor, read_style, save_handwriting, wrap_text, write_pages
 from mdnrnn.training.config import Device
 
 _SHOWN = 8
@@ -66,7 +66,7 @@ class GenerateOptions:
     max_steps: int | None = None
     """The most steps of a drawing; by default as many as the longest that the run was trained on, or of a line of a
     text as many as its characters may take."""
-    color: Ink = "ink"
+    color: HandwritingColor = "ink"
     """Of the lines in pictures: one ink, by stroke, by order, or of a text by character."""
     columns: int | None = None
     """Of the grid in pictures; by default about as many as rows."""
@@ -142,13 +142,13 @@ def _write(options: GenerateOptions, run: Run) -> int:
         raise InputError("--style-text goes with a style; give one with --style")
     if not 0.2 <= options.spacing <= 10:
         raise InputError(f"the spacing is {options.spacing}; expected 0.2 to 10")
-    lines = lines_of(run, options.text or "", options.width)
+    lines = wrap_text(run, options.text or "", options.width)
     style = None if options.style is None else read_style(run, options.style, options.style_text)
     copies = options.n or 1
     pages = write_pages(
         run, lines, copies, style, sampling=options.sampling, seed=options.seed, max_steps=options.max_steps
     )
-    save_written(
+    save_handwriting(
         pages,
         options.out,
         color=options.color,

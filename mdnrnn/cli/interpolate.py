@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
 from mdnrnn.render import save as saving
-from mdnrnn.tasks.latent_space import interpolate, picked, walk
+from mdnrnn.tasks.latent_space import interpolate, select, serpentine_order
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +33,10 @@ def main(arguments: list[str]) -> int:
     options.check()
     run, drawings = options.open()
     ends = chosen(drawings, options.indices, 2 if options.rows == 1 else 4, options.seed)
-    grid = interpolate(run, picked(drawings, ends), options.rows, options.columns, options.temperature, options.seed)
+    grid = interpolate(run, select(drawings, ends), options.rows, options.columns, options.temperature, options.seed)
     rows = len(grid) // options.columns
     if options.out.suffix.lower() == ".gif":
-        saving.save_morph(picked(grid, walk(rows, options.columns)), options.out, color=options.color)
+        saving.save_morph(select(grid, serpentine_order(rows, options.columns)), options.out, color=options.color)
     else:
         options.save(grid, options.columns)
     print(f"{options.out}: {rows} x {options.columns} between drawings {' '.join(map(str, ends))} of {len(drawings)}")

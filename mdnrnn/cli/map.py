@@ -25,11 +25,11 @@ class MapOptions(DataOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Encode, project, save."""
+    """Encode, project_to_plane, save."""
     options = parse(MapOptions, "map", arguments)
     check_out(options.out, MAP_ENDINGS)
     run, drawings = options.open()
-    first, second = save_map(run, drawings, options.out, options.n).explained
+    first, second = save_map(run, drawings, options.out, options.n).explained_variance_ratio
     print(
         f"{options.out}: {len(drawings)} drawings; the first two principal components hold "
         f"{first:.1%} and {second:.1%} of the variance"

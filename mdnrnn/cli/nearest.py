@@ -9,7 +9,7 @@ import tyro
 
 from mdnrnn.cli.arguments import parse, print_json
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.tasks.latent_space import nearest, picked
+from mdnrnn.tasks.latent_space import find_nearest, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     options.check()
     run, drawings = options.open()
     queries = chosen(drawings, options.indices, 8, options.seed)
-    found = nearest(run, queries, drawings, options.n)
+    found = find_nearest(run, queries, drawings, options.n)
     rows = list(zip(queries, found.indices.tolist(), found.distances.tolist(), strict=True))
     shown = [index for query, indices, _ in rows for index in (query, *indices)]
     names = [
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         for query, indices, distances in rows
         for name in (f"{query}", *(f"{i}: {distance:.2f}" for i, distance in zip(indices, distances, strict=True)))
     ]
-    options.save(picked(drawings, shown), 1 + options.n, names)
+    options.save(select(drawings, shown), 1 + options.n, names)
     if options.json:
         print_json([{"drawing": query, "nearest": near, "distances": far} for query, near, far in rows])
         return 0

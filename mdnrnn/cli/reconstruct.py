@@ -9,7 +9,7 @@ import tyro
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.tasks.latent_space import TEMPERATURES, picked, reconstruct
+from mdnrnn.tasks.latent_space import TEMPERATURES, reconstruct, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     options.check()
     run, drawings = options.open()
     indices = chosen(drawings, options.indices, options.n, options.seed)
-    rows = reconstruct(run, picked(drawings, indices), options.temperatures, options.seed)
+    rows = reconstruct(run, select(drawings, indices), options.temperatures, options.seed)
     names = ["original", *(f"{temperature:g}" for temperature in options.temperatures)]
     options.save(rows, len(names), names * len(indices))
     print(f"{options.out}: drawings {' '.join(map(str, indices))} of {len(drawings)}, reconstructed")

@@ -16,7 +16,7 @@ from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import ENDINGS, MOVING
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import load, read_prefix
-from mdnrnn.tasks.performance import ANSWERING, respond
+from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 from mdnrnn.training.config import Device
 
 
@@ -39,9 +39,9 @@ class RespondOptions:
     """How many answers."""
     seconds: float = 5.0
     """How long an answer lasts."""
-    temperature: float = ANSWERING.temperature
+    temperature: float = RESPONSE_SAMPLING.temperature
     """Above 1: wilder; 0: the most probable answer."""
-    scale_temperature: float | None = ANSWERING.scale_temperature
+    scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
     """The temperature of the places and times within a component alone."""
     seed: int = 0
     """Answer i is the same for the same seed, however many are given."""

@@ -81,7 +81,7 @@ def report(result: Result, folder: Path) -> int:
 
 def _help() -> str:
     width = max(map(len, PRESETS)) + 2
-    lines = [f"  {name:<{width}}{preset.what}" for name, preset in PRESETS.items()]
+    lines = [f"  {name:<{width}}{preset.description}" for name, preset in PRESETS.items()]
     return "\n".join(
         [
             "usage: mdnrnn train PRESET --data DATA --out RUN ...",

@@ -28,8 +28,8 @@ def dream(
     Args:
         sampling: its temperature makes a dream wilder than the world, 1.15 say, and its flaws harder to learn.
     """
-    world, metadata = need_world(run), run.config.metadata
-    device, latents = next(world.parameters()).device, latents_of(metadata)
+    world, metadata = require_world(run), run.config.metadata
+    device, latents = next(world.parameters()).device, latent_indices(metadata)
     normalizer, shown = run.config.normalizer, torch.tensor(latents, device=device)
     scale, mean = (torch.tensor(values, device=device)[shown] for values in (normalizer.scale, normalizer.mean))
 
@@ -46,7 +46,7 @@ def dream(
     return dreams
 
 
-def need_world(run: Run) -> MDNRNN:
+def require_world(run: Run) -> MDNRNN:
     """The run's model, if it is of a world; an error where it is not."""
     if run.config.metadata.is_world and isinstance(run.model, MDNRNN):
         return run.model
@@ -56,6 +56,6 @@ def need_world(run: Run) -> MDNRNN:
     )
 
 
-def latents_of(metadata: Metadata) -> list[int]:
+def latent_indices(metadata: Metadata) -> list[int]:
     """Which features are latents, not the reward."""
     return [i for i, name in enumerate(metadata.features) if name != "reward"]

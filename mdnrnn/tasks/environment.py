@@ -11,7 +11,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.dream import latents_of, need_world
+from mdnrnn.tasks.dream import latent_indices, require_world
 from mdnrnn.tasks.performance import Performer
 
 try:
@@ -47,8 +47,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         sampling: Sampling | None = None,
         max_steps: int = 1000,
     ) -> None:
-        width = need_world(run).shape.inputs
-        self._latents = latents_of(run.config.metadata)
+        width = require_world(run).shape.inputs
+        self._latents = latent_indices(run.config.metadata)
         names = run.config.metadata.features
         self._rewarded = names.index("reward") if "reward" in names else None
         self.action_space = actions or spaces.Box(-np.inf, np.inf, (width,), np.float32)

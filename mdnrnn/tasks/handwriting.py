@@ -24,10 +24,10 @@ from mdnrnn.render.layout import unit_scales
 from mdnrnn.render.save import check_out, save_drawings
 from mdnrnn.runs.run import Run
 
-Ink = Literal["ink", "stroke", "order", "character"]
+HandwritingColor = Literal["ink", "stroke", "order", "character"]
 """How what is written is colored."""
 
-LONGEST = 20_000
+MAX_CHARACTERS = 20_000
 """Characters that are written at once, at most."""
 _STRETCH = 4
 """The longest line that may be asked for, in the longest that the run has learned."""
@@ -38,7 +38,7 @@ _SMALLEST, _LARGEST = 40.0, 4000.0
 _THINNEST = 0.0002
 
 
-def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
+def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
     """A text broken at its own line ends, and at spaces into lines of at most `width` characters.
 
     By default as long as the run has learned to write them.
@@ -48,8 +48,8 @@ def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
     width = learned if width is None else width
     if not 1 <= width <= _STRETCH * learned:
         raise InputError(f"lines of {width} characters were asked for; expected 1 to {_STRETCH * learned}")
-    if len(text) > LONGEST:
-        raise InputError(f"the text has {len(text)} characters; expected at most {LONGEST}")
+    if len(text) > MAX_CHARACTERS:
+        raise InputError(f"the text has {len(text)} characters; expected at most {MAX_CHARACTERS}")
     if not text.strip():
         raise InputError("the text is empty; expected something to write")
     wrapper = textwrap.TextWrapper(width, expand_tabs=False, break_long_words=False, break_on_hyphens=False)
@@ -62,23 +62,23 @@ def lines_of(run: Run, text: str, width: int | None = None) -> list[str]:
     return lines
 
 
-class Written(NamedTuple):
+class WrittenLines(NamedTuple):
     """Lines, each with its text, and where the window stood: for each line, weights (T, U + 1) of its characters and of
     the place behind them, at every step."""
 
     lines: Corpus
     windows: list[np.ndarray]
 
-    def followed_by(self, other: Written) -> Written:
+    def followed_by(self, other: WrittenLines) -> WrittenLines:
         """The lines of both."""
         lines = [part.lines[i] for part in (self, other) for i in range(len(part.lines))]
-        return Written(pack(self.lines.metadata, {"test": lines}), self.windows + other.windows)
+        return WrittenLines(pack(self.lines.metadata, {"test": lines}), self.windows + other.windows)
 
-    def parts(self, size: int) -> list[Written]:
+    def parts(self, size: int) -> list[WrittenLines]:
         """The same in parts of `size` lines each."""
         lines = [self.lines[i] for i in range(len(self.lines))]
         return [
-            Written(
+            WrittenLines(
                 pack(self.lines.metadata, {"test": lines[first : first + size]}), self.windows[first : first + size]
             )
             for first in range(0, len(lines), size)
@@ -93,7 +93,7 @@ def write(
     sampling: Sampling | None = None,
     seed: int = 0,
     max_steps: int | None = None,
-) -> Written:
+) -> WrittenLines:
     """Each line as a sequence of its own.
 
     Args:
@@ -117,7 +117,7 @@ def write(
         sequence, first = _after(drawn[i], given) if given else (drawn[i], 0)
         sequences.append(sequence._replace(text=line))
         own.append(windows[i][given + first :, written : written + len(line) + 1])
-    return Written(pack(drawn.metadata, {"test": sequences}), own)
+    return WrittenLines(pack(drawn.metadata, {"test": sequences}), own)
 
 
 def write_pages(
@@ -129,7 +129,7 @@ def write_pages(
     sampling: Sampling | None = None,
     seed: int = 0,
     max_steps: int | None = None,
-) -> list[Written]:
+) -> list[WrittenLines]:
     """The same lines on so many pages, each in one hand: that of the style, or of its own first line, which the others
     go on from. Arguments as of `write`."""
     how = partial(write, run, sampling=sampling, max_steps=max_steps)
@@ -176,7 +176,7 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
     return line
 
 
-class Inked(NamedTuple):
+class HandwritingPage(NamedTuple):
     """A page of writing: its strokes, for each of them the number of the character that it belongs to where they are
     cut between characters, and the height of the small letters."""
 
@@ -185,9 +185,9 @@ class Inked(NamedTuple):
     height: float
 
 
-def inked(
-    written: Written, *, cut: bool = False, level: bool = False, upright: bool = False, spacing: float = 1.0
-) -> Inked:
+def layout_page(
+    written: WrittenLines, *, cut: bool = False, level: bool = False, upright: bool = False, spacing: float = 1.0
+) -> HandwritingPage:
     """All lines on one page.
 
     Args:
@@ -208,7 +208,7 @@ def inked(
         strokes = leveled(strokes, shape_of(strokes)) if level else strokes
         lines.append(made_upright(strokes, shape_of(strokes)) if upright else strokes)
     height = float(np.median([shape_of(line).height for line in lines]))
-    return Inked(page(lines, spacing), tuple(characters), height)
+    return HandwritingPage(page(lines, spacing), tuple(characters), height)
 
 
 def _cut(sequence: Sequence, owners: np.ndarray) -> tuple[list[Polyline], list[int]]:
@@ -228,11 +228,11 @@ def _cut(sequence: Sequence, owners: np.ndarray) -> tuple[list[Polyline], list[i
     return pieces, owners[firsts].tolist()
 
 
-def save_written(
-    written: Items[Written],
+def save_handwriting(
+    written: Items[WrittenLines],
     path: Path,
     *,
-    color: Ink = "ink",
+    color: HandwritingColor = "ink",
     columns: int | None = None,
     animate: bool = False,
     level: bool = False,
@@ -246,7 +246,7 @@ def save_written(
         save_drawings(pack(written[0].lines.metadata, {"test": lines}), path)
         return
     cut = color == "character"
-    pages = [inked(each, cut=cut, level=level, upright=upright, spacing=spacing) for each in written]
+    pages = [layout_page(each, cut=cut, level=level, upright=upright, spacing=spacing) for each in written]
     strokes = [page.strokes for page in pages]
     style = Style(
         color="stroke" if color == "character" else color,

@@ -28,7 +28,7 @@ MAP_ENDINGS = (".svg", ".png", ".pdf", ".npz")
 _STRAIGHT = 1e-6
 
 
-def drawings_of(run: Run, data: str | None = None, split: str | None = None, label: str | None = None) -> Corpus:
+def load_drawings(run: Run, data: str | None = None, split: str | None = None, label: str | None = None) -> Corpus:
     """Drawings to encode: of the run's own data or of others, each with its class among the run's.
 
     Args:
@@ -41,21 +41,21 @@ def drawings_of(run: Run, data: str | None = None, split: str | None = None, lab
     else:
         corpus = run.open_data(data, Recipe(split="1,0,0"))
     if label is None:
-        return run.known(corpus)
+        return run.with_run_classes(corpus)
     number = run.config.metadata.label(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
         return replace(corpus, metadata=metadata, label=np.full(len(corpus), number, np.int32))
-    corpus = run.known(corpus)
+    corpus = run.with_run_classes(corpus)
     members = np.flatnonzero(corpus.label == number)
     if not len(members):
         raise InputError(
             f"{corpus.metadata.name} has no drawing of {label!r} among these {len(corpus)}; choose another"
         )
-    return picked(corpus, members.tolist())
+    return select(corpus, members.tolist())
 
 
-def picked(drawings: Corpus, indices: Items[int]) -> Corpus:
+def select(drawings: Corpus, indices: Items[int]) -> Corpus:
     """The drawings with these numbers, in this order."""
     _check_indices(drawings, indices)
     return pack(drawings.metadata, {"test": [drawings[index] for index in indices]})
@@ -110,7 +110,7 @@ def interpolate(
     return _corpus(run, ends, "interpolated", _draw(run, latents, blends, temperature, seed))
 
 
-def walk(rows: int, columns: int) -> list[int]:
+def serpentine_order(rows: int, columns: int) -> list[int]:
     """The cells of a grid row by row, every other row backwards: each step goes to a neighbor."""
     cells = np.arange(rows * columns).reshape(rows, columns)
     cells[1::2] = cells[1::2, ::-1]
@@ -150,7 +150,7 @@ class Neighbors(NamedTuple):
     distances: np.ndarray
 
 
-def nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -> Neighbors:
+def find_nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -> Neighbors:
     """The drawings of `among` whose latents are nearest to those of the queries, by Euclidean distance.
 
     Args:
@@ -175,14 +175,14 @@ def nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -
 
 
 class Projection(NamedTuple):
-    """Latents (M, Z) in a plane: places (M, 2), and the share of the variance that each axis explains (2,)."""
+    """Latents (M, Z) in a plane: positions (M, 2), and the share of the variance that each axis explains (2,)."""
 
     latents: np.ndarray
-    places: np.ndarray
-    explained: np.ndarray
+    positions: np.ndarray
+    explained_variance_ratio: np.ndarray
 
 
-def project(latents: np.ndarray) -> Projection:
+def project_to_plane(latents: np.ndarray) -> Projection:
     """Latents (M, Z) onto their first two principal components, the wider first.
 
     An axis points to where the drawing that is farthest along it lies, of several as far the first: so a rotation of
@@ -194,14 +194,14 @@ def project(latents: np.ndarray) -> Projection:
     centered = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
     centered = np.pad(centered, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # a line lies in a plane too
     left, scales, _ = np.linalg.svd(centered, full_matrices=False)
-    places, variances = left[:, :2] * scales[:2], np.square(scales)
-    along = np.abs(places)
-    farthest = places[(along >= along.max(0) * (1 - 1e-6)).argmax(0), [0, 1]]
-    return Projection(latents, places * np.where(farthest < 0, -1, 1), variances[:2] / (variances.sum() or 1.0))
+    positions, variances = left[:, :2] * scales[:2], np.square(scales)
+    along = np.abs(positions)
+    farthest = positions[(along >= along.max(0) * (1 - 1e-6)).argmax(0), [0, 1]]
+    return Projection(latents, positions * np.where(farthest < 0, -1, 1), variances[:2] / (variances.sum() or 1.0))
 
 
 def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Projection:
-    """Draw up to n drawings, small, at the places of their latents, in the colors of their classes.
+    """Draw up to n drawings, small, at the positions of their latents, in the colors of their classes.
 
     An .npz holds the arrays of the projection of all drawings, and their labels where they have classes.
     """
@@ -209,17 +209,17 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
     check_out(path, MAP_ENDINGS)
     if n < 1:
         raise InputError(f"{n} drawings were asked for; expected 1 or more")
-    found = project(run.encode(drawings))
-    known = run.known(drawings)
+    found = project_to_plane(run.encode(drawings))
+    known = run.with_run_classes(drawings)
     if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = found._asdict() if known.label is None else {**found._asdict(), "label": known.label}
         write_atomically(path, lambda file: np.savez(file, **arrays))
     else:
         axes = [
             f"{name} principal component, {share:.0%} of the variance"
-            for name, share in zip(("first", "second"), found.explained, strict=True)
+            for name, share in zip(("first", "second"), found.explained_variance_ratio, strict=True)
         ]
-        figure = map_figure(found.places, known.drawing, known.label, known.metadata.classes, most=n, axes=axes)
+        figure = map_figure(found.positions, known.drawing, known.label, known.metadata.classes, most=n, axes=axes)
         write_bytes(path, figure_bytes(figure, path.suffix.lower()))
     return found
 
@@ -237,12 +237,12 @@ def _draw(run: Run, latents: np.ndarray, weights: np.ndarray | None, temperature
 def _label_weights(run: Run, drawings: Corpus) -> np.ndarray | None:
     """The labels of drawings as weights (M, classes), one of them 1; None where the run has no classes."""
     classes = run.config.shape.classes
-    return np.eye(classes, dtype=np.float32)[run.known(drawings).label] if classes else None
+    return np.eye(classes, dtype=np.float32)[run.with_run_classes(drawings).label] if classes else None
 
 
 def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
     """The drawings as they were, with what drawings by the run have too: the run's labels, no more."""
-    labels = run.known(drawings).label if run.config.shape.classes else None
+    labels = run.with_run_classes(drawings).label if run.config.shape.classes else None
     return [Sequence(*drawings[i][:2], None if labels is None else int(labels[i])) for i in range(len(drawings))]
 
 
@@ -257,7 +257,7 @@ def _corpus(run: Run, drawings: Corpus, how: str, sequences: list[Sequence]) -> 
 
 
 def _grid(ends: np.ndarray, rows: int, columns: int, between: Callable[..., np.ndarray]) -> np.ndarray:
-    """Rows of places, (rows columns, F), the two ends (2, F) at the ends of one row, or four (4, F) at the corners."""
+    """Interpolate a grid (rows * columns, F) between two ends (2, F) or four corners (4, F), row by row."""
     down, across = np.linspace(0, 1, rows), np.linspace(0, 1, columns)
     left, right = between(ends[0], ends[-2], down), between(ends[1], ends[-1], down)
     return between(left[:, None], right[:, None], across).reshape(rows * columns, -1)

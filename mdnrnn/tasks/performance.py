@@ -22,7 +22,7 @@ from mdnrnn.generation.noise import CHUNK, fill, stream
 from mdnrnn.models.base import Condition
 from mdnrnn.runs.run import Run
 
-ANSWERING = Sampling(temperature=1.0, scale_temperature=0.5)
+RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
 """How answers are drawn unless they are asked for otherwise. Without END to stop them performances spread over the
 screen: at 0.5 they come nearer to held-out ones than at 1, in extent and in time (`mdnrnn benchmark touch`)."""
 _LONGEST = 600.0
@@ -48,7 +48,7 @@ def respond(
     Args:
         call: a performance, raw units.
         seconds: from the tap on; what the model would end earlier goes on.
-        sampling: by default ANSWERING.
+        sampling: by default RESPONSE_SAMPLING.
     """
     metadata = run.config.metadata
     check_touches(metadata)
@@ -57,7 +57,7 @@ def respond(
     if not len(call.event):
         raise InputError("the call is empty; expected a performance of one touch at least")
     call = call._replace(event=finished(call.event))  # lifted where it ends, so that what follows is a tap
-    endless, steps = replace(sampling or ANSWERING, endless=True), int(np.ceil(seconds * _EVENTS_A_SECOND)) + 1
+    endless, steps = replace(sampling or RESPONSE_SAMPLING, endless=True), int(np.ceil(seconds * _EVENTS_A_SECOND)) + 1
     while True:
         drawn = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps)
         whole = [drawn[i] for i in range(n)]
@@ -73,8 +73,8 @@ def check_touches(metadata: Metadata) -> None:
     """An error where steps are no touches."""
     if not metadata.is_touch:
         raise InputError(
-            f"steps of {metadata.name} are ({', '.join(metadata.features or ('dx', 'dy'))}); expected touches, (dx, dy, dt): "
-            "mdnrnn train touch, say"
+            f"{metadata.name}: received steps ({', '.join(metadata.features or ('dx', 'dy'))}), expected touches "
+            "(dx, dy, dt); train a run with: mdnrnn train touch"
         )
 
 
@@ -92,7 +92,7 @@ def _answer(whole: Sequence, given: int, within: np.ndarray) -> Sequence:
     return Sequence(np.column_stack([offsets, time]), finished(whole.event[given:][within]))
 
 
-class Played(NamedTuple):
+class PlayedStep(NamedTuple):
     """A step, motion (D,), raw units as in the run's data, and its event."""
 
     motion: np.ndarray
@@ -125,7 +125,7 @@ class Performer:
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _endless_noise(run, seed)
         device = next(run.model.parameters()).device
-        weights = run.labels(1, None if label is None else [label])
+        weights = run.label_weights(1, None if label is None else [label])
         self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
         self._cell, self._first_cell, self._bounds = (
             None if given is None else given.to(device) for given in (*run.bin_widths(), run.bounds())
@@ -153,7 +153,7 @@ class Performer:
             self._look(inputs)
             self._go_on(step)
 
-    def predict(self, inputs: np.ndarray | None = None) -> Played:
+    def predict(self, inputs: np.ndarray | None = None) -> PlayedStep:
         """A step that may follow: drawn anew at every call, and not gone on from.
 
         inputs (A,): what is done now, for a run that takes them.
@@ -161,7 +161,7 @@ class Performer:
         with self._lock, full_precision(), torch.inference_mode():
             return self._raw(self._draw(inputs))
 
-    def play(self, inputs: np.ndarray | None = None) -> Played:
+    def play(self, inputs: np.ndarray | None = None) -> PlayedStep:
         """As `predict`, and go on from it."""
         with self._lock, full_precision(), torch.inference_mode():
             step = self._draw(inputs)
@@ -219,9 +219,9 @@ class Performer:
             raise InputError(f"inputs {inputs} were given beside a step; the run expects {width} finite numbers")
         return torch.from_numpy(inputs[None]).to(like)
 
-    def _raw(self, step: Step) -> Played:
-        motion = self.run.raw(step.motion.cpu().numpy(), begins=self._first)[0]
-        return Played(motion, int(step.event))
+    def _raw(self, step: Step) -> PlayedStep:
+        motion = self.run.to_raw(step.motion.cpu().numpy(), begins=self._first)[0]
+        return PlayedStep(motion, int(step.event))
 
 
 def _numbers(values: Any) -> np.ndarray:
@@ -234,12 +234,12 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _endless_noise(run: Run, seed: int) -> Iterator[Noise]:
     """That of the first sequence of `generate`, step by step."""
-    generator, like, choices = stream(seed, 0), run.model.start(1).motion, run.model.choices
+    generator, like, component_choices = stream(seed, 0), run.model.start(1).motion, run.model.component_choices
     while True:
-        uniform = np.empty((choices + 1, CHUNK), np.float32)
+        uniform = np.empty((component_choices + 1, CHUNK), np.float32)
         normal = np.empty((CHUNK, like.shape[1]), np.float32)
         fill(generator, uniform, normal)
         there, moves = (torch.from_numpy(part).to(like.device) for part in (uniform, normal))
         for time in range(CHUNK):
-            component = there[:1, time] if choices == 1 else there[None, :choices, time]
-            yield Noise(component, there[choices:, time], moves[None, time])
+            component = there[:1, time] if component_choices == 1 else there[None, :component_choices, time]
+            yield Noise(component, there[component_choices:, time], moves[None, time])

@@ -19,7 +19,8 @@ from mdnrnn.device import single_thread
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.files import make_folder, write_bytes, write_json
 from mdnrnn.models.base import Model
-from mdnrnn.models.feedforward import MDN, BodyConfig, MDNConfig, SquaredErrorNetwork
+from mdnrnn.models.configs import BodyConfig, MDNConfig
+from mdnrnn.models.feedforward import MDN, SquaredErrorNetwork
 from mdnrnn.render import figure_bytes, loss_figure
 from mdnrnn.render.figures import densities
 from mdnrnn.render.figures.html_page import Section, index_page
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 HELD_OUT = 50_000
 """Fresh points that a demo is measured on."""
-UNIFORM = math.sqrt(-0.5 * math.log(0.01 / 2) / HELD_OUT)
+KS_LIMIT = math.sqrt(-0.5 * math.log(0.01 / 2) / HELD_OUT)
 """The distance that 99 of 100 calibrated models stay below."""
 _CHUNK = 10_000
 """Points that a network sees at once when it is measured."""
@@ -144,7 +145,7 @@ class DemoResult:
 
 
 @dataclass(frozen=True)
-class Report:
+class DemoReport:
     """A demo as it was run: what it measured, its pictures as PNG by name, with what they show."""
 
     demo: Demo
@@ -167,7 +168,7 @@ CAPTIONS = {
 
 
 @single_thread()  # more gain these small networks nothing, and cost them much where cores are shared
-def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> Report:
+def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> DemoReport:
     """Draw the points, train both networks, measure them on fresh points, draw the figures."""
     demo = DEMOS[name]
     started = time.perf_counter()
@@ -200,7 +201,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
         "loss": loss_figure(records, {"floor": floor, "held out": nll}),
     }
     pictures = {name: figure_bytes(figures[name], ".png") for name in CAPTIONS}
-    return Report(demo, result, _count(baseline), coverage, uniform_distance(pit), pictures)
+    return DemoReport(demo, result, _count(baseline), coverage, ks_distance(pit), pictures)
 
 
 @torch.no_grad()
@@ -216,7 +217,7 @@ def measure(model: MDN, points: Points) -> tuple[float, Tensor]:
     return nats / len(points.x), torch.cat(pits)
 
 
-def uniform_distance(values: Tensor) -> list[float]:
+def ks_distance(values: Tensor) -> list[float]:
     """Kolmogorov-Smirnov distance of each column of values (N, D) from the uniform distribution."""
     ordered, n = values.double().sort(0).values, len(values)
     rank = torch.arange(n, dtype=torch.float64).unsqueeze(1)
@@ -283,7 +284,7 @@ def _axis(values: Tensor) -> Tensor:
     return torch.linspace(float(values.min() - margin), float(values.max() + margin), _GRID)
 
 
-def save_demo(report: Report, folder: Path) -> list[Path]:
+def save_demo(report: DemoReport, folder: Path) -> list[Path]:
     """The pictures and result.json in `folder`; the result is where the pictures are."""
     make_folder(folder)
     write_json(folder / "result.json", asdict(report.result))
@@ -293,7 +294,7 @@ def save_demo(report: Report, folder: Path) -> list[Path]:
     return paths
 
 
-def save_index(reports: list[Report], path: Path) -> None:
+def save_index(reports: list[DemoReport], path: Path) -> None:
     """All of them as one self-contained page."""
     sections = [
         Section(

@@ -9,7 +9,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 
 
-def trained(folder: Path, corpus: Corpus, preset: str, *options: str) -> Path:
+def train_run(folder: Path, corpus: Corpus, preset: str, *options: str) -> Path:
     """The run folder that `mdnrnn train PRESET` makes of a corpus."""
     native.write(corpus, folder / "data.npz")
     arguments = ["--data", str(folder / "data.npz"), "--out", str(folder / "run"), *options]
@@ -17,7 +17,7 @@ def trained(folder: Path, corpus: Corpus, preset: str, *options: str) -> Path:
     return folder / "run"
 
 
-def refused(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+def assert_refused(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 2, one line on stderr that says `complaint`, nothing on stdout."""
     capsys.readouterr()
     assert main(arguments) == 2

@@ -23,7 +23,7 @@ from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.events import END
-from tests.cli.helpers import refused, trained
+from tests.cli.helpers import assert_refused, train_run
 
 Capture = pytest.CaptureFixture[str]
 GOOD = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)] * 3
@@ -43,7 +43,7 @@ def sketchrnn_file(path: Path, **splits: list[np.ndarray]) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A run of a few steps on labeled doodles."""
     options = ["--steps", "12", "--model.hidden", "32", "--model.components", "4", "--validations", "2"]
-    return trained(tmp_path_factory.mktemp("run"), doodles, "stroke-small", *options)
+    return train_run(tmp_path_factory.mktemp("run"), doodles, "stroke-small", *options)
 
 
 def paths_in(picture: Path) -> int:
@@ -276,7 +276,7 @@ def test_bad_data_is_one_line_and_leaves_nothing(
         "info": ["data", "info", data],
         "evaluate": ["evaluate", str(run), "--data", data],
     }[command]
-    refused(arguments, complaint, capsys)
+    assert_refused(arguments, complaint, capsys)
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
@@ -330,7 +330,7 @@ def test_bad_options_are_one_line_and_leave_nothing(
         pack(Metadata(name="three"), dict.fromkeys(("train", "valid", "test"), sequences)), tmp_path / "three.npz"
     )
     names = {"RUN": str(run), "DATA": str(run.parent / "data.npz"), "THREE": "three.npz"}
-    refused([names.get(word, word) for word in line.split()], complaint, capsys)
+    assert_refused([names.get(word, word) for word in line.split()], complaint, capsys)
     assert {path.name for path in tmp_path.iterdir()} == {"three.npz"}
 
 
@@ -342,7 +342,7 @@ def test_cuda_where_there_is_none_is_told(command: str, run: Path, tmp_path: Pat
         "evaluate": ["evaluate", str(run)],
         "generate": ["generate", str(run), "--out", str(tmp_path / "x.svg")],
     }[command]
-    refused([*arguments, "--device", "cuda"], "has no CUDA; use --device cpu", capsys)
+    assert_refused([*arguments, "--device", "cuda"], "has no CUDA; use --device cpu", capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -351,7 +351,7 @@ def test_a_run_without_its_checkpoint_is_not_begun_again(run: Path, tmp_path: Pa
     broken.mkdir()
     for file in ("config.json", "model.safetensors", "metrics.jsonl"):
         (broken / file).write_bytes((run / file).read_bytes())
-    refused(["train", "--resume", str(broken)], "last.pt is missing", capsys)
+    assert_refused(["train", "--resume", str(broken)], "last.pt is missing", capsys)
     assert (broken / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
 
 
@@ -382,7 +382,7 @@ def test_a_damaged_run_is_told(
     for file in ("config.json", "model.safetensors"):
         (broken / file).write_bytes((run / file).read_bytes())
     damage(broken / name)
-    refused(["generate", str(broken), "--out", str(tmp_path / "x.svg")], complaint, capsys)
+    assert_refused(["generate", str(broken), "--out", str(tmp_path / "x.svg")], complaint, capsys)
     assert not (tmp_path / "x.svg").exists()
 
 
@@ -395,7 +395,7 @@ def test_other_data_under_the_same_name_is_not_resumed(
     assert main([*arguments, "--steps", "2"]) == 0
     native.write(replace(doodles, motion=doodles.motion + np.int16(1)), data)
     capsys.readouterr()
-    refused(["train", "--resume", str(tmp_path / "r")], "is not what the run was trained on", capsys)
+    assert_refused(["train", "--resume", str(tmp_path / "r")], "is not what the run was train_run on", capsys)
 
 
 def limited(arguments: list[str], folder: Path, size: int) -> subprocess.CompletedProcess[str]:

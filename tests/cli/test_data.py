@@ -15,7 +15,7 @@ from mdnrnn.data.formats import WRITERS, native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
 from mdnrnn.events import END
-from tests.cli.helpers import refused
+from tests.cli.helpers import assert_refused
 from tests.data.formats.test_impsy import LOG
 from tests.data.formats.test_inkml import INK
 from tests.data.formats.test_microjam import LINES
@@ -173,7 +173,7 @@ def test_a_world_is_told_of_and_drawn_as_curves(tmp_path: Path, capsys: Capture)
         np.testing.assert_allclose(np.diff(curve[:, 0]), 3 / (len(rows) - 1))
         assert np.corrcoef(curve[:, 1], values)[0, 1] == pytest.approx(-1)
     arguments = ["data", "export", str(tmp_path / "world"), "--out", str(tmp_path / "x.ndjson"), "--format", "ndjson"]
-    refused(arguments, "expected drawings", capsys)
+    assert_refused(arguments, "expected drawings", capsys)
 
 
 REFUSED = {
@@ -244,5 +244,5 @@ def test_performances_are_drawn_in_colors_of_the_time(tmp_path: Path, capsys: Ca
     assert "<animate" in (tmp_path / "x.svg").read_text()
     native.write(random_corpus([5]), tmp_path / "y.npz")
     arguments[2] = str(tmp_path / "y.npz")
-    refused([*arguments, "--out", str(tmp_path / "y.svg")], "random holds no touch performances", capsys)
+    assert_refused([*arguments, "--out", str(tmp_path / "y.svg")], "random holds no touch performances", capsys)
     assert not (tmp_path / "y.svg").exists()

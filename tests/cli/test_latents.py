@@ -14,8 +14,8 @@ from mdnrnn.data.importing import pipeline
 from mdnrnn.events import END
 from mdnrnn.render import to_morph
 from mdnrnn.runs.run import load
-from mdnrnn.tasks.latent_space import interpolate, nearest, picked, reconstruct
-from tests.cli.helpers import refused, trained
+from mdnrnn.tasks.latent_space import find_nearest, interpolate, reconstruct, select
+from tests.cli.helpers import assert_refused, train_run
 
 Capture = pytest.CaptureFixture[str]
 MAGIC = {
@@ -36,14 +36,14 @@ def run(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A variational run of a few steps on labeled doodles; its test split has one of each of 12 classes."""
     sizes = ["--model.encoder", "8", "--model.hidden", "16", "--model.latent", "4", "--model.components", "2"]
     options = [*sizes, "--steps", "3", "--validations", "1", "--device", "cpu"]
-    return trained(tmp_path_factory.mktemp("sketch"), doodles, "sketch-small", *options)
+    return train_run(tmp_path_factory.mktemp("sketch"), doodles, "sketch-small", *options)
 
 
 @pytest.fixture(scope="module")
 def unable(tmp_path_factory: pytest.TempPathFactory, doodles: Corpus) -> Path:
     """A run without an encoder."""
     options = ["--model.hidden", "8", "--model.components", "2", "--steps", "2", "--validations", "1"]
-    return trained(tmp_path_factory.mktemp("stroke"), doodles, "stroke-small", *options)
+    return train_run(tmp_path_factory.mktemp("stroke"), doodles, "stroke-small", *options)
 
 
 def texts(picture: Path) -> list[str]:
@@ -74,7 +74,8 @@ def test_a_map_is_a_figure_or_its_arrays(ending: str, run: Path, tmp_path: Path,
     assert "12 drawings; the first two principal components hold " in said
     if ending == ".npz":
         with np.load(out) as arrays:
-            assert f"{arrays['explained'][0]:.1%} and {arrays['explained'][1]:.1%} of the variance" in said
+            first, second = arrays["explained_variance_ratio"]
+        assert f"{first:.1%} and {second:.1%} of the variance" in said
 
 
 def test_columns_of_reconstructions_say_what_they_are(run: Path, tmp_path: Path) -> None:
@@ -88,7 +89,7 @@ def test_a_command_does_what_the_library_does(run: Path, tmp_path: Path) -> None
     out = tmp_path / "x.npz"
     assert main(["reconstruct", str(run), "--out", str(out), "--indices", "8", "0", "--seed", "4"]) == 0
     loaded, made = load(run), pipeline.read(out)
-    expected = reconstruct(loaded, picked(loaded.open_data().part("test"), [8, 0]), seed=4)
+    expected = reconstruct(loaded, select(loaded.open_data().part("test"), [8, 0]), seed=4)
     np.testing.assert_array_equal(made.motion, expected.motion)
     np.testing.assert_array_equal(np.asarray(made.label), np.asarray(expected.label))
 
@@ -107,7 +108,7 @@ def test_neighbours_are_printed_and_stand_below_the_drawings(run: Path, tmp_path
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     loaded = load(run)
-    expected = nearest(loaded, [6, 2], loaded.open_data().part("test"), 2)
+    expected = find_nearest(loaded, [6, 2], loaded.open_data().part("test"), 2)
     assert [row["drawing"] for row in rows] == [6, 2]
     np.testing.assert_array_equal([row["nearest"] for row in rows], expected.indices)
     np.testing.assert_allclose([row["distances"] for row in rows], expected.distances)
@@ -121,7 +122,7 @@ def test_a_gif_of_an_interpolation_goes_through_its_drawings(run: Path, tmp_path
     options = ["--indices", "0", "5", "2", "7", "--rows", "2", "--columns", "3", "--temperature", "0.5"]
     assert main(["interpolate", str(run), "--out", str(out), *options]) == 0
     loaded = load(run)
-    ends = picked(loaded.open_data().part("test"), [0, 5, 2, 7])
+    ends = select(loaded.open_data().part("test"), [0, 5, 2, 7])
     grid = interpolate(loaded, ends, rows=2, columns=3, temperature=0.5)
     assert out.read_bytes() == to_morph([grid.drawing(i) for i in (0, 1, 2, 5, 4, 3)])
 
@@ -171,7 +172,7 @@ def test_drawings_made_can_be_encoded_again(run: Path, tmp_path: Path) -> None:
 def test_a_run_without_an_encoder_is_refused(command: str, unable: Path, tmp_path: Path, capsys: Capture) -> None:
     options = "" if command == "map" else USES[command][0]
     arguments = [command, str(unable), "--out", str(tmp_path / "x.svg"), *options.split()]
-    refused(arguments, "the run has no encoder; expected one of a variational model", capsys)
+    assert_refused(arguments, "the run has no encoder; expected one of a variational model", capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -228,13 +229,13 @@ def test_what_is_wrong_is_one_line_and_leaves_nothing(
     for name, features in (("three", 3), ("bare", 2)):
         sequence = Sequence(np.ones((4, features), np.int16), np.array([0, 0, 0, END]))
         native.write(pack(Metadata(name=name, bin_width=1), {"test": [sequence] * 2}), tmp_path / f"{name}.npz")
-    native.write(picked(doodles, [0]), tmp_path / "one.npz")
+    native.write(select(doodles, [0]), tmp_path / "one.npz")
     before = {path.name for path in tmp_path.iterdir()}
-    refused([str(run) if word == "RUN" else word for word in line.split()], complaint, capsys)
+    assert_refused([str(run) if word == "RUN" else word for word in line.split()], complaint, capsys)
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
 def test_a_model_of_whole_drawings_learns_from_no_windows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--window", "20", "--augment-scale", "0", "--augment-drop", "0", "--out", str(tmp_path / "run")]
-    refused(["train", "sketch-small", "--data", "doodles", *options], "learns whole sequences alone", capsys)
+    assert_refused(["train", "sketch-small", "--data", "doodles", *options], "learns whole sequences alone", capsys)
     assert not (tmp_path / "run").exists()

@@ -11,7 +11,7 @@ from mdnrnn.cli import main
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.importing.recipe import Recipe
-from tests.cli.helpers import refused, trained
+from tests.cli.helpers import assert_refused, train_run
 from tests.helpers import random_corpus, touches
 
 
@@ -19,7 +19,7 @@ from tests.helpers import random_corpus, touches
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of two steps: what it plays is noise, how it is asked and told is what is tested."""
     options = ("--steps", "2", "--batch-size", "8", "--model.hidden", "16", "--model.components", "3")
-    return trained(tmp_path_factory.mktemp("touch"), touches(), "touch", *options)
+    return train_run(tmp_path_factory.mktemp("touch"), touches(), "touch", *options)
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def test_what_cannot_be_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    refused(["respond", str(run), str(call), *options], complaint, capsys)
+    assert_refused(["respond", str(run), str(call), *options], complaint, capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -127,14 +127,14 @@ def test_a_call_that_cannot_be_read_is_told_of(
 ) -> None:
     path, out = tmp_path / "bad.csv", tmp_path / "answer.csv"
     path.write_text("\n".join(["time,x,y,z,moving", *rows, ""]))
-    refused(["respond", str(run), str(path), "--out", str(out)], complaint, capsys)
+    assert_refused(["respond", str(run), str(path), "--out", str(out)], complaint, capsys)
     assert not out.exists()
 
 
 def test_a_run_of_drawings_answers_no_touches(call: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("--steps", "2", "--batch-size", "8", "--model.hidden", "16", "--model.components", "3")
-    drawings = trained(tmp_path, random_corpus([5, 9, 12]), "stroke", *options)
-    refused(["respond", str(drawings), str(call), "--out", str(tmp_path / "a.csv")], "", capsys)
+    drawings = train_run(tmp_path, random_corpus([5, 9, 12]), "stroke", *options)
+    assert_refused(["respond", str(drawings), str(call), "--out", str(tmp_path / "a.csv")], "", capsys)
 
 
 def test_a_training_leaves_pictures_of_what_it_plays(run: Path) -> None:

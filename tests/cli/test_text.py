@@ -10,7 +10,7 @@ from mdnrnn.data.corpus import Metadata, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from tests.cli.helpers import refused, trained
+from tests.cli.helpers import assert_refused, train_run
 
 Capture = pytest.CaptureFixture[str]
 SIZES = ["--model.hidden", "8", "--model.window", "2", "--model.components", "2", "--steps", "3", "--validations", "1"]
@@ -21,7 +21,7 @@ KANJI = str(Path(__file__).parents[2] / "checkpoints" / "kanji")
 def run(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A writer of a few steps."""
     lines = make_pen_text(12, {"train": 6, "valid": 1, "test": 1})
-    return str(trained(tmp_path_factory.mktemp("writer"), lines, "handwriting-small", *SIZES))
+    return str(train_run(tmp_path_factory.mktemp("writer"), lines, "handwriting-small", *SIZES))
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png", ".pdf", ".gif", ".npz", ".ndjson"])
@@ -91,22 +91,22 @@ def test_mistakes(run: str, options: list[str], complaint: str, tmp_path: Path, 
     places = {"MUTE": str(tmp_path / "mute.npz"), "OUT": str(tmp_path / "x.svg")}
     for name, place in places.items():
         options = [option.replace(name, place) for option in options]
-    refused(["generate", run, "--out", str(tmp_path / "x.svg"), *options], complaint, capsys)
+    assert_refused(["generate", run, "--out", str(tmp_path / "x.svg"), *options], complaint, capsys)
     assert not (tmp_path / "x.svg").exists()
 
 
 @pytest.mark.parametrize("look", ["--level", "--upright", "--spacing=2", "--color=character", "--columns=1"])
 def test_what_only_a_picture_has(run: str, look: str, tmp_path: Path, capsys: Capture) -> None:
     out = str(tmp_path / "x.npz")
-    refused(["generate", run, "--text", "a", "--out", out, look], "are of pictures; expected .svg", capsys)
+    assert_refused(["generate", run, "--text", "a", "--out", out, look], "are of pictures; expected .svg", capsys)
 
 
 def test_a_run_that_does_not_write(tmp_path: Path, capsys: Capture) -> None:
     arguments = ["generate", KANJI, "--out", str(tmp_path / "x.svg")]
-    refused([*arguments, "--text", "a"], "the run does not write texts", capsys)
-    refused([*arguments, "--style", "1"], "--style goes with a text", capsys)
+    assert_refused([*arguments, "--text", "a"], "the run does not write texts", capsys)
+    assert_refused([*arguments, "--style", "1"], "--style goes with a text", capsys)
 
 
 def test_data_without_texts_are_refused(tmp_path: Path, capsys: Capture) -> None:
     arguments = ["train", "handwriting-small", "--data", "doodles", "--out", str(tmp_path / "run"), "--steps", "1"]
-    refused(arguments, "6000 of 6000 drawings in doodles do not say what is written in them", capsys)
+    assert_refused(arguments, "6000 of 6000 drawings in doodles do not say what is written in them", capsys)

@@ -16,10 +16,20 @@ from mdnrnn.data.text_lines import shape_of
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.loop import Sampling
-from mdnrnn.models.handwriting import HandwritingConfig, check_lines
+from mdnrnn.models.configs import HandwritingConfig
+from mdnrnn.models.handwriting import check_lines
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.handwriting import LONGEST, Written, inked, lines_of, read_style, save_written, write, write_pages
+from mdnrnn.tasks.handwriting import (
+    MAX_CHARACTERS,
+    WrittenLines,
+    layout_page,
+    read_style,
+    save_handwriting,
+    wrap_text,
+    write,
+    write_pages,
+)
 from mdnrnn.training.config import SequenceTrainConfig
 
 
@@ -57,10 +67,10 @@ def test_a_run_knows_how_long_texts_and_their_lines_may_be(run: Run, lines: Corp
 
 
 def test_lines_are_broken_at_spaces_and_line_ends(run: Run) -> None:
-    assert lines_of(run, "one two three\n\nfour", 7) == ["one two", "three", "four"]
-    assert lines_of(run, " a  b ") == ["a  b"]
+    assert wrap_text(run, "one two three\n\nfour", 7) == ["one two", "three", "four"]
+    assert wrap_text(run, " a  b ") == ["a  b"]
     longest = run.config.longest_text
-    assert max(map(len, lines_of(run, "word " * 50))) <= longest
+    assert max(map(len, wrap_text(run, "word " * 50))) <= longest
 
 
 @pytest.mark.parametrize(
@@ -69,13 +79,13 @@ def test_lines_are_broken_at_spaces_and_line_ends(run: Run) -> None:
         ("", None, "the text is empty"),
         (" \n ", None, "the text is empty"),
         ("a" * 500, None, "goes on for 500 characters without a space"),
-        ("a " * LONGEST, None, f"has {2 * LONGEST} characters; expected at most {LONGEST}"),
+        ("a " * MAX_CHARACTERS, None, f"has {2 * MAX_CHARACTERS} characters; expected at most {MAX_CHARACTERS}"),
         ("a", 0, "lines of 0 characters were asked for; expected 1 to"),
     ],
 )
 def test_texts_that_cannot_be_lines(run: Run, text: str, width: int | None, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        lines_of(run, text, width)
+        wrap_text(run, text, width)
 
 
 def test_a_line_is_written_alike_alone_and_among_others_of_any_length(run: Run, lines: Corpus) -> None:
@@ -128,7 +138,7 @@ def test_the_lines_of_a_page_go_on_from_its_first_unless_a_style_is_given(run: R
 def test_a_single_step_after_a_style_is_a_dot(run: Run, lines: Corpus) -> None:
     written = write(run, ["a"], lines[5], max_steps=1)
     assert written.lines[0].motion.tolist() == [[0, 0]]
-    assert len(inked(written, cut=True).strokes) == 1
+    assert len(layout_page(written, cut=True).strokes) == 1
 
 
 def test_a_style_that_was_cut_short_is_lifted(run: Run, lines: Corpus) -> None:
@@ -154,15 +164,15 @@ def _line(*steps: tuple[float, float, int]) -> Sequence:
     return Sequence(motion, event, text="ab")
 
 
-def _written(sequence: Sequence, owners: list[int]) -> Written:
+def _written(sequence: Sequence, owners: list[int]) -> WrittenLines:
     windows = np.eye(3)[owners]
-    return Written(pack(Metadata(name="x", bin_width=1.0), {"test": [sequence]}), [windows])
+    return WrittenLines(pack(Metadata(name="x", bin_width=1.0), {"test": [sequence]}), [windows])
 
 
 def test_strokes_are_cut_between_characters() -> None:
     """A line that goes on from a to b, then a lift and a stroke of b's, and a dot."""
     sequence = _line((1, 0, DOWN), (1, 1, DOWN), (1, 0, UP), (3, 0, DOWN), (0, 2, UP), (4, 0, END))
-    found = inked(_written(sequence, [0, 0, 1, 1, 1, 1]), cut=True)
+    found = layout_page(_written(sequence, [0, 0, 1, 1, 1, 1]), cut=True)
     assert found.characters == (0, 1, 1, 1)
     pieces = [(stroke - found.strokes[0][0]).tolist() for stroke in found.strokes]
     assert pieces == [[[0, 0], [1, 0], [2, 1]], [[2, 1], [3, 1]], [[6, 1], [6, 3]], [[10, 3]]]
@@ -178,22 +188,22 @@ def test_pieces_are_the_drawing_however_they_are_cut(lines: Corpus) -> None:
     sequence, rng = lines[3], np.random.default_rng(0)
     owners = np.sort(rng.integers(0, len(sequence.text or ""), len(sequence.event)))
     windows = np.eye(len(sequence.text or "") + 1)[owners]
-    found = inked(Written(pack(lines.metadata, {"test": [sequence]}), [windows]), cut=True)
+    found = layout_page(WrittenLines(pack(lines.metadata, {"test": [sequence]}), [windows]), cut=True)
     shift = found.strokes[0][0]
     expected = to_polylines(sequence.motion, sequence.event)
     assert len(found.strokes) > len(expected)
     np.testing.assert_allclose(_pieces(found.strokes) - np.tile(shift, 2), _pieces(expected))
 
 
-def _page(lines: Corpus, *indices: int) -> Written:
+def _page(lines: Corpus, *indices: int) -> WrittenLines:
     sequences = [lines[i] for i in indices]
     windows = [np.eye(len(s.text or "") + 1)[np.zeros(len(s.event), int)] for s in sequences]
-    return Written(pack(lines.metadata, {"test": sequences}), windows)
+    return WrittenLines(pack(lines.metadata, {"test": sequences}), windows)
 
 
 def test_a_page_is_cut_only_where_characters_are_to_be_told(lines: Corpus) -> None:
     page = _page(lines, 0, 1, 2)
-    whole, cut = inked(page), inked(page, cut=True)
+    whole, cut = layout_page(page), layout_page(page, cut=True)
     assert whole.characters == ()
     assert len(whole.strokes) == sum(len(lines.drawing(i)) for i in range(3))
     assert len(cut.strokes) == len(cut.characters)
@@ -202,25 +212,25 @@ def test_a_page_is_cut_only_where_characters_are_to_be_told(lines: Corpus) -> No
 
 def test_lines_stand_below_each_other_level_and_upright_where_asked(lines: Corpus) -> None:
     page = _page(lines, 0, 1, 2)
-    usual, wide = inked(page), inked(page, spacing=2.0)
+    usual, wide = layout_page(page), layout_page(page, spacing=2.0)
     tall, usual_tall = (np.ptp(np.concatenate(each.strokes)[:, 1]) for each in (wide, usual))
     assert tall > 1.4 * usual_tall
-    shape = shape_of(inked(_page(lines, 1), level=True, upright=True).strokes)
+    shape = shape_of(layout_page(_page(lines, 1), level=True, upright=True).strokes)
     assert abs(shape.slope) < 0.004
     assert abs(shape.slant) < 2
-    assert shape_of(inked(_page(lines, 1)).strokes).slant != pytest.approx(shape.slant, abs=1)
+    assert shape_of(layout_page(_page(lines, 1)).strokes).slant != pytest.approx(shape.slant, abs=1)
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])
 def test_small_letters_are_as_high_on_a_page_of_many_lines(lines: Corpus, count: int, tmp_path: Path) -> None:
     """12 units of the page, more or less; the pen a tenth of that."""
-    save_written([_page(lines, *range(count))], tmp_path / "x.svg")
+    save_handwriting([_page(lines, *range(count))], tmp_path / "x.svg")
     root = ElementTree.parse(tmp_path / "x.svg").getroot()
     group = root.find("{http://www.w3.org/2000/svg}g")
     assert group is not None
     width = float(group.attrib["stroke-width"])
     shown = [np.array(svg_points(path.attrib["d"])) for path in group.iter("{http://www.w3.org/2000/svg}path")]
-    page = inked(_page(lines, *range(count)))
+    page = layout_page(_page(lines, *range(count)))
     scale = np.ptp(np.concatenate(shown)[:, 0]) / np.ptp(np.concatenate(page.strokes)[:, 0])
     assert 9 < scale * page.height < 16
     assert width == pytest.approx(1.2, abs=0.1)
@@ -234,7 +244,7 @@ def svg_points(data: str) -> list[tuple[float, float]]:
 def test_pages_are_saved_in_every_format(run: Run, lines: Corpus, tmp_path: Path, ending: str) -> None:
     texts = [lines[i].text or "" for i in (0, 1)]
     written = write(run, texts * 2, max_steps=20)
-    save_written(written.parts(2), tmp_path / f"out{ending}", color="character")
+    save_handwriting(written.parts(2), tmp_path / f"out{ending}", color="character")
     if ending == ".npz":
         assert [native.read(tmp_path / "out.npz")[i].text for i in range(4)] == texts * 2
     else:

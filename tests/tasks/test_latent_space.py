@@ -18,21 +18,20 @@ from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
-from mdnrnn.models.recurrent import MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.latent_space import (
     combine,
-    drawings_of,
+    find_nearest,
     interpolate,
-    nearest,
-    picked,
-    project,
+    load_drawings,
+    project_to_plane,
     reconstruct,
     save_map,
+    select,
+    serpentine_order,
     slerp,
-    walk,
 )
 from mdnrnn.training.config import SequenceTrainConfig
 from tests.helpers import random_corpus
@@ -131,7 +130,7 @@ def test_a_row_of_reconstructions_begins_with_the_drawing_and_has_one_a_temperat
     for i in range(len(drawings)):
         assert_same(rows[3 * i], drawings[i])
         labels = [run.config.metadata.classes[drawings[i].label or 0]]
-        latents = run.encode(picked(drawings, [i]))
+        latents = run.encode(select(drawings, [i]))
         for column, temperature in ((1, 0.1), (2, 0.9)):
             sampling = Sampling(temperature=temperature)
             expected = run.generate(1, labels=labels, latents=latents, sampling=sampling, seed=3)
@@ -141,13 +140,13 @@ def test_a_row_of_reconstructions_begins_with_the_drawing_and_has_one_a_temperat
 def test_a_drawing_is_reconstructed_alike_whatever_stands_beside_it(run: Run, drawings: Corpus) -> None:
     all_of_them = reconstruct(run, drawings, (0.5,))
     for i in (0, 5):
-        alone = reconstruct(run, picked(drawings, [i]), (0.5,))
+        alone = reconstruct(run, select(drawings, [i]), (0.5,))
         assert_same(alone[1], all_of_them[2 * i + 1])
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_an_interpolation_ends_in_the_reconstructions_of_its_ends(run: Run, drawings: Corpus, count: int) -> None:
-    ends = picked(drawings, [3, 7, 1, 9][:count])
+    ends = select(drawings, [3, 7, 1, 9][:count])
     rows = 1 if count == 2 else 3
     grid = interpolate(run, ends, columns=5, rows=rows, temperature=0.4, seed=2)
     assert len(grid) == 5 * rows
@@ -160,7 +159,7 @@ def test_an_interpolation_ends_in_the_reconstructions_of_its_ends(run: Run, draw
 def test_the_sides_of_a_grid_are_the_ways_between_its_corners_and_its_rows_between_its_sides(
     run: Run, drawings: Corpus, asked: list[dict[str, Any]]
 ) -> None:
-    ends = picked(drawings, [3, 7, 1, 9])
+    ends = select(drawings, [3, 7, 1, 9])
     interpolate(run, ends, rows=4, columns=6)
     latents = np.concatenate([call["latents"] for call in asked]).reshape(4, 6, -1)
     a, b, c, d = run.encode(ends)
@@ -173,7 +172,7 @@ def test_the_sides_of_a_grid_are_the_ways_between_its_corners_and_its_rows_betwe
 
 
 def test_labels_are_blended_in_proportion(run: Run, drawings: Corpus, asked: list[dict[str, Any]]) -> None:
-    ends = picked(drawings, [3, 7, 3, 9])
+    ends = select(drawings, [3, 7, 3, 9])
     interpolate(run, ends, rows=3, columns=5)
     weights = np.concatenate([call["labels"] for call in asked]).reshape(3, 5, -1)
     one = np.eye(12)[np.asarray(ends.label)]
@@ -183,22 +182,22 @@ def test_labels_are_blended_in_proportion(run: Run, drawings: Corpus, asked: lis
 
 def test_cells_with_one_latent_are_one_drawing(run: Run, drawings: Corpus) -> None:
     """The noise of a grid is the same in every cell."""
-    grid = interpolate(run, picked(drawings, [4, 4]), columns=4, temperature=1.0)
+    grid = interpolate(run, select(drawings, [4, 4]), columns=4, temperature=1.0)
     for i in range(4):
         assert_same(grid[i], grid[0])
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 5), (4, 3), (5, 2)])
 def test_a_walk_visits_each_cell_once_going_to_neighbours(rows: int, columns: int) -> None:
-    cells = walk(rows, columns)
+    cells = serpentine_order(rows, columns)
     assert sorted(cells) == list(range(rows * columns))
-    places = [divmod(cell, columns) for cell in cells]
-    assert all(abs(r - s) + abs(c - d) == 1 for (r, c), (s, d) in pairwise(places))
+    positions = [divmod(cell, columns) for cell in cells]
+    assert all(abs(r - s) + abs(c - d) == 1 for (r, c), (s, d) in pairwise(positions))
 
 
 def test_a_drawing_less_itself_changes_nothing(run: Run, drawings: Corpus) -> None:
-    both = combine(run, picked(drawings, [2, 2, 8]), [1, -1, 1], (0.3, 0.6))
-    expected = reconstruct(run, picked(drawings, [8]), (0.3, 0.6))
+    both = combine(run, select(drawings, [2, 2, 8]), [1, -1, 1], (0.3, 0.6))
+    expected = reconstruct(run, select(drawings, [8]), (0.3, 0.6))
     assert len(both) == 5
     for i, index in enumerate((2, 2, 8)):
         assert_same(both[i], drawings[index])
@@ -219,10 +218,10 @@ def test_the_label_of_a_combination_is_the_sum_without_what_is_negative(
     }
     for (indices, signs), expected in cases.items():
         asked.clear()
-        combine(run, picked(drawings, indices), signs, (0.2,))
+        combine(run, select(drawings, indices), signs, (0.2,))
         np.testing.assert_allclose(asked[0]["labels"], expected[None])
         np.testing.assert_allclose(
-            asked[0]["latents"][0], np.array(signs) @ run.encode(picked(drawings, indices)), atol=1e-6
+            asked[0]["latents"][0], np.array(signs) @ run.encode(select(drawings, indices)), atol=1e-6
         )
 
 
@@ -230,7 +229,7 @@ def test_the_nearest_are_those_of_brute_force(run: Run, drawings: Corpus) -> Non
     latents = run.encode(drawings)
     apart = cdist(latents, latents)
     np.fill_diagonal(apart, np.inf)
-    found = nearest(run, [0, 4, 11], drawings, 5)
+    found = find_nearest(run, [0, 4, 11], drawings, 5)
     np.testing.assert_allclose(found.distances, np.sort(apart[[0, 4, 11]], axis=1)[:, :5], atol=1e-6)
     for query, row, distances in zip((0, 4, 11), found.indices, found.distances, strict=True):
         np.testing.assert_allclose(apart[query, row], distances, atol=1e-6)
@@ -239,23 +238,23 @@ def test_the_nearest_are_those_of_brute_force(run: Run, drawings: Corpus) -> Non
 
 
 def test_a_copy_is_nearest_at_no_distance(run: Run, drawings: Corpus) -> None:
-    queries = picked(drawings, [6, 1])
-    found = nearest(run, queries, drawings, 2)
+    queries = select(drawings, [6, 1])
+    found = find_nearest(run, queries, drawings, 2)
     assert found.indices[:, 0].tolist() == [6, 1]
     np.testing.assert_allclose(found.distances[:, 0], 0, atol=1e-5)
-    twice = picked(drawings, [*range(12), 6])
-    found = nearest(run, [6], twice, 1)
+    twice = select(drawings, [*range(12), 6])
+    found = find_nearest(run, [6], twice, 1)
     assert found.indices.tolist() == [[12]]
     np.testing.assert_allclose(found.distances, 0, atol=1e-5)
 
 
 def test_places_are_those_of_the_eigenvectors_of_the_covariance() -> None:
     latents = np.random.default_rng(0).normal(size=(40, 6)) * [1, 5, 2, 1, 0.5, 3] + 7
-    found = project(latents)
+    found = project_to_plane(latents)
     values, vectors = np.linalg.eigh(np.cov(latents.T))
     expected = (latents - latents.mean(0)) @ vectors[:, [-1, -2]]
-    np.testing.assert_allclose(np.abs(found.places), np.abs(expected), atol=1e-9)
-    np.testing.assert_allclose(found.explained, values[[-1, -2]] / values.sum())
+    np.testing.assert_allclose(np.abs(found.positions), np.abs(expected), atol=1e-9)
+    np.testing.assert_allclose(found.explained_variance_ratio, values[[-1, -2]] / values.sum())
     assert found.latents is latents
 
 
@@ -263,16 +262,16 @@ def test_places_stay_when_latents_are_turned_and_moved_and_follow_them_when_reor
     rng = np.random.default_rng(1)
     latents = rng.normal(size=(30, 5)) * [4, 3, 2, 1, 1]
     turn, _ = np.linalg.qr(rng.normal(size=(5, 5)))
-    found = project(latents)
-    moved = project(latents @ turn + 3)
-    np.testing.assert_allclose(moved.places, found.places, atol=1e-9)
-    np.testing.assert_allclose(moved.explained, found.explained)
+    found = project_to_plane(latents)
+    moved = project_to_plane(latents @ turn + 3)
+    np.testing.assert_allclose(moved.positions, found.positions, atol=1e-9)
+    np.testing.assert_allclose(moved.explained_variance_ratio, found.explained_variance_ratio)
     order = rng.permutation(30)
-    np.testing.assert_allclose(project(latents[order]).places, found.places[order], atol=1e-9)
+    np.testing.assert_allclose(project_to_plane(latents[order]).positions, found.positions[order], atol=1e-9)
 
 
 @pytest.mark.parametrize(
-    ("latents", "places", "explained"),
+    ("latents", "positions", "explained_variance_ratio"),
     [
         (np.array([[3.0], [1.0], [8.0]]), [[-1, 0], [-3, 0], [4, 0]], [1, 0]),
         (np.array([[0.0, 0, 0], [0, 2, 0]]), [[1, 0], [-1, 0]], [1, 0]),
@@ -281,19 +280,19 @@ def test_places_stay_when_latents_are_turned_and_moved_and_follow_them_when_reor
     ids=["on a line", "two", "all the same"],
 )
 def test_latents_that_span_no_plane_have_places_too(
-    latents: np.ndarray, places: list[list[float]], explained: list[float]
+    latents: np.ndarray, positions: list[list[float]], explained_variance_ratio: list[float]
 ) -> None:
-    found = project(latents)
-    np.testing.assert_allclose(found.places, places, atol=1e-12)
-    np.testing.assert_allclose(found.explained, explained, atol=1e-12)
+    found = project_to_plane(latents)
+    np.testing.assert_allclose(found.positions, positions, atol=1e-12)
+    np.testing.assert_allclose(found.explained_variance_ratio, explained_variance_ratio, atol=1e-12)
 
 
 def test_the_npz_of_a_map_holds_its_arrays(run: Run, drawings: Corpus, tmp_path: Path) -> None:
     found = save_map(run, drawings, tmp_path / "map.npz")
     with np.load(tmp_path / "map.npz") as arrays:
-        assert set(arrays) == {"latents", "places", "explained", "label"}
+        assert set(arrays) == {"latents", "positions", "explained_variance_ratio", "label"}
         np.testing.assert_array_equal(arrays["latents"], run.encode(drawings))
-        np.testing.assert_array_equal(arrays["places"], found.places)
+        np.testing.assert_array_equal(arrays["positions"], found.positions)
         np.testing.assert_array_equal(arrays["label"], np.asarray(drawings.label))
 
 
@@ -303,9 +302,9 @@ def test_drawings_of_one_step_are_like_any_other(plain: Run, tmp_path: Path) -> 
     rows = reconstruct(plain, drawings, (0.2,))
     assert rows.label is None
     assert_same(rows[0], drawings[0])
-    assert np.isfinite(nearest(plain, [0], drawings, 5).distances).all()
-    assert len(interpolate(plain, picked(drawings, [0, 2]), columns=3)) == 3
-    assert len(combine(plain, picked(drawings, [0, 1, 2]), [1, 1, -1])) == 6
+    assert np.isfinite(find_nearest(plain, [0], drawings, 5).distances).all()
+    assert len(interpolate(plain, select(drawings, [0, 2]), columns=3)) == 3
+    assert len(combine(plain, select(drawings, [0, 1, 2]), [1, 1, -1])) == 6
     save_map(plain, drawings, tmp_path / "map.svg")
 
 
@@ -320,24 +319,24 @@ def test_drawings_off_the_runs_grid_are_kept_as_they_are(plain: Run) -> None:
 
 
 def test_drawings_are_of_a_split_or_of_a_file_or_of_a_class(run: Run, doodles: Corpus, tmp_path: Path) -> None:
-    assert len(drawings_of(run)) == 12
-    assert_same(drawings_of(run, split="valid")[3], doodles.part("valid")[3])
+    assert len(load_drawings(run)) == 12
+    assert_same(load_drawings(run, split="valid")[3], doodles.part("valid")[3])
     data = str(run.folder.parent / "data.npz")
-    assert len(drawings_of(run, data)) == len(doodles)
-    assert_same(drawings_of(run, data)[17], doodles[17])
-    assert len(drawings_of(run, data, "test")) == 12
-    cats = drawings_of(run, data, label="cat")
+    assert len(load_drawings(run, data)) == len(doodles)
+    assert_same(load_drawings(run, data)[17], doodles[17])
+    assert len(load_drawings(run, data, "test")) == 12
+    cats = load_drawings(run, data, label="cat")
     assert set(np.asarray(cats.label).tolist()) == {doodles.metadata.label("cat")}
     assert len(cats) == 20
     native.write(random_corpus([3, 4]), tmp_path / "bare.npz")
-    bare = drawings_of(run, str(tmp_path / "bare.npz"), label="cat")
+    bare = load_drawings(run, str(tmp_path / "bare.npz"), label="cat")
     assert [bare.metadata.classes[bare[i].label or 0] for i in range(len(bare))] == ["cat"] * 6
 
 
 def test_drawings_of_a_file_are_in_its_order(plain: Run, tmp_path: Path) -> None:
     lines = [json.dumps({"drawing": [[[0, 1, i], [0, 0, 2 * i]]], "key_id": str(i)}) for i in range(40)]
     (tmp_path / "x.ndjson").write_text("\n".join(lines))
-    found = drawings_of(plain, str(tmp_path / "x.ndjson"))
+    found = load_drawings(plain, str(tmp_path / "x.ndjson"))
     assert [found[i].motion[-1].tolist() for i in range(len(found))] == [[i - 1, 2 * i] for i in range(40)]
 
 
@@ -353,35 +352,35 @@ def test_data_that_number_the_classes_otherwise_are_drawn_as_what_they_are(run: 
 
 ONE, TWO, THREE, FOUR = ([0], [0, 1], [0, 1, 2], [0, 1, 2, 3])
 WRONG: dict[str, tuple[Callable[[Run, Corpus], object], str]] = {
-    "three ends": (lambda run, d: interpolate(run, picked(d, THREE)), "3 drawings were given to interpolate"),
-    "one end": (lambda run, d: interpolate(run, picked(d, ONE)), "1 drawings were given"),
-    "rows of two": (lambda run, d: interpolate(run, picked(d, TWO), rows=3), "3 rows were asked for between 2"),
-    "a row of four": (lambda run, d: interpolate(run, picked(d, FOUR), rows=1), "1 rows were asked for between 4"),
-    "no rows": (lambda run, d: interpolate(run, picked(d, FOUR), rows=0), "0 rows were asked for"),
-    "one column": (lambda run, d: interpolate(run, picked(d, TWO), columns=1), "columns is 1; expected 2 or more"),
+    "three ends": (lambda run, d: interpolate(run, select(d, THREE)), "3 drawings were given to interpolate"),
+    "one end": (lambda run, d: interpolate(run, select(d, ONE)), "1 drawings were given"),
+    "rows of two": (lambda run, d: interpolate(run, select(d, TWO), rows=3), "3 rows were asked for between 2"),
+    "a row of four": (lambda run, d: interpolate(run, select(d, FOUR), rows=1), "1 rows were asked for between 4"),
+    "no rows": (lambda run, d: interpolate(run, select(d, FOUR), rows=0), "0 rows were asked for"),
+    "one column": (lambda run, d: interpolate(run, select(d, TWO), columns=1), "columns is 1; expected 2 or more"),
     "no temperature": (lambda run, d: reconstruct(run, d, ()), "no temperature was given"),
     "temperature below 0": (lambda run, d: reconstruct(run, d, (-1,)), "temperature is -1; expected 0 or more"),
     "seed below 0": (lambda run, d: reconstruct(run, d, seed=-1), "the seed is -1"),
-    "signs of others": (lambda run, d: combine(run, picked(d, TWO), [1]), "signs are [1]; expected 1 or -1 for each"),
-    "signs that are none": (lambda run, d: combine(run, picked(d, TWO), [1, 2]), "signs are [1, 2]; expected 1 or -1"),
-    "one term": (lambda run, d: combine(run, picked(d, ONE), [1]), "expected 2 or more, one of them added"),
-    "nothing added": (lambda run, d: combine(run, picked(d, TWO), [-1, -1]), "one of them added"),
-    "too many neighbors": (lambda run, d: nearest(run, [0], d, 12), "12 neighbors were asked for"),
-    "no neighbors": (lambda run, d: nearest(run, [0], d, 0), "0 neighbors were asked for"),
-    "neighbors of none": (lambda run, d: nearest(run, [12], d), "drawing 12 was asked for; expected 0 to 11"),
-    "beyond the end": (lambda run, d: picked(d, [12]), "drawing 12 was asked for; expected 0 to 11"),
-    "before the beginning": (lambda run, d: picked(d, [-1]), "drawing -1 was asked for"),
-    "nothing picked": (lambda run, d: picked(d, []), "holds no sequence"),
-    "a map of one": (lambda run, d: save_map(run, picked(d, ONE), "x.svg"), "received shape (1, 4), expected (M, Z)"),
+    "signs of others": (lambda run, d: combine(run, select(d, TWO), [1]), "signs are [1]; expected 1 or -1 for each"),
+    "signs that are none": (lambda run, d: combine(run, select(d, TWO), [1, 2]), "signs are [1, 2]; expected 1 or -1"),
+    "one term": (lambda run, d: combine(run, select(d, ONE), [1]), "expected 2 or more, one of them added"),
+    "nothing added": (lambda run, d: combine(run, select(d, TWO), [-1, -1]), "one of them added"),
+    "too many neighbors": (lambda run, d: find_nearest(run, [0], d, 12), "12 neighbors were asked for"),
+    "no neighbors": (lambda run, d: find_nearest(run, [0], d, 0), "0 neighbors were asked for"),
+    "neighbors of none": (lambda run, d: find_nearest(run, [12], d), "drawing 12 was asked for; expected 0 to 11"),
+    "beyond the end": (lambda run, d: select(d, [12]), "drawing 12 was asked for; expected 0 to 11"),
+    "before the beginning": (lambda run, d: select(d, [-1]), "drawing -1 was asked for"),
+    "nothing select": (lambda run, d: select(d, []), "holds no sequence"),
+    "a map of one": (lambda run, d: save_map(run, select(d, ONE), "x.svg"), "received shape (1, 4), expected (M, Z)"),
     "a map of none": (lambda run, d: save_map(run, d, "x.svg", 0), "0 drawings were asked for"),
     "a map in sound": (lambda run, d: save_map(run, d, "x.wav"), "its ending is '.wav'; expected one of .svg"),
-    "latents in one row": (lambda run, d: project(np.zeros(5)), "received shape (5,), expected (M, Z)"),
-    "latents of no width": (lambda run, d: project(np.zeros((5, 0))), "received shape (5, 0), expected (M, Z)"),
+    "latents in one row": (lambda run, d: project_to_plane(np.zeros(5)), "received shape (5,), expected (M, Z)"),
+    "latents of no width": (lambda run, d: project_to_plane(np.zeros((5, 0))), "received shape (5, 0), expected"),
     "latents of other width": (
         lambda run, d: run.generate(2, latents=np.zeros((2, 5))), "latents: received shape (2, 5), expected (2, 4)",
     ),
-    "unknown label": (lambda run, d: drawings_of(run, label="unicorn"), "unknown label 'unicorn'"),
-    "unknown split": (lambda run, d: drawings_of(run, split="dev"), "split 'dev' is not in doodles"),
+    "unknown label": (lambda run, d: load_drawings(run, label="unicorn"), "unknown label 'unicorn'"),
+    "unknown split": (lambda run, d: load_drawings(run, split="dev"), "split 'dev' is not in doodles"),
 }  # fmt: skip
 
 
@@ -412,27 +411,27 @@ def test_data_that_the_run_cannot_encode_are_told(run: Run, plain: Run, tmp_path
         ("some", None, "classes that the run does not know: unicorn"),
     ):
         with pytest.raises(InputError, match=re.escape(complaint)):
-            drawings_of(run, str(tmp_path / f"{name}.npz"), label=label)
+            load_drawings(run, str(tmp_path / f"{name}.npz"), label=label)
     with pytest.raises(InputError, match="label 'cat' was asked for; random has no labels; leave the label out"):
-        drawings_of(plain, label="cat")
+        load_drawings(plain, label="cat")
 
 
 def test_a_class_of_which_there_is_no_drawing_is_told(run: Run, drawings: Corpus, tmp_path: Path) -> None:
     first = run.config.metadata.classes[int(np.asarray(drawings.label)[0])]
-    native.write(picked(drawings, list(range(1, 12))), tmp_path / "rest.npz")
+    native.write(select(drawings, list(range(1, 12))), tmp_path / "rest.npz")
     with pytest.raises(InputError, match=f"doodles has no drawing of '{first}' among these 11; choose another"):
-        drawings_of(run, str(tmp_path / "rest.npz"), label=first)
+        load_drawings(run, str(tmp_path / "rest.npz"), label=first)
 
 
 def test_a_run_without_an_encoder_is_told(doodles: Corpus, tmp_path: Path) -> None:
     unable = trained(doodles, tmp_path, "stroke", MDNRNNConfig(hidden=8, components=2))
     drawings = unable.open_data().part("test")
     for use in (
-        lambda: drawings_of(unable),
+        lambda: load_drawings(unable),
         lambda: reconstruct(unable, drawings),
-        lambda: interpolate(unable, picked(drawings, TWO)),
-        lambda: combine(unable, picked(drawings, TWO), [1, 1]),
-        lambda: nearest(unable, [0], drawings),
+        lambda: interpolate(unable, select(drawings, TWO)),
+        lambda: combine(unable, select(drawings, TWO), [1, 1]),
+        lambda: find_nearest(unable, [0], drawings),
         lambda: save_map(unable, drawings, tmp_path / "map.svg"),
     ):
         with pytest.raises(InputError, match="the run has no encoder; expected one of a variational model"):

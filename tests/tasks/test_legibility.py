@@ -18,7 +18,7 @@ from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.render import Style, save_picture
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.handwriting import Written, write
+from mdnrnn.tasks.handwriting import WrittenLines, write
 
 pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[2] / "checkpoints" / "handwriting"
@@ -37,7 +37,7 @@ LINES = (
     "I had never seen snow", "Our train leaves at five", "Sing it once more for me", "The lake froze in March",
     "You can see the harbour", "Leave your shoes outside",
 )  # fmt: skip
-"""Written for this test: none is made of the generator of pen text."""
+"""WrittenLines for this test: none is made of the generator of pen text."""
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +98,11 @@ def error_rate(sequences: list[Sequence], folder: Path) -> float:
     )
 
 
-def written(run: Run, script: Script, number: int = 0) -> Written:
+def written(run: Run, script: Script, number: int = 0) -> WrittenLines:
     return write(run, LINES, style(script, number)[0], sampling=Sampling(bias=1.0), seed=0)
 
 
-def sequences(found: Written) -> list[Sequence]:
+def sequences(found: WrittenLines) -> list[Sequence]:
     return [found.lines[i] for i in range(len(found.lines))]
 
 

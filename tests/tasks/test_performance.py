@@ -197,7 +197,7 @@ def test_the_call_conditions_the_answer() -> None:
         ),
         (TOUCH, Sequence(np.full((3, 3), np.nan), np.zeros(3, np.uint8)), 5.0, "in row 0; expected finite numbers"),
         (TOUCH, touches()[0], 0.0, "an answer of 0.0 s was asked for; expected more than 0, at most 600"),
-        (STREAM, touches()[0], 5.0, r"\(dt, x1, x2, x3\); expected touches"),
+        (STREAM, touches()[0], 5.0, r"\(dt, x1, x2, x3\), expected touches"),
     ],
     ids=["empty", "of another width", "negative times", "no numbers", "no time", "no touches"],
 )

@@ -13,7 +13,7 @@ from scipy.stats import kstest, kstwobign
 from mdnrnn.cli import main
 from mdnrnn.data.toys import TOYS
 from mdnrnn.models.feedforward import MDN, SquaredErrorNetwork
-from mdnrnn.tasks.toy_demos import DEMOS, HELD_OUT, UNIFORM, measure, run_demo, squared_error, uniform_distance
+from mdnrnn.tasks.toy_demos import DEMOS, HELD_OUT, KS_LIMIT, ks_distance, measure, run_demo, squared_error
 
 KEYS = ["name", "n", "test_nll", "floor", "gap", "baseline_mse", "seconds", "parameters"]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -95,8 +95,8 @@ def test_what_is_measured_is_the_mean_over_all_points() -> None:
 def test_the_distance_from_uniform_is_scipys() -> None:
     values = torch.rand(1000, 2, generator=torch.Generator().manual_seed(0)) ** torch.tensor([1.0, 1.3])
     expected = [kstest(column.numpy(), "uniform").statistic for column in values.double().unbind(1)]
-    assert uniform_distance(values) == pytest.approx(expected)
-    assert pytest.approx(kstwobign.isf(0.01), abs=1e-3) == UNIFORM * HELD_OUT**0.5
+    assert ks_distance(values) == pytest.approx(expected)
+    assert pytest.approx(kstwobign.isf(0.01), abs=1e-3) == KS_LIMIT * HELD_OUT**0.5
 
 
 def test_few_points_are_smoothed_and_many_are_not() -> None:
@@ -150,7 +150,7 @@ def test_many_points_come_to_the_floor_and_are_calibrated() -> None:
     """The distance's level is 1%: a perfectly calibrated model would fail one seed in a hundred."""
     report = run_demo("sine", n=100_000)
     assert report.result.gap <= 0.010
-    assert report.distance[0] < UNIFORM
+    assert report.distance[0] < KS_LIMIT
     assert 0.88 <= report.coverage[0] <= 0.92
 
 

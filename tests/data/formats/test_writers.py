@@ -35,7 +35,7 @@ def moves(stroke: list[tuple[float, float]]) -> bool:
     return len(stroke) == 1 or len(set(stroke)) > 1
 
 
-def drawings_of(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+def load_drawings(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     stroke = st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5).filter(moves)
     return st.lists(st.lists(stroke, min_size=1, max_size=3), min_size=1, max_size=6)
 
@@ -44,7 +44,7 @@ def drawings_of(numbers: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def corpora(draw: st.DrawFn) -> Corpus:
     """Drawings with the pen down, of integers or not, with or without classes and texts, in all splits or in some."""
     integers = draw(st.booleans())
-    drawings = draw(drawings_of(whole if integers else fractions))
+    drawings = draw(load_drawings(whole if integers else fractions))
     classes = draw(st.lists(st.text(name_letters, min_size=1, max_size=5), unique=True, min_size=2, max_size=3))
     labeled, written = draw(st.booleans()), draw(st.booleans())
     by_split: dict[str, list[Sequence]] = {split: [] for split in SPLITS}
