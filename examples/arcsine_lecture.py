@@ -15,7 +15,8 @@ import torch
 
 from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
-from mdnrnn.models.feedforward import BodyConfig, SquaredErrorNetwork
+from mdnrnn.models.configs import BodyConfig
+from mdnrnn.models.feedforward import SquaredErrorNetwork
 from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
 from mdnrnn.tasks.toy_demos import measure, squared_error

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.events import DOWN, END
 from mdnrnn.models.base import StepShape
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.run import Run
 from mdnrnn.training.config import SequenceTrainConfig
@@ -29,7 +30,7 @@ def random_corpus(
     def draw(length: int) -> Sequence:
         return Sequence(
             rng.integers(-30, 30, (length, 2)).astype(np.int16),
-            finished(rng.random(length) < 0.3),
+            mark_end(rng.random(length) < 0.3),
             int(rng.integers(len(classes))) if classes else None,
             rng.normal(size=(length, inputs)).astype(np.float32) if inputs else None,
         )
@@ -48,7 +49,7 @@ def touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: in
         dt = rng.lognormal(-4, 0.5, 30)
         dt[0] = 0
         sequences.append(
-            Sequence(np.column_stack([offsets, dt]).astype(np.float32), finished((rng.random(30) < 0.2).astype(int)))
+            Sequence(np.column_stack([offsets, dt]).astype(np.float32), mark_end((rng.random(30) < 0.2).astype(int)))
         )
     metadata = Metadata(name="touches", start="up", bin_width=bin_width, features=("dx", "dy", "dt"))
     return pack(metadata, {"train": sequences[:40], "valid": sequences[40:50], "test": sequences[50:]})
@@ -91,7 +92,7 @@ def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
         kind="mdnrnn",
         shape=StepShape.of(corpus),
         model=MDNRNNConfig(**settings),
-        normalizer=Normalizer.of(corpus),
+        normalizer=Normalizer.from_corpus(corpus),
         metadata=corpus.metadata,
         data="",
         fingerprint="",
@@ -107,7 +108,7 @@ def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
 
 def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:
     """Its training split, normalized by itself."""
-    return Batches(corpus, "train", Normalizer.of(corpus), batch_size)
+    return Batches(corpus, "train", Normalizer.from_corpus(corpus), batch_size)
 
 
 def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:

@@ -16,16 +16,18 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import GaussianMixture, Step
-from mdnrnn.evaluation import evaluate
+from mdnrnn.evaluation.likelihood import evaluate
 from mdnrnn.generation.cuda_graph import Replayed
 from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
 from mdnrnn.generation.loop import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
+from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
+from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.latent import need_encoder
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
-from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.nn.covariance import Covariance
+from mdnrnn.nn.parameters import MixtureShape, StepParameters
 from mdnrnn.tasks.dream import dream
 from mdnrnn.tasks.performance import Performer
 from mdnrnn.tasks.toy_demos import run_demo
@@ -79,8 +81,8 @@ def test_the_kernel_of_a_step_agrees(covariance: Covariance, cells: bool, dtype:
     results = []
     for device in ("cpu", "cuda"):
         rows, ends = (t.detach().to(device).requires_grad_() for t in (made, shift))
-        steps, there = StepRows(rows, shape, 3, ends), Step(step.motion.to(device), step.event.to(device))
-        assert steps.fuses(there.motion) == (device == "cuda")
+        steps, there = StepParameters(rows, shape, 3, ends), Step(step.motion.to(device), step.event.to(device))
+        assert steps.uses_kernel(there.motion) == (device == "cuda")
         motion, event = steps.nll(there, None if width is None else width.to(device))
         (motion.mean() + 2 * event.mean()).backward()
         assert rows.grad is not None
@@ -122,7 +124,7 @@ def model_for(corpus: Corpus, kind: str) -> SequenceModel:
 
 @EVERY_KIND
 def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
-    data = Batches(doodles, "test", Normalizer.of(doodles))
+    data = Batches(doodles, "test", Normalizer.from_corpus(doodles))
     cpu, cuda = (evaluate(model_for(doodles, kind).to(device), data, importance=4) for device in ("cpu", "cuda"))
     assert cuda.nll_per_sequence == pytest.approx(cpu.nll_per_sequence, rel=1e-4)
     assert cuda.importance_nll_per_sequence == pytest.approx(cpu.importance_nll_per_sequence, rel=1e-4)
@@ -133,7 +135,7 @@ def test_likelihoods_agree(kind: str, doodles: Corpus) -> None:
 def test_writing_agrees() -> None:
     """The likelihood of lines, its derivatives, and what is written at temperature 0.3."""
     lines = make_pen_text(4, {"train": 8, "test": 2})
-    data, gradients, drawn = Batches(lines, "test", Normalizer.of(lines)), [], []
+    data, gradients, drawn = Batches(lines, "test", Normalizer.from_corpus(lines)), [], []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
         model = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).to(device)
@@ -151,7 +153,7 @@ def test_writing_agrees() -> None:
 
 def test_latents_given_a_prefix_agree(doodles: Corpus) -> None:
     """Resampling picks another proposal where a number falls within rounding of a bound: one of 20 may."""
-    batch = Batches(doodles, "test", Normalizer.of(doodles)).batch(np.zeros(PROPOSALS, np.int64))
+    batch = Batches(doodles, "test", Normalizer.from_corpus(doodles)).batch(np.zeros(PROPOSALS, np.int64))
     drawn = []
     for device in ("cpu", "cuda"):
         model = model_for(doodles, "Sketch-RNN").to(device).eval()
@@ -234,7 +236,7 @@ def test_work_that_waits_for_the_host_is_told_of_and_done_as_it_is() -> None:
 @EVERY_KIND
 def test_training_learns_and_repeats_exactly(kind: str, doodles: Corpus, tmp_path: Path) -> None:
     config = SequenceTrainConfig(steps=60, batch_size=32, device="cuda", validations=3, warmup=5)
-    data = config.splits(doodles, Normalizer.of(doodles))
+    data = config.splits(doodles, Normalizer.from_corpus(doodles))
     best = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
@@ -246,7 +248,7 @@ def test_streams_touches_and_worlds_agree() -> None:
     """Their likelihoods, and the derivatives of windows that go on."""
     for corpus in (controls(), touches(), episodes()):
         config: dict[str, Any] = {"covariance": "per-dimension" if corpus.metadata.is_world else "full"}
-        data = Batches(corpus, "test", Normalizer.of(corpus))
+        data = Batches(corpus, "test", Normalizer.from_corpus(corpus))
         cpu, cuda = (
             evaluate(run_of(corpus, **config).model.to(device), data).nll_per_point for device in ("cpu", "cuda")
         )
@@ -254,7 +256,7 @@ def test_streams_touches_and_worlds_agree() -> None:
     gradients = []
     for device in ("cpu", "cuda"):
         model, left = run_of(controls()).model.to(device), None
-        for batch in Windows(Batches(controls(), "train", Normalizer.of(controls()), 3), 9, carry=True).epoch(0):
+        for batch in Windows(Batches(controls(), "train", Normalizer.from_corpus(controls()), 3), 9, carry=True).epoch(0):
             loss = model.loss_with_state(batch.to(torch.device(device)), left)
             loss.total.backward()
             left = loss.state

@@ -23,9 +23,7 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import Step
-from mdnrnn.models.handwriting import HandwritingConfig
-from mdnrnn.models.recurrent import MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNNConfig
+from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
 
 
 class PlainModel(nn.Module, ABC):

@@ -23,10 +23,10 @@ from mdnrnn.data.windows import Windows
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
-from mdnrnn.models.recurrent import MDNRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.memory import keep_freed_memory
-from mdnrnn.training.step import Objective, make_optimizer, update
+from mdnrnn.training.step import Objective, make_optimizer, train_step
 
 _BATCH = {"mdnrnn": 100, "sketchrnn": 100, "handwriting": 32}
 _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
@@ -97,7 +97,7 @@ def benchmark_train(
     training = replace(PRESETS[preset].training, batch_size=batch_size)
     config = PRESETS[preset].model if hidden is None else replace(PRESETS[preset].model, hidden=hidden)
     precision = choose_precision(training.precision, where)
-    data, _ = training.splits(corpus, Normalizer.of(corpus))
+    data, _ = training.splits(corpus, Normalizer.from_corpus(corpus))
     torch.manual_seed(0)
     shape = StepShape.of(corpus)
     model = KINDS[kind].build(shape, config).to(where)
@@ -108,7 +108,7 @@ def benchmark_train(
 
     def train() -> None:
         for batch in ours:
-            update(objective, optimizer, batch, where, precision, training.clip)
+            train_step(objective, optimizer, batch, where, precision, training.clip)
 
     loops: dict[str, Callable[[], object]] = {
         name: _plain_loop(network, theirs, training.clip) for name, network in plain.items()

@@ -11,11 +11,17 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import cholesky
-from mdnrnn.distributions.categorical import biased_logits, ends_of, fallen, tempered_logits, tempered_shift
+from mdnrnn.distributions.categorical import (
+    bias_logits,
+    cumulative_weights,
+    invert_cdf,
+    temper_logits,
+    temper_log_scale,
+)
 from mdnrnn.events import DOWN, END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.nn.heads import StepHead
-from mdnrnn.nn.parameters import floored
+from mdnrnn.nn.parameters import add_floor
 
 
 class StepDraw:
@@ -34,29 +40,29 @@ class StepDraw:
         self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(wide)[order].t().contiguous()
         self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(wide)[order]
         self.floor = self.bias.new_full((), head.shape.log_floor)
-        self.shift = tempered_shift(sampling.of_scales) - sampling.bias
+        self.shift = temper_log_scale(sampling.of_scales) - sampling.bias
         self._place(batch, picks, blocks)
 
     def _place(self, batch: int, picks: Tensor, blocks: Tensor) -> None:
         """The buffers, and views of what is in them."""
-        (groups, kinds), (choices, _, numbers), d = picks.shape, blocks.shape, self.features
+        (groups, kinds), (component_choices, _, numbers), d = picks.shape, blocks.shape, self.features
         self.groups, empty, device = groups, self.bias.new_empty, self.bias.device
         self.row = empty(batch, len(self.bias))
         self.logits = self.row[:, : picks.numel()].unflatten(1, (groups, kinds))
-        self.of_motion = self.logits[:, :choices]
-        self.of_end = self.logits[:, choices:, END] if groups > choices else None
+        self.of_motion = self.logits[:, :component_choices]
+        self.of_end = self.logits[:, component_choices:, END] if groups > component_choices else None
         self.ends = empty(batch, groups, kinds)
         self.whole = self.ends[..., -1:]
-        self.blocks = self.row[:, picks.numel() :].unflatten(1, (choices, kinds, numbers))
+        self.blocks = self.row[:, picks.numel() :].unflatten(1, (component_choices, kinds, numbers))
         self.picked = torch.zeros(batch, groups, 1, dtype=torch.long, device=device)
-        self.event = self.picked[:, choices, 0] if groups > choices else torch.full((batch,), DOWN, device=device)
-        last = [self.head.shape.components - 1] * choices + [END] * (groups - choices)
+        self.event = self.picked[:, component_choices, 0] if groups > component_choices else torch.full((batch,), DOWN, device=device)
+        last = [self.head.shape.components - 1] * component_choices + [END] * (groups - component_choices)
         self.last = torch.tensor(last, device=device).unsqueeze(-1)
-        self.index = self.picked[:, :choices, :, None].expand(-1, -1, -1, numbers)
-        self.chosen = empty(batch, choices, 1, numbers)
-        each = d // choices
+        self.index = self.picked[:, :component_choices, :, None].expand(-1, -1, -1, numbers)
+        self.chosen = empty(batch, component_choices, 1, numbers)
+        each = d // component_choices
         parts = self.chosen[:, :, 0].split([each, each, numbers - 2 * each], -1)
-        self.mean, self.raw = (part[:, 0] if choices == 1 else part[..., 0] for part in parts[:2])
+        self.mean, self.raw = (part[:, 0] if component_choices == 1 else part[..., 0] for part in parts[:2])
         self.below, self.slopes = parts[2][:, 0], None
         if self.head.shape.covariance == "full":
             rows, columns = torch.tril_indices(d, d, -1, device=device)
@@ -75,39 +81,39 @@ class StepDraw:
             bin_width: widths of the grid's bin_widths, (D,) or (B, D); `whole`: none of them is 0.
         """
         torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.row)
-        odds = self.head.end_odds(features)
+        odds = self.head.end_logit_shift(features)
         if odds is not None and self.of_end is not None:
             self.of_end.add_(odds)
         logits = self.logits
         if self.sampling.bias:
-            self.of_motion.copy_(biased_logits(self.of_motion, self.sampling.bias))
+            self.of_motion.copy_(bias_logits(self.of_motion, self.sampling.bias))
         if self.sampling.temperature != 1:
-            logits = tempered_logits(logits, self.sampling.temperature)
-        fallen(ends_of(logits, self.ends), self.whole, uniform, self.last, out=self.picked)
+            logits = temper_logits(logits, self.sampling.temperature)
+        invert_cdf(cumulative_weights(logits, self.ends), self.whole, uniform, self.last, out=self.picked)
         torch.gather(self.blocks, 2, self.index, out=self.chosen)
-        log_scale = floored(self.raw, self.floor)
+        log_scale = add_floor(self.raw, self.floor)
         if self.shift:
             log_scale.add_(self.shift)
         if self.slopes is not None:
             self.flat.index_copy_(1, self.at, self.below)
-        return cholesky.point(self.mean, log_scale, self.slopes, normal, bin_width, whole), self.event
+        return cholesky.transform_noise(self.mean, log_scale, self.slopes, normal, bin_width, whole), self.event
 
 
 def _layout(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
     """Which of the head's rows stand where: logits (groups, kinds), a group for each choice of a component and one for
-    the events if there are any; blocks (choices, kinds, numbers), means, raw scales and slopes of each component.
+    the events if there are any; blocks (component_choices, kinds, numbers), means, raw scales and slopes of each component.
 
     The number of the head's rows stands for what cannot be.
     """
-    shape, choices = head.shape, head.choices
+    shape, component_choices = head.shape, head.component_choices
     k, impossible = shape.components, shape.size + head.events
-    kinds, groups = max(k, END + 1) if head.events else k, choices + (head.events > 0)
+    kinds, groups = max(k, END + 1) if head.events else k, component_choices + (head.events > 0)
     logits, *parts = torch.arange(shape.size).split(shape.sizes)
     picks = torch.full((groups, kinds), impossible)
-    picks[:choices, :k] = logits.view(choices, k)
+    picks[:component_choices, :k] = logits.view(component_choices, k)
     if head.events:
         events = [0, 1, 2] if head.events == END + 1 else [DOWN, END]
         picks[-1, events] = torch.arange(shape.size, impossible)
         picks[-1, END] = impossible if endless else picks[-1, END]
-    blocks = torch.cat([part.view(choices, k, len(part) // (choices * k)) for part in parts], -1)
+    blocks = torch.cat([part.view(component_choices, k, len(part) // (component_choices * k)) for part in parts], -1)
     return picks, blocks[:, torch.arange(kinds).clamp(max=k - 1)]

@@ -129,7 +129,7 @@ class _Chunk:
         self.draw = StepDraw(model.decoder.head, how.sampling, batch)
         self.host = [
             torch.empty(batch, *shape, pin_memory=place.is_cuda)
-            for shape in ((model.choices + 1, CHUNK), (CHUNK, model.shape.features))
+            for shape in ((model.component_choices + 1, CHUNK), (CHUNK, model.shape.features))
         ]
         self.noise = [part.to(self.draw.bias, copy=False) for part in self.host]
         self.uniforms = self.noise[0][:, : self.draw.groups].permute(2, 0, 1).unsqueeze(-1).unbind(0)

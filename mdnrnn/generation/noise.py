@@ -15,7 +15,7 @@ def stream(seed: int, number: int) -> np.random.Generator:
 
 
 def fill(generator: np.random.Generator, uniform: np.ndarray, normal: np.ndarray) -> None:
-    """A sequence's next chunk, into float32: uniform (choices + 1, CHUNK), of the components and last of the event;
+    """A sequence's next chunk, into float32: uniform (component_choices + 1, CHUNK), of the components and last of the event;
     normal (CHUNK, D)."""
     generator.random(out=uniform, dtype=np.float32)
     generator.standard_normal(out=normal, dtype=np.float32)

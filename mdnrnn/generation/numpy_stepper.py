@@ -12,7 +12,7 @@ import math
 import numpy as np
 import torch
 
-from mdnrnn.distributions.categorical import biased_logits, tempered_logits
+from mdnrnn.distributions.categorical import bias_logits, temper_logits
 from mdnrnn.events import DOWN
 from mdnrnn.generation.fused_sampler import StepDraw
 from mdnrnn.generation.sampling import Sampling
@@ -49,18 +49,18 @@ class OneRow:
             part.numpy()[0] for part in (stepper.motion, stepper.event, stepper.place)
         )
         self.offsets, self.scale, self.kinds = stepper.offsets.numpy()[0], stepper.scale, stepper.kinds.numpy()
-        _, self.choices, kinds, _ = draw.blocks.shape
-        self.each = draw.features // self.choices
+        _, self.component_choices, kinds, _ = draw.blocks.shape
+        self.each = draw.features // self.component_choices
         # Tempering and biasing of logits are linear: what makes the logits is tempered and biased, once.
         weight, bias = draw.weight.clone(), draw.bias.clone()
-        picked, of_motion = draw.groups * kinds, self.choices * kinds
+        picked, of_motion = draw.groups * kinds, self.component_choices * kinds
         for part in (weight, bias):
-            part[..., :of_motion] = biased_logits(part[..., :of_motion], draw.sampling.bias)
-            part[..., :picked] = tempered_logits(part[..., :picked], draw.sampling.temperature)
+            part[..., :of_motion] = bias_logits(part[..., :of_motion], draw.sampling.bias)
+            part[..., :picked] = temper_logits(part[..., :picked], draw.sampling.temperature)
         self.weight, self.bias = weight.numpy(), bias.numpy()
         self.row = np.empty_like(self.bias)
         self.logits = self.row[:picked].reshape(draw.groups, kinds)
-        self.blocks = self.row[picked:].reshape(self.choices, kinds, -1)
+        self.blocks = self.row[picked:].reshape(self.component_choices, kinds, -1)
         self.last = draw.last.flatten().tolist()
         self.floor, self.factor = math.exp(draw.head.shape.log_floor), math.exp(draw.shift)
 
@@ -83,14 +83,14 @@ class OneRow:
         np.cumsum(ends, axis=1, out=ends)
         picked = (ends <= uniform * ends[:, -1:]).sum(1).tolist()
         motion: list[float] = []
-        for choice in range(self.choices):
+        for choice in range(self.component_choices):
             numbers = self.blocks[choice, min(picked[choice], self.last[choice])].tolist()
             for mean, raw in zip(numbers[: self.each], numbers[self.each :], strict=True):
                 scale = (math.exp(min(raw, _MOST)) + self.floor) * self.factor
                 motion.append(mean + scale * normal[len(motion)])
         if bin_width is not None:
             motion = [round(x / width) * width if width else x for x, width in zip(motion, bin_width, strict=True)]
-        event = min(picked[-1], self.last[-1]) if len(picked) > self.choices else DOWN
+        event = min(picked[-1], self.last[-1]) if len(picked) > self.component_choices else DOWN
         self.motion[:] = motion
         if self.event.size:
             self.event[:] = self.kinds[event]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mdnrnn.distributions.step import StepDistribution
 from mdnrnn.errors import InputError
+
+if TYPE_CHECKING:
+    from mdnrnn.distributions.step import StepDistribution
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,7 @@ class SequenceModel(Model):
     """Whether a sequence is drawn given a text."""
     carries_state: bool = False
     """Whether it can learn from windows of sequences, and carry its state from one to the next."""
-    choices: int = 1
+    component_choices: int = 1
     """How many components a step is drawn from: one, or one for each of its features."""
 
     def start(self, batch_size: int) -> Step:

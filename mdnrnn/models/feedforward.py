@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,59 +11,12 @@ from mdnrnn.data.static import PointBatch, Points
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
+from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
-from mdnrnn.nn.parameters import Covariance
 
-Activation = Literal["silu", "tanh", "relu"]
 _REACH = 2.0
 """Standard deviations of the inputs that the first layer's units turn within."""
 ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
-
-
-@dataclass(frozen=True, kw_only=True)
-class BodyConfig:
-    """The hidden layers."""
-
-    widths: tuple[int, ...] = (64, 64)
-    """Units of each hidden layer."""
-    activation: Activation = "silu"
-    """After each hidden layer."""
-    detail: float = 1.0
-    """How steep the first layer's units start, per standard deviation of an input: more sees finer detail."""
-
-    def __post_init__(self) -> None:
-        if not self.widths or min(self.widths) < 1:
-            raise InputError(f"widths: received {self.widths}, expected one or more, each 1 or more")
-        if self.activation not in get_args(Activation):
-            raise InputError(
-                f"activation: received {self.activation!r}, expected one of {', '.join(get_args(Activation))}"
-            )
-        if not 0 < self.detail < math.inf:
-            raise InputError(f"detail: received {self.detail}, expected a positive number")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MDNConfig(BodyConfig):
-    """The shape of a mixture density network, and its regularisers, which are off."""
-
-    components: int = 20
-    """K, components of the mixture."""
-    covariance: Covariance = "diagonal"
-    """Of the components."""
-    scale_floor: float = 1e-3
-    """The least scale of a component, in standard deviations of the targets."""
-    input_noise: float = 0.0
-    """Standard deviation of the noise on inputs in training, in standard deviations of theirs."""
-    target_noise: float = 0.0
-    """Standard deviation of the noise on targets in training, in standard deviations of theirs."""
-    weight_entropy: float = 0.0
-    """Reward, in training, for each nat of the mixture weights' mean entropy."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("input_noise", "target_noise"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name}: received {getattr(self, name)}, expected 0 or more")
 
 
 class _Feedforward(Model):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,50 +11,20 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
-from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.window import Text, WindowStack
 
 _UNSEEN = 1e-3
 """The weight of a mark that the window does not show."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HandwritingConfig:
-    """The shape of a model that writes texts."""
-
-    hidden: int = 400
-    """H, units in a layer."""
-    layers: int = 3
-    """LSTM layers; the first moves the window."""
-    window: int = 10
-    """Gaussians of the window over the text."""
-    components: int = 20
-    """K, components of the mixture."""
-    covariance: StepCovariance = "full"
-    """Of a component: full, with correlation, as published, or diagonal."""
-    dropout: float = 0.0
-    """Probability that a unit of a layer is dropped on its way up, for a whole line, in training."""
-    position: bool = False
-    """Whether the sum of the motions so far, the pen's place, is an input too."""
-    scale_floor: float = 1e-3
-    """The least scale of a component, in normalized units."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("hidden", 1), ("layers", 2), ("window", 1), ("components", 1)):
-            if getattr(self, name) < least:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected at least {least}")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
-        if not self.scale_floor > 0:
-            raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
-
-
 class LineHead(StepHead):
     """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
     are multiplied by the weight of the mark. So lines seldom end at ends of words."""
 
-    def end_odds(self, features: Tensor) -> Tensor:
+    def end_logit_shift(self, features: Tensor) -> Tensor:
         """The logarithm of the mark's weight, in float32 or wider; features (..., I), the last one phi(U)."""
         seen = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
         return seen.clamp_min(_UNSEEN).log()
@@ -84,7 +52,7 @@ class HandwritingRNN(SequenceModel):
         head = LineHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
-        self.decoder, self.choices = StepDecoder(features, stack, head), head.choices
+        self.decoder, self.component_choices = StepDecoder(features, stack, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """The pen before the text, the window on its first character."""
@@ -125,7 +93,7 @@ class HandwritingRNN(SequenceModel):
 
 def check_lines(corpus: Corpus) -> None:
     """An error where data cannot be learned to be written: they have to be lines of strokes with their texts."""
-    missing = int((corpus.characters == 0).sum()) if corpus.text is not None else len(corpus)
+    missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
         raise InputError(
             f"{missing} of {len(corpus)} drawings in {corpus.metadata.name} do not say what is written in them; expected "

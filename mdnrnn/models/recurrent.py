@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,56 +10,19 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
+from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
-from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.lstm import LSTM
-
-
-@dataclass(frozen=True, kw_only=True)
-class MDNRNNConfig:
-    """The shape of an MDN-RNN."""
-
-    hidden: int = 512
-    """H, units in a layer."""
-    layers: int = 1
-    """LSTM layers."""
-    components: int = 20
-    """K, components of the mixture."""
-    covariance: StepCovariance = "diagonal"
-    """Of a component: diagonal, or full, with correlation; per-dimension: each feature has a mixture of its own."""
-    skip: bool = False
-    """Whether the input goes into every layer and every layer into the head, as Graves has it, or one into the next."""
-    dropout: float = 0.4
-    """Probability that a unit of a layer is dropped, for a whole sequence, in training."""
-    position: float = 1.0
-    """What the sum of the motions so far, the pen's place, is multiplied by as an input; 0: it is none."""
-    scale_floor: float = 1e-3
-    """The least scale of a component, in normalized units."""
-    end_weight: float = 1.0
-    """What an end counts in training beside a step that goes on: 10 in World Models. Likelihoods are what they are."""
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "components"):
-            if getattr(self, name) < 1:
-                raise InputError(f"model.{name} is {getattr(self, name)}; expected at least 1")
-        if not 0 <= self.dropout < 1:
-            raise InputError(f"model.dropout is {self.dropout}; expected 0 up to, not with, 1")
-        if not 0 <= self.position < float("inf"):
-            raise InputError(f"model.position is {self.position}; expected 0 or more")
-        if not self.scale_floor > 0:
-            raise InputError(f"model.scale_floor is {self.scale_floor}; expected a positive number")
-        if not 0 < self.end_weight < float("inf"):
-            raise InputError(f"model.end_weight is {self.end_weight}; expected a positive number")
 
 
 class MDNRNN(SequenceModel):
     """p(step_t | steps before, label, inputs): the model of Graves (2013) and Ha (2015), one head for all its uses."""
 
-    carries = True
+    carries_state = True
 
     def __init__(self, shape: StepShape, config: MDNRNNConfig) -> None:
         super().__init__()
@@ -74,7 +36,7 @@ class MDNRNN(SequenceModel):
         head = StepHead(
             lstm.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
-        self.decoder, self.choices = StepDecoder(features, lstm, head), head.choices
+        self.decoder, self.component_choices = StepDecoder(features, lstm, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Zeros; the condition's label embedded."""

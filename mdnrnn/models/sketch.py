@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 
@@ -12,80 +9,17 @@ from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape
+from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.latent import LatentModel, Posterior
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
-from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
 
-
-@dataclass(frozen=True, kw_only=True)
-class SketchRNNConfig:
-    """The shape of a Sketch-RNN, and how its KL divergence counts in training.
-
-    Training descends reconstruction + weight(step) max(KL, kl_floor Z), in nats a drawing, with
-    weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step). The paper divides reconstruction by the longest
-    drawing's points N_max and KL by Z, so that its w_KL of 0.5 is 0.5 N_max / Z here: 0.98 where N_max is 250.
-    """
-
-    encoder: int = 256
-    """Units of the encoder, each way."""
-    hidden: int = 512
-    """H, units of a layer of the decoder."""
-    layers: int = 1
-    """LSTM layers of the decoder."""
-    latent: int = 128
-    """Z, numbers of the latent; 0: no encoder, the decoder alone."""
-    components: int = 20
-    """K, components of the mixture."""
-    covariance: StepCovariance = "full"
-    """Of a component: full, with correlation, as published, or diagonal."""
-    cell: Literal["plain", "layer-norm"] = "plain"
-    """Of the LSTMs; layer-norm is published too, and slower."""
-    dropout: float = 0.0
-    """Probability that a unit of the decoder's output is dropped, for a whole drawing, in training."""
-    recurrent_dropout: float = 0.1
-    """Probability that a recurrent weight is dropped, for a whole batch, in training."""
-    position: bool = True
-    """Whether the sum of the motions so far, the pen's place, is an input too."""
-    kl_weight: float = 1.0
-    """Of the KL divergence beside the reconstruction, in the end; 1: the bound. 0: the decoder alone."""
-    kl_start: float = 0.01
-    """Share of the weight at the first step."""
-    kl_rate: float = 0.99995
-    """What a step leaves of the weight's way to go."""
-    kl_floor: float = 0.2
-    """Nats of each of the latent's numbers that cost nothing."""
-    scale_floor: float = 1e-3
-    """The least scale of a component, in normalized units."""
-
-    def __post_init__(self) -> None:
-        if self.cell not in _CELLS:
-            raise InputError(f"model.cell is {self.cell!r}; expected one of {', '.join(_CELLS)}")
-        for name, low, high in _RANGES:
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise InputError(f"model.{name} is {value}; expected {low:g} to {high:g}")
-
-
 _NARROW = -2.0
 """Log scale of a new model's q(z | drawing)."""
 _CELLS: dict[str, type[LSTM] | type[LayerNormLSTM]] = {"plain": LSTM, "layer-norm": LayerNormLSTM}
-_RANGES: tuple[tuple[str, float, float], ...] = (
-    ("encoder", 1, 1e6),
-    ("hidden", 1, 1e6),
-    ("layers", 1, 1e3),
-    ("latent", 0, 1e6),
-    ("components", 1, 1e6),
-    ("dropout", 0, 0.99),
-    ("recurrent_dropout", 0, 0.99),
-    ("kl_weight", 0, 1e6),
-    ("kl_start", 0, 1),
-    ("kl_rate", 0, 1),
-    ("kl_floor", 0, 1e6),
-    ("scale_floor", 1e-12, 1e6),
-)
 
 
 class SketchRNN(LatentModel):
@@ -106,7 +40,7 @@ class SketchRNN(LatentModel):
                 config.hidden, shape.features, config.components, shape.events, config.covariance, config.scale_floor
             ),
         )
-        self.choices = self.decoder.head.choices
+        self.component_choices = self.decoder.head.component_choices
         if self.latent:
             self.start_of = nn.Linear(context, 2 * config.layers * config.hidden)
             self.drawn = StepFeatures(shape.features, shape.events, 0, shape.places if config.position else 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Integral
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,8 @@ from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
-from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
-
-StepCovariance = Literal["diagonal", "full", "per-dimension"]
-"""Of a component of a step's motion."""
+from mdnrnn.nn.covariance import Covariance, StepCovariance
+from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 
 class MixtureHead(nn.Module):
@@ -93,7 +91,7 @@ class MixtureHead(nn.Module):
 class StepHead(nn.Module):
     """Features (..., I) to a distribution over steps: a mixture over D motions beside E event logits.
 
-    E: 3, of strokes; 2, of what can only go on or end; 0, of what never ends. `choices` is how many components a step
+    E: 3, of strokes; 2, of what can only go on or end; 0, of what never ends. `component_choices` is how many components a step
     is drawn from: one, or one for each feature.
     """
 
@@ -115,17 +113,17 @@ class StepHead(nn.Module):
         if events not in (0, 2, 3):
             raise InputError(f"events: received {events}, expected 3, 2 or 0")
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
-        self.events, self.choices = events, out_features if covariance == "per-dimension" else 1
+        self.events, self.component_choices = events, out_features if covariance == "per-dimension" else 1
         self.linear = nn.Linear(in_features, self.shape.size + events)
         self.shape.initialize(self.linear)
 
-    def forward(self, features: Tensor) -> StepRows:
+    def forward(self, features: Tensor) -> StepParameters:
         """features: (..., I)."""
-        odds = self.end_odds(features)
+        odds = self.end_logit_shift(features)
         rows = _evenly(self.linear, features) if features.ndim == 2 else self.linear(features)
-        return StepRows(rows, self.shape, self.events, None if odds is None else odds.squeeze(-1))
+        return StepParameters(rows, self.shape, self.events, None if odds is None else odds.squeeze(-1))
 
-    def end_odds(self, features: Tensor) -> Tensor | None:
+    def end_logit_shift(self, features: Tensor) -> Tensor | None:
         """What the logit of END is raised by, given the features: (..., 1); None: nothing, as here."""
         return None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,9 @@ from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
 from mdnrnn.events import END
-from mdnrnn.kernels import fits, usable
-from mdnrnn.nn.initialization import clusters
-
-Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
-"""Of a component: diagonal; full; isotropic, one scale for all dimensions; shared, one diagonal for all components;
-or of no joint component at all: per-dimension, every dimension a mixture of its own."""
+from mdnrnn.kernels import has_mixture_kernel, kernels_available
+from mdnrnn.nn.covariance import Covariance
+from mdnrnn.nn.initialization import cluster_points
 
 
 class MixtureShape(NamedTuple):
@@ -53,7 +50,7 @@ class MixtureShape(NamedTuple):
         if self.covariance == "per-dimension":
             shape = (d, k)
             means, log_scales = means.unflatten(-1, (*shape, 1)), log_scales.unflatten(-1, (*shape, 1))
-            return PerDimensionMixture.of(
+            return PerDimensionMixture.from_univariate(
                 GaussianMixture(logits.unflatten(-1, shape), means, log_scales, validate_args=False)
             )
         batch = row.shape[:-1]
@@ -77,14 +74,14 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialize_from(self, linear: nn.Linear, targets: Tensor) -> None:
-        """The mixture that fits `targets` (N, D) as they are, by clusters of theirs, whatever the features."""
+        """The mixture that has_mixture_kernel `targets` (N, D) as they are, by cluster_points of theirs, whatever the features."""
         k = self.components
         linear.weight[: self.size].zero_()
-        if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with clusters of its own
-            found = [clusters(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
+        if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with cluster_points of its own
+            found = [cluster_points(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
             weights, centers, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
         else:
-            weights, centers, spreads = clusters(targets, k)
+            weights, centers, spreads = cluster_points(targets, k)
             if self.covariance == "isotropic":
                 spreads = spreads.square().mean(-1).sqrt()
             elif self.covariance == "shared":
@@ -100,12 +97,12 @@ class MixtureShape(NamedTuple):
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
     """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
     if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
-        return floored(raw, raw.new_full((), log_floor))
+        return add_floor(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
 
 
-def floored(raw: Tensor, log_floor: Tensor) -> Tensor:
+def add_floor(raw: Tensor, log_floor: Tensor) -> Tensor:
     """The same without derivatives, of a floor that is a tensor already, ()."""
     return torch.logaddexp(raw, log_floor)
 
@@ -136,7 +133,7 @@ def lower(below: Tensor, features: int) -> Tensor:
     return matrix.index_copy(-1, rows * features + columns, below).unflatten(-1, (features, features))
 
 
-class StepRows(StepDistribution):
+class StepParameters(StepDistribution):
     """The distribution over steps that a head's rows (..., R) are: a mixture's parameters, then E event logits.
 
     E: 3; 2, of what can only go on or end; 0, of what never ends. `end_shift` (...) is added to the logit of END.
@@ -144,7 +141,7 @@ class StepRows(StepDistribution):
     """
 
     def __init__(self, rows: Tensor, shape: MixtureShape, events: int, end_shift: Tensor | None = None) -> None:
-        self.rows, self.shape, self.events, self.end_shift = rows, shape, events, end_shift
+        self.parameters, self.shape, self.events, self.end_shift = rows, shape, events, end_shift
         self._unpacked: tuple[GaussianMixture | PerDimensionMixture, Tensor] | None = None
         Distribution.__init__(self, rows.shape[:-1], validate_args=False)
 
@@ -161,7 +158,7 @@ class StepRows(StepDistribution):
     def unpacked(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
         """The motion and the event logits, with the gradients that they would have if they had come with the rows."""
         if self._unpacked is None:
-            if self.rows.requires_grad and not torch.is_grad_enabled():
+            if self.parameters.requires_grad and not torch.is_grad_enabled():
                 with torch.enable_grad():
                     self._unpacked = self._unpack()
             else:
@@ -169,7 +166,7 @@ class StepRows(StepDistribution):
         return self._unpacked
 
     def _unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
-        parameters, logits = self.rows.split_with_sizes([self.shape.size, self.events], -1)
+        parameters, logits = self.parameters.split_with_sizes([self.shape.size, self.events], -1)
         motion = self.shape.unpack(parameters)
         logits = logits.to(motion.logits.dtype)
         if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
@@ -182,22 +179,22 @@ class StepRows(StepDistribution):
 
     def nll(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As any StepDistribution's; on a GPU by one kernel, with its gradient."""
-        if not self.fuses(value.motion):
+        if not self.uses_kernel(value.motion):
             return super().nll(value, width)
-        from mdnrnn.kernels.mixture import Layout, step_nats
+        from mdnrnn.kernels.mixture import Layout, step_nll
 
         shape = self.shape
         layout = Layout(shape.features, shape.components, self.events, shape.log_floor, shape.covariance)
-        return step_nats(self.rows, value.motion, value.event, width, self.end_shift, layout)
+        return step_nll(self.parameters, value.motion, value.event, width, self.end_shift, layout)
 
-    def fuses(self, motion: Tensor) -> bool:
+    def uses_kernel(self, motion: Tensor) -> bool:
         """Whether the kernel computes the nats at `motion`: of flat rows on a GPU, float32 or bfloat16, wherever there
         is one for their mixture."""
         return (
-            usable(self.rows)
-            and self.rows.ndim == 2
-            and self.rows.dtype in (torch.float32, torch.bfloat16)
-            and fits(self.shape.covariance, self.shape.components, self.shape.features)
+            kernels_available(self.parameters)
+            and self.parameters.ndim == 2
+            and self.parameters.dtype in (torch.float32, torch.bfloat16)
+            and has_mixture_kernel(self.shape.covariance, self.shape.components, self.shape.features)
             and motion.dtype == torch.float32
             and not motion.requires_grad
             and not torch.compiler.is_compiling()

@@ -22,11 +22,12 @@ from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.device import choose_device
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.kernels import TRITON
+from mdnrnn.kernels import TRITON_INSTALLED
 from mdnrnn.models.base import StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
+from mdnrnn.models.handwriting import HandwritingRNN
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn import parameters
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.runs.presets import PRESETS
@@ -64,15 +65,15 @@ def test_gradients_of_the_leaves_count() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
-@pytest.mark.skipif(not TRITON, reason="no Triton")
+@pytest.mark.skipif(not TRITON_INSTALLED, reason="no Triton")
 def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     device = choose_device("auto")
-    monkeypatch.setattr(parameters, "usable", lambda tensor: True)
+    monkeypatch.setattr(parameters, "kernels_available", lambda tensor: True)
     found = benchmark_rows(2, 2, 1, device, bin_widths=True, count=40)
     assert found is not None
     assert min(found.speedup, found.milliseconds, found.copy_fraction, found.copy_gigabytes_per_second) > 0
     assert benchmark_rows(2, 9, 1, device, bin_widths=False, count=40) is None
-    monkeypatch.setattr(parameters, "usable", lambda tensor: False)
+    monkeypatch.setattr(parameters, "kernels_available", lambda tensor: False)
     assert benchmark_rows(2, 2, 1, device, bin_widths=True, count=40) is None
 
 

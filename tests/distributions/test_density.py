@@ -11,8 +11,8 @@ from torch.distributions import Categorical, Distribution, Independent, MixtureS
 from torch.func import functional_call, grad, jacrev, vmap
 
 from mdnrnn.distributions import GaussianMixture
+from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.heads import MixtureHead
-from mdnrnn.nn.parameters import Covariance
 
 NAMES = ("logits", "means", "log_scales", "value")
 

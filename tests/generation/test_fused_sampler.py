@@ -11,7 +11,8 @@ from mdnrnn.events import END
 from mdnrnn.generation.fused_sampler import StepDraw
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import LineHead
-from mdnrnn.nn.heads import StepCovariance, StepHead
+from mdnrnn.nn.covariance import StepCovariance
+from mdnrnn.nn.heads import StepHead
 
 WIDTH = 6
 SAMPLINGS = {
@@ -38,9 +39,9 @@ def head_of(
 
 def noise_of(head: StepHead, batch: int) -> tuple[Tensor, Tensor, Noise]:
     """As a draw takes it, and as a distribution does."""
-    uniform = torch.rand(batch, head.choices + 1, 1, dtype=torch.float64)
+    uniform = torch.rand(batch, head.component_choices + 1, 1, dtype=torch.float64)
     normal = torch.randn(batch, head.shape.features, dtype=torch.float64)
-    component = uniform[:, 0, 0] if head.choices == 1 else uniform[:, : head.choices, 0]
+    component = uniform[:, 0, 0] if head.component_choices == 1 else uniform[:, : head.component_choices, 0]
     return uniform, normal, Noise(component, uniform[:, -1, 0], normal)
 
 

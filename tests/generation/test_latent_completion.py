@@ -35,7 +35,7 @@ def sketch() -> SketchRNN:
 
 def copies(prefix: Sequence, number: int) -> Batch:
     """Of a prefix, normalized as the corpus is."""
-    data = Batches(pack(CORPUS.metadata, {"test": [prefix]}), "test", Normalizer.of(CORPUS))
+    data = Batches(pack(CORPUS.metadata, {"test": [prefix]}), "test", Normalizer.from_corpus(CORPUS))
     return data.batch(np.zeros(number, np.int64))
 
 

@@ -16,7 +16,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.generation.loop import Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
 from tests.helpers import random_corpus, run_of, small_model, small_sketch, touches
 
@@ -146,21 +147,21 @@ def test_temperatures_below_zero_are_refused(settings: dict[str, Any]) -> None:
 
 
 def test_normalized_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
-    normalizer = Normalizer.of(doodles)
+    normalizer = Normalizer.from_corpus(doodles)
     bin_width = torch.from_numpy(normalizer.bin_widths(doodles.metadata))
     (drawn,) = generate(
         small_model(doodles).float(), 1, Condition(torch.tensor([0])), bin_width=bin_width, max_steps=50
     )
-    raw = normalizer.restore(drawn.motion)
+    raw = normalizer.denormalize(drawn.motion)
     np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)
 
 
 def test_times_are_above_0_and_the_first_is_no_news() -> None:
     corpus = touches()
-    normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
+    normalizer, model = Normalizer.from_corpus(corpus), small_model(corpus).float()
     bin_width, first = (torch.from_numpy(normalizer.bin_widths(corpus.metadata, begins)) for begins in (False, True))
     for drawn in generate(model, 5, bin_width=bin_width, first_bin_width=first, max_steps=40):
-        raw = normalizer.restore(drawn.motion)
+        raw = normalizer.denormalize(drawn.motion)
         assert drawn.motion[0, 2] == 0
         assert (raw[:, 2] > 0).all()
         assert len(np.unique(raw[:, 2])) == len(raw)  # on no grid

@@ -11,7 +11,8 @@ from mdnrnn.generation.numpy_stepper import OneRow
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.steppers import PackedStepper, stepper
 from mdnrnn.models.base import StepShape
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.recurrent import MDNRNN
 
 SAMPLINGS = [
     Sampling(),

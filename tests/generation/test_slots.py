@@ -16,7 +16,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.generation.loop import Drawn, Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
+from mdnrnn.models.configs import HandwritingConfig
+from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.multiprocess import map_in_processes
 from tests.helpers import controls, episodes, random_corpus, run_of, small_model, small_sketch, touches
@@ -85,7 +86,7 @@ def test_drawings_from_the_prior(covariance: str) -> None:
 
 
 def test_drawings_of_layer_normalized_cells() -> None:
-    in_turn_and_alone(small_sketch(random_corpus([3]), bin_width="layer-norm"), sampling=Sampling(endless=True))
+    in_turn_and_alone(small_sketch(random_corpus([3]), cell="layer-norm"), sampling=Sampling(endless=True))
 
 
 def test_lines_of_texts_that_the_window_leaves() -> None:

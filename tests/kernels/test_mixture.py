@@ -14,16 +14,18 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step
-from mdnrnn.kernels import TRITON, usable
+from mdnrnn.kernels import TRITON_INSTALLED, kernels_available
 from mdnrnn.models.base import SequenceModel, StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
+from mdnrnn.models.handwriting import HandwritingRNN
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn import parameters
-from mdnrnn.nn.parameters import Covariance, MixtureShape, StepRows
+from mdnrnn.nn.covariance import Covariance
+from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 pytestmark = [
-    pytest.mark.skipif(not TRITON, reason="no Triton"),
+    pytest.mark.skipif(not TRITON_INSTALLED, reason="no Triton"),
     # The interpreter computes with NumPy, which warns of forms that are not taken where they overflow.
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
 ]
@@ -91,8 +93,8 @@ def answer(given: Asked, events: int, fused: bool, weights: tuple[Any, Any] = (1
     """Of the loss mean(weight motion) + mean(weight event)."""
     rows = given.rows.clone().requires_grad_()
     shift = None if given.shift is None else given.shift.clone().requires_grad_()
-    steps = StepRows(rows, given.shape, events, shift)
-    nll = steps.nll if fused else super(StepRows, steps).nll
+    steps = StepParameters(rows, given.shape, events, shift)
+    nll = steps.nll if fused else super(StepParameters, steps).nll
     motion, event = nll(given.step, given.width)
     loss = (weights[0] * motion).sum() / max(1, len(rows)) + (weights[1] * event).sum() / max(1, len(rows))
     loss.backward()
@@ -107,7 +109,7 @@ def answer(given: Asked, events: int, fused: bool, weights: tuple[Any, Any] = (1
 @pytest.fixture(autouse=True)
 def _anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule as it is where there is a GPU."""
-    monkeypatch.setattr(parameters, "usable", lambda tensor: TRITON)
+    monkeypatch.setattr(parameters, "kernels_available", lambda tensor: TRITON_INSTALLED)
 
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "per-dimension"]
@@ -187,7 +189,7 @@ def test_any_upstream_gradient_counts() -> None:
 def test_a_term_that_is_not_used_has_no_gradient() -> None:
     given = asked(Case())
     rows = given.rows.clone().requires_grad_()
-    motion, _ = StepRows(rows, given.shape, 3).nll(given.step, given.width)
+    motion, _ = StepParameters(rows, given.shape, 3).nll(given.step, given.width)
     motion.mean().backward()
     assert rows.grad is not None
     assert bool((rows.grad[:, -3:] == 0).all())
@@ -212,7 +214,7 @@ def test_a_mean_asks_for_what_was_made(count: int) -> None:
 def test_gradients_are_handed_out_once() -> None:
     given = asked(Case())
     rows = given.rows.clone().requires_grad_()
-    motion, event = StepRows(rows, given.shape, 3).nll(given.step, given.width)
+    motion, event = StepParameters(rows, given.shape, 3).nll(given.step, given.width)
     loss = motion.mean() + event.mean()
     loss.backward(retain_graph=True)
     with pytest.raises(RuntimeError, match="twice"):
@@ -222,13 +224,13 @@ def test_gradients_are_handed_out_once() -> None:
 def test_without_gradients_none_are_made() -> None:
     given = asked(Case())
     with torch.no_grad():
-        motion, _ = StepRows(given.rows.clone().requires_grad_(), given.shape, 3).nll(given.step, given.width)
+        motion, _ = StepParameters(given.rows.clone().requires_grad_(), given.shape, 3).nll(given.step, given.width)
     assert not motion.requires_grad
 
 
 def test_nothing_is_unpacked_where_the_kernel_takes_the_rows() -> None:
     given = asked(Case())
-    steps = StepRows(given.rows, given.shape, 3)
+    steps = StepParameters(given.rows, given.shape, 3)
     steps.nll(given.step, given.width)
     assert steps._unpacked is None
 
@@ -248,11 +250,11 @@ MODELS: dict[str, Callable[[StepShape], SequenceModel]] = {
 @pytest.mark.parametrize("kind", MODELS)
 def test_every_model_learns_through_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = make_pen_text(2, {"train": 2})
-    batch = next(iter(Batches(lines, "train", Normalizer.of(lines)))).to(DEVICE)
+    batch = next(iter(Batches(lines, "train", Normalizer.from_corpus(lines)))).to(DEVICE)
     model = MODELS[kind](StepShape.of(lines)).to(DEVICE)
     losses, gradients = [], []
     for fused in (True, False):
-        monkeypatch.setattr(parameters, "usable", lambda tensor, fused=fused: fused)
+        monkeypatch.setattr(parameters, "kernels_available", lambda tensor, fused=fused: fused)
         torch.manual_seed(0)
         model.zero_grad()
         loss = model.loss(batch)
@@ -296,14 +298,14 @@ RULES = {
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 def test_the_kernel_is_taken_wherever_there_is_one(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     shape = MixtureShape(rule.features, rule.components, 0.0, rule.covariance)
-    steps = StepRows(torch.zeros(*rule.batch, shape.size + 3, dtype=rule.dtype), shape, 3)
+    steps = StepParameters(torch.zeros(*rule.batch, shape.size + 3, dtype=rule.dtype), shape, 3)
     motion = torch.zeros(*rule.batch, rule.features, dtype=rule.motion)
-    assert steps.fuses(motion) == rule.fused
-    assert not steps.fuses(motion.requires_grad_())
-    monkeypatch.setattr(parameters, "usable", lambda tensor: False)
-    assert not steps.fuses(motion.detach())
+    assert steps.uses_kernel(motion) == rule.fused
+    assert not steps.uses_kernel(motion.requires_grad_())
+    monkeypatch.setattr(parameters, "kernels_available", lambda tensor: False)
+    assert not steps.uses_kernel(motion.detach())
 
 
 def test_no_gpu_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parameters, "usable", usable)
-    assert not StepRows(torch.zeros(3, 23), MixtureShape(2, 4, 0.0), 3).fuses(torch.zeros(3, 2))
+    monkeypatch.setattr(parameters, "kernels_available", kernels_available)
+    assert not StepParameters(torch.zeros(3, 23), MixtureShape(2, 4, 0.0), 3).uses_kernel(torch.zeros(3, 2))

@@ -14,10 +14,12 @@ from mdnrnn.data.static import PointBatch, PointBatches, Points
 from mdnrnn.data.toys import TOYS
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss
-from mdnrnn.models.feedforward import MDN, BodyConfig, MDNConfig, SquaredErrorNetwork
+from mdnrnn.models.configs import BodyConfig, MDNConfig
+from mdnrnn.models.feedforward import MDN, SquaredErrorNetwork
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.metrics import read_metrics
-from mdnrnn.training.trainer import WEIGHTS, fit
+from mdnrnn.training.checkpoint import WEIGHTS_FILE
+from mdnrnn.training.trainer import fit
 
 TRAINING = TrainConfig(
     steps=400, batch_size=200, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
@@ -163,7 +165,7 @@ def test_without_validation_data_the_last_weights_are_kept(tmp_path: Path) -> No
     assert all("valid_loss" not in record for record in records)
     last = torch.load(tmp_path / "last.pt", weights_only=True)["model"]
     assert all(torch.equal(last[name], tensor) for name, tensor in model.state_dict().items())
-    assert (tmp_path / WEIGHTS).exists()
+    assert (tmp_path / WEIGHTS_FILE).exists()
 
 
 def test_with_validation_data_the_best_weights_are_kept(tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_broken_points_are_named_by_number() -> None:
         ({"widths": (4, 0)}, r"widths: received \(4, 0\)"),
         ({"activation": "step"}, r"activation: received 'step', expected one of silu, tanh, relu"),
         ({"detail": 0.0}, r"detail: received 0.0, expected a positive number"),
-        ({"input_noise": -1.0}, r"input_noise: received -1.0, expected 0 or more"),
+        ({"input_noise": -1.0}, r"input_noise: received -1.0, expected a number >= 0"),
         ({"components": 0}, r"components: received 0, expected a whole number of 1 or more"),
         ({"covariance": "round"}, r"covariance: received 'round', expected one of diagonal, full"),
     ],

@@ -17,11 +17,13 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import Condition, StepShape
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN, LineHead
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig
+from mdnrnn.models.handwriting import HandwritingRNN, LineHead
+from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.step import Objective, update
-from mdnrnn.training.trainer import LAST, fit
+from mdnrnn.training.step import Objective, train_step
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE
+from mdnrnn.training.trainer import fit
 
 SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
 
@@ -39,7 +41,7 @@ def _seeded() -> Iterator[None]:
 
 
 def _batch(corpus: Corpus, indices: list[int]) -> Batch:
-    return Batches(corpus, "train", Normalizer.of(corpus)).batch(np.array(indices))
+    return Batches(corpus, "train", Normalizer.from_corpus(corpus)).batch(np.array(indices))
 
 
 @pytest.mark.parametrize("position", [False, True])
@@ -152,14 +154,14 @@ def test_errors(corpus: Corpus) -> None:
         model.initial_state(1)
     with pytest.raises(InputError, match="no texts"):
         HandwritingRNN(StepShape(), SMALL)
-    with pytest.raises(InputError, match=r"model\.layers is 1; expected at least 2"):
+    with pytest.raises(InputError, match=r"model\.layers: received 1, expected a whole number >= 2"):
         HandwritingConfig(layers=1)
 
 
 def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None:
     """Two ends in the same weights: at once, and taken up again after a checkpoint, dropout and all."""
     config = SequenceTrainConfig(steps=6, batch_size=6, warmup=2, validations=2, checkpoint_seconds=0.0)
-    data = config.splits(corpus, Normalizer.of(corpus))
+    data = config.splits(corpus, Normalizer.from_corpus(corpus))
 
     def model() -> HandwritingRNN:
         torch.manual_seed(0)
@@ -175,7 +177,7 @@ def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None
     with pytest.raises(Stop):
         fit(model(), *data, tmp_path / "stopped", config, stop)
     assert fit(model(), *data, tmp_path / "stopped", config).progress.step == 6
-    whole, stopped = (torch.load(tmp_path / name / LAST, weights_only=True)["model"] for name in ("whole", "stopped"))
+    whole, stopped = (torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True)["model"] for name in ("whole", "stopped"))
     assert all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
     assert any(not torch.equal(tensor, model().state_dict()[name]) for name, tensor in whole.items())
 
@@ -189,7 +191,7 @@ def test_a_few_steps_in_bfloat16_lower_the_loss_as_in_float32(corpus: Corpus) ->
         optimizer = torch.optim.Adam(model.parameters(), 1e-2, fused=True)
         start = float(model.loss(batch).total.detach())
         for step in range(10):
-            update(Objective(model), optimizer, batch, torch.device("cpu"), precision, 1.0, step)
+            train_step(Objective(model), optimizer, batch, torch.device("cpu"), precision, 1.0, step)
         ends.append(float(model.loss(batch).total.detach()))
     assert ends[0] < 0.95 * start
     assert ends[1] == pytest.approx(ends[0], rel=0.05)

@@ -14,7 +14,8 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig, weighted_event_nll
+from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.recurrent import MDNRNN, weighted_event_nll
 from mdnrnn.runs.presets import PRESETS
 from tests.helpers import batches_of, controls, episodes, random_corpus, small_model, widened
 
@@ -98,7 +99,7 @@ def test_a_model_learns_eight_sequences_by_heart(doodles: Corpus) -> None:
     """From 8 or more nats a point to under 2; the null model is near 9."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape.of(doodles), MDNRNNConfig(hidden=128, components=5, dropout=0.0))
-    batch = Batches(doodles, "train", Normalizer.of(doodles)).batch(np.arange(8))
+    batch = Batches(doodles, "train", Normalizer.from_corpus(doodles)).batch(np.arange(8))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     fall = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=1000)
     first = float(model.loss(batch).total.detach())
@@ -150,9 +151,9 @@ def test_the_start_is_sound() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"hidden": 0}, "model.hidden is 0; expected at least 1"),
-        ({"dropout": 1.0}, "model.dropout is 1.0"),
-        ({"scale_floor": 0.0}, "model.scale_floor is 0.0"),
+        ({"hidden": 0}, "model.hidden: received 0, expected a whole number >= 1"),
+        ({"dropout": 1.0}, "model.dropout: received 1.0"),
+        ({"scale_floor": 0.0}, "model.scale_floor: received 0.0"),
     ],
 )
 def test_impossible_configs_are_refused(settings: dict[str, float], complaint: str) -> None:

@@ -10,12 +10,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.configs import SketchRNNConfig
+from mdnrnn.models.sketch import SketchRNN
 from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
 
 LENGTHS = [5, 9, 2, 7, 1]
@@ -299,11 +300,11 @@ def test_what_the_encoder_keeps_the_decoder_uses() -> None:
     than given that of the opposite direction, by 10 nats and more. A latent that is not heeded makes no difference."""
     angles = 2 * np.pi * np.arange(24) / 24
     lines = [np.rint(40 * np.tile([np.cos(a), np.sin(a)], (6, 1))).astype(np.int16) for a in angles]
-    corpus = pack(Metadata(name="lines", bin_width=1.0), {"train": [Sequence(m, finished(np.zeros(6))) for m in lines]})
+    corpus = pack(Metadata(name="lines", bin_width=1.0), {"train": [Sequence(m, mark_end(np.zeros(6))) for m in lines]})
     torch.manual_seed(0)
     config = SketchRNNConfig(encoder=24, hidden=32, latent=2, components=2, kl_rate=0.97, kl_floor=0.0)
     model = SketchRNN(StepShape.of(corpus), config)
-    batch = Batches(corpus, "train", Normalizer.of(corpus)).batch(np.arange(24))
+    batch = Batches(corpus, "train", Normalizer.from_corpus(corpus)).batch(np.arange(24))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):
         optimizer.zero_grad()
@@ -350,14 +351,14 @@ def test_a_latent_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({"hidden": 0}, "model.hidden is 0; expected 1 to"),
-        ({"encoder": 0}, "model.encoder is 0; expected 1 to"),
-        ({"latent": -1}, "model.latent is -1; expected 0 to"),
-        ({"recurrent_dropout": 1.0}, "model.recurrent_dropout is 1.0; expected 0 to 0.99"),
-        ({"kl_weight": -0.5}, "model.kl_weight is -0.5; expected 0 to"),
-        ({"kl_rate": 1.5}, "model.kl_rate is 1.5; expected 0 to 1"),
-        ({"kl_start": float("nan")}, "model.kl_start is nan; expected 0 to 1"),
-        ({"scale_floor": 0.0}, "model.scale_floor is 0.0"),
+        ({"hidden": 0}, "model.hidden: received 0, expected 1 to"),
+        ({"encoder": 0}, "model.encoder: received 0, expected 1 to"),
+        ({"latent": -1}, "model.latent: received -1, expected 0 to"),
+        ({"recurrent_dropout": 1.0}, "model.recurrent_dropout: received 1.0, expected 0 to 0.99"),
+        ({"kl_weight": -0.5}, "model.kl_weight: received -0.5, expected 0 to"),
+        ({"kl_rate": 1.5}, "model.kl_rate: received 1.5, expected 0 to 1"),
+        ({"kl_start": float("nan")}, "model.kl_start: received nan, expected 0 to 1"),
+        ({"scale_floor": 0.0}, "model.scale_floor: received 0.0"),
     ],
 )
 def test_impossible_configs_are_refused(settings: dict[str, float], complaint: str) -> None:

@@ -9,8 +9,9 @@ from torch.func import functional_call, jacrev
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step
 from mdnrnn.errors import InputError
+from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.heads import MixtureHead, StepHead
-from mdnrnn.nn.parameters import Covariance, MixtureShape, lower, smooth_floor
+from mdnrnn.nn.parameters import MixtureShape, lower, smooth_floor
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per-dimension"]
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", COVARIANCES)
@@ -97,8 +98,8 @@ def test_a_row_holds_logits_then_means_then_scales_then_slopes(covariance: Covar
     mixture = head.shape.unpack(row)
     if isinstance(mixture, PerDimensionMixture):
         torch.testing.assert_close(mixture.logits, row[:, :12].view(5, 3, 4))
-        torch.testing.assert_close(mixture.parts.means, row[:, 12:24].view(5, 3, 4, 1))
-        torch.testing.assert_close(mixture.parts.log_scales.exp(), row[:, 24:].view(5, 3, 4, 1).exp() + 0.1)
+        torch.testing.assert_close(mixture.univariate.means, row[:, 12:24].view(5, 3, 4, 1))
+        torch.testing.assert_close(mixture.univariate.log_scales.exp(), row[:, 24:].view(5, 3, 4, 1).exp() + 0.1)
         return
     torch.testing.assert_close(mixture.logits, row[:, :4])
     torch.testing.assert_close(mixture.means, row[:, 4:16].view(5, 4, 3))
@@ -345,7 +346,7 @@ def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
     """Ha and Schmidhuber: of Z latents with K components each, 3 K Z numbers (480 of CarRacing's 32 latents)."""
     head = StepHead(256, 32, 5, 0, "per-dimension")
     assert head.linear.out_features == 480
-    assert head.choices == 32
+    assert head.component_choices == 32
     motion = head(torch.randn(4, 256)).motion
     assert motion.batch_shape == (4,)
     assert motion.logits.shape == (4, 32, 5)
@@ -371,7 +372,7 @@ def test_under_autocast_rows_are_those_of_the_linear_layer(rows: int) -> None:
     """To the rounding of bfloat16, whatever number of rows the product was made of; gradients too."""
     head, features = StepHead(8, 2, 3, 3), torch.randn(rows, 8, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        found, expected = head(features).rows, head.linear(features)
+        found, expected = head(features).parameters, head.linear(features)
     assert found.shape == expected.shape
     torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
     weights = torch.randn_like(found)

@@ -12,7 +12,7 @@ import mdnrnn
 from mdnrnn.data.corpus import Corpus, pack
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
-from mdnrnn.models.recurrent import MDNRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run, read_prefix
 from mdnrnn.training.config import SequenceTrainConfig
@@ -56,7 +56,7 @@ def test_inputs_are_asked_for_when_drawing(tmp_path: Path) -> None:
 
 def test_data_of_some_of_the_classes_are_measured_under_the_same_names(doodles: Corpus, tmp_path: Path) -> None:
     run = trained(doodles, tmp_path)
-    cat, tree = (doodles.metadata.label(name) for name in ("cat", "tree"))
+    cat, tree = (doodles.metadata.class_index(name) for name in ("cat", "tree"))
     chosen = [doodles[i] for i in range(len(doodles)) if doodles[i].label in (cat, tree)]
     expected = pack(doodles.metadata, {"test": chosen})
     native.write(expected, tmp_path / "same.npz")

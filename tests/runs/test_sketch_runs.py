@@ -13,21 +13,23 @@ import torch
 from safetensors.torch import load_file
 
 import mdnrnn
-from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.events import END, UP
 from mdnrnn.errors import InputError
+from mdnrnn.events import END, UP
+from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.base import Loss, StepShape
+from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.latent import LatentModel
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.trainer import LAST, WEIGHTS, fit
+from mdnrnn.training.trainer import fit
 from tests.helpers import random_corpus
 
 SMALL = SketchRNNConfig(encoder=8, hidden=16, latent=3, components=3)
@@ -82,8 +84,8 @@ def test_a_run_is_measured_by_its_bound_and_by_importance(name: str, request: py
 def test_drawings_are_of_the_class_that_is_asked_for(run: Run, doodles: Corpus) -> None:
     drawn = run.generate(5, labels=["cat"], max_steps=4)
     assert drawn.label is not None
-    assert drawn.label.tolist() == [doodles.metadata.label("cat")] * 5
-    weights = np.eye(12)[[doodles.metadata.label("cat")] * 5]
+    assert drawn.label.tolist() == [doodles.metadata.class_index("cat")] * 5
+    weights = np.eye(12)[[doodles.metadata.class_index("cat")] * 5]
     for other in (run.generate(5, labels=["cat"] * 5, max_steps=4), run.generate(5, labels=weights, max_steps=4)):
         np.testing.assert_array_equal(drawn.motion, other.motion)
     assert drawn.motion.tobytes() != run.generate(5, labels=["tree"], max_steps=4).motion.tobytes()
@@ -116,7 +118,7 @@ def test_encoded_drawings_are_the_means_of_their_posteriors_in_order(run: Run) -
 
 
 def test_the_classes_of_other_data_are_encoded_under_the_runs_numbers(run: Run, doodles: Corpus) -> None:
-    cat = doodles.metadata.label("cat")
+    cat = doodles.metadata.class_index("cat")
     chosen = [doodles[i] for i in range(len(doodles)) if doodles[i].label == cat]
     metadata = dataclasses.replace(doodles.metadata, classes=("cat",))
     alone = pack(metadata, {"test": [sequence._replace(label=0) for sequence in chosen]})
@@ -165,7 +167,7 @@ def test_a_prefix_of_no_known_class_is_completed_as_what_is_asked_for(
 def test_latents_for_a_prefix_are_of_the_class_that_is_asked_for(run: Run, prefix: Sequence, doodles: Corpus) -> None:
     """Whatever the prefix was a drawing of."""
     one, other = (
-        run.generate(4, labels=["tree"], prefix=prefix._replace(label=doodles.metadata.label(name)), max_steps=6)
+        run.generate(4, labels=["tree"], prefix=prefix._replace(label=doodles.metadata.class_index(name)), max_steps=6)
         for name in ("tree", "cat")
     )
     np.testing.assert_array_equal(one.motion, other.motion)
@@ -255,7 +257,7 @@ def test_stopped_and_resumed_ends_in_the_same_weights(doodles: Corpus, tmp_path:
     config = SequenceTrainConfig(
         steps=12, batch_size=16, warmup=3, validations=3, precision="float32", checkpoint_seconds=1000.0
     )
-    data = config.splits(doodles, Normalizer.of(doodles))
+    data = config.splits(doodles, Normalizer.from_corpus(doodles))
     sizes = dataclasses.replace(SMALL, cell=cell, dropout=0.2, kl_rate=0.8, kl_floor=0.0)
 
     def model(kind: type[SketchRNN] = SketchRNN) -> SketchRNN:
@@ -270,8 +272,8 @@ def test_stopped_and_resumed_ends_in_the_same_weights(doodles: Corpus, tmp_path:
     assert fit(stopping, *data, folders[1], config).progress.step == step
     torch.manual_seed(99)  # whatever the process did meanwhile
     assert fit(model(), *data, folders[1], config).progress.step == 12
-    whole, stopped = (torch.load(folder / LAST, weights_only=True)["model"] for folder in folders)
-    best, again = (load_file(folder / WEIGHTS) for folder in folders)
+    whole, stopped = (torch.load(folder / CHECKPOINT_FILE, weights_only=True)["model"] for folder in folders)
+    best, again = (load_file(folder / WEIGHTS_FILE) for folder in folders)
     for one, other in ((whole, stopped), (best, again)):
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
     assert any(not torch.equal(tensor, model().state_dict()[name]) for name, tensor in whole.items())

@@ -153,8 +153,8 @@ def test_the_most_steps_are_of_texts_that_have_characters() -> None:
     """A sequence without a text says nothing of how many steps a character takes."""
     silent = [_line((1, 0, DOWN), (1, 0, END))._replace(text=text) for text in ("ab", "", "é")]
     corpus = pack(Metadata(name="x", bin_width=1.0), {"train": silent})
-    assert corpus.characters.tolist() == [2, 0, 1]
-    assert corpus.steps_per_character == 2
+    assert corpus.text_lengths.tolist() == [2, 0, 1]
+    assert corpus.max_steps_per_character == 2
     with pytest.raises(InputError, match="1 of 3 drawings in x do not say what is written in them"):
         check_lines(corpus)
 
@@ -252,7 +252,7 @@ def test_pages_are_saved_in_every_format(run: Run, lines: Corpus, tmp_path: Path
 
 
 def test_a_style_is_a_line_of_the_test_split_or_of_a_file(run: Run, lines: Corpus, tmp_path: Path) -> None:
-    test = lines.part("test")
+    test = lines.select_split("test")
     assert read_style(run, "2").text == test[2].text
     drawn = tmp_path / "mine.npz"
     native.write(

@@ -60,7 +60,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def drawings(run: Run) -> Corpus:
-    return run.open_data().part("test")
+    return run.open_data().select_split("test")
 
 
 @pytest.fixture
@@ -297,7 +297,7 @@ def test_the_npz_of_a_map_holds_its_arrays(run: Run, drawings: Corpus, tmp_path:
 
 
 def test_drawings_of_one_step_are_like_any_other(plain: Run, tmp_path: Path) -> None:
-    drawings = plain.open_data().part("test")
+    drawings = plain.open_data().select_split("test")
     assert drawings.lengths.tolist() == [1, 5, 8, 3, 6, 2]
     rows = reconstruct(plain, drawings, (0.2,))
     assert rows.label is None
@@ -320,13 +320,13 @@ def test_drawings_off_the_runs_grid_are_kept_as_they_are(plain: Run) -> None:
 
 def test_drawings_are_of_a_split_or_of_a_file_or_of_a_class(run: Run, doodles: Corpus, tmp_path: Path) -> None:
     assert len(load_drawings(run)) == 12
-    assert_same(load_drawings(run, split="valid")[3], doodles.part("valid")[3])
+    assert_same(load_drawings(run, split="valid")[3], doodles.select_split("valid")[3])
     data = str(run.folder.parent / "data.npz")
     assert len(load_drawings(run, data)) == len(doodles)
     assert_same(load_drawings(run, data)[17], doodles[17])
     assert len(load_drawings(run, data, "test")) == 12
     cats = load_drawings(run, data, label="cat")
-    assert set(np.asarray(cats.label).tolist()) == {doodles.metadata.label("cat")}
+    assert set(np.asarray(cats.label).tolist()) == {doodles.metadata.class_index("cat")}
     assert len(cats) == 20
     native.write(random_corpus([3, 4]), tmp_path / "bare.npz")
     bare = load_drawings(run, str(tmp_path / "bare.npz"), label="cat")
@@ -425,7 +425,7 @@ def test_a_class_of_which_there_is_no_drawing_is_told(run: Run, drawings: Corpus
 
 def test_a_run_without_an_encoder_is_told(doodles: Corpus, tmp_path: Path) -> None:
     unable = trained(doodles, tmp_path, "stroke", MDNRNNConfig(hidden=8, components=2))
-    drawings = unable.open_data().part("test")
+    drawings = unable.open_data().select_split("test")
     for use in (
         lambda: load_drawings(unable),
         lambda: reconstruct(unable, drawings),

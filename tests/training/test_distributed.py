@@ -27,15 +27,17 @@ from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model, StepShape, shard_state, unshard_state
-from mdnrnn.models.feedforward import MDN, MDNConfig
-from mdnrnn.models.handwriting import HandwritingConfig, HandwritingRNN
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
-from mdnrnn.models.sketch import SketchRNN, SketchRNNConfig
+from mdnrnn.models.configs import HandwritingConfig, MDNConfig, MDNRNNConfig, SketchRNNConfig
+from mdnrnn.models.feedforward import MDN
+from mdnrnn.models.handwriting import HandwritingRNN
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.runs.run import load
 from mdnrnn.training import distributed
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig, TrainConfig
-from mdnrnn.training.metrics import METRICS, read_metrics
-from mdnrnn.training.trainer import LAST, WEIGHTS, fit
+from mdnrnn.training.metrics import METRICS_FILE, read_metrics
+from mdnrnn.training.trainer import fit
 
 ROOT = Path(__file__).parents[2]
 if __name__ == "__main__":  # torchrun starts this file as a script
@@ -82,7 +84,7 @@ def case(kind: str, model: type[MDNRNN] = MDNRNN) -> Case:
         settings = replace(settings, batch_size=4, window=10, augment_scale=0.0, augment_drop=0.0)
     if kind == "by points":
         settings = replace(settings, by_points=True)
-    splits = settings.splits(corpus, Normalizer.of(corpus))
+    splits = settings.splits(corpus, Normalizer.from_corpus(corpus))
     return Case(model(StepShape.of(corpus), MDNRNNConfig(hidden=16, components=3, dropout=0.0)), *splits, settings)
 
 
@@ -151,9 +153,9 @@ def others() -> dict[str, Case]:
     writing = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=8, window=2, components=2))
     dropping = MDNRNN(StepShape.of(drawings), MDNRNNConfig(hidden=8, components=2, dropout=0.5))
     return {
-        "sketch": Case(sketch, *config.splits(drawings, Normalizer.of(drawings)), config),
-        "writing": Case(writing, *config.splits(lines, Normalizer.of(lines)), config),
-        "dropping": Case(dropping, *config.splits(drawings, Normalizer.of(drawings)), config),
+        "sketch": Case(sketch, *config.splits(drawings, Normalizer.from_corpus(drawings)), config),
+        "writing": Case(writing, *config.splits(lines, Normalizer.from_corpus(lines)), config),
+        "dropping": Case(dropping, *config.splits(drawings, Normalizer.from_corpus(drawings)), config),
     }
 
 
@@ -182,8 +184,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def far(one: Path, other: Path) -> float:
     """The largest difference between the weights of two trainings, the last ones and the best."""
-    last = [torch.load(folder / LAST, weights_only=True)["model"] for folder in (one, other)]
-    best = [load_file(folder / WEIGHTS) for folder in (one, other)]
+    last = [torch.load(folder / CHECKPOINT_FILE, weights_only=True)["model"] for folder in (one, other)]
+    best = [load_file(folder / WEIGHTS_FILE) for folder in (one, other)]
     return max(float((a[name] - b[name]).abs().max()) for a, b in (last, best) for name in a)
 
 
@@ -203,7 +205,7 @@ def test_what_two_processes_begin_one_ends(trained: Path, tmp_path: Path, kind: 
     """Stopped by a signal that one of them received, in the step after it."""
     folder = trained / f"{kind} stopped"
     assert json.loads((folder / "told.json").read_text())["interrupted"] == signal.SIGTERM
-    step = torch.load(folder / LAST, weights_only=True)["progress"]["step"]
+    step = torch.load(folder / CHECKPOINT_FILE, weights_only=True)["progress"]["step"]
     assert STOP_AT <= step <= STOP_AT + 1
     run(case(kind), tmp_path)
     run(case(kind), folder)
@@ -243,7 +245,14 @@ def test_a_training_by_the_command_line_in_two_processes(tmp_path: Path) -> None
     told, errors = done.communicate(timeout=120)
     assert done.returncode == 0, errors
     assert re.fullmatch(rf"{re.escape(str(out))}: 3 steps, [\d,]+ points in \d+ s, .*\n", told)
-    assert {path.name for path in out.iterdir()} >= {"config.json", WEIGHTS, LAST, METRICS, "loss.svg", "samples"}
+    assert {path.name for path in out.iterdir()} >= {
+        "config.json",
+        WEIGHTS_FILE,
+        CHECKPOINT_FILE,
+        METRICS_FILE,
+        "loss.svg",
+        "samples",
+    }
     done = torchrun("evaluate", str(out), "--json", script=False)
     told, errors = done.communicate(timeout=120)
     assert done.returncode == 0, errors
@@ -258,9 +267,9 @@ def test_shares_make_up_the_batches(count: int) -> None:
     """Every row is in the share of one process, as it is in the whole: stretched, thinned, drawn alike."""
     for corpus in (corpus_of("drawings"), corpus_of("worlds")):
         config = SequenceTrainConfig(batch_size=8, augment_drop=0.3)
-        whole, _ = config.splits(corpus, Normalizer.of(corpus))
+        whole, _ = config.splits(corpus, Normalizer.from_corpus(corpus))
         assert isinstance(whole, Batches)
-        shares = [list(whole.shared(rank, count).epoch(4)) for rank in range(count)]
+        shares = [list(whole.shard(rank, count).epoch(4)) for rank in range(count)]
         for number, batch in enumerate(whole.epoch(4)):
             parts = [share[number] for share in shares]
             assert [part.idle for part in parts] == [rank >= batch.size for rank in range(count)]
@@ -277,9 +286,9 @@ def rows_of(batch: Batch) -> list[tuple[int, bytes, bytes]]:
 
 def test_shares_of_windows_go_on_along_their_own_lanes() -> None:
     corpus = corpus_of("windows")
-    whole = Windows(Batches(corpus, "train", Normalizer.of(corpus), 5), 9, carry=True)
+    whole = Windows(Batches(corpus, "train", Normalizer.from_corpus(corpus), 5), 9, carry=True)
     for rank in range(3):
-        for batch, share in zip(whole.epoch(1), whole.shared(rank, 3).epoch(1), strict=True):
+        for batch, share in zip(whole.epoch(1), whole.shard(rank, 3).epoch(1), strict=True):
             assert batch.continues is not None
             assert share.continues is not None
             if not share.idle:

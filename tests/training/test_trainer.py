@@ -22,13 +22,15 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import null_model_nll
+from mdnrnn.evaluation.null_model import null_model_nll
 from mdnrnn.models.base import Loss, StepShape
-from mdnrnn.models.recurrent import MDNRNN, MDNRNNConfig
+from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.metrics import METRICS
+from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.step import validation_loss
-from mdnrnn.training.trainer import LAST, WEIGHTS, NonFiniteLoss, fit
+from mdnrnn.training.trainer import NonFiniteLoss, fit
 from tests.helpers import controls
 
 CONFIG = SequenceTrainConfig(
@@ -37,7 +39,7 @@ CONFIG = SequenceTrainConfig(
 
 
 def data_of(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Batches, Batches]:
-    train, valid = config.splits(corpus, Normalizer.of(corpus))
+    train, valid = config.splits(corpus, Normalizer.from_corpus(corpus))
     assert isinstance(train, Batches)
     return train, valid
 
@@ -48,7 +50,7 @@ def model_for(corpus: Corpus, kind: type[MDNRNN] = MDNRNN) -> MDNRNN:
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / METRICS).read_text().splitlines()]
+    return [json.loads(line) for line in (folder / METRICS_FILE).read_text().splitlines()]
 
 
 class StopsAt(MDNRNN):
@@ -82,7 +84,7 @@ def test_training_beats_the_null_model(doodles: Corpus, tmp_path: Path) -> None:
     result = fit(model, *data_of(doodles), tmp_path, config)
     points = doodles.rows("valid").stop - doodles.rows("valid").start
     assert result.progress.step == 200
-    assert result.progress.best < null_model_nll(doodles, "valid", Normalizer.of(doodles)) / points - 0.3
+    assert result.progress.best < null_model_nll(doodles, "valid", Normalizer.from_corpus(doodles)) / points - 0.3
 
 
 def test_the_model_and_the_file_hold_the_best_weights(doodles: Corpus, tmp_path: Path) -> None:
@@ -90,7 +92,7 @@ def test_the_model_and_the_file_hold_the_best_weights(doodles: Corpus, tmp_path:
     result = fit(model, *data, tmp_path, CONFIG)
     valid = [line["valid_loss"] for line in metrics(tmp_path) if "valid_loss" in line]
     assert len(valid) == 3
-    saved = load_file(tmp_path / WEIGHTS)
+    saved = load_file(tmp_path / WEIGHTS_FILE)
     assert all(torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
     again = validation_loss(model, data[1], torch.device("cpu"), "float32")
     assert again["valid_loss"] == pytest.approx(min(valid)) == pytest.approx(result.progress.best)
@@ -136,7 +138,7 @@ def test_windows_stopped_and_resumed_end_in_the_same_weights(tmp_path: Path, ste
     """What is carried is in the checkpoint: without it the next window would begin from nothing."""
     corpus = controls((90, 130, 40))
     config = replace(CONFIG, batch_size=4, window=10, carry=carry, augment_scale=0.0, augment_drop=0.0)
-    data = config.splits(corpus, Normalizer.of(corpus))
+    data = config.splits(corpus, Normalizer.from_corpus(corpus))
     folders = [tmp_path / "whole", tmp_path / "stopped"]
     for folder in folders:
         folder.mkdir()
@@ -145,7 +147,7 @@ def test_windows_stopped_and_resumed_end_in_the_same_weights(tmp_path: Path, ste
     assert isinstance(stopping, StopsAfter)
     stopping.signal_at = (step, signal.SIGTERM)
     assert fit(stopping, *data, folders[1], config).progress.step == step
-    assert (torch.load(folders[1] / LAST, weights_only=True)["carried"] is not None) == carry
+    assert (torch.load(folders[1] / CHECKPOINT_FILE, weights_only=True)["carried"] is not None) == carry
     fit(model_for(corpus), *data, folders[1], config)
     same_run(*folders)
 
@@ -155,7 +157,7 @@ def test_the_carried_state_is_trained_with(tmp_path: Path) -> None:
     corpus, weights = controls((90, 130, 40)), []
     for carried in (True, False):
         config = replace(CONFIG, batch_size=4, window=10, augment_scale=0.0, augment_drop=0.0)
-        train, valid = config.splits(corpus, Normalizer.of(corpus))
+        train, valid = config.splits(corpus, Normalizer.from_corpus(corpus))
         assert isinstance(train, Windows)
         model = model_for(corpus, MDNRNN if carried else Forgets)
         fit(model, train, valid, tmp_path / str(carried), config)
@@ -172,10 +174,10 @@ class Forgets(MDNRNN):
 
 def same_run(one: Path, other: Path) -> None:
     """The same last and best weights, the same steps in the metrics, each once."""
-    states = [torch.load(folder / LAST, weights_only=True) for folder in (one, other)]
+    states = [torch.load(folder / CHECKPOINT_FILE, weights_only=True) for folder in (one, other)]
     for name, tensor in states[0]["model"].items():
         assert torch.equal(tensor, states[1]["model"][name]), name
-    best = [load_file(folder / WEIGHTS) for folder in (one, other)]
+    best = [load_file(folder / WEIGHTS_FILE) for folder in (one, other)]
     assert all(torch.equal(tensor, best[1][name]) for name, tensor in best[0].items())
     assert [line["step"] for line in metrics(one)] == [line["step"] for line in metrics(other)]
 
@@ -186,7 +188,7 @@ def test_a_loss_that_is_no_number_ends_with_the_last_good_checkpoint(doodles: Co
     model.break_at = 6
     with pytest.raises(NonFiniteLoss, match=r"at step 6, examples \d+, .*keeps the last good checkpoint"):
         fit(model, *data_of(doodles), tmp_path, CONFIG)
-    state = torch.load(tmp_path / LAST, weights_only=True)
+    state = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
     assert state["progress"]["step"] == 5
     assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
 
@@ -199,12 +201,14 @@ def test_patience_ends_a_training_that_gets_no_better(doodles: Corpus, tmp_path:
 
 def test_a_finished_training_is_left_as_it_is(doodles: Corpus, tmp_path: Path) -> None:
     fit(model_for(doodles), *data_of(doodles), tmp_path, CONFIG)
-    before = (tmp_path / METRICS).read_bytes()
+    before = (tmp_path / METRICS_FILE).read_bytes()
     model = model_for(doodles)
     result = fit(model, *data_of(doodles), tmp_path, CONFIG)
     assert result.progress.step == 24
-    assert (tmp_path / METRICS).read_bytes() == before
-    assert torch.equal(model.decoder.head.linear.weight, load_file(tmp_path / WEIGHTS)["decoder.head.linear.weight"])
+    assert (tmp_path / METRICS_FILE).read_bytes() == before
+    assert torch.equal(
+        model.decoder.head.linear.weight, load_file(tmp_path / WEIGHTS_FILE)["decoder.head.linear.weight"]
+    )
 
 
 def test_a_budget_of_minutes_is_kept(doodles: Corpus, tmp_path: Path) -> None:
@@ -225,7 +229,7 @@ def test_a_damaged_checkpoint_is_told_and_nothing_in_it_runs(
     doodles: Corpus, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / LAST).write_bytes(content)
+    (tmp_path / CHECKPOINT_FILE).write_bytes(content)
     with pytest.raises(InputError, match=r"last.pt is damaged"):
         fit(model_for(doodles), *data_of(doodles), tmp_path, CONFIG)
     assert not (tmp_path / "ran").exists()
