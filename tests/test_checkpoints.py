@@ -62,8 +62,8 @@ def test_in_bfloat16_a_run_is_as_likely_to_half_a_percent(name: str) -> None:
     """Of what was trained: its nats are small differences, where an untrained model's are not."""
     run = mdnrnn.load(FOLDER / name)
     writers = {"train": 1, "valid": 6, "test": 1}
-    corpus = run.known(open_corpus("doodles") if name == "doodles" else make_pen_text(4, writers, seed=5))
-    data, nats = Batches(corpus, "valid", run.config.normalizer, most=120), []
+    corpus = run.with_run_classes(open_corpus("doodles") if name == "doodles" else make_pen_text(4, writers, seed=5))
+    data, nats = Batches(corpus, "valid", run.config.normalizer, max_sequences=120), []
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)  # the same draws of z
         nats.append(validation_loss(run.model, data, torch.device("cpu"), precision)["valid_loss"])

@@ -14,11 +14,12 @@ from scipy.stats import multivariate_normal
 
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import evaluate, null_model_nll
+from mdnrnn.evaluation.likelihood import evaluate
+from mdnrnn.evaluation.null_model import null_model_nll
 from mdnrnn.events import END, UP
 from mdnrnn.models.base import Condition, negative_log_likelihood
 from mdnrnn.models.sketch import SketchRNN
@@ -28,7 +29,7 @@ from tests.helpers import random_corpus, small_model, small_sketch, touches, wid
 def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
     """Against the plainest loop there is: one sequence, one step at a time."""
     corpus = random_corpus([6, 3, 9, 1])
-    normalizer = Normalizer.of(corpus)
+    normalizer = Normalizer.from_corpus(corpus)
     model = small_model(corpus).float().eval()
     bin_width = torch.from_numpy(normalizer.bin_widths(corpus.metadata))
     total = 0.0
@@ -51,7 +52,7 @@ def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
 
 def test_batch_size_changes_nothing() -> None:
     corpus = random_corpus([6, 3, 9, 1, 30])
-    normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
+    normalizer, model = Normalizer.from_corpus(corpus), small_model(corpus).float()
     one, many = (evaluate(model, Batches(corpus, "test", normalizer, size)) for size in (1, 100))
     assert one.nll_per_sequence == pytest.approx(many.nll_per_sequence, rel=1e-6)
     assert one.paper_L_R == pytest.approx(many.paper_L_R, rel=1e-6)
@@ -67,7 +68,7 @@ def test_cells_do_not_depend_on_the_units() -> None:
         corpus.offsets,
         corpus.splits,
     )
-    results = [evaluate(small_model(corpus).float(), Batches(c, "test", Normalizer.of(c))) for c in (corpus, scaled)]
+    results = [evaluate(small_model(corpus).float(), Batches(c, "test", Normalizer.from_corpus(c))) for c in (corpus, scaled)]
     assert results[0].nll_per_sequence == pytest.approx(results[1].nll_per_sequence, rel=1e-5)
     assert results[0].null_nll_per_sequence == pytest.approx(results[1].null_nll_per_sequence, rel=1e-5)
 
@@ -79,7 +80,7 @@ def test_densities_are_reported_in_raw_units() -> None:
         base = random_corpus([6, 8], bin_width=None)
         motion = base.motion.astype(np.float32) * np.float32(factor)
         corpora.append(Corpus(Metadata(name="x"), motion, base.event, base.offsets, base.splits))
-    results = [evaluate(small_model(c).float(), Batches(c, "test", Normalizer.of(c))) for c in corpora]
+    results = [evaluate(small_model(c).float(), Batches(c, "test", Normalizer.from_corpus(c))) for c in corpora]
     assert results[0].measure == "density"
     gap = results[1].nll_per_point - results[0].nll_per_point
     assert gap == pytest.approx(2 * math.log(10), abs=1e-4)
@@ -99,12 +100,12 @@ def test_the_null_model_is_a_gaussian_beside_the_events_shares() -> None:
     # Cells are small beside the Gaussian here: the density at the center times an area of 1 is near enough.
     counts = np.bincount(event[:2400]) + 1
     expected = -gaussian.logpdf(test).sum() - np.log(counts / counts.sum())[event[2400:]].sum()
-    assert null_model_nll(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)
+    assert null_model_nll(corpus, "test", Normalizer.from_corpus(corpus)) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_papers_convention_divides_by_the_longest() -> None:
     corpus = random_corpus([5, 10, 20], bin_width=None)
-    result = evaluate(small_model(corpus).float(), Batches(corpus, "test", Normalizer.of(corpus)))
+    result = evaluate(small_model(corpus).float(), Batches(corpus, "test", Normalizer.from_corpus(corpus)))
     # Without a bin_width there is no noise: L_R is the normalized density over 20 steps instead of the 35 / 3 real.
     assert result.paper_L_R == pytest.approx(result.density_nll_per_sequence / 20, rel=1e-6)
 
@@ -113,11 +114,11 @@ def test_graves_counts_unit_offsets_and_one_bit() -> None:
     """By hand: density of offsets over their own deviations along each axis, and whether the pen is lifted, END too."""
     rng = np.random.default_rng(0)
     sequences = [
-        Sequence(np.rint(rng.normal(0, (30, 4), (n, 2))), finished((rng.random(n) < 0.3).astype(np.uint8)))
+        Sequence(np.rint(rng.normal(0, (30, 4), (n, 2))), mark_end((rng.random(n) < 0.3).astype(np.uint8)))
         for n in (7, 12, 9)
     ]
     corpus = pack(Metadata(name="x", bin_width=1.0), {"train": sequences[:2], "test": sequences[2:]})
-    normalizer = Normalizer.of(corpus)
+    normalizer = Normalizer.from_corpus(corpus)
     model = small_model(corpus).float()
     batches = Batches(corpus, "test", normalizer)
     result = evaluate(model, batches)
@@ -137,7 +138,7 @@ def test_graves_counts_unit_offsets_and_one_bit() -> None:
 def test_the_sheep_null_model_has_the_known_value(shared_data: Path) -> None:
     """1138.3 nats a sequence with a pen of two states, END counting as UP; three states cost 3.4 nats more."""
     corpus = open_corpus(str(shared_data / "sketchrnn" / "aaron_sheep.npz"))
-    normalizer = Normalizer.of(corpus)
+    normalizer = Normalizer.from_corpus(corpus)
     two_states = replace(corpus, event=np.minimum(corpus.event, UP))
     assert null_model_nll(two_states, "test", normalizer) / 300 == pytest.approx(1138.3, abs=0.1)
     assert null_model_nll(corpus, "test", normalizer) / 300 == pytest.approx(1141.7, abs=0.1)
@@ -178,7 +179,7 @@ def test_importance_sampling_estimates_the_marginal_likelihood(bin_width: float 
     """24 sequences, 400 draws each: within 5 of its standard errors, which are below 0.02 nats, of the integral; false
     failure below 1e-6. The bound is above that."""
     corpus = random_corpus([4, 6, 3, 1] * 6, bin_width=bin_width)
-    data = Batches(corpus, "test", Normalizer.of(corpus))
+    data = Batches(corpus, "test", Normalizer.from_corpus(corpus))
     model = sketch_for(corpus, covariance=covariance)
     exact = float(np.mean(marginals(model, data))) + (
         0.0 if bin_width else 3.5 * float(np.log(data.normalizer.scale).sum())
@@ -194,7 +195,7 @@ def test_importance_sampling_estimates_the_marginal_likelihood(bin_width: float 
 def test_the_standard_error_of_importance_sampling_is_its_spread_over_seeds() -> None:
     """30 seeds of 100 draws: the estimates' standard deviation is the stated error but for a factor of 1.7; chi-square
     of 29 degrees beyond 2.9 times its mean or its inverse: false failure below 1e-4."""
-    data, model = Batches(LATENT, "test", Normalizer.of(LATENT)), sketch_for(LATENT)
+    data, model = Batches(LATENT, "test", Normalizer.from_corpus(LATENT)), sketch_for(LATENT)
     results = [evaluate(model, data, seed=seed, importance=100) for seed in range(30)]
     spread = float(np.std([result.importance_nll_per_sequence or 0 for result in results], ddof=1))
     stated = math.sqrt(np.mean([(result.importance_standard_error or 0) ** 2 for result in results]))
@@ -212,7 +213,7 @@ def noise_for(sequence: int, draws: int, latent: int, seed: int = 0) -> torch.Te
 def test_bound_and_importance_are_those_of_each_sequence_alone(draws: int) -> None:
     """Written out, sequence by sequence, draw by draw: reconstruction as the draws' mean, the divergence exact, and of
     the same draws the log of the weights' mean, which is never below the mean of their logs."""
-    data, model = Batches(LATENT, "test", Normalizer.of(LATENT)), sketch_for(LATENT, latent=3).eval()
+    data, model = Batches(LATENT, "test", Normalizer.from_corpus(LATENT)), sketch_for(LATENT, latent=3).eval()
     reconstruction, divergence, importance, sampled = [], [], [], []
     for i in LATENT.indices("test"):
         batch = data.batch(np.array([i]))
@@ -246,7 +247,7 @@ def test_bound_and_importance_are_those_of_each_sequence_alone(draws: int) -> No
 def test_importance_is_the_closer_the_more_draws() -> None:
     """On average over 40 seeds: of 1, of 6 and of 36 draws, each mean below the one before by 5 standard errors of the
     difference, and the last above the integral but for as many: false failure below 1e-5."""
-    data, model = Batches(LATENT, "test", Normalizer.of(LATENT)), sketch_for(LATENT, covariance="diagonal")
+    data, model = Batches(LATENT, "test", Normalizer.from_corpus(LATENT)), sketch_for(LATENT, covariance="diagonal")
     means, errors = [], []
     for draws in (1, 6, 36):
         results = [evaluate(model, data, seed=seed, importance=draws) for seed in range(40)]
@@ -260,7 +261,7 @@ def test_importance_is_the_closer_the_more_draws() -> None:
 
 def test_without_a_latent_bound_and_importance_are_the_likelihood_itself() -> None:
     corpus = random_corpus([6, 3, 9, 1], bin_width=None)
-    data = Batches(corpus, "test", Normalizer.of(corpus))
+    data = Batches(corpus, "test", Normalizer.from_corpus(corpus))
     for model in (small_model(corpus).float(), small_sketch(corpus, latent=0).float()):
         plain, asked = evaluate(model, data), evaluate(model, data, importance=7)
         assert asked.importance_nll_per_sequence == pytest.approx(plain.nll_per_sequence, rel=1e-12)
@@ -278,7 +279,7 @@ def test_batch_size_changes_no_latents_noise(importance: int) -> None:
     corpus = random_corpus([6, 3, 9, 1, 30], classes=("a", "b"))
     model = small_sketch(corpus).float()
     one, many = (
-        dataclasses.asdict(evaluate(model, Batches(corpus, "test", Normalizer.of(corpus), size), 3, importance))
+        dataclasses.asdict(evaluate(model, Batches(corpus, "test", Normalizer.from_corpus(corpus), size), 3, importance))
         for size in (1, 100)
     )
     for classes in (one.pop("by_class"), many.pop("by_class")):
@@ -290,7 +291,7 @@ def test_batch_size_changes_no_latents_noise(importance: int) -> None:
 
 
 def test_seeds_make_other_draws() -> None:
-    model, data = small_sketch(LATENT).float(), Batches(LATENT, "test", Normalizer.of(LATENT))
+    model, data = small_sketch(LATENT).float(), Batches(LATENT, "test", Normalizer.from_corpus(LATENT))
     assert evaluate(model, data, seed=1) == evaluate(model, data, seed=1)
     assert evaluate(model, data, seed=1).nll_per_sequence != evaluate(model, data, seed=2).nll_per_sequence
 
@@ -298,7 +299,7 @@ def test_seeds_make_other_draws() -> None:
 def test_the_measure_by_class_sums_back_to_the_whole() -> None:
     corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b", "none of it", "c"))
     corpus = replace(corpus, label=np.array([0, 3, 1, 1, 3, 0, 1, 3] * 3, np.int32))
-    data = Batches(corpus, "test", Normalizer.of(corpus))
+    data = Batches(corpus, "test", Normalizer.from_corpus(corpus))
     for model in (small_model(corpus).float(), small_sketch(corpus).float()):
         result = evaluate(model, data)
         assert list(result.by_class) == ["a", "b", "c"]
@@ -314,7 +315,7 @@ def test_the_measure_by_class_sums_back_to_the_whole() -> None:
 @pytest.mark.parametrize("bin_width", [1.0, None], ids=["bin_widths", "densities"])
 def test_a_class_measures_what_it_does_alone(bin_width: float | None) -> None:
     corpus = random_corpus([6, 3, 9, 1, 30, 4, 8, 2], classes=("a", "b"), bin_width=bin_width)
-    normalizer, model = Normalizer.of(corpus), small_model(corpus).float()
+    normalizer, model = Normalizer.from_corpus(corpus), small_model(corpus).float()
     result = evaluate(model, Batches(corpus, "test", normalizer))
     for number, name in enumerate(("a", "b")):
         own = [corpus[i] for i in corpus.indices("test") if corpus[i].label == number]
@@ -332,7 +333,7 @@ def test_with_a_latent_densities_are_in_raw_units_and_the_divergence_in_none() -
         base = random_corpus([6, 8], bin_width=None)
         motion = base.motion.astype(np.float32) * np.float32(factor)
         corpus = Corpus(Metadata(name="x"), motion, base.event, base.offsets, base.splits)
-        results.append(evaluate(small_sketch(corpus).float(), Batches(corpus, "test", Normalizer.of(corpus)), 0, 5))
+        results.append(evaluate(small_sketch(corpus).float(), Batches(corpus, "test", Normalizer.from_corpus(corpus)), 0, 5))
     for name in ("nll_per_sequence", "reconstruction_nll_per_sequence", "importance_nll_per_sequence"):
         gap = getattr(results[1], name) - getattr(results[0], name)
         assert gap == pytest.approx(7 * 2 * math.log(10), abs=1e-3), name
@@ -342,23 +343,23 @@ def test_with_a_latent_densities_are_in_raw_units_and_the_divergence_in_none() -
 
 def test_a_part_of_a_split_is_measured_as_that_part() -> None:
     """`most`: every second of the sequences."""
-    normalizer, model = Normalizer.of(LATENT), small_model(LATENT).float()
+    normalizer, model = Normalizer.from_corpus(LATENT), small_model(LATENT).float()
     part = pack(LATENT.metadata, {"test": [LATENT[i] for i in list(LATENT.indices("test"))[::2]]})
-    whole = evaluate(model, Batches(LATENT, "test", normalizer, most=12))
+    whole = evaluate(model, Batches(LATENT, "test", normalizer, max_sequences=12))
     expected = evaluate(model, Batches(part, "test", normalizer))
     assert whole.sequences == expected.sequences == 12
     assert whole.nll_per_sequence == pytest.approx(expected.nll_per_sequence)
 
 
 def test_fewer_draws_than_none_are_refused() -> None:
-    data = Batches(LATENT, "test", Normalizer.of(LATENT))
+    data = Batches(LATENT, "test", Normalizer.from_corpus(LATENT))
     with pytest.raises(InputError, match=r"importance is -1; expected a number of draws, 0 for none"):
         evaluate(small_sketch(LATENT).float(), data, importance=-1)
 
 
 def test_evaluation_leaves_a_model_with_a_latent_as_it_was() -> None:
     """In training or not, and so measures it without dropout; nobody else's random numbers change."""
-    data = Batches(LATENT, "test", Normalizer.of(LATENT))
+    data = Batches(LATENT, "test", Normalizer.from_corpus(LATENT))
     model = small_sketch(LATENT, dropout=0.5, recurrent_dropout=0.5).float().train()
     before = torch.get_rng_state()
     result = evaluate(model, data, importance=2)
@@ -372,7 +373,7 @@ def test_evaluation_leaves_a_model_with_a_latent_as_it_was() -> None:
 def test_cells_of_places_and_the_density_of_times_are_one_product(covariance: str) -> None:
     """Against the plainest loop, which leaves out the time of each first row: it is no news."""
     corpus = touches(bin_width=1 / 1024)
-    normalizer = Normalizer.of(corpus)
+    normalizer = Normalizer.from_corpus(corpus)
     model = small_model(corpus, covariance=covariance).float().eval()
     width = 1 / 1024 / normalizer.scale[0]
     total = 0.0
@@ -397,14 +398,14 @@ def test_cells_of_places_and_the_density_of_times_are_one_product(covariance: st
 
 def test_the_null_model_of_touches_is_a_gaussian_over_the_logs_of_times() -> None:
     corpus = touches(200, bin_width=None)
-    train, test = (corpus.part(split).motion.reshape(-1, 30, 3).astype(np.float64) for split in ("train", "test"))
+    train, test = (corpus.select_split(split).motion.reshape(-1, 30, 3).astype(np.float64) for split in ("train", "test"))
     logged = lambda motion: np.concatenate([motion[..., :2], np.log(np.maximum(motion[..., 2:], 1e-9))], -1)  # noqa: E731
     known = logged(train)[:, 1:].reshape(-1, 3)
     mean, covariance = known.mean(0), np.cov(known, rowvar=False)
     expected = -multivariate_normal(mean, covariance).logpdf(logged(test)[:, 1:]).sum()
     expected -= multivariate_normal(mean[:2], covariance[:2, :2]).logpdf(test[:, 0, :2]).sum()
     expected += np.log(test[:, 1:, 2]).sum()
-    events = [corpus.part(split).event for split in ("train", "test")]
+    events = [corpus.select_split(split).event for split in ("train", "test")]
     counts = np.bincount(events[0]) + 1
     expected -= np.log(counts / counts.sum())[events[1]].sum()
-    assert null_model_nll(corpus, "test", Normalizer.of(corpus)) == pytest.approx(expected, rel=1e-3)
+    assert null_model_nll(corpus, "test", Normalizer.from_corpus(corpus)) == pytest.approx(expected, rel=1e-3)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batches, code_points
+from mdnrnn.data.batches import Batches, to_code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
@@ -142,7 +142,7 @@ def test_writing_agrees() -> None:
         loss = model.loss(next(iter(data)).to(torch.device(device))).total
         loss.backward()
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]))
-        text = Condition(text=code_points([str(lines[i].text) for i in range(3)]))
+        text = Condition(text=to_code_points([str(lines[i].text) for i in range(3)]))
         drawn.append(generate(model, 3, text, sampling=Sampling(temperature=0.3), max_steps=20))
         gradients[-1] = torch.cat([gradients[-1], loss.detach().cpu()[None]])
     torch.testing.assert_close(gradients[1], gradients[0], atol=1e-4, rtol=1e-3)
@@ -203,7 +203,7 @@ def test_lines_and_inputs_are_recorded_too(monkeypatch: pytest.MonkeyPatch) -> N
     lines = make_pen_text(4, {"train": 8})
     torch.manual_seed(0)
     writer = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).cuda()
-    text = Condition(text=code_points([str(lines[i % 8].text) for i in range(12)]))
+    text = Condition(text=to_code_points([str(lines[i % 8].text) for i in range(12)]))
     inputs = Condition(inputs=torch.randn(12, 50, 2))
     world = run_of(episodes(), covariance="per-dimension").model.cuda()
     draw = lambda: [  # noqa: E731

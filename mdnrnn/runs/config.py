@@ -17,7 +17,7 @@ from mdnrnn.runs.presets import KINDS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.version import VERSION
 
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class RunConfig:
     @classmethod
     def read(cls, folder: Path) -> RunConfig:
         """From a run folder."""
-        path = folder / CONFIG
+        path = folder / CONFIG_FILE
         if not path.is_file():
             raise InputError(f"{path} is missing; expected a run folder, as mdnrnn train makes it")
         try:
@@ -55,7 +55,7 @@ class RunConfig:
                 raise InputError(
                     f"{path}: the run is of kind {fields['kind']!r}; this version knows {', '.join(KINDS)}"
                 )
-            return cls.of(fields)
+            return cls.from_dict(fields)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:

@@ -10,23 +10,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
-from mdnrnn.data.batches import Batches, code_points
+from mdnrnn.data.batches import Batches, to_code_points
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import Step
-from mdnrnn.events import END, UP
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import Likelihood, evaluate
+from mdnrnn.evaluation.likelihood import Likelihood, evaluate
+from mdnrnn.events import END, UP
+from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
 from mdnrnn.generation.loop import Policy, Sampling, check_request, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import check_lines, need_writer
 from mdnrnn.models.latent import need_encoder
 from mdnrnn.runs.config import RunConfig
-from mdnrnn.training.checkpoint import load_weights
-from mdnrnn.training.trainer import WEIGHTS
+from mdnrnn.training.checkpoint import WEIGHTS_FILE, load_weights
 
 _PATIENCE = 1.25
 """Steps that a text may take, in the most that as many characters of the corpus took."""
@@ -65,10 +64,10 @@ class Run:
 
     def evaluate(self, split: str = "test", data: str | None = None, importance: int = 0) -> Likelihood:
         """The likelihood of a split; `importance`: draws of z that estimate the marginal likelihood, 0 for none."""
-        corpus = self.known(self.open_data(data))
+        corpus = self.with_run_classes(self.open_data(data))
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
 
-    def known(self, corpus: Corpus) -> Corpus:
+    def with_run_classes(self, corpus: Corpus) -> Corpus:
         """The corpus with the run's own numbers for its classes, all of them known; with texts, if it writes."""
         if self.model.uses_text:
             check_lines(corpus)
@@ -117,7 +116,7 @@ class Run:
         check_request(n, seed)
         if prefix is not None:
             self._check_prefix(prefix)
-        weights = self.labels(n, labels, None if prefix is None else prefix.label)
+        weights = self.label_weights(n, labels, None if prefix is None else prefix.label)
         metadata = self.config.metadata
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
             latents = self._latents_given(prefix, weights, n, seed)
@@ -144,7 +143,7 @@ class Run:
         )
         sequences = [
             Sequence(
-                self.raw(motion),
+                self.to_raw(motion),
                 event,
                 None if weights is None else int(weights[i].argmax()),
                 acts,
@@ -168,9 +167,9 @@ class Run:
         scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.places]
         return _tensor(np.outer(_SCREEN, 1 / scale)) if self.config.metadata.is_touch else None
 
-    def raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
+    def to_raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
         """Motions (T, D), as drawn, in raw units and on the data's grid; whether their first begins a sequence."""
-        metadata, raw = self.config.metadata, self.config.normalizer.restore(motion)
+        metadata, raw = self.config.metadata, self.config.normalizer.denormalize(motion)
         raw[: int(begins), list(metadata.time_features)] = 0
         grid = metadata.bin_widths(raw.shape[1])
         on_grid = grid > 0
@@ -181,7 +180,7 @@ class Run:
         """The latents (M, Z) of a corpus's drawings, means of q(z | drawing), in their order: of a split, or of all."""
         model = need_encoder(self.model)
         self._check_shape(corpus)
-        corpus = self.known(corpus)
+        corpus = self.with_run_classes(corpus)
         if split is None:
             split, corpus = "all", replace(corpus, splits={"all": (0, len(corpus))})
         indices = corpus.indices(split)
@@ -199,7 +198,7 @@ class Run:
         device = next(model.parameters()).device
         check_lines(corpus)
         with full_precision(), torch.inference_mode():
-            for i, characters in enumerate(corpus.characters.tolist()):
+            for i, characters in enumerate(corpus.text_lengths.tolist()):
                 batch = Batches(corpus, "test", self.config.normalizer).batch(np.array([i]))
                 windows.append(model.attention(batch.to(device))[:, : characters + 1].cpu().numpy())
         return windows
@@ -208,7 +207,7 @@ class Run:
         """Latents (n, Z) that the prefix may come from, of drawings of the classes asked for."""
         if self.config.shape.inputs:
             raise InputError("a prefix for a model with inputs and a latent was given; give the latents, too")
-        part = prefix._replace(event=finished(_lifted(prefix.event)), label=None, text=None)
+        part = prefix._replace(event=mark_end(_lifted(prefix.event)), label=None, text=None)
         whole = pack(replace(self.config.metadata, classes=()), {"test": [part]})
         batch = Batches(whole, "test", self.config.normalizer).batch(np.zeros(PROPOSALS, np.int64))
         batch, model = batch.to(next(self.model.parameters()).device), need_encoder(self.model)
@@ -241,7 +240,7 @@ class Run:
         alphabet = self.config.shape.alphabet
         if strange := "".join(sorted(set("".join(texts)) - set(alphabet))):
             raise InputError(f"the text has {strange!r}, which the run has not learned; expected some of {alphabet!r}")
-        return code_points(list(texts))
+        return to_code_points(list(texts))
 
     def _limits(self, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:
         """The most new steps: of any drawing, or (n,) of each text that is still to be written."""
@@ -251,7 +250,7 @@ class Run:
         characters = np.array([max(0, len(text) - written) for text in texts]) + _MARGIN
         return np.ceil(_PATIENCE * self.config.steps_per_character * characters).astype(np.int64)
 
-    def labels(
+    def label_weights(
         self, n: int, names: Items[str] | np.ndarray | None = None, default: int | None = None
     ) -> np.ndarray | None:
         """What every drawing is of, as weights (n, classes): all classes in turn where there are no `names`; None where
@@ -270,7 +269,7 @@ class Run:
         else:
             if len(names) not in (1, n):
                 raise InputError(f"{len(names)} labels were asked for {n} drawings; expected one, or one each")
-            numbers = [metadata.label(name) for name in names] * (n if len(names) == 1 else 1)
+            numbers = [metadata.class_index(name) for name in names] * (n if len(names) == 1 else 1)
         return np.eye(classes, dtype=np.float32)[numbers]
 
     def _check_prefix(self, prefix: Sequence) -> None:
@@ -319,7 +318,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
         raise InputError(f"{folder}: no such run folder; expected one that mdnrnn train made")
     config = RunConfig.read(folder)
     model = config.build()
-    load_weights(folder / WEIGHTS, model)
+    load_weights(folder / WEIGHTS_FILE, model)
     return Run(folder, config, model.to(device).eval())
 
 

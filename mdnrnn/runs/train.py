@@ -8,24 +8,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdnrnn import render
-from mdnrnn.training import distributed
 from mdnrnn.data.catalog import is_name, open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import null_model_nll
+from mdnrnn.evaluation.null_model import null_model_nll
 from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
 from mdnrnn.generation.loop import Sampling
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.handwriting import check_lines
-from mdnrnn.runs.presets import KINDS, Preset
-from mdnrnn.runs.config import CONFIG, RunConfig
-from mdnrnn.runs.run import Run
 from mdnrnn.render.save import draw, draw_performances
+from mdnrnn.runs.config import CONFIG_FILE, RunConfig
+from mdnrnn.runs.presets import KINDS, Preset
+from mdnrnn.runs.run import Run
+from mdnrnn.training import distributed
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.trainer import LAST, Result, fit
-from mdnrnn.training.metrics import METRICS, read_metrics
+from mdnrnn.training.metrics import METRICS_FILE, read_metrics
+from mdnrnn.training.trainer import TrainingResult, fit
 
 CURVE, SAMPLES = "loss.svg", "samples"
 _SAMPLE_TEMPERATURE = 0.4
@@ -35,7 +36,7 @@ _SAMPLE_STEPS = 300
 
 def train(
     preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
-) -> Result:
+) -> TrainingResult:
     """A new run in `folder`: of a preset, with another model config or another training where they are given.
 
     Of several processes that torchrun has started the first makes the folder, and writes in it.
@@ -47,7 +48,7 @@ def train(
         return asdict(made[0].config)
 
     with distributed.process_group():
-        config = RunConfig.of(distributed.from_rank_zero(begin))
+        config = RunConfig.from_dict(distributed.from_rank_zero(begin))
         return _fit(made[0] if made else _Begun(config, open_corpus(data), math.nan), folder)
 
 
@@ -76,19 +77,19 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
         kind=preset.kind,
         shape=shape,
         model=model,
-        normalizer=Normalizer.of(corpus),
+        normalizer=Normalizer.from_corpus(corpus),
         metadata=corpus.metadata if shape.classes else replace(corpus.metadata, classes=()),
         data=data if is_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),
-        longest_text=int(corpus.characters.max(initial=0)),
-        steps_per_character=corpus.steps_per_character,
+        longest_text=int(corpus.text_lengths.max(initial=0)),
+        steps_per_character=corpus.max_steps_per_character,
     )
     config.build()  # where it cannot be, nothing is written
     begun = _Begun(config, corpus, _null_nll_per_point(config, corpus))
     make_folder(folder)
-    write_json(folder / CONFIG, asdict(config))
+    write_json(folder / CONFIG_FILE, asdict(config))
     return begun
 
 
@@ -98,7 +99,7 @@ def _shape(preset: Preset, corpus: Corpus) -> StepShape:
     return replace(shape, classes=0) if KINDS[preset.kind].model.uses_text else shape
 
 
-def resume(folder: Path | str) -> Result:
+def resume(folder: Path | str) -> TrainingResult:
     """Go on with a run from its last checkpoint, to the end that it would have had, in as many processes as there are
     now."""
     folder, made = Path(folder), []
@@ -108,7 +109,7 @@ def resume(folder: Path | str) -> Result:
         return asdict(made[0].config)
 
     with distributed.process_group():
-        config = RunConfig.of(distributed.from_rank_zero(begin))
+        config = RunConfig.from_dict(distributed.from_rank_zero(begin))
         return _fit(made[0] if made else _Begun(config, open_corpus(config.data), math.nan), folder)
 
 
@@ -117,8 +118,10 @@ def _begin_again(folder: Path) -> _Begun:
     corpus = open_corpus(config.data)
     if corpus.fingerprint != config.fingerprint:
         raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
-    if (folder / METRICS).exists() and not (folder / LAST).exists():
-        raise InputError(f"{folder / LAST} is missing; it holds what a resume needs; train anew in another folder")
+    if (folder / METRICS_FILE).exists() and not (folder / CHECKPOINT_FILE).exists():
+        raise InputError(
+            f"{folder / CHECKPOINT_FILE} is missing; it holds what a resume needs; train anew in another folder"
+        )
     return _Begun(config, corpus, _null_nll_per_point(config, corpus))
 
 
@@ -127,7 +130,7 @@ def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
     return null_model_nll(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
 
 
-def _fit(begun: _Begun, folder: Path) -> Result:
+def _fit(begun: _Begun, folder: Path) -> TrainingResult:
     config, corpus, model = begun.config, begun.corpus, begun.config.build()
     if distributed.rank() == 0:
         make_folder(folder / SAMPLES)

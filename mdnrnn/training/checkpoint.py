@@ -16,6 +16,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 from mdnrnn.training import distributed
 
+WEIGHTS_FILE, CHECKPOINT_FILE = "model.safetensors", "last.pt"
+
 
 @dataclass
 class Progress:
@@ -37,7 +39,9 @@ class Progress:
     finished: bool = False
 
 
-def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried: Any) -> None:
+def save_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried: Any
+) -> None:
     """Weights, optimizer, progress, the random generators of all processes and the state that the next batch goes on
     from, atomically, by the first of the processes, which have to call this together."""
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
@@ -59,8 +63,8 @@ def save_last(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, pr
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError, IndexError)
 
 
-def read_last(path: Path) -> dict[str, Any] | None:
-    """What `save_last` has saved, if it has. Only tensors and plain values are unpickled."""
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """What `save_checkpoint` has saved, if it has. Only tensors and plain values are unpickled."""
     if not path.exists():
         return None
     try:
@@ -69,10 +73,10 @@ def read_last(path: Path) -> dict[str, Any] | None:
         raise _damaged(path) from error
 
 
-def restore(
+def restore_checkpoint(
     state: dict[str, Any], path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, Any]:
-    """Put everything back as `save_last` found it at `path`; the progress, and the state that is carried.
+    """Put everything back as `save_checkpoint` found it at `path`; the progress, and the state that is carried.
 
     A process that was not there then begins with random numbers of its own.
     """

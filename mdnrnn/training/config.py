@@ -90,7 +90,7 @@ class SequenceTrainConfig(TrainConfig):
         """The batches to train on and to validate on, these of whole sequences."""
         augment = Augment(self.augment_scale, self.augment_drop)
         train = Batches(corpus, "train", normalizer, self.batch_size, self.seed, augment, by_points=self.by_points)
-        valid = Batches(corpus, "valid", normalizer, self.batch_size, most=self.most_valid)
+        valid = Batches(corpus, "valid", normalizer, self.batch_size, max_sequences=self.most_valid)
         return Windows(train, self.window, self.carry) if self.window else train, valid
 
 

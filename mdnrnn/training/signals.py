@@ -10,7 +10,7 @@ from typing import Any
 
 
 @contextmanager
-def caught_signals(again: bool = False) -> Iterator[list[signal.Signals]]:
+def catch_signals(again: bool = False) -> Iterator[list[signal.Signals]]:
     """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever, unless it is
     to be expected `again`: torchrun passes on what its processes may have received already."""
     received: list[signal.Signals] = []

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.data.prefetch import ahead
+from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import autocast
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import AnyBatch, Loss, Model
@@ -38,7 +38,7 @@ class Objective(nn.Module):
         return self.model.objective(loss, batch, step), loss
 
 
-def update(
+def train_step(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
     batch: AnyBatch,
@@ -75,7 +75,7 @@ def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device
     model.eval()
     total: Tensor | float = 0.0
     names, points = ["loss"], 0
-    for batch in ahead(batch.to(device) for batch in data):
+    for batch in prefetch(batch.to(device) for batch in data):
         with autocast(device, precision):
             loss = model.loss(batch)
         names = ["loss", *loss.terms]

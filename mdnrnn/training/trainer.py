@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from mdnrnn.data.prefetch import ahead
+from mdnrnn.data.prefetch import prefetch
 from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
@@ -27,22 +27,23 @@ from mdnrnn.files import make_folder
 from mdnrnn.models.base import AnyBatch, Model, shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.checkpoint import (
+    CHECKPOINT_FILE,
+    WEIGHTS_FILE,
     Progress,
     load_weights,
-    read_last,
-    restore,
-    save_last,
+    read_checkpoint,
+    restore_checkpoint,
+    save_checkpoint,
     save_weights,
     seed_process,
 )
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.memory import keep_freed_memory, return_freed_memory
-from mdnrnn.training.metrics import METRICS
+from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.schedule import Schedule
-from mdnrnn.training.signals import caught_signals
-from mdnrnn.training.step import Objective, make_optimizer, update, validation_loss
+from mdnrnn.training.signals import catch_signals
+from mdnrnn.training.step import Objective, make_optimizer, train_step, validation_loss
 
-WEIGHTS, LAST = "model.safetensors", "last.pt"
 _LOG_EVERY = 20
 _NAMED = 200
 """Examples of a batch that an error names at most."""
@@ -62,7 +63,7 @@ class Epochs(Protocol):
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """How a training ended."""
 
     progress: Progress
@@ -76,7 +77,7 @@ def fit(
     folder: Path | str | None = None,
     config: TrainConfig | None = None,
     on_validation: Callable[[], None] | None = None,
-) -> Result:
+) -> TrainingResult:
     """Train `model` on `train`, going on from `folder`'s last checkpoint if there is one.
 
     Leaves model.safetensors, last.pt and metrics.jsonl in `folder`, nowhere if it is None. The weights, in the file
@@ -106,16 +107,16 @@ def _shared(data: Any) -> Any:
     """This process's share of the data; all of it where there is one process."""
     if distributed.world_size() == 1 or data is None:
         return data
-    if not hasattr(data, "shared"):
+    if not hasattr(data, "shard"):
         raise InputError(
             f"{type(data).__name__} was given to {distributed.world_size()} processes; expected data that can be shared: "
             "Batches, Windows or Points"
         )
-    return data.shared(distributed.rank(), distributed.world_size())
+    return data.shard(distributed.rank(), distributed.world_size())
 
 
-def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
-    with caught_signals(again=distributed.world_size() > 1) as received, trainer.bar() as bar:
+def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> TrainingResult:
+    with catch_signals(again=distributed.world_size() > 1) as received, trainer.bar() as bar:
         for batch in trainer.batches():
             trainer.step(batch, bar, len(received))
             if trainer.validation_due():
@@ -126,10 +127,10 @@ def _fit(trainer: _Trainer, on_validation: Callable[[], None] | None) -> Result:
                 break
             if trainer.asked or (received and distributed.world_size() == 1):  # several have to agree on it
                 trainer.checkpoint()
-                return Result(trainer.progress, received[0] if received else signal.SIGTERM)
+                return TrainingResult(trainer.progress, received[0] if received else signal.SIGTERM)
             trainer.checkpoint_if_due()
         trainer.finish()
-    return Result(trainer.progress)
+    return TrainingResult(trainer.progress)
 
 
 class _Done(NamedTuple):
@@ -161,12 +162,12 @@ class _Trainer:
         self._recent_steps = 0
         self._unseen: deque[_Done] = deque()
         self._saved = 0.0
-        state = distributed.from_rank_zero(lambda: read_last(folder / LAST))
+        state = distributed.from_rank_zero(lambda: read_checkpoint(folder / CHECKPOINT_FILE))
         if state is None:
             seed_process(config.seed)
             self.progress = Progress()
         else:
-            self.progress, carried = restore(state, folder / LAST, model, self.optimizer)
+            self.progress, carried = restore_checkpoint(state, folder / CHECKPOINT_FILE, model, self.optimizer)
             self.carried = shard_state(carried, distributed.rank(), distributed.world_size())
         self.objective: nn.Module = Objective(model)
         if distributed.world_size() > 1:
@@ -193,7 +194,7 @@ class _Trainer:
             return
         while True:
             epoch = self.train.epoch(self.progress.epoch, self.progress.batch)
-            for batch in ahead(batch.to(self.device) for batch in epoch):
+            for batch in prefetch(batch.to(self.device) for batch in epoch):
                 self.progress.batch += 1
                 yield batch
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
@@ -206,7 +207,7 @@ class _Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.schedule.learning_rate(progress.step, progress.seconds)
         clip, number = self.config.clip, progress.step
-        loss, norm = update(
+        loss, norm = train_step(
             self.objective,
             self.optimizer,
             batch,
@@ -301,10 +302,10 @@ class _Trainer:
     def checkpoint(self) -> None:
         """Save all that a resume needs; the metrics up to here reach the disk before it does."""
         self._look()
-        if distributed.rank() == 0 and (self.folder / METRICS).exists():
-            with (self.folder / METRICS).open("rb") as file:
+        if distributed.rank() == 0 and (self.folder / METRICS_FILE).exists():
+            with (self.folder / METRICS_FILE).open("rb") as file:
                 os.fsync(file.fileno())
-        save_last(self.folder / LAST, self.model, self.optimizer, self.progress, self._all_carried())
+        save_checkpoint(self.folder / CHECKPOINT_FILE, self.model, self.optimizer, self.progress, self._all_carried())
         self._saved = self.progress.seconds
 
     def _all_carried(self) -> Any:
@@ -315,7 +316,7 @@ class _Trainer:
 
     def _save_weights(self) -> None:
         if distributed.rank() == 0:
-            save_weights(self.folder / WEIGHTS, self.model)
+            save_weights(self.folder / WEIGHTS_FILE, self.model)
 
     def finish(self) -> None:
         """The last validation, the last checkpoint; then the best weights in the model."""
@@ -328,7 +329,7 @@ class _Trainer:
                 self.validate()
             self.progress.finished = True
             self.checkpoint()
-        load_weights(self.folder / WEIGHTS, self.model)
+        load_weights(self.folder / WEIGHTS_FILE, self.model)
 
     def _record(self, values: dict[str, float]) -> None:
         progress = self.progress
@@ -340,11 +341,11 @@ class _Trainer:
             "seconds": round(progress.seconds, 3),
             **values,
         }
-        with (self.folder / METRICS).open("ab") as file:
+        with (self.folder / METRICS_FILE).open("ab") as file:
             file.write((json.dumps(line) + "\n").encode())
             progress.metrics_bytes = file.tell()
 
     def _truncate_metrics(self) -> None:
-        path = self.folder / METRICS
+        path = self.folder / METRICS_FILE
         if distributed.rank() == 0 and path.exists() and path.stat().st_size > self.progress.metrics_bytes:
             os.truncate(path, self.progress.metrics_bytes)
