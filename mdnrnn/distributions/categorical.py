@@ -6,23 +6,23 @@ import torch
 from torch import Tensor
 
 
-def pick(logits: Tensor, uniform: Tensor) -> Tensor:
+def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
     """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
-    edges = ends_of(logits)
+    edges = cumulative_weights(logits)
     if uniform.shape != edges.shape[:-1]:
         edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
-    return fallen(edges, edges[..., -1:], uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
+    return invert_cdf(edges, edges[..., -1:], uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
 
 
-def ends_of(logits: Tensor, out: Tensor | None = None) -> Tensor:
+def cumulative_weights(logits: Tensor, out: Tensor | None = None) -> Tensor:
     """Where the classes of `logits` (..., K) end, laid end to end from 0 to 1: (..., K)."""
     if out is None:
         return torch.softmax(logits, -1).cumsum(-1)
     return torch.softmax(logits, -1, out=out).cumsum_(-1)
 
 
-def fallen(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
-    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `ends_of` gives them,
+def invert_cdf(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
+    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `cumulative_weights` gives them,
     and the last of their ends, `whole` (..., 1).
 
     Rounding can leave that below 1: it is what a draw is a fraction of, lest a class of no weight be drawn. Logits that
@@ -32,7 +32,7 @@ def fallen(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out
     return torch.searchsorted(ends, value, right=True, out=out).clamp_(max=last)
 
 
-def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
+def temper_logits(logits: Tensor, temperature: float) -> Tensor:
     """Logits / temperature; at 0 all the weight goes to the largest (the first of equals)."""
     if not 0 <= temperature < math.inf:
         raise ValueError(f"a temperature of {temperature} was received; expected 0 or more")
@@ -42,14 +42,14 @@ def tempered_logits(logits: Tensor, temperature: float) -> Tensor:
     return logits / temperature
 
 
-def tempered_shift(temperature: float) -> float:
+def temper_log_scale(temperature: float) -> float:
     """What log scales are raised by where variances are multiplied by `temperature`."""
     if not 0 <= temperature < math.inf:
         raise ValueError(f"scale_temperature: received {temperature}, expected 0 or more")
     return 0.5 * math.log(temperature) if temperature > 0 else -math.inf
 
 
-def biased_logits(logits: Tensor, bias: float) -> Tensor:
+def bias_logits(logits: Tensor, bias: float) -> Tensor:
     """Logits x (1 + bias), Graves' probability bias."""
     if not -1 < bias < math.inf:
         raise ValueError(f"bias: received {bias}, expected a number above -1")

@@ -23,7 +23,7 @@ def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
     return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
 
 
-def point(
+def transform_noise(
     mean: Tensor,
     log_scale: Tensor,
     slopes: Tensor | None,

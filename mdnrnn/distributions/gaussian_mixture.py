@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions import cholesky, univariate
-from mdnrnn.distributions.categorical import biased_logits, pick, tempered_logits, tempered_shift
-from mdnrnn.distributions.density import HALF_LOG_TWO_PI, add_dimensions, log_components, log_density
+from mdnrnn.distributions.categorical import bias_logits, sample_categorical, temper_logits, temper_log_scale
+from mdnrnn.distributions.density import HALF_LOG_TWO_PI, sum_features, log_components, log_density
 from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.distributions.modes import highest_point
 from mdnrnn.distributions.reparameterization import attach
@@ -151,7 +151,7 @@ class GaussianMixture(Distribution):
         draws when it is given the widths. The probabilities of all bin_widths sum to 1 either way.
         """
         distance = self._innovations(self._value(value))
-        components = add_dimensions(discretized_log_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
+        components = sum_features(discretized_log_prob(distance, self.log_scales, _wide(width).unsqueeze(-2)))
         return torch.logsumexp(self.log_weights + components, -1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
@@ -164,15 +164,15 @@ class GaussianMixture(Distribution):
         With `bin_width`, widths (D,): a point of that grid, drawn with the probabilities of `discretized_log_prob`; where a width
         is 0, on no grid.
         """
-        component = pick(self.logits, uniform)
+        component = sample_categorical(self.logits, uniform)
         d = self.means.shape[-1]
         index = component[..., None, None].expand(*component.shape, 1, d)
         mean, log_scale = _chosen(self.means, index), _chosen(self.log_scales, index)
         if self.slopes is None:
-            return cholesky.point(mean, log_scale, None, normal, bin_width)
+            return cholesky.transform_noise(mean, log_scale, None, normal, bin_width)
         wide = component[..., None, None].expand(*component.shape, 1, d * d)
         slopes = _chosen(self.slopes.flatten(-2), wide).unflatten(-1, (d, d))
-        return cholesky.point(mean, log_scale, slopes, normal, bin_width)
+        return cholesky.transform_noise(mean, log_scale, slopes, normal, bin_width)
 
     @torch.no_grad()
     def sample(  # type: ignore[override]
@@ -290,13 +290,13 @@ class GaussianMixture(Distribution):
         same number), so scales by its square root: Ha and Eck's convention (arXiv:1704.03477, section 3.3).
         Temperature 0 is its limit, the mean of the most probable component: a point mass, to sample from.
         """
-        logits = tempered_logits(self.logits, temperature)
-        shift = tempered_shift(temperature if scale_temperature is None else scale_temperature)
+        logits = temper_logits(self.logits, temperature)
+        shift = temper_log_scale(temperature if scale_temperature is None else scale_temperature)
         return self._like(logits, self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
         """A new mixture with Graves' probability bias (arXiv:1308.0850, section 5.4): logits x (1 + b), log s - b."""
-        return self._like(biased_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
+        return self._like(bias_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
         """The distribution of shift + scale x, both of shape (..., D), scale positive: back to raw units, say."""

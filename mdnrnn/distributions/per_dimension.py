@@ -38,7 +38,7 @@ class PerDimensionMixture(Distribution):
         self._hold(GaussianMixture(logits, means.unsqueeze(-1), log_scales.unsqueeze(-1), validate_args=validate_args))
 
     @classmethod
-    def of(cls, parts: GaussianMixture) -> PerDimensionMixture:
+    def from_univariate(cls, parts: GaussianMixture) -> PerDimensionMixture:
         """Of one-dimensional mixtures, batch shape (..., D): its last becomes the dimensions of a point."""
         if parts.event_shape[0] != 1 or not parts.batch_shape:
             raise ValueError(
@@ -50,43 +50,43 @@ class PerDimensionMixture(Distribution):
         return new
 
     def _hold(self, parts: GaussianMixture) -> None:
-        self.parts = parts
+        self.univariate = parts
         """The mixtures of the dimensions, batch shape (..., D), D = 1."""
         Distribution.__init__(self, parts.batch_shape[:-1], parts.batch_shape[-1:], validate_args=False)
         self._validate_args = parts._validate_args
 
     def __repr__(self) -> str:
-        return f"PerDimensionMixture({self.parts!r})"
+        return f"PerDimensionMixture({self.univariate!r})"
 
     @property
     def logits(self) -> Tensor:
         """Unnormalized log weights, shape (..., D, K)."""
-        return self.parts.logits
+        return self.univariate.logits
 
     @property
     def means(self) -> Tensor:
         """Component means, shape (..., D, K)."""
-        return self.parts.means.squeeze(-1)
+        return self.univariate.means.squeeze(-1)
 
     @property
     def log_scales(self) -> Tensor:
         """Logs of the component standard deviations, shape (..., D, K)."""
-        return self.parts.log_scales.squeeze(-1)
+        return self.univariate.log_scales.squeeze(-1)
 
     @property
     def log_weights(self) -> Tensor:
         """Normalized log weights, shape (..., D, K)."""
-        return self.parts.log_weights
+        return self.univariate.log_weights
 
     @property
     def mean(self) -> Tensor:
         """Expected value, shape (..., D)."""
-        return self.parts.mean.squeeze(-1)
+        return self.univariate.mean.squeeze(-1)
 
     @property
     def variance(self) -> Tensor:
         """Variance of each dimension, shape (..., D)."""
-        return self.parts.variance.squeeze(-1)
+        return self.univariate.variance.squeeze(-1)
 
     @property
     def covariance(self) -> Tensor:
@@ -96,19 +96,19 @@ class PerDimensionMixture(Distribution):
     @property
     def mode(self) -> Tensor:
         """The highest point of the density, shape (..., D)."""
-        return self.parts.mode.squeeze(-1)
+        return self.univariate.mode.squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log density at `value`, shape (..., D), in nats; the result has shape (...)."""
-        return self.parts.log_prob(self._apart(value)).sum(-1)
+        return self.univariate.log_prob(self._apart(value)).sum(-1)
 
     def discretized_log_prob(self, value: Tensor, width: Tensor) -> Tensor:
         """Log probability of the box of `width`, shape (..., D) or (D,), centered at `value`, shape (..., D)."""
-        return self.parts.discretized_log_prob(self._apart(value), width.unsqueeze(-1)).sum(-1)
+        return self.univariate.discretized_log_prob(self._apart(value), width.unsqueeze(-1)).sum(-1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
         """Probabilities (..., D, K) that each component of each dimension made `value` (..., D)."""
-        return self.parts.component_posterior(self._apart(value))
+        return self.univariate.component_posterior(self._apart(value))
 
     def transform(self, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None) -> Tensor:
         """Turn noise into a sample: `uniform` (..., D) picks the components, `normal` (..., D) moves in them.
@@ -116,28 +116,28 @@ class PerDimensionMixture(Distribution):
         With `bin_width`, widths (D,), it is a point of that grid, as GaussianMixture's.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
-        return self.parts.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
+        return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
 
     def sample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw points, shape (*sample_shape, ..., D)."""
-        return self.parts.sample(sample_shape, generator=generator).squeeze(-1)
+        return self.univariate.sample(sample_shape, generator=generator).squeeze(-1)
 
     def rsample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
         """Draw points with gradients to the parameters, as GaussianMixture does."""
-        return self.parts.rsample(sample_shape, generator=generator).squeeze(-1)
+        return self.univariate.rsample(sample_shape, generator=generator).squeeze(-1)
 
     def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:  # type: ignore[override]
         """Differential entropy in nats, shape (...), estimated from `samples` draws of each dimension."""
-        value, error = self.parts.entropy(samples, generator=generator)
+        value, error = self.univariate.entropy(samples, generator=generator)
         return Estimate(value.sum(-1), error.square().sum(-1).sqrt())
 
     def marginal(self, dims: int | Sequence[int]) -> PerDimensionMixture:
         """The distribution of one dimension, or of several in the order given."""
-        return PerDimensionMixture.of(self.parts[..., positions(dims, self.event_shape[0])])
+        return PerDimensionMixture.from_univariate(self.univariate[..., positions(dims, self.event_shape[0])])
 
     def condition(self, dims: int | Sequence[int], value: Tensor) -> PerDimensionMixture:
         """The distribution of the other dimensions: `value` (..., len(dims)) tells nothing about them."""
@@ -151,47 +151,47 @@ class PerDimensionMixture(Distribution):
 
     def pit(self, value: Tensor) -> Tensor:
         """Probability integral transform of each dimension, shape (..., D)."""
-        return self.parts.cdf(self._apart(value))
+        return self.univariate.cdf(self._apart(value))
 
     def icdf(self, value: Tensor) -> Tensor:
         """Quantiles of each dimension, shape (..., D), of probabilities `value`, shape (..., D)."""
-        return self.parts.icdf(value).squeeze(-1)
+        return self.univariate.icdf(value).squeeze(-1)
 
     def interval(self, mass: float) -> Interval:
         """The central interval of each dimension that holds `mass`, its ends (..., D)."""
-        return Interval(*(end.squeeze(-1) for end in self.parts.interval(mass)))
+        return Interval(*(end.squeeze(-1) for end in self.univariate.interval(mass)))
 
     def crps(self, value: Tensor) -> Tensor:
         """Continuous ranked probability score of each dimension, shape (..., D)."""
-        return self.parts.crps(self._apart(value))
+        return self.univariate.crps(self._apart(value))
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> PerDimensionMixture:
         """A new distribution, as GaussianMixture's."""
-        return PerDimensionMixture.of(self.parts.tempered(temperature, scale_temperature))
+        return PerDimensionMixture.from_univariate(self.univariate.tempered(temperature, scale_temperature))
 
     def biased(self, bias: float) -> PerDimensionMixture:
         """A new distribution, as GaussianMixture's."""
-        return PerDimensionMixture.of(self.parts.biased(bias))
+        return PerDimensionMixture.from_univariate(self.univariate.biased(bias))
 
     def affine(self, shift: Tensor, scale: Tensor) -> PerDimensionMixture:
         """The distribution of shift + scale x, both of shape (..., D), scale positive."""
-        return PerDimensionMixture.of(self.parts.affine(shift.unsqueeze(-1), scale.unsqueeze(-1)))
+        return PerDimensionMixture.from_univariate(self.univariate.affine(shift.unsqueeze(-1), scale.unsqueeze(-1)))
 
     def expand(
         self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Any = None
     ) -> PerDimensionMixture:
         """The same distribution over a larger batch shape."""
-        return PerDimensionMixture.of(self.parts.expand((*batch_shape, *self.event_shape)))
+        return PerDimensionMixture.from_univariate(self.univariate.expand((*batch_shape, *self.event_shape)))
 
     def __getitem__(self, index: Any) -> PerDimensionMixture:
         """Some of the batch, by any index of its dimensions."""
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
-        return PerDimensionMixture.of(self.parts[(*index, slice(None))])
+        return PerDimensionMixture.from_univariate(self.univariate[(*index, slice(None))])
 
     def to(self, target: torch.device | torch.dtype | str) -> PerDimensionMixture:
         """The same distribution on another device, or in another precision (float32 or wider)."""
-        return PerDimensionMixture.of(self.parts.to(target))
+        return PerDimensionMixture.from_univariate(self.univariate.to(target))
 
     def _apart(self, value: Tensor) -> Tensor:
         """Points (..., D) as (..., D, 1)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.categorical import pick, tempered_logits
+from mdnrnn.distributions.categorical import sample_categorical, temper_logits
 from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
 from mdnrnn.events import DOWN, END
@@ -58,7 +58,7 @@ class StepDistribution(Distribution):
             return self.event_logits.new_zeros(event.shape)
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
-    def lift_log_prob(self, event: Tensor) -> Tensor:
+    def pen_log_prob(self, event: Tensor) -> Tensor:
         """Log probability that the line goes on after this step, or that it does not, as `event` (...) has it."""
         if not self.event_logits.shape[-1]:
             return self.event_logits.new_zeros(event.shape)
@@ -92,7 +92,7 @@ class StepDistribution(Distribution):
         """Turn noise into a sample; with `bin_width`, widths (D,), its motion is a point of that grid."""
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
-            event = pick(self.event_logits, noise.event)
+            event = sample_categorical(self.event_logits, noise.event)
         component = noise.component
         if isinstance(self.motion, PerDimensionMixture) and component.ndim == event.ndim:  # one dimension alone
             component = component.unsqueeze(-1)
@@ -120,7 +120,7 @@ class StepDistribution(Distribution):
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
         """A new distribution: the mixture tempered, and the event logits divided by the temperature alike."""
         motion, logits = self.motion.tempered(temperature, scale_temperature), self.event_logits
-        return StepDistribution(motion, tempered_logits(logits, temperature) if logits.shape[-1] else logits)
+        return StepDistribution(motion, temper_logits(logits, temperature) if logits.shape[-1] else logits)
 
     def biased(self, bias: float) -> StepDistribution:
         """A new distribution with the mixture biased; the event is left as it is, as in Graves."""

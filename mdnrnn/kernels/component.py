@@ -47,7 +47,7 @@ def _mills(t):
 
 
 @triton.jit
-def floored(raw, log_floor, inverse_floor):
+def add_floor(raw, log_floor, inverse_floor):
     """m, r and 1 / s of the scale s = exp(raw) + floor = exp(m) / r, and the derivative of log s by raw."""
     ratio = tl.exp(-tl.abs(raw - log_floor))
     above, r = raw > log_floor, 1 / (1 + ratio)

@@ -19,12 +19,12 @@ from torch import Tensor
 from mdnrnn.kernels.tiles import OPTIONS, ROWS, product, taken, tanh
 
 
-def covers(hidden: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
+def is_supported(hidden: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
     """Whether the kernels take H units, products in `dtype` and all else in `wide`: norms go over whole tiles."""
     return hidden % 64 == 0 and taken(dtype, wide)
 
 
-def run(
+def run_lstm(
     inward: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor]:
     """All steps: products of the inputs (T, B, 4H), recurrent weights (4H, H), the norms' gains and biases (2, 5, H),

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mdnrnn.kernels import padded
-from mdnrnn.kernels.component import cell, density, floored
+from mdnrnn.kernels.component import cell, density, add_floor
 
 # One layout of threads serves all tiles, and nothing is handed from one to another. Triton would choose other layouts
 # where numbers are aligned or lie elsewhere: so it is told of no alignment, and by max_contiguous, be it so or not,
@@ -128,7 +128,7 @@ def _likelihood(
             ahead = tl.sum(tl.where(feature == 0, distance, 0.0), 2, keep_dims=True)
             distance -= slope * ahead
 
-        m, r, inverse, by_raw = floored(raw, log_floor, inverse_floor)
+        m, r, inverse, by_raw = add_floor(raw, log_floor, inverse_floor)
         if CELLS:
             exponent, factor, by_distance, by_scale = cell(distance, m, r, inverse, w, log_w)
         else:
@@ -228,7 +228,7 @@ class Layout(NamedTuple):
         }  # fmt: skip
 
 
-def step_nats(
+def step_nll(
     rows: Tensor, motion: Tensor, event: Tensor, width: Tensor | None, end_shift: Tensor | None, layout: Layout
 ) -> tuple[Tensor, Tensor]:
     """NLL (S,) of motions (S, D) and of events (S,) under rows (S, R), with gradients to the rows and the shift.

@@ -16,7 +16,7 @@ from torch.nn import functional
 from mdnrnn.kernels.tiles import OPTIONS, ROWS, product, taken, tanh
 
 
-def covers(hidden: int, characters: int, components: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
+def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
     """Whether the kernels take H, C and K, products in `dtype` and all else in `wide`. Weights are loaded 16 numbers at
     a time; tiles of a row's characters or Gaussians have to fit into shared memory."""
     return hidden % 16 == 0 and characters <= 128 and components <= 16 and taken(dtype, wide)

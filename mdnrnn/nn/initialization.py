@@ -11,10 +11,10 @@ _CANDIDATES = 8
 """Points that are tried as the next center."""
 
 
-def clusters(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares (K,), centers (K, D) and standard deviations (K, D), all positive, of K clusters of points (N, D).
+def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares (K,), centers (K, D) and standard deviations (K, D), all positive, of K cluster_points of points (N, D).
 
-    Thousands of points are taken at even distances; the same points give the same clusters.
+    Thousands of points are taken at even distances; the same points give the same cluster_points.
     """
     points = points.detach().double()
     if len(points) > _MOST_POINTS:

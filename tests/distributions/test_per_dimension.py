@@ -23,7 +23,7 @@ def mixture(*batch: int, d: int = 3, k: int = 4, seed: int = 0) -> PerDimensionM
 
 def lines(ours: PerDimensionMixture) -> list[GaussianMixture]:
     """Its dimensions, each a mixture on a line, made from its parameters alone."""
-    means, log_scales = ours.parts.means, ours.parts.log_scales
+    means, log_scales = ours.univariate.means, ours.univariate.log_scales
     return [
         GaussianMixture(ours.logits[..., d, :], means[..., d, :, :], log_scales[..., d, :, :])
         for d in range(ours.event_shape[0])
@@ -95,7 +95,7 @@ def test_the_density_integrates_to_one_over_the_plane() -> None:
 def test_it_is_the_joint_mixture_of_all_combinations_of_components() -> None:
     """K to the power of D components, the weight of each the product of its dimensions'."""
     ours = mixture(d=2, k=3)
-    weights, means, scales = ours.log_weights, ours.parts.means.squeeze(-1), ours.parts.log_scales.squeeze(-1)
+    weights, means, scales = ours.log_weights, ours.univariate.means.squeeze(-1), ours.univariate.log_scales.squeeze(-1)
     pairs = torch.cartesian_prod(torch.arange(3), torch.arange(3))
     joint = GaussianMixture(
         weights[0, pairs[:, 0]] + weights[1, pairs[:, 1]],
@@ -212,7 +212,7 @@ def test_shared_scales_are_those_they_stand_for() -> None:
 
 def test_of_parts_it_is_what_the_parts_are() -> None:
     ours = mixture(5)
-    again = PerDimensionMixture.of(ours.parts)
+    again = PerDimensionMixture.from_univariate(ours.univariate)
     assert again.batch_shape == (5,)
     assert again.event_shape == (3,)
     assert torch.equal(again.log_prob(POINTS), ours.log_prob(POINTS))
@@ -242,7 +242,7 @@ def test_quantiles_intervals_and_scores_are_those_of_each_dimension() -> None:
     torch.testing.assert_close(ours.icdf(ours.pit(x)), x, rtol=0, atol=1e-6)
     low, high = ours.interval(0.8)
     for i in range(3):
-        line = ours.parts[:, i]
+        line = ours.univariate[:, i]
         torch.testing.assert_close(low[:, i], line.interval(0.8).low[:, 0])
         torch.testing.assert_close(high[:, i], line.interval(0.8).high[:, 0])
         torch.testing.assert_close(ours.crps(x)[:, i], line.crps(x[:, i, None]))

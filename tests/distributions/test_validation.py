@@ -158,7 +158,7 @@ SHAPES: dict[str, tuple[Callable[[], object], str]] = {
         r"logits: received shape \(0, 3\), expected \(\.\.\., D, K\)",
     ),
     "parts that are not on a line": (
-        lambda: PerDimensionMixture.of(mixture(4)),
+        lambda: PerDimensionMixture.from_univariate(mixture(4)),
         r"parts: received batch shape \(4,\) and 2 dimensions, expected \(\.\.\., D\) and 1",
     ),
     "a value of three dimensions for two": (
@@ -458,7 +458,7 @@ def test_gradients_of_an_empty_batch_are_zero(make: Callable[..., GaussianMixtur
 def parameters(ours: GaussianMixture | PerDimensionMixture) -> list[tuple[Tensor, int]]:
     """Its tensors, each with the number of dimensions that are not the batch's."""
     if isinstance(ours, PerDimensionMixture):
-        return [(ours.logits, 2), (ours.parts.means.squeeze(-1), 2), (ours.parts.log_scales.squeeze(-1), 2)]
+        return [(ours.logits, 2), (ours.univariate.means.squeeze(-1), 2), (ours.univariate.log_scales.squeeze(-1), 2)]
     found = [(ours.logits, 1), (ours.means, 2), (ours.log_scales, 2)]
     return found if ours.slopes is None else [*found, (ours.slopes, 3)]
 

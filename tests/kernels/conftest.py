@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.kernels import TRITON
+from mdnrnn.kernels import TRITON_INSTALLED
 
-collect_ignore_glob = [] if TRITON else ["test_*.py"]
+collect_ignore_glob = [] if TRITON_INSTALLED else ["test_*.py"]
 
 
 @pytest.fixture(autouse=True)

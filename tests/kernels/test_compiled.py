@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import mdnrnn
-from mdnrnn.kernels import TRITON
+from mdnrnn.kernels import TRITON_INSTALLED
 
 COMPILE = """
 import json, sys
@@ -32,7 +32,7 @@ print(json.dumps([built.metadata.shared, built.asm["ttgir"].count("convert_layou
 """
 
 
-@pytest.mark.skipif(not TRITON, reason="no Triton")
+@pytest.mark.skipif(not TRITON_INSTALLED, reason="no Triton")
 @pytest.mark.parametrize("dtype", ["*fp32", "*bf16"])
 @pytest.mark.parametrize(("covariance", "cells"), [("diagonal", False), ("full", True), ("per-dimension", True)])
 def test_threads_share_nothing(covariance: str, cells: bool, dtype: str) -> None:

@@ -30,7 +30,7 @@ def results(
     leaves = [part.detach().requires_grad_() for part in (inputs, *state)]
     torch.manual_seed(1)
     with pytest.MonkeyPatch.context() as patch, torch.autocast(DEVICE, dtype, enabled=dtype == torch.bfloat16):
-        patch.setattr("mdnrnn.nn.layer_norm.usable", lambda tensor: kernels)
+        patch.setattr("mdnrnn.nn.layer_norm.kernels_available", lambda tensor: kernels)
         outputs, last = model(leaves[0], LSTMState(*leaves[1:]))
         found = [outputs, *last]
         weights = [torch.randn(part.shape, generator=torch.Generator().manual_seed(2)).to(part) for part in found]
@@ -108,7 +108,7 @@ def test_what_comes_out_may_be_written_over() -> None:
     gradients = []
     for overwrite in (False, True):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("mdnrnn.nn.layer_norm.usable", lambda tensor: True)
+            patch.setattr("mdnrnn.nn.layer_norm.kernels_available", lambda tensor: True)
             outputs, _ = model(inputs, state)
         loss = outputs.sum()
         if overwrite:

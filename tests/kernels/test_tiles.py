@@ -26,14 +26,14 @@ from mdnrnn.kernels import layer_norm, window
     ],
 )
 def test_what_kernels_of_layer_norm_take(hidden: int, dtype: torch.dtype, wide: torch.dtype, expected: bool) -> None:
-    assert layer_norm.covers(hidden, dtype, wide) == expected
+    assert layer_norm.is_supported(hidden, dtype, wide) == expected
 
 
 def test_what_kernels_of_a_window_take() -> None:
     """C up to 128, K up to 16, and 16 divides H."""
     types = torch.bfloat16, torch.float32
-    assert window.covers(400, 80, 10, *types)
-    assert not any(window.covers(*sizes, *types) for sizes in ((401, 80, 10), (400, 129, 10), (400, 80, 17)))
+    assert window.is_supported(400, 80, 10, *types)
+    assert not any(window.is_supported(*sizes, *types) for sizes in ((401, 80, 10), (400, 129, 10), (400, 80, 17)))
 
 
 PRODUCTS = {

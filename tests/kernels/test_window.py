@@ -49,7 +49,7 @@ def results(
     start = WindowState(LSTMState(leaves[1], leaves[2]), leaves[3], leaves[4], state.over)
     there = Text(*(part.to(DEVICE, wide) for part in text))
     with pytest.MonkeyPatch.context() as patch, torch.autocast(DEVICE, dtype, enabled=dtype == torch.bfloat16):
-        patch.setattr("mdnrnn.nn.window_steps.usable", lambda tensor: kernels)
+        patch.setattr("mdnrnn.nn.window_steps.kernels_available", lambda tensor: kernels)
         found = layer(leaves[0], there, start)
         with torch.no_grad():  # on a GPU another program, which may round otherwise
             lean, apart = layer(leaves[0], there, start), 0 if DEVICE == "cpu" else 0.02
