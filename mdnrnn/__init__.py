@@ -1,4 +1,7 @@
-"""MDN-RNN sequence generation in PyTorch: sketches, handwriting, gestures, as mixtures over the next step."""
+"""MDN-RNN sequence generation in PyTorch: sketches, handwriting, gestures and world-model latents.
+
+A network returns a distribution over the next step. The loss is its negative log-likelihood; generation is sampling.
+"""
 
 from __future__ import annotations
 
@@ -8,135 +11,102 @@ from typing import TYPE_CHECKING, Any
 from mdnrnn.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from mdnrnn.data.catalog import open_corpus
-    from mdnrnn.data.corpus import Corpus, Metadata, Sequence
-    from mdnrnn.data.importing.pipeline import import_corpus
-    from mdnrnn.data.importing.recipe import Recipe
-    from mdnrnn.data.normalizer import Normalizer
-    from mdnrnn.data.static import PointBatches, Points
-    from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
-    from mdnrnn.errors import DataError, InputError
-    from mdnrnn.generation.loop import Sampling, generate
-    from mdnrnn.models.configs import HandwritingConfig, MDNConfig, MDNRNNConfig, SketchRNNConfig
-    from mdnrnn.models.feedforward import MDN
-    from mdnrnn.models.handwriting import HandwritingRNN
-    from mdnrnn.models.recurrent import MDNRNN
-    from mdnrnn.models.sketch import SketchRNN
-    from mdnrnn.nn.heads import MixtureHead, StepHead
-    from mdnrnn.runs.run import Run, load
-    from mdnrnn.runs.train import resume, train
-    from mdnrnn.tasks.dream import dream
-    from mdnrnn.tasks.handwriting import read_style, save_handwriting, wrap_text, write, write_pages
-    from mdnrnn.tasks.latent_space import (
-        combine,
-        find_nearest,
-        interpolate,
-        project_to_plane,
-        reconstruct,
-        save_map,
-        select,
-        slerp,
-    )
-    from mdnrnn.tasks.performance import Performer, respond
-    from mdnrnn.training.config import TrainConfig
-    from mdnrnn.training.trainer import fit
+    from mdnrnn.data.batches import Batch as Batch
+    from mdnrnn.data.batches import Batches as Batches
+    from mdnrnn.data.catalog import open_corpus as open_corpus
+    from mdnrnn.data.corpus import Corpus as Corpus
+    from mdnrnn.data.corpus import Metadata as Metadata
+    from mdnrnn.data.corpus import Sequence as Sequence
+    from mdnrnn.data.corpus import pack as pack
+    from mdnrnn.data.importing.pipeline import import_corpus as import_corpus
+    from mdnrnn.data.importing.recipe import Recipe as Recipe
+    from mdnrnn.data.normalizer import Normalizer as Normalizer
+    from mdnrnn.data.static import PointBatches as PointBatches
+    from mdnrnn.data.static import Points as Points
+    from mdnrnn.distributions import GaussianMixture as GaussianMixture
+    from mdnrnn.distributions import PerDimensionMixture as PerDimensionMixture
+    from mdnrnn.distributions import Step as Step
+    from mdnrnn.distributions import StepDistribution as StepDistribution
+    from mdnrnn.errors import DataError as DataError
+    from mdnrnn.errors import InputError as InputError
+    from mdnrnn.evaluation.likelihood import evaluate as evaluate
+    from mdnrnn.generation.loop import Sampling as Sampling
+    from mdnrnn.generation.loop import generate as generate
+    from mdnrnn.models.base import Condition as Condition
+    from mdnrnn.models.base import SequenceModel as SequenceModel
+    from mdnrnn.models.base import StepShape as StepShape
+    from mdnrnn.models.configs import HandwritingConfig as HandwritingConfig
+    from mdnrnn.models.configs import MDNConfig as MDNConfig
+    from mdnrnn.models.configs import MDNRNNConfig as MDNRNNConfig
+    from mdnrnn.models.configs import SketchRNNConfig as SketchRNNConfig
+    from mdnrnn.models.feedforward import MDN as MDN
+    from mdnrnn.models.handwriting import HandwritingRNN as HandwritingRNN
+    from mdnrnn.models.recurrent import MDNRNN as MDNRNN
+    from mdnrnn.models.sketch import SketchRNN as SketchRNN
+    from mdnrnn.nn.heads import MixtureHead as MixtureHead
+    from mdnrnn.nn.heads import StepHead as StepHead
+    from mdnrnn.runs.presets import PRESETS as PRESETS
+    from mdnrnn.runs.presets import Preset as Preset
+    from mdnrnn.runs.run import Run as Run
+    from mdnrnn.runs.run import load as load
+    from mdnrnn.runs.train import resume as resume
+    from mdnrnn.runs.train import train as train
+    from mdnrnn.tasks.dream import dream as dream
+    from mdnrnn.tasks.handwriting import read_style as read_style
+    from mdnrnn.tasks.handwriting import write as write
+    from mdnrnn.tasks.handwriting import write_pages as write_pages
+    from mdnrnn.tasks.latent_space import combine as combine
+    from mdnrnn.tasks.latent_space import find_nearest as find_nearest
+    from mdnrnn.tasks.latent_space import interpolate as interpolate
+    from mdnrnn.tasks.latent_space import reconstruct as reconstruct
+    from mdnrnn.tasks.performance import Performer as Performer
+    from mdnrnn.tasks.performance import respond as respond
+    from mdnrnn.training.config import SequenceTrainConfig as SequenceTrainConfig
+    from mdnrnn.training.config import TrainConfig as TrainConfig
+    from mdnrnn.training.trainer import fit as fit
 
-_HOMES = {
+_NAMES_BY_MODULE = {
+    "mdnrnn.data.batches": ["Batch", "Batches"],
     "mdnrnn.data.catalog": ["open_corpus"],
-    "mdnrnn.data.corpus": ["Corpus", "Metadata", "Sequence"],
-    "mdnrnn.data.normalizer": ["Normalizer"],
+    "mdnrnn.data.corpus": ["Corpus", "Metadata", "Sequence", "pack"],
     "mdnrnn.data.importing.pipeline": ["import_corpus"],
-    "mdnrnn.data.static": ["PointBatches", "Points"],
     "mdnrnn.data.importing.recipe": ["Recipe"],
+    "mdnrnn.data.normalizer": ["Normalizer"],
+    "mdnrnn.data.static": ["PointBatches", "Points"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
-    "mdnrnn.tasks.dream": ["dream"],
     "mdnrnn.errors": ["DataError", "InputError"],
+    "mdnrnn.evaluation.likelihood": ["evaluate"],
     "mdnrnn.generation.loop": ["Sampling", "generate"],
-    "mdnrnn.tasks.latent_space": [
-        "combine",
-        "interpolate",
-        "find_nearest",
-        "select",
-        "project_to_plane",
-        "reconstruct",
-        "save_map",
-        "slerp",
-    ],
-    "mdnrnn.runs.train": ["resume", "train"],
+    "mdnrnn.models.base": ["Condition", "SequenceModel", "StepShape"],
     "mdnrnn.models.configs": ["HandwritingConfig", "MDNConfig", "MDNRNNConfig", "SketchRNNConfig"],
     "mdnrnn.models.feedforward": ["MDN"],
     "mdnrnn.models.handwriting": ["HandwritingRNN"],
     "mdnrnn.models.recurrent": ["MDNRNN"],
     "mdnrnn.models.sketch": ["SketchRNN"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
-    "mdnrnn.tasks.performance": ["Performer", "respond"],
+    "mdnrnn.runs.presets": ["PRESETS", "Preset"],
     "mdnrnn.runs.run": ["Run", "load"],
-    "mdnrnn.training.config": ["TrainConfig"],
+    "mdnrnn.runs.train": ["resume", "train"],
+    "mdnrnn.tasks.dream": ["dream"],
+    "mdnrnn.tasks.handwriting": ["read_style", "write", "write_pages"],
+    "mdnrnn.tasks.latent_space": ["combine", "find_nearest", "interpolate", "reconstruct"],
+    "mdnrnn.tasks.performance": ["Performer", "respond"],
+    "mdnrnn.training.config": ["SequenceTrainConfig", "TrainConfig"],
     "mdnrnn.training.trainer": ["fit"],
-    "mdnrnn.tasks.handwriting": ["wrap_text", "read_style", "save_handwriting", "write", "write_pages"],
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""The names above, imported on first use so that `import mdnrnn` does not import torch or NumPy."""
+_MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
-__all__ = [
-    "MDN",
-    "MDNRNN",
-    "Corpus",
-    "DataError",
-    "GaussianMixture",
-    "HandwritingConfig",
-    "HandwritingRNN",
-    "InputError",
-    "MDNConfig",
-    "MDNRNNConfig",
-    "Metadata",
-    "MixtureHead",
-    "Normalizer",
-    "PerDimensionMixture",
-    "Performer",
-    "PointBatches",
-    "Points",
-    "Recipe",
-    "Run",
-    "Sampling",
-    "Sequence",
-    "SketchRNN",
-    "SketchRNNConfig",
-    "Step",
-    "StepDistribution",
-    "StepHead",
-    "TrainConfig",
-    "__version__",
-    "combine",
-    "dream",
-    "find_nearest",
-    "fit",
-    "generate",
-    "import_corpus",
-    "interpolate",
-    "load",
-    "open_corpus",
-    "project_to_plane",
-    "read_style",
-    "reconstruct",
-    "respond",
-    "resume",
-    "save_handwriting",
-    "save_map",
-    "select",
-    "slerp",
-    "train",
-    "wrap_text",
-    "write",
-    "write_pages",
-]  # fmt: skip
+__all__ = ["__version__"]
+__all__ += sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: `import mdnrnn` does no work."""
-    if name not in _HOME_OF:
+    """Import a public name on first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module 'mdnrnn' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME_OF[name]), name)
+    return getattr(importlib.import_module(_MODULE_OF[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__
