@@ -1,13 +1,13 @@
-"""Speed as ratios, measured in one process: ours against plain baselines.
+"""Speed as ratios, measured in one process: this package against plain PyTorch baselines and hardware limits.
 
-Machines are shared and noisy: after a warm-up contenders take turns, and medians are compared.
+Machines are shared and noisy, so after a warm-up the contenders run in turns and their median times are compared.
 """
 
+from mdnrnn.benchmark.corpus_size import SizeBenchmark, benchmark_size
 from mdnrnn.benchmark.generate import GenerateBenchmark, benchmark_generate
 from mdnrnn.benchmark.head import HeadBenchmark, benchmark_head
 from mdnrnn.benchmark.importing import ImportFigures, benchmark_import
 from mdnrnn.benchmark.live import LiveBenchmark, benchmark_live
-from mdnrnn.benchmark.size import SizeBenchmark, benchmark_size
 from mdnrnn.benchmark.timing import Machine
 from mdnrnn.benchmark.touch import TouchBenchmark, benchmark_touch
 from mdnrnn.benchmark.train import TrainBenchmark, benchmark_train

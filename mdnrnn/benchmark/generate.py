@@ -93,5 +93,5 @@ def benchmark_generate(
 
 
 def sheep_lengths(n: int) -> np.ndarray:
-    """Return n lengths distributed similarly to aaron_sheep: normal with mean 131 and deviation 51, clipped to 20..250."""
+    """Return n lengths distributed as in aaron_sheep: normal with mean 131 and deviation 51, clipped to 20..250."""
     return np.rint(np.random.default_rng(0).normal(131, 51, n)).clip(20, 250).astype(np.int64)

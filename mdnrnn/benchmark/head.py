@@ -1,5 +1,7 @@
-"""One call of the head with its loss, forward and backward, against `MixtureSameFamily` on a plain linear layer; and on
-a GPU the kernel that takes the nats of steps and their gradient from a head's rows."""
+"""Speed and memory of the mixture head with its loss, relative to `MixtureSameFamily` on a linear layer.
+
+On a GPU the likelihood kernel is measured too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 from torch.profiler import ProfilerActivity, profile
 
-from mdnrnn.benchmark.rows import benchmark_rows
+from mdnrnn.benchmark.head_kernel import benchmark_rows
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
@@ -21,38 +23,38 @@ from mdnrnn.nn.heads import MixtureHead
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBenchmark:
-    """Milliseconds of a call and the most memory that it holds at once; null where nothing could be compiled.
+    """Time and peak memory of one forward and backward pass. `compiled_*` is None if torch.compile failed.
 
-    Names with step_ are of the kernel, beside plain PyTorch on the same rows, without the linear layer; null where no
-    kernel is taken, as on a CPU. A fraction of a copy: the fewest bytes that can be moved, a read and a write of the
-    rows, over the kernel's time, beside those that a copy of the rows moves in its own, in the same run.
+    `step_*` describes the likelihood kernel relative to plain PyTorch on the same parameters, without the linear layer;
+    None if no kernel is used (on a CPU). `*_copy_fraction` is the time of a copy of the parameters divided by the time
+    of the kernel; both read the parameters and write as many bytes.
     """
 
     speedup: float
-    """Plain, as one writes it, over ours, both eager."""
+    """Time of the baseline divided by ours, both in eager mode."""
     speedup_unchecked: float
-    """The same, PyTorch's checks of arguments switched off in the plain head; ours makes none of the values."""
+    """The same with argument validation disabled in the baseline; ours does not validate values."""
     memory_ratio: float
-    """Ours over plain, at their peaks, eager."""
+    """Our peak memory divided by that of the baseline, in eager mode."""
     milliseconds: float
     plain_milliseconds: float
     megabytes: float
     plain_megabytes: float
     compiled_speedup: float | None
-    """Plain over ours, both compiled."""
+    """Time of the baseline divided by ours, both compiled."""
     compiled_milliseconds: float | None
     plain_compiled_milliseconds: float | None
     step_speedup: float | None
-    """Plain over the kernel, of densities."""
+    """Time of plain PyTorch divided by the kernel, for densities."""
     step_milliseconds: float | None
     step_copy_fraction: float | None
     step_cell_speedup: float | None
-    """Plain over the kernel, of bin_widths."""
+    """Time of plain PyTorch divided by the kernel, for bin probabilities."""
     step_cell_milliseconds: float | None
     step_cell_copy_fraction: float | None
     step_rows: int | None
     step_copy_gigabytes_per_second: float | None
-    """What a copy of the rows reads and writes."""
+    """Bandwidth of a copy of the parameters, bytes read and written."""
     rows: int
     components: int
     features: int
@@ -61,7 +63,7 @@ class HeadBenchmark:
 
 
 class PlainHead(nn.Module):
-    """The usual head: a linear layer, a split, PyTorch's own mixture."""
+    """Baseline head: a linear layer and a diagonal `MixtureSameFamily`."""
 
     def __init__(self, in_features: int, features: int, components: int, checks: bool | None = None) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class PlainHead(nn.Module):
         self.components, self.features = components, features
 
     def forward(self, inputs: Tensor) -> MixtureSameFamily:
-        """inputs: (B, I)."""
+        """Return the mixture for inputs (B, I)."""
         k, d = self.components, self.features
         logits, means, log_scales = self.linear(inputs).split([k, k * d, k * d], -1)
         parts = Independent(Normal(means.view(-1, k, d), log_scales.view(-1, k, d).exp(), validate_args=self.checks), 1)
@@ -88,7 +90,17 @@ def benchmark_head(
     compiled: bool = True,
     device: str = "auto",
 ) -> HeadBenchmark:
-    """Both heads on the same inputs and targets, gradients to the inputs included."""
+    """Compare both heads on the same inputs and targets, including gradients with respect to the inputs.
+
+    Args:
+        rows: number of rows.
+        components: K.
+        features: D.
+        in_features: input size of the head.
+        repeats: number of timed rounds.
+        compiled: whether to compare the heads under torch.compile as well.
+        device: "auto", "cpu" or "cuda".
+    """
     if rows < 1:
         raise InputError(f"rows: received {rows}, expected 1 or more")
     where = choose_device(device)
@@ -116,7 +128,7 @@ def benchmark_head(
         for name, run in contenders.items()
     }
     fused = _compiled(inputs, targets, ours, unchecked, repeats) if compiled else None
-    density, bin_width = (
+    density, discretized = (
         benchmark_rows(components, features, repeats, where, bin_widths=bin_widths) for bin_widths in (False, True)
     )
     return HeadBenchmark(
@@ -133,9 +145,9 @@ def benchmark_head(
         step_speedup=density.speedup if density else None,
         step_milliseconds=density.milliseconds if density else None,
         step_copy_fraction=density.copy_fraction if density else None,
-        step_cell_speedup=bin_width.speedup if bin_width else None,
-        step_cell_milliseconds=bin_width.milliseconds if bin_width else None,
-        step_cell_copy_fraction=bin_width.copy_fraction if bin_width else None,
+        step_cell_speedup=discretized.speedup if discretized else None,
+        step_cell_milliseconds=discretized.milliseconds if discretized else None,
+        step_cell_copy_fraction=discretized.copy_fraction if discretized else None,
         step_rows=density.rows if density else None,
         step_copy_gigabytes_per_second=density.copy_gigabytes_per_second if density else None,
         rows=rows,
@@ -149,7 +161,7 @@ def benchmark_head(
 def _compiled(
     inputs: Tensor, targets: Tensor, ours: MixtureHead, plain: PlainHead, repeats: int
 ) -> dict[str, float] | None:
-    """Seconds of each where torch.compile works, else None."""
+    """Return the seconds of each compiled head, or None if torch.compile does not work on this machine."""
 
     def call(head: nn.Module) -> Callable[[], None]:
         loss = torch.compile(lambda x, y: -head(x).log_prob(y).mean())
@@ -157,13 +169,13 @@ def _compiled(
 
     try:
         return take_turns({"ours": call(ours), "plain": call(plain)}, repeats, inputs.device)
-    except RuntimeError as error:  # no compiler for this device, as a rule
-        print(f"not compiled: {str(error).splitlines()[0]}", file=sys.stderr)
+    except RuntimeError as error:  # usually no compiler for this device
+        print(f"torch.compile failed: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
 
 def peak_bytes(run: Callable[[], object], leaves: list[Tensor]) -> int:
-    """The most bytes that `run` holds at once beyond what was there before it, gradients of the leaves included."""
+    """Return the peak of the bytes that `run` allocates, including the gradients of the leaves."""
     for leaf in leaves:
         leaf.grad = None
     if leaves[0].device.type == "cuda":

@@ -1,7 +1,7 @@
-"""How fast files of each format become a corpus on one core, and that memory does not grow with them.
+"""Import speed and peak memory per format on one core.
 
-The files are made from the bundled doodles, written again and again; each import is a process of its own, whose
-largest resident memory counts.
+The files contain the bundled doodles repeatedly. Each import runs in a separate process, whose peak resident memory is
+measured.
 """
 
 from __future__ import annotations
@@ -30,30 +30,36 @@ from mdnrnn.errors import InputError
 from mdnrnn.training.memory import peak_bytes
 
 _BASE = 2000
-"""Different drawings in a file."""
+"""Number of distinct drawings in a file."""
 _SMALL = 10_000
 _RAW_SPACING = 7.0
-"""Of the points of raw drawings, which gives them about 200, as those of Quick, Draw! have."""
+"""Spacing of the points of raw drawings; gives about 200 points per drawing, as in raw Quick, Draw! data."""
 _RAW_RECIPE = {"box": 255.0, "resample": 1.0, "simplify": 2.0}
 _CHILD = "import sys; from mdnrnn.benchmark.importing import import_alone; import_alone(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFigures:
-    """Of one format: drawings in the larger file, how many a second, and MB of memory for 10,000 and for all."""
+    """Results of one format: drawings in the larger file, drawings per second, and peak memory for both files."""
 
     drawings: int
     per_second: float
     parse_per_second: float | None
-    """Where a line is a drawing, its JSON parsed, and nothing else."""
+    """Drawings per second if the lines are only parsed as JSON; None for binary formats."""
     peak_mb_small: float
+    """Peak memory for 10,000 drawings."""
     peak_mb: float
+    """Peak memory for all drawings."""
 
 
 def benchmark_import(drawings: int = 100_000) -> dict[str, ImportFigures]:
-    """By format; of raw drawings, resampled and simplified on the way, a tenth as many."""
+    """Return the results by format.
+
+    Args:
+        drawings: drawings in the larger file; a tenth of it for raw drawings, which are resampled and simplified.
+    """
     if drawings < _SMALL:
-        raise InputError(f"{drawings} drawings were asked for; expected {_SMALL} or more")
+        raise InputError(f"drawings: received {drawings}, expected {_SMALL} or more")
     doodles = open_corpus("doodles")
     return {name: _measure(case, doodles, drawings) for name, case in _CASES.items()}
 
@@ -63,10 +69,10 @@ def _measure(case: _Case, doodles: Corpus, drawings: int) -> ImportFigures:
     results = []
     with tempfile.TemporaryDirectory(prefix="mdnrnn-") as folder:
         for turn, count in enumerate((_SMALL, large)):
-            source = Path(folder) / f"drawings{case.ending}"
+            source = Path(folder) / f"drawings{case.extension}"
             case.make(doodles, source, count)
             results.append(_import(source, Path(folder) / f"corpus-{turn}", case.recipe))
-        parse = _parse_alone(source) if case.ending == ".ndjson" else None
+        parse = _parse_alone(source) if case.extension == ".ndjson" else None
     small, (kept, seconds, peak) = results[0][2], results[1]
     return ImportFigures(
         drawings=kept,
@@ -78,7 +84,7 @@ def _measure(case: _Case, doodles: Corpus, drawings: int) -> ImportFigures:
 
 
 def _parse_alone(source: Path) -> float:
-    """Seconds."""
+    """Return the seconds that parsing all lines as JSON takes."""
     started = time.perf_counter()
     with source.open("rb") as file:
         for line in file:
@@ -94,34 +100,34 @@ def _import(source: Path, out: Path, recipe: dict[str, float]) -> tuple[int, flo
 
 
 def import_alone(source: str, out: str, recipe: str) -> None:
-    """What the processes run: an import; prints how many were kept, the seconds, and the peak of memory in MB."""
+    """Import in a separate process and print the kept drawings, the seconds and the peak memory in MB."""
     started = time.perf_counter()
     report = import_corpus([source], out, Recipe(**json.loads(recipe)))
     print(json.dumps([report.kept, time.perf_counter() - started, peak_bytes() / 2**20]))
 
 
-def _again(corpus: Corpus, count: int) -> Iterator[int]:
-    """Numbers of drawings, `count` of them, the first few again and again."""
+def _repeat(corpus: Corpus, count: int) -> Iterator[int]:
+    """Return `count` drawing numbers, cycling over the first `_BASE`."""
     return islice(cycle(range(min(_BASE, len(corpus)))), count)
 
 
 def _make_npz(corpus: Corpus, path: Path, count: int) -> None:
     sequences = [corpus[i] for i in range(_BASE)]
-    again = pack(corpus.metadata, {"train": (sequences[i] for i in _again(corpus, count))})
-    sketchrnn.write(again, path)
+    repeated = pack(corpus.metadata, {"train": (sequences[i] for i in _repeat(corpus, count))})
+    sketchrnn.write(repeated, path)
 
 
 def _make_ndjson(corpus: Corpus, path: Path, count: int) -> None:
-    _write_lines(path, [ndjson.record(corpus, i) for i in range(_BASE)], _again(corpus, count))
+    _write_lines(path, [ndjson.record(corpus, i) for i in range(_BASE)], _repeat(corpus, count))
 
 
 def _make_raw(corpus: Corpus, path: Path, count: int) -> None:
     rng = np.random.default_rng(0)
-    _write_lines(path, [_raw(ndjson.record(corpus, i), rng) for i in range(_BASE)], _again(corpus, count))
+    _write_lines(path, [_raw(ndjson.record(corpus, i), rng) for i in range(_BASE)], _repeat(corpus, count))
 
 
 def _raw(record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """The same drawing as a browser records it: pixels of any size, many points, fractions, times."""
+    """Return the drawing as a browser records it: any scale, many points, fractional coordinates, times."""
     size, time, strokes = rng.uniform(2, 4), 0, []
     for stroke in record["drawing"]:
         points, _ = resample(np.array(stroke, np.float64).T * size, _RAW_SPACING)
@@ -139,22 +145,22 @@ def _write_lines(path: Path, records: list[dict[str, Any]], order: Iterator[int]
 
 
 def _make_bin(corpus: Corpus, path: Path, count: int) -> None:
-    drawings = [_packed(ndjson.record(corpus, i)) for i in range(_BASE)]
+    drawings = [_encode_binary(ndjson.record(corpus, i)) for i in range(_BASE)]
     with path.open("wb") as file:
-        file.writelines(drawings[i] for i in _again(corpus, count))
+        file.writelines(drawings[i] for i in _repeat(corpus, count))
 
 
-def _packed(record: dict[str, Any]) -> bytes:
+def _encode_binary(record: dict[str, Any]) -> bytes:
     strokes = (struct.pack("<H", len(x)) + bytes(x) + bytes(y) for x, y in record["drawing"])
     head = struct.pack("<Q2sbIH", int(record["key_id"]), b"XX", 1, 0, len(record["drawing"]))
     return b"".join(chain((head,), strokes))
 
 
 class _Case(NamedTuple):
-    """A format: how its file is made, how called, and what is done to its drawings."""
+    """A format: writer of the file, file extension, and import recipe."""
 
     make: Callable[[Corpus, Path, int], None]
-    ending: str
+    extension: str
     recipe: dict[str, float]
 
 

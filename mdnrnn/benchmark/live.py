@@ -1,4 +1,4 @@
-"""How long a step of a performer takes, and whether it takes more memory as it goes on."""
+"""Latency of a performer's step, and growth of memory over many steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _WARM_UP = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class LiveBenchmark:
-    """Of steps played one after the other on one core, of a new model: milliseconds, and memory."""
+    """Latency of consecutive steps of an untrained model on one core, in milliseconds, and growth of memory."""
 
     preset: str
     layers: int
@@ -39,23 +39,28 @@ class LiveBenchmark:
     p999_ms: float
     worst_ms: float
     matvec_ms: float
-    """Its matrix-vector products alone."""
+    """Time of the model's matrix-vector products."""
     grown_bytes: int
-    """Memory of the process after the last step over that after the first tenth."""
+    """Resident memory after the last step minus that after the first tenth of the steps."""
     machine: Machine
 
 
 def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBenchmark:
-    """The steps of streams of a time and three controls, on IMPSY's grid."""
+    """Measure steps of gesture streams with a time and three controls on a grid of 1/128.
+
+    Args:
+        preset: name of an MDN-RNN preset.
+        steps: number of steps.
+    """
     if preset not in PRESETS or PRESETS[preset].kind != "mdnrnn":
-        raise InputError(f"preset {preset!r} does not play along; expected gesture, gesture-s, touch or the like")
+        raise InputError(f"preset: received {preset!r}, expected an MDN-RNN preset such as gesture, gesture-s or touch")
     if steps < 100:
-        raise InputError(f"{steps} steps were asked for; expected 100 or more")
+        raise InputError(f"steps: received {steps}, expected 100 or more")
     with single_thread():
         player = Performer(_new_run(preset))
         for _ in range(_WARM_UP):
             player.play()
-        times, settled = np.full(steps, np.nan), 0  # filled, so that it takes its memory now
+        times, settled = np.full(steps, np.nan), 0  # filled to allocate its memory before the measurement
         for i in range(steps):
             if i == steps // 10:
                 gc.collect()
@@ -65,7 +70,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
             times[i] = time.perf_counter() - started
         gc.collect()
         matvec = _matvec_seconds(player.run.model)
-        grown = resident_bytes() - settled  # before the quantiles take a copy of the times
+        grown = resident_bytes() - settled  # before np.quantile copies the times
         median, p99, p999 = (1e3 * np.quantile(times, [0.5, 0.99, 0.999])).tolist()
         config = PRESETS[preset].model
         return LiveBenchmark(
@@ -84,7 +89,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
 
 
 def _matvec_seconds(model: nn.Module) -> float:
-    """Median time of all its matrices times a vector each."""
+    """Return the median time of one matrix-vector product per weight matrix of the model."""
     matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
     vectors = [torch.randn(weight.shape[1]) for weight in matrices]
     times = np.empty(_WARM_UP)
@@ -97,7 +102,7 @@ def _matvec_seconds(model: nn.Module) -> float:
 
 
 def _new_run(preset: str) -> Run:
-    """A run that was never trained: its steps take as long."""
+    """Return an untrained run; its steps take as long as those of a trained one."""
     metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
     config = RunConfig(
         kind=PRESETS[preset].kind,

@@ -1,4 +1,4 @@
-"""Contenders that take turns, and the machine that they ran on."""
+"""Timing of contenders in turns, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from statistics import median
 import torch
 
 from mdnrnn.errors import InputError
-from mdnrnn.training.trainer import Result
+from mdnrnn.training.trainer import TrainingResult
 
 _WARM_UP = 1
 _PAUSE = 0.1
-"""Seconds before each turn: threads of the one before look out for more work for a while, in the way of others."""
+"""Seconds before each turn: idle threads of the previous contender spin for a while and slow down the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a figure was measured on."""
+    """The machine that a result was measured on."""
 
     device_name: str
     threads: int
@@ -29,7 +29,7 @@ class Machine:
 
     @classmethod
     def of(cls, device: torch.device) -> Machine:
-        """This machine."""
+        """Return the description of this machine."""
         name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
         return cls(
             device_name=name,
@@ -39,28 +39,36 @@ class Machine:
         )
 
 
-def whole(result: Result) -> None:
-    """Stop where a training was stopped: what it has learned is no figure."""
+def raise_if_interrupted(result: TrainingResult) -> None:
+    """Raise `KeyboardInterrupt` if a training was interrupted, since its results are not comparable."""
     if result.interrupted:
         raise KeyboardInterrupt
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Median seconds of each; they take turns, so that what disturbs the machine disturbs all of them."""
+    """Return the median seconds of each contender.
+
+    The contenders run in turns, so that other load on the machine affects all of them.
+
+    Args:
+        contenders: functions by name.
+        repeats: number of timed rounds, after one round of warm-up.
+        device: device to synchronize with before and after each call.
+    """
     if repeats < 1:
-        raise InputError(f"{repeats} repeats were asked for; expected 1 or more")
+        raise InputError(f"repeats: received {repeats}, expected 1 or more")
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(_WARM_UP + repeats):
         for name, run in contenders.items():
-            _wait(device)
+            _synchronize(device)
             time.sleep(_PAUSE)
             started = time.perf_counter()
             run()
-            _wait(device)
+            _synchronize(device)
             times[name].append(time.perf_counter() - started)
     return {name: median(seconds[_WARM_UP:]) for name, seconds in times.items()}
 
 
-def _wait(device: torch.device) -> None:
+def _synchronize(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)

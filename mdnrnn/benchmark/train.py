@@ -1,6 +1,6 @@
-"""Training against a plain loop of the same network, in real points a second.
+"""Training speed in real points per second, relative to a plain PyTorch loop with the same network.
 
-The plain loop goes first, alone, in the memory that a process has by default, which ours gives up.
+The plain loop is measured first, with the default memory settings of the C library, which our training changes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from mdnrnn.benchmark.baselines import PlainHandwriting, PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.limits import matrix_product, operations_per_point
-from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
@@ -37,32 +37,35 @@ _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
     },
     "handwriting": {"plain": lambda config, shape: PlainHandwriting(config, shape.alphabet)},
 }
-"""What each kind of model is measured against."""
+"""Baselines of each kind of model."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmark:
-    """Real points a second in training: ours, and a plain loop's; null where the preset has no plain counterpart, and
-    for Cholesky factors where the network has no covariances, or its plain loop has such factors already."""
+    """Training speed in real points per second; None if the preset has no baseline.
+
+    `scale_tril_*` belongs to a baseline with Cholesky factors; None if the model has no covariances or its baseline
+    uses Cholesky factors anyway.
+    """
 
     speedup: float | None
     speedup_same_memory: float | None
-    """Over the same plain loop with the C library told to keep freed memory, as our training tells it."""
+    """Speedup over the same baseline if the C library keeps freed memory, as in our training."""
     speedup_scale_tril: float | None
-    """Over the same plain loop with Cholesky factors in place of covariance matrices, which PyTorch must factor."""
+    """Speedup over a baseline with Cholesky factors instead of covariance matrices."""
     speedup_scale_tril_same_memory: float | None
     points_per_second: float
     plain_points_per_second: float | None
     scale_tril_points_per_second: float | None
     real_fraction: float
-    """Of the steps that our LSTM computes; the rest is padding."""
+    """Share of real steps among the steps that our LSTM computes; the rest is padding."""
     plain_real_fraction: float | None
     operations_per_second: float
-    """In matrix products, counted on real points alone."""
+    """FLOP/s in matrix products, counted for real points only."""
     product_operations_per_second: float
-    """Of one large matrix product in the same precision."""
-    of_product: float
-    """The one over the other: how near to the limit training is."""
+    """FLOP/s of one large matrix product in the same precision."""
+    fraction_of_matmul: float
+    """`operations_per_second` divided by `product_operations_per_second`."""
     precision: str
     preset: str
     batch_size: int
@@ -70,8 +73,7 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int | None
-    """Other than ours: the plain network has no place of the pen among its inputs, no classes, and in an LSTM bin_width a
-    bias more."""
+    """Differs from ours: the baseline has no pen position and no classes among its inputs, and two biases per gate."""
     machine: Machine
 
 
@@ -85,13 +87,21 @@ def benchmark_train(
     batches: int = 8,
     device: str = "auto",
 ) -> TrainBenchmark:
-    """Training steps of a preset's model on batches of all lengths; making the batches is not timed.
+    """Measure training steps of a preset's model on prepared batches of all lengths.
 
-    The plain loop takes batches as they come, padded to the longest. `hidden`: by default the preset's; `batch_size`:
-    by default 100, of lines of text 32; `batches`: how many are timed in a repeat.
+    The baseline takes random batches, padded to the longest sequence.
+
+    Args:
+        corpus: training data.
+        preset: name of the preset.
+        hidden: hidden size; by default that of the preset.
+        batch_size: by default 100, or 32 for handwriting.
+        repeats: number of timed rounds.
+        batches: number of batches per round.
+        device: "auto", "cpu" or "cuda".
     """
     if preset not in PRESETS:
-        raise InputError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
+        raise InputError(f"preset: received {preset!r}, expected one of {', '.join(PRESETS)}")
     where, kind = choose_device(device), PRESETS[preset].kind
     batch_size = _BATCH[kind] if batch_size is None else batch_size
     training = replace(PRESETS[preset].training, batch_size=batch_size)
@@ -99,7 +109,7 @@ def benchmark_train(
     precision = choose_precision(training.precision, where)
     data, _ = training.splits(corpus, Normalizer.from_corpus(corpus))
     torch.manual_seed(0)
-    shape = StepShape.of(corpus)
+    shape = StepShape.from_corpus(corpus)
     model = KINDS[kind].build(shape, config).to(where)
     makes = _PLAIN[kind] if _has_plain_counterpart(config, shape) else {}
     plain = {name: make(config, shape).to(where) for name, make in makes.items()}
@@ -113,15 +123,15 @@ def benchmark_train(
     loops: dict[str, Callable[[], object]] = {
         name: _plain_loop(network, theirs, training.clip) for name, network in plain.items()
     }
-    # The plain loops first: what the C library has once been told to keep cannot be given back without a trace.
-    as_it_comes = take_turns(loops, repeats, where)
+    # The baselines come first because the memory setting of the C library cannot be undone completely.
+    default_times = take_turns(loops, repeats, where)
     keep_freed_memory()
     product, operations = matrix_product(where, precision)
     times = take_turns({"ours": train, "product": product, **loops}, repeats, where)
     rate = _points(ours) / times["ours"]
     achieved, limit = rate * operations_per_point(model), operations / times["product"]
-    rates = {name: _points(theirs) / seconds for name, seconds in as_it_comes.items()}
-    speedups = {name: rate / own for name, own in rates.items()}
+    rates = {name: _points(theirs) / seconds for name, seconds in default_times.items()}
+    speedups = {name: rate / baseline for name, baseline in rates.items()}
     same_memory = {name: rate * times[name] / _points(theirs) for name in rates}
     network = plain.get("plain")
     return TrainBenchmark(
@@ -136,7 +146,7 @@ def benchmark_train(
         plain_real_fraction=_real_fraction(theirs) if theirs else None,
         operations_per_second=achieved,
         product_operations_per_second=limit,
-        of_product=achieved / limit,
+        fraction_of_matmul=achieved / limit,
         precision=precision,
         preset=preset,
         batch_size=batch_size,
@@ -149,7 +159,7 @@ def benchmark_train(
 
 
 def _has_plain_counterpart(config: Any, shape: StepShape) -> bool:
-    """Drawings, whole, by the simplest network of each kind."""
+    """Return whether the baselines support the model: whole two-dimensional drawings and the simplest configuration."""
     simple = not isinstance(config, MDNRNNConfig) or (config.layers == 1 and config.covariance == "diagonal")
     return simple and shape.features == 2 and shape.events == 3 and not shape.inputs
 
@@ -180,14 +190,14 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _sample_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
-    """Batches of an epoch as training has them, evenly over the lengths."""
+    """Return `count` batches of an epoch, evenly spaced by length."""
     epoch = sorted(data.epoch(0), key=lambda batch: batch.steps)
-    places = np.linspace(0, len(epoch) - 1, min(len(epoch), count)).round().astype(int)
-    return [epoch[place].to(device) for place in places]
+    chosen = np.linspace(0, len(epoch) - 1, min(len(epoch), count)).round().astype(int)
+    return [epoch[index].to(device) for index in chosen]
 
 
 def _random_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
-    data = data.whole if isinstance(data, Windows) else data
+    data = data.batches if isinstance(data, Windows) else data
     order = np.random.default_rng(0).permutation(np.asarray(data.corpus.indices(data.split)))
     chunks = [order[i : i + data.batch_size] for i in range(0, len(order), data.batch_size)][:count]
     return [data.batch(chunk).to(device) for chunk in chunks]

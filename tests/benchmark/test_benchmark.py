@@ -1,4 +1,4 @@
-"""Benchmarks compare two ways to the same numbers, and count bytes as they are."""
+"""Baselines compute the same numbers as our models, and benchmarks measure memory and operations correctly."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -9,12 +9,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mdnrnn.benchmark import benchmark_size, benchmark_train
+from mdnrnn.benchmark.baselines import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
+from mdnrnn.benchmark.corpora import benchmark_corpus
+from mdnrnn.benchmark.corpus_size import make_doodle_variations
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
+from mdnrnn.benchmark.head_kernel import benchmark_rows
 from mdnrnn.benchmark.limits import operations_per_point
-from mdnrnn.benchmark.material import material
-from mdnrnn.benchmark.plain import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
-from mdnrnn.benchmark.rows import benchmark_rows
-from mdnrnn.benchmark.size import make_doodles_again
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
@@ -34,7 +34,7 @@ from mdnrnn.runs.presets import PRESETS
 from tests.helpers import batches_of, random_corpus
 
 
-def test_both_heads_compute_the_same_loss_and_gradient() -> None:
+def test_baseline_head_has_equal_loss_and_gradient() -> None:
     ours, plain = MixtureHead(8, 2, 5, scale_floor=1e-20), PlainHead(8, 2, 5)
     plain.linear.load_state_dict(ours.linear.state_dict())
     features, targets = torch.randn(30, 8), torch.randn(30, 2)
@@ -45,8 +45,8 @@ def test_both_heads_compute_the_same_loss_and_gradient() -> None:
     torch.testing.assert_close(ours.linear.weight.grad, plain.linear.weight.grad)
 
 
-def test_the_peak_is_what_is_held_at_once() -> None:
-    """A megabyte held and another two in turn beside it: two at once."""
+def test_peak_bytes_counts_simultaneous_allocations() -> None:
+    """One megabyte is held while two others are allocated in turn: the peak is two megabytes."""
     leaf = torch.zeros(1, requires_grad=True)
 
     def run() -> None:
@@ -58,7 +58,7 @@ def test_the_peak_is_what_is_held_at_once() -> None:
     assert peak_bytes(run, [leaf]) == 2_000_000
 
 
-def test_gradients_of_the_leaves_count() -> None:
+def test_peak_bytes_includes_gradients_of_leaves() -> None:
     leaf = torch.zeros(250_000, requires_grad=True)
     leaf.grad = torch.zeros(250_000)
     assert peak_bytes(lambda: leaf.sum().backward(), [leaf]) >= 1_000_000
@@ -66,7 +66,7 @@ def test_gradients_of_the_leaves_count() -> None:
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:triton")
 @pytest.mark.skipif(not TRITON_INSTALLED, reason="no Triton")
-def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likelihood_kernel_is_measured_if_available(monkeypatch: pytest.MonkeyPatch) -> None:
     device = choose_device("auto")
     monkeypatch.setattr(parameters, "kernels_available", lambda tensor: True)
     found = benchmark_rows(2, 2, 1, device, bin_widths=True, count=40)
@@ -77,20 +77,20 @@ def test_rows_are_measured_where_there_is_a_kernel(monkeypatch: pytest.MonkeyPat
     assert benchmark_rows(2, 2, 1, device, bin_widths=True, count=40) is None
 
 
-def of_densities(corpus: Corpus) -> Batch:
-    """Its first drawings, without classes and without a bin_width, in float64."""
+def density_batch(corpus: Corpus) -> Batch:
+    """Return a batch of the first drawings without classes and bin width, in float64."""
     corpus = replace(corpus, metadata=replace(corpus.metadata, bin_width=None, classes=()), label=None)
     batch = batches_of(corpus).batch(np.arange(8))
     target, previous = (Step(steps.motion.double(), steps.event) for steps in (batch.target, batch.previous))
     return replace(batch, target=target, previous=previous)
 
 
-def test_the_plain_mdnrnn_computes_our_loss_and_gradient(doodles: Corpus) -> None:
+def test_baseline_mdnrnn_has_equal_loss_and_gradient(doodles: Corpus) -> None:
     config = MDNRNNConfig(hidden=16, components=4, dropout=0.0, position=False, scale_floor=1e-12)
     ours, plain = MDNRNN(StepShape(), config).double(), PlainMDNRNN(config).double()
     plain.lstm.load_state_dict(ours.decoder.lstm.layers[0].state_dict())
     plain.head.load_state_dict(ours.decoder.head.linear.state_dict())
-    batch = of_densities(doodles)
+    batch = density_batch(doodles)
     losses = [ours.loss(batch).total, plain.loss(batch)]
     for loss in losses:
         loss.backward()
@@ -98,12 +98,12 @@ def test_the_plain_mdnrnn_computes_our_loss_and_gradient(doodles: Corpus) -> Non
     torch.testing.assert_close(ours.decoder.head.linear.weight.grad, plain.head.weight.grad)
 
 
-def same_heads(ours: torch.nn.Linear, plain: torch.nn.Linear) -> None:
-    """The weights of four components in full, the same distribution.
+def copy_head(ours: torch.nn.Linear, plain: torch.nn.Linear) -> None:
+    """Give both heads the same distribution of four full-covariance components.
 
-    Ours has a slope where the plain one has a correlation, slope = correlation scale_y / scale_x, and the scale of y
-    given x. No linear layer turns the one into the other, unless correlations and ratios of the scales are the same at
-    all steps: so they are here, other ones for every component.
+    Our head predicts a slope = correlation scale_y / scale_x and the conditional scale of y given x; the baseline
+    predicts the correlation and the marginal scales. A linear layer can represent both only if the correlation and the
+    ratio of the scales are constant over the steps, so they are constant here, with different values per component.
     """
     parts, head = [4, 8, 8, 4, 3], plain.state_dict()
     _, _, scales, correlations, _ = head["weight"].split(parts)
@@ -118,13 +118,13 @@ def same_heads(ours: torch.nn.Linear, plain: torch.nn.Linear) -> None:
     own_scales[1::2] += 0.5 * torch.log1p(-correlation.square())
 
 
-def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
-    """Ours and the plain one, the same distribution of the same drawings."""
+def matching_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
+    """Return our Sketch-RNN and the baseline with equal distributions."""
     config = SketchRNNConfig(
         encoder=7, hidden=12, latent=5, components=4, recurrent_dropout=0.0, position=False, scale_floor=1e-12
     )
     ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
-    same_heads(ours.decoder.head.linear, plain.head)
+    copy_head(ours.decoder.head.linear, plain.head)
     encoder = plain.encoder.state_dict()
     ours.start_of.load_state_dict(plain.start.state_dict())
     ours.posterior.load_state_dict(plain.posterior.state_dict())
@@ -135,12 +135,12 @@ def same_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
     return ours, plain
 
 
-def same_writers(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
-    """Ours and the plain one; our gates stand in another order, and what the window shows beside the hidden state."""
+def matching_handwriting_models(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
+    """Return our handwriting model and the baseline with equal weights; the order of the gates differs."""
     config = HandwritingConfig(hidden=6, window=3, components=4, scale_floor=1e-12)
     ours = HandwritingRNN(StepShape(alphabet=alphabet), config).double()
     plain = PlainHandwriting(config, alphabet).double()
-    same_heads(ours.decoder.head.linear, plain.head)
+    copy_head(ours.decoder.head.linear, plain.head)
     first, h = ours.decoder.lstm.first, config.hidden
     order = torch.cat([torch.arange(gate * h, (gate + 1) * h) for gate in (1, 2, 3, 0)])
     plain.first.weight_ih.detach().copy_(torch.cat([first.inward.weight, first.recurrent[:, h:]], 1)[order])
@@ -153,12 +153,11 @@ def same_writers(alphabet: str) -> tuple[HandwritingRNN, PlainHandwriting]:
     return ours, plain
 
 
-def test_the_plain_handwriting_network_computes_our_loss_and_gradient() -> None:
-    """Of lines of many lengths and texts."""
+def test_baseline_handwriting_has_equal_loss_and_gradient() -> None:
     lines = make_pen_text(2, {"train": 4})
-    batch = of_densities(lines)
+    batch = density_batch(lines)
     assert len(batch.lengths.unique()) > 1
-    ours, plain = same_writers(lines.alphabet)
+    ours, plain = matching_handwriting_models(lines.alphabet)
     losses = [ours.loss(batch).total, plain.loss(batch)]
     for loss in losses:
         loss.backward()
@@ -171,11 +170,11 @@ def test_the_plain_handwriting_network_computes_our_loss_and_gradient() -> None:
 
 
 @pytest.mark.parametrize("factors", [False, True], ids=["covariance matrices", "Cholesky factors"])
-@pytest.mark.parametrize("padding", [False, True], ids=["one length", "many lengths"])
-def test_the_plain_sketch_rnn_computes_our_bound_and_gradient(padding: bool, factors: bool, doodles: Corpus) -> None:
-    """Where there is padding the plain encoder reads it backwards first: that half of its states is left out there."""
-    ours, plain = same_sketch_rnns(factors)
-    batch = of_densities(doodles if padding else random_corpus([9] * 8))
+@pytest.mark.parametrize("padding", [False, True], ids=["equal lengths", "different lengths"])
+def test_baseline_sketch_rnn_has_equal_bound_and_gradient(padding: bool, factors: bool, doodles: Corpus) -> None:
+    """With padding, the baseline's backward encoder reads the padding first; its weights are set to 0 in that case."""
+    ours, plain = matching_sketch_rnns(factors)
+    batch = density_batch(doodles if padding else random_corpus([9] * 8))
     assert (len(batch.lengths.unique()) > 1) == padding
     if padding:
         for layer in (ours.posterior, plain.posterior):
@@ -193,8 +192,8 @@ def test_the_plain_sketch_rnn_computes_our_bound_and_gradient(padding: bool, fac
     torch.testing.assert_close(forth.grad, plain.encoder.get_parameter("weight_hh_l0").grad)
 
 
-def test_the_plain_network_differs_by_the_place_of_the_pen_alone() -> None:
-    """Two inputs to each of the LSTMs, 4 gates a unit."""
+def test_baseline_parameters_differ_by_pen_position_inputs() -> None:
+    """The pen position adds two inputs to each LSTM, with four gates per unit."""
     result = benchmark_train(random_corpus([6, 9, 4]), "sketch-small", hidden=16, batch_size=2, repeats=1)
     assert result.plain_parameters is not None
     assert result.plain_points_per_second is not None
@@ -212,43 +211,42 @@ def test_the_plain_network_differs_by_the_place_of_the_pen_alone() -> None:
 @pytest.mark.parametrize(
     ("preset", "sizes", "complaint"),
     [
-        ("nosuch", {}, "unknown preset 'nosuch'; expected one of stroke"),
+        ("nosuch", {}, "preset: received 'nosuch', expected one of stroke"),
         ("sketch", {"hidden": 0}, "model.hidden is 0"),
         ("stroke", {"batch_size": 0}, "batch_size is 0"),
     ],
     ids=["preset", "hidden", "batch size"],
 )
-def test_what_cannot_be_measured_is_told(preset: str, sizes: dict[str, int], complaint: str) -> None:
+def test_invalid_training_benchmark_is_refused(preset: str, sizes: dict[str, int], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         benchmark_train(random_corpus([6, 9]), preset, **sizes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_is_measured_beside_its_limit(preset: str) -> None:
-    """By plain networks only drawings, and lines of text, are."""
-    corpus = material(preset, small=True)
+def test_every_preset_is_measured(preset: str) -> None:
+    """Baselines exist for drawings and for handwriting synthesis only."""
+    corpus = benchmark_corpus(preset, small=True)
     result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1)
-    assert 0 < result.of_product < 1
+    assert 0 < result.fraction_of_matmul < 1
     other = preset in ("touch", "world", "handwriting-prediction") or preset.startswith("gesture")
     assert (result.speedup is None) == other
 
 
-def test_operations_are_those_of_matrix_products_forward_and_backward() -> None:
-    """Against PyTorch's own count, of a cell that it can see into; the first layer's inputs need no gradient."""
+def test_operations_per_point_counts_matrix_products() -> None:
+    """Agrees with FlopCounterMode for layer-normalized cells, whose products are visible to it."""
     corpus = random_corpus([7, 7, 7])
     config = SketchRNNConfig(cell="layer-norm", hidden=16, components=3, kl_weight=0.0, dropout=0.0)
-    model = SketchRNN(StepShape.of(corpus), config)
+    model = SketchRNN(StepShape.from_corpus(corpus), config)
     (batch,) = batches_of(corpus)
     with FlopCounterMode(display=False) as counted:
         model.loss(batch).total.backward()
     layer = model.decoder.lstm.layers[0]
-    unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # nor does the first state
+    unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # constant inputs and initial state
     assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)
 
 
-def test_variations_of_doodles_are_a_sound_corpus(tmp_path: Path) -> None:
-    """On the grid, of all lengths and classes, and no two alike."""
-    make_doodles_again(tmp_path / "many", 50_000)
+def test_doodle_variations_are_a_valid_corpus(tmp_path: Path) -> None:
+    make_doodle_variations(tmp_path / "many", 50_000)
     corpus = open_corpus(str(tmp_path / "many"))
     corpus.check()
     assert len(corpus) == 50_000
@@ -259,10 +257,10 @@ def test_variations_of_doodles_are_a_sound_corpus(tmp_path: Path) -> None:
     assert len({corpus[i].motion.tobytes() for i in range(1000)}) > 990
 
 
-def test_training_on_many_drawings_is_measured(tmp_path: Path) -> None:
+def test_training_on_a_large_corpus_is_measured(tmp_path: Path) -> None:
     result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=20)
     assert result.drawings == 40_000
     assert result.large_over_small == pytest.approx(result.points_per_second / result.small_points_per_second)
     assert 100 < result.peak_mb < 4000
-    with pytest.raises(InputError, match="'handwriting' is not for drawings"):
+    with pytest.raises(InputError, match="received 'handwriting', expected a preset for drawings"):
         benchmark_size(preset="handwriting")

@@ -1,4 +1,4 @@
-"""The live step is measured as it is played, and takes no more memory as it goes on."""
+"""Latency and memory of live steps are measured."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from mdnrnn.benchmark import benchmark_live
 from mdnrnn.errors import InputError
 
 
-def test_a_live_step_is_timed_and_takes_no_more_memory() -> None:
-    """5,000 steps: less than a tenth of a kilobyte each, where a state kept would be two."""
+def test_live_steps_do_not_accumulate_memory() -> None:
+    """Memory grows by less than 100 bytes per step over 5,000 steps; a retained state would be 2 kB."""
     figures = benchmark_live(preset="gesture-s", steps=5000)
     assert (figures.layers, figures.hidden, figures.steps) == (2, 64, 5000)
     assert 0 < figures.median_ms <= figures.p99_ms <= figures.p999_ms <= figures.worst_ms
@@ -16,8 +16,11 @@ def test_a_live_step_is_timed_and_takes_no_more_memory() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
-    [({"preset": "handwriting"}, "does not play along"), ({"steps": 5}, "expected 100 or more")],
+    [
+        ({"preset": "handwriting"}, "expected an MDN-RNN preset"),
+        ({"steps": 5}, "expected 100 or more"),
+    ],
 )
-def test_what_cannot_be_measured_is_refused(settings: dict[str, object], complaint: str) -> None:
+def test_invalid_live_benchmark_is_refused(settings: dict[str, object], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
         benchmark_live(**settings)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""RoboJam sees touches as it was published, and its likelihood in our units is one."""
+"""RoboJam receives touches as published, and its discretized likelihood is normalized."""
 
 import itertools
 from dataclasses import replace
@@ -11,10 +11,10 @@ from scipy.stats import norm
 from torch import Tensor
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from mdnrnn.benchmark.robojam import RoboJam, log_moving, log_probs, nll, taps
+from mdnrnn.benchmark.robojam import RoboJam, log_moving, log_probs, nll, predict_taps
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
-from mdnrnn.data.normalizer import WIDE
+from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.errors import InputError
 from mdnrnn.events import UP
@@ -24,7 +24,7 @@ from tests.helpers import batches_of, random_corpus, touches
 
 
 def uneven() -> Corpus:
-    """Performances of 1 to 30 touches, in every split the same."""
+    """Return performances of 1 to 30 touches, identical in every split."""
     full = touches()
     lengths = [30, 1, 7, 2, 19]
     parts = [Sequence(full[i].motion[-n:].copy(), full[i].event[-n:].copy()) for i, n in enumerate(lengths)]
@@ -34,7 +34,7 @@ def uneven() -> Corpus:
 
 
 def small(corpus: Corpus) -> RoboJam:
-    """A small RoboJam in float64, whose `moving` is sure of nothing."""
+    """Return a small RoboJam in float64 with uncertain predictions of `moving`."""
     torch.manual_seed(0)
     model = RoboJam(corpus.metadata, batches_of(corpus).normalizer, 12, 2, scale_floor=1).double()
     torch.nn.init.normal_(model.head.linear.weight, std=0.5)
@@ -43,30 +43,30 @@ def small(corpus: Corpus) -> RoboJam:
 
 
 def raw_rows(sequence: Sequence) -> np.ndarray:
-    """x, y, dt, moving (T, 4), from the touches as they are."""
-    place = np.cumsum(sequence.motion[:, :2].astype(np.float64), 0)
+    """Return x, y, dt, moving (T, 4) of a sequence."""
+    position = np.cumsum(sequence.motion[:, :2].astype(np.float64), 0)
     moving = np.concatenate([[0], sequence.event[:-1] != UP])
-    return np.column_stack([place, sequence.motion[:, 2], moving])
+    return np.column_stack([position, sequence.motion[:, 2], moving])
 
 
 def random_mixture(rows: int) -> GaussianMixture:
-    """In float64, of ten times a row's columns."""
+    """Return random mixtures over multiplied rows, in float64."""
     means = torch.tensor([5.0, 5, 0.3, 5]) + torch.randn(rows, 5, 4).double() * torch.tensor([3, 3, 0.2, 6])
     scales = torch.rand(rows, 5, 4).double() * torch.tensor([2, 2, 0.3, 5]) + 0.02
     return GaussianMixture(torch.randn(rows, 5).double(), means, scales.log())
 
 
 def random_rows(rows: int) -> Tensor:
-    """Ten times x, y, dt, moving, in float64."""
+    """Return random multiplied rows, in float64."""
     moving = torch.randint(2, (rows,))
-    places = torch.randint(1024, (rows, 2)) / 1024
-    return 10 * torch.column_stack([places, 0.02 + 0.1 * torch.rand(rows), moving]).double()
+    positions = torch.randint(1024, (rows, 2)) / 1024
+    return 10 * torch.column_stack([positions, 0.02 + 0.1 * torch.rand(rows), moving]).double()
 
 
-CELLS = torch.tensor([10 / 1024, 10 / 1024, 0]).double()
+BIN_WIDTHS = torch.tensor([10 / 1024, 10 / 1024, 0]).double()
 
 
-def test_rows_are_the_touches_as_they_are() -> None:
+def test_rows_contain_the_touches() -> None:
     corpus = uneven()
     model = small(corpus)
     for batch in batches_of(corpus, 3):
@@ -74,39 +74,39 @@ def test_rows_are_the_touches_as_they_are() -> None:
         np.testing.assert_allclose(model.rows(batch).numpy() / 10, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_moving_and_not_are_all_there_is() -> None:
+def test_probabilities_of_moving_sum_to_one() -> None:
     mixture, rows = random_mixture(200), random_rows(200)
-    joint = log_probs(mixture, rows, CELLS.expand(200, 3))
-    marginal = mixture.marginal([0, 1, 2]).discretized_log_prob(rows[:, :3], CELLS) + np.log(10)
+    joint = log_probs(mixture, rows, BIN_WIDTHS.expand(200, 3))
+    marginal = mixture.marginal([0, 1, 2]).discretized_log_prob(rows[:, :3], BIN_WIDTHS) + np.log(10)
     torch.testing.assert_close(joint.logsumexp(-1), marginal, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(log_moving(mixture).logsumexp(-1), torch.zeros(200, 5).double())
 
 
-def test_probabilities_of_all_cells_and_times_sum_to_one() -> None:
-    """A coarse grid over the places, a fine one over the times, for one mixture."""
+def test_probability_of_all_bins_and_times_is_one() -> None:
+    """Sums over a coarse grid of positions and integrates over a fine grid of times."""
     mixture = random_mixture(1)
-    places, times = torch.arange(-18, 30, 4).double(), torch.linspace(-2, 3, 251).double()
+    positions, times = torch.arange(-18, 30, 4).double(), torch.linspace(-2, 3, 251).double()
     bin_widths = torch.tensor([4.0, 4.0, 0]).double()
-    grid = torch.cartesian_prod(places, places, times)
+    grid = torch.cartesian_prod(positions, positions, times)
     rows = torch.nn.functional.pad(grid, (0, 1))
     density = log_probs(mixture, rows, bin_widths.expand(len(rows), 3)).exp().sum(-1)
     seconds = 0.02 / 10
     assert float(density.sum()) * seconds == pytest.approx(1, abs=1e-3)
 
 
-def test_a_first_row_is_its_place_alone() -> None:
+def test_first_row_depends_on_the_position_only() -> None:
     mixture, rows = random_mixture(50), random_rows(50)
-    bin_widths = torch.cat([CELLS[:2], torch.tensor([WIDE])]).double().expand(50, 3)
-    place = mixture.marginal([0, 1]).discretized_log_prob(rows[:, :2], CELLS[:2])
-    torch.testing.assert_close(log_probs(mixture, rows, bin_widths).logsumexp(-1), place)
+    bin_widths = torch.cat([BIN_WIDTHS[:2], torch.tensor([CERTAIN_BIN_WIDTH])]).double().expand(50, 3)
+    expected = mixture.marginal([0, 1]).discretized_log_prob(rows[:, :2], BIN_WIDTHS[:2])
+    torch.testing.assert_close(log_probs(mixture, rows, bin_widths).logsumexp(-1), expected)
 
 
-def by_hand(mixture: GaussianMixture, row: np.ndarray, first: bool) -> float:
-    """Nats of one row x, y, dt, moving, of places on a grid of 1 / 1024, in units of the screen and seconds."""
+def reference_nll(mixture: GaussianMixture, row: np.ndarray, first: bool) -> float:
+    """Return the negative log-likelihood of a row x, y, dt, moving with positions on a grid of 1/1024, by SciPy."""
     mean, scale = mixture.means[0].numpy() / 10, mixture.log_scales[0].exp().numpy() / 10
     logs = mixture.log_weights[0].numpy().copy()
     for k, (x, s) in itertools.product(range(len(logs)), enumerate(row[:2])):
-        below = -abs(s - mean[k, x])  # where a difference of two numbers near 1 is none
+        below = -abs(s - mean[k, x])  # the lower tail, since differences of numbers near 1 cancel
         outer, inner = norm.cdf([below - 0.5 / 1024, below + 0.5 / 1024], 0, scale[k, x])
         logs[k] += np.log(inner - outer)
     if not first:
@@ -116,8 +116,7 @@ def by_hand(mixture: GaussianMixture, row: np.ndarray, first: bool) -> float:
     return -float(logsumexp(logs))
 
 
-def test_nats_are_those_computed_by_hand() -> None:
-    """One performance, one step of an LSTM after the other."""
+def test_nats_are_those_computed_reference_nll() -> None:
     corpus = touches(51)
     corpus = replace(corpus, splits={"test": (50, 51), "train": (0, 40)})
     model, total = small(corpus), 0.0
@@ -126,13 +125,13 @@ def test_nats_are_those_computed_by_hand() -> None:
     for t, row in enumerate(rows):
         hidden, state = model.lstm.step(before, state)
         with torch.no_grad():
-            total += by_hand(model.head(hidden), row, t == 0)
+            total += reference_nll(model.head(hidden), row, t == 0)
         before = torch.from_numpy(10 * row)[None]
     data = replace(batches_of(corpus), split="test")
     assert nll(model, data) == pytest.approx(total / len(rows), rel=1e-5)
 
 
-def test_it_is_trained_on_the_density_of_all_columns() -> None:
+def test_loss_is_the_joint_density_of_all_columns() -> None:
     corpus = uneven()
     model, batch = small(corpus), batches_of(corpus).batch(np.arange(5))
     rows = model.rows(batch)
@@ -142,7 +141,7 @@ def test_it_is_trained_on_the_density_of_all_columns() -> None:
     torch.testing.assert_close(model.loss(batch).total, -truth.log_prob(rows).mean())
 
 
-def test_taps_are_what_the_probabilities_say() -> None:
+def test_taps_follow_from_the_probabilities() -> None:
     corpus = uneven()
     model, data = small(corpus), batches_of(corpus, 2)
     past, seen, true = [], [], []
@@ -150,34 +149,34 @@ def test_taps_are_what_the_probabilities_say() -> None:
         batch, rows = data.batch(np.array([i])), raw_rows(corpus[i])
         mixture = model(batch, model.rows(batch))
         for t in range(1, len(rows)):
-            own = of_row(mixture, t)
-            tap, move = (-by_hand(own, np.append(rows[t, :3], moving), False) for moving in (0, 1))
-            mean, scale = own.means[0, :, 3], own.log_scales[0, :, 3].exp()
-            past.append(float(own.log_weights[0].exp() @ Normal(mean, scale).cdf(torch.tensor(5.0))) > 0.5)
+            row_mixture = select_row(mixture, t)
+            tap, move = (-reference_nll(row_mixture, np.append(rows[t, :3], moving), False) for moving in (0, 1))
+            mean, scale = row_mixture.means[0, :, 3], row_mixture.log_scales[0, :, 3].exp()
+            past.append(float(row_mixture.log_weights[0].exp() @ Normal(mean, scale).cdf(torch.tensor(5.0))) > 0.5)
             seen.append(tap > move)
             true.append(rows[t, 3] == 0)
-    found = taps(model, data)
+    found = predict_taps(model, data)
     np.testing.assert_array_equal(np.stack(found), [past, seen, true])
     assert 0 < sum(past) < len(past)
     assert past != seen
 
 
-def of_row(mixture: GaussianMixture, t: int) -> GaussianMixture:
-    """The mixture (1,) of row t, without gradient."""
+def select_row(mixture: GaussianMixture, t: int) -> GaussianMixture:
+    """Return the mixture (1,) of row t, detached."""
     logits, means, log_scales = (part[t, None].detach() for part in (mixture.logits, mixture.means, mixture.log_scales))
     return GaussianMixture(logits, means, log_scales)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3])
-def test_nats_and_taps_are_the_same_whatever_the_batch(batch_size: int) -> None:
+def test_results_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     corpus = uneven()
     model = small(corpus)
     together, apart = batches_of(corpus, 5), batches_of(corpus, batch_size)
     assert nll(model, apart) == pytest.approx(nll(model, together), rel=1e-10)
-    np.testing.assert_array_equal(np.stack(taps(model, apart)), np.stack(taps(model, together)))
+    np.testing.assert_array_equal(np.stack(predict_taps(model, apart)), np.stack(predict_taps(model, together)))
 
 
-def test_a_row_is_predicted_from_the_rows_before() -> None:
+def test_predictions_depend_on_previous_rows_only() -> None:
     corpus = uneven()
     model, batch = small(corpus), batches_of(corpus).batch(np.array([0]))
     rows = model.rows(batch)
@@ -188,7 +187,7 @@ def test_a_row_is_predicted_from_the_rows_before() -> None:
     assert not torch.equal(before[12:], after[12:])
 
 
-def test_a_short_training_lowers_loss_and_nats() -> None:
+def test_training_lowers_loss_and_nll() -> None:
     corpus = touches()
     train = batches_of(corpus, 10)
     held_out = Batches(corpus, "valid", train.normalizer, 10)
@@ -201,7 +200,7 @@ def test_a_short_training_lowers_loss_and_nats() -> None:
     assert nll(model, held_out) < start - 1
 
 
-def test_half_precision_is_not_for_places() -> None:
+def test_autocast_does_not_change_the_loss() -> None:
     corpus = uneven()
     model, batch = small(corpus).float(), batches_of(corpus).batch(np.arange(5))
     with torch.autocast("cpu", torch.bfloat16):
@@ -209,7 +208,7 @@ def test_half_precision_is_not_for_places() -> None:
     torch.testing.assert_close(narrow, model.loss(batch).total, rtol=0, atol=0)
 
 
-def test_only_touches_are_taken() -> None:
+def test_other_data_is_refused() -> None:
     corpus = random_corpus([3, 4])
-    with pytest.raises(InputError, match="expected touches"):
+    with pytest.raises(InputError, match="expected touch performances"):
         RoboJam(corpus.metadata, batches_of(corpus).normalizer)

@@ -1,4 +1,4 @@
-"""The table of speeds: every figure of it is one that was measured, and it goes where its place is."""
+"""The speed table contains the measured results and replaces the previous table of a Markdown file."""
 
 import json
 import re
@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 
 from mdnrnn.benchmark import ImportFigures, benchmark_generate, benchmark_head, benchmark_live, benchmark_train
-from mdnrnn.benchmark.everything import table
-from mdnrnn.benchmark.material import material
+from mdnrnn.benchmark.corpora import benchmark_corpus
+from mdnrnn.benchmark.suite import table
 from mdnrnn.cli import main
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
-    """As `mdnrnn benchmark all --json` prints them, of small sizes; the machine is made up."""
+    """Return results as `mdnrnn benchmark all --json` prints them, for small sizes and an invented machine."""
     train = {
-        preset: asdict(benchmark_train(material(preset, small=True), preset, hidden=8, batch_size=3, repeats=1))
+        preset: asdict(benchmark_train(benchmark_corpus(preset, small=True), preset, hidden=8, batch_size=3, repeats=1))
         for preset in ("stroke-small", "gesture-s")
     }
     found = {
@@ -48,44 +48,52 @@ def figures() -> dict[str, Any]:
     return loaded
 
 
-def test_the_table_holds_what_was_measured(figures: dict[str, Any]) -> None:
+def test_table_contains_the_results(figures: dict[str, Any]) -> None:
     text = table(figures)
     lines = [line for line in text.splitlines() if line.startswith("|")]
     assert all(line.count("|") == 5 for line in lines)
     assert len(lines) == 2 + len(figures["train"]) + 4 + 2 + 1 + 2 + 1
-    told = " ".join(text.split())
-    assert "A processor, 2 threads, torch 2.13.0, Python 3.11.7, 2026-01-02" in told
-    assert "420 G operations a second in bfloat16 and 178 G in float32, 29.7 G bytes a second" in told
+    words = " ".join(text.split())
+    assert "A processor, 2 threads, torch 2.13.0, Python 3.11.7, 2026-01-02" in words
+    assert "420 GFLOP/s in bfloat16 and 178 GFLOP/s in float32, copy 29.7 GB/s" in words
     stroke = figures["train"]["stroke-small"]
     row = next(line for line in lines if "`stroke-small`" in line)
-    assert f"{stroke['points_per_second']:,.0f} real points a second | {stroke['speedup']:.1f} |" in row
-    assert f"{stroke['of_product']:.0%} of a matrix product" in row
-    assert " |  | " in next(line for line in lines if "`gesture-s`" in line)  # no plain counterpart
-    assert "5,000 drawings a second |  | 25% of" in next(line for line in lines if "ndjson" in line)
-    assert re.search(r"a step of one drawing \| \d+ µs \|  \| [\d.]+ times", text)
+    assert f"{stroke['points_per_second']:,.0f} real points per second | {stroke['speedup']:.1f} |" in row
+    assert f"{stroke['fraction_of_matmul']:.0%} of a matrix product" in row
+    assert " |  | " in next(line for line in lines if "`gesture-s`" in line)  # no baseline
+    assert "5,000 drawings per second |  | 25% of" in next(line for line in lines if "ndjson" in line)
+    assert re.search(r"one step at batch size 1 \| \d+ µs \|  \| [\d.]+ times", text)
 
 
-def test_the_table_takes_the_place_of_the_last_one(figures: dict[str, Any], tmp_path: Path) -> None:
+def test_table_replaces_the_previous_table(figures: dict[str, Any], tmp_path: Path) -> None:
     readme, file = tmp_path / "README.md", tmp_path / "figures.json"
-    readme.write_text("above\n<!-- benchmark table -->\nan old one\n<!-- end of benchmark table -->\nbelow\n")
+    readme.write_text("above\n<!-- benchmark table -->\nprevious table\n<!-- end of benchmark table -->\nbelow\n")
     file.write_text(json.dumps(figures))
     assert main(["benchmark", "table", str(file), str(file), "--readme", str(readme)]) == 0
     text = readme.read_text()
-    assert text.startswith("above\n<!-- benchmark table -->\nOn x86_64")
+    assert text.startswith("above\n<!-- benchmark table -->\nx86_64")
     assert text.endswith("|\n<!-- end of benchmark table -->\nbelow\n")
-    assert "an old one" not in text
-    assert text.count("`gesture-s`") == 2 + 2  # of training and of live steps, on two machines
+    assert "previous table" not in text
+    assert text.count("`gesture-s`") == 2 + 2  # a training row and a live row on each of two machines
 
 
 @pytest.mark.parametrize(
     ("readme", "figure", "complaint"),
     [
-        ("no place", "{}", "has no place for the table"),
-        ("<!-- benchmark table -->\n<!-- end of benchmark table -->", "{}", "expected what mdnrnn benchmark all"),
-        ("<!-- benchmark table -->\n<!-- end of benchmark table -->", "[", "expected what mdnrnn benchmark all"),
+        ("no place", "{}", "no place for the table"),
+        (
+            "<!-- benchmark table -->\n<!-- end of benchmark table -->",
+            "{}",
+            "not a result file",
+        ),
+        (
+            "<!-- benchmark table -->\n<!-- end of benchmark table -->",
+            "[",
+            "not a result file",
+        ),
     ],
 )
-def test_what_is_no_table_is_told(
+def test_invalid_table_files_are_refused(
     tmp_path: Path, readme: str, figure: str, complaint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "README.md").write_text(readme)

@@ -1,4 +1,4 @@
-"""What is measured of touches: taps by Bayes' rule, distances of distributions, the null model's performances."""
+"""Tap inference, distances between distributions, and responses of the null model."""
 
 import numpy as np
 import pytest
@@ -14,19 +14,19 @@ from mdnrnn.events import DOWN, UP
 from tests.helpers import run_of, touches
 
 
-def test_taps_are_inferred_by_bayes_rule() -> None:
-    """By hand, of every event of a performance: both events before it, each with what the model makes of them."""
+def test_taps_are_inferred_with_bayes_rule() -> None:
+    """Agrees with a step-by-step computation that evaluates the model after both possible previous events."""
     corpus = touches()
     run = run_of(corpus, covariance="full")
     data = Batches(corpus, "test", run.config.normalizer)
-    found = touch.taps(run, data)
+    found = touch.predict_taps(run, data)
     batch = data.batch(np.asarray(corpus.indices("test")))
     assert batch.bin_width is not None
     target, bin_width = batch.target, batch.bin_width
     predicted, inferred, true = [], [], []
     with torch.no_grad():
         for first in range(0, batch.points, 30):  # every performance has 30 rows
-            state, previous = run.model.initial_state(1), run.model.start(1)
+            state, previous = run.model.initial_state(1), run.model.initial_step(1)
             before, _ = run.model.step(previous, state)
             for t in range(first, first + 30):
                 steps, after = run.model.step(previous, state)
@@ -47,52 +47,51 @@ def test_taps_are_inferred_by_bayes_rule() -> None:
     assert len(set(inferred)) == 2
 
 
-def test_taps_are_counted() -> None:
-    taken, true = np.array([True, True, False, False]), np.array([True, False, True, False])
-    figures = touch.TapFigures.of(taken, true)
-    assert (figures.accuracy, figures.found, figures.right) == (0.5, 0.5, 0.5)
+def test_tap_figures() -> None:
+    predicted, true = np.array([True, True, False, False]), np.array([True, False, True, False])
+    figures = touch.TapFigures.from_predictions(predicted, true)
+    assert (figures.accuracy, figures.recall, figures.precision) == (0.5, 0.5, 0.5)
 
 
-def test_the_distance_of_distributions_is_wassersteins() -> None:
+def test_wasserstein_distance_agrees_with_scipy() -> None:
     rng = np.random.default_rng(0)
-    one, other = rng.normal(size=4000), rng.gamma(2, size=3000)
-    assert touch._wasserstein(one, other) == pytest.approx(stats.wasserstein_distance(one, other), rel=0.02)
-    assert touch._wasserstein(one, one + 3) == pytest.approx(3)
+    first, second = rng.normal(size=4000), rng.gamma(2, size=3000)
+    assert touch._wasserstein(first, second) == pytest.approx(stats.wasserstein_distance(first, second), rel=0.02)
+    assert touch._wasserstein(first, first + 3) == pytest.approx(3)
 
 
-def test_the_null_models_performances_have_its_moments() -> None:
-    """Offsets and logs of times of 200 performances against the train split's: within a tenth of a deviation, where the
-    edge of the screen does not cut offsets short, of which there is none in times."""
+def test_null_responses_have_the_moments_of_the_data() -> None:
+    """Compares the log times of 200 responses with the training split; offsets are clipped to the screen."""
     corpus = touches()
-    null = touch._null_answers([corpus[0]], corpus, Normalizer.of(corpus), seed=0)
+    null = touch._null_answers([corpus[0]], corpus, Normalizer.from_corpus(corpus), seed=0)
     assert len(null) == 200
-    assert all(map(touch._is_whole, null, null))
+    assert all(map(touch._is_complete, null, null))
     rows = corpus.rows("train")
-    times = corpus.motion[rows][~corpus.begins(rows)][:, 2]
-    drawn = np.log(np.concatenate([performance.motion[1:, 2] for performance in null]))
-    assert drawn.mean() == pytest.approx(np.log(times).mean(), abs=0.05)
-    assert drawn.std() == pytest.approx(np.log(times).std(), rel=0.05)
-    places = np.concatenate([performance.motion[:, :2].cumsum(0) for performance in null])
-    assert -1e-9 < places.min() < places.max() < 1 + 1e-9
+    times = corpus.motion[rows][~corpus.is_first_row(rows)][:, 2]
+    log_times = np.log(np.concatenate([performance.motion[1:, 2] for performance in null]))
+    assert log_times.mean() == pytest.approx(np.log(times).mean(), abs=0.05)
+    assert log_times.std() == pytest.approx(np.log(times).std(), rel=0.05)
+    positions = np.concatenate([performance.motion[:, :2].cumsum(0) for performance in null])
+    assert -1e-9 < positions.min() < positions.max() < 1 + 1e-9
 
 
 @pytest.mark.parametrize(
-    ("times", "whole"),
+    ("times", "complete"),
     [([0, 1, 4], True), ([0, 1, 4.1], False), ([0.1, 1], False), ([0, 0, 1], False)],
-    ids=["five seconds", "too long", "late", "a time of none"],
+    ids=["five seconds", "too long", "late start", "zero time"],
 )
-def test_an_answer_is_whole_or_not(times: list[float], whole: bool) -> None:
+def test_complete_responses_are_recognized(times: list[float], complete: bool) -> None:
     motion = np.column_stack([np.zeros((len(times), 2)), times])
     answer = Sequence(motion, np.zeros(len(times), np.uint8))
-    assert touch._is_whole(answer, answer) == whole
+    assert touch._is_complete(answer, answer) == complete
     longer, too_soon = (answer._replace(motion=np.vstack([motion, [0, 0, wait]])) for wait in (3.0, 0.0))
-    assert touch._is_whole(answer, longer) == (whole and sum(times) + 3 > 5)
+    assert touch._is_complete(answer, longer) == (complete and sum(times) + 3 > 5)
     if sum(times) < 5:
-        assert not touch._is_whole(answer, too_soon)
+        assert not touch._is_complete(answer, too_soon)
 
 
-def test_a_performance_is_compared_in_as_long_as_an_answer_lasts() -> None:
+def test_performances_are_cut_to_the_duration_of_a_response() -> None:
     motion = np.array([[0.5, 0.5, 3.0], [0.1, 0, 4.0], [0, 0.1, 1.0], [0, 0.2, 0.5]])
-    begun = touch._begun(Sequence(motion, np.array([0, 0, 1, 2], np.uint8)))
-    np.testing.assert_array_equal(begun.motion[:, 2], [0, 4, 1])
-    assert begun.event.tolist() == [0, 0, 2]
+    start = touch._first_seconds(Sequence(motion, np.array([0, 0, 1, 2], np.uint8)))
+    np.testing.assert_array_equal(start.motion[:, 2], [0, 4, 1])
+    assert start.event.tolist() == [0, 0, 2]

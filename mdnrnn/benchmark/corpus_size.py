@@ -1,6 +1,6 @@
-"""Training on millions of drawings: what it costs to open them, to begin, and in memory, beside a few thousand.
+"""Training on millions of drawings: opening time, time to the first batch, memory and speed relative to a small corpus.
 
-The drawings are the bundled doodles, each turned, slanted, stretched and mirrored anew and put back on the grid.
+The drawings are the bundled doodles, randomly rotated, slanted, stretched and mirrored, and rounded to the grid.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Metadata
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.prefetch import ahead
+from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder, write_json
-from mdnrnn.models.base import AnyBatch, StepShape
+from mdnrnn.models.base import BatchLike, StepShape
 from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.memory import keep_freed_memory, peak_bytes, resident_bytes
-from mdnrnn.training.step import Objective, make_optimizer, update
+from mdnrnn.training.step import Objective, make_optimizer, train_step
 
 _HELD_OUT = 10_000
 _BLOCK = 50_000
 _TURN = 20
-"""Steps that either corpus is trained on before the other has its turn."""
-_CHILD = "import sys; from mdnrnn.benchmark.size import train_alone; train_alone(*sys.argv[1:])"
+"""Training steps per turn of a corpus."""
+_CHILD = "import sys; from mdnrnn.benchmark.corpus_size import train_alone; train_alone(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBenchmark:
-    """Of a large corpus, on one machine, in a process of its own."""
+    """Results of training on a large corpus in a separate process."""
 
     drawings: int
     points: int
     megabytes: float
-    """On disk."""
+    """Size of the corpus on disk."""
     open_seconds: float
     first_batch_seconds: float
-    """After it was opened, the order of the epoch included."""
+    """Time from the opened corpus to its first batch, including shuffling."""
     steps: int
-    """Of training, on the large corpus alone, and then on either in turns."""
+    """Training steps on the large corpus, followed by as many on both corpora in turns."""
     peak_mb: float
-    """Of resident memory, from the start of the process to the last step on the large corpus alone."""
+    """Peak resident memory until the end of the training on the large corpus."""
     grown_mb: float
-    """Resident memory after the last step over that after the first tenth."""
+    """Resident memory after the last step on the large corpus minus that after the first tenth of the steps."""
     points_per_second: float
     small_points_per_second: float
     large_over_small: float
@@ -70,24 +70,30 @@ def benchmark_size(
     steps: int = 1000,
     preset: str = "stroke-small",
 ) -> SizeBenchmark:
-    """Training of a preset on so many drawings, and on the bundled ones, in turns.
+    """Train a preset on many generated drawings and on the bundled doodles, in turns.
 
-    `folder`: where the corpus is kept, and found again; by default it is removed.
+    Args:
+        drawings: number of generated drawings.
+        folder: folder that keeps the generated corpus for later calls; by default it is temporary.
+        steps: number of training steps.
+        preset: name of a preset for drawings.
     """
     if drawings < 4 * _HELD_OUT:
-        raise InputError(f"{drawings} drawings were asked for; expected {4 * _HELD_OUT} or more")
+        raise InputError(f"drawings: received {drawings}, expected {4 * _HELD_OUT} or more")
     if preset not in PRESETS or PRESETS[preset].kind == "handwriting":
-        raise InputError(f"preset {preset!r} is not for drawings; expected stroke, stroke-small, sketch or the like")
+        raise InputError(
+            f"preset: received {preset!r}, expected a preset for drawings such as stroke, stroke-small or sketch"
+        )
     if steps < 10:
-        raise InputError(f"{steps} steps were asked for; expected 10 or more")
+        raise InputError(f"steps: received {steps}, expected 10 or more")
     with tempfile.TemporaryDirectory(prefix="mdnrnn-") as temporary:
-        place = folder or Path(temporary) / "doodles"
-        if not (place / native.HEADER).exists():
-            make_doodles_again(place, drawings)
-        command = [sys.executable, "-c", _CHILD, str(place), preset, str(steps)]
+        corpus_folder = folder or Path(temporary) / "doodles"
+        if not (corpus_folder / native.HEADER).exists():
+            make_doodle_variations(corpus_folder, drawings)
+        command = [sys.executable, "-c", _CHILD, str(corpus_folder), preset, str(steps)]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         figures = json.loads(done.stdout)
-        megabytes = sum(path.stat().st_size for path in place.iterdir()) / 1e6
+        megabytes = sum(path.stat().st_size for path in corpus_folder.iterdir()) / 1e6
     return SizeBenchmark(
         **figures,
         megabytes=megabytes,
@@ -97,15 +103,15 @@ def benchmark_size(
     )
 
 
-def make_doodles_again(folder: Path, drawings: int, seed: int = 0) -> None:
-    """A corpus folder of so many variations of the bundled doodles, written block after block."""
+def make_doodle_variations(folder: Path, drawings: int, seed: int = 0) -> None:
+    """Write a corpus folder of random variations of the bundled doodles, in blocks."""
     base, rng = open_corpus("doodles"), np.random.default_rng(seed)
     chosen = rng.integers(0, len(base), drawings, dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum(base.lengths[chosen])]).astype(np.int64)
     make_folder(folder)
     blocks = [slice(first, min(first + _BLOCK, drawings)) for first in range(0, drawings, _BLOCK)]
     label = np.asarray(base.label)
-    _save(folder / "motion.npy", (int(offsets[-1]), 2), (_varied(base, chosen[block], rng) for block in blocks))
+    _save(folder / "motion.npy", (int(offsets[-1]), 2), (_vary(base, chosen[block], rng) for block in blocks))
     events = (np.asarray(base.event)[_rows(base, chosen[block])] for block in blocks)
     _save(folder / "event.npy", (int(offsets[-1]),), events)
     _save(folder / "offsets.npy", offsets.shape, iter([offsets]))
@@ -128,14 +134,14 @@ def _save(path: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> N
 
 
 def _rows(base: Corpus, chosen: np.ndarray) -> np.ndarray:
-    """The rows of these drawings, end to end."""
+    """Return the row numbers of the chosen drawings, concatenated."""
     lengths = base.lengths[chosen]
     tops = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) + (base.offsets[chosen] - tops).repeat(lengths)
 
 
-def _varied(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Motions (n, 2) of these drawings, int16, each by a matrix of its own."""
+def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return motions (n, 2), int16, of the chosen drawings, each transformed by a random matrix."""
     lengths = base.lengths[chosen]
     turn, slant = rng.normal(0, 0.1, (2, len(chosen)))
     wide, high = rng.uniform(0.8, 1.25, (2, len(chosen)))
@@ -147,35 +153,35 @@ def _varied(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.nd
     moved = np.einsum("ijn,nj->ni", matrix.repeat(lengths, axis=2), motion)
     tops = np.cumsum(lengths) - lengths
     points = np.cumsum(moved, axis=0, dtype=np.float64)
-    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # of each drawing, whose origin stays on the grid
-    places = np.rint(points - before.repeat(lengths, axis=0))
-    steps = np.diff(places, axis=0, prepend=np.zeros((1, 2)))
-    steps[tops] = places[tops]
+    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # first point of each drawing
+    positions = np.rint(points - before.repeat(lengths, axis=0))
+    steps = np.diff(positions, axis=0, prepend=np.zeros((1, 2)))
+    steps[tops] = positions[tops]
     return steps.astype(np.int16)
 
 
 def train_alone(folder: str, name: str, steps: str) -> None:
-    """What the process runs: opens, begins, trains in turns; prints the figures as JSON."""
+    """Run the measurement in a separate process and print the results as JSON."""
     keep_freed_memory()
     started = time.perf_counter()
     large = open_corpus(folder)
     opened = time.perf_counter()
     small = open_corpus("doodles")
-    preset, normalizer = PRESETS[name], Normalizer.of(small)
+    preset, normalizer = PRESETS[name], Normalizer.from_corpus(small)
     training = preset.training
-    begun = time.perf_counter()
+    corpora_open = time.perf_counter()
     data = {name: _epochs(training, corpus, normalizer) for name, corpus in (("large", large), ("small", small))}
     next(data["large"])
-    first_batch = time.perf_counter() - begun
+    first_batch = time.perf_counter() - corpora_open
     device = choose_device("auto")
     precision = choose_precision("auto", device)
-    model = KINDS[preset.kind].build(StepShape.of(small), preset.model).to(device)
+    model = KINDS[preset.kind].build(StepShape.from_corpus(small), preset.model).to(device)
     objective, optimizer = Objective(model), make_optimizer(model, training)
 
-    def train(batches: Iterator[AnyBatch]) -> int:
+    def train(batches: Iterator[BatchLike]) -> int:
         points = 0
         for batch in islice(batches, _TURN):
-            _, norm = update(objective, optimizer, batch.to(device), device, precision, training.clip)
+            _, norm = train_step(objective, optimizer, batch.to(device), device, precision, training.clip)
             points += batch.points
         float(norm)
         return points
@@ -187,7 +193,7 @@ def train_alone(folder: str, name: str, steps: str) -> None:
         if turn == turns // 10:
             settled = resident_bytes()
     peak, grown = peak_bytes(), resident_bytes() - settled
-    for turn in range(-1, turns):  # the first one warms up
+    for turn in range(-1, turns):  # the first turn is a warm-up
         for name, batches in data.items():
             at = time.perf_counter()
             done = train(batches)
@@ -209,8 +215,8 @@ def train_alone(folder: str, name: str, steps: str) -> None:
     print(json.dumps(figures))
 
 
-def _epochs(training: SequenceTrainConfig, corpus: Corpus, normalizer: Normalizer) -> Iterator[AnyBatch]:
-    """Epoch after epoch, as in training."""
+def _epochs(training: SequenceTrainConfig, corpus: Corpus, normalizer: Normalizer) -> Iterator[BatchLike]:
+    """Yield the batches of consecutive epochs, prefetched as in training."""
     data, _ = training.splits(corpus, normalizer)
     for number in count():
-        yield from ahead(data.epoch(number))
+        yield from prefetch(data.epoch(number))

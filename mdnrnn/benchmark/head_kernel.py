@@ -1,4 +1,4 @@
-"""Nats of steps and their gradient from a head's rows: the kernel, plain PyTorch and a copy of the rows."""
+"""Speed of the likelihood kernel relative to plain PyTorch and to a copy of the head's parameters."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from torch import Tensor
 
 from mdnrnn.benchmark.timing import take_turns
 from mdnrnn.distributions import Step, StepDistribution
-from mdnrnn.nn.parameters import MixtureShape, StepRows
+from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 _ROWS = 1 << 20
-"""Enough that the launch of a kernel counts for nothing."""
+"""Number of rows, large enough to make the launch time of a kernel negligible."""
 _EVENTS = 3
 _WIDTH = 0.1
-"""Of bin_widths, in units of the motions' standard deviation."""
+"""Bin width, in units of the motions' standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowsBenchmark:
-    """Of a loss and its gradient with respect to the rows."""
+    """Results for a loss and its gradient with respect to the head's parameters."""
 
     speedup: float
-    """Plain over the kernel."""
+    """Time of plain PyTorch divided by the kernel."""
     milliseconds: float
     copy_fraction: float
-    """A copy's time over the kernel's: both read the rows and write as much."""
+    """Time of a copy divided by the kernel; both read the parameters and write as many bytes."""
     copy_gigabytes_per_second: float
     rows: int
 
@@ -36,27 +36,36 @@ class RowsBenchmark:
 def benchmark_rows(
     components: int, features: int, repeats: int, device: torch.device, *, bin_widths: bool, count: int = _ROWS
 ) -> RowsBenchmark | None:
-    """Of diagonal mixtures beside three events, `count` rows of them; None where no kernel is taken."""
+    """Measure diagonal mixtures with three events; return None if no kernel supports them.
+
+    Args:
+        components: K.
+        features: D.
+        repeats: number of timed rounds.
+        device: a CUDA device.
+        bin_widths: whether to compute bin probabilities instead of densities.
+        count: number of rows.
+    """
     shape = MixtureShape(features, components, math.log(1e-3))
     size = shape.size + _EVENTS
-    if not StepRows(torch.empty(0, size, device=device), shape, _EVENTS).fuses(torch.empty(0, features)):
+    if not StepParameters(torch.empty(0, size, device=device), shape, _EVENTS).uses_kernel(torch.empty(0, features)):
         return None
     rows = torch.randn(count, size, device=device, requires_grad=True)
     value = Step(torch.randn(count, features, device=device), torch.randint(0, _EVENTS, (count,), device=device))
     width = torch.full((count, features), _WIDTH, device=device) if bin_widths else None
     copied = torch.empty_like(rows)
 
-    def call(nats: Callable[[StepRows, Step, Tensor | None], tuple[Tensor, Tensor]]) -> Callable[[], object]:
+    def call(nll: Callable[[StepParameters, Step, Tensor | None], tuple[Tensor, Tensor]]) -> Callable[[], object]:
         def loss_and_gradient() -> None:
             rows.grad = None
-            motion, event = nats(StepRows(rows, shape, _EVENTS), value, width)
+            motion, event = nll(StepParameters(rows, shape, _EVENTS), value, width)
             (motion.mean() + event.mean()).backward()
 
         return loss_and_gradient
 
     times = take_turns(
         {
-            "kernel": call(StepRows.nll),
+            "kernel": call(StepParameters.nll),
             "plain": call(StepDistribution.nll),
             "copy": lambda: copied.copy_(rows.detach()),
         },

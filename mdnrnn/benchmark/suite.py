@@ -1,4 +1,4 @@
-"""All speeds in one run, each beside the limit that it is compared with, and the table of them that the README has."""
+"""Run all speed benchmarks and write their results as a Markdown table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 
 import torch
 
+from mdnrnn.benchmark.corpora import benchmark_corpus
 from mdnrnn.benchmark.generate import benchmark_generate
 from mdnrnn.benchmark.head import benchmark_head
 from mdnrnn.benchmark.importing import benchmark_import
 from mdnrnn.benchmark.limits import copy, matrix_product
 from mdnrnn.benchmark.live import benchmark_live
-from mdnrnn.benchmark.material import material
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.benchmark.train import benchmark_train
 from mdnrnn.device import choose_device
@@ -32,7 +32,13 @@ _BEGIN, _END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
 
 
 def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: str = "auto") -> dict[str, Any]:
-    """Figures by benchmark, those of training by preset, of import by format; the machine, its limits, the date."""
+    """Return the results by benchmark (training by preset, import by format) with machine, hardware limits and date.
+
+    Args:
+        drawings: number of drawings in the imported files.
+        live_steps: number of steps of the live benchmark.
+        device: "auto", "cpu" or "cuda".
+    """
     where = choose_device(device)
     machine = asdict(Machine.of(where))
     return {
@@ -41,7 +47,9 @@ def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: s
         "limits": _limits(where),
         "head": asdict(benchmark_head(compiled=False, device=device)),
         "train": {
-            preset: asdict(benchmark_train(material(preset), preset, repeats=_REPEATS, batches=_BATCHES, device=device))
+            preset: asdict(
+                benchmark_train(benchmark_corpus(preset), preset, repeats=_REPEATS, batches=_BATCHES, device=device)
+            )
             for preset in PRESETS
         },
         "generate": asdict(benchmark_generate(repeats=_REPEATS, device=device)),
@@ -51,7 +59,7 @@ def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: s
 
 
 def _limits(device: torch.device) -> dict[str, float]:
-    """Operations a second of a large matrix product in either precision, and bytes a second of a large copy."""
+    """Return operations per second of a large matrix product in each precision and bytes per second of a large copy."""
     work = {precision: matrix_product(device, precision) for precision in ("float32", "bfloat16")}
     work["copy"] = copy(device)
     times = take_turns({name: run for name, (run, _) in work.items()}, 5, device)
@@ -59,7 +67,7 @@ def _limits(device: torch.device) -> dict[str, float]:
 
 
 def _processor() -> str:
-    """The name of the CPU, as the system tells it."""
+    """Return the model name of the CPU."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -68,11 +76,17 @@ def _processor() -> str:
 
 
 def write_table(files: list[Path], readme: Path) -> None:
-    """Put the table of what `mdnrnn benchmark all --json` printed, a file for each machine, into a README, in place of
-    the one that is there."""
+    """Replace the speed table of a Markdown file.
+
+    Args:
+        files: outputs of `mdnrnn benchmark all --json`, one per machine.
+        readme: Markdown file that contains the two marker comments once.
+    """
     text = readme.read_text(encoding="utf-8")
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
-        raise InputError(f"{readme} has no place for the table; expected the lines {_BEGIN} and {_END} in it, once")
+        raise InputError(
+            f"{readme}: no place for the table; expected the lines {_BEGIN} and {_END} once each; add them"
+        )
     before, rest = text.split(_BEGIN)
     tables = "\n\n".join(table(_read(file)) for file in files)
     write_bytes(readme, f"{before}{_BEGIN}\n{tables}\n{_END}{rest.split(_END)[1]}".encode())
@@ -83,24 +97,26 @@ def _read(file: Path) -> dict[str, Any]:
         figures = json.loads(file.read_bytes())
         figures["machine"], figures["train"], figures["generate"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{file}: expected what mdnrnn benchmark all --json prints; measure again") from error
+        raise InputError(
+            f"{file}: not a result file; expected the output of mdnrnn benchmark all --json; run it again"
+        ) from error
     return dict(figures)
 
 
 def table(figures: dict[str, Any]) -> str:
-    """A table in Markdown of what `benchmark_all` returned."""
+    """Return the results of `benchmark_all` as a Markdown table."""
     machine, limits = figures["machine"], figures["limits"]
     named = dict.fromkeys([machine["device_name"], machine["processor"]])
-    told = (
-        f"On {', '.join(named)}, {machine['threads']} threads, torch {machine['torch_version']}, Python "
-        f"{machine['python_version']}, {figures['date']}. Its limits, in the same run: matrix products of "
-        f"{_si(limits['bfloat16'])} operations a second in bfloat16 and {_si(limits['float32'])} in float32, "
-        f"{_si(limits['copy'])} bytes a second read and written by a copy."
+    description = (
+        f"{', '.join(named)}, {machine['threads']} threads, torch {machine['torch_version']}, Python "
+        f"{machine['python_version']}, {figures['date']}. Hardware limits, measured in the same run: matrix product "
+        f"{_si(limits['bfloat16'])}FLOP/s in bfloat16 and {_si(limits['float32'])}FLOP/s in float32, copy "
+        f"{_si(limits['copy'])}B/s read and written."
     )
     lines = [
-        textwrap.fill(told, 125),
+        textwrap.fill(description, 125),
         "",
-        "| what | figure | over a plain counterpart | of its limit |",
+        "| benchmark | result | speedup over plain PyTorch | fraction of the hardware limit |",
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| {' | '.join(row)} |" for rows in _ROWS for row in rows(figures)]
@@ -112,31 +128,30 @@ def _train_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
         speedup = "" if own["speedup"] is None else f"{own['speedup']:.1f}"
         yield [
             f"training, preset `{preset}`, H {own['hidden']}",
-            f"{own['points_per_second']:,.0f} real points a second",
+            f"{own['points_per_second']:,.0f} real points per second",
             speedup,
-            f"{own['of_product']:.0%} of a matrix product, {own['precision']}",
+            f"{own['fraction_of_matmul']:.0%} of a matrix product in {own['precision']}",
         ]
 
 
 def _generate_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
     own = figures["generate"]
     for size, rate in own["drawings_per_second"].items():
-        share = own["of_product"][size]
+        share = own["fraction_of_matmul"][size]
         yield [
             f"drawings of {own['steps']} steps, batch {int(size):,}, H {own['hidden']}",
-            f"{rate:,.0f} a second",
+            f"{rate:,.0f} per second",
             "",
-            f"{share:.0%} of a matrix product, float32",
+            f"{share:.0%} of a matrix product in float32",
         ]
     yield [
-        "a step of one drawing",
+        "one step at batch size 1",
         f"{own['step_microseconds']:.0f} µs",
         "",
-        f"{own['step_over_matvec']:.2f} times its matrix-vector product by `torch.mv`, {own['step_over_product']:.2f} "
-        "times by its own",
+        f"{own['step_over_matvec']:.2f} times the matrix-vector product of its weights by `torch.mv`",
     ]
     yield [
-        f"1,000 drawings of {own['sheep_mean_steps']:.0f} steps on average",
+        f"1,000 drawings with a mean length of {own['sheep_mean_steps']:.0f} steps",
         f"{own['sheep_seconds']:.1f} s",
         "",
         "",
@@ -147,18 +162,18 @@ def _head_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
     own = figures["head"]
     operations = 6.0 * own["rows"] * own["in_features"] * own["components"] * (1 + 2 * own["features"])
     yield [
-        f"the head with its loss, {own['rows']:,} rows, forward and backward",
+        f"head and loss, {own['rows']:,} rows, forward and backward",
         f"{own['milliseconds']:.1f} ms",
         f"{own['speedup']:.1f}",
-        f"{operations / own['milliseconds'] * 1e3 / figures['limits']['float32']:.0%} of a matrix product, float32",
+        f"{operations / own['milliseconds'] * 1e3 / figures['limits']['float32']:.0%} of a matrix product in float32",
     ]
     if own["step_milliseconds"] is not None:
-        for kind, what in (("", "densities"), ("cell_", "bin_widths")):
+        for kind, what in (("", "densities"), ("cell_", "bin probabilities")):
             yield [
-                f"nats of {own['step_rows']:,} steps and their gradient, {what}, one kernel",
+                f"likelihood kernel, {own['step_rows']:,} steps, {what}, forward and backward",
                 f"{own[f'step_{kind}milliseconds']:.2f} ms",
                 f"{own[f'step_{kind}speedup']:.1f}",
-                f"{own[f'step_{kind}copy_fraction']:.0%} of a copy of the rows",
+                f"{own[f'step_{kind}copy_fraction']:.0%} of a copy of the parameters",
             ]
 
 
@@ -167,19 +182,19 @@ def _import_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
         alone = own["parse_per_second"]
         yield [
             f"import of {name}",
-            f"{own['per_second']:,.0f} drawings a second",
+            f"{own['per_second']:,.0f} drawings per second",
             "",
-            f"{own['per_second'] / alone:.0%} of reading the file alone" if alone else "",
+            f"{own['per_second'] / alone:.0%} of parsing the file as JSON" if alone else "",
         ]
 
 
 def _live_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
     own = figures["live"]
     yield [
-        f"a step played live, preset `{own['preset']}`, one core",
-        f"{own['median_ms']:.2f} ms, 99% within {own['p99_ms']:.2f}",
+        f"one live step, preset `{own['preset']}`, one core",
+        f"median {own['median_ms']:.2f} ms, 99th percentile {own['p99_ms']:.2f} ms",
         "",
-        f"{own['median_ms'] / own['matvec_ms']:.0f} times its matrix-vector products",
+        f"{own['median_ms'] / own['matvec_ms']:.0f} times the matrix-vector products of its weights",
     ]
 
 
@@ -193,7 +208,7 @@ _ROWS: tuple[Callable[[dict[str, Any]], Iterator[list[str]]], ...] = (
 
 
 def _si(value: float) -> str:
-    """A number with three digits and a prefix."""
+    """Return a number with three significant digits and an SI prefix."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if value >= size:
             return f"{value / size:.3g} {prefix}"

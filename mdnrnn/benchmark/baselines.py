@@ -1,7 +1,7 @@
-"""Our models as one would write them first, in plain PyTorch, to measure ours against.
+"""Baseline implementations of the models in plain PyTorch.
 
-Padded batches, float32, nn.LSTM, torch.distributions with their checks, a mask over the loss; drawings in two
-dimensions, no dropout, no classes.
+Padded batches, float32, `nn.LSTM`, `torch.distributions` with validation, a mask over the loss; two-dimensional
+drawings without dropout and classes.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConf
 
 
 class PlainModel(nn.Module, ABC):
-    """A model with a loss, of batches padded to the longest."""
+    """A baseline model; batches are padded to the longest sequence."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
-        """Mean nats a real point, with the density."""
+        """Return the mean negative log-density in nats per real step."""
 
 
 class PlainMDNRNN(PlainModel):
-    """MDN-RNN: diagonal Gaussians."""
+    """MDN-RNN with diagonal Gaussians."""
 
     def __init__(self, config: MDNRNNConfig) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class PlainMDNRNN(PlainModel):
         self.head = nn.Linear(config.hidden, 5 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean nats a real point, with the density."""
+        """Return the mean negative log-density in nats per real step."""
         outputs, _ = self.lstm(_rows(batch, batch.previous))
         k = self.components
         logits, mean, log_scale, pen = self.head(outputs).split([k, 2 * k, 2 * k, 3], -1)
@@ -54,15 +54,15 @@ class PlainMDNRNN(PlainModel):
 
 
 class PlainSketchRNN(PlainModel):
-    """Sketch-RNN: a bidirectional encoder, z beside every input, bivariate Gaussians by their scales and correlation.
+    """Sketch-RNN with a bidirectional encoder, z appended to every input, and bivariate Gaussians.
 
-    The encoder runs over padded sequences, its last states gathered: packed ones (`pack_padded_sequence`) take 3 to 8
-    times as long on a CPU. Backwards it reads the padding first, so that it is Sketch-RNN's own to the number where
-    all sequences of a batch are of one length, and the same work everywhere.
+    The encoder runs over padded sequences because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. Its
+    backward direction therefore reads the padding first: it computes exactly Sketch-RNN's posterior if all sequences of
+    a batch have equal length, and takes the same time otherwise.
 
     Args:
-        config: the sizes.
-        factors: whether a Gaussian is given its Cholesky factor, instead of a covariance matrix that PyTorch factors.
+        config: sizes of the model.
+        factors: whether Gaussians are built from Cholesky factors instead of covariance matrices.
     """
 
     def __init__(self, config: SketchRNNConfig, factors: bool = False) -> None:
@@ -75,18 +75,18 @@ class PlainSketchRNN(PlainModel):
         self.head = nn.Linear(config.hidden, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """The bound: mean nats a real point, with the density, and the KL divergence."""
+        """Return the negative evidence lower bound in nats per real step, with densities."""
         posterior = self._encode(batch)
         z = posterior.rsample()
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)
         inputs = torch.cat([_rows(batch, batch.previous), z.expand(batch.steps, -1, -1)], -1)
         outputs, _ = self.decoder(inputs, (hidden.contiguous(), cell.contiguous()))
-        nats = _full_nll(batch, self.head(outputs), self.components, self.factors)
+        reconstruction = _full_nll(batch, self.head(outputs), self.components, self.factors)
         prior = Normal(torch.zeros_like(z), torch.ones_like(z))
-        return nats + kl_divergence(posterior, prior).sum() / batch.points
+        return reconstruction + kl_divergence(posterior, prior).sum() / batch.points
 
     def _encode(self, batch: Batch) -> Normal:
-        """q(z | drawing), of (B, Z)."""
+        """Return the posterior q(z | drawing), batch shape (B, Z)."""
         outputs, _ = self.encoder(_rows(batch, batch.target))
         forth, back = outputs.chunk(2, -1)
         last = forth[batch.lengths - 1, torch.arange(batch.size, device=forth.device)]
@@ -95,8 +95,7 @@ class PlainSketchRNN(PlainModel):
 
 
 class PlainHandwriting(PlainModel):
-    """Handwriting synthesis: LSTM cells and the window, all of it a Python loop over the steps; Gaussians are given
-    their Cholesky factors: it is the loop that is measured."""
+    """Handwriting synthesis as a Python loop over the steps; Gaussians are built from Cholesky factors."""
 
     def __init__(self, config: HandwritingConfig, alphabet: str) -> None:
         super().__init__()
@@ -110,34 +109,34 @@ class PlainHandwriting(PlainModel):
         self.head = nn.Linear(config.layers * h + c, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean nats a real point, with the density."""
+        """Return the mean negative log-density in nats per real step."""
         assert batch.text is not None
-        known = functional.pad(batch.text.unsqueeze(-1) == self.codes, (0, 0, 0, 1))
-        mark = ~known.any(-1, keepdim=True) & functional.pad(known, (0, 0, 1, -1)).any(-1, keepdim=True)
-        characters = torch.cat([known, mark], -1).to(self.window.weight.dtype)  # (B, U + 1, C)
+        one_hot = functional.pad(batch.text.unsqueeze(-1) == self.codes, (0, 0, 0, 1))
+        end_mark = ~one_hot.any(-1, keepdim=True) & functional.pad(one_hot, (0, 0, 1, -1)).any(-1, keepdim=True)
+        characters = torch.cat([one_hot, end_mark], -1).to(self.window.weight.dtype)  # (B, U + 1, C)
         u = torch.arange(characters.shape[1], device=characters.device)
-        seen, place = characters.new_zeros(batch.size, characters.shape[2]), characters.new_zeros(batch.size, 1)
+        window, position = characters.new_zeros(batch.size, characters.shape[2]), characters.new_zeros(batch.size, 1)
         states: list[tuple[Tensor, Tensor] | None] = [None] * self.config.layers
         outputs = []
         for row in _rows(batch, batch.previous):
-            states[0] = hidden, _ = self.first(torch.cat([row, seen], -1), states[0])
+            states[0] = hidden, _ = self.first(torch.cat([row, window], -1), states[0])
             alpha, beta, delta = self.window(hidden).exp().chunk(3, -1)
-            place = place + delta
-            phi = (alpha.unsqueeze(-1) * torch.exp(-beta.unsqueeze(-1) * (place.unsqueeze(-1) - u) ** 2)).sum(1)
-            seen = torch.bmm(phi.unsqueeze(1), characters).squeeze(1)
+            position = position + delta
+            phi = (alpha.unsqueeze(-1) * torch.exp(-beta.unsqueeze(-1) * (position.unsqueeze(-1) - u) ** 2)).sum(1)
+            window = torch.bmm(phi.unsqueeze(1), characters).squeeze(1)
             hiddens = [hidden]
             for number, cell in enumerate(self.above, 1):
-                states[number] = hidden, _ = cell(torch.cat([row, seen, hiddens[-1]], -1), states[number])
+                states[number] = hidden, _ = cell(torch.cat([row, window, hiddens[-1]], -1), states[number])
                 hiddens.append(hidden)
-            outputs.append(torch.cat([*hiddens, seen], -1))
+            outputs.append(torch.cat([*hiddens, window], -1))
         features = torch.stack(outputs)
         rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
-        rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)  # of the mark behind the text
+        rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)  # window weight of the end mark
         return _full_nll(batch, rows, self.config.components, factors=True)
 
 
 def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
-    """Mean nats a real point under K bivariate Gaussians and a pen, of rows (T, B, 6 K + 3)."""
+    """Return the mean nats per real step under K bivariate Gaussians and pen logits, parameters (T, B, 6 K + 3)."""
     logits, mean, log_scale, correlation, pen = rows.split([k, 2 * k, 2 * k, k, 3], -1)
     shape = (*logits.shape, 2)
     parts = _gaussians(mean.view(shape), log_scale.view(shape).exp(), torch.tanh(correlation), factors)
@@ -145,7 +144,7 @@ def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
 
 
 def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) -> MultivariateNormal:
-    """Bivariate Gaussians of mean and scale (..., K, 2), correlation (..., K)."""
+    """Return bivariate Gaussians with mean and scale (..., K, 2) and correlation (..., K)."""
     x, y = scale.unbind(-1)
     if factors:
         rows = [x, torch.zeros_like(x), correlation * y, (1 - correlation.square()).sqrt() * y]
@@ -156,15 +155,15 @@ def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) 
 
 
 def _rows(batch: Batch, steps: Step) -> Tensor:
-    """Motion and event one-hot (START: zeros) of a batch's steps, padded, (T, B, 5)."""
+    """Return motion and one-hot event (zeros for START) of a batch's steps, padded to (T, B, 5)."""
     event = functional.one_hot(steps.event + 1, 4)[:, 1:].to(steps.motion.dtype)
     return batch.pad(torch.cat([steps.motion, event], -1))
 
 
 def _masked_mean(batch: Batch, motion: Distribution, pen: Tensor) -> Tensor:
-    """Mean nats a real point, under distributions of padded steps, (T, B), and logits of their events (T, B, 3)."""
+    """Return the mean nats per real step under distributions of padded steps (T, B) and event logits (T, B, 3)."""
     target, event = batch.pad(batch.target.motion), batch.pad(batch.target.event.unsqueeze(-1)).squeeze(-1)
     mask = torch.arange(batch.steps, device=target.device)[:, None] < batch.lengths
-    nats = functional.cross_entropy(pen.flatten(0, 1), event.flatten(), reduction="none").view(mask.shape)
-    nats = nats - motion.log_prob(target)
-    return (nats * mask).sum() / mask.sum()
+    nll = functional.cross_entropy(pen.flatten(0, 1), event.flatten(), reduction="none").view(mask.shape)
+    nll = nll - motion.log_prob(target)
+    return (nll * mask).sum() / mask.sum()

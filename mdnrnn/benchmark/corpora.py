@@ -1,4 +1,4 @@
-"""Data of every make, small and made on the spot, for what is measured to be measured on."""
+"""Small generated corpora for the benchmarks, one per kind of data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ _STREAMS = 64
 _STREAM_STEPS = 800
 
 
-def material(preset: str, small: bool = False) -> Corpus:
-    """What a preset is for: drawings, lines of text, touches, streams of controls, or episodes; `small`: a few."""
-    if KINDS[PRESETS[preset].kind].model.uses_text or preset.startswith("handwriting"):
+def benchmark_corpus(preset: str, small: bool = False) -> Corpus:
+    """Return a corpus of the kind that a preset is made for.
+
+    Args:
+        preset: name of the preset.
+        small: whether to return only a few sequences, for tests.
+    """
+    if KINDS[PRESETS[preset].kind].model_class.uses_text or preset.startswith("handwriting"):
         return make_pen_text(5, {"train": 2 if small else 64, "valid": 1, "test": 1})
     if preset == "world":
         return make_rollouts({"train": 6 if small else 400, "valid": 1, "test": 1})
@@ -30,7 +35,7 @@ def material(preset: str, small: bool = False) -> Corpus:
 
 
 def _streams(count: int) -> Corpus:
-    """Three controls that drift, on a grid of 1/128, at random times."""
+    """Return gesture streams of three slowly varying controls on a grid of 1/128, with random time steps."""
     rng = np.random.default_rng(0)
     sequences = []
     for _ in range(count):
@@ -43,7 +48,7 @@ def _streams(count: int) -> Corpus:
 
 
 def _performed(doodles: Corpus) -> Corpus:
-    """Doodles as touches on a screen of side 1, at random times."""
+    """Return the doodles as touch performances on a screen of side 1, with random time steps."""
     rng = np.random.default_rng(0)
     dt = rng.lognormal(-3, 0.5, len(doodles.event))
     dt[doodles.offsets[:-1]] = 0
