@@ -16,26 +16,29 @@ from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
 from mdnrnn.events import END
 from tests.cli.helpers import assert_refused
-from tests.data.formats.test_impsy import LOG
-from tests.data.formats.test_inkml import INK
-from tests.data.formats.test_microjam import LINES
-from tests.data.formats.test_quickdraw_bin import DRAWINGS, packed
-from tests.data.formats.test_svg import KANJIVG
-from tests.data.formats.test_unipen import NICI
-from tests.data.importing.test_pipeline import line
-from tests.data.importing.test_safety import NAMES as ODD_NAMES
+from tests.data.formats.samples import (
+    IMPSY_LOG,
+    INKML,
+    KANJIVG_SVG,
+    MICROJAM_CSV,
+    NICI_UNIPEN,
+    ODD_FILE_NAMES,
+    QUICKDRAW_DRAWINGS,
+    ndjson_line,
+    pack_quickdraw,
+)
 from tests.helpers import random_corpus, touches
 
 Capture = pytest.CaptureFixture[str]
 
 FILES: dict[str, tuple[str, bytes, tuple[int, str]]] = {
-    "lines": ("x.ndjson", (line(1, word="cat") + line(2, word="dog")).encode(), (2, "dx, dy")),
-    "binary": ("x.bin", packed(DRAWINGS), (2, "dx, dy")),
-    "SVG": ("x.svg", KANJIVG.encode(), (1, "dx, dy")),
-    "InkML": ("x.inkml", INK, (1, "dx, dy")),
-    "UNIPEN": ("x.dat", NICI.encode(), (2, "dx, dy")),
-    "touches": ("x.csv", LINES.encode(), (1, "dx, dy, dt")),
-    "a log": ("x.log", LOG.encode(), (1, "dt, x1, x2")),
+    "lines": ("x.ndjson", (ndjson_line(1, word="cat") + ndjson_line(2, word="dog")).encode(), (2, "dx, dy")),
+    "binary": ("x.bin", pack_quickdraw(QUICKDRAW_DRAWINGS), (2, "dx, dy")),
+    "SVG": ("x.svg", KANJIVG_SVG.encode(), (1, "dx, dy")),
+    "InkML": ("x.inkml", INKML, (1, "dx, dy")),
+    "UNIPEN": ("x.dat", NICI_UNIPEN.encode(), (2, "dx, dy")),
+    "touches": ("x.csv", MICROJAM_CSV.encode(), (1, "dx, dy, dt")),
+    "a log": ("x.log", IMPSY_LOG.encode(), (1, "dt, x1, x2")),
 }
 """Name, content, how many sequences of which features."""
 
@@ -90,7 +93,7 @@ def test_one_split_is_exported(tmp_path: Path) -> None:
 
 def test_the_report_says_what_became_of_every_record(tmp_path: Path, capsys: Capture) -> None:
     source = tmp_path / "x.ndjson"
-    source.write_text("".join(line(i, word="cat") for i in range(1, 21)) + "no\n" * 3 + '{"drawing":[]}\n')
+    source.write_text("".join(ndjson_line(i, word="cat") for i in range(1, 21)) + "no\n" * 3 + '{"drawing":[]}\n')
     arguments = ["data", "import", str(source), "--out"]
     assert main([*arguments, str(tmp_path / "a")]) == 0
     out = capsys.readouterr().out
@@ -108,7 +111,7 @@ def test_options_reach_the_recipe(tmp_path: Path, capsys: Capture) -> None:
     """Each of them shows in the corpus."""
     points = [[0, 100, 100, 0], [0, 0, 50, 50.5]]
     record = json.dumps({"word": "cat", "drawing": [points]}) + "\n"
-    (tmp_path / "x.ndjson").write_text(record * 3 + line(9))
+    (tmp_path / "x.ndjson").write_text(record * 3 + ndjson_line(9))
     options = "--box 255 --resample 1 --simplify 2 --min-points 2 --max-points 50 --limit 2 --labels none --name mine"
     options += " --license CC0 --split 0,1,0"
     arguments = ["data", "import", str(tmp_path / "x.ndjson"), "--out", str(tmp_path / "out"), *options.split()]
@@ -129,7 +132,7 @@ def test_options_reach_the_recipe(tmp_path: Path, capsys: Capture) -> None:
 def test_patterns_folders_and_files_come_together(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for number, name in enumerate(("a.ndjson", "b.ndjson", "in/c.ndjson", "d.txt")):
-        (tmp_path / name).write_text(line(number + 1))
+        (tmp_path / name).write_text(ndjson_line(number + 1))
     sources = [str(tmp_path / "*.ndjson"), str(tmp_path / "in")]
     assert main(["data", "import", *sources, "--out", str(tmp_path / "out")]) == 0
     assert sorted(pipeline.read(tmp_path / "out").motion[:, 0].tolist()) == [1, 2, 3]
@@ -137,7 +140,7 @@ def test_patterns_folders_and_files_come_together(tmp_path: Path) -> None:
 
 def test_lines_are_piped_in(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mdnrnn", "data", "import", "-", "--out", str(tmp_path / "out")]
-    lines = (line(1) + "no\n" + line(2)).encode()
+    lines = (ndjson_line(1) + "no\n" + ndjson_line(2)).encode()
     done = subprocess.run(command, input=lines, capture_output=True, timeout=60, check=True)
     assert done.stderr == b""
     assert b"dropped: 1 not JSON; the first: stdin, line 2: " in done.stdout
@@ -145,7 +148,7 @@ def test_lines_are_piped_in(tmp_path: Path) -> None:
 
 
 def test_streams_are_not_exported_as_drawings(tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "x.log").write_text(LOG)
+    (tmp_path / "x.log").write_text(IMPSY_LOG)
     for form, name in EXPORTS.items():
         if form != "corpus":
             arguments = ["data", "export", str(tmp_path / "x.log"), "--out", str(tmp_path / name), "--format", form]
@@ -202,7 +205,7 @@ def test_what_makes_no_sense_is_refused_in_one_line_and_leaves_nothing(
     command: str, complaint: str, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "good.ndjson").write_text(line(1) + line(2))
+    (tmp_path / "good.ndjson").write_text(ndjson_line(1) + ndjson_line(2))
     (tmp_path / "bad.svg").write_text("<svg")
     assert main(command.split()) == 2
     out, err = capsys.readouterr()
@@ -213,7 +216,7 @@ def test_what_makes_no_sense_is_refused_in_one_line_and_leaves_nothing(
     assert {path.name for path in tmp_path.iterdir()} == {"good.ndjson", "bad.svg"}
 
 
-@pytest.mark.parametrize("name", ODD_NAMES, ids=repr)
+@pytest.mark.parametrize("name", ODD_FILE_NAMES, ids=repr)
 def test_odd_names_are_one_line_in_errors(name: str, tmp_path: Path, capsys: Capture) -> None:
     (tmp_path / f"{name}.svg").write_text("<svg")
     assert main(["data", "import", str(tmp_path / f"{name}.svg"), "--out", str(tmp_path / "out")]) == 2
@@ -230,7 +233,7 @@ def test_real_data_come_through_the_command(shared_data: Path, tmp_path: Path, c
 
 
 def test_what_has_no_training_split_is_drawn_all_the_same(tmp_path: Path, capsys: Capture) -> None:
-    native.write(random_corpus([3, 4]).part("test"), tmp_path / "x.npz")
+    native.write(random_corpus([3, 4]).select_split("test"), tmp_path / "x.npz")
     assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.svg")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}: 2 drawings\n"
 

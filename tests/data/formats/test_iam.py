@@ -6,29 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.drawings import DrawingBatch, Record
 from mdnrnn.data.formats import iam, inkml
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError, InputError
-from tests.data.formats.test_inkml import points, read
+from tests.data.formats.samples import IAM_LINE, parse_bytes, strokes_as_lists
 
-LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
-<WhiteboardCaptureSession>
-<WhiteboardDescription>
-<SensorLocation corner="top_left"/>
-<DiagonallyOppositeCoords x="6512" y="1376"/>
-<VerticallyOppositeCoords x="966" y="1376"/>
-<HorizontallyOppositeCoords x="6512" y="787"/>
-</WhiteboardDescription>
-<StrokeSet>
-<Stroke color="black" start_time="769.05" end_time="769.64">
-<Point x="1073" y="1058" time="769.05"/>
-<Point x="1072" y="1085" time="769.07"/>
-</Stroke>
-<Stroke color="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
-</StrokeSet>
-</WhiteboardCaptureSession>"""
 STROKES = [[[1073, 1058], [1072, 1085]], [[1204, 900]]]
 TRANSCRIPT = """OCR:
 
@@ -56,25 +40,25 @@ def tree(folder: Path, strokes: str = "lineStrokes", ascii: str | None = "ascii"
     return path
 
 
-def read_line(path: Path) -> Drawings:
-    return read(path, LINE, iam.FORMAT)
+def read_line(path: Path) -> DrawingBatch:
+    return parse_bytes(path, IAM_LINE, iam.FORMAT)
 
 
 def test_a_line_is_a_drawing_with_its_text_under_the_key_of_its_form(tmp_path: Path) -> None:
     drawings = read_line(tree(tmp_path))
-    assert points(drawings) == STROKES
+    assert strokes_as_lists(drawings) == STROKES
     record = drawings.records[0]
     assert record.text == 'A MOVE to stop Mr. "Gaitskell" from'
     assert (record.key, record.label) == ("a01-000u", None)
-    assert not drawings.drops
-    assert not drawings.mends
+    assert not drawings.dropped
+    assert not drawings.repaired
     assert iam.FORMAT.group is None
 
 
 def test_only_its_root_tells_the_format(tmp_path: Path) -> None:
-    assert iam.FORMAT.recognizes(tmp_path / "x", LINE[:4096])
+    assert iam.FORMAT.recognizes(tmp_path / "x", IAM_LINE[:4096])
     assert not iam.FORMAT.recognizes(tmp_path / "x.xml", b"<!-- <WhiteboardCaptureSession> --><ink>")
-    assert not inkml.FORMAT.recognizes(tmp_path / "x.xml", LINE[:4096])
+    assert not inkml.FORMAT.recognizes(tmp_path / "x.xml", IAM_LINE[:4096])
 
 
 @pytest.mark.parametrize(
@@ -90,8 +74,8 @@ def test_line_i_of_the_block_is_line_i_of_the_form(tmp_path: Path, line: int, te
 def test_a_line_that_the_transcript_lacks_is_read_without_text_and_told(tmp_path: Path, line: int) -> None:
     drawings = read_line(tree(tmp_path, line=line))
     assert drawings.records[0].text is None
-    assert [remark.reason for remark in drawings.mends] == ["no transcript line"]
-    assert "a01-000u.txt has 4 lines below CSR:" in drawings.mends[0].detail
+    assert [remark.reason for remark in drawings.repaired] == ["no transcript line"]
+    assert "a01-000u.txt has 4 lines below CSR:" in drawings.repaired[0].detail
 
 
 @pytest.mark.parametrize(
@@ -131,11 +115,11 @@ def test_transcripts_are_found_from_inside_the_tree(tmp_path: Path, monkeypatch:
 def test_without_a_transcript_or_a_name_of_the_database_there_is_no_text(tmp_path: Path) -> None:
     drawings = read_line(tree(tmp_path, ascii=None))
     assert drawings.records[0].text is None
-    assert [remark.reason for remark in drawings.mends] == ["no transcript"]
-    assert "expected one such as ascii/a01/a01-000/a01-000u.txt beside lineStrokes" in drawings.mends[0].detail
+    assert [remark.reason for remark in drawings.repaired] == ["no transcript"]
+    assert "expected one such as ascii/a01/a01-000/a01-000u.txt beside lineStrokes" in drawings.repaired[0].detail
     drawings = read_line(tmp_path / "mine.xml")
     assert (drawings.records[0].key, drawings.records[0].text) == (None, None)
-    assert drawings.mends[0].detail.startswith(f"{tmp_path}/mine.xml: no transcript")
+    assert drawings.repaired[0].detail.startswith(f"{tmp_path}/mine.xml: no transcript")
 
 
 def test_transcripts_far_above_are_not_taken(tmp_path: Path) -> None:
@@ -147,7 +131,7 @@ def test_a_transcript_without_the_block_is_told(tmp_path: Path) -> None:
     (tmp_path / "ascii/a01/a01-000/a01-000u.txt").write_bytes(b"OCR:\nA MOVE\xff\n")
     drawings = read_line(path)
     assert drawings.records[0].text is None
-    assert "has 0 lines" in drawings.mends[0].detail
+    assert "has 0 lines" in drawings.repaired[0].detail
 
 
 def test_a_whole_form_brings_its_text_and_shares_the_key_of_its_lines(tmp_path: Path) -> None:
@@ -156,8 +140,8 @@ def test_a_whole_form_brings_its_text_and_shares_the_key_of_its_lines(tmp_path: 
     </Text><TextLine id="a01-000u-01" text="A"/></Transcription><WhiteboardDescription>"""
     path = tmp_path / "original" / "a01" / "a01-000" / "strokesu.xml"
     path.parent.mkdir(parents=True)
-    drawings = read(path, LINE.replace(b"<WhiteboardDescription>", text), iam.FORMAT)
-    assert points(drawings) == STROKES
+    drawings = parse_bytes(path, IAM_LINE.replace(b"<WhiteboardDescription>", text), iam.FORMAT)
+    assert strokes_as_lists(drawings) == STROKES
     assert drawings.records[0].text == 'A MOVE to stop Mr. "Gaitskell" from\nnominating Dick\'s & é'
     assert drawings.records[0].key == "a01-000u"
 
@@ -168,25 +152,25 @@ def test_a_whole_form_brings_its_text_and_shares_the_key_of_its_lines(tmp_path: 
     ids=["no x", "empty", "a word"],
 )
 def test_a_malformed_point_costs_its_line(tmp_path: Path, old: bytes, new: bytes) -> None:
-    drawings = read(tmp_path / "x.xml", LINE.replace(old, new), iam.FORMAT)
+    drawings = parse_bytes(tmp_path / "x.xml", IAM_LINE.replace(old, new), iam.FORMAT)
     assert len(drawings) == 0
-    assert [remark.reason for remark in drawings.drops] == ["malformed point"]
-    assert drawings.drops[0].detail.startswith(str(tmp_path / "x.xml"))
+    assert [remark.reason for remark in drawings.dropped] == ["malformed point"]
+    assert drawings.dropped[0].detail.startswith(str(tmp_path / "x.xml"))
 
 
 def test_a_line_without_strokes_is_empty(tmp_path: Path) -> None:
-    drawings = read(
+    drawings = parse_bytes(
         tmp_path / "x.xml", b"<WhiteboardCaptureSession><StrokeSet/></WhiteboardCaptureSession>", iam.FORMAT
     )
-    assert [remark.reason for remark in drawings.drops] == ["empty"]
+    assert [remark.reason for remark in drawings.dropped] == ["empty"]
 
 
 BAD = {
-    "cut short": (LINE[:500], "not XML"),
+    "cut short": (IAM_LINE[:500], "not XML"),
     "another root": (b"<ink/>", "expected <WhiteboardCaptureSession>"),
-    "an entity": (LINE.replace(b"?>", b'?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>', 1), "entities"),
-    "too long": (LINE + b" " * (64 << 20), "over 64 MB"),
-    "too many points": (LINE.replace(b"<Point", b'<Point x="1" y="1"/>' * (1 << 21) + b"<Point", 1), "most"),
+    "an entity": (IAM_LINE.replace(b"?>", b'?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>', 1), "entities"),
+    "too long": (IAM_LINE + b" " * (64 << 20), "over 64 MB"),
+    "too many points": (IAM_LINE.replace(b"<Point", b'<Point x="1" y="1"/>' * (1 << 21) + b"<Point", 1), "most"),
 }  # fmt: skip
 
 
@@ -194,7 +178,7 @@ BAD = {
 def test_bad_files_are_told_in_one_line_and_soon(tmp_path: Path, data: bytes, complaint: str) -> None:
     started = time.monotonic()
     with pytest.raises(DataError, match=complaint):
-        read(tmp_path / "x.xml", data, iam.FORMAT)
+        parse_bytes(tmp_path / "x.xml", data, iam.FORMAT)
     assert time.monotonic() - started < 5
 
 
@@ -210,9 +194,9 @@ def test_forms_are_divided_by_lists(tmp_path: Path) -> None:
     for form in ("a01-001u", "a01-002u"):
         other = tmp_path / "lineStrokes" / "a01" / form[:-1] / f"{form}-01.xml"
         other.parent.mkdir(parents=True)
-        other.write_bytes(LINE)
+        other.write_bytes(IAM_LINE)
     tree_file = tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml"
-    tree_file.write_bytes(LINE)
+    tree_file.write_bytes(IAM_LINE)
     (tmp_path / "trainset.txt").write_bytes(b"\xef\xbb\xbfa01-000u\n \n")
     (tmp_path / "testset_v.txt").write_text("a01-002u\r\nb99-999z\r\n")
     lists = f"train={tmp_path}/trainset.txt,valid={tmp_path}/testset_v.txt"
@@ -254,18 +238,20 @@ def test_slips_of_the_sensor_go(strokes: list[list[list[int]]], expected: list[l
     """And what stands beside them stays, between two drawings that have none."""
     plain = [np.array([[7, 7], [8, 8]])]
     middle = [np.array(stroke) for stroke in strokes]
-    drawings = Drawings.of([(plain, Record("a")), (middle, Record("b")), (plain, Record("c"))]).without_jumps(100)
+    drawings = DrawingBatch.from_polylines(
+        [(plain, Record("a")), (middle, Record("b")), (plain, Record("c"))]
+    ).split_at_jumps(100)
     assert [[stroke.tolist() for stroke in drawings.polylines(i)] for i in range(3)] == [
         [[[7, 7], [8, 8]]], expected, [[[7, 7], [8, 8]]]
     ]  # fmt: skip
-    assert [record.where for record in drawings.records] == ["a", "b", "c"]
+    assert [record.location for record in drawings.records] == ["a", "b", "c"]
 
 
 def test_lines_without_text_are_left_out_where_asked(tmp_path: Path) -> None:
     tree(tmp_path)
     silent = tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-09.xml"
-    silent.write_bytes(LINE)
-    (tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml").write_bytes(LINE)
+    silent.write_bytes(IAM_LINE)
+    (tmp_path / "lineStrokes" / "a01" / "a01-000" / "a01-000u-01.xml").write_bytes(IAM_LINE)
     report = import_corpus([tmp_path / "lineStrokes"], tmp_path / "out", Recipe(format="iam", with_text=True))
     assert report.kept == 1
     assert {reason: count for reason, (count, _) in report.dropped.items()} == {"no text": 1}

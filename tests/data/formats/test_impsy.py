@@ -7,31 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch
 from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import objects
+from tests.data.formats.samples import CONTROL_ROWS, IMPSY_LOG, LIGHTPAD_LOG
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
-LOG = """\
-2019-01-17T12:37:38.109979,interface,0.25,0.5
-2019-01-17T12:37:38.300000,rnn,0.9,0.9
-2019-01-17T12:37:38.609979,interface,0.5,0.75
-2019-01-17T12:37:38.700000,rnn,0.8,0.8
-2019-01-17T12:50:23.609979,interface,1.0,0.0
-"""
 LOG_ROWS = np.array([[0, 0.25, 0.5], [0.5, 0.5, 0.75], [765, 1, 0]])
-PAD = """\
-time,ip,message
-34.217415, 127.0.0.1, /block 29 88 4
-34.236809, 127.0.0.1, /block 29 30 1
-43.047878, 127.0.0.1, /block 0 127 0
-"""
 PAD_ROWS = np.array([[0, 29, 88, 4], [0.019394, 29, 30, 1], [8.811069, 0, 127, 0]])
-STREAM = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
 
 
 def text(path: Path, content: str) -> Path:
@@ -44,7 +31,7 @@ def save(path: Path, *records: Any, key: str = "perfs") -> Path:
     return path
 
 
-def read(form: Format, path: Path) -> list[Drawings]:
+def read(form: Format, path: Path) -> list[DrawingBatch]:
     return [form.parse(chunk) for chunk in form.chunks(path)]
 
 
@@ -55,12 +42,12 @@ def claims(path: Path) -> list[str]:
 
 
 def test_the_rows_of_the_interface_are_a_stream_with_the_time_between_them(tmp_path: Path) -> None:
-    path = text(tmp_path / "2019-3d-mdrnn.log", LOG)
+    path = text(tmp_path / "2019-3d-mdrnn.log", IMPSY_LOG)
     assert claims(path) == ["IMPSY log"]
     drawings = impsy.LOG.parse(path)
     np.testing.assert_allclose(drawings.points, LOG_ROWS)
-    assert (drawings.strokes.tolist(), drawings.counts.tolist()) == ([3], [1])
-    assert not drawings.mends
+    assert (drawings.stroke_lengths.tolist(), drawings.stroke_counts.tolist()) == ([3], [1])
+    assert not drawings.repaired
     assert impsy.LOG.kind.stream
 
 
@@ -77,11 +64,11 @@ SAME_LOG: dict[str, Callable[[str], str]] = {
 
 @pytest.mark.parametrize("change", SAME_LOG.values(), ids=SAME_LOG.keys())
 def test_a_log_may_be_written_in_other_ways(tmp_path: Path, change: Callable[[str], str]) -> None:
-    path = text(tmp_path / "a.log", change(LOG))
+    path = text(tmp_path / "a.log", change(IMPSY_LOG))
     assert claims(path) == ["IMPSY log"]
     drawings = impsy.LOG.parse(path)
     np.testing.assert_allclose(drawings.points, LOG_ROWS)
-    assert not drawings.mends
+    assert not drawings.repaired
 
 
 BAD_LINES = {
@@ -98,37 +85,39 @@ BAD_LINES = {
 @pytest.mark.parametrize("line", BAD_LINES.values(), ids=BAD_LINES.keys())
 @pytest.mark.parametrize("place", [0, 2])
 def test_a_bad_line_is_left_out_and_told(tmp_path: Path, line: str, place: int) -> None:
-    lines = LOG.splitlines()
+    lines = IMPSY_LOG.splitlines()
     lines.insert(place, line)
     path = text(tmp_path / "a.log", "\n".join(lines))
     drawings = impsy.LOG.parse(path)
     np.testing.assert_allclose(drawings.points, LOG_ROWS)
-    assert [mend.detail for mend in drawings.mends] == [
+    assert [mend.detail for mend in drawings.repaired] == [
         f"{path}, line {place + 1}: expected iso-time,source,x1,...; left out"
     ]
 
 
 def test_a_clock_that_was_set_back_waits_as_shortly_as_can_be(tmp_path: Path) -> None:
-    path = text(tmp_path / "a.log", LOG.replace("12:37:38.609979", "12:37:37.609979"))
+    path = text(tmp_path / "a.log", IMPSY_LOG.replace("12:37:38.609979", "12:37:37.609979"))
     drawings = impsy.LOG.parse(path)
     np.testing.assert_allclose(drawings.points[:, 0], [0, 1e-4, 766])
-    assert [mend.detail for mend in drawings.mends] == [f"{path}: dt under 0.0001 s: -0.5 in row 1; clamped to 0.0001"]
+    assert [mend.detail for mend in drawings.repaired] == [
+        f"{path}: dt under 0.0001 s: -0.5 in row 1; clamped to 0.0001"
+    ]
 
 
 @pytest.mark.parametrize(
     ("content", "reason", "malformed"),
-    [("", "empty", False), (LOG.replace("interface", "rnn"), "empty", False), ("hello\n", "no good line", True)],
+    [("", "empty", False), (IMPSY_LOG.replace("interface", "rnn"), "empty", False), ("hello\n", "no good line", True)],
     ids=["nothing", "the model alone", "something else"],
 )
 def test_a_log_without_a_played_row_is_left_out(tmp_path: Path, content: str, reason: str, malformed: bool) -> None:
     drawings = impsy.LOG.parse(text(tmp_path / "a.log", content))
     assert not len(drawings)
-    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [(reason, malformed)]
+    assert [(drop.reason, drop.malformed) for drop in drawings.dropped] == [(reason, malformed)]
 
 
 def test_a_log_longer_than_any_performance_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"a\.log has over 1048576 lines; .* split the file"):
-        impsy.LOG.parse(text(tmp_path / "a.log", "\n" * (MOST_POINTS + 1)))
+        impsy.LOG.parse(text(tmp_path / "a.log", "\n" * (MAX_POINTS + 1)))
     with (tmp_path / "b.log").open("wb") as file:
         file.truncate(65 << 20)
     with pytest.raises(DataError, match=r"b\.log: over 64 MB"):
@@ -136,13 +125,13 @@ def test_a_log_longer_than_any_performance_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_rows_of_an_array_are_a_stream_as_they_stand(tmp_path: Path) -> None:
-    path = save(tmp_path / "a.npz", STREAM, STREAM[:1])
+    path = save(tmp_path / "a.npz", CONTROL_ROWS, CONTROL_ROWS[:1])
     assert claims(path) == ["IMPSY arrays"]
     (drawings,) = read(impsy.ARRAYS, path)
-    np.testing.assert_array_equal(drawings.polylines(0), [STREAM])
-    assert drawings.sizes.tolist() == [2, 1]
-    assert [record.where for record in drawings.records] == [f"{path}: perfs[{i}]" for i in range(2)]
-    assert not drawings.mends
+    np.testing.assert_array_equal(drawings.polylines(0), [CONTROL_ROWS])
+    assert drawings.point_counts.tolist() == [2, 1]
+    assert [record.location for record in drawings.records] == [f"{path}: perfs[{i}]" for i in range(2)]
+    assert not drawings.repaired
 
 
 def test_a_stream_may_have_any_number_of_controls(tmp_path: Path) -> None:
@@ -165,38 +154,38 @@ def test_a_stream_of_another_width_under_another_key_is_read_if_it_is_named(tmp_
 
 
 def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
-    back, hole = STREAM.copy(), STREAM.copy()
+    back, hole = CONTROL_ROWS.copy(), CONTROL_ROWS.copy()
     back[1, 0], hole[1, 2] = -3, np.nan
-    path = save(tmp_path / "a.npz", np.zeros((0, 4)), STREAM, np.ones((3, 3)), hole, back)
+    path = save(tmp_path / "a.npz", np.zeros((0, 4)), CONTROL_ROWS, np.ones((3, 3)), hole, back)
     (drawings,) = read(impsy.ARRAYS, path)
-    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [
+    assert [(drop.reason, drop.malformed) for drop in drawings.dropped] == [
         ("empty", False),
         ("wrong shape", True),
         ("not finite", True),
     ]
-    np.testing.assert_array_equal(drawings.polylines(0), [STREAM])
+    np.testing.assert_array_equal(drawings.polylines(0), [CONTROL_ROWS])
     np.testing.assert_allclose(drawings.polylines(1)[0][:, 0], np.append(back[:1, 0], back[1:, 0].clip(1e-4)))
     detail = f"{path}: perfs[4]: dt under 0.0001 s: -3 in row 1; clamped to 0.0001"
-    assert [mend.detail for mend in drawings.mends] == [detail]
+    assert [mend.detail for mend in drawings.repaired] == [detail]
 
 
 @pytest.mark.parametrize("header", [True, False])
 def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header: bool) -> None:
-    path = text(tmp_path / "pad.txt", PAD if header else PAD.partition("\n")[2])
+    path = text(tmp_path / "pad.txt", LIGHTPAD_LOG if header else LIGHTPAD_LOG.partition("\n")[2])
     assert claims(path) == ["Lightpad log"]
     drawings = streams.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
-    assert not drawings.mends
+    assert not drawings.repaired
 
 
 @pytest.mark.parametrize(
     "line", ["34.22, 127.0.0.1, /block 1 2", "34.22, 127.0.0.1, /light 1 2 3", "34.22", "1e300, a, /block 1 2 3"]
 )
 def test_other_messages_are_left_out_and_told(tmp_path: Path, line: str) -> None:
-    path = text(tmp_path / "pad.txt", PAD.replace("34.236", f"{line}\n34.236"))
+    path = text(tmp_path / "pad.txt", LIGHTPAD_LOG.replace("34.236", f"{line}\n34.236"))
     drawings = streams.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
-    assert [mend.detail for mend in drawings.mends] == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
+    assert [mend.detail for mend in drawings.repaired] == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
 
 
 @pytest.mark.shared
@@ -204,17 +193,17 @@ def test_the_real_streams(shared_data: Path) -> None:
     folder = shared_data / "touch"
     assert claims(folder / "impsy-4d-12ksmall.npz") == ["IMPSY arrays"]
     (drawings,) = read(impsy.ARRAYS, folder / "impsy-4d-12ksmall.npz")
-    assert drawings.sizes.tolist() == [3837, 922, 4406, 2909]
+    assert drawings.point_counts.tolist() == [3837, 922, 4406, 2909]
     assert drawings.points.shape == (12_074, 4)
     assert drawings.points.min() >= 0
-    assert not drawings.drops + drawings.mends
+    assert not drawings.dropped + drawings.repaired
     assert claims(folder / "lightpad-block-perf1.txt") == ["Lightpad log"]
     (drawings,) = read(streams.FORMAT, folder / "lightpad-block-perf1.txt")
     assert drawings.points.shape == (10_730, 4)
     assert drawings.points.min() == 0
     assert drawings.points[:, 1:].max() == 127
     assert drawings.points[:, 0].sum() == pytest.approx(349.003907 - 34.217415)
-    assert not drawings.drops + drawings.mends
+    assert not drawings.dropped + drawings.repaired
 
 
 def played(rows: int, seed: int) -> np.ndarray:

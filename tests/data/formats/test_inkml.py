@@ -10,54 +10,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.corpus import Corpus, Sequence, pack
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import inkml
-from mdnrnn.data.formats.format import Format
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Start, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
+from tests.data.formats.samples import INKML, parse_bytes, strokes_as_lists
 from tests.helpers import random_corpus
 
-INK = b"""<?xml version="1.0" encoding="UTF-8"?>
-<ink xmlns="http://www.w3.org/2003/InkML">
-<traceFormat><channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>
-<annotation type="UI">103_alfonso0</annotation>
-<annotation type="truth">$a+b$</annotation>
-<trace id="0">985 3317, 1019 3340.5,
- 1020 3341</trace>
-<trace id="1">'5 6,"1 2,!7 8</trace>
-<traceGroup xml:id="7"><annotation type="truth">Segmentation</annotation>
-<traceGroup xml:id="8"><annotation type="truth">a</annotation><traceView traceDataRef="0"/></traceGroup>
-</traceGroup></ink>"""
 
-
-def read(path: Path, data: bytes, form: Format = inkml.FORMAT) -> Drawings:
-    """The drawings of a file with these bytes."""
-    path.write_bytes(data)
-    return Drawings.of([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
-
-
-def points(drawings: Drawings, index: int = 0) -> list[list[list[float]]]:
-    """A drawing as nested lists."""
-    return [stroke.tolist() for stroke in drawings.polylines(index)]
-
-
-def traces(tmp_path: Path, inside: str, start: str = "<ink>") -> Drawings:
+def traces(tmp_path: Path, inside: str, start: str = "<ink>") -> DrawingBatch:
     """The drawings of an InkML file with this inside."""
-    return read(tmp_path / "x.inkml", f"{start}{inside}</ink>".encode())
+    return parse_bytes(tmp_path / "x.inkml", f"{start}{inside}</ink>".encode())
 
 
 def test_a_crohme_file_is_one_drawing_with_its_formula(tmp_path: Path) -> None:
-    drawings = read(tmp_path / "x.inkml", INK)
-    assert points(drawings) == [
+    drawings = parse_bytes(tmp_path / "x.inkml", INKML)
+    assert strokes_as_lists(drawings) == [
         [[985, 3317], [1019, 3340.5], [1020, 3341]],
         [[5, 6], [11, 2], [7, 8]],
     ]
     record = drawings.records[0]
-    assert (record.text, record.label, record.key, record.where) == ("$a+b$", None, None, str(tmp_path / "x.inkml"))
-    assert not drawings.drops
-    assert not drawings.mends
+    assert (record.text, record.label, record.key, record.location) == ("$a+b$", None, None, str(tmp_path / "x.inkml"))
+    assert not drawings.dropped
+    assert not drawings.repaired
 
 
 def test_the_example_of_the_standard_is_decoded_to_its_values(tmp_path: Path) -> None:
@@ -71,7 +49,7 @@ def test_the_example_of_the_standard_is_decoded_to_its_values(tmp_path: Path) ->
     )
     x = [1125, 1148, 1178, 1211, 1251, 1297, 1349, 1404, 1461, 1521, 1584]
     y = [18432, 18475, 18510, 18540, 18567, 18596, 18633, 18676, 18723, 18776, 18823]
-    assert points(drawings) == [np.stack([x, y], axis=1).tolist()]
+    assert strokes_as_lists(drawings) == [np.stack([x, y], axis=1).tolist()]
 
 
 CASES = {
@@ -138,8 +116,8 @@ CASES = {
 def test_what_others_write_is_read(tmp_path: Path, inside: str, expected: list[list[list[float]]], start: str) -> None:
     end = "</i:ink>" if "i:ink" in start else "</ink>"
     data = f'<?xml version="1.0"?><!-- <svg> -->{start}{inside}{end}'.encode()
-    drawings = read(tmp_path / "x.inkml", data)
-    assert points(drawings) == expected
+    drawings = parse_bytes(tmp_path / "x.inkml", data)
+    assert strokes_as_lists(drawings) == expected
     assert inkml.FORMAT.recognizes(tmp_path / "x.inkml", data[:4096])
 
 
@@ -167,40 +145,40 @@ def test_annotations_say_class_text_and_split(
     drawings = traces(tmp_path, f"{said}<traceFormat>{channels}</traceFormat><trace>1.5 2 0.0,3 4 12.0</trace>")
     record = drawings.records[0]
     assert (record.label, record.text, record.split) == expected
-    assert points(drawings) == [[[1.5, 2], [3, 4]]]
+    assert strokes_as_lists(drawings) == [[[1.5, 2], [3, 4]]]
 
 
 def test_a_label_and_another_encoding_are_read(tmp_path: Path) -> None:
     ink = '<ink><annotation type="class">é</annotation><trace>1 2</trace></ink>'
     data = f'<?xml version="1.0" encoding="UTF-16"?>{ink}'.encode("utf-16")
-    assert read(tmp_path / "x.inkml", data).records[0].label == "é"
+    assert parse_bytes(tmp_path / "x.inkml", data).records[0].label == "é"
     assert inkml.FORMAT.recognizes(tmp_path / "x.inkml", data)
 
 
 def test_points_without_a_value_are_left_out_and_told(tmp_path: Path) -> None:
     drawings = traces(tmp_path, '<trace>1 2,? 3,4 5</trace><trace continuation="end" priorRef="#z">7 8</trace>')
-    assert points(drawings) == [[[1, 2], [4, 5]], [[7, 8]]]
-    assert [remark.reason for remark in drawings.mends] == ["no value", "no prior trace"]
+    assert strokes_as_lists(drawings) == [[[1, 2], [4, 5]], [[7, 8]]]
+    assert [remark.reason for remark in drawings.repaired] == ["no value", "no prior trace"]
 
 
 @pytest.mark.parametrize("text", ["1", "1 2,3", "1 2,,3 4", "a b", "1 2,T F", "1 2;3 4", "1.2.3 x", "'' 1 2"])
 def test_a_malformed_trace_costs_its_drawing(tmp_path: Path, text: str) -> None:
     good = '<traceGroup><annotation type="drawing">1</annotation><trace>1 2</trace></traceGroup>'
     drawings = traces(tmp_path, good.replace("1 2", text) + good)
-    assert [record.where for record in drawings.records] == [f"{tmp_path}/x.inkml, drawing 1"]
-    assert drawings.drops[0].reason == "malformed trace"
-    assert drawings.drops[0].malformed
-    assert f"{tmp_path}/x.inkml, drawing 0, trace 0 has" in drawings.drops[0].detail
+    assert [record.location for record in drawings.records] == [f"{tmp_path}/x.inkml, drawing 1"]
+    assert drawings.dropped[0].reason == "malformed trace"
+    assert drawings.dropped[0].malformed
+    assert f"{tmp_path}/x.inkml, drawing 0, trace 0 has" in drawings.dropped[0].detail
 
 
 def test_a_file_without_traces_is_an_empty_drawing(tmp_path: Path) -> None:
     drawings = traces(tmp_path, "")
-    assert [remark.reason for remark in drawings.drops] == ["empty"]
+    assert [remark.reason for remark in drawings.dropped] == ["empty"]
 
 
 BAD = {
     "nothing": (b"", "not XML"),
-    "cut short": (INK[:300], "not XML"),
+    "cut short": (INKML[:300], "not XML"),
     "another root": (b"<svg/>", "its root is <svg>; expected <ink>"),
     "no X": (b'<ink><traceFormat><channel name="U"/></traceFormat></ink>', "expected X and Y"),
     "an entity": (b'<!DOCTYPE ink [<!ENTITY a "1 2">]><ink><trace>&a;</trace></ink>', "entities"),
@@ -225,14 +203,14 @@ BAD = {
 def test_bad_files_are_told_in_one_line_and_soon(tmp_path: Path, data: bytes, complaint: str) -> None:
     started = time.monotonic()
     with pytest.raises(DataError, match=complaint) as told:
-        read(tmp_path / "x.inkml", data)
+        parse_bytes(tmp_path / "x.inkml", data)
     assert str(told.value).startswith(str(tmp_path / "x.inkml"))
     assert time.monotonic() - started < 5
 
 
 def test_a_dtd_that_declares_no_entities_is_borne(tmp_path: Path) -> None:
-    drawings = read(tmp_path / "x.inkml", b"<!DOCTYPE ink [<!ELEMENT ink ANY>]><ink><trace>1 2</trace></ink>")
-    assert points(drawings) == [[[1, 2]]]
+    drawings = parse_bytes(tmp_path / "x.inkml", b"<!DOCTYPE ink [<!ELEMENT ink ANY>]><ink><trace>1 2</trace></ink>")
+    assert strokes_as_lists(drawings) == [[[1, 2]]]
 
 
 @pytest.mark.parametrize(
@@ -250,11 +228,11 @@ def test_a_dtd_that_declares_no_entities_is_borne(tmp_path: Path) -> None:
 def test_what_nobody_drew_takes_no_more_than_seconds(tmp_path: Path, data: bytes) -> None:
     started = time.monotonic()
     with contextlib.suppress(DataError):
-        read(tmp_path / "x.inkml", data)
+        parse_bytes(tmp_path / "x.inkml", data)
     assert time.monotonic() - started < 10
 
 
-def same(corpus: Corpus, drawings: Drawings) -> None:
+def same(corpus: Corpus, drawings: DrawingBatch) -> None:
     """Whether each sequence came back: its polylines to nine digits, its class."""
     assert len(drawings) == len(corpus)
     for i in range(len(corpus)):

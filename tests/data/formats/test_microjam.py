@@ -11,17 +11,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN, END, UP
 from tests.data.formats.fuzzing import EXAMPLES
+from tests.data.formats.samples import MICROJAM_CSV, TOUCH_ROWS
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
-LINES = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
-ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
 STROKES = [[[0.1, 0.2, 0.5], [0.2, 0.4, 0.75]], [[0.9, 0.8, 1.0]]]
 
 
@@ -41,7 +41,7 @@ def text(path: Path, content: str) -> Path:
     return path
 
 
-def read(form: Format, path: Path) -> list[Drawings]:
+def read(form: Format, path: Path) -> list[DrawingBatch]:
     return [form.parse(chunk) for chunk in form.chunks(path)]
 
 
@@ -57,25 +57,25 @@ def corpus_of(*sequences: tuple[Any, Any]) -> Corpus:
     return pack(metadata, {"train": made})
 
 
-def assert_strokes(drawings: Drawings, index: int, expected: list[list[list[float]]]) -> None:
+def assert_strokes(drawings: DrawingBatch, index: int, expected: list[list[list[float]]]) -> None:
     found = drawings.polylines(index)
     assert [len(stroke) for stroke in found] == [len(stroke) for stroke in expected]
     np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-12)
 
 
 SAME: dict[str, tuple[Format, Callable[[Path], Path]]] = {
-    "a CSV": (microjam.CSV, lambda at: text(at / "a.csv", LINES)),
+    "a CSV": (microjam.CSV, lambda at: text(at / "a.csv", MICROJAM_CSV)),
     "a CSV with other columns": (
         microjam.CSV,
         lambda at: text(at / "a.csv", "id,Moving,y,x,time\n7,0,.2,.1,.5\n7,1,.4,.2,.75\n7,0,.8,.9,1\n"),
     ),
-    "a CSV without a header": (microjam.CSV, lambda at: text(at / "a.csv", LINES.partition("\n")[2])),
-    "a CSV with blank lines": (microjam.CSV, lambda at: text(at / "a.csv", LINES.replace("\n", "\r\n\r\n"))),
-    "an array": (microjam.ARRAYS, lambda at: save(at / "a.npz", [ROWS])),
-    "an array under another key": (microjam.ARRAYS, lambda at: save(at / "a.npz", [ROWS], "mine")),
-    "an array without a key": (microjam.ARRAYS, lambda at: save(at / "a.npy", [ROWS, ROWS[:1]])),
-    "an array of nested lists": (microjam.ARRAYS, lambda at: save(at / "a.npz", [ROWS.tolist(), []])),
-    "an array where moving follows from dt": (microjam.ARRAYS, lambda at: save(at / "a.npz", [ROWS[:, :3]])),
+    "a CSV without a header": (microjam.CSV, lambda at: text(at / "a.csv", MICROJAM_CSV.partition("\n")[2])),
+    "a CSV with blank lines": (microjam.CSV, lambda at: text(at / "a.csv", MICROJAM_CSV.replace("\n", "\r\n\r\n"))),
+    "an array": (microjam.ARRAYS, lambda at: save(at / "a.npz", [TOUCH_ROWS])),
+    "an array under another key": (microjam.ARRAYS, lambda at: save(at / "a.npz", [TOUCH_ROWS], "mine")),
+    "an array without a key": (microjam.ARRAYS, lambda at: save(at / "a.npy", [TOUCH_ROWS, TOUCH_ROWS[:1]])),
+    "an array of nested lists": (microjam.ARRAYS, lambda at: save(at / "a.npz", [TOUCH_ROWS.tolist(), []])),
+    "an array where moving follows from dt": (microjam.ARRAYS, lambda at: save(at / "a.npz", [TOUCH_ROWS[:, :3]])),
 }
 
 
@@ -89,17 +89,17 @@ def test_a_touch_that_does_not_move_starts_a_stroke_and_time_is_summed_up(tmp_pa
     assert claims(path) == [form.name]
     drawings = read(form, path)[0]
     assert_strokes(drawings, 0, expected)
-    assert not drawings.mends
+    assert not drawings.repaired
 
 
 def test_the_first_row_starts_a_stroke_even_if_it_moves(tmp_path: Path) -> None:
-    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [ROWS[1:], ROWS[:1]]))
-    assert drawings.counts.tolist() == [2, 1]
-    assert drawings.strokes.tolist() == [1, 1, 1]
+    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS[1:], TOUCH_ROWS[:1]]))
+    assert drawings.stroke_counts.tolist() == [2, 1]
+    assert drawings.stroke_lengths.tolist() == [1, 1, 1]
 
 
 def test_time_starts_anew_with_each_performance_also_in_the_next_chunk(tmp_path: Path) -> None:
-    chunks = read(microjam.ARRAYS, save(tmp_path / "a.npz", [ROWS] * 600))
+    chunks = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS] * 600))
     assert [len(drawings) for drawings in chunks] == [256, 256, 88]
     assert_strokes(chunks[0], 1, STROKES)
     assert_strokes(chunks[2], 87, STROKES)
@@ -107,8 +107,8 @@ def test_time_starts_anew_with_each_performance_also_in_the_next_chunk(tmp_path:
 
 
 def test_steps_are_offsets_with_dt(tmp_path: Path) -> None:
-    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [ROWS]))
-    motion, event, lengths = drawings.steps(microjam.ARRAYS.kind.start)
+    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS]))
+    motion, event, lengths = drawings.to_steps(microjam.ARRAYS.kind.start)
     np.testing.assert_allclose(motion, [[0.1, 0.2, 0.5], [0.1, 0.2, 0.25], [0.7, 0.4, 0.25]])
     assert event.tolist() == [DOWN, UP, END]
     assert lengths.tolist() == [3]
@@ -126,37 +126,39 @@ CLAMPED: dict[str, tuple[int, int, float, float, str]] = {
 def test_what_is_out_of_bounds_is_clamped_and_told(
     tmp_path: Path, row: int, column: int, value: float, bound: float, detail: str
 ) -> None:
-    bad, mended = ROWS.copy(), ROWS.copy()
+    bad, mended = TOUCH_ROWS.copy(), TOUCH_ROWS.copy()
     bad[row, column], mended[row, column] = value, bound
-    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [ROWS, bad, ROWS]))
-    (expected,) = read(microjam.ARRAYS, save(tmp_path / "b.npz", [ROWS, mended, ROWS]))
+    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS, bad, TOUCH_ROWS]))
+    (expected,) = read(microjam.ARRAYS, save(tmp_path / "b.npz", [TOUCH_ROWS, mended, TOUCH_ROWS]))
     np.testing.assert_allclose(drawings.points, expected.points)
-    assert [mend.detail for mend in drawings.mends] == [f"{tmp_path}/a.npz: raw_perfs[1]: {detail}"]
+    assert [mend.detail for mend in drawings.repaired] == [f"{tmp_path}/a.npz: raw_perfs[1]: {detail}"]
 
 
 def test_a_performance_is_told_once_for_each_kind(tmp_path: Path) -> None:
-    bad = np.add(ROWS, (1, 0, 9, 0))
+    bad = np.add(TOUCH_ROWS, (1, 0, 9, 0))
     (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [bad, bad]))
-    assert [mend.reason for mend in drawings.mends] == ["dt over 5 s", "off the screen"] * 2
-    assert "9.25 in row 1, and 1 more rows; clamped to 5" in drawings.mends[0].detail  # the first row waits for nothing
+    assert [mend.reason for mend in drawings.repaired] == ["dt over 5 s", "off the screen"] * 2
+    assert (
+        "9.25 in row 1, and 1 more rows; clamped to 5" in drawings.repaired[0].detail
+    )  # the first row waits for nothing
 
 
 def with_value(value: float) -> np.ndarray:
-    rows = ROWS.copy()
+    rows = TOUCH_ROWS.copy()
     rows[1, 1] = value
     return rows
 
 
 DROPPED: dict[str, tuple[Any, str, bool, str]] = {
     "no rows": (np.zeros((0, 4)), "empty", False, "has no rows"),
-    "two columns": (ROWS[:, :2], "wrong shape", True, r"has shape \(3, 2\)"),
-    "one row alone": (ROWS[0], "wrong shape", True, r"has shape \(4,\)"),
+    "two columns": (TOUCH_ROWS[:, :2], "wrong shape", True, r"has shape \(3, 2\)"),
+    "one row alone": (TOUCH_ROWS[0], "wrong shape", True, r"has shape \(4,\)"),
     "words": ([["a", "b", "c"]], "no numbers", True, "holds no numbers"),
     "ragged rows": ([[1, 2, 3], [1, 2]], "no numbers", True, "is ragged"),
     "nothing": (None, "no numbers", True, "holds no numbers"),
     "NaN": (with_value(np.nan), "not finite", True, "NaN or infinity in row 1"),
     "infinity": (with_value(-np.inf), "not finite", True, "NaN or infinity in row 1"),
-    "moving by half": (np.add(ROWS, (0, 0, 0, 0.5)), "bad moving", True, "moving 0.5 in row 0"),
+    "moving by half": (np.add(TOUCH_ROWS, (0, 0, 0, 0.5)), "bad moving", True, "moving 0.5 in row 0"),
 }
 
 
@@ -164,20 +166,20 @@ DROPPED: dict[str, tuple[Any, str, bool, str]] = {
 def test_what_is_no_performance_is_left_out_and_its_neighbours_are_whole(
     tmp_path: Path, record: Any, reason: str, malformed: bool, detail: str
 ) -> None:
-    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [ROWS, record, ROWS[:1]]))
+    (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS, record, TOUCH_ROWS[:1]]))
     assert_strokes(drawings, 0, STROKES)
     assert_strokes(drawings, 1, [[STROKES[0][0]]])
-    ((found, told, fault),) = drawings.drops
+    ((found, told, fault),) = drawings.dropped
     assert (found, fault) == (reason, malformed)
     assert told.startswith(f"{tmp_path}/a.npz: raw_perfs[1] ")
     assert re.search(detail, told)
 
 
 def test_bad_lines_of_a_csv_are_left_out_and_told(tmp_path: Path) -> None:
-    lines = LINES.replace("0.75, 0.2", "0.6, 0.1\n0.6,0.1,nan,1,1\n0.6,0.1,0.1,1,2\n0.75, 0.2")
+    lines = MICROJAM_CSV.replace("0.75, 0.2", "0.6, 0.1\n0.6,0.1,nan,1,1\n0.6,0.1,0.1,1,2\n0.75, 0.2")
     drawings = microjam.CSV.parse(text(tmp_path / "a.csv", lines))
     assert_strokes(drawings, 0, STROKES)
-    assert [m.detail for m in drawings.mends] == [
+    assert [m.detail for m in drawings.repaired] == [
         f"{tmp_path}/a.csv, line 3 and 2 more: expected time,x,y,z,moving; left out"
     ]
 
@@ -189,7 +191,7 @@ def test_bad_lines_of_a_csv_are_left_out_and_told(tmp_path: Path) -> None:
 def test_a_csv_without_a_touch_is_left_out(tmp_path: Path, content: str, reason: str, malformed: bool) -> None:
     drawings = microjam.CSV.parse(text(tmp_path / "a.csv", content))
     assert not len(drawings)
-    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [(reason, malformed)]
+    assert [(drop.reason, drop.malformed) for drop in drawings.dropped] == [(reason, malformed)]
 
 
 NO_TOUCHES = {
@@ -218,7 +220,7 @@ def test_a_csv_without_a_header_may_be_longer_than_the_head(tmp_path: Path) -> N
     path = text(tmp_path / "a.csv", rows)
     assert path.stat().st_size > HEAD_BYTES
     assert claims(path) == ["MicroJam CSV"]
-    assert claims(text(tmp_path / "a.txt", LINES.partition("\n")[2])) == []
+    assert claims(text(tmp_path / "a.txt", MICROJAM_CSV.partition("\n")[2])) == []
 
 
 CLOUD = np.random.default_rng(0).normal(size=(50, 3))
@@ -242,7 +244,7 @@ def test_arrays_of_other_numbers_are_claimed_under_the_known_key_alone(tmp_path:
 
 
 def test_a_few_touches_may_be_off_the_screen(tmp_path: Path) -> None:
-    rows = np.tile(ROWS, (20, 1))
+    rows = np.tile(TOUCH_ROWS, (20, 1))
     rows[7], rows[8] = (-3, 0.5, 2328, 0), (0.5, 2, -3, 1)
     assert claims(save(tmp_path / "a.npz", [rows], "mine")) == ["MicroJam arrays"]
 
@@ -252,7 +254,7 @@ def test_arrays_that_are_no_touches_are_not_claimed(tmp_path: Path) -> None:
     assert claims(save(tmp_path / "stroke3.npy", [pen])) == []
     assert claims(save(tmp_path / "stroke5.npy", [np.zeros((2, 5))])) == []
     assert claims(save(tmp_path / "sketches.npz", [pen], "train")) == ["sketch-rnn .npz"]
-    assert claims(save(tmp_path / "stream.npy", [np.add(ROWS, (0, 0, 0, 0.5))])) == ["IMPSY arrays"]
+    assert claims(save(tmp_path / "stream.npy", [np.add(TOUCH_ROWS, (0, 0, 0, 0.5))])) == ["IMPSY arrays"]
     np.savez(tmp_path / "two.npz", a=np.zeros((1, 2, 4)), b=np.zeros((1, 2, 4)))
     assert claims(tmp_path / "two.npz") == []
     with pytest.raises(DataError, match="has arrays a, b; expected one called raw_perfs, or a single one"):
@@ -274,7 +276,7 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
         dt[0] = data.draw(st.floats(0, 5, width=32))
         lifted = data.draw(arrays.arrays(bool, length))
         offsets = np.diff(xy, axis=0, prepend=np.zeros((1, 2), np.float32))
-        sequences.append((np.column_stack([offsets, dt]), finished(lifted)))
+        sequences.append((np.column_stack([offsets, dt]), mark_end(lifted)))
     corpus = corpus_of(*sequences)
     microjam.write(corpus, path)
     files = sorted(path.iterdir())
@@ -282,8 +284,8 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     for i, file in enumerate(files):
         assert claims(file) == ["MicroJam CSV"]
         drawings = microjam.CSV.parse(file)
-        assert not drawings.mends
-        motion, event, _ = drawings.steps("up")
+        assert not drawings.repaired
+        motion, event, _ = drawings.to_steps("up")
         # Not to the last digit: sums of float32 offsets may lie a hair off the screen, and are put back on it.
         np.testing.assert_allclose(motion, corpus[i].motion, atol=1e-6)
         assert event.tolist() == corpus[i].event.tolist()
@@ -322,14 +324,14 @@ def test_the_real_performances(shared_data: Path) -> None:
     points = np.concatenate([drawings.points for drawings in chunks])
     assert sum(len(drawings) for drawings in chunks) == 1116
     assert len(points) == 179_483
-    assert sum(len(drawings.strokes) for drawings in chunks) == 9_547
-    assert not any(drawings.drops for drawings in chunks)
+    assert sum(len(drawings.stroke_lengths) for drawings in chunks) == 9_547
+    assert not any(drawings.dropped for drawings in chunks)
     assert points[:, :2].min() == 0
     assert points[:, :2].max() == 1
-    steps = np.concatenate([drawings.steps("up")[0] for drawings in chunks])
+    steps = np.concatenate([drawings.to_steps("up")[0] for drawings in chunks])
     assert steps[:, 2].min() == 0
     assert steps[:, 2].max() == pytest.approx(5)
-    reasons = [mend.reason for drawings in chunks for mend in drawings.mends]
+    reasons = [mend.reason for drawings in chunks for mend in drawings.repaired]
     assert {reason: reasons.count(reason) for reason in reasons} == {
         "off the screen": 144,
         "dt over 5 s": 46,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.ndjson import FORMAT, chunks_of
 from mdnrnn.data.importing import pipeline
@@ -19,7 +19,7 @@ from mdnrnn.errors import DataError
 GOOD = '{"word":"cat","key_id":"7","drawing":[[[1,2],[3,4]],[[5],[6]]]}'
 
 
-def parsed(data: str | bytes) -> Drawings:
+def parsed(data: str | bytes) -> DrawingBatch:
     """The drawings of a file of one chunk."""
     (chunk,) = chunks_of(io.BytesIO(data.encode() if isinstance(data, str) else data), "x.ndjson")
     return FORMAT.parse(chunk)
@@ -33,7 +33,7 @@ def test_a_line_is_a_drawing_with_its_key_and_its_word() -> None:
     drawings = parsed(GOOD)
     assert [stroke.tolist() for stroke in drawings.polylines(0)] == [[[1, 3], [2, 4]], [[5, 6]]]
     (record,) = drawings.records
-    assert (record.where, record.key, record.label) == ("x.ndjson, line 1", "7", "cat")
+    assert (record.location, record.key, record.label) == ("x.ndjson, line 1", "7", "cat")
 
 
 SAME = {
@@ -51,9 +51,9 @@ SAME = {
 def test_it_may_be_written_in_other_ways(data: str) -> None:
     drawings, expected = parsed(data), parsed(GOOD)
     np.testing.assert_array_equal(drawings.points, expected.points)
-    assert (drawings.strokes.tolist(), drawings.counts.tolist()) == ([2, 1], [2])
+    assert (drawings.stroke_lengths.tolist(), drawings.stroke_counts.tolist()) == ([2, 1], [2])
     assert drawings.records[0][1:] == expected.records[0][1:]
-    assert not drawings.drops
+    assert not drawings.dropped
 
 
 BAD: dict[str, tuple[str | bytes, str]] = {
@@ -84,9 +84,9 @@ BAD: dict[str, tuple[str | bytes, str]] = {
 def test_a_bad_line_is_told_with_its_number_and_its_neighbours_are_whole(bad: str | bytes, reason: str) -> None:
     bad = bad.encode() if isinstance(bad, str) else bad
     drawings = parsed(b"\n".join([GOOD.encode(), bad, GOOD.encode()]))
-    assert [record.where for record in drawings.records] == ["x.ndjson, line 1", "x.ndjson, line 3"]
+    assert [record.location for record in drawings.records] == ["x.ndjson, line 1", "x.ndjson, line 3"]
     np.testing.assert_array_equal(drawings.points[3:], drawings.points[:3])
-    ((found, detail, malformed),) = drawings.drops
+    ((found, detail, malformed),) = drawings.dropped
     assert (found, malformed) == (reason, True)
     assert detail.startswith("x.ndjson, line 2: ")
     assert "\n" not in detail
@@ -94,14 +94,14 @@ def test_a_bad_line_is_told_with_its_number_and_its_neighbours_are_whole(bad: st
 
 @pytest.mark.parametrize("drawing", [[], [[[], []]], [[[], [], []]]], ids=json.dumps)
 def test_a_drawing_without_points_is_empty_not_malformed(drawing: Any) -> None:
-    assert [(drop.reason, drop.malformed) for drop in parsed(line(drawing)).drops] == [("empty", False)]
+    assert [(drop.reason, drop.malformed) for drop in parsed(line(drawing)).dropped] == [("empty", False)]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "-1e300"])
 def test_numbers_beyond_measure_are_dropped_before_the_geometry(number: str) -> None:
-    drawings = parsed(GOOD.replace("[1,", f"[{number},")).checked()
+    drawings = parsed(GOOD.replace("[1,", f"[{number},")).drop_invalid()
     assert len(drawings) == 0
-    assert drawings.drops[0].reason in ("not finite", "too large")
+    assert drawings.dropped[0].reason in ("not finite", "too large")
 
 
 coordinate = st.one_of(st.integers(-3000, 3000), st.floats(-3000, 3000))
@@ -118,7 +118,7 @@ def test_the_lines_are_the_same_in_chunks_of_any_size(
         patch.setattr(ndjson, "CHUNK_BYTES", size)
         found = [FORMAT.parse(chunk) for chunk in chunks_of(io.BytesIO(data.encode()), "x")]
     lines = {
-        record.where: [list(map(tuple, stroke.tolist())) for stroke in part.polylines(i)]
+        record.location: [list(map(tuple, stroke.tolist())) for stroke in part.polylines(i)]
         for part in found
         for i, record in enumerate(part.records)
     }
@@ -133,9 +133,9 @@ def test_a_line_that_is_too_long_is_passed_over_and_the_next_one_read(monkeypatc
     monkeypatch.setattr(ndjson, "LONGEST_LINE", 100)
     exactly = GOOD.ljust(100)
     drawings = parsed("\n".join([exactly, "x" * 250, exactly, GOOD.ljust(101), GOOD]))
-    assert [record.where for record in drawings.records] == [f"x.ndjson, line {number}" for number in (1, 3, 5)]
-    assert [drop.detail[:20] for drop in drawings.drops] == ["x.ndjson, line 2: ov", "x.ndjson, line 4: ov"]
-    assert {drop.reason for drop in drawings.drops} == {"line too long"}
+    assert [record.location for record in drawings.records] == [f"x.ndjson, line {number}" for number in (1, 3, 5)]
+    assert [drop.detail[:20] for drop in drawings.dropped] == ["x.ndjson, line 2: ov", "x.ndjson, line 4: ov"]
+    assert {drop.reason for drop in drawings.dropped} == {"line too long"}
 
 
 def test_the_word_of_a_record_is_its_class_whatever_the_file_is_called(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_the_real_lines_are_what_json_says(kind: str, shared_data: Path) -> None
         found = 0
         for chunk in FORMAT.chunks(path):
             drawings = FORMAT.parse(chunk)
-            assert not drawings.drops
+            assert not drawings.dropped
             for i, record in enumerate(drawings.records):
                 fields = expected[found + i]
                 assert (record.key, record.label) == (fields["key_id"], fields["word"])

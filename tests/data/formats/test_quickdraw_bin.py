@@ -14,23 +14,7 @@ from mdnrnn.data.formats import ndjson, quickdraw_bin
 from mdnrnn.data.formats.quickdraw_bin import FORMAT
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import DataError
-
-Drawing = tuple[int, list[list[tuple[int, int]]]]
-DRAWINGS: list[Drawing] = [
-    (5_891_796_615_823_360, [[(1, 2), (3, 4), (255, 0)], [(5, 6)]]),
-    (2**64 - 1, [[(0, 255), (9, 9)]]),
-]
-
-
-def packed(drawings: list[Drawing]) -> bytes:
-    """Keys and strokes as the layout has them."""
-    data = b""
-    for key, strokes in drawings:
-        data += struct.pack("<Q2sbIH", key, b"DE", 1, 1_490_000_000, len(strokes))
-        for stroke in strokes:
-            xs, ys = zip(*stroke, strict=True) if stroke else ((), ())
-            data += struct.pack("<H", len(stroke)) + bytes(xs) + bytes(ys)
-    return data
+from tests.data.formats.samples import QUICKDRAW_DRAWINGS, QuickDrawDrawing, pack_quickdraw
 
 
 def file(folder: Path, data: bytes) -> Path:
@@ -39,9 +23,9 @@ def file(folder: Path, data: bytes) -> Path:
     return path
 
 
-def unpacked(path: Path) -> list[Drawing]:
+def unpacked(path: Path) -> list[QuickDrawDrawing]:
     """Keys and strokes as they are read; empty strokes are gone."""
-    found: list[Drawing] = []
+    found: list[QuickDrawDrawing] = []
     for chunk in FORMAT.chunks(path):
         drawings = FORMAT.parse(chunk)
         for i, record in enumerate(drawings.records):
@@ -56,13 +40,13 @@ stroke_lists = st.lists(st.lists(st.tuples(byte, byte), max_size=5), max_size=4)
 @settings(derandomize=True, deadline=None)
 @given(drawings=st.lists(st.tuples(st.integers(1, 2**64 - 1), stroke_lists), max_size=6), size=st.integers(1, 60))
 def test_what_is_packed_is_read_in_pieces_of_any_size(
-    drawings: list[Drawing], size: int, tmp_path_factory: pytest.TempPathFactory
+    drawings: list[QuickDrawDrawing], size: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    path = file(tmp_path_factory.getbasetemp(), packed(drawings))
+    path = file(tmp_path_factory.getbasetemp(), pack_quickdraw(drawings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quickdraw_bin, "_CHUNK_BYTES", size)
         found = unpacked(path)
-        empty = [drop for chunk in FORMAT.chunks(path) for drop in FORMAT.parse(chunk).drops]
+        empty = [drop for chunk in FORMAT.chunks(path) for drop in FORMAT.parse(chunk).dropped]
     full = [(key, [stroke for stroke in strokes if stroke]) for key, strokes in drawings]
     assert found == [(key, strokes) for key, strokes in full if strokes]
     assert [drop.detail for drop in empty] == [
@@ -72,7 +56,7 @@ def test_what_is_packed_is_read_in_pieces_of_any_size(
 
 def test_the_class_is_the_name_of_the_file_where_there_are_several(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
-        (tmp_path / f"{name}.bin").write_bytes(packed(DRAWINGS))
+        (tmp_path / f"{name}.bin").write_bytes(pack_quickdraw(QUICKDRAW_DRAWINGS))
     pipeline.import_corpus([tmp_path], tmp_path / "out")
     corpus = pipeline.read(tmp_path / "out")
     assert corpus.metadata.classes == ("cat", "dog")
@@ -81,8 +65,8 @@ def test_the_class_is_the_name_of_the_file_where_there_are_several(tmp_path: Pat
 
 
 def test_a_file_cut_anywhere_but_between_drawings_is_told(tmp_path: Path) -> None:
-    whole = packed(DRAWINGS)
-    between = len(packed(DRAWINGS[:1]))
+    whole = pack_quickdraw(QUICKDRAW_DRAWINGS)
+    between = len(pack_quickdraw(QUICKDRAW_DRAWINGS[:1]))
     for length in range(1, len(whole)):
         path = file(tmp_path, whole[:length])
         if length == between:
@@ -105,12 +89,12 @@ ABSURD = {
 def test_absurd_counts_are_told_soon(tmp_path: Path, data: bytes) -> None:
     started = time.monotonic()
     with pytest.raises(DataError, match=r"drawing 2, from byte \d+ on, (is cut short|claims over 16 MB)"):
-        unpacked(file(tmp_path, packed(DRAWINGS) + data))
+        unpacked(file(tmp_path, pack_quickdraw(QUICKDRAW_DRAWINGS) + data))
     assert time.monotonic() - started < 5
 
 
 def test_it_is_recognized_by_its_ending_and_its_first_drawing() -> None:
-    head = packed(DRAWINGS)
+    head = pack_quickdraw(QUICKDRAW_DRAWINGS)
     assert FORMAT.recognizes(Path("x.bin"), head)
     assert not FORMAT.recognizes(Path("x.dat"), head)
     assert not FORMAT.recognizes(Path("x.bin"), head[:16])
@@ -131,5 +115,5 @@ def test_real_drawings_are_those_of_the_simplified_lines(shared_data: Path) -> N
                 assert strokes == [list(zip(*stroke, strict=True)) for stroke in record["drawing"]]
                 both += 1
         drawings = next(map(ndjson.FORMAT.parse, ndjson.FORMAT.chunks(path)))
-        assert not drawings.drops
+        assert not drawings.dropped
     assert both >= 10

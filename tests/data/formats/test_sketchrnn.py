@@ -14,6 +14,7 @@ import pytest
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
+from tests.data.formats.samples import PickledCall
 
 GOOD = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16), np.array([[1, 1, 1]], np.int16)]
 
@@ -92,23 +93,13 @@ def npz_of(path: Path, payload: bytes, shape: str = "(1,)") -> Path:
     return path
 
 
-class Attack:
-    """Pickles into a call."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.call = (function, arguments)
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self.call
-
-
 @pytest.mark.parametrize("protocol", [0, 2, 4, 5])
 @pytest.mark.parametrize("function", [os.system, eval, getattr, np.load, np.zeros], ids=lambda f: f.__name__)
 def test_a_pickle_that_calls_anything_else_does_not_run(
     tmp_path: Path, protocol: int, function: Callable[..., Any]
 ) -> None:
     mark = tmp_path / "ran"
-    payload = pickle.dumps(Attack(function, f"touch {mark}"), protocol)
+    payload = pickle.dumps(PickledCall(function, f"touch {mark}"), protocol)
     with pytest.raises(InputError, match="only NumPy arrays are read"):
         pipeline.read(npz_of(tmp_path / "x.npz", payload))
     assert not mark.exists()

@@ -13,67 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.corpus import Corpus, Sequence, pack
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import svg_writer
 from mdnrnn.data.formats.bezier import Pen, draw_path
 from mdnrnn.data.formats.svg_reader import FINENESS, FORMAT, parse
 from mdnrnn.data.formats.svg_writer import write
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Polyline, from_polylines
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import EXAMPLES
+from tests.data.formats.samples import INKSCAPE_SVG, KANJIVG_SVG
 
 SECONDS = 20.0
 """What the worst file may take on a slow and busy machine; it takes 3 on one that is not."""
 INK = 'fill="none" stroke="black"'
-
-KANJIVG = """<?xml version="1.0" encoding="UTF-8"?>
-<!-- Copyright, and so on -->
-<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.0//EN" "http://www.w3.org/TR/2001/REC-SVG-20010904/DTD/svg10.dtd" [
-<!ATTLIST g
-xmlns:kvg CDATA #FIXED "http://kanjivg.tagaini.net"
-kvg:element CDATA #IMPLIED
-kvg:radical CDATA #IMPLIED >
-<!ATTLIST path
-xmlns:kvg CDATA #FIXED "http://kanjivg.tagaini.net"
-kvg:type CDATA #IMPLIED >
-]>
-<svg xmlns="http://www.w3.org/2000/svg" width="109" height="109" viewBox="0 0 109 109">
-<g id="kvg:StrokePaths_12345" style="fill:none;stroke:#000000;stroke-width:3;stroke-linecap:round;">
-<g id="kvg:12345" kvg:element="仂">
-  <g id="kvg:12345-g1" kvg:element="亻" kvg:radical="general">
-    <path id="kvg:12345-s1" kvg:type="&#x31D2;" d="M39.5,13.5c0.4,2.8,0.1,4.9-1.1,7.4C31.5,35.6,24,46,11.5,59.5"/>
-    <path id="kvg:12345-s2" kvg:type="㇑" d="M30.5,40.5c1,1,1.5,2.2,1.5,4.6S31,80,31,95"/>
-  </g>
-</g>
-</g>
-<g id="kvg:StrokeNumbers_12345" style="font-size:8;fill:#808080">
-  <text transform="matrix(1 0 0 1 45 16)">1</text><text transform="matrix(1 0 0 1 20 50)">2</text>
-</g>
-</svg>
-"""
-
-INKSCAPE = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
-<!-- Created with Inkscape (http://www.inkscape.org/) -->
-<svg width="210mm" height="297mm" viewBox="0 0 210 297" id="svg5" xmlns="http://www.w3.org/2000/svg"
- xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape" xmlns:xlink="http://www.w3.org/1999/xlink"
- xmlns:sodipodi="http://sodipodi.sourceforge.net/DTD/sodipodi-0.dtd">
- <title>drawing-1</title>
- <sodipodi:namedview id="nv" showgrid="false"><inkscape:grid type="xygrid"/></sodipodi:namedview>
- <defs id="defs2"><g id="leaf"><path d="m0 0c10-20 30-20 40 0s-30 20-40 0z"/></g>
-  <symbol id="sym" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4.5"/></symbol></defs>
- <g inkscape:groupmode="layer" id="layer1" transform="translate(10,-5) rotate(10 100 100)">
-  <path style="fill:none;stroke:#000000" d="M 20,40 C 40,10 65,10 95,40 S 150,70 180,40 a1 2 3 0110 10" id="p1"/>
-  <g transform="matrix(0.8,0.2,-0.3,0.9,20,60)">
-   <ellipse cx="50" cy="40" rx="40" ry="18" style="fill:none;stroke:#00f" transform="skewX(20)"/>
-   <rect x="100" y="10" width="50%" height="40" rx="15" ry="8" style="fill:none;stroke:#000"/>
-   <polygon points="120,260 150,290,170 255 140 240" fill="#888"/><line x1="1" y1="2mm" x2="3" y2="4"/>
-  </g>
-  <use xlink:href="#leaf" x="40" y="200"/><use href="#sym" x="150" y="180" width="30" height="40"/>
-  <svg x="5" width="50" height="50" viewBox="0 0 1 1" preserveAspectRatio="xMinYMax"><path d="M0 0L1 1"/></svg>
- </g>
-</svg>
-"""
 
 
 ILLUSTRATOR = """<?xml version="1.0" encoding="utf-8"?>
@@ -115,7 +69,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("svg") / "x.svg"
 
 
-def read(path: Path, text: str | bytes) -> Drawings:
+def read(path: Path, text: str | bytes) -> DrawingBatch:
     """What a file of this text holds."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     return parse(path)
@@ -125,7 +79,7 @@ def strokes_of(path: Path, body: str, attributes: str = 'viewBox="0 0 100 50"') 
     """The one drawing of some elements."""
     drawings = read(path, document(body, attributes))
     assert len(drawings) == 1
-    assert not drawings.mends
+    assert not drawings.repaired
     return drawings.polylines(0)
 
 
@@ -150,7 +104,7 @@ RECOGNISED: dict[str, tuple[str, bytes, bool]] = {
     "another ending": ("x.xml", b"<svg>", True),
     "a byte order mark and white space": ("x", b"\xef\xbb\xbf \n<svg/>", True),
     "a prefix": ("x", b"<?xml version='1.0'?><svg:svg xmlns:svg='...'>", True),
-    "KanjiVG": ("x", KANJIVG.encode(), True),
+    "KanjiVG": ("x", KANJIVG_SVG.encode(), True),
     "UTF-16": ("x", "<?xml version='1.0'?><svg>".encode("utf-16"), True),
     "a comment longer than the head": ("x.svg", b"<?xml version='1.0'?><!-- " + b"x" * 4000, True),
     "the same, called otherwise": ("x.xml", b"<?xml version='1.0'?><!-- " + b"x" * 4000, False),
@@ -349,7 +303,7 @@ NOT_DRAWN = {
 def test_what_is_not_drawn_is_no_stroke(body: str, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document(body))
     assert len(drawings) == 0
-    assert [(drop.reason, drop.malformed) for drop in drawings.drops] == [("empty", False)]
+    assert [(drop.reason, drop.malformed) for drop in drawings.dropped] == [("empty", False)]
     assert len(strokes_of(tmp_path / "x.svg", f"{body}<line x2='1'/>")) == 1
 
 
@@ -493,7 +447,7 @@ def test_kanjivg_is_read_without_asking_anybody(tmp_path: Path, monkeypatch: pyt
         raise AssertionError("it opens a socket")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    drawings = read(tmp_path / "x.svg", KANJIVG)
+    drawings = read(tmp_path / "x.svg", KANJIVG_SVG)
     assert drawings.records[0].text == "仂"
     first, second = drawings.polylines(0)
     np.testing.assert_allclose(first[[0, -1]], [[39.5, 13.5], [11.5, 59.5]])
@@ -501,8 +455,8 @@ def test_kanjivg_is_read_without_asking_anybody(tmp_path: Path, monkeypatch: pyt
 
 
 def test_an_export_of_inkscape_has_no_text_and_all_its_strokes(tmp_path: Path) -> None:
-    drawings = read(tmp_path / "x.svg", INKSCAPE)
-    assert drawings.counts.tolist() == [8]
+    drawings = read(tmp_path / "x.svg", INKSCAPE_SVG)
+    assert drawings.stroke_counts.tolist() == [8]
     assert drawings.records[0].text is None
 
 
@@ -511,11 +465,11 @@ def test_real_kanji(shared_data: Path) -> None:
     paths = sorted((shared_data / "kanjivg").glob("*.svg"))
     assert len(paths) > 200
     for path in paths:
-        drawings = parse(path).checked()
+        drawings = parse(path).drop_invalid()
         assert FORMAT.recognizes(path, path.read_bytes()[:4096])
-        assert drawings.counts.tolist() == [path.read_text("utf-8").count("<path ")]
+        assert drawings.stroke_counts.tolist() == [path.read_text("utf-8").count("<path ")]
         assert drawings.records[0].text
-        assert not drawings.mends
+        assert not drawings.repaired
         assert drawings.points.min() > -5
         assert drawings.points.max() < 114
 
@@ -537,7 +491,7 @@ BROKEN_PATHS = {
 def test_a_broken_path_is_drawn_up_to_there_and_counted(data: str, points: int, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document(f"<path d='{data}'/><line x2='1'/>"))
     assert [len(stroke) for stroke in drawings.polylines(0)] == [points, 2]
-    (mend,) = drawings.mends
+    (mend,) = drawings.repaired
     assert mend.reason == "path cut short"
     assert re.match(r".*x\.svg: a <path> goes wrong at '.+'; drawn up to there", mend.detail)
 
@@ -545,15 +499,15 @@ def test_a_broken_path_is_drawn_up_to_there_and_counted(data: str, points: int, 
 @pytest.mark.parametrize("body", ["<path d='L1 1'/>", "<path d='5 5M0 0L1 1'/>", "<polyline points='1'/>"])
 def test_a_path_broken_at_once_draws_nothing(body: str, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document(body))
-    assert [drop.reason for drop in drawings.drops] == ["empty"]
-    assert [mend.reason for mend in drawings.mends] == ["path cut short"]
+    assert [drop.reason for drop in drawings.dropped] == ["empty"]
+    assert [mend.reason for mend in drawings.repaired] == ["path cut short"]
 
 
 @pytest.mark.parametrize("name", ["#nothing", "other.svg#a", "#m", "", "data:,x", "l"])
 def test_a_use_of_nothing_here_is_left_out_and_counted(name: str, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document(f"<marker id='m'/><use href='{name}'/><line id='l' x2='1'/>"))
-    assert drawings.counts.tolist() == [1]
-    assert [mend.reason for mend in drawings.mends] == ["use of nothing"]
+    assert drawings.stroke_counts.tolist() == [1]
+    assert [mend.reason for mend in drawings.repaired] == ["use of nothing"]
 
 
 def entities(*values: str) -> str:
@@ -571,7 +525,7 @@ def test_entities_stand_for_their_text(tmp_path: Path) -> None:
     np.testing.assert_array_equal(first, [[10, 10], [90, 10]])
     np.testing.assert_array_equal(second[[0, -1]], [[10, 20], [90, 20]])
     np.testing.assert_array_equal(third, [[5, 5], [95, 5], [95, 45], [5, 45], [5, 5]])
-    assert not drawings.mends
+    assert not drawings.repaired
     assert drawings.records[0].text is None
 
 
@@ -609,7 +563,7 @@ def test_an_odd_attribute_costs_no_more_than_itself(body: str, reason: str, deta
     drawings = read(tmp_path / "x.svg", document(body))
     (stroke,) = drawings.polylines(0)
     np.testing.assert_array_equal(stroke, [[0, 0], [1, 0]])
-    (mend,) = drawings.mends
+    (mend,) = drawings.repaired
     assert mend.reason == f"{reason} not understood"
     assert mend.detail.startswith(f"{tmp_path}/x.svg: <")
     assert re.search(detail, mend.detail)
@@ -620,7 +574,7 @@ def test_an_odd_attribute_costs_no_more_than_itself(body: str, reason: str, deta
 def test_a_size_of_the_page_that_is_none_is_ignored(size: str, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document("<line x2='50%' y2='50%'/>", f"width='{size}' height='20'"))
     np.testing.assert_array_equal(drawings.polylines(0)[0], [[0, 0], [50, 10]])
-    (mend,) = drawings.mends
+    (mend,) = drawings.repaired
     assert mend.reason == "length not understood"
     assert mend.detail.endswith(f"<svg> has width {size!r}; expected a number with or without a unit; ignored")
 
@@ -648,7 +602,7 @@ def test_a_background_is_no_stroke(body: str, attributes: str, tmp_path: Path) -
     page = attributes or "viewBox='0 0 100 50'"
     drawings = read(tmp_path / "x.svg", document(f"{body}<path d='M1 1L3 3' fill='none' stroke='red'/>", page))
     np.testing.assert_array_equal(drawings.polylines(0), [[[1, 1], [3, 3]]])
-    (mend,) = drawings.mends
+    (mend,) = drawings.repaired
     assert mend.reason == "background"
     assert re.match(r".*x\.svg: a <\w+> without a stroke fills the whole page; left out", mend.detail)
 
@@ -679,7 +633,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "nothing": (b"", "no whole XML .*; expected an SVG"),
     "zeros": (bytes(100), "no whole XML"),
     "text": ("hello", "no whole XML"),
-    "cut short": (KANJIVG[:-20], "no whole XML"),
+    "cut short": (KANJIVG_SVG[:-20], "no whole XML"),
     "a prefix without a namespace": ("<svg><use xlink:href='#a'/></svg>", "no whole XML .*unbound prefix"),
     "an unknown encoding": ("<?xml version='1.0' encoding='klingon'?><svg/>", "no whole XML .*klingon"),
     "an encoding that is none": ("<?xml version='1.0' encoding='zlib'?><svg/>", "no whole XML"),
@@ -862,7 +816,7 @@ def test_no_file_takes_long(make: Any, message: str, tmp_path: Path) -> None:
 def test_numbers_beyond_measure_are_few_points_and_dropped_later(body: str, number: str, tmp_path: Path) -> None:
     drawings = read(tmp_path / "x.svg", document(body.format(number) + "<path d='M0 0C0 1 1 1 1 0'/>"))
     assert len(drawings.points) < 20_000
-    assert np.isfinite(drawings.checked().points).all()
+    assert np.isfinite(drawings.drop_invalid().points).all()
 
 
 def test_a_missing_file_is_missing(tmp_path: Path) -> None:
@@ -931,7 +885,7 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     write(corpus, folder)
     (path,) = folder.iterdir()
     read_again = parse(path)
-    assert not read_again.mends
+    assert not read_again.repaired
     expected = corpus.drawing(0)
     # Steps too small for their type can make a stroke of several points stay in place: it is read as a dot.
     expected = [stroke if (stroke != stroke[0]).any() else stroke[:1] for stroke in expected]

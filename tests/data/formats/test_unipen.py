@@ -5,102 +5,56 @@ from pathlib import Path
 
 import pytest
 
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import unipen
 from mdnrnn.errors import DataError
-from tests.data.formats.test_inkml import points, read
+from tests.data.formats.samples import NICI_UNIPEN, PENDIGITS_UNIPEN, parse_bytes, strokes_as_lists
 
-NICI = r""".VERSION 1.0
-.DATA_SOURCE nici
-.SETUP   Site: NICI, Room A04.33
-         .DT in the text, not at the start of its line
-.COORD                      X Y
-.X_POINTS_PER_MM             50
-.HIERARCHY WORD CHAR
-.SEGMENT WORD 0-2 OK "ab\"c"
-.SEGMENT CHAR 0:1-1:0 BAD "a"
-.SEGMENT CHAR 1:1-2:1 BAD "\""
-.START_SET
-.COMMENT number W001
-.PEN_DOWN
- 10  30
- 11  31
- 12  32
-.PEN_UP
- 13 33
- 14 34
-.PEN_DOWN
- 15 35
- 16 36
- 17 37
-"""
-PENDIGITS = """.INCLUDE dene.doc
-.LEXICON "0" "1" "2"
-.HIERARCHY DIGIT
-.SEGMENT DIGIT 0-1 ? "4"
-.COMMENT 4 12 224
-.PEN_DOWN
- 0 1
- 2 3
-.PEN_UP
-.DT 100
-.PEN_DOWN
- 8 9
-.PEN_UP
-.DT 100
-.SEGMENT DIGIT 2 ? "1"
-.COMMENT 1 12 225
-.PEN_DOWN
- 5 5
- 6 6
-.PEN_UP
-.DT 100
-"""
 ONE = ".COORD X Y\n.PEN_DOWN\n1 2\n3 4\n.PEN_DOWN\n5 6\n7 8\n.PEN_DOWN\n9 10\n11 12\n"
 
 
-def parse(folder: Path, text: str, name: str = "x.dat") -> Drawings:
+def parse(folder: Path, text: str, name: str = "x.dat") -> DrawingBatch:
     """The drawings of a file with this text."""
-    return read(folder / name, text.encode(), unipen.FORMAT)
+    return parse_bytes(folder / name, text.encode(), unipen.FORMAT)
 
 
 def test_characters_are_cut_at_points_and_pen_ups_are_counted_but_not_drawn(tmp_path: Path) -> None:
-    drawings = parse(tmp_path, NICI)
-    assert points(drawings) == [[[11, -31], [12, -32]]]
-    assert points(drawings, 1) == [[[15, -35], [16, -36]]]
+    drawings = parse(tmp_path, NICI_UNIPEN)
+    assert strokes_as_lists(drawings) == [[[11, -31], [12, -32]]]
+    assert strokes_as_lists(drawings, 1) == [[[15, -35], [16, -36]]]
     assert [(record.label, record.text) for record in drawings.records] == [("a", None), ('"', None)]
     assert drawings.records[1].where == f"{tmp_path}/x.dat, segment 1"
-    assert not drawings.drops
-    assert not drawings.mends
+    assert not drawings.dropped
+    assert not drawings.repaired
 
 
 def test_words_are_texts(tmp_path: Path) -> None:
-    drawings = parse(tmp_path, NICI.replace(".SEGMENT CHAR ", ".COMMENT "))
-    assert points(drawings) == [[[10, -30], [11, -31], [12, -32]], [[15, -35], [16, -36], [17, -37]]]
+    drawings = parse(tmp_path, NICI_UNIPEN.replace(".SEGMENT CHAR ", ".COMMENT "))
+    assert strokes_as_lists(drawings) == [[[10, -30], [11, -31], [12, -32]], [[15, -35], [16, -36], [17, -37]]]
     assert (drawings.records[0].label, drawings.records[0].text) == (None, 'ab"c')
 
 
 def test_pendigits_count_no_empty_pen_up_and_do_without_the_file_that_nobody_has(tmp_path: Path) -> None:
-    drawings = parse(tmp_path, PENDIGITS, "pendigits-orig.tra")
-    assert [points(drawings, i) for i in range(2)] == [[[[0, -1], [2, -3]], [[8, -9]]], [[[5, -5], [6, -6]]]]
+    drawings = parse(tmp_path, PENDIGITS_UNIPEN, "pendigits-orig.tra")
+    assert [strokes_as_lists(drawings, i) for i in range(2)] == [[[[0, -1], [2, -3]], [[8, -9]]], [[[5, -5], [6, -6]]]]
     assert [record.label for record in drawings.records] == ["4", "1"]
-    assert [remark.reason for remark in drawings.mends] == ["no include"]
+    assert [remark.reason for remark in drawings.repaired] == ["no include"]
 
 
 def test_line_ends_of_every_system_are_read(tmp_path: Path) -> None:
     for end in ("\r\n", "\r"):
-        assert points(parse(tmp_path, NICI.replace("\n", end))) == [[[11, -31], [12, -32]]]
+        assert strokes_as_lists(parse(tmp_path, NICI_UNIPEN.replace("\n", end))) == [[[11, -31], [12, -32]]]
 
 
 def test_a_file_without_segments_is_one_drawing(tmp_path: Path) -> None:
     drawings = parse(tmp_path, f".VERSION 1.0\n{ONE}.START_SET b\n.PEN_UP\n0 0\n.PEN_DOWN\n-1 -2")
-    assert points(drawings) == [[[1, -2], [3, -4]], [[5, -6], [7, -8]], [[9, -10], [11, -12]], [[-1, 2]]]
+    assert strokes_as_lists(drawings) == [[[1, -2], [3, -4]], [[5, -6], [7, -8]], [[9, -10], [11, -12]], [[-1, 2]]]
     assert drawings.records[0].where == str(tmp_path / "x.dat")
 
 
 def test_columns_are_found_by_their_names_and_without_names_come_first(tmp_path: Path) -> None:
-    assert points(parse(tmp_path, ".COORD T Y P X\n.PEN_DOWN\n100 2 9 1\n110 4 9 3")) == [[[1, -2], [3, -4]]]
-    assert points(parse(tmp_path, ".VERSION 1.0\n.PEN_DOWN\n1 2 100\n3 4 110\n")) == [[[1, -2], [3, -4]]]
+    assert strokes_as_lists(parse(tmp_path, ".COORD T Y P X\n.PEN_DOWN\n100 2 9 1\n110 4 9 3")) == [[[1, -2], [3, -4]]]
+    assert strokes_as_lists(parse(tmp_path, ".VERSION 1.0\n.PEN_DOWN\n1 2 100\n3 4 110\n")) == [[[1, -2], [3, -4]]]
 
 
 @pytest.mark.parametrize(
@@ -116,7 +70,7 @@ def test_columns_are_found_by_their_names_and_without_names_come_first(tmp_path:
     ],
 )
 def test_y_stays_where_the_file_says_that_it_points_down(tmp_path: Path, prose: str) -> None:
-    assert points(parse(tmp_path, f".VERSION 1.0\n{prose}\n{ONE}"))[0] == [[1, 2], [3, 4]]
+    assert strokes_as_lists(parse(tmp_path, f".VERSION 1.0\n{prose}\n{ONE}"))[0] == [[1, 2], [3, 4]]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +86,7 @@ def test_y_stays_where_the_file_says_that_it_points_down(tmp_path: Path, prose: 
     ],
 )
 def test_other_prose_does_not_turn_the_drawing(tmp_path: Path, prose: str) -> None:
-    assert points(parse(tmp_path, f".VERSION 1.0\n{prose}\n{ONE}"))[0] == [[1, -2], [3, -4]]
+    assert strokes_as_lists(parse(tmp_path, f".VERSION 1.0\n{prose}\n{ONE}"))[0] == [[1, -2], [3, -4]]
 
 
 EXTENTS = {
@@ -151,7 +105,7 @@ EXTENTS = {
 
 @pytest.mark.parametrize(("extent", "expected"), EXTENTS.items())
 def test_an_extent_names_components_and_points(tmp_path: Path, extent: str, expected: list[list[list[float]]]) -> None:
-    assert points(parse(tmp_path, f".SEGMENT WORD {extent}\n{ONE}")) == expected
+    assert strokes_as_lists(parse(tmp_path, f".SEGMENT WORD {extent}\n{ONE}")) == expected
 
 
 def test_segments_without_extents_have_what_comes_before_the_next(tmp_path: Path) -> None:
@@ -159,14 +113,14 @@ def test_segments_without_extents_have_what_comes_before_the_next(tmp_path: Path
         '.COORD X Y\n.SEGMENT GLYPH ? ? "a"\n.PEN_DOWN\n1 2\n.PEN_UP\n.SEGMENT GLYPH\n.PEN_DOWN\n3 4\n.PEN_DOWN\n5 6\n'
     )
     drawings = parse(tmp_path, text)
-    assert [points(drawings, i) for i in range(2)] == [[[[1, -2]]], [[[3, -4]], [[5, -6]]]]
+    assert [strokes_as_lists(drawings, i) for i in range(2)] == [[[[1, -2]]], [[[3, -4]], [[5, -6]]]]
     assert [record.label for record in drawings.records] == ["a", None]
 
 
 def test_components_are_counted_anew_in_each_set(tmp_path: Path) -> None:
     half = '.START_SET\n.SEGMENT LETTER 0 OK "{}"\n.PEN_DOWN\n{} 0\n'
     drawings = parse(tmp_path, ".COORD X Y\n" + half.format("a", 1) + half.format("b", 2))
-    assert [points(drawings, i) for i in range(2)] == [[[[1, 0]]], [[[2, 0]]]]
+    assert [strokes_as_lists(drawings, i) for i in range(2)] == [[[[1, 0]]], [[[2, 0]]]]
 
 
 def test_without_a_hierarchy_the_level_of_most_segments_is_taken(tmp_path: Path) -> None:
@@ -180,15 +134,15 @@ def test_without_a_hierarchy_the_level_of_most_segments_is_taken(tmp_path: Path)
 def test_a_malformed_segment_is_dropped_alone(tmp_path: Path, extent: str) -> None:
     drawings = parse(tmp_path, f'.SEGMENT WORD {extent} OK "a"\n.SEGMENT WORD 1 OK "b"\n{ONE}')
     assert [record.text for record in drawings.records] == ["b"]
-    assert [remark.reason for remark in drawings.drops] == ["malformed segment"]
-    assert drawings.drops[0].detail.startswith(f"{tmp_path}/x.dat, segment 0 has")
+    assert [remark.reason for remark in drawings.dropped] == ["malformed segment"]
+    assert drawings.dropped[0].detail.startswith(f"{tmp_path}/x.dat, segment 0 has")
 
 
 def test_a_malformed_component_costs_the_segments_that_have_it(tmp_path: Path) -> None:
     text = '.SEGMENT WORD 0 OK "a"\n.SEGMENT WORD 1-2 OK "b"\n' + ONE.replace("5 6", "5 6 7")
     drawings = parse(tmp_path, text)
     assert [record.text for record in drawings.records] == ["a"]
-    assert "segment 1 has component 1, which begins '5 6 7 7 8'; expected rows of 2" in drawings.drops[0].detail
+    assert "segment 1 has component 1, which begins '5 6 7 7 8'; expected rows of 2" in drawings.dropped[0].detail
 
 
 def collection(folder: Path) -> Path:
@@ -206,9 +160,9 @@ def collection(folder: Path) -> Path:
 def test_includes_are_found_from_the_file_on_and_in_the_collection(tmp_path: Path) -> None:
     path = collection(tmp_path)
     drawings = unipen.FORMAT.parse(path)
-    assert points(drawings) == [[[5, -6], [7, -8]]]
+    assert strokes_as_lists(drawings) == [[[5, -6], [7, -8]]]
     assert drawings.records[0].label == "b"
-    assert not drawings.mends
+    assert not drawings.repaired
     head = path.read_bytes()
     assert unipen.FORMAT.recognizes(path, head)
     assert not unipen.FORMAT.recognizes(tmp_path / "include" / "apa" / "data" / "apa0.dat", head)
@@ -236,7 +190,7 @@ def test_an_include_may_go_up_within_its_folder(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.doc").write_text(".INCLUDE ../b.doc\n")
     (tmp_path / "b.doc").write_text(".COORD Y X\n")
-    assert points(parse(tmp_path, ".INCLUDE sub/a.doc\n.PEN_DOWN\n2 1\n")) == [[[1, -2]]]
+    assert strokes_as_lists(parse(tmp_path, ".INCLUDE sub/a.doc\n.PEN_DOWN\n2 1\n")) == [[[1, -2]]]
 
 
 def test_circles_and_depths_and_numbers_of_includes_are_told(tmp_path: Path) -> None:
@@ -259,7 +213,7 @@ def test_an_include_of_any_other_name_is_done_without(tmp_path: Path, name: str)
     (tmp_path / "sub").mkdir()
     drawings = parse(tmp_path, f".INCLUDE {name}\n{ONE}")
     assert len(drawings) == 1
-    assert [remark.reason for remark in drawings.mends] == ["no include"]
+    assert [remark.reason for remark in drawings.repaired] == ["no include"]
 
 
 BAD = {
@@ -307,7 +261,7 @@ def test_what_nobody_drew_takes_no_more_than_seconds(tmp_path: Path, text: str) 
 HEADS = {
     ".VERSION 1.0\n": True,
     "\n\r\n.COMMENT a\n b\n.COORD X Y\n": True,
-    PENDIGITS: True,
+    PENDIGITS_UNIPEN: True,
     '.LEXICON "a" "b"\n.COMMENT [A]\n': True,
     ".COMMENT a\n": False,
     '.INCLUDE "macros.asm"\n.ORG $8000\n': False,

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Sequence, mark_end, pack
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.errors import InputError
 from tests.helpers import random_corpus
@@ -122,7 +123,7 @@ def test_touches_come_back_as_they_were(
     for performance in performances:
         rows = np.array([row[:3] for row in performance])
         rows[:, :2] = np.diff(rows[:, :2], axis=0, prepend=np.zeros((1, 2)))
-        sequences.append(Sequence(rows.astype(np.float32), finished(np.array([row[3] for row in performance]))))
+        sequences.append(Sequence(rows.astype(np.float32), mark_end(np.array([row[3] for row in performance]))))
     corpus = pack(Metadata(name="x", start="up", features=("dx", "dy", "dt")), {"train": sequences})
     back = again(corpus, "microjam", tmp_path_factory.mktemp("x"))
     assert (back.metadata.start, back.metadata.features) == ("up", ("dx", "dy", "dt"))

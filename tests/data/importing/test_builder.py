@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Metadata
+from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing.builder import UNLABELED, Block, Builder, smallest
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 
 FACTS = Metadata(name="x")

@@ -16,13 +16,21 @@ from mdnrnn.data import formats
 from mdnrnn.data.formats import FORMATS, native
 from mdnrnn.data.formats.arrays import read_records
 from tests.data.formats.fuzzing import EXAMPLES, MANY, Sample, are_read_or_told, objects, saved, zipped
-from tests.data.formats.test_iam import LINE
-from tests.data.formats.test_impsy import LOG, PAD, STREAM
-from tests.data.formats.test_inkml import INK
-from tests.data.formats.test_microjam import LINES, ROWS
-from tests.data.formats.test_quickdraw_bin import DRAWINGS, packed
-from tests.data.formats.test_svg import INKSCAPE, KANJIVG
-from tests.data.formats.test_unipen import NICI, PENDIGITS
+from tests.data.formats.samples import (
+    CONTROL_ROWS,
+    IAM_LINE,
+    IMPSY_LOG,
+    INKML,
+    INKSCAPE_SVG,
+    KANJIVG_SVG,
+    LIGHTPAD_LOG,
+    MICROJAM_CSV,
+    NICI_UNIPEN,
+    PENDIGITS_UNIPEN,
+    QUICKDRAW_DRAWINGS,
+    TOUCH_ROWS,
+    pack_quickdraw,
+)
 from tests.helpers import random_corpus
 
 SKETCH = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
@@ -66,28 +74,28 @@ SAMPLES: dict[str, list[Sample]] = {
         *members("train", array(SKETCH, SKETCH * 0.5), array(SKETCH.tolist(), SKETCH), saved(np.save, SKETCH[None])),
     ],
     "ndjson": [Sample("x.ndjson", JSON)],
-    "quickdraw-bin": [Sample("x.bin", packed(DRAWINGS))],
-    "svg": [Sample("x.svg", KANJIVG.encode()), Sample("x.svg", INKSCAPE.encode())],
-    "inkml": [Sample("x.inkml", INK)],
-    "iam": [Sample("a01-000u-01.xml", LINE)],
+    "quickdraw-bin": [Sample("x.bin", pack_quickdraw(QUICKDRAW_DRAWINGS))],
+    "svg": [Sample("x.svg", KANJIVG_SVG.encode()), Sample("x.svg", INKSCAPE_SVG.encode())],
+    "inkml": [Sample("x.inkml", INKML)],
+    "iam": [Sample("a01-000u-01.xml", IAM_LINE)],
     "unipen": [
-        Sample("x.dat", NICI.encode()),
-        Sample("x.dat", PENDIGITS.encode()),
+        Sample("x.dat", NICI_UNIPEN.encode()),
+        Sample("x.dat", PENDIGITS_UNIPEN.encode()),
         Sample("x.dat", b'.COORD T X Y\n.INCLUDE x.doc\n.SEGMENT A 0:0-1,2 ? "\\\\b"\n'),
     ],
-    "microjam": [Sample("x.csv", LINES.encode())],
+    "microjam": [Sample("x.csv", MICROJAM_CSV.encode())],
     "microjam-arrays": [
-        Sample("x.npz", saved(np.savez, raw_perfs=objects(ROWS, ROWS[:2]))),
-        Sample("x.npy", array(ROWS)),
-        *members("raw_perfs", array(ROWS, ROWS[:, :3])),
+        Sample("x.npz", saved(np.savez, raw_perfs=objects(TOUCH_ROWS, TOUCH_ROWS[:2]))),
+        Sample("x.npy", array(TOUCH_ROWS)),
+        *members("raw_perfs", array(TOUCH_ROWS, TOUCH_ROWS[:, :3])),
     ],
-    "impsy": [Sample("x.log", LOG.encode())],
+    "impsy": [Sample("x.log", IMPSY_LOG.encode())],
     "impsy-arrays": [
-        Sample("x.npz", saved(np.savez_compressed, perfs=objects(STREAM))),
-        Sample("x.npy", array(STREAM, STREAM[:1])),
-        *members("perfs", array(STREAM, STREAM[:1])),
+        Sample("x.npz", saved(np.savez_compressed, perfs=objects(CONTROL_ROWS))),
+        Sample("x.npy", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
+        *members("perfs", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
     ],
-    "lightpad": [Sample("x.txt", PAD.encode())],
+    "lightpad": [Sample("x.txt", LIGHTPAD_LOG.encode())],
 }
 
 

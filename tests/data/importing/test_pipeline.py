@@ -17,23 +17,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Metadata, Sequence, pack
+from mdnrnn.data.corpus import SPLITS, Corpus, Sequence, pack
 from mdnrnn.data.formats import ndjson, svg_writer
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.builder import Builder
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
 from tests.data.formats.fuzzing import objects
-from tests.data.formats.test_quickdraw_bin import packed
+from tests.data.formats.samples import ndjson_line, pack_quickdraw
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><path fill="none" stroke="black" d="{}"/></svg>'
-
-
-def line(number: int, **fields: Any) -> str:
-    """A drawing that is told from all others by its only step, (number, 1)."""
-    return json.dumps({"drawing": [[[0, number], [0, 1]]], **fields}) + "\n"
 
 
 def write(path: Path, content: str) -> Path:
@@ -82,9 +78,9 @@ def test_the_corpus_is_the_same_for_any_number_of_processes(tmp_path: Path, monk
     """In every byte, and the report with it: dozens of chunks, from files of three formats, some lines bad."""
     monkeypatch.setattr(ndjson, "CHUNK_BYTES", 500)
     for name in ("cat", "dog"):
-        lines = [line(i, word=name, key_id=f"{name}{i}") if i % 50 else "no\n" for i in range(300)]
+        lines = [ndjson_line(i, word=name, key_id=f"{name}{i}") if i % 50 else "no\n" for i in range(300)]
         write(tmp_path / "data" / f"{name}.ndjson", "".join(lines))
-    (tmp_path / "data" / "owl.bin").write_bytes(packed([(i, [[(0, 0), (i, 1)]]) for i in range(1, 99)]))
+    (tmp_path / "data" / "owl.bin").write_bytes(pack_quickdraw([(i, [[(0, 0), (i, 1)]]) for i in range(1, 99)]))
     write(tmp_path / "data" / "x.svg", SVG.format("M0 0L7 1"))
     reports = [
         import_corpus([tmp_path / "data"], tmp_path / str(workers), name="x", workers=workers) for workers in (1, 2)
@@ -96,7 +92,7 @@ def test_the_corpus_is_the_same_for_any_number_of_processes(tmp_path: Path, monk
 
 @pytest.mark.parametrize("out", ["one", "one.npz"])
 def test_the_same_import_is_the_same_bytes(tmp_path: Path, out: str) -> None:
-    source = write(tmp_path / "x.ndjson", "".join(line(i) for i in range(50)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(50)))
     for folder in ("a", "b"):
         import_corpus([source], tmp_path / folder / out)
     one, other = tmp_path / "a" / out, tmp_path / "b" / out
@@ -104,9 +100,9 @@ def test_the_same_import_is_the_same_bytes(tmp_path: Path, out: str) -> None:
 
 
 def test_drawings_stand_in_the_order_of_the_files(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "b.ndjson", line(3) + line(4))
-    write(tmp_path / "data" / "a.ndjson", line(1) + line(2))
-    write(tmp_path / "data" / "sub" / "c.ndjson", line(5))
+    write(tmp_path / "data" / "b.ndjson", ndjson_line(3) + ndjson_line(4))
+    write(tmp_path / "data" / "a.ndjson", ndjson_line(1) + ndjson_line(2))
+    write(tmp_path / "data" / "sub" / "c.ndjson", ndjson_line(5))
     corpus, _ = imported(tmp_path / "data", Recipe(split="1,0,0"))
     assert corpus.motion[:, 0].tolist() == [1, 2, 3, 4, 5]
 
@@ -136,7 +132,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path, ending: str) -> None
             record = json.dumps({"word": "cat", "drawing": [[xs, ys]] * 3}).encode() + b"\n"
             with path.open("wb") as file:
                 for number in range(count):
-                    file.write(record if ending == ".ndjson" else packed([(number, [points] * 3)]))
+                    file.write(record if ending == ".ndjson" else pack_quickdraw([(number, [points] * 3)]))
         command = [sys.executable, "-c", _PEAK, str(path), str(tmp_path / f"out{count}")]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         kept, peak = map(int, done.stdout.split())
@@ -155,8 +151,8 @@ def test_a_drawing_keeps_its_split_when_data_are_added_or_come_in_another_order(
 ) -> None:
     folder = tmp_path_factory.mktemp("x")
     keys = {i: {"key_id": str(i)} if i % 2 else {} for i in range(40)}
-    everything = write(folder / "all.ndjson", "".join(line(i, **keys[i]) for i in range(40)))
-    some = write(folder / "some.ndjson", "".join(line(i, **keys[i]) for i in order[:count]))
+    everything = write(folder / "all.ndjson", "".join(ndjson_line(i, **keys[i]) for i in range(40)))
+    some = write(folder / "some.ndjson", "".join(ndjson_line(i, **keys[i]) for i in order[:count]))
     recipe = Recipe(split="0.4,0.3,0.3")
     whole, part = places(imported(everything, recipe)[0]), places(imported(some, recipe)[0])
     assert part == {i: whole[i] for i in order[:count]}
@@ -164,8 +160,8 @@ def test_a_drawing_keeps_its_split_when_data_are_added_or_come_in_another_order(
 
 def test_the_same_key_is_in_the_same_split_in_every_format(tmp_path: Path) -> None:
     keys = [5_000_000_000_000_000 + 7 * i for i in range(1, 200)]
-    lines = write(tmp_path / "x.ndjson", "".join(line(i, key_id=str(key)) for i, key in enumerate(keys, 1)))
-    (tmp_path / "x.bin").write_bytes(packed([(key, [[(9, 9), (9 + i, 0)]]) for i, key in enumerate(keys, 1)]))
+    lines = write(tmp_path / "x.ndjson", "".join(ndjson_line(i, key_id=str(key)) for i, key in enumerate(keys, 1)))
+    (tmp_path / "x.bin").write_bytes(pack_quickdraw([(key, [[(9, 9), (9 + i, 0)]]) for i, key in enumerate(keys, 1)]))
     recipe = Recipe(split="0.5,0.25,0.25")
     found = [places(imported(path, recipe)[0]) for path in (lines, tmp_path / "x.bin")]
     assert found[0] == found[1]
@@ -175,7 +171,7 @@ def test_the_same_key_is_in_the_same_split_in_every_format(tmp_path: Path) -> No
 def test_what_is_there_twice_is_in_one_split(tmp_path: Path) -> None:
     """By its key, whatever its points; without a key, by its points, wherever they stand and whatever is done to
     them."""
-    same_key = "".join(line(i + 1000 * again, key_id=str(i)) for i in range(1, 100) for again in (0, 1))
+    same_key = "".join(ndjson_line(i + 1000 * again, key_id=str(i)) for i in range(1, 100) for again in (0, 1))
     shifted = "".join(
         json.dumps({"drawing": [[[5 * again, i + 5 * again], [again, 1 + again]]]}) + "\n"
         for i in range(100, 200)
@@ -188,7 +184,7 @@ def test_what_is_there_twice_is_in_one_split(tmp_path: Path) -> None:
 
 
 def test_what_is_done_to_a_drawing_does_not_move_it(tmp_path: Path) -> None:
-    source = write(tmp_path / "x.ndjson", "".join(line(i) for i in range(1, 256)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(1, 256)))
     plain, _ = imported(source, Recipe(split="0.4,0.3,0.3"))
     simplified, _ = imported(source, Recipe(split="0.4,0.3,0.3", simplify=0.1, resample=300.0))
     assert places(simplified) == places(plain)
@@ -198,7 +194,7 @@ def test_what_is_done_to_a_drawing_does_not_move_it(tmp_path: Path) -> None:
 def test_splits_have_their_shares(tmp_path: Path, shares: tuple[float, ...]) -> None:
     """Within four standard deviations; the hash is fixed, so that it holds once and for all."""
     count = 4000
-    source = write(tmp_path / "x.ndjson", "".join(line(i) for i in range(count)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(count)))
     corpus, _ = imported(source, Recipe(split=",".join(map(str, shares))))
     for (first, last), share in zip(corpus.splits.values(), shares, strict=True):
         assert abs((last - first) - count * share) <= 4 * math.sqrt(count * share * (1 - share))
@@ -256,7 +252,7 @@ def test_classes_come_from_where_they_are_asked_for(drawn: Path, labels: Any, ex
 
 def test_a_single_folder_or_file_is_no_class(drawn: Path, tmp_path: Path) -> None:
     assert imported(drawn / "cat")[0].label is None
-    assert imported(write(tmp_path / "x.ndjson", line(1)))[0].label is None
+    assert imported(write(tmp_path / "x.ndjson", ndjson_line(1)))[0].label is None
 
 
 def test_several_archives_are_classes_by_their_names(tmp_path: Path) -> None:
@@ -268,7 +264,7 @@ def test_several_archives_are_classes_by_their_names(tmp_path: Path) -> None:
 
 
 def test_a_record_says_its_class_before_its_file_does(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "dog.ndjson", line(1, word="cat") + line(2))
+    write(tmp_path / "data" / "dog.ndjson", ndjson_line(1, word="cat") + ndjson_line(2))
     corpus, _ = imported(tmp_path / "data")
     assert classes(corpus) == {1: "cat", 2: "dog"}
     corpus, _ = imported(tmp_path / "data", Recipe(labels="record"))
@@ -366,7 +362,7 @@ def test_times_that_stand_still_are_an_error() -> None:
 
 
 def test_a_corpus_that_is_imported_again_says_the_same_of_itself(tmp_path: Path) -> None:
-    source = write(tmp_path / "x.ndjson", "".join(line(i, word="cat") for i in range(1, 30)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i, word="cat") for i in range(1, 30)))
     import_corpus([source], tmp_path / "a", Recipe(grid=0.5), name="mine", license="CC0", source="me")
     corpus, _ = imported(tmp_path / "a", name="mine")
     assert corpus.fingerprint == pipeline.read(tmp_path / "a").fingerprint
@@ -446,14 +442,14 @@ def test_limits_on_points_are_counted_with_their_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("limit", [1, 7, 10, 25, 1000])
 def test_a_limit_keeps_the_first_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     monkeypatch.setattr(ndjson, "CHUNK_BYTES", 200)
-    source = write(tmp_path / "x.ndjson", "".join(line(i) for i in range(1, 31)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(1, 31)))
     corpus, report = imported(source, Recipe(limit=limit))
     assert sorted(places(corpus)) == list(range(1, min(limit, 30) + 1))
     assert report.kept == min(limit, 30)
 
 
 def test_a_limit_is_not_spent_on_what_is_dropped(tmp_path: Path) -> None:
-    source = write(tmp_path / "x.ndjson", "no\n" * 3 + "".join(line(i) for i in range(1, 9)))
+    source = write(tmp_path / "x.ndjson", "no\n" * 3 + "".join(ndjson_line(i) for i in range(1, 9)))
     corpus, report = imported(source, Recipe(limit=5))
     assert sorted(places(corpus)) == [1, 2, 3, 4, 5]
     assert report.dropped["not JSON"][0] == 3
@@ -463,8 +459,8 @@ def test_drops_are_counted_by_reason_and_the_first_place_of_each_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ndjson, "CHUNK_BYTES", 100)
-    a = write(tmp_path / "a.ndjson", line(1) + '{"drawing":[]}\n' + "no\n" + line(2))
-    b = write(tmp_path / "b.ndjson", line(3) + '{"drawing":[[[1e999],[0]]]}\n' + "no\n" + '{"drawing":[]}\n')
+    a = write(tmp_path / "a.ndjson", ndjson_line(1) + '{"drawing":[]}\n' + "no\n" + ndjson_line(2))
+    b = write(tmp_path / "b.ndjson", ndjson_line(3) + '{"drawing":[[[1e999],[0]]]}\n' + "no\n" + '{"drawing":[]}\n')
     _, report = imported([a, b])
     assert {reason: count for reason, (count, _) in report.dropped.items()} == {
         "empty": 2,
@@ -487,12 +483,12 @@ def test_quantiles_are_those_of_numpy(tmp_path: Path) -> None:
 
 
 def test_a_malformed_record_is_an_error_where_a_file_is_opened_as_it_is(tmp_path: Path) -> None:
-    source = write(tmp_path / "x.ndjson", line(1) + '{"drawing":[]}\n' + "no\n")
+    source = write(tmp_path / "x.ndjson", ndjson_line(1) + '{"drawing":[]}\n' + "no\n")
     with pytest.raises(
         DataError, match=r"x\.ndjson, line 3: .*; put it right, or leave it out with mdnrnn data import"
     ):
         pipeline.read(source)
-    write(source, line(1) + '{"drawing":[]}\n')
+    write(source, ndjson_line(1) + '{"drawing":[]}\n')
     assert pipeline.read(source).skipped == {"empty": 1}
 
 
@@ -500,10 +496,10 @@ def test_a_malformed_record_is_an_error_where_a_file_is_opened_as_it_is(tmp_path
 
 
 def test_a_bad_file_is_an_error_or_counted(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "good.ndjson", line(1))
+    write(tmp_path / "data" / "good.ndjson", ndjson_line(1))
     for name in ("bad.svg", "worse.inkml"):
         write(tmp_path / "data" / name, "<svg" if name == "bad.svg" else "")
-    (tmp_path / "data" / "cut.bin").write_bytes(packed([(1, [[(0, 0), (2, 1)]]), (2, [[(1, 1)]])])[:-1])
+    (tmp_path / "data" / "cut.bin").write_bytes(pack_quickdraw([(1, [[(0, 0), (2, 1)]]), (2, [[(1, 1)]])])[:-1])
     with pytest.raises(DataError, match=r"bad\.svg"):
         imported(tmp_path / "data")
     corpus, report = imported(tmp_path / "data", Recipe(skip_bad=True))
@@ -515,7 +511,7 @@ def test_a_bad_file_is_an_error_or_counted(tmp_path: Path) -> None:
 
 
 def test_files_of_no_known_format_are_passed_over_in_folders_and_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "a.ndjson", line(1))
+    write(tmp_path / "data" / "a.ndjson", ndjson_line(1))
     for name in ("LICENSE", "README.md"):
         write(tmp_path / "data" / name, "All rights reserved")
     _, report = imported(tmp_path / "data")
@@ -525,16 +521,16 @@ def test_files_of_no_known_format_are_passed_over_in_folders_and_refused_by_name
 
 
 def test_a_format_can_be_forced(tmp_path: Path) -> None:
-    write(tmp_path / "data" / "x.ndjson", '{"more":"fields","first":1}\n' + line(1))
+    write(tmp_path / "data" / "x.ndjson", '{"more":"fields","first":1}\n' + ndjson_line(1))
     write(tmp_path / "data" / "x.svg", SVG.format("M0 0L2 1"))
     corpus, report = imported(tmp_path / "data", Recipe(format="svg"))
     assert (sorted(places(corpus)), report.files) == ([2], 1)
-    write(tmp_path / "lines.txt", line(7))
+    write(tmp_path / "lines.txt", ndjson_line(7))
     assert sorted(places(imported(tmp_path / "lines.txt", Recipe(format="ndjson"))[0])) == [7]
 
 
 def test_lines_come_from_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = io.BytesIO((line(1) + "no\n" + line(2)).encode())
+    lines = io.BytesIO((ndjson_line(1) + "no\n" + ndjson_line(2)).encode())
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=lines))
     report = import_corpus(["-"], tmp_path / "out")
     assert sorted(places(pipeline.read(tmp_path / "out"))) == [1, 2]
@@ -542,7 +538,7 @@ def test_lines_come_from_stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_strokes_and_touches_do_not_mix(tmp_path: Path) -> None:
-    a = write(tmp_path / "a.ndjson", line(1))
+    a = write(tmp_path / "a.ndjson", ndjson_line(1))
     b = write(tmp_path / "b.csv", "time,x,y,z,moving\n0.5,0.1,0.2,20,0\n")
     with pytest.raises(InputError, match=r"mixes sequences of \(dx, dy\) and sequences of \(dx, dy, dt\)"):
         import_corpus([a, b], tmp_path / "out")
@@ -581,7 +577,7 @@ FAILURES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], type[BaseExcepti
 def test_an_import_that_fails_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail: Any, error: type[BaseException], out: str
 ) -> None:
-    source = write(tmp_path / "x.ndjson", line(1))
+    source = write(tmp_path / "x.ndjson", ndjson_line(1))
     bad = [write(tmp_path / "x.svg", "<svg")] if error is DataError else []
     before = set(tmp_path.iterdir())
     fail(monkeypatch)
@@ -591,16 +587,16 @@ def test_an_import_that_fails_leaves_nothing(
 
 
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
-    source = write(tmp_path / "x.ndjson", line(1))
+    source = write(tmp_path / "x.ndjson", ndjson_line(1))
     for out in (source, tmp_path):
         with pytest.raises(InputError, match="is there already; choose another name"):
             import_corpus([source], out)
-    assert source.read_text() == line(1)
+    assert source.read_text() == ndjson_line(1)
 
 
 @pytest.mark.parametrize("out", ["out", "out.npz"])
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(tmp_path: Path, out: str) -> None:
-    source = write(tmp_path / "x.ndjson", "".join(line(i) for i in range(60_000)))
+    source = write(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(60_000)))
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # noqa: E731
     command = [sys.executable, "-m", "mdnrnn", "data", "import", source.name, "--out", out]
     done = subprocess.run(
@@ -635,7 +631,7 @@ def test_a_recipe_that_makes_no_sense_is_refused(make: Callable[[], Any], compla
 
 def test_no_processes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--workers is 0; expected 1 or more"):
-        import_corpus([write(tmp_path / "x.ndjson", line(1))], tmp_path / "out", workers=0)
+        import_corpus([write(tmp_path / "x.ndjson", ndjson_line(1))], tmp_path / "out", workers=0)
 
 
 @pytest.mark.shared
@@ -658,5 +654,5 @@ def test_the_real_lines_and_the_real_binary_are_one_corpus(shared_data: Path, tm
 
 @pytest.mark.parametrize("kind", [str, Path])
 def test_one_source_needs_no_list(tmp_path: Path, kind: type[str | Path]) -> None:
-    write(tmp_path / "x.ndjson", line(1) + line(2))
+    write(tmp_path / "x.ndjson", ndjson_line(1) + ndjson_line(2))
     assert pipeline.import_corpus(kind(tmp_path / "x.ndjson"), tmp_path / "corpus").kept == 2

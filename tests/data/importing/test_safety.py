@@ -20,10 +20,7 @@ from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import in_bounds, objects, saved, zipped
-from tests.data.formats.test_quickdraw_bin import packed
-from tests.data.formats.test_sketchrnn import Attack
-from tests.data.formats.test_svg import KANJIVG
-from tests.data.importing.test_pipeline import line
+from tests.data.formats.samples import KANJIVG_SVG, ODD_FILE_NAMES, PickledCall, ndjson_line, pack_quickdraw
 
 Capture = pytest.CaptureFixture[str]
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">%s</svg>'
@@ -72,7 +69,7 @@ def zip_bomb(*, key: str) -> Callable[[Path], Path]:
 
 def long_line(folder: Path) -> Path:
     """A gigabyte without an end of line after a good line; on the disk it takes nothing."""
-    path = file("x.ndjson", line(1).encode())(folder)
+    path = file("x.ndjson", ndjson_line(1).encode())(folder)
     os.truncate(path, 1 << 30)
     return path
 
@@ -112,7 +109,8 @@ HARMFUL: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a zip bomb of touches": (zip_bomb(key="raw_perfs"), r"unpacks \d+ bytes to \d+; not read"),
     "a zip bomb of a header": (header_bomb, r"header is over \d+ bytes"),
     "absurd counts of strokes": (
-        file("x.bin", packed([(1, [[(0, 0), (1, 1)]])]) + b"\0" * 8 + b"DE\1\0\0\0\0\xff\xff\xff\xff"), "cut short"
+        file("x.bin", pack_quickdraw([(1, [[(0, 0), (1, 1)]])]) + b"\0" * 8 + b"DE\1\0\0\0\0\xff\xff\xff\xff"),
+        "cut short",
     ),
     "a gigabyte of SVG": (sparse("x.svg", b"<svg>"), "x.svg"),
     "a gigabyte of InkML": (sparse("x.inkml", b"<ink>"), "over 64 MB"),
@@ -121,7 +119,7 @@ HARMFUL: dict[str, tuple[Callable[[Path], Path], str]] = {
     "a gigabyte of a log": (sparse("x.log", b"2019-01-17T12:37:38.1,interface,0.25\n"), "over 64 MB"),
     "a gigabyte of nothing": (sparse("x.ndjson", b""), "not a known format"),
     "a gigabyte that is no archive": (sparse("x.npz", b"PK\3\4"), "cut short"),
-    "a gigabyte of strokes": (sparse("x.bin", packed([(1, [[(0, 0), (1, 1)]])])), "neither a key nor points"),
+    "a gigabyte of strokes": (sparse("x.bin", pack_quickdraw([(1, [[(0, 0), (1, 1)]])])), "neither a key nor points"),
     "a link to itself": (looped, "cannot be read"),
 }  # fmt: skip
 
@@ -144,7 +142,7 @@ def test_a_harmful_file_is_refused_in_one_line_in_bounded_time_and_memory(
 def test_a_line_of_a_gigabyte_is_passed_over_and_counted(tmp_path: Path) -> None:
     path = long_line(tmp_path)
     with path.open("ab") as end:
-        end.write(b"\n" + line(2).encode())
+        end.write(b"\n" + ndjson_line(2).encode())
     with in_bounds():
         report = import_corpus([path], tmp_path / "out")
     assert report.kept == 2
@@ -155,7 +153,7 @@ def test_a_line_of_a_gigabyte_is_passed_over_and_counted(tmp_path: Path) -> None
 
 def test_lines_nested_beyond_measure_are_passed_over_and_counted(tmp_path: Path) -> None:
     deep = ['{"drawing":' + "[" * depth + "]" * depth + "}\n" for depth in (900, 10_000, 1_000_000)]
-    (tmp_path / "x.ndjson").write_text(line(1) + "".join(deep) + '{"a":' * 1_000_000 + "\n" + line(2))
+    (tmp_path / "x.ndjson").write_text(ndjson_line(1) + "".join(deep) + '{"a":' * 1_000_000 + "\n" + ndjson_line(2))
     with in_bounds():
         report = import_corpus([tmp_path / "x.ndjson"], tmp_path / "out")
     assert (report.read, report.kept) == (6, 2)
@@ -163,7 +161,7 @@ def test_lines_nested_beyond_measure_are_passed_over_and_counted(tmp_path: Path)
 
 @pytest.mark.parametrize("key", ["train", "raw_perfs", "perfs", "anything"])
 def test_a_pickle_runs_nothing(tmp_path: Path, key: str) -> None:
-    records = saved(np.save, objects(Attack(os.system, f"touch {tmp_path / 'ran'}")))
+    records = saved(np.save, objects(PickledCall(os.system, f"touch {tmp_path / 'ran'}")))
     path = zipped(tmp_path / "x.npz", records, key)
     with pytest.raises(DataError):
         import_corpus([path], tmp_path / "out")
@@ -179,9 +177,9 @@ def test_nothing_is_fetched_and_kanjivg_still_reads(tmp_path: Path, monkeypatch:
         raise AssertionError("a connection was asked for")
 
     monkeypatch.setattr(socket, "socket", refuse)
-    (tmp_path / "x.svg").write_text(KANJIVG)
+    (tmp_path / "x.svg").write_text(KANJIVG_SVG)
     assert import_corpus([tmp_path / "x.svg"], tmp_path / "out").kept == 1
-    fetching = KANJIVG.replace("<!ATTLIST g", '<!ENTITY % x SYSTEM "http://127.0.0.1:9/x.dtd"> %x; <!ATTLIST g', 1)
+    fetching = KANJIVG_SVG.replace("<!ATTLIST g", '<!ENTITY % x SYSTEM "http://127.0.0.1:9/x.dtd"> %x; <!ATTLIST g', 1)
     (tmp_path / "y.svg").write_text(fetching)
     with pytest.raises(DataError, match="entit"):
         import_corpus([tmp_path / "y.svg"], tmp_path / "out2")
@@ -205,7 +203,7 @@ def test_a_use_that_uses_itself_is_drawn_once_or_told(tmp_path: Path, body: byte
 
 def test_a_folder_that_links_to_itself_is_read_once(tmp_path: Path) -> None:
     (tmp_path / "data" / "a").mkdir(parents=True)
-    (tmp_path / "data" / "a" / "x.ndjson").write_text(line(1) + line(2))
+    (tmp_path / "data" / "a" / "x.ndjson").write_text(ndjson_line(1) + ndjson_line(2))
     (tmp_path / "data" / "a" / "up").symlink_to("..")
     (tmp_path / "data" / "self").symlink_to(".")
     (tmp_path / "data" / "loop").symlink_to("loop")
@@ -213,10 +211,7 @@ def test_a_folder_that_links_to_itself_is_read_once(tmp_path: Path) -> None:
     assert (report.files, report.kept) == (1, 2)
 
 
-NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
-
-
-@pytest.mark.parametrize("name", NAMES, ids=repr)
+@pytest.mark.parametrize("name", ODD_FILE_NAMES, ids=repr)
 def test_a_path_with_any_name_is_told_in_one_line_and_read(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
@@ -225,13 +220,13 @@ def test_a_path_with_any_name_is_told_in_one_line_and_read(tmp_path: Path, name:
         import_corpus([folder], tmp_path / "out")
     assert len(str(told.value).splitlines()) == 1
     (folder / "x.svg").unlink()
-    (folder / f"{name}.ndjson").write_text(line(1) + "no\n")
+    (folder / f"{name}.ndjson").write_text(ndjson_line(1) + "no\n")
     report = import_corpus([folder], tmp_path / "out")
     assert report.kept == 1
 
 
 def test_reports_of_paths_with_newlines_are_one_line_each(tmp_path: Path, capsys: Capture) -> None:
-    (tmp_path / "two\nlines.ndjson").write_text(line(1) + "no\n")
+    (tmp_path / "two\nlines.ndjson").write_text(ndjson_line(1) + "no\n")
     assert main(["data", "import", str(tmp_path / "two\nlines.ndjson"), "--out", str(tmp_path / "out")]) == 0
     dropped = [text for text in capsys.readouterr().out.splitlines() if "not JSON" in text]
     assert len(dropped) == 1
@@ -241,7 +236,7 @@ def test_reports_of_paths_with_newlines_are_one_line_each(tmp_path: Path, capsys
 def test_names_that_are_no_text_are_borne(tmp_path: Path) -> None:
     """Bytes that are no UTF-8, as old discs have them, on a terminal of today."""
     name = os.fsencode(tmp_path) + b"/caf\xe9.ndjson"
-    Path(os.fsdecode(name)).write_text(line(1) + "no\n")
+    Path(os.fsdecode(name)).write_text(ndjson_line(1) + "no\n")
     for number, options in enumerate(([], ["--json"])):
         arguments = [
             sys.executable,
@@ -264,7 +259,7 @@ def test_what_is_beyond_measure_in_one_file_does_not_stop_the_others(tmp_path: P
     for number, (make, _) in enumerate([HARMFUL["an entity bomb in SVG"], HARMFUL["absurd counts of strokes"]]):
         (tmp_path / "data" / str(number)).mkdir(parents=True)
         make(tmp_path / "data" / str(number))
-    (tmp_path / "data" / "good.ndjson").write_text(line(5))
+    (tmp_path / "data" / "good.ndjson").write_text(ndjson_line(5))
     report = import_corpus([tmp_path / "data"], tmp_path / "out", Recipe(skip_bad=True))
     assert report.kept == 2
     assert report.bad_files["cannot be read"][0] == 2

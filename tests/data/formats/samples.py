@@ -1,0 +1,218 @@
+"""Small valid files of every format, as text, bytes or arrays, and functions that build or read them."""
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdnrnn.data.drawings import DrawingBatch
+from mdnrnn.data.formats import inkml
+from mdnrnn.data.formats.format import Format
+
+IMPSY_LOG = """\
+2019-01-17T12:37:38.109979,interface,0.25,0.5
+2019-01-17T12:37:38.300000,rnn,0.9,0.9
+2019-01-17T12:37:38.609979,interface,0.5,0.75
+2019-01-17T12:37:38.700000,rnn,0.8,0.8
+2019-01-17T12:50:23.609979,interface,1.0,0.0
+"""
+
+
+LIGHTPAD_LOG = """\
+time,ip,message
+34.217415, 127.0.0.1, /block 29 88 4
+34.236809, 127.0.0.1, /block 29 30 1
+43.047878, 127.0.0.1, /block 0 127 0
+"""
+
+
+CONTROL_ROWS = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
+
+
+INKML = b"""<?xml version="1.0" encoding="UTF-8"?>
+<ink xmlns="http://www.w3.org/2003/InkML">
+<traceFormat><channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>
+<annotation type="UI">103_alfonso0</annotation>
+<annotation type="truth">$a+b$</annotation>
+<trace id="0">985 3317, 1019 3340.5,
+ 1020 3341</trace>
+<trace id="1">'5 6,"1 2,!7 8</trace>
+<traceGroup xml:id="7"><annotation type="truth">Segmentation</annotation>
+<traceGroup xml:id="8"><annotation type="truth">a</annotation><traceView traceDataRef="0"/></traceGroup>
+</traceGroup></ink>"""
+
+
+def parse_bytes(path: Path, data: bytes, form: Format = inkml.FORMAT) -> DrawingBatch:
+    """The drawings of a file with these bytes."""
+    path.write_bytes(data)
+    return DrawingBatch.from_polylines([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
+
+
+def strokes_as_lists(drawings: DrawingBatch, index: int = 0) -> list[list[list[float]]]:
+    """A drawing as nested lists."""
+    return [stroke.tolist() for stroke in drawings.polylines(index)]
+
+
+MICROJAM_CSV = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
+
+
+TOUCH_ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
+
+
+QuickDrawDrawing = tuple[int, list[list[tuple[int, int]]]]
+
+
+QUICKDRAW_DRAWINGS: list[QuickDrawDrawing] = [
+    (5_891_796_615_823_360, [[(1, 2), (3, 4), (255, 0)], [(5, 6)]]),
+    (2**64 - 1, [[(0, 255), (9, 9)]]),
+]
+
+
+def pack_quickdraw(drawings: list[QuickDrawDrawing]) -> bytes:
+    """Keys and strokes as the layout has them."""
+    data = b""
+    for key, strokes in drawings:
+        data += struct.pack("<Q2sbIH", key, b"DE", 1, 1_490_000_000, len(strokes))
+        for stroke in strokes:
+            xs, ys = zip(*stroke, strict=True) if stroke else ((), ())
+            data += struct.pack("<H", len(stroke)) + bytes(xs) + bytes(ys)
+    return data
+
+
+KANJIVG_SVG = """<?xml version="1.0" encoding="UTF-8"?>
+<!-- Copyright, and so on -->
+<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.0//EN" "http://www.w3.org/TR/2001/REC-SVG-20010904/DTD/svg10.dtd" [
+<!ATTLIST g
+xmlns:kvg CDATA #FIXED "http://kanjivg.tagaini.net"
+kvg:element CDATA #IMPLIED
+kvg:radical CDATA #IMPLIED >
+<!ATTLIST path
+xmlns:kvg CDATA #FIXED "http://kanjivg.tagaini.net"
+kvg:type CDATA #IMPLIED >
+]>
+<svg xmlns="http://www.w3.org/2000/svg" width="109" height="109" viewBox="0 0 109 109">
+<g id="kvg:StrokePaths_12345" style="fill:none;stroke:#000000;stroke-width:3;stroke-linecap:round;">
+<g id="kvg:12345" kvg:element="仂">
+  <g id="kvg:12345-g1" kvg:element="亻" kvg:radical="general">
+    <path id="kvg:12345-s1" kvg:type="&#x31D2;" d="M39.5,13.5c0.4,2.8,0.1,4.9-1.1,7.4C31.5,35.6,24,46,11.5,59.5"/>
+    <path id="kvg:12345-s2" kvg:type="㇑" d="M30.5,40.5c1,1,1.5,2.2,1.5,4.6S31,80,31,95"/>
+  </g>
+</g>
+</g>
+<g id="kvg:StrokeNumbers_12345" style="font-size:8;fill:#808080">
+  <text transform="matrix(1 0 0 1 45 16)">1</text><text transform="matrix(1 0 0 1 20 50)">2</text>
+</g>
+</svg>
+"""
+
+
+INKSCAPE_SVG = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
+<!-- Created with Inkscape (http://www.inkscape.org/) -->
+<svg width="210mm" height="297mm" viewBox="0 0 210 297" id="svg5" xmlns="http://www.w3.org/2000/svg"
+ xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape" xmlns:xlink="http://www.w3.org/1999/xlink"
+ xmlns:sodipodi="http://sodipodi.sourceforge.net/DTD/sodipodi-0.dtd">
+ <title>drawing-1</title>
+ <sodipodi:namedview id="nv" showgrid="false"><inkscape:grid type="xygrid"/></sodipodi:namedview>
+ <defs id="defs2"><g id="leaf"><path d="m0 0c10-20 30-20 40 0s-30 20-40 0z"/></g>
+  <symbol id="sym" viewBox="0 0 10 10"><circle cx="5" cy="5" r="4.5"/></symbol></defs>
+ <g inkscape:groupmode="layer" id="layer1" transform="translate(10,-5) rotate(10 100 100)">
+  <path style="fill:none;stroke:#000000" d="M 20,40 C 40,10 65,10 95,40 S 150,70 180,40 a1 2 3 0110 10" id="p1"/>
+  <g transform="matrix(0.8,0.2,-0.3,0.9,20,60)">
+   <ellipse cx="50" cy="40" rx="40" ry="18" style="fill:none;stroke:#00f" transform="skewX(20)"/>
+   <rect x="100" y="10" width="50%" height="40" rx="15" ry="8" style="fill:none;stroke:#000"/>
+   <polygon points="120,260 150,290,170 255 140 240" fill="#888"/><line x1="1" y1="2mm" x2="3" y2="4"/>
+  </g>
+  <use xlink:href="#leaf" x="40" y="200"/><use href="#sym" x="150" y="180" width="30" height="40"/>
+  <svg x="5" width="50" height="50" viewBox="0 0 1 1" preserveAspectRatio="xMinYMax"><path d="M0 0L1 1"/></svg>
+ </g>
+</svg>
+"""
+
+
+NICI_UNIPEN = r""".VERSION 1.0
+.DATA_SOURCE nici
+.SETUP   Site: NICI, Room A04.33
+         .DT in the text, not at the start of its line
+.COORD                      X Y
+.X_POINTS_PER_MM             50
+.HIERARCHY WORD CHAR
+.SEGMENT WORD 0-2 OK "ab\"c"
+.SEGMENT CHAR 0:1-1:0 BAD "a"
+.SEGMENT CHAR 1:1-2:1 BAD "\""
+.START_SET
+.COMMENT number W001
+.PEN_DOWN
+ 10  30
+ 11  31
+ 12  32
+.PEN_UP
+ 13 33
+ 14 34
+.PEN_DOWN
+ 15 35
+ 16 36
+ 17 37
+"""
+
+
+PENDIGITS_UNIPEN = """.INCLUDE dene.doc
+.LEXICON "0" "1" "2"
+.HIERARCHY DIGIT
+.SEGMENT DIGIT 0-1 ? "4"
+.COMMENT 4 12 224
+.PEN_DOWN
+ 0 1
+ 2 3
+.PEN_UP
+.DT 100
+.PEN_DOWN
+ 8 9
+.PEN_UP
+.DT 100
+.SEGMENT DIGIT 2 ? "1"
+.COMMENT 1 12 225
+.PEN_DOWN
+ 5 5
+ 6 6
+.PEN_UP
+.DT 100
+"""
+
+
+IAM_LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
+<WhiteboardCaptureSession>
+<WhiteboardDescription>
+<SensorLocation corner="top_left"/>
+<DiagonallyOppositeCoords x="6512" y="1376"/>
+<VerticallyOppositeCoords x="966" y="1376"/>
+<HorizontallyOppositeCoords x="6512" y="787"/>
+</WhiteboardDescription>
+<StrokeSet>
+<Stroke color="black" start_time="769.05" end_time="769.64">
+<Point x="1073" y="1058" time="769.05"/>
+<Point x="1072" y="1085" time="769.07"/>
+</Stroke>
+<Stroke color="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
+</StrokeSet>
+</WhiteboardCaptureSession>"""
+
+
+def ndjson_line(number: int, **fields: Any) -> str:
+    """A drawing that is told from all others by its only step, (number, 1)."""
+    return json.dumps({"drawing": [[[0, number], [0, 1]]], **fields}) + "\n"
+
+
+ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
+
+
+class PickledCall:
+    """Pickles into a call."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
