@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from mdnrnn.data.batches import Batches as Batches
     from mdnrnn.data.catalog import open_corpus as open_corpus
     from mdnrnn.data.corpus import Corpus as Corpus
-    from mdnrnn.data.corpus import Metadata as Metadata
     from mdnrnn.data.corpus import Sequence as Sequence
     from mdnrnn.data.corpus import pack as pack
     from mdnrnn.data.importing.pipeline import import_corpus as import_corpus
     from mdnrnn.data.importing.recipe import Recipe as Recipe
+    from mdnrnn.data.metadata import Metadata as Metadata
     from mdnrnn.data.normalizer import Normalizer as Normalizer
     from mdnrnn.data.static import PointBatches as PointBatches
     from mdnrnn.data.static import Points as Points
@@ -68,15 +68,17 @@ if TYPE_CHECKING:
 _NAMES_BY_MODULE = {
     "mdnrnn.data.batches": ["Batch", "Batches"],
     "mdnrnn.data.catalog": ["open_corpus"],
-    "mdnrnn.data.corpus": ["Corpus", "Metadata", "Sequence", "pack"],
+    "mdnrnn.data.corpus": ["Corpus", "Sequence", "pack"],
     "mdnrnn.data.importing.pipeline": ["import_corpus"],
     "mdnrnn.data.importing.recipe": ["Recipe"],
+    "mdnrnn.data.metadata": ["Metadata"],
     "mdnrnn.data.normalizer": ["Normalizer"],
     "mdnrnn.data.static": ["PointBatches", "Points"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
     "mdnrnn.errors": ["DataError", "InputError"],
     "mdnrnn.evaluation.likelihood": ["evaluate"],
-    "mdnrnn.generation.loop": ["Sampling", "generate"],
+    "mdnrnn.generation.loop": ["generate"],
+    "mdnrnn.generation.sampling": ["Sampling"],
     "mdnrnn.models.base": ["Condition", "SequenceModel", "StepShape"],
     "mdnrnn.models.configs": ["HandwritingConfig", "MDNConfig", "MDNRNNConfig", "SketchRNNConfig"],
     "mdnrnn.models.feedforward": ["MDN"],

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.events import DOWN, END
@@ -90,7 +91,7 @@ def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
     settings: dict[str, Any] = {"hidden": 16, "components": 3, "dropout": 0.0, "position": False, **config}
     whole = RunConfig(
         kind="mdnrnn",
-        shape=StepShape.of(corpus),
+        shape=StepShape.from_corpus(corpus),
         model=MDNRNNConfig(**settings),
         normalizer=Normalizer.from_corpus(corpus),
         metadata=corpus.metadata,
@@ -115,7 +116,7 @@ def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
     """A small MDN-RNN for a corpus, in float64 so that equal means equal."""
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"hidden": 24, "components": 3, "dropout": 0.0, **config}
-    return MDNRNN(StepShape.of(corpus), MDNRNNConfig(**settings)).double()
+    return MDNRNN(StepShape.from_corpus(corpus), MDNRNNConfig(**settings)).double()
 
 
 def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
@@ -124,7 +125,7 @@ def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
     settings: dict[str, Any] = {
         "encoder": 12, "hidden": 16, "latent": 4, "components": 3, "recurrent_dropout": 0.0, **config
     }  # fmt: skip
-    model = SketchRNN(StepShape.of(corpus), SketchRNNConfig(**settings)).double()
+    model = SketchRNN(StepShape.from_corpus(corpus), SketchRNNConfig(**settings)).double()
     torch.nn.init.normal_(model.decoder.head.linear.weight, std=0.3)
     if model.latent:
         torch.nn.init.normal_(model.posterior.weight, std=0.3)

@@ -14,7 +14,8 @@ from scipy.stats import multivariate_normal
 
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
@@ -36,7 +37,7 @@ def test_nats_are_summed_step_by_step_over_each_sequence() -> None:
     for i in corpus.indices("test"):
         motion, event = torch.from_numpy(normalizer.normalize(corpus[i].motion)), torch.from_numpy(corpus[i].event)
         assert (event == END).sum() == 1
-        previous, state = model.start(1), model.initial_state(1, Condition())
+        previous, state = model.initial_step(1), model.initial_state(1, Condition())
         for t in range(len(event)):
             steps, state = model.step(previous, state)
             target = Step(motion[t : t + 1], event[t : t + 1].long())
@@ -379,7 +380,7 @@ def test_cells_of_places_and_the_density_of_times_are_one_product(covariance: st
     total = 0.0
     for i in corpus.indices("test"):
         motion = torch.from_numpy(normalizer.normalize(corpus[i].motion, 0))
-        previous, state = model.start(1), model.initial_state(1, Condition())
+        previous, state = model.initial_step(1), model.initial_state(1, Condition())
         for t, event in enumerate(corpus[i].event.tolist()):
             steps, state = model.step(previous, state)
             previous = Step(motion[t : t + 1], torch.tensor([event]))

@@ -17,13 +17,14 @@ from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.windows import Windows
 from mdnrnn.distributions import GaussianMixture, Step
 from mdnrnn.evaluation.likelihood import evaluate
-from mdnrnn.generation.cuda_graph import Replayed
-from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
-from mdnrnn.generation.loop import Sampling, generate
+from mdnrnn.generation.cuda_graph import GraphedFunction
+from mdnrnn.generation.latent_completion import PROPOSALS, sample_latents_given_prefix
+from mdnrnn.generation.loop import generate
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
 from mdnrnn.models.handwriting import HandwritingRNN
-from mdnrnn.models.latent import need_encoder
+from mdnrnn.models.latent import require_encoder
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn.covariance import Covariance
@@ -119,7 +120,7 @@ EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 
 def model_for(corpus: Corpus, kind: str) -> SequenceModel:
     torch.manual_seed(0)
-    return KINDS[kind](StepShape.of(corpus))
+    return KINDS[kind](StepShape.from_corpus(corpus))
 
 
 @EVERY_KIND
@@ -138,7 +139,7 @@ def test_writing_agrees() -> None:
     data, gradients, drawn = Batches(lines, "test", Normalizer.from_corpus(lines)), [], []
     for device in ("cpu", "cuda"):
         torch.manual_seed(0)
-        model = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).to(device)
+        model = HandwritingRNN(StepShape.from_corpus(lines), HandwritingConfig(hidden=32, components=5)).to(device)
         loss = model.loss(next(iter(data)).to(torch.device(device))).total
         loss.backward()
         gradients.append(torch.cat([p.grad.flatten().cpu() for p in model.parameters() if p.grad is not None]))
@@ -157,7 +158,7 @@ def test_latents_given_a_prefix_agree(doodles: Corpus) -> None:
     drawn = []
     for device in ("cpu", "cuda"):
         model = model_for(doodles, "Sketch-RNN").to(device).eval()
-        drawn.append(latents_given(need_encoder(model), batch.to(torch.device(device)), 20).cpu())
+        drawn.append(sample_latents_given_prefix(require_encoder(model), batch.to(torch.device(device)), 20).cpu())
     assert int((drawn[0] - drawn[1]).abs().amax(-1).gt(1e-3).sum()) <= 1
 
 
@@ -177,7 +178,7 @@ def test_drawings_agree(kind: str, doodles: Corpus) -> None:
 
 def eagerly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks are run as they are, none is recorded."""
-    monkeypatch.setattr(Replayed, "__call__", lambda self: self.work())
+    monkeypatch.setattr(GraphedFunction, "__call__", lambda self: self.work())
 
 
 @EVERY_KIND
@@ -202,7 +203,7 @@ def test_lines_and_inputs_are_recorded_too(monkeypatch: pytest.MonkeyPatch) -> N
     """A window over texts that ends lines, and inputs that are brought up with the noise."""
     lines = make_pen_text(4, {"train": 8})
     torch.manual_seed(0)
-    writer = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=32, components=5)).cuda()
+    writer = HandwritingRNN(StepShape.from_corpus(lines), HandwritingConfig(hidden=32, components=5)).cuda()
     text = Condition(text=to_code_points([str(lines[i % 8].text) for i in range(12)]))
     inputs = Condition(inputs=torch.randn(12, 50, 2))
     world = run_of(episodes(), covariance="per-dimension").model.cuda()
@@ -226,7 +227,7 @@ def test_work_that_waits_for_the_host_is_told_of_and_done_as_it_is() -> None:
     def work() -> float:
         return float(counted.add_(1))
 
-    replayed = Replayed(work, counted.device)
+    replayed = GraphedFunction(work, counted.device)
     assert replayed() == 1
     with pytest.warns(RuntimeWarning, match="without a CUDA graph"):
         assert replayed() == 2

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.synthetic.corpora import make_pen_text, make_rollouts
 from mdnrnn.runs.presets import KINDS, PRESETS
 

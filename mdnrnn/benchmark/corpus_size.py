@@ -19,8 +19,9 @@ import numpy as np
 
 from mdnrnn.benchmark.timing import Machine
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import choose_device, choose_precision

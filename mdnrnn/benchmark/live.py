@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mdnrnn.benchmark.timing import Machine
-from mdnrnn.data.corpus import Metadata
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import single_thread
 from mdnrnn.errors import InputError

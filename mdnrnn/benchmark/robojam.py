@@ -28,7 +28,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Metadata
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import GaussianMixture

@@ -14,7 +14,7 @@ from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from mdnrnn.files import write_bytes
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render import ENDINGS, MOVING, attention_figure, figure_bytes
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import Run, load, read_prefix

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mdnrnn.cli.arguments import parse
 from mdnrnn.cli.train import report
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render import save as saving
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import load

@@ -12,7 +12,7 @@ from mdnrnn.cli.arguments import parse
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render import ENDINGS, MOVING
 from mdnrnn.render import save as saving
 from mdnrnn.runs.run import load, read_prefix

@@ -10,15 +10,15 @@ from torch import Tensor
 from mdnrnn.generation.sampling import Sampling
 
 
-class Widths(NamedTuple):
-    """Widths of the grid's bin_widths, (D,), and those of first steps where they are others; whether none of all is 0."""
+class BinWidths(NamedTuple):
+    """BinWidths of the grid's bin_widths, (D,), and those of first steps where they are others; whether none of all is 0."""
 
     bin_width: Tensor | None
     first: Tensor | None
     whole: bool
 
     @classmethod
-    def of(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> Widths:
+    def of(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> BinWidths:
         """As `generate` is given them, where `like` is."""
         given = next((part for part in (bin_width, first) if part is not None), None)
         if given is None:
@@ -29,15 +29,15 @@ class Widths(NamedTuple):
         return cls(usual, None if torch.equal(usual, opening) else opening, whole)
 
 
-class Manner(NamedTuple):
+class SamplingConstraints(NamedTuple):
     """Sampling, grid, and bounds (2, P) or None."""
 
     sampling: Sampling
-    widths: Widths
+    widths: BinWidths
     bounds: Tensor | None
 
 
-def within(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
+def clip_to_bounds(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
     """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
     wide = bounds.shape[1]
     kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]

@@ -11,7 +11,7 @@ import torch
 Result = TypeVar("Result")
 
 
-class Replayed(Generic[Result]):
+class GraphedFunction(Generic[Result]):
     """A piece of work without arguments, from buffers that stay where they are to others.
 
     The first call does it as it is, on a stream of its own, which readies what it needs; the second records it. Where

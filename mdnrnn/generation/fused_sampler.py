@@ -15,8 +15,8 @@ from mdnrnn.distributions.categorical import (
     bias_logits,
     cumulative_weights,
     invert_cdf,
+    log_scale_shift,
     temper_logits,
-    temper_log_scale,
 )
 from mdnrnn.events import DOWN, END
 from mdnrnn.generation.sampling import Sampling
@@ -24,7 +24,7 @@ from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.parameters import add_floor
 
 
-class StepDraw:
+class FusedSampler:
     """Draws the steps of B sequences: what `sampling(head(features)).transform(noise, bin_width)` draws.
 
     Of buffers that stay where they are: what it returns is good until the next draw.
@@ -40,7 +40,7 @@ class StepDraw:
         self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(wide)[order].t().contiguous()
         self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(wide)[order]
         self.floor = self.bias.new_full((), head.shape.log_floor)
-        self.shift = temper_log_scale(sampling.of_scales) - sampling.bias
+        self.shift = log_scale_shift(sampling.resolved_scale_temperature) - sampling.bias
         self._place(batch, picks, blocks)
 
     def _place(self, batch: int, picks: Tensor, blocks: Tensor) -> None:
@@ -55,7 +55,11 @@ class StepDraw:
         self.whole = self.ends[..., -1:]
         self.blocks = self.row[:, picks.numel() :].unflatten(1, (component_choices, kinds, numbers))
         self.picked = torch.zeros(batch, groups, 1, dtype=torch.long, device=device)
-        self.event = self.picked[:, component_choices, 0] if groups > component_choices else torch.full((batch,), DOWN, device=device)
+        self.event = (
+            self.picked[:, component_choices, 0]
+            if groups > component_choices
+            else torch.full((batch,), DOWN, device=device)
+        )
         last = [self.head.shape.components - 1] * component_choices + [END] * (groups - component_choices)
         self.last = torch.tensor(last, device=device).unsqueeze(-1)
         self.index = self.picked[:, :component_choices, :, None].expand(-1, -1, -1, numbers)

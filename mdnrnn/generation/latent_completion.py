@@ -19,7 +19,7 @@ PROPOSALS = 256
 
 @full_precision()
 @torch.inference_mode()
-def latents_given(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
+def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
     """n draws (n, Z) of z given a prefix, of which `batch` holds copies, each the home of one proposal.
 
     Half of the proposals are draws from the prior, half from q(z | the prefix as a finished sequence), which knows the

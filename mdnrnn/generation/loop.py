@@ -15,13 +15,13 @@ from mdnrnn.device import full_precision, single_thread
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.constraints import Manner, Widths, within
-from mdnrnn.generation.cuda_graph import Replayed
-from mdnrnn.generation.fused_sampler import StepDraw
-from mdnrnn.generation.noise import CHUNK, fill
+from mdnrnn.generation.constraints import BinWidths, SamplingConstraints, clip_to_bounds
+from mdnrnn.generation.cuda_graph import GraphedFunction
+from mdnrnn.generation.fused_sampler import FusedSampler
+from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise
 from mdnrnn.generation.numpy_stepper import OneRow
-from mdnrnn.generation.prefix import Beginnings
 from mdnrnn.generation.prefix import Policy as Policy
+from mdnrnn.generation.prefix import SequenceInitializer
 from mdnrnn.generation.sampling import Sampling as Sampling
 from mdnrnn.generation.steppers import PackedStepper, Stepper, stepper
 from mdnrnn.models.base import Condition, SequenceModel
@@ -31,7 +31,7 @@ _GROUP = 8
 """Sequences begin in place of those that have ended once that is one in so many: to begin takes a while."""
 
 
-class Drawn(NamedTuple):
+class GeneratedSequence(NamedTuple):
     """One generated sequence, its prefix first: motion (T, D), normalized, event (T,), and the inputs (T, A) beside
     which it was drawn, or None."""
 
@@ -58,7 +58,7 @@ def generate(
     batch_size: int = 256,
     shared_noise: bool = False,
     workers: int = 1,
-) -> list[Drawn]:
+) -> list[GeneratedSequence]:
     """Draw n sequences of at most `max_steps` new steps, of each or (n,); the last event is END unless that cut one
     short.
 
@@ -80,7 +80,7 @@ def generate(
         shared_noise: all sequences have the noise of (seed, 0): only their conditions tell them apart.
         workers: processes that share the sequences, on a CPU; they draw the same.
     """
-    check_request(n, seed, int(np.min(max_steps, initial=1 << 30)))
+    check_generation_arguments(n, seed, int(np.min(max_steps, initial=1 << 30)))
     if np.ndim(max_steps) and np.shape(max_steps) != (n,):
         raise InputError(f"max_steps: received shape {np.shape(max_steps)}, expected a number or ({n},)")
     _check_label(model, condition)
@@ -89,11 +89,13 @@ def generate(
     if prefix is not None:
         prefix = Step(*(None if part is None else part.to(like.device) for part in prefix))  # type: ignore[arg-type]
     check_workers(workers, like.device, policy)
-    begin = Beginnings(
+    begin = SequenceInitializer(
         model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
     )
-    how = Manner(
-        sampling or Sampling(), Widths.of(bin_width, first_bin_width, like), None if bounds is None else bounds.to(like)
+    how = SamplingConstraints(
+        sampling or Sampling(),
+        BinWidths.of(bin_width, first_bin_width, like),
+        None if bounds is None else bounds.to(like),
     )
     work = _Work(begin, how, begin.lengths(np.broadcast_to(max_steps, n)), batch_size)
     model.eval()
@@ -106,7 +108,7 @@ def generate(
     return [_joined(each) for each in parts if each]
 
 
-def check_request(n: int, seed: int, max_steps: int = 1) -> None:
+def check_generation_arguments(n: int, seed: int, max_steps: int = 1) -> None:
     """InputError where so many sequences cannot be drawn, or not from this seed."""
     if n < 0 or max_steps < 1:
         raise InputError(f"{n} sequences of {max_steps} steps were asked for; expected 0 or more of 1 or more")
@@ -123,13 +125,15 @@ def _check_label(model: SequenceModel, condition: Condition | None) -> None:
 class _Chunk:
     """So many steps of B sequences, from buffers that stay where they are: nothing in it waits for the host."""
 
-    def __init__(self, begin: Beginnings, how: Manner, steps: Stepper, place: Tensor, alone: bool = False) -> None:
-        self.begin, self.how, self.stepper, self.place = begin, how, steps, place
+    def __init__(
+        self, begin: SequenceInitializer, how: SamplingConstraints, steps: Stepper, place: Tensor, alone: bool = False
+    ) -> None:
+        self.begin, self.how, self.stepper, self.position = begin, how, steps, place
         model, batch = begin.model, len(place)
-        self.draw = StepDraw(model.decoder.head, how.sampling, batch)
+        self.draw = FusedSampler(model.decoder.head, how.sampling, batch)
         self.host = [
             torch.empty(batch, *shape, pin_memory=place.is_cuda)
-            for shape in ((model.component_choices + 1, CHUNK), (CHUNK, model.shape.features))
+            for shape in ((model.component_choices + 1, NOISE_CHUNK), (NOISE_CHUNK, model.shape.features))
         ]
         self.noise = [part.to(self.draw.bias, copy=False) for part in self.host]
         self.uniforms = self.noise[0][:, : self.draw.groups].permute(2, 0, 1).unsqueeze(-1).unbind(0)
@@ -137,7 +141,7 @@ class _Chunk:
         self.numbers = torch.zeros(batch, dtype=torch.long, device=place.device)
         self.fresh = torch.zeros(batch, 1, dtype=torch.bool, device=place.device)
         """Whose first step is the chunk's first."""
-        self.beside = place.new_zeros(CHUNK, batch, model.shape.inputs)
+        self.beside = place.new_zeros(NOISE_CHUNK, batch, model.shape.inputs)
         self.finishes = model.finished(steps.state) is not None
         self.alone = OneRow(steps, self.draw) if alone and isinstance(steps, PackedStepper) else None
 
@@ -146,7 +150,7 @@ class _Chunk:
         empty, their numbers (B,), and how many steps they have (B,)."""
         for row, noise in enumerate(noises):
             if noise is not None:
-                fill(noise, self.host[0][row].numpy(), self.host[1][row].numpy())
+                fill_noise(noise, self.host[0][row].numpy(), self.host[1][row].numpy())
         for own, part in zip(self.noise, self.host, strict=True):
             if own is not part:
                 own.copy_(part, non_blocking=True)
@@ -154,7 +158,7 @@ class _Chunk:
         self.fresh.copy_(torch.from_numpy(done == 0).unsqueeze(1))
         known = self.begin.condition.inputs
         if known is not None:
-            times = np.minimum(done + np.arange(CHUNK)[:, None], known.shape[1] - 1)
+            times = np.minimum(done + np.arange(NOISE_CHUNK)[:, None], known.shape[1] - 1)
             self.beside.copy_(known[self.numbers, torch.from_numpy(times).to(known.device)])
 
     def run_alone(self, alone: OneRow, steps: int) -> list[np.ndarray]:
@@ -174,18 +178,18 @@ class _Chunk:
         drawn: list[tuple[Tensor, ...]] = []
         for time in range(steps):
             beside = self._inputs(time)
-            features, widths, bounds = self.stepper.advance(beside), self.how.widths, self.how.bounds
+            features, widths, bounds = self.stepper.step_hidden(beside), self.how.widths, self.how.bounds
             bin_width = widths.bin_width
             if time == 0 and bin_width is not None and widths.first is not None:
                 bin_width = torch.where(self.fresh, widths.first, bin_width)
             motion, event = self.draw(features, self.uniforms[time], self.normals[time], bin_width, widths.whole)
             if bounds is not None:
-                motion = within(motion, self.place, bounds)
-                self.place.add_(motion)
+                motion = clip_to_bounds(motion, self.position, bounds)
+                self.position.add_(motion)
             event = event.clone()
             if self.finishes and (over := self.begin.model.finished(self.stepper.state)) is not None:
                 event.masked_fill_(over, END)
-            self.stepper.go_on(motion, event)
+            self.stepper.set_previous(motion, event)
             drawn.append((motion, event) if beside is None else (motion, event, beside))
         return [torch.stack(part) for part in zip(*drawn, strict=True)]
 
@@ -204,14 +208,14 @@ class _Chunk:
 class _Work(NamedTuple):
     """Sequences to draw, of at most `lengths` (n,) new steps."""
 
-    begin: Beginnings
-    how: Manner
+    begin: SequenceInitializer
+    how: SamplingConstraints
     lengths: np.ndarray
     batch_size: int
 
     @full_precision()
     @torch.inference_mode()
-    def draw(self) -> list[list[Drawn]]:
+    def draw(self) -> list[list[GeneratedSequence]]:
         """The parts of each."""
         if not self.lengths.any():
             return [[] for _ in self.lengths]
@@ -227,7 +231,7 @@ class _Work(NamedTuple):
         return usual and OneRow.covers(begin.model.decoder, how.sampling)
 
 
-def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
+def _shared(work: _Work, workers: int) -> list[list[GeneratedSequence]]:
     """The same by several processes, an even share each."""
     ends = np.linspace(0, len(work.lengths), workers + 1).astype(int)
     shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
@@ -238,24 +242,26 @@ def _shared(work: _Work, workers: int) -> list[list[Drawn]]:
 class _Slots:
     """Sequences that are drawn side by side, a slot each: where one has ended, the next begins."""
 
-    def __init__(self, begin: Beginnings, how: Manner, lengths: np.ndarray, slots: int, alone: bool) -> None:
+    def __init__(
+        self, begin: SequenceInitializer, how: SamplingConstraints, lengths: np.ndarray, slots: int, alone: bool
+    ) -> None:
         self.begin, self.how, self.lengths = begin, how, lengths
-        self.parts: list[list[Drawn]] = [[] for _ in lengths]
+        self.parts: list[list[GeneratedSequence]] = [[] for _ in lengths]
         self.numbers, self.next = np.arange(slots), slots
         self.done, self.left = np.full(slots, begin.given), lengths[:slots].copy()
         begun = begin(self.numbers)
         self.noises: list[np.random.Generator | None] = list(begun.noises)
         steps = stepper(begin.model.decoder, begun.previous, begun.state)
-        self.chunk = _Chunk(begin, how, steps, begun.place, alone)
-        self.replayed: Replayed[list[Tensor]] | None = None
-        if begun.place.is_cuda and begin.policy is None:  # what a policy does, nobody knows
-            self.replayed = Replayed(partial(self.chunk.run, CHUNK), begun.place.device)
+        self.chunk = _Chunk(begin, how, steps, begun.position, alone)
+        self.replayed: GraphedFunction[list[Tensor]] | None = None
+        if begun.position.is_cuda and begin.policy is None:  # what a policy does, nobody knows
+            self.replayed = GraphedFunction(partial(self.chunk.run, NOISE_CHUNK), begun.position.device)
 
-    def draw(self) -> list[list[Drawn]]:
+    def draw(self) -> list[list[GeneratedSequence]]:
         """Draw all sequences to their ends, a chunk of steps at a time; their parts."""
         while self.left.any():
             self.chunk.prepare(self.noises, self.numbers, self.done)
-            steps = min(CHUNK, int(self.left.max()))
+            steps = min(NOISE_CHUNK, int(self.left.max()))
             self._keep(self._drawn(steps))
             self._begin_others()
         return self.parts
@@ -271,7 +277,7 @@ class _Slots:
         ends, steps = drawn[1] == END, len(drawn[1])
         lengths = np.minimum(np.where(ends.any(0), ends.argmax(0) + 1, steps), self.left)
         for row in np.flatnonzero(self.left):
-            self.parts[self.numbers[row]].append(Drawn(*(part[: lengths[row], row] for part in drawn)))
+            self.parts[self.numbers[row]].append(GeneratedSequence(*(part[: lengths[row], row] for part in drawn)))
         self.done += steps
         self.left = np.where(ends.any(0), 0, np.maximum(self.left - steps, 0))
 
@@ -288,17 +294,17 @@ class _Slots:
 
     def _put(self, rows: np.ndarray) -> None:
         numbers = np.arange(self.next, self.next + len(rows))
-        begun, where = self.begin(numbers), torch.from_numpy(rows).to(self.chunk.place.device)
-        self.chunk.stepper.put(where, begun.previous, begun.state)
-        self.chunk.place[where] = begun.place
+        begun, where = self.begin(numbers), torch.from_numpy(rows).to(self.chunk.position.device)
+        self.chunk.stepper.replace_rows(where, begun.previous, begun.state)
+        self.chunk.position[where] = begun.position
         for row, noise in zip(rows, begun.noises, strict=True):
             self.noises[row] = noise
         self.numbers[rows], self.done[rows], self.left[rows] = numbers, self.begin.given, self.lengths[numbers]
         self.next += len(rows)
 
     def _leave(self, rows: np.ndarray) -> None:
-        where = torch.from_numpy(rows).to(self.chunk.place.device)
-        self.chunk = _Chunk(self.begin, self.how, self.chunk.stepper.taken(where), self.chunk.place[where])
+        where = torch.from_numpy(rows).to(self.chunk.position.device)
+        self.chunk = _Chunk(self.begin, self.how, self.chunk.stepper.select_rows(where), self.chunk.position[where])
         self.noises = [self.noises[row] for row in rows]
         self.numbers, self.done, self.left = self.numbers[rows], self.done[rows], self.left[rows]
 
@@ -312,17 +318,17 @@ def _down(parts: list[Tensor]) -> list[np.ndarray]:
     return [part.numpy().copy() for part in pinned]
 
 
-def _prefixes(begin: Beginnings, n: int) -> list[Drawn]:
+def _prefixes(begin: SequenceInitializer, n: int) -> list[GeneratedSequence]:
     """The steps that each of n sequences goes on from."""
     assert begin.prefix is not None
     motion, event = begin.prefix.motion.cpu().numpy(), begin.prefix.event.cpu().numpy()
     if begin.inputs is None:
-        return [Drawn(motion, event)] * n
+        return [GeneratedSequence(motion, event)] * n
     acts = begin.inputs[:, : begin.given].expand(n, -1, -1).cpu().numpy()
-    return [Drawn(motion, event, own) for own in acts]
+    return [GeneratedSequence(motion, event, own) for own in acts]
 
 
-def _joined(parts: list[Drawn]) -> Drawn:
+def _joined(parts: list[GeneratedSequence]) -> GeneratedSequence:
     motion, event, inputs = zip(*parts, strict=True)
     acts = [part for part in inputs if part is not None]
-    return Drawn(np.concatenate(motion), np.concatenate(event), np.concatenate(acts) if acts else None)
+    return GeneratedSequence(np.concatenate(motion), np.concatenate(event), np.concatenate(acts) if acts else None)

@@ -14,7 +14,7 @@ import torch
 
 from mdnrnn.distributions.categorical import bias_logits, temper_logits
 from mdnrnn.events import DOWN
-from mdnrnn.generation.fused_sampler import StepDraw
+from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.steppers import PackedLayer, PackedStepper
 from mdnrnn.nn.decoder import StepDecoder
@@ -26,7 +26,7 @@ _MOST = 80.0
 
 
 class OneRow:
-    """What `PackedStepper` and `StepDraw` do, to float32 rounding: they hold the state, before and after."""
+    """What `PackedStepper` and `FusedSampler` do, to float32 rounding: they hold the state, before and after."""
 
     @staticmethod
     def covers(decoder: StepDecoder, sampling: Sampling) -> bool:
@@ -43,10 +43,10 @@ class OneRow:
             and sampling.temperature > 0
         )
 
-    def __init__(self, stepper: PackedStepper, draw: StepDraw) -> None:
+    def __init__(self, stepper: PackedStepper, draw: FusedSampler) -> None:
         self.layers = [_Layer(layer) for layer in stepper.layers]
-        self.motion, self.event, self.place = (
-            part.numpy()[0] for part in (stepper.motion, stepper.event, stepper.place)
+        self.motion, self.event, self.position = (
+            part.numpy()[0] for part in (stepper.motion, stepper.event, stepper.position)
         )
         self.offsets, self.scale, self.kinds = stepper.offsets.numpy()[0], stepper.scale, stepper.kinds.numpy()
         _, self.component_choices, kinds, _ = draw.blocks.shape
@@ -72,8 +72,8 @@ class OneRow:
             normal: D numbers.
             bin_width: widths, D numbers; None: there is no grid.
         """
-        if self.place.size:
-            self.place += self.offsets * self.scale
+        if self.position.size:
+            self.position += self.offsets * self.scale
         hidden = self.layers[0](None)
         for layer in self.layers[1:]:
             hidden = layer(hidden)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 
-class Matrix:
+class PackedMatrix:
     """A matrix (O, I) given as `parts` side by side, laid out once for each way that it is multiplied in.
 
     On a CPU, in float32: of one row the outputs are shared out among the threads, which no product of PyTorch's does

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
-from mdnrnn.generation.noise import stream
+from mdnrnn.generation.noise import noise_stream
 from mdnrnn.models.base import Condition, SequenceModel
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
@@ -20,18 +20,18 @@ the sequences, (B,), it makes the inputs (B, A) beside which the next steps are 
 may be asked more steps of a sequence that has ended."""
 
 
-class Begun(NamedTuple):
+class InitialStates(NamedTuple):
     """Sequences that go on from here: their noise, the steps before and the states that these come into, and where
     they are, (B, D)."""
 
     noises: list[np.random.Generator]
     previous: Step
     state: Any
-    place: Tensor
+    position: Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beginnings:
+class SequenceInitializer:
     """How sequences begin: what they are drawn given, all of them; arguments as those of `generate`."""
 
     model: SequenceModel
@@ -43,7 +43,7 @@ class Beginnings:
     first: int = 0
     """The number of the first of them."""
 
-    def some(self, rows: slice) -> Beginnings:
+    def some(self, rows: slice) -> SequenceInitializer:
         """Those of some sequences alone."""
         condition = Condition(*(None if given is None else given[rows] for given in self.condition))
         return replace(self, condition=condition, first=self.first + rows.start)
@@ -66,18 +66,18 @@ class Beginnings:
             return limits
         return np.minimum(limits, max(0, self.inputs.shape[1] - self.given))
 
-    def __call__(self, numbers: np.ndarray) -> Begun:
+    def __call__(self, numbers: np.ndarray) -> InitialStates:
         """The sequences of these numbers."""
-        noises = [stream(self.seed, 0 if self.shared_noise else self.first + int(number)) for number in numbers]
+        noises = [noise_stream(self.seed, 0 if self.shared_noise else self.first + int(number)) for number in numbers]
         rows = slice(int(numbers[0]), int(numbers[-1]) + 1)
         part = Condition(*(None if given is None else given[rows] for given in self.condition))
-        previous = self.model.start(len(numbers))
+        previous = self.model.initial_step(len(numbers))
         if self.model.latent and part.latent is None:
             part = part._replace(latent=_from_prior(noises, self.model.latent, previous.motion.device))
         state, place = self.model.initial_state(len(numbers), part), torch.zeros_like(previous.motion)
-        return self._followed(Begun(noises, previous, state, place), numbers)
+        return self._followed(InitialStates(noises, previous, state, place), numbers)
 
-    def _followed(self, begun: Begun, numbers: np.ndarray) -> Begun:
+    def _followed(self, begun: InitialStates, numbers: np.ndarray) -> InitialStates:
         """After the steps of the prefix."""
         if self.prefix is None:
             return begun
@@ -89,10 +89,10 @@ class Beginnings:
             if known is None and self.policy is not None:
                 beside = place.new_zeros(len(numbers), self.model.shape.inputs)
                 beside = self.policy(previous.motion, state, everyone) if time else beside
-            _, state = self.model.decoder.advance(previous._replace(inputs=beside), state)
+            _, state = self.model.decoder.step_hidden(previous._replace(inputs=beside), state)
             previous = Step(motion.expand_as(place), event.expand_as(previous.event))
             place = place + motion
-        return Begun(noises, previous, state, place)
+        return InitialStates(noises, previous, state, place)
 
 
 def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:

@@ -34,7 +34,7 @@ class Sampling:
             raise InputError(f"bias is {self.bias}; expected a finite number, 0 for none")
 
     @property
-    def of_scales(self) -> float:
+    def resolved_scale_temperature(self) -> float:
         """The temperature of the scales."""
         return self.temperature if self.scale_temperature is None else self.scale_temperature
 
@@ -43,6 +43,6 @@ class Sampling:
         steps = steps.endless() if self.endless else steps  # before temperature 0 puts all on END
         if self.bias:
             steps = steps.biased(self.bias)
-        if self.temperature != 1 or self.of_scales != 1:
+        if self.temperature != 1 or self.resolved_scale_temperature != 1:
             steps = steps.tempered(self.temperature, self.scale_temperature)
         return steps

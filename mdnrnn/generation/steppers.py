@@ -1,7 +1,7 @@
 """Sequences that a decoder steps through in place: their states are buffers that stay where they are.
 
 A plain LSTM steps by one product a layer, of matrices packed once, with nothing to allocate or put together; whatever
-else a decoder is made of, by its own `advance`.
+else a decoder is made of, by its own `step_hidden`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
-from mdnrnn.generation.packed_linear import Matrix
+from mdnrnn.generation.packed_linear import PackedMatrix
 from mdnrnn.nn.decoder import DecoderState, StepDecoder
 from mdnrnn.nn.lstm import LSTM, LSTMState
 
@@ -25,7 +25,7 @@ def stepper(decoder: StepDecoder, previous: Step, state: DecoderState) -> Steppe
     if not isinstance(decoder.lstm, LSTM) or decoder.lstm.skip:
         return PlainStepper(decoder, previous, state)
     packed = PackedStepper(decoder, _packed(decoder.lstm), len(previous.event))
-    packed.put(torch.arange(len(previous.event), device=previous.event.device), previous, state)
+    packed.replace_rows(torch.arange(len(previous.event), device=previous.event.device), previous, state)
     return packed
 
 
@@ -35,19 +35,19 @@ class Stepper(ABC):
     motion: Tensor
 
     @abstractmethod
-    def advance(self, inputs: Tensor | None) -> Tensor:
+    def step_hidden(self, inputs: Tensor | None) -> Tensor:
         """One step on, beside inputs (B, A) if the model takes any: what the head takes, (B, width)."""
 
     @abstractmethod
-    def go_on(self, motion: Tensor, event: Tensor) -> None:
+    def set_previous(self, motion: Tensor, event: Tensor) -> None:
         """The steps that were drawn, (B, D) and (B,): what comes next into the decoder."""
 
     @abstractmethod
-    def put(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
+    def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
         """Other sequences in place of some, `rows` (N,), given as to `stepper`."""
 
     @abstractmethod
-    def taken(self, rows: Tensor) -> Stepper:
+    def select_rows(self, rows: Tensor) -> Stepper:
         """Some of the sequences alone."""
 
     @property
@@ -57,29 +57,29 @@ class Stepper(ABC):
 
 
 class PlainStepper(Stepper):
-    """By the decoder's own `advance`."""
+    """By the decoder's own `step_hidden`."""
 
     def __init__(self, decoder: StepDecoder, previous: Step, state: DecoderState) -> None:
         self.decoder, self._state = decoder, _each(torch.clone, state)
         self.motion, self.event = previous.motion.clone(), previous.event.clone()
 
-    def advance(self, inputs: Tensor | None) -> Tensor:
+    def step_hidden(self, inputs: Tensor | None) -> Tensor:
         """See Stepper."""
-        hidden, state = self.decoder.advance(Step(self.motion, self.event, inputs), self._state)
+        hidden, state = self.decoder.step_hidden(Step(self.motion, self.event, inputs), self._state)
         _each(lambda new, own: own if new is own else own.copy_(new), state, self._state)
         return hidden
 
-    def go_on(self, motion: Tensor, event: Tensor) -> None:
+    def set_previous(self, motion: Tensor, event: Tensor) -> None:
         """See Stepper."""
         self.motion.copy_(motion)
         self.event.copy_(event)
 
-    def put(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
+    def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
         """See Stepper."""
         self.motion[rows], self.event[rows] = previous.motion, previous.event
         _each(lambda own, new: own.index_copy_(-2, rows, new), self._state, state)
 
-    def taken(self, rows: Tensor) -> PlainStepper:
+    def select_rows(self, rows: Tensor) -> PlainStepper:
         """See Stepper."""
         state = _each(lambda own: own.index_select(-2, rows), self._state)
         return PlainStepper(self.decoder, Step(self.motion[rows], self.event[rows]), state)
@@ -93,45 +93,48 @@ class PlainStepper(Stepper):
 class PackedStepper(Stepper):
     """Of an LSTM: what goes into a layer is a row, of the step or the layer beneath, its own hidden state, and 1."""
 
-    def __init__(self, decoder: StepDecoder, matrices: list[Matrix], batch: int) -> None:
+    def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
         self.decoder, self.matrices = decoder, matrices
         hidden, features = decoder.lstm.hidden, decoder.features
         self.layers = [PackedLayer(matrix, batch, hidden) for matrix in matrices]
         lowest = self.layers[0].entering
         d, kinds = decoder.head.shape.features, features.event_rows.shape[1]
-        sizes = [d, kinds, features.inputs, features.places]
-        self.motion, self.event, self.inputs, self.place, self.context = lowest.split_with_sizes(
+        sizes = [d, kinds, features.inputs, features.position_features]
+        self.motion, self.event, self.inputs, self.position, self.context = lowest.split_with_sizes(
             [*sizes, lowest.shape[1] - sum(sizes)], 1
         )
-        self.offsets, self.kinds = self.motion[:, : features.places], features.event_rows[1:].to(lowest.dtype)
+        self.offsets, self.kinds = (
+            self.motion[:, : features.position_features],
+            features.event_rows[1:].to(lowest.dtype),
+        )
         self.scale = features.scale
 
-    def advance(self, inputs: Tensor | None) -> Tensor:
+    def step_hidden(self, inputs: Tensor | None) -> Tensor:
         """See Stepper."""
         for given in self.decoder.features.inputs_of(inputs):
             self.inputs.copy_(given)
-        self.place.add_(self.offsets, alpha=self.scale)
+        self.position.add_(self.offsets, alpha=self.scale)
         entering: Tensor | None = None
         for layer in self.layers:
             entering = layer(entering)
         assert entering is not None
         return entering
 
-    def go_on(self, motion: Tensor, event: Tensor) -> None:
+    def set_previous(self, motion: Tensor, event: Tensor) -> None:
         """See Stepper."""
         self.motion.copy_(motion)
         if self.kinds.shape[1]:
             torch.index_select(self.kinds, 0, event, out=self.event)
 
-    def put(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
+    def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
         """See Stepper."""
         features, beside = self.decoder.features, previous._replace(inputs=self.inputs[rows])
-        entering = features.of_step(beside, state.place[0], state.context[0])
+        entering = features.from_step(beside, state.position[0], state.context[0])
         self.layers[0].entering[rows] = entering.to(self.motion.dtype)
         for layer, hidden, cell in zip(self.layers, *state.lstm, strict=True):
             layer.hidden[rows], layer.cell[rows] = hidden, cell
 
-    def taken(self, rows: Tensor) -> PackedStepper:
+    def select_rows(self, rows: Tensor) -> PackedStepper:
         """See Stepper."""
         new = PackedStepper(self.decoder, self.matrices, len(rows))
         for own, layer in zip(self.layers, new.layers, strict=True):
@@ -144,15 +147,15 @@ class PackedStepper(Stepper):
         """A copy; of the place, what the decoder looks at."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
         place = torch.zeros_like(self.motion)
-        if self.place.shape[1]:
-            place[:, : self.place.shape[1]] = self.place / self.scale
+        if self.position.shape[1]:
+            place[:, : self.position.shape[1]] = self.position / self.scale
         return DecoderState(LSTMState(hidden, cell), place.unsqueeze(0), self.context.unsqueeze(0).clone())
 
 
 class PackedLayer:
     """An LSTM layer of B sequences; its gates stand in the order input, forget, cell, output, as PyTorch's."""
 
-    def __init__(self, matrix: Matrix, batch: int, hidden: int) -> None:
+    def __init__(self, matrix: PackedMatrix, batch: int, hidden: int) -> None:
         self.matrix, self.row = matrix, matrix.parts[0].new_zeros(batch, matrix.inputs)
         self.row[:, -1] = 1  # that the biases are multiplied by
         self.entering, self.hidden, _ = self.row.split_with_sizes([matrix.inputs - hidden - 1, hidden, 1], 1)
@@ -185,14 +188,14 @@ def _gates(product: Tensor) -> tuple[Tensor, ...]:
     return product[:, : 2 * new.shape[1]], enter, keep, new, leave
 
 
-def _packed(lstm: LSTM) -> list[Matrix]:
+def _packed(lstm: LSTM) -> list[PackedMatrix]:
     """A layer's weights and biases side by side, (4H, I + H + 1)."""
     packed = []
     for core in lstm.layers:
         inward, recurrent, *biases = (
             core.get_parameter(f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         )
-        packed.append(Matrix([inward, recurrent, (biases[0] + biases[1]).unsqueeze(1)]))
+        packed.append(PackedMatrix([inward, recurrent, (biases[0] + biases[1]).unsqueeze(1)]))
     return packed
 
 

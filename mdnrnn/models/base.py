@@ -35,7 +35,7 @@ class StepShape:
     """How many of the first features are offsets, whose sums are a place; none given: all."""
 
     @classmethod
-    def of(cls, corpus: Corpus) -> StepShape:
+    def from_corpus(cls, corpus: Corpus) -> StepShape:
         """The shape of a corpus's steps."""
         return cls(
             features=corpus.motion.shape[1],
@@ -54,7 +54,7 @@ class StepShape:
             raise InputError(f"a step has {self.events} events; expected 3, 2 or 0")
 
     @property
-    def places(self) -> int:
+    def position_features(self) -> int:
         """How many features are offsets."""
         return self.features if self.offsets is None else self.offsets
 
@@ -83,7 +83,7 @@ class Loss(NamedTuple):
     state: Any = None
 
 
-class AnyBatch(Protocol):
+class BatchLike(Protocol):
     """What training needs to know of a batch, whatever is in it."""
 
     @property
@@ -96,7 +96,7 @@ class AnyBatch(Protocol):
         """Numbers of its examples in the data, shape (B,)."""
         ...
 
-    def to(self, device: torch.device) -> AnyBatch:
+    def to(self, device: torch.device) -> BatchLike:
         """The same batch on `device`."""
         ...
 
@@ -136,7 +136,7 @@ class SequenceModel(Model):
     component_choices: int = 1
     """How many components a step is drawn from: one, or one for each of its features."""
 
-    def start(self, batch_size: int) -> Step:
+    def initial_step(self, batch_size: int) -> Step:
         """What stands before the first step: no motion, the event START."""
         like = next(self.parameters())
         motion = like.new_zeros(batch_size, self.shape.features)

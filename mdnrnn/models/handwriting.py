@@ -20,7 +20,7 @@ _UNSEEN = 1e-3
 """The weight of a mark that the window does not show."""
 
 
-class LineHead(StepHead):
+class EndOfTextHead(StepHead):
     """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
     are multiplied by the weight of the mark. So lines seldom end at ends of words."""
 
@@ -45,11 +45,11 @@ class HandwritingRNN(SequenceModel):
             raise InputError("the data have no texts; expected lines with what is written in them")
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
         self.codes: Tensor
-        features = StepFeatures(shape.features, shape.events, 0, shape.places if config.position else 0)
+        features = StepFeatures(shape.features, shape.events, 0, shape.position_features if config.position else 0)
         stack = WindowStack(
             features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
         )
-        head = LineHead(
+        head = EndOfTextHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
         self.decoder, self.component_choices = StepDecoder(features, stack, head), head.component_choices
@@ -60,7 +60,7 @@ class HandwritingRNN(SequenceModel):
         if text is None:
             raise InputError("the model writes a text; received none; give one with --text")
         state = self.decoder.lstm.initial_state(self._one_hot(text))
-        return self.decoder.start(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
+        return self.decoder.initial_state(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
 
     def forward(self, batch: Batch) -> StepDistribution:
         """The distributions of all real steps, flat (S,)."""
@@ -68,12 +68,12 @@ class HandwritingRNN(SequenceModel):
 
     def finished(self, state: DecoderState) -> Tensor:
         """Which lines the window has left, (B,)."""
-        return state.lstm.window.over[0, :, 0] > 0
+        return state.lstm.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
         """The window's weights at every real step, flat (S, U + 1): at each character, and behind the last."""
         state = self.initial_state(batch.size, Condition(text=batch.text))
-        features = self.decoder.features.of_batch(batch, batch.previous)
+        features = self.decoder.features.from_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
         return batch.unpad(phi)[:, :-1]
 
@@ -91,7 +91,7 @@ class HandwritingRNN(SequenceModel):
         return Text(characters.to(like.dtype).transpose(0, 1), lengths.to(like.dtype).view(1, -1, 1))
 
 
-def check_lines(corpus: Corpus) -> None:
+def check_text_corpus(corpus: Corpus) -> None:
     """An error where data cannot be learned to be written: they have to be lines of strokes with their texts."""
     missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
@@ -110,7 +110,7 @@ def check_lines(corpus: Corpus) -> None:
         )
 
 
-def need_writer(model: SequenceModel) -> HandwritingRNN:
+def require_text_model(model: SequenceModel) -> HandwritingRNN:
     """The model, if it writes; an error that says what to do where it does not."""
     if isinstance(model, HandwritingRNN):
         return model

@@ -66,7 +66,7 @@ def _draw(posterior: Posterior) -> Tensor:
     return posterior.sample(torch.randn_like(posterior.mean))
 
 
-def need_encoder(model: SequenceModel) -> LatentModel:
+def require_encoder(model: SequenceModel) -> LatentModel:
     """The model, if it encodes; an error that says what to do where it does not."""
     if isinstance(model, LatentModel) and model.latent:
         return model

@@ -29,7 +29,11 @@ class MDNRNN(SequenceModel):
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
         features = StepFeatures(
-            shape.features, shape.events, shape.inputs, shape.places if config.position else 0, float(config.position)
+            shape.features,
+            shape.events,
+            shape.inputs,
+            shape.position_features if config.position else 0,
+            float(config.position),
         )
         width = features.width + self.label.width
         lstm = LSTM(width, config.hidden, config.layers, config.dropout, skip=config.skip)
@@ -41,9 +45,9 @@ class MDNRNN(SequenceModel):
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Zeros; the condition's label embedded."""
         like = self.decoder.head.linear.bias.expand(batch_size, -1)
-        return self.decoder.start(self.label((condition or Condition()).label, like))
+        return self.decoder.initial_state(self.label((condition or Condition()).label, like))
 
-    def memory(self, state: DecoderState) -> Tensor:
+    def top_hidden(self, state: DecoderState) -> Tensor:
         """What the model remembers, the hidden state of its top layer, (B, H)."""
         hidden: Tensor = state.lstm.hidden[-1]
         return hidden
@@ -61,7 +65,7 @@ class MDNRNN(SequenceModel):
             state = where_state(carried, state, batch.continues)._replace(
                 context=state.context
             )  # the labels are as they were
-        steps, after = self.decoder.follow(batch, state)
+        steps, after = self.decoder.forward_with_state(batch, state)
         return self.loss_from(steps, batch)._replace(state=detach_state(after))
 
     def loss_from(self, steps: StepDistribution, batch: Batch) -> Loss:

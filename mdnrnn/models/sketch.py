@@ -31,7 +31,9 @@ class SketchRNN(LatentModel):
         self.latent = config.latent if config.kl_weight else 0
         self.label = LabelEmbedding(shape.classes)
         lstm = _CELLS[config.cell]
-        features = StepFeatures(shape.features, shape.events, shape.inputs, shape.places if config.position else 0)
+        features = StepFeatures(
+            shape.features, shape.events, shape.inputs, shape.position_features if config.position else 0
+        )
         context, drop = self.latent + self.label.width, config.recurrent_dropout
         self.decoder = StepDecoder(
             features,
@@ -43,7 +45,9 @@ class SketchRNN(LatentModel):
         self.component_choices = self.decoder.head.component_choices
         if self.latent:
             self.start_of = nn.Linear(context, 2 * config.layers * config.hidden)
-            self.drawn = StepFeatures(shape.features, shape.events, 0, shape.places if config.position else 0)
+            self.drawn = StepFeatures(
+                shape.features, shape.events, 0, shape.position_features if config.position else 0
+            )
             self.forth = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.back = lstm(self.drawn.width, config.encoder, recurrent_dropout=drop)
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
@@ -56,7 +60,7 @@ class SketchRNN(LatentModel):
         """q(z | drawing) of the batch's targets, from the last states of an LSTM either way."""
         steps, states = batch.target, []
         for lstm, slots in ((self.forth, batch.slots), (self.back, batch.backward_slots())):
-            outputs, _ = lstm(self.drawn.of_batch(batch, steps, slots), lstm.initial_state(batch.size))
+            outputs, _ = lstm(self.drawn.from_batch(batch, steps, slots), lstm.initial_state(batch.size))
             states.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
         label = self.label(batch.label, states[0])
         rows = self.posterior(torch.cat([*states, label], -1)).to(steps.motion.dtype)  # autocast makes them narrow
@@ -71,13 +75,13 @@ class SketchRNN(LatentModel):
         condition = condition or Condition()
         context = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
         if not self.latent:
-            return self.decoder.start(context)
+            return self.decoder.initial_state(context)
         if condition.latent is None:
             raise InputError(f"the model expects a latent of {self.latent} numbers; received none")
         context = torch.cat([condition.latent, context], -1)
         start = torch.tanh(self.start_of(context)).to(context.dtype)
         hidden, cell = start.unflatten(-1, (2 * self.config.layers, -1)).transpose(0, 1).chunk(2)
-        return self.decoder.start(context, LSTMState(hidden.contiguous(), cell.contiguous()))
+        return self.decoder.initial_state(context, LSTMState(hidden.contiguous(), cell.contiguous()))
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
         """Reconstruction and the weighed KL divergence, a point; see the config."""

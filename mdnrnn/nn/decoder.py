@@ -18,50 +18,52 @@ from mdnrnn.nn.window import WindowStack
 
 
 class DecoderState(NamedTuple):
-    """The LSTM's state, the pen's place (1, B, D), normalized, and the context (1, B, C)."""
+    """The LSTM's state, the pen's position (1, B, D), normalized, and the context (1, B, C)."""
 
     lstm: Any
-    place: Tensor
+    position: Tensor
     context: Tensor
 
 
 class StepFeatures(nn.Module):
-    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's place, inputs.
+    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's position, inputs.
 
     Args:
         features: D.
         events: E; below 3 they are no news, since what has ended does not go on.
         inputs: A.
-        places: how many of the first motion features are summed: their sums so far are the pen's place.
-        scale: what the place is multiplied by.
+        position_features: how many of the first motion features are summed: their sums so far are the pen's position.
+        scale: what the position is multiplied by.
     """
 
-    def __init__(self, features: int, events: int, inputs: int, places: int, scale: float = 1.0) -> None:
+    def __init__(self, features: int, events: int, inputs: int, position_features: int, scale: float = 1.0) -> None:
         super().__init__()
-        self.inputs, self.places, self.scale = inputs, places, scale
+        self.inputs, self.position_features, self.scale = inputs, position_features, scale
         events = events if events > END else 0
-        self.width = features + places + events + inputs
+        self.width = features + position_features + events + inputs
         # Row e + 1 is event e; row 0, START, is all zeros.
         self.register_buffer("event_rows", torch.eye(1 + END + 1)[:, 1 : 1 + events], persistent=False)
         self.event_rows: Tensor
 
-    def of_batch(self, batch: Batch, steps: Step, slots: Tensor | None = None, place: Tensor | None = None) -> Tensor:
+    def from_batch(
+        self, batch: Batch, steps: Step, slots: Tensor | None = None, position: Tensor | None = None
+    ) -> Tensor:
         """Flat steps (S,) of a batch, laid out as (T, B, width): at the batch's slots, or at others of its own.
 
-        `place` (1, B, D) is where the pen stood before them, by default at 0.
+        `position` (1, B, D) is where the pen stood before them, by default at 0.
         """
         rows = [steps.motion, self.event_rows[steps.event + 1], *self.inputs_of(steps.inputs)]
         padded = batch.pad(torch.cat(rows, -1), slots)
-        if not self.places:
+        if not self.position_features:
             return padded
-        sums = padded[..., : self.places].cumsum(0)
-        sums = sums if place is None else sums + place[..., : self.places]
+        sums = padded[..., : self.position_features].cumsum(0)
+        sums = sums if position is None else sums + position[..., : self.position_features]
         return torch.cat([padded, self.scale * sums], -1)
 
-    def of_step(self, step: Step, place: Tensor, context: Tensor) -> Tensor:
-        """One step of B sequences, the pen's place (B, D) after it and a context (B, C), as (B, width + C)."""
+    def from_step(self, step: Step, position: Tensor, context: Tensor) -> Tensor:
+        """One step of B sequences, the pen's position (B, D) after it and a context (B, C), as (B, width + C)."""
         rows = [step.motion, self.event_rows[step.event + 1], *self.inputs_of(step.inputs)]
-        return torch.cat([*rows, self.scale * place[..., : self.places], context], -1)
+        return torch.cat([*rows, self.scale * position[..., : self.position_features], context], -1)
 
     def inputs_of(self, inputs: Tensor | None) -> list[Tensor]:
         """Those of steps, (..., A), where there should be any."""
@@ -83,34 +85,34 @@ class StepDecoder(nn.Module):
         self.features, self.head = features, head
         self.lstm: Any = lstm
 
-    def start(self, context: Tensor, lstm: Any = None) -> DecoderState:
+    def initial_state(self, context: Tensor, lstm: Any = None) -> DecoderState:
         """The state before the first step; the LSTM's by default zeros."""
-        place = context.new_zeros(1, len(context), self.head.shape.features)
-        return DecoderState(lstm or self.lstm.initial_state(len(context)), place, context.unsqueeze(0))
+        position = context.new_zeros(1, len(context), self.head.shape.features)
+        return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """The distribution of the step after `previous`, of B sequences, and the next state."""
-        hidden, state = self.advance(previous, state)
+        hidden, state = self.step_hidden(previous, state)
         return self.head(hidden), state
 
-    def advance(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
+    def step_hidden(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """What the head makes that distribution of, (B, width), and the next state."""
-        place = state.place + previous.motion
-        hidden, lstm = self.lstm.step(self.features.of_step(previous, place[0], state.context[0]), state.lstm)
-        return hidden, DecoderState(lstm, place, state.context)
+        position = state.position + previous.motion
+        hidden, lstm = self.lstm.step(self.features.from_step(previous, position[0], state.context[0]), state.lstm)
+        return hidden, DecoderState(lstm, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
         """The distributions of all real steps of a batch, flat (S,), from the state before the first."""
         return self.head(batch.unpad(self._pass(batch, state)[0]))
 
-    def follow(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
+    def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """The same, and the state after the last step: that of the sequences as long as the longest, of an LSTM."""
         outputs, lstm = self._pass(batch, state)
-        place = state.place + batch.pad(batch.previous.motion).sum(0)
-        return self.head(batch.unpad(outputs)), DecoderState(lstm, place, state.context)
+        position = state.position + batch.pad(batch.previous.motion).sum(0)
+        return self.head(batch.unpad(outputs)), DecoderState(lstm, position, state.context)
 
     def _pass(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
-        features = self.features.of_batch(batch, batch.previous, place=state.place)
+        features = self.features.from_batch(batch, batch.previous, position=state.position)
         context = state.context.expand(batch.steps, -1, -1)
         outputs: tuple[Tensor, Any] = self.lstm(torch.cat([features, context], -1), state.lstm)
         return outputs

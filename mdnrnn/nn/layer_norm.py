@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdnrnn.kernels import usable
+from mdnrnn.kernels import kernels_available
 from mdnrnn.nn.lstm import LSTMState, drop_weights
 
 _EPSILON = 1e-3
@@ -96,11 +96,11 @@ class _Layer(nn.Module):
         hidden, cell = hidden.to(dtype), cell.to(wide)
         with torch.autocast(device, enabled=False):
             inward = functional.linear(inputs.to(dtype), self.weight_ih.to(dtype))
-            if usable(inward):
+            if kernels_available(inward):
                 from mdnrnn.kernels import layer_norm
 
-                if layer_norm.covers(cell.shape[1], dtype, wide):
-                    outputs, cell = layer_norm.run(inward, recurrent, self._norms(), hidden, cell, _EPSILON)
+                if layer_norm.is_supported(cell.shape[1], dtype, wide):
+                    outputs, cell = layer_norm.run_lstm(inward, recurrent, self._norms(), hidden, cell, _EPSILON)
                     return outputs, outputs[-1], cell
             return self._loop(inward, recurrent, hidden, cell)
 

@@ -32,9 +32,9 @@ class WindowState(NamedTuple):
     seen (1, B, C); and whether it has left the text, over (1, B, 1), 1 or 0."""
 
     lstm: LSTMState
-    place: Tensor
-    seen: Tensor
-    over: Tensor
+    centers: Tensor
+    context: Tensor
+    finished: Tensor
 
 
 class WindowLSTM(nn.Module):
@@ -91,21 +91,21 @@ class WindowLSTM(nn.Module):
             text.characters.transpose(0, 1),
             state.lstm.hidden[0],
             state.lstm.cell[0],
-            state.place[0],
-            state.seen[0],
+            state.centers[0],
+            state.context[0],
             torch.is_grad_enabled(),
         )
         return results
 
     def step(self, inputs: Tensor, text: Text, state: WindowState) -> tuple[Tensor, Tensor, WindowState]:
         """One step: inputs (B, I) to the hidden state (B, H), what the window shows (B, C), and the next state."""
-        before = torch.cat([state.lstm.hidden[0], state.seen[0]], -1)
+        before = torch.cat([state.lstm.hidden[0], state.context[0]], -1)
         gates = functional.linear(before, self.recurrent) + self.inward(inputs)
         output, enter, keep, new = gates.chunk(4, -1)
         cell = keep.sigmoid() * state.lstm.cell[0] + enter.sigmoid() * new.tanh()
         hidden = output.sigmoid() * cell.tanh()
         alpha, beta, delta = self.window(hidden).exp().chunk(3, -1)
-        place = state.place[0] + delta
+        place = state.centers[0] + delta
         phi = _phi(alpha, beta, place, len(text.characters))
         seen = (phi[:, :-1].t().unsqueeze(-1) * text.characters).sum(0)
         return (

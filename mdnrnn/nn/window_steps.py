@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdnrnn.kernels import usable
+from mdnrnn.kernels import kernels_available
 
 
 class WindowSteps(torch.autograd.Function):
@@ -67,10 +67,10 @@ class WindowSteps(torch.autograd.Function):
 
 def _ways(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
     """What goes over the steps, forward and backward."""
-    if usable(products):
+    if kernels_available(products):
         from mdnrnn.kernels import window
 
-        if window.covers(cell.shape[-1], characters.shape[-1], components, products.dtype, cell.dtype):
+        if window.is_supported(cell.shape[-1], characters.shape[-1], components, products.dtype, cell.dtype):
             return window.forward, window.backward
     return _forward_loop, _backward_loop
 

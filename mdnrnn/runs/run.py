@@ -12,18 +12,21 @@ from torch import Tensor
 
 from mdnrnn.data.batches import Batches, to_code_points
 from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
 from mdnrnn.events import END, UP
-from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
-from mdnrnn.generation.loop import Policy, Sampling, check_request, generate
+from mdnrnn.generation.latent_completion import PROPOSALS, sample_latents_given_prefix
+from mdnrnn.generation.loop import check_generation_arguments, generate
+from mdnrnn.generation.prefix import Policy
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.handwriting import check_lines, need_writer
-from mdnrnn.models.latent import need_encoder
+from mdnrnn.models.handwriting import check_text_corpus, require_text_model
+from mdnrnn.models.latent import require_encoder
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, load_weights
 
@@ -55,7 +58,7 @@ class Run:
         return corpus
 
     def _check_shape(self, corpus: Corpus) -> None:
-        shape, own = StepShape.of(corpus), self.config.shape
+        shape, own = StepShape.from_corpus(corpus), self.config.shape
         if (shape.features, shape.inputs) != (own.features, own.inputs):
             raise InputError(
                 f"{corpus.metadata.name} has {shape.features} features and {shape.inputs} inputs a step; "
@@ -70,7 +73,7 @@ class Run:
     def with_run_classes(self, corpus: Corpus) -> Corpus:
         """The corpus with the run's own numbers for its classes, all of them known; with texts, if it writes."""
         if self.model.uses_text:
-            check_lines(corpus)
+            check_text_corpus(corpus)
         if not self.config.shape.classes:
             return corpus
         known, names = self.config.metadata.classes, corpus.metadata.classes
@@ -113,13 +116,13 @@ class Run:
             shared_noise: all drawings have the noise of the first: only labels and latents tell them apart.
             workers: processes that share the drawings, on a CPU; they draw the same.
         """
-        check_request(n, seed)
+        check_generation_arguments(n, seed)
         if prefix is not None:
             self._check_prefix(prefix)
         weights = self.label_weights(n, labels, None if prefix is None else prefix.label)
         metadata = self.config.metadata
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
-            latents = self._latents_given(prefix, weights, n, seed)
+            latents = self._sample_latents_given_prefix(prefix, weights, n, seed)
         bin_width, first_bin_width = self.bin_widths()
         drawn = generate(
             self.model,
@@ -164,7 +167,7 @@ class Run:
 
     def bounds(self) -> Tensor | None:
         """Least and greatest places (2, P), normalized, that are drawn: those of a screen, where touches are learned."""
-        scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.places]
+        scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.position_features]
         return _tensor(np.outer(_SCREEN, 1 / scale)) if self.config.metadata.is_touch else None
 
     def to_raw(self, motion: np.ndarray, begins: bool = True) -> np.ndarray:
@@ -178,7 +181,7 @@ class Run:
 
     def encode(self, corpus: Corpus, split: str | None = None) -> np.ndarray:
         """The latents (M, Z) of a corpus's drawings, means of q(z | drawing), in their order: of a split, or of all."""
-        model = need_encoder(self.model)
+        model = require_encoder(self.model)
         self._check_shape(corpus)
         corpus = self.with_run_classes(corpus)
         if split is None:
@@ -194,30 +197,30 @@ class Run:
     def attention(self, corpus: Corpus) -> list[np.ndarray]:
         """Where the window stood as each line was written: weights (T, U + 1) of its text's characters and of the place
         behind them, at every step."""
-        model, windows = need_writer(self.model), []
+        model, windows = require_text_model(self.model), []
         device = next(model.parameters()).device
-        check_lines(corpus)
+        check_text_corpus(corpus)
         with full_precision(), torch.inference_mode():
             for i, characters in enumerate(corpus.text_lengths.tolist()):
                 batch = Batches(corpus, "test", self.config.normalizer).batch(np.array([i]))
                 windows.append(model.attention(batch.to(device))[:, : characters + 1].cpu().numpy())
         return windows
 
-    def _latents_given(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
+    def _sample_latents_given_prefix(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
         """Latents (n, Z) that the prefix may come from, of drawings of the classes asked for."""
         if self.config.shape.inputs:
             raise InputError("a prefix for a model with inputs and a latent was given; give the latents, too")
         part = prefix._replace(event=mark_end(_lifted(prefix.event)), label=None, text=None)
         whole = pack(replace(self.config.metadata, classes=()), {"test": [part]})
         batch = Batches(whole, "test", self.config.normalizer).batch(np.zeros(PROPOSALS, np.int64))
-        batch, model = batch.to(next(self.model.parameters()).device), need_encoder(self.model)
+        batch, model = batch.to(next(self.model.parameters()).device), require_encoder(self.model)
         if weights is None:
-            return latents_given(model, batch, n, seed).cpu().numpy()
+            return sample_latents_given_prefix(model, batch, n, seed).cpu().numpy()
         latents = np.zeros((n, model.latent), np.float32)
         for blend in np.unique(weights, axis=0):
             of_blend = (weights == blend).all(1)
             label = torch.tensor(blend, dtype=torch.float32, device=batch.lengths.device).expand(PROPOSALS, -1)
-            latents[of_blend] = latents_given(model, replace(batch, label=label), n, seed).cpu().numpy()[of_blend]
+            latents[of_blend] = sample_latents_given_prefix(model, replace(batch, label=label), n, seed).cpu().numpy()[of_blend]
         return latents
 
     def _checked_latents(self, latents: np.ndarray | None, n: int) -> Tensor | None:
@@ -234,7 +237,7 @@ class Run:
     def _checked_texts(self, texts: Items[str] | None, n: int) -> Tensor | None:
         if texts is None:
             return None
-        need_writer(self.model)
+        require_text_model(self.model)
         if len(texts) != n or not all(texts):
             raise InputError(f"{len(texts)} texts were given for {n} lines; expected one each, none of them empty")
         alphabet = self.config.shape.alphabet

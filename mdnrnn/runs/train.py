@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdnrnn import render
-from mdnrnn.data.catalog import is_name, open_corpus
+from mdnrnn.data.catalog import is_catalog_name, open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.files import is_leftover, make_folder, write_bytes, write_json
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.files import is_temporary, make_folder, write_bytes, write_json
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import SequenceModel, StepShape
-from mdnrnn.models.handwriting import check_lines
+from mdnrnn.models.handwriting import check_text_corpus
 from mdnrnn.render.save import draw, draw_performances
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
 from mdnrnn.runs.presets import KINDS, Preset
@@ -63,15 +63,15 @@ class _Begun(NamedTuple):
 
 def _begin(preset: Preset, data: str, folder: Path, model: Any, training: SequenceTrainConfig) -> _Begun:
     """A new run, its config in its folder, which is made last: nothing is left of what cannot be."""
-    if folder.exists() and (not folder.is_dir() or any(not is_leftover(path) for path in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())):
         raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
     choose_device(training.device)
-    if training.window and not KINDS[preset.kind].model.carries_state:
+    if training.window and not KINDS[preset.kind].model_class.carries_state:
         raise InputError(f"a window of {training.window} steps was asked for; this model learns whole sequences alone")
     corpus = open_corpus(data)
     corpus.check()
-    if KINDS[preset.kind].model.uses_text:
-        check_lines(corpus)
+    if KINDS[preset.kind].model_class.uses_text:
+        check_text_corpus(corpus)
     shape = _shape(preset, corpus)
     config = RunConfig(
         kind=preset.kind,
@@ -79,7 +79,7 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
         model=model,
         normalizer=Normalizer.from_corpus(corpus),
         metadata=corpus.metadata if shape.classes else replace(corpus.metadata, classes=()),
-        data=data if is_name(data) else str(Path(data).resolve()),
+        data=data if is_catalog_name(data) else str(Path(data).resolve()),
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),
@@ -95,8 +95,8 @@ def _begin(preset: Preset, data: str, folder: Path, model: Any, training: Sequen
 
 def _shape(preset: Preset, corpus: Corpus) -> StepShape:
     """Of the steps; a model that writes is told the text, and no class."""
-    shape = StepShape.of(corpus)
-    return replace(shape, classes=0) if KINDS[preset.kind].model.uses_text else shape
+    shape = StepShape.from_corpus(corpus)
+    return replace(shape, classes=0) if KINDS[preset.kind].model_class.uses_text else shape
 
 
 def resume(folder: Path | str) -> TrainingResult:
@@ -135,7 +135,7 @@ def _fit(begun: _Begun, folder: Path) -> TrainingResult:
     if distributed.rank() == 0:
         make_folder(folder / SAMPLES)
         for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
-            if is_leftover(path):
+            if is_temporary(path):
                 path.unlink()
     train_data, valid = config.training.splits(corpus, config.normalizer)
     return fit(model, train_data, valid, folder, config.training, lambda: _picture(begun, model, folder))

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.runs.run import Run
 
@@ -34,7 +35,7 @@ def dream(
     scale, mean = (torch.tensor(values, device=device)[shown] for values in (normalizer.scale, normalizer.mean))
 
     def act(motion: Tensor, state: Any, rows: Tensor) -> Tensor:
-        actions = policy(motion.index_select(1, shown) * scale + mean, world.memory(state), rows)
+        actions = policy(motion.index_select(1, shown) * scale + mean, world.top_hidden(state), rows)
         if actions.shape != (len(rows), world.shape.inputs):
             raise InputError(
                 f"the policy's actions have shape {tuple(actions.shape)}; expected ({len(rows)}, {world.shape.inputs})"

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import latent_indices, require_world
 from mdnrnn.tasks.performance import Performer

@@ -11,14 +11,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import Polyline
-from mdnrnn.data.text_lines import leveled, made_upright, page, shape_of
+from mdnrnn.data.text_lines import measure_line, layout_lines, remove_slant, remove_slope
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN
-from mdnrnn.generation.loop import Sampling
-from mdnrnn.models.handwriting import need_writer
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.models.handwriting import require_text_model
 from mdnrnn.render import ENDINGS, Style, save_picture
 from mdnrnn.render.layout import unit_scales
 from mdnrnn.render.save import check_out, save_drawings
@@ -43,7 +43,7 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
 
     By default as long as the run has learned to write them.
     """
-    need_writer(run.model)
+    require_text_model(run.model)
     learned = run.config.longest_text
     width = learned if width is None else width
     if not 1 <= width <= _STRETCH * learned:
@@ -101,7 +101,7 @@ def write(
             (Graves' priming); it is not drawn again.
         max_steps: of each line; by default as many as its characters may take.
     """
-    need_writer(run.model)
+    require_text_model(run.model)
     if not all(line.strip() for line in lines):
         raise InputError("a line is empty; expected something to write in each")
     texts, given, written = list(lines), 0, 0
@@ -109,7 +109,7 @@ def write(
         if not style.text:
             raise InputError("the style has no text beside its strokes; expected what is written in it")
         texts, given, written = [f"{style.text} {line}" for line in lines], len(style.event), len(style.text) + 1
-        style = style._replace(event=finished(style.event))  # the pen is lifted, even if it was cut short
+        style = style._replace(event=mark_end(style.event))  # the pen is lifted, even if it was cut short
     drawn = run.generate(len(texts), texts=texts, prefix=style, sampling=sampling, seed=seed, max_steps=max_steps)
     windows = run.attention(drawn)
     sequences, own = [], []
@@ -157,10 +157,10 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
             it is, or another one: hands.npz:3.
         text: what is written in it; by default what the data say.
     """
-    need_writer(run.model)
+    require_text_model(run.model)
     data, _, number = style.rpartition(":")
     if style.isdecimal():
-        corpus, number = run.open_data().part("test"), style
+        corpus, number = run.open_data().select_split("test"), style
     elif data and number.isdecimal() and not Path(style).exists():
         corpus = run.open_data(data, Recipe(split="1,0,0"))  # in the order of the file
     elif style:
@@ -205,10 +205,10 @@ def layout_page(
             strokes, owners = _cut(written.lines[number], window[:, :-1].argmax(1))
             characters += [before + owner for owner in owners]
             before += window.shape[1] - 1
-        strokes = leveled(strokes, shape_of(strokes)) if level else strokes
-        lines.append(made_upright(strokes, shape_of(strokes)) if upright else strokes)
-    height = float(np.median([shape_of(line).height for line in lines]))
-    return HandwritingPage(page(lines, spacing), tuple(characters), height)
+        strokes = remove_slope(strokes, measure_line(strokes)) if level else strokes
+        lines.append(remove_slant(strokes, measure_line(strokes)) if upright else strokes)
+    height = float(np.median([measure_line(line).height for line in lines]))
+    return HandwritingPage(layout_lines(lines, spacing), tuple(characters), height)
 
 
 def _cut(sequence: Sequence, owners: np.ndarray) -> tuple[list[Polyline], list[int]]:

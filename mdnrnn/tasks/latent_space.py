@@ -16,9 +16,9 @@ import numpy as np
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_atomically, write_bytes
-from mdnrnn.generation.loop import Sampling
-from mdnrnn.models.latent import need_encoder
+from mdnrnn.files import atomic_file, write_bytes
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.models.latent import require_encoder
 from mdnrnn.render import figure_bytes, map_figure
 from mdnrnn.render.save import check_out
 from mdnrnn.runs.run import Run
@@ -35,14 +35,14 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
         split: by default test of the run's own data, and of others all drawings, in the order of their file.
         label: this class only; where the data have no classes, the class of all of them.
     """
-    need_encoder(run.model)
+    require_encoder(run.model)
     if data is None or split is not None:
-        corpus = run.open_data(data).part(split or "test")
+        corpus = run.open_data(data).select_split(split or "test")
     else:
         corpus = run.open_data(data, Recipe(split="1,0,0"))
     if label is None:
         return run.with_run_classes(corpus)
-    number = run.config.metadata.label(label)
+    number = run.config.metadata.class_index(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
         return replace(corpus, metadata=metadata, label=np.full(len(corpus), number, np.int32))
@@ -213,7 +213,8 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
     known = run.with_run_classes(drawings)
     if path.suffix.lower() == ".npz":
         arrays: dict[str, Any] = found._asdict() if known.label is None else {**found._asdict(), "label": known.label}
-        write_atomically(path, lambda file: np.savez(file, **arrays))
+        with atomic_file(path) as file:
+            np.savez(file, **arrays)
     else:
         axes = [
             f"{name} principal component, {share:.0%} of the variance"

@@ -11,14 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, finished, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
-from mdnrnn.generation.constraints import within
-from mdnrnn.generation.loop import Sampling
-from mdnrnn.generation.noise import CHUNK, fill, stream
+from mdnrnn.generation.constraints import clip_to_bounds
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise, noise_stream
 from mdnrnn.models.base import Condition
 from mdnrnn.runs.run import Run
 
@@ -56,7 +57,7 @@ def respond(
         raise InputError(f"an answer of {seconds} s was asked for; expected more than 0, at most {_LONGEST:g}")
     if not len(call.event):
         raise InputError("the call is empty; expected a performance of one touch at least")
-    call = call._replace(event=finished(call.event))  # lifted where it ends, so that what follows is a tap
+    call = call._replace(event=mark_end(call.event))  # lifted where it ends, so that what follows is a tap
     endless, steps = replace(sampling or RESPONSE_SAMPLING, endless=True), int(np.ceil(seconds * _EVENTS_A_SECOND)) + 1
     while True:
         drawn = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps)
@@ -89,7 +90,7 @@ def _answer(whole: Sequence, given: int, within: np.ndarray) -> Sequence:
     places = whole.motion[:, :2].astype(np.float64).cumsum(0)[given:][within].clip(0, 1)
     offsets, time = np.diff(places, axis=0, prepend=0.0), whole.motion[given:, 2:][within].copy()
     time[0] = 0
-    return Sequence(np.column_stack([offsets, time]), finished(whole.event[given:][within]))
+    return Sequence(np.column_stack([offsets, time]), mark_end(whole.event[given:][within]))
 
 
 class PlayedStep(NamedTuple):
@@ -136,7 +137,7 @@ class Performer:
     def reset(self) -> None:
         """Forget what was played: the next step is a first one."""
         with self._lock, torch.inference_mode():
-            self._previous = self.run.model.start(1)
+            self._previous = self.run.model.initial_step(1)
             self._place = torch.zeros_like(self._previous.motion)
             self._state = self.run.model.initial_state(1, self._condition)
             self._ahead: _Ahead | None = None
@@ -174,7 +175,7 @@ class Performer:
         step = steps.transform(next(self._noise), self._first_cell if self._first else self._cell)
         if self._bounds is None:
             return step
-        return step._replace(motion=within(step.motion, self._place, self._bounds))
+        return step._replace(motion=clip_to_bounds(step.motion, self._place, self._bounds))
 
     def _look(self, inputs: np.ndarray | None) -> StepDistribution:
         """The distribution of the next step; the model steps once, however often it is asked the same."""
@@ -234,12 +235,12 @@ def _numbers(values: Any) -> np.ndarray:
 
 def _endless_noise(run: Run, seed: int) -> Iterator[Noise]:
     """That of the first sequence of `generate`, step by step."""
-    generator, like, component_choices = stream(seed, 0), run.model.start(1).motion, run.model.component_choices
+    generator, like, component_choices = noise_stream(seed, 0), run.model.initial_step(1).motion, run.model.component_choices
     while True:
-        uniform = np.empty((component_choices + 1, CHUNK), np.float32)
-        normal = np.empty((CHUNK, like.shape[1]), np.float32)
-        fill(generator, uniform, normal)
+        uniform = np.empty((component_choices + 1, NOISE_CHUNK), np.float32)
+        normal = np.empty((NOISE_CHUNK, like.shape[1]), np.float32)
+        fill_noise(generator, uniform, normal)
         there, moves = (torch.from_numpy(part).to(like.device) for part in (uniform, normal))
-        for time in range(CHUNK):
+        for time in range(NOISE_CHUNK):
             component = there[:1, time] if component_choices == 1 else there[None, :component_choices, time]
             yield Noise(component, there[component_choices:, time], moves[None, time])

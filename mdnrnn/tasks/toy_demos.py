@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mdnrnn.data.static import PointBatches, Points
-from mdnrnn.data.toys import TOYS, Toy
+from mdnrnn.data.toys import TOYS, ToyProblem
 from mdnrnn.device import single_thread
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.files import make_folder, write_bytes, write_json
@@ -47,7 +47,7 @@ _MANY = 10
 class Demo:
     """A toy problem with the networks and the training that suit it at its published size."""
 
-    toy: Toy
+    toy: ToyProblem
     what: str
     model: MDNConfig
     baseline: BodyConfig
@@ -172,7 +172,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
     """Draw the points, train both networks, measure them on fresh points, draw the figures."""
     demo = DEMOS[name]
     started = time.perf_counter()
-    problem = demo.toy.problem(n, seed)
+    problem = demo.toy.make_dataset(n, seed)
     config, training = demo.sized(len(problem.points.x))
     training = replace(training, seed=seed, device=device)
     inputs, targets = problem.points.x.shape[1], problem.points.y.shape[1]
@@ -181,7 +181,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
     model = MDN(inputs, targets, config, problem.points)
     _train(baseline, problem.points, replace(training, steps=demo.steps))
     records = _train(model, problem.points, training)
-    fresh = problem.fresh(HELD_OUT, seed)
+    fresh = problem.sample(HELD_OUT, seed)
     nll, pit = measure(model, fresh)
     floor = problem.entropy()
     result = DemoResult(

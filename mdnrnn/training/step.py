@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import autocast
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import AnyBatch, Loss, Model
+from mdnrnn.models.base import BatchLike, Loss, Model
 from mdnrnn.training import distributed
 from mdnrnn.training.config import TrainConfig
 
@@ -32,7 +32,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: AnyBatch, carried: Any, step: int) -> tuple[Tensor, Loss]:
+    def forward(self, batch: BatchLike, carried: Any, step: int) -> tuple[Tensor, Loss]:
         """Of a batch, given the state that the one before it left, at a step of the training."""
         loss = self.model.loss_with_state(batch, carried)
         return self.model.objective(loss, batch, step), loss
@@ -41,7 +41,7 @@ class Objective(nn.Module):
 def train_step(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: AnyBatch,
+    batch: BatchLike,
     device: torch.device,
     precision: str,
     clip: float,
@@ -70,7 +70,7 @@ def train_step(
 
 
 @torch.no_grad()
-def validation_loss(model: Model, data: Iterable[AnyBatch], device: torch.device, precision: str) -> dict[str, float]:
+def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
     """Mean loss a point over all of `data`, of all processes: "valid_loss", and its terms by name."""
     model.eval()
     total: Tensor | float = 0.0

@@ -24,7 +24,7 @@ from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
-from mdnrnn.models.base import AnyBatch, Model, shard_state, unshard_state
+from mdnrnn.models.base import BatchLike, Model, shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.checkpoint import (
     CHECKPOINT_FILE,
@@ -56,7 +56,7 @@ class NonFiniteLoss(InputError):
 class Epochs(Protocol):
     """Training data: epoch after epoch, each in an order of its own, from any batch on."""
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[AnyBatch]:
+    def epoch(self, number: int, start: int = 0) -> Iterator[BatchLike]:
         """The batches of an epoch from number `start` on; the same for the same number. They are made ahead, in a
         thread of their own."""
         ...
@@ -73,7 +73,7 @@ class TrainingResult:
 def fit(
     model: Model,
     train: Epochs | Points,
-    valid: Iterable[AnyBatch] | Points | None = None,
+    valid: Iterable[BatchLike] | Points | None = None,
     folder: Path | str | None = None,
     config: TrainConfig | None = None,
     on_validation: Callable[[], None] | None = None,
@@ -146,7 +146,7 @@ class _Trainer:
     """The state of one training."""
 
     def __init__(
-        self, model: Model, train: Epochs, valid: Iterable[AnyBatch] | None, folder: Path, config: TrainConfig
+        self, model: Model, train: Epochs, valid: Iterable[BatchLike] | None, folder: Path, config: TrainConfig
     ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
@@ -188,7 +188,7 @@ class _Trainer:
         form = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
         return tqdm(total=total, initial=self.progress.seconds, bar_format=form, **shown)
 
-    def batches(self) -> Iterator[AnyBatch]:
+    def batches(self) -> Iterator[BatchLike]:
         """Epoch after epoch, from where the progress stands."""
         if self.over():
             return
@@ -199,7 +199,7 @@ class _Trainer:
                 yield batch
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
 
-    def step(self, batch: AnyBatch, bar: tqdm, signals: int = 0) -> None:
+    def step(self, batch: BatchLike, bar: tqdm, signals: int = 0) -> None:
         """One update; `signals`: how many this process has received."""
         progress, own = self.progress, 0 if getattr(batch, "idle", False) else batch.points
         points, seconds, asked = distributed.all_reduce_sum(own, self._clock(), signals)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from mdnrnn.distributions import Noise
 from mdnrnn.events import END
-from mdnrnn.generation.fused_sampler import StepDraw
+from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.sampling import Sampling
-from mdnrnn.models.handwriting import LineHead
+from mdnrnn.models.handwriting import EndOfTextHead
 from mdnrnn.nn.covariance import StepCovariance
 from mdnrnn.nn.heads import StepHead
 
@@ -47,7 +47,7 @@ def noise_of(head: StepHead, batch: int) -> tuple[Tensor, Tensor, Noise]:
 
 @torch.no_grad()
 def check(head: StepHead, sampling: Sampling, grid: list[float] | None, batch: int, features: int = 3) -> None:
-    draw = StepDraw(head, sampling, batch)
+    draw = FusedSampler(head, sampling, batch)
     bin_width = None if grid is None else torch.tensor(grid[:features], dtype=torch.float64)
     whole = bin_width is not None and bool((bin_width > 0).all())
     for _ in range(3):
@@ -78,7 +78,7 @@ def test_of_one_feature(covariance: StepCovariance) -> None:
 
 @pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())
 def test_what_a_text_shows_counts_in_the_odds_of_an_end(sampling: Sampling) -> None:
-    check(head_of("full", 5, 3, kind=LineHead), sampling, None, 60)
+    check(head_of("full", 5, 3, kind=EndOfTextHead), sampling, None, 60)
 
 
 @torch.no_grad()
@@ -88,7 +88,7 @@ def test_a_grid_of_each_sequences_own() -> None:
     given = torch.randn(4, WIDTH, dtype=torch.float64)
     uniform, normal, noise = noise_of(head, 4)
     widths = torch.tensor([[0.05, 0.1, 0.2], [0.3, 0.0, 0.1]], dtype=torch.float64)
-    motion, _ = StepDraw(head, sampling, 4)(given, uniform, normal, widths[[0, 1, 1, 0]])
+    motion, _ = FusedSampler(head, sampling, 4)(given, uniform, normal, widths[[0, 1, 1, 0]])
     for rows, bin_width in (([0, 3], widths[0]), ([1, 2], widths[1])):
         expected = head(given).transform(noise, bin_width)
         torch.testing.assert_close(motion[rows], expected.motion[rows])
@@ -99,5 +99,5 @@ def test_of_no_numbers_some_step_is_drawn(components: int) -> None:
     """Components and events that exist, so that nothing after it breaks."""
     head = head_of("diagonal", components, 3)
     uniform, normal, _ = noise_of(head, 2)
-    _, event = StepDraw(head, Sampling(), 2)(torch.full((2, WIDTH), torch.nan).double(), uniform, normal)
+    _, event = FusedSampler(head, Sampling(), 2)(torch.full((2, WIDTH), torch.nan).double(), uniform, normal)
     assert ((event >= 0) & (event <= END)).all()

@@ -13,7 +13,7 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.events import END, UP
-from mdnrnn.generation.latent_completion import latents_given
+from mdnrnn.generation.latent_completion import sample_latents_given_prefix
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior
 from mdnrnn.models.sketch import SketchRNN
@@ -88,7 +88,7 @@ def test_latents_come_from_the_exact_posterior(prefix: Sequence) -> None:
     says; false failure below 1e-5 a prefix. Draws from the prior, or from the encoder's own, would be told."""
     model = sketch()
     truth = exact(model, prefix)
-    drawn = latents_given(model, copies(prefix, PROPOSALS), DRAWS, seed=1)
+    drawn = sample_latents_given_prefix(model, copies(prefix, PROPOSALS), DRAWS, seed=1)
     assert drawn.shape == (DRAWS, 1)
     z = drawn[:, 0].double()
     edges = torch.linspace(-2, 2, 9, dtype=torch.float64)
@@ -112,22 +112,22 @@ def test_where_a_prefix_ends_is_no_event_of_it() -> None:
     model, prefix = sketch(), PREFIXES["one point"]
     counted, (mean, error) = exact(model, prefix, end_counts=True), exact(model, prefix).error(GRID)
     assert abs(counted.error(GRID)[0] - mean) > 20 * error
-    z = latents_given(model, copies(prefix, PROPOSALS), DRAWS, seed=2)
+    z = sample_latents_given_prefix(model, copies(prefix, PROPOSALS), DRAWS, seed=2)
     assert float(z.mean()) == pytest.approx(mean, abs=5 * error)
 
 
 def test_the_first_latents_do_not_depend_on_how_many_are_asked_for() -> None:
     model, batch = sketch(), copies(PREFIXES["four points"], 256)
-    few, many = (latents_given(model, batch, n) for n in (3, 50))
+    few, many = (sample_latents_given_prefix(model, batch, n) for n in (3, 50))
     assert few.shape == (3, 1)
     assert torch.equal(few, many[:3])
-    assert latents_given(model, batch, 0).shape == (0, 1)
+    assert sample_latents_given_prefix(model, batch, 0).shape == (0, 1)
 
 
 def test_seeds_make_other_latents_and_nobodys_numbers_change() -> None:
     model, batch = sketch(), copies(PREFIXES["four points"], 256)
     before = torch.get_rng_state()
-    one, same, other = (latents_given(model, batch, 20, seed) for seed in (1, 1, 2))
+    one, same, other = (sample_latents_given_prefix(model, batch, 20, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
@@ -137,5 +137,5 @@ def test_seeds_make_other_latents_and_nobodys_numbers_change() -> None:
 def test_a_prefix_that_no_proposal_explains_still_has_latents() -> None:
     """A motion of 30,000 units: likelihoods of e^-1e9 and less."""
     prefix = Sequence(np.full((3, 2), 30_000, np.int16), np.array([0, 0, END], np.uint8), 0)
-    drawn = latents_given(sketch(), copies(prefix, 256), 20)
+    drawn = sample_latents_given_prefix(sketch(), copies(prefix, 256), 20)
     assert drawn.isfinite().all()

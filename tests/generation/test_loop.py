@@ -14,7 +14,8 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Noise, Step
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.loop import Sampling, generate
+from mdnrnn.generation.loop import generate
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
@@ -109,7 +110,7 @@ def test_first_steps_follow_the_models_own_distribution(model: MDNRNN) -> None:
     n = 4000
     zero = Condition(torch.zeros(n, dtype=torch.long))
     drawn = generate(model, n, zero, max_steps=1)
-    steps, _ = model.step(model.start(1), model.initial_state(1, Condition(torch.zeros(1, dtype=torch.long))))
+    steps, _ = model.step(model.initial_step(1), model.initial_state(1, Condition(torch.zeros(1, dtype=torch.long))))
     motion = np.stack([d.motion[0] for d in drawn])
     mean, variance = (part.detach().numpy()[0] for part in (steps.motion.mean, steps.motion.variance))
     assert (np.abs(motion.mean(0) - mean) < 5 * np.sqrt(variance / n)).all()
@@ -125,7 +126,7 @@ def test_likelihood_of_what_is_drawn_is_the_entropy_of_the_model(doodles: Corpus
     model = small_model(doodles).float().eval()
     n = 3000
     condition = Condition(torch.zeros(n, dtype=torch.long))
-    steps, _ = model.step(model.start(n), model.initial_state(n, condition))
+    steps, _ = model.step(model.initial_step(n), model.initial_state(n, condition))
     drawn = generate(model, n, condition, max_steps=1)
     motion = torch.from_numpy(np.stack([d.motion[0] for d in drawn]))
     ours = steps.log_prob(Step(motion, torch.tensor([int(d.event[0]) for d in drawn])))
@@ -180,7 +181,7 @@ def one_by_one(model: SequenceModel, i: int, seed: int, steps: int, condition: C
     if model.latent and condition.latent is None:
         latent = torch.from_numpy(generator.standard_normal(model.latent, np.float32)).unsqueeze(0)
         condition = condition._replace(latent=latent)
-    previous, state = model.start(1), model.initial_state(1, condition)
+    previous, state = model.initial_step(1), model.initial_state(1, condition)
     motions: list[Tensor] = []
     events: list[int] = []
     while len(events) < steps and END not in events:
@@ -262,7 +263,7 @@ def test_first_steps_from_the_prior_follow_the_marginal_distribution(sketch: Ske
     def shares(scale: float) -> np.ndarray:
         """Of each event given each latent (n, E)."""
         latent = scale * torch.randn(n, 4, generator=torch.Generator().manual_seed(1))
-        steps, _ = sketch.step(sketch.start(n), sketch.initial_state(n, Condition(zero, latent=latent)))
+        steps, _ = sketch.step(sketch.initial_step(n), sketch.initial_state(n, Condition(zero, latent=latent)))
         return torch.softmax(steps.event_logits, -1).numpy()
 
     expected = shares(1.0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from mdnrnn.generation.fused_sampler import StepDraw
+from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.numpy_stepper import OneRow
 from mdnrnn.generation.sampling import Sampling
@@ -52,8 +52,8 @@ def test_steps_are_those_of_pytorch(settings: dict[str, Any], sampling: Sampling
     model = new(**settings)
     decoder, d = model.decoder, model.shape.features
     assert OneRow.covers(decoder, sampling)
-    steppers = [stepper(decoder, model.start(1), model.initial_state(1)) for _ in range(2)]
-    draws = [StepDraw(decoder.head, sampling, 1) for _ in range(2)]
+    steppers = [stepper(decoder, model.initial_step(1), model.initial_state(1)) for _ in range(2)]
+    draws = [FusedSampler(decoder.head, sampling, 1) for _ in range(2)]
     assert isinstance(steppers[0], PackedStepper)
     row = OneRow(steppers[0], draws[0])
     bin_width = None if grid is None else torch.tensor([grid, *[0.05] * (d - 1)])
@@ -64,8 +64,8 @@ def test_steps_are_those_of_pytorch(settings: dict[str, Any], sampling: Sampling
         motion, event = row.step(
             uniform[0].numpy(), normal[0].tolist(), None if bin_width is None else bin_width.tolist()
         )
-        expected, kind = draws[1](steppers[1].advance(None), uniform, normal, bin_width, grid == 0.05)
-        steppers[1].go_on(expected, kind)
+        expected, kind = draws[1](steppers[1].step_hidden(None), uniform, normal, bin_width, grid == 0.05)
+        steppers[1].set_previous(expected, kind)
         torch.testing.assert_close(torch.tensor([motion]), expected, rtol=1e-4, atol=1e-5)
         assert event == int(kind)
     for own, other in zip(steppers[0].state.lstm, steppers[1].state.lstm, strict=True):

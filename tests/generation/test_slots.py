@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import code_points
+from mdnrnn.data.batches import to_code_points
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.loop import Drawn, Sampling, generate
+from mdnrnn.generation.loop import GeneratedSequence, Sampling, generate
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.models.handwriting import HandwritingRNN
@@ -28,7 +28,7 @@ LIMITS[5] = 150
 """One goes on long after all others."""
 
 
-def same(together: list[Drawn], alone: list[Drawn]) -> None:
+def same(together: list[GeneratedSequence], alone: list[GeneratedSequence]) -> None:
     assert len(together) == len(alone)
     for one, other in zip(together, alone, strict=True):
         np.testing.assert_array_equal(one.event, other.event)
@@ -40,7 +40,7 @@ def same(together: list[Drawn], alone: list[Drawn]) -> None:
 
 def in_turn_and_alone(
     model: SequenceModel, condition: Condition | None = None, limits: np.ndarray = LIMITS, **how: Any
-) -> list[Drawn]:
+) -> list[GeneratedSequence]:
     """Five at a time, each beginning when it can, and one at a time."""
     together, alone = (
         generate(model, N, condition, max_steps=limits, batch_size=size, seed=4, **how) for size in (5, 1)
@@ -57,8 +57,8 @@ def labels(classes: int) -> Tensor:
 def writer() -> tuple[HandwritingRNN, Condition]:
     lines = make_pen_text(4, {"train": 30})
     torch.manual_seed(1)
-    model = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=16, components=3)).double()
-    return model, Condition(text=code_points([str(lines[i].text)[: 1 + i % 7] for i in range(N)]))
+    model = HandwritingRNN(StepShape.from_corpus(lines), HandwritingConfig(hidden=16, components=3)).double()
+    return model, Condition(text=to_code_points([str(lines[i].text)[: 1 + i % 7] for i in range(N)]))
 
 
 def quick(model: MDNRNN) -> MDNRNN:
@@ -117,7 +117,7 @@ def test_a_policy_acts_on_each_sequences_own_steps_and_never_before_the_first() 
     assert isinstance(world, MDNRNN)
 
     def act(motion: Tensor, state: Any, numbers: Tensor) -> Tensor:
-        return torch.stack([torch.tanh(motion[:, 0]) + 0.1 * numbers, world.memory(state).sum(1)], 1)
+        return torch.stack([torch.tanh(motion[:, 0]) + 0.1 * numbers, world.top_hidden(state).sum(1)], 1)
 
     for sampling in (Sampling(), Sampling(endless=True)):
         drawn = in_turn_and_alone(world, policy=act, sampling=sampling)

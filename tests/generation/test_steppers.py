@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mdnrnn.distributions import Step
 from mdnrnn.events import START
-from mdnrnn.generation.packed_linear import Matrix
+from mdnrnn.generation.packed_linear import PackedMatrix
 from mdnrnn.generation.steppers import PackedStepper, PlainStepper, stepper
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
@@ -41,7 +41,7 @@ def random(*shape: int) -> Tensor:
 
 def sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
     layers = len(decoder.lstm.layers)
-    state = decoder.start(
+    state = decoder.initial_state(
         random(batch, CONTEXT), LSTMState(random(layers, batch, HIDDEN), random(layers, batch, HIDDEN))
     )
     return Step(random(batch, 3), torch.randint(START, 3, (batch,))), state._replace(place=random(1, batch, 3))
@@ -50,7 +50,7 @@ def sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
 def rows_of(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
     lstm = LSTMState(*(part[:, rows] for part in state.lstm))
     return Step(previous.motion[rows], previous.event[rows]), DecoderState(
-        lstm, state.place[:, rows], state.context[:, rows]
+        lstm, state.position[:, rows], state.context[:, rows]
     )
 
 
@@ -65,12 +65,12 @@ def test_steps_are_the_decoders_own(kind: str, places: int, events: int, batch: 
     assert isinstance(steps, PackedStepper) == (kind in ("one layer", "three layers"))
     for _ in range(4):
         inputs = random(batch, INPUTS)
-        expected, state = decoder.advance(previous._replace(inputs=inputs), state)
-        torch.testing.assert_close(steps.advance(inputs), expected)
+        expected, state = decoder.step_hidden(previous._replace(inputs=inputs), state)
+        torch.testing.assert_close(steps.step_hidden(inputs), expected)
         torch.testing.assert_close(tuple(steps.state.lstm), tuple(state.lstm))
-        torch.testing.assert_close(steps.state.place[..., :places], state.place[..., :places])
+        torch.testing.assert_close(steps.state.position[..., :places], state.position[..., :places])
         previous = Step(random(batch, 3), torch.randint(0, 3, (batch,)))
-        steps.go_on(*previous[:2])
+        steps.set_previous(*previous[:2])
         assert torch.equal(steps.motion, previous.motion)
 
 
@@ -82,21 +82,21 @@ def test_sequences_come_and_go(kind: str) -> None:
     old, new = sequences(decoder, 5), sequences(decoder, 2)
     steps = stepper(decoder, *old)
     inputs = random(5, INPUTS)
-    _, state = decoder.advance(old[0]._replace(inputs=inputs), old[1])
-    steps.advance(inputs)
+    _, state = decoder.step_hidden(old[0]._replace(inputs=inputs), old[1])
+    steps.step_hidden(inputs)
     previous = Step(random(5, 3), torch.tensor([0, 1, 2, 1, 0]))
-    steps.go_on(*previous[:2])
-    steps.put(torch.tensor([3, 1]), *new)
-    steps = steps.taken(torch.tensor([1, 2, 3]))
+    steps.set_previous(*previous[:2])
+    steps.replace_rows(torch.tensor([3, 1]), *new)
+    steps = steps.select_rows(torch.tensor([1, 2, 3]))
     inputs = random(3, INPUTS)
-    found = steps.advance(inputs)
+    found = steps.step_hidden(inputs)
     alone = [
         rows_of(*new, torch.tensor([1])),
         rows_of(previous, state, torch.tensor([2])),
         rows_of(*new, torch.tensor([0])),
     ]
     for row, (before, own) in enumerate(alone):
-        expected, _ = decoder.advance(before._replace(inputs=inputs[row : row + 1]), own)
+        expected, _ = decoder.step_hidden(before._replace(inputs=inputs[row : row + 1]), own)
         torch.testing.assert_close(found[row : row + 1], expected)
 
 
@@ -107,7 +107,7 @@ def test_what_it_was_given_stays_as_it_was() -> None:
     before = state.lstm.hidden.clone()
     steps = stepper(decoder, previous, state)
     assert isinstance(steps, PlainStepper)
-    steps.advance(random(2, INPUTS))
+    steps.step_hidden(random(2, INPUTS))
     assert torch.equal(state.lstm.hidden, before)
 
 
@@ -118,7 +118,7 @@ def test_products_are_the_plain_one(dtype: torch.dtype, rows: int, threads: int)
     """However they are laid out, and whatever is in the buffer by then; of float32, within its rounding."""
     torch.set_num_threads(threads)
     parts, buffer = list(torch.randn(24, 10, dtype=dtype).split([3, 6, 1], 1)), torch.zeros(rows, 10, dtype=dtype)
-    matrix = Matrix([part.contiguous() for part in parts])
+    matrix = PackedMatrix([part.contiguous() for part in parts])
     product, fixed = matrix.times(buffer)
     for _ in range(2):
         buffer.copy_(torch.randn(rows, 10))

@@ -251,7 +251,7 @@ MODELS: dict[str, Callable[[StepShape], SequenceModel]] = {
 def test_every_model_learns_through_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = make_pen_text(2, {"train": 2})
     batch = next(iter(Batches(lines, "train", Normalizer.from_corpus(lines)))).to(DEVICE)
-    model = MODELS[kind](StepShape.of(lines)).to(DEVICE)
+    model = MODELS[kind](StepShape.from_corpus(lines)).to(DEVICE)
     losses, gradients = [], []
     for fused in (True, False):
         monkeypatch.setattr(parameters, "kernels_available", lambda tensor, fused=fused: fused)

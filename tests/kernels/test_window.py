@@ -45,8 +45,8 @@ def results(
     parameters. Dtype float64 is that of all."""
     wide = torch.float64 if dtype == torch.float64 else torch.float32
     layer = deepcopy(layer).to(DEVICE, wide)
-    leaves = [x.to(DEVICE, wide).requires_grad_() for x in (inputs, *state.lstm, state.place, state.seen)]
-    start = WindowState(LSTMState(leaves[1], leaves[2]), leaves[3], leaves[4], state.over)
+    leaves = [x.to(DEVICE, wide).requires_grad_() for x in (inputs, *state.lstm, state.centers, state.context)]
+    start = WindowState(LSTMState(leaves[1], leaves[2]), leaves[3], leaves[4], state.finished)
     there = Text(*(part.to(DEVICE, wide) for part in text))
     with pytest.MonkeyPatch.context() as patch, torch.autocast(DEVICE, dtype, enabled=dtype == torch.bfloat16):
         patch.setattr("mdnrnn.nn.window_steps.kernels_available", lambda tensor: kernels)

@@ -16,9 +16,9 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss
 from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.models.feedforward import MDN, SquaredErrorNetwork
+from mdnrnn.training.checkpoint import WEIGHTS_FILE
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.metrics import read_metrics
-from mdnrnn.training.checkpoint import WEIGHTS_FILE
 from mdnrnn.training.trainer import fit
 
 TRAINING = TrainConfig(
@@ -57,7 +57,7 @@ def test_the_lectures_networks_have_286_and_510_parameters() -> None:
 
 @pytest.mark.parametrize("covariance", ["diagonal", "full", "isotropic", "shared", "per-dimension"])
 def test_the_loss_is_the_mean_nats_of_the_distribution_it_returns(covariance: Any) -> None:
-    problem = TOYS["spiral-2d"].problem(200)
+    problem = TOYS["spiral-2d"].make_dataset(200)
     model = MDN(1, 2, MDNConfig(covariance=covariance, components=3, widths=(8,)), problem.points).eval()
     expected = -model(problem.points.x).log_prob(problem.points.y).mean()
     torch.testing.assert_close(model.loss(batch(problem.points)).total, expected, rtol=1e-5, atol=1e-5)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batch, Batches, code_points
+from mdnrnn.data.batches import Batch, Batches, to_code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
@@ -18,11 +18,11 @@ from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig
-from mdnrnn.models.handwriting import HandwritingRNN, LineHead
+from mdnrnn.models.handwriting import EndOfTextHead, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.step import Objective, train_step
-from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.trainer import fit
 
 SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
@@ -46,7 +46,7 @@ def _batch(corpus: Corpus, indices: list[int]) -> Batch:
 
 @pytest.mark.parametrize("position", [False, True])
 def test_forward_is_stepping(corpus: Corpus, position: bool) -> None:
-    model = HandwritingRNN(StepShape.of(corpus), replace(SMALL, position=position)).double().eval()
+    model = HandwritingRNN(StepShape.from_corpus(corpus), replace(SMALL, position=position)).double().eval()
     batch = _batch(corpus, [0, 3, 5])
     batch = replace(batch, target=_double(batch.target), previous=_double(batch.previous))
     everything = model(batch)
@@ -63,7 +63,7 @@ def test_forward_is_stepping(corpus: Corpus, position: bool) -> None:
 
 def test_a_line_is_as_likely_to_end_as_the_mark_behind_its_text_is_seen() -> None:
     """The odds of END against the other events, from one weight of the mark to another; the rest is left as it is."""
-    head = LineHead(7, 2, 4, 3).double()
+    head = EndOfTextHead(7, 2, 4, 3).double()
     features = torch.randn(5, 7, dtype=torch.float64)
     with torch.no_grad():
         head.linear.weight[:, -1] = 0  # the linear part alone sees no difference
@@ -86,7 +86,7 @@ def _double(step: Step) -> Step:
 
 
 def test_skip_connections_step_as_they_go_over_a_batch(corpus: Corpus) -> None:
-    shape = StepShape.of(corpus)
+    shape = StepShape.from_corpus(corpus)
     model = MDNRNN(shape, MDNRNNConfig(hidden=8, layers=3, skip=True, covariance="full", dropout=0.0)).eval()
     width = model.decoder.features.width
     assert [core.weight_ih_l0.shape[1] for core in model.decoder.lstm.layers] == [width, width + 8, width + 8]
@@ -100,7 +100,7 @@ def test_skip_connections_step_as_they_go_over_a_batch(corpus: Corpus) -> None:
 
 
 def test_the_text_counts_and_only_its_own(corpus: Corpus) -> None:
-    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    model = HandwritingRNN(StepShape.from_corpus(corpus), SMALL).eval()
     one, two = _batch(corpus, [0]), _batch(corpus, [0, 5])
     torch.testing.assert_close(model.loss(one).total, _loss_of_first(model, two), atol=1e-5, rtol=1e-5)
     assert one.text is not None
@@ -118,13 +118,13 @@ def _loss_of_first(model: HandwritingRNN, batch: Batch) -> torch.Tensor:
 
 
 def test_what_the_window_saw_is_in_the_attention(corpus: Corpus) -> None:
-    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    model = HandwritingRNN(StepShape.from_corpus(corpus), SMALL).eval()
     batch = _batch(corpus, [0, 5])
     assert batch.text is not None
     phi = model.attention(batch)
     assert phi.shape == (batch.points, batch.text.shape[1] + 1)
     state = model.initial_state(2, Condition(text=batch.text))
-    _, state = model.step(model.start(2), state)
+    _, state = model.step(model.initial_step(2), state)
     first = phi[torch.tensor([0, int(batch.lengths[0])])]
     seen = torch.einsum("bu,ubc->bc", first, state.lstm.text.characters)
     torch.testing.assert_close(seen, state.lstm.window.seen[0])
@@ -132,7 +132,7 @@ def test_what_the_window_saw_is_in_the_attention(corpus: Corpus) -> None:
 
 def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
     """A window that moves a fifth of a character a step, and END that never comes: U characters take 5 U steps."""
-    model = HandwritingRNN(StepShape.of(corpus), SMALL).eval()
+    model = HandwritingRNN(StepShape.from_corpus(corpus), SMALL).eval()
     with torch.no_grad():
         model.decoder.lstm.first.window.weight.zero_()
         alpha, beta, delta = model.decoder.lstm.first.window.bias.chunk(3)
@@ -140,16 +140,16 @@ def test_drawing_stops_where_the_window_leaves_the_text(corpus: Corpus) -> None:
             part.fill_(value)
         model.decoder.head.linear.bias[-1] = -100.0
     letters = corpus.alphabet[5]
-    drawn = generate(model, 3, Condition(text=code_points([letters, letters * 4, letters * 9])), max_steps=40)
+    drawn = generate(model, 3, Condition(text=to_code_points([letters, letters * 4, letters * 9])), max_steps=40)
     # Past the middle between the place behind the last character, U, and the one after that.
     assert [len(line.event) for line in drawn] == [8, 23, 40]
     assert [int(line.event[-1]) == END for line in drawn] == [True, True, False]
 
 
 def test_errors(corpus: Corpus) -> None:
-    model = HandwritingRNN(StepShape.of(corpus), SMALL)
+    model = HandwritingRNN(StepShape.from_corpus(corpus), SMALL)
     with pytest.raises(InputError, match="which the model has not learned"):
-        model.initial_state(1, Condition(text=code_points(["ж♞"])))
+        model.initial_state(1, Condition(text=to_code_points(["ж♞"])))
     with pytest.raises(InputError, match="received none"):
         model.initial_state(1)
     with pytest.raises(InputError, match="no texts"):
@@ -165,7 +165,7 @@ def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None
 
     def model() -> HandwritingRNN:
         torch.manual_seed(0)
-        return HandwritingRNN(StepShape.of(corpus), replace(SMALL, dropout=0.2))
+        return HandwritingRNN(StepShape.from_corpus(corpus), replace(SMALL, dropout=0.2))
 
     class Stop(Exception):
         pass
@@ -177,7 +177,9 @@ def test_a_training_goes_on_where_it_was(corpus: Corpus, tmp_path: Path) -> None
     with pytest.raises(Stop):
         fit(model(), *data, tmp_path / "stopped", config, stop)
     assert fit(model(), *data, tmp_path / "stopped", config).progress.step == 6
-    whole, stopped = (torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True)["model"] for name in ("whole", "stopped"))
+    whole, stopped = (
+        torch.load(tmp_path / name / CHECKPOINT_FILE, weights_only=True)["model"] for name in ("whole", "stopped")
+    )
     assert all(torch.equal(tensor, stopped[name]) for name, tensor in whole.items())
     assert any(not torch.equal(tensor, model().state_dict()[name]) for name, tensor in whole.items())
 
@@ -187,7 +189,7 @@ def test_a_few_steps_in_bfloat16_lower_the_loss_as_in_float32(corpus: Corpus) ->
     batch, ends, start = _batch(corpus, list(range(8))), [], 0.0
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
-        model = HandwritingRNN(StepShape.of(corpus), SMALL)
+        model = HandwritingRNN(StepShape.from_corpus(corpus), SMALL)
         optimizer = torch.optim.Adam(model.parameters(), 1e-2, fused=True)
         start = float(model.loss(batch).total.detach())
         for step in range(10):

@@ -10,7 +10,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import negative_log_likelihood
-from mdnrnn.models.latent import Posterior, need_encoder
+from mdnrnn.models.latent import Posterior, require_encoder
 from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
 
 CORPUS = random_corpus([5, 9, 2, 7, 1])
@@ -95,7 +95,7 @@ def test_without_a_latent_the_loss_has_no_kl_and_no_chance() -> None:
 
 def test_models_without_an_encoder_are_told_from_those_with_one() -> None:
     model = small_sketch(CORPUS)
-    assert need_encoder(model) is model
+    assert require_encoder(model) is model
     for other in (small_sketch(CORPUS, latent=0), small_sketch(CORPUS, kl_weight=0.0), small_model(CORPUS)):
         with pytest.raises(InputError, match="the run has no encoder; expected one of a variational model"):
-            need_encoder(other)
+            require_encoder(other)

@@ -98,7 +98,7 @@ def test_the_future_is_not_seen() -> None:
 def test_a_model_learns_eight_sequences_by_heart(doodles: Corpus) -> None:
     """From 8 or more nats a point to under 2; the null model is near 9."""
     torch.manual_seed(0)
-    model = MDNRNN(StepShape.of(doodles), MDNRNNConfig(hidden=128, components=5, dropout=0.0))
+    model = MDNRNN(StepShape.from_corpus(doodles), MDNRNNConfig(hidden=128, components=5, dropout=0.0))
     batch = Batches(doodles, "train", Normalizer.from_corpus(doodles)).batch(np.arange(8))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     fall = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=1000)
@@ -126,7 +126,7 @@ def test_dropout_drops_in_training_only() -> None:
 def test_a_label_changes_what_is_drawn_and_is_required() -> None:
     corpus = CORPORA["labels"]
     model = small_model(corpus).eval()
-    start = model.start(2)
+    start = model.initial_step(2)
     steps, _ = model.step(start, model.initial_state(2, Condition(torch.tensor([0, 1]))))
     assert not torch.equal(parameters_of(steps)[0], parameters_of(steps)[1])
     with pytest.raises(ValueError, match="expects a label from 0 to 2"):
@@ -142,7 +142,7 @@ def test_the_start_is_sound() -> None:
         torch.testing.assert_close(gate @ gate.T, torch.eye(64), atol=1e-5, rtol=0)
     bias = core.get_parameter("bias_ih_l0") + core.get_parameter("bias_hh_l0")
     assert [float(part.mean().detach()) for part in bias.chunk(4)] == [0, 1, 0, 0]
-    steps, _ = model.step(model.start(1), model.initial_state(1))
+    steps, _ = model.step(model.initial_step(1), model.initial_state(1))
     spread = float(steps.motion.variance.mean().detach().sqrt())
     assert 0.7 < spread < 1.5
     assert float(steps.motion.means.std().detach()) > 0.4

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, mark_end, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.errors import InputError
@@ -232,7 +233,7 @@ def test_posteriors_start_narrow() -> None:
     """So that draws of z tell drawings apart before the decoder has learned to ignore them."""
     corpus = CORPORA["plain"]
     torch.manual_seed(0)
-    model = SketchRNN(StepShape.of(corpus), SketchRNNConfig(encoder=64, hidden=64, latent=16))
+    model = SketchRNN(StepShape.from_corpus(corpus), SketchRNNConfig(encoder=64, hidden=64, latent=16))
     posterior = model.encode(batches_of(corpus).batch(np.arange(5)))
     apart = (posterior.mean[:, None] - posterior.mean).norm(dim=-1)[~torch.eye(5, dtype=torch.bool)]
     torch.testing.assert_close(posterior.log_scale.mean(), torch.tensor(-2.0), atol=0.1, rtol=0)
@@ -303,7 +304,7 @@ def test_what_the_encoder_keeps_the_decoder_uses() -> None:
     corpus = pack(Metadata(name="lines", bin_width=1.0), {"train": [Sequence(m, mark_end(np.zeros(6))) for m in lines]})
     torch.manual_seed(0)
     config = SketchRNNConfig(encoder=24, hidden=32, latent=2, components=2, kl_rate=0.97, kl_floor=0.0)
-    model = SketchRNN(StepShape.of(corpus), config)
+    model = SketchRNN(StepShape.from_corpus(corpus), config)
     batch = Batches(corpus, "train", Normalizer.from_corpus(corpus)).batch(np.arange(24))
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
     for step in range(200):

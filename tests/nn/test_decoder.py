@@ -55,7 +55,7 @@ def rows_of(b: int) -> Tensor:
 @EVERY_CORPUS
 def test_steps_of_a_batch_are_motions_events_inputs_and_the_place(corpus: Corpus, position: bool) -> None:
     batch, features = batch_of(corpus), features_for(corpus, position)
-    padded = features.of_batch(batch, batch.previous)
+    padded = features.from_batch(batch, batch.previous)
     assert padded.shape == (9, 5, features.width)
     for b, length in enumerate(LENGTHS):
         expected = written_out(batch, batch.previous, rows_of(b), position)
@@ -66,13 +66,13 @@ def test_steps_of_a_batch_are_motions_events_inputs_and_the_place(corpus: Corpus
 @POSITION
 def test_from_their_ends_the_steps_of_a_batch_are_each_sequence_turned_round(position: bool) -> None:
     batch, features = batch_of(CORPORA["no inputs"]), features_for(CORPORA["no inputs"], position)
-    padded = features.of_batch(batch, batch.target, batch.backward_slots())
+    padded = features.from_batch(batch, batch.target, batch.backward_slots())
     for b, length in enumerate(LENGTHS):
         expected = written_out(batch, batch.target, rows_of(b).flip(0), position)
         torch.testing.assert_close(padded[:length, b], expected)
         assert padded[0, b, 2 + END] == 1
     last = padded.flatten(0, 1)[batch.last_slots()]
-    torch.testing.assert_close(last[:, :5], features.of_batch(batch, batch.target)[0, :, :5])
+    torch.testing.assert_close(last[:, :5], features.from_batch(batch, batch.target)[0, :, :5])
 
 
 @POSITION
@@ -83,7 +83,7 @@ def test_one_step_has_the_place_after_it_and_the_context(position: bool) -> None
     place = torch.tensor([[5.0, 6.0], [7.0, 8.0]]).double()
     rows = torch.tensor([[1, 2, 0, 1, 0], [3, 4, 0, 0, 0]]).double()
     expected = torch.cat([rows, inputs, *([place] if position else []), context], -1)
-    assert torch.equal(features.of_step(step, place, context), expected)
+    assert torch.equal(features.from_step(step, place, context), expected)
 
 
 @pytest.mark.parametrize("copies", [1, 40], ids=["small batch", "large batch"])
@@ -97,11 +97,11 @@ def test_stepping_is_the_forward_pass_from_any_state(
     decoder, batch = decoder_for(corpus, position, lstm_class, layers), batch_of(corpus)
     context = torch.randn(5, CONTEXT, dtype=torch.float64)
     state = LSTMState(*torch.randn(2, layers, 5, 8, dtype=torch.float64))
-    whole = decoder(batch, decoder.start(context, state)).log_prob(batch.target)
+    whole = decoder(batch, decoder.initial_state(context, state)).log_prob(batch.target)
     previous = batch.previous
     for b in range(5):
         own = LSTMState(*(part[:, b : b + 1].expand(-1, copies, -1) for part in state))
-        now = decoder.start(context[b].expand(copies, -1), own)
+        now = decoder.initial_state(context[b].expand(copies, -1), own)
         for row in rows_of(b).tolist():
             inputs = None if previous.inputs is None else previous.inputs[row].expand(copies, -1)
             step = Step(previous.motion[row].expand(copies, -1), previous.event[row].expand(copies), inputs)
@@ -114,12 +114,12 @@ def test_the_state_keeps_context_and_place() -> None:
     """The place is the sum of the motions gone through; the context is as it was given, beside every step."""
     decoder = decoder_for(CORPORA["no inputs"], True, LSTM, 1)
     context = torch.randn(2, CONTEXT, dtype=torch.float64)
-    state = decoder.start(context)
-    assert torch.equal(state.place, torch.zeros(1, 2, 2).double())
+    state = decoder.initial_state(context)
+    assert torch.equal(state.position, torch.zeros(1, 2, 2).double())
     motion = torch.randn(4, 2, 2, dtype=torch.float64)
     for part in motion:
         _, state = decoder.step(Step(part, torch.tensor([0, 1])), state)
-    torch.testing.assert_close(state.place[0], motion.sum(0))
+    torch.testing.assert_close(state.position[0], motion.sum(0))
     assert torch.equal(state.context[0], context)
     other, _ = decoder.step(Step(motion[0], torch.tensor([0, 1])), state._replace(context=state.context + 1))
     same, _ = decoder.step(Step(motion[0], torch.tensor([0, 1])), state)
@@ -130,4 +130,4 @@ def test_inputs_are_asked_for() -> None:
     decoder = decoder_for(CORPORA["three inputs"], True, LSTM, 1)
     step = Step(torch.zeros(1, 2).double(), torch.tensor([START]))
     with pytest.raises(InputError, match="expects 3 inputs at every step; received none"):
-        decoder.step(step, decoder.start(torch.zeros(1, CONTEXT).double()))
+        decoder.step(step, decoder.initial_state(torch.zeros(1, CONTEXT).double()))

@@ -56,17 +56,17 @@ def test_a_step_is_what_graves_writes() -> None:
     x = torch.randn(B, A, dtype=torch.float64)
     hidden, seen, after = layer.step(x, text, state)
     for b in range(B):
-        read = torch.cat([state.lstm.hidden[0, b], state.seen[0, b]])
+        read = torch.cat([state.lstm.hidden[0, b], state.context[0, b]])
         o, i, f, g = (layer.inward.weight @ x[b] + layer.inward.bias + layer.recurrent @ read).view(4, H)
         cell = f.sigmoid() * state.lstm.cell[0, b] + i.sigmoid() * g.tanh()
         torch.testing.assert_close(hidden[b], o.sigmoid() * cell.tanh())
         alpha, beta, delta = torch.exp(layer.window.weight @ hidden[b] + layer.window.bias).view(3, K)
-        kappa = state.place[0, b] + delta
+        kappa = state.centers[0, b] + delta
         expected = torch.zeros(C, dtype=torch.float64)
         for u in range(int(text.lengths[0, b])):
             expected += (alpha * torch.exp(-beta * (kappa - u) ** 2)).sum() * text.characters[u, b]
         torch.testing.assert_close(seen[b], expected)
-        torch.testing.assert_close(after.place[0, b], kappa)
+        torch.testing.assert_close(after.centers[0, b], kappa)
 
 
 def test_all_steps_at_once_are_the_steps_one_by_one() -> None:
@@ -86,7 +86,7 @@ def test_all_steps_at_once_are_the_steps_one_by_one() -> None:
 def test_derivatives_are_those_of_the_steps(used: str) -> None:
     layer, text, state = _layer(), _text(), _state()
     inputs = torch.randn(T, B, A, dtype=torch.float64).requires_grad_()
-    leaves = [inputs, *layer.parameters(), *state.lstm, state.place, state.seen]
+    leaves = [inputs, *layer.parameters(), *state.lstm, state.centers, state.context]
     weights = torch.randn(T, B, H, dtype=torch.float64), torch.randn(T, B, C, dtype=torch.float64)
 
     def loss(hidden: Tensor, seen: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.events import END, UP
-from mdnrnn.generation.latent_completion import PROPOSALS, latents_given
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.latent_completion import PROPOSALS, sample_latents_given_prefix
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.latent import LatentModel
@@ -148,7 +148,7 @@ def test_a_prefix_is_completed_with_latents_that_it_may_come_from(run: Run, pref
     run = dataclasses.replace(run, model=model)
     ended = prefix._replace(event=np.append(prefix.event[:-1], END).astype(np.uint8))
     data = Batches(pack(run.config.metadata, {"test": [ended]}), "test", run.config.normalizer)
-    latents = latents_given(model, data.batch(np.zeros(PROPOSALS, np.int64)), n, seed=4).numpy()
+    latents = sample_latents_given_prefix(model, data.batch(np.zeros(PROPOSALS, np.int64)), n, seed=4).numpy()
     expected = run.generate(n, latents=latents, prefix=prefix, seed=4, max_steps=9)
     found = run.generate(n, prefix=prefix, seed=4, max_steps=9)
     np.testing.assert_array_equal(found.motion, expected.motion)
@@ -262,7 +262,7 @@ def test_stopped_and_resumed_ends_in_the_same_weights(doodles: Corpus, tmp_path:
 
     def model(kind: type[SketchRNN] = SketchRNN) -> SketchRNN:
         torch.manual_seed(0)
-        return kind(StepShape.of(doodles), sizes)
+        return kind(StepShape.from_corpus(doodles), sizes)
 
     folders = [tmp_path / "whole", tmp_path / "stopped"]
     fit(model(), *data, folders[0], config)

@@ -13,9 +13,10 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.evaluation import evaluate, null_model_nll
+from mdnrnn.evaluation.likelihood import evaluate
+from mdnrnn.evaluation.null_model import null_model_nll
 from mdnrnn.events import DOWN, END
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import dream
 from mdnrnn.tasks.environment import DreamEnv
@@ -214,5 +215,5 @@ def test_the_null_model_of_posteriors_is_scored_on_draws_too() -> None:
     motion, logvar = rng.normal(0, 3, (20_000, 3)).astype(np.float32), np.full((20_000, 3), np.log(9), np.float32)
     metadata = type(episodes().metadata)(name="x", features=("z1", "z2", "z3"))
     corpus = pack(metadata, {"train": [Sequence(motion, np.zeros(20_000, np.uint8), logvar=logvar)]})
-    nats = null_model_nll(corpus, "train", Normalizer.of(corpus)) / motion.size
+    nats = null_model_nll(corpus, "train", Normalizer.from_corpus(corpus)) / motion.size
     assert nats == pytest.approx(0.5 * np.log(18 * 2 * np.pi * np.e), abs=0.02)

@@ -8,16 +8,17 @@ import torch
 from defusedxml import ElementTree
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.data.text_lines import shape_of
+from mdnrnn.data.text_lines import measure_line
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.configs import HandwritingConfig
-from mdnrnn.models.handwriting import check_lines
+from mdnrnn.models.handwriting import check_text_corpus
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import (
@@ -156,7 +157,7 @@ def test_the_most_steps_are_of_texts_that_have_characters() -> None:
     assert corpus.text_lengths.tolist() == [2, 0, 1]
     assert corpus.max_steps_per_character == 2
     with pytest.raises(InputError, match="1 of 3 drawings in x do not say what is written in them"):
-        check_lines(corpus)
+        check_text_corpus(corpus)
 
 
 def _line(*steps: tuple[float, float, int]) -> Sequence:
@@ -215,10 +216,10 @@ def test_lines_stand_below_each_other_level_and_upright_where_asked(lines: Corpu
     usual, wide = layout_page(page), layout_page(page, spacing=2.0)
     tall, usual_tall = (np.ptp(np.concatenate(each.strokes)[:, 1]) for each in (wide, usual))
     assert tall > 1.4 * usual_tall
-    shape = shape_of(layout_page(_page(lines, 1), level=True, upright=True).strokes)
+    shape = measure_line(layout_page(_page(lines, 1), level=True, upright=True).strokes)
     assert abs(shape.slope) < 0.004
     assert abs(shape.slant) < 2
-    assert shape_of(layout_page(_page(lines, 1)).strokes).slant != pytest.approx(shape.slant, abs=1)
+    assert measure_line(layout_page(_page(lines, 1)).strokes).slant != pytest.approx(shape.slant, abs=1)
 
 
 @pytest.mark.parametrize("count", [1, 3, 10])

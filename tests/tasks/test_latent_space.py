@@ -13,11 +13,12 @@ import pytest
 from scipy.spatial.distance import cdist
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, Metadata, Sequence, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run

@@ -11,11 +11,11 @@ import mdnrnn
 from mdnrnn.data.corpus import Sequence
 from mdnrnn.data.strokes import from_polylines, to_polylines
 from mdnrnn.data.synthetic import pen_text
-from mdnrnn.data.synthetic.corpora import PEN_TEXT_WRITERS, pen_text_writer
+from mdnrnn.data.synthetic.corpora import PEN_TEXT_WRITERS, make_writer
 from mdnrnn.data.synthetic.pen_text import Script, Writer
-from mdnrnn.data.text_lines import shape_of
+from mdnrnn.data.text_lines import measure_line
 from mdnrnn.events import END
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render import Style, save_picture
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import WrittenLines, write
@@ -55,7 +55,7 @@ def test_the_lines_are_fifty_of_the_length_that_was_asked_for() -> None:
 def style(script: Script, number: int = 0) -> tuple[Sequence, Writer]:
     """A line by the first writer of the test split who writes this script, or by another one, and the writer."""
     first = PEN_TEXT_WRITERS["train"] + PEN_TEXT_WRITERS["valid"]
-    found = [pen_text_writer(i) for i in range(first, first + PEN_TEXT_WRITERS["test"])]
+    found = [make_writer(i) for i in range(first, first + PEN_TEXT_WRITERS["test"])]
     writer = [each for each in found if each.script == script][number]
     text = "some words in my own hand"
     return by_writer(text, writer, 10**6), writer
@@ -70,7 +70,7 @@ def read(sequence: Sequence, folder: Path) -> str:
     """What Tesseract makes of a line, rendered with small letters about 30 pixels high."""
     strokes = to_polylines(sequence.motion, sequence.event)
     extent = np.ptp(np.concatenate(strokes), axis=0)
-    height = shape_of(strokes).height
+    height = measure_line(strokes).height
     picture = folder / "line.png"
     width = 0.1 * height / np.sqrt(extent[0] * extent[1])
     save_picture([strokes], picture, style=Style(width=float(np.clip(width, 0.003, 0.05)), margin=0.2))
@@ -155,4 +155,4 @@ def _habits(lines: list[Sequence]) -> tuple[float, float]:
     """Slant and width of a line, means."""
     drawn = [to_polylines(line.motion, line.event) for line in lines]
     widths = [np.ptp(np.concatenate(strokes)[:, 0]) for strokes in drawn]
-    return float(np.mean([shape_of(strokes).slant for strokes in drawn])), float(np.mean(widths))
+    return float(np.mean([measure_line(strokes).slant for strokes in drawn])), float(np.mean(widths))

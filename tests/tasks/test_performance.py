@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mdnrnn.data.corpus import Corpus, Sequence
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
-from mdnrnn.generation.loop import Sampling
+from mdnrnn.generation.sampling import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.performance import Performer, respond
 from tests.helpers import controls, episodes, random_corpus, run_of, small_sketch, touches

@@ -42,7 +42,7 @@ def test_a_demo_prints_its_result_and_leaves_its_pictures(
     assert result["name"] == name
     assert result["n"] == 300
     assert result["gap"] == pytest.approx(result["test_nll"] - result["floor"])
-    assert result["floor"] == pytest.approx(TOYS[name].problem(300).entropy())
+    assert result["floor"] == pytest.approx(TOYS[name].make_dataset(300).entropy())
     assert json.loads((tmp_path / "demo" / "result.json").read_text()) == result
     pictures = sorted((tmp_path / "demo").glob("*.png"))
     assert [path.stem for path in pictures] == ["calibration", "components", "density", "loss", "samples"]
@@ -80,9 +80,9 @@ def test_the_same_seed_gives_the_same_demo() -> None:
 
 def test_what_is_measured_is_the_mean_over_all_points() -> None:
     """In chunks or at once, with points that are no multiple of the chunk."""
-    problem = TOYS["spiral-2d"].problem(100)
+    problem = TOYS["spiral-2d"].make_dataset(100)
     model, baseline = MDN(1, 2, None, problem.points).eval(), SquaredErrorNetwork(1, 2, None, problem.points)
-    fresh = problem.fresh(12_345, 1)
+    fresh = problem.sample(12_345, 1)
     nll, pit = measure(model, fresh)
     with torch.no_grad():
         mixture = model(fresh.x)

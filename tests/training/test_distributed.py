@@ -85,7 +85,7 @@ def case(kind: str, model: type[MDNRNN] = MDNRNN) -> Case:
     if kind == "by points":
         settings = replace(settings, by_points=True)
     splits = settings.splits(corpus, Normalizer.from_corpus(corpus))
-    return Case(model(StepShape.of(corpus), MDNRNNConfig(hidden=16, components=3, dropout=0.0)), *splits, settings)
+    return Case(model(StepShape.from_corpus(corpus), MDNRNNConfig(hidden=16, components=3, dropout=0.0)), *splits, settings)
 
 
 KINDS = ["drawings", "by points", "windows", "worlds", "points"]
@@ -149,9 +149,9 @@ def others() -> dict[str, Case]:
     torch.manual_seed(0)
     drawings, lines = corpus_of("drawings"), make_pen_text(1, {"train": 5, "valid": 1, "test": 1})
     config = replace(SEQUENCES, steps=3, batch_size=4)
-    sketch = SketchRNN(StepShape.of(drawings), SketchRNNConfig(encoder=8, hidden=8, latent=4, components=2))
-    writing = HandwritingRNN(StepShape.of(lines), HandwritingConfig(hidden=8, window=2, components=2))
-    dropping = MDNRNN(StepShape.of(drawings), MDNRNNConfig(hidden=8, components=2, dropout=0.5))
+    sketch = SketchRNN(StepShape.from_corpus(drawings), SketchRNNConfig(encoder=8, hidden=8, latent=4, components=2))
+    writing = HandwritingRNN(StepShape.from_corpus(lines), HandwritingConfig(hidden=8, window=2, components=2))
+    dropping = MDNRNN(StepShape.from_corpus(drawings), MDNRNNConfig(hidden=8, components=2, dropout=0.5))
     return {
         "sketch": Case(sketch, *config.splits(drawings, Normalizer.from_corpus(drawings)), config),
         "writing": Case(writing, *config.splits(lines, Normalizer.from_corpus(lines)), config),

@@ -46,7 +46,7 @@ def data_of(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Batch
 
 def model_for(corpus: Corpus, kind: type[MDNRNN] = MDNRNN) -> MDNRNN:
     torch.manual_seed(0)
-    return kind(StepShape.of(corpus), MDNRNNConfig(hidden=24, components=3, dropout=0.2))
+    return kind(StepShape.from_corpus(corpus), MDNRNNConfig(hidden=24, components=3, dropout=0.2))
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
