@@ -7,7 +7,6 @@ import dataclasses
 import json
 import re
 import shlex
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_json
+from mdnrnn.files import atomic_path, write_json
 
 _ORIGIN = "download.json"
+_CACHE_ADVICE = "free some space, or set MDNRNN_CACHE to another folder"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,16 +198,16 @@ def find(name: str) -> Entry | None:
     return dataclasses.replace(family, name=name, url=family.url.replace("CATEGORY", quote(category)))
 
 
-def is_name(data: str) -> bool:
+def is_catalog_name(data: str) -> bool:
     """Whether `data` names a corpus of the catalog; a path of that name counts where the corpus is not at hand."""
     entry = find(data)
     return entry is not None and (entry.path.exists() or not Path(data).exists())
 
 
-def place_of(data: str) -> Path:
+def resolve(data: str) -> Path:
     """Where the corpus that `data` names lies, or else `data` as a path."""
     entry = find(data)
-    if entry is None or not is_name(data):
+    if entry is None or not is_catalog_name(data):
         return Path(data)
     if not entry.path.exists():
         how = entry.by_hand or f"get it with: mdnrnn data get {shlex.quote(data)}"
@@ -221,7 +221,7 @@ def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
     Args:
         recipe: what is done to the drawings of another format as they are read.
     """
-    return pipeline.read(place_of(data), recipe)
+    return pipeline.read(resolve(data), recipe)
 
 
 def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:
@@ -281,15 +281,8 @@ def _keep(entry: Entry, origin: object, put: Callable[[Path], object]) -> None:
     """`put` the corpus beside its final place, then rename it: a corpus in the cache is always whole."""
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{entry.path.name}.", suffix=".tmp", dir=entry.path.parent) as folder:
-            fresh = Path(folder) / entry.path.name
-            put(fresh)
-            write_json(fresh / _ORIGIN, origin)
-            if entry.path.exists():
-                entry.path.rename(Path(folder) / "old")
-            fresh.rename(entry.path)
+        with atomic_path(entry.path, replace=True, advice=_CACHE_ADVICE) as folder:
+            put(folder)
+            write_json(folder / _ORIGIN, origin)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"cannot keep {entry.path}: {reason}; free some space, or let MDNRNN_CACHE name a folder"
-        ) from error
+        raise InputError(f"cannot keep {entry.path}: {error.strerror or error}; {_CACHE_ADVICE}") from error

@@ -25,12 +25,12 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes, whole_file
 from mdnrnn.data.formats.xml import MOST_MARKS, identity, marks_of, name_of, near, parse_xml, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import write_atomically
+from mdnrnn.files import atomic_file
 
 _MOST_BYTES = 64 << 20
 _MOST_TRACE = 16 << 20
@@ -62,7 +62,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
     return root_name(head) == "ink"
 
 
-def _parse(path: Path) -> Drawings:
+def _parse(path: Path) -> DrawingBatch:
     root = parse_xml(path, _MOST_BYTES)
     if name_of(root) != "ink":
         raise DataError(f"{path}: its root is <{name_of(root)}>; expected <ink>")
@@ -79,7 +79,7 @@ def _parse(path: Path) -> Drawings:
             drops.append(Remark("malformed trace", str(error)))
             continue
         drawings.append((strokes, _record(_annotations(owner), where)))
-    return Drawings.of(drawings, drops, mends)
+    return DrawingBatch.from_polylines(drawings, drops, mends)
 
 
 def _owned(root: Element, formats: _Formats) -> dict[Element, list[tuple[Element, _Axes]]]:
@@ -192,8 +192,8 @@ def _strokes(
 
 def _points(text: str, axes: _Axes) -> tuple[Polyline, int]:
     """The points of a trace (n, 2), and how many are left out because they have no value."""
-    if len(text) > _MOST_TRACE or text.count(",") >= MOST_POINTS:
-        raise ValueError(f"has over {MOST_POINTS} points, or is over {_MOST_TRACE >> 20} MB; split it")
+    if len(text) > _MOST_TRACE or text.count(",") >= MAX_POINTS:
+        raise ValueError(f"has over {MAX_POINTS} points, or is over {_MOST_TRACE >> 20} MB; split it")
     parts = text.strip().rstrip(",").split(",")
     if parts == [""]:
         return np.zeros((0, 2)), 0
@@ -252,7 +252,8 @@ def _number(text: str) -> float:
 def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of strokes, each a group marked as a drawing, with its label, its text, its split."""
     check_strokes(corpus)
-    write_atomically(path, lambda file: _write(corpus, file))
+    with atomic_file(path) as file:
+        _write(corpus, file)
 
 
 def _write(corpus: Corpus, file: BinaryIO) -> None:

@@ -12,20 +12,19 @@ performance.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
 from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
 from mdnrnn.data.formats.streams import bad_lines, clamped, finite, lines, one_drawing, waits
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN
-from mdnrnn.files import make_folder, write_bytes
+from mdnrnn.files import atomic_path, write_bytes
 
 KIND = Kind(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
 """About a pixel of the screens that were played on: finer, a place would be told more exactly than it was meant."""
@@ -87,7 +86,7 @@ def _default_columns() -> dict[str, int]:
     return {name: _COLUMNS.index(name) for name in _USED}
 
 
-def _parse_csv(path: Path) -> Drawings:
+def _parse_csv(path: Path) -> DrawingBatch:
     rows: list[tuple[float, ...]] = []
     bad: list[int] = []
     columns = None
@@ -120,7 +119,7 @@ def _array_chunks(path: Path) -> Iterator[Chunk]:
     return array_chunks(path, TOUCHES)
 
 
-def _parse_arrays(chunk: Chunk) -> Drawings:
+def _parse_arrays(chunk: Chunk) -> DrawingBatch:
     drops: list[Remark] = []
     mends: list[Remark] = []
     drawings = []
@@ -131,7 +130,7 @@ def _parse_arrays(chunk: Chunk) -> Drawings:
             drops.append(Remark("bad moving", f"{where} has moving {moving[row]:g} in row {row}; expected 0 or 1"))
             continue
         drawings.append((_touches(rows[:, :2], rows[:, 2], moving, where, mends), Record(where)))
-    return Drawings.of(drawings, drops, mends)
+    return DrawingBatch.from_polylines(drawings, drops, mends)
 
 
 def write(corpus: Corpus, path: Path) -> None:
@@ -150,17 +149,10 @@ def write(corpus: Corpus, path: Path) -> None:
             )
         write_bytes(path, _csv(corpus, 0))
         return
-    unfinished = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    make_folder(unfinished)
-    try:
+    with atomic_path(path) as folder:
+        folder.mkdir()
         for i in range(len(corpus)):
-            write_bytes(unfinished / f"{i:06}.csv", _csv(corpus, i))
-        unfinished.rename(path)
-    except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}; choose another place") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            write_bytes(folder / f"{i:06}.csv", _csv(corpus, i))
 
 
 def _csv(corpus: Corpus, index: int) -> bytes:

@@ -14,13 +14,14 @@ from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Metadata
-from mdnrnn.data.drawings import Drawings, Record
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.drawings import DrawingBatch, Record
 from mdnrnn.data.formats.arrays import complaints, entries, read_header
 from mdnrnn.data.formats.format import Format, Kind
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import make_folder, write_atomically, write_json
+from mdnrnn.files import atomic_file, atomic_path, write_json
 
 VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"
@@ -64,18 +65,15 @@ def write(corpus: Corpus, path: Path) -> None:
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
     present = {name: _npy_writer(array) for name, array in arrays.items() if array is not None}
     if path.suffix.lower() == ".npz":
-        write_atomically(path, lambda file: _write_archive(file, header, present))
+        with atomic_file(path) as file:
+            _write_archive(file, header, present)
         return
-    unfinished = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
-    make_folder(unfinished)
-    try:
+    with atomic_path(path) as folder:
+        folder.mkdir()
         for name, write_array in present.items():
-            write_atomically(unfinished / f"{name}.npy", write_array)
-        write_json(unfinished / HEADER, header)
-        unfinished.rename(path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+            with atomic_file(folder / f"{name}.npy") as file:
+                write_array(file)
+        write_json(folder / HEADER, header)
 
 
 def zip_folder(folder: Path, path: Path) -> None:
@@ -86,7 +84,8 @@ def zip_folder(folder: Path, path: Path) -> None:
     def copy(name: str) -> Callable[[IO[bytes]], object]:
         return lambda member: _copy(folder / f"{name}.npy", member)
 
-    write_atomically(path, lambda file: _write_archive(file, header, {name: copy(name) for name in names}))
+    with atomic_file(path) as file:
+        _write_archive(file, header, {name: copy(name) for name in names})
 
 
 def _copy(path: Path, member: IO[bytes]) -> None:
@@ -189,9 +188,9 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
         yield _Chunk(path, first, min(first + _CHUNK, len(corpus)))
 
 
-def _parse(chunk: _Chunk) -> Drawings:
+def _parse(chunk: _Chunk) -> DrawingBatch:
     corpus = read(chunk.path)
-    return Drawings.of((_strokes(corpus, i), _record(corpus, i, chunk.path)) for i in range(chunk.first, chunk.last))
+    return DrawingBatch.from_polylines((_strokes(corpus, i), _record(corpus, i, chunk.path)) for i in range(chunk.first, chunk.last))
 
 
 def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:

@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, check_strokes
-from mdnrnn.files import write_atomically
+from mdnrnn.files import atomic_file
 
 CHUNK_BYTES = 1 << 20
 LONGEST_LINE = 32 << 20
@@ -68,7 +68,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes | None]:
             yield line
 
 
-def _parse(chunk: _Chunk) -> Drawings:
+def _parse(chunk: _Chunk) -> DrawingBatch:
     points, strokes, counts, records, drops = [], [], [], [], []
     for number, line in enumerate(chunk.lines, chunk.first):
         if line is not None and not line.strip():
@@ -89,9 +89,9 @@ def _parse(chunk: _Chunk) -> Drawings:
         key, word, text, split = (_string(fields.get(name)) for name in ("key_id", "word", "text", "split"))
         records.append(Record(where, key, word, text, split))
     if not points:
-        return Drawings.of([], drops)
+        return DrawingBatch.from_polylines([], drops)
     flat = np.concatenate(points, axis=1).T
-    return Drawings(np.ascontiguousarray(flat), np.array(strokes), np.array(counts), records, drops)
+    return DrawingBatch(np.ascontiguousarray(flat), np.array(strokes), np.array(counts), records, drops)
 
 
 class _Wrong(Exception):
@@ -140,10 +140,8 @@ def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of drawings in the simplified layout, each moved so that its least x and y are 0;
     beside the fields of Quick, Draw! stand `split`, and `text` where there is one."""
     check_strokes(corpus)
-    write_atomically(
-        path,
-        lambda file: file.writelines(f"{json.dumps(record(corpus, i))}\n".encode() for i in range(len(corpus))),
-    )
+    with atomic_file(path) as file:
+        file.writelines(f"{json.dumps(record(corpus, i))}\n".encode() for i in range(len(corpus)))
 
 
 def record(corpus: Corpus, index: int) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.data.formats.format import Format
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN
-from mdnrnn.files import write_atomically
+from mdnrnn.files import atomic_file
 
 _RECORDS_A_CHUNK = 1024
 
@@ -63,11 +63,11 @@ def _begins_with_origin(record: Any) -> bool:
     return not np.any(record[0])
 
 
-def _parse(chunk: _Chunk) -> Drawings:
+def _parse(chunk: _Chunk) -> DrawingBatch:
     drops: list[Remark] = []
     numbered = list(_wanted(chunk, drops))
     if not numbered:
-        return Drawings.of([], drops)
+        return DrawingBatch.from_polylines([], drops)
     records = [Record(_where(chunk, number), split=chunk.split) for number, _ in numbered]
     lengths = np.array([len(rows) for _, rows in numbered])
     parts = [rows for _, rows in numbered]
@@ -81,7 +81,7 @@ def _parse(chunk: _Chunk) -> Drawings:
     lifted = rows[:, 2] == 1
     lifted[firsts + lengths - 1] = True
     strokes = np.diff(np.flatnonzero(lifted) + 1, prepend=0)
-    return Drawings(points, strokes, np.add.reduceat(lifted, firsts, dtype=np.int64), records, drops)
+    return DrawingBatch(points, strokes, np.add.reduceat(lifted, firsts, dtype=np.int64), records, drops)
 
 
 def _wanted(chunk: _Chunk, drops: list[Remark]) -> Iterator[tuple[int, np.ndarray]]:
@@ -164,7 +164,8 @@ def write(corpus: Corpus, path: Path) -> None:
     # Where all begin with a step of nothing, it would be read as the origin: the origin stands before it.
     origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
     arrays = {split: _records(corpus, split, np.int16 if whole else np.float32, origin) for split in splits}
-    write_atomically(path, lambda file: _write(file, arrays))
+    with atomic_file(path) as file:
+        _write(file, arrays)
 
 
 def _records(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) -> np.ndarray:

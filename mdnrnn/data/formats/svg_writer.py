@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -13,7 +12,7 @@ from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.formats.format import check_strokes
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import InputError
-from mdnrnn.files import make_folder
+from mdnrnn.files import atomic_path
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|%\ud800-\udfff]|^\.')
@@ -29,19 +28,12 @@ def write(corpus: Corpus, folder: Path) -> None:
     check_strokes(corpus)
     if folder.exists():
         raise InputError(f"{folder} is there already; expected a new folder; choose another name")
-    unfinished = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    make_folder(unfinished)
-    try:
+    with atomic_path(folder) as unfinished:
+        unfinished.mkdir()
         for index, place in enumerate(_places(corpus)):
             (unfinished / place).mkdir(parents=True, exist_ok=True)
             text = document(corpus.drawing(index), corpus[index].text)
             (unfinished / place / f"{index:06d}.svg").write_bytes(text.encode())
-        unfinished.rename(folder)
-    except OSError as error:
-        raise InputError(f"cannot write {folder}: {error.strerror}; choose another place") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _places(corpus: Corpus) -> list[Path]:

@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mdnrnn.data import formats
-from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native, ndjson
 from mdnrnn.data.formats.format import Kind
 from mdnrnn.data.formats.streams import BAD_LINE
@@ -25,8 +25,9 @@ from mdnrnn.data.importing.chunks import Job, Trouble, trouble_with, worked
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report, quantiles
 from mdnrnn.data.importing.sources import STDIN, Place, expanded, files
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import make_folder
+from mdnrnn.files import atomic_path, make_folder
 
 _KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
 """A file so called that no format knows is damaged; another one is none of ours."""
@@ -96,15 +97,12 @@ def import_corpus(
         raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
     metadata = _metadata(paths, name or out.stem, license, source or ", ".join(Path(path).name for path in given[:5]))
     make_folder(out.parent)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent) as temporary:
-        folder = Path(temporary) / out.name
+    with atomic_path(out) as temporary:
+        folder = temporary.with_name("arrays") if out.suffix.lower() == ".npz" else temporary
         folder.mkdir()
-        try:
-            report = _build(paths, folder, recipe, metadata, workers=workers, progress=progress)
-            native.zip_folder(folder, out) if out.suffix.lower() == ".npz" else folder.rename(out)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(f"cannot write {out}: {reason}; free some space or choose another place") from error
+        report = _build(paths, folder, recipe, metadata, workers=workers, progress=progress)
+        if folder != temporary:
+            native.zip_folder(folder, temporary)
     return report
 
 
