@@ -1,10 +1,10 @@
-"""Charles Martin's lecture on mixture density networks: one small network averages, another of its size does not.
+"""Compare a squared-error network and a mixture density network on the inverse sine (lecture by Charles Martin).
 
     python examples/arcsine_lecture.py [OUT.png]
 
-Both learn the inverse sine with two layers of 15 units: by squared error (tanh, 286 parameters), and as a mixture of
-5 components (ReLU, 510 parameters). The lecture trains with RMSprop and prints no likelihood, so the exact entropy of
-y given x stands alone beside ours. Nor does it tell how many points it has: 2500 here, as Ha.
+Both networks have two layers of 15 units: the first uses tanh and squared error (286 parameters), the second ReLU and
+a mixture of 5 components (510 parameters). The lecture trains with RMSprop and publishes neither a likelihood nor the
+number of points. This script uses 2500 points, as Ha does, and compares with the exact entropy of y given x.
 """
 
 import math
@@ -23,27 +23,31 @@ from mdnrnn.tasks.toy_demos import measure, squared_error
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "arcsine_lecture.png")
 torch.manual_seed(0)
-torch.set_num_threads(1)  # networks this small gain nothing from more
+torch.set_num_threads(1)  # small networks do not benefit from more
 training = TrainConfig(
     batch_size=500, steps=6000, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
 )
 
-problem = TOYS["arcsine"].problem(2500)
+problem = TOYS["arcsine"].make_dataset(2500)
 plain = SquaredErrorNetwork(1, 1, BodyConfig(widths=(15, 15), activation="tanh"), problem.points)
 mdn = MDN(1, 1, MDNConfig(widths=(15, 15), activation="relu", components=5, input_noise=0.04), problem.points)
 assert [sum(p.numel() for p in model.parameters()) for model in (plain, mdn)] == [286, 510]  # as published
 fit(plain, problem.points, config=training)
 fit(mdn, problem.points, config=training)
 
-fresh = problem.fresh(50_000, seed=0)
+fresh = problem.sample(50_000, seed=0)
 error, nll = squared_error(plain, fresh), measure(mdn, fresh)[0]
-single = 0.5 * math.log(2 * math.pi * math.e * error)  # nats of one Gaussian of that variance around the curve
-print(f"286 parameters by squared error: held out {error:.2f}, as one Gaussian {single:.4f} nats a point")
-print(f"510 parameters as a mixture: held out {nll:.4f} nats a point, floor {problem.entropy():.4f}")
+single = 0.5 * math.log(2 * math.pi * math.e * error)  # NLL of one Gaussian around the curve
+print(
+    f"286 parameters by squared error: held-out squared error {error:.2f}, as one Gaussian {single:.4f} nats per point"
+)
+print(f"510 parameters as a mixture: held out {nll:.4f} nats per point, floor {problem.entropy():.4f}")
 
 x, y = problem.points
 line = torch.linspace(-14, 14, 400).unsqueeze(1)
 curve, samples = plain(line).detach(), mdn(x).sample()
-known, fitted, drawn = (densities.Cloud(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples)))
-figure = densities.samples_figure(known, fitted, drawn, title="inverse sine: 286 parameters average, 510 do not")
+data, prediction, draws = (
+    densities.Cloud(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples))
+)
+figure = densities.samples_figure(data, prediction, draws, title="inverse sine: squared error and mixture")
 out.write_bytes(figure_bytes(figure, out.suffix))

@@ -1,9 +1,10 @@
-"""One model, many classes: what is asked for is what is drawn.
+"""Draw every class with a class-conditional model and check the drawings with a classifier.
 
     python examples/class_conditional.py [RUN] [PICTURE]
 
-RUN is by default the one that ships, trained on the bundled doodles. It draws ten of each class, a row a class, and a
-small classifier that has learned from other doodles, made anew, says what it sees. Leaves class-conditional.svg.
+RUN is a run folder, by default checkpoints/doodles. The model draws ten drawings per class, one row per class. A small
+convolutional classifier, trained on newly generated doodles, reports how many it recognizes. Writes
+class-conditional.svg.
 """
 
 import sys
@@ -29,7 +30,7 @@ save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, columns=10,
 
 
 def image(drawing: Drawing) -> Tensor:
-    """The drawing as a classifier looks at it: the shares of its ink in 24 by 24 squares, shape (1, 24, 24)."""
+    """Return the drawing as an image of 24 by 24 pixels, the classifier's input, shape (1, 24, 24)."""
     box = bounds(drawing)
     points = np.concatenate([resample(stroke, max(box.width, box.height) / 96)[0] for stroke in drawing])
     half = max(box.width, box.height) / 2
@@ -39,7 +40,7 @@ def image(drawing: Drawing) -> Tensor:
 
 
 def images(corpus: mdnrnn.Corpus, split: str) -> tuple[Tensor, Tensor]:
-    """Of a split: images (M, 1, 24, 24) and labels (M,)."""
+    """Return the images (M, 1, 24, 24) and labels (M,) of a split."""
     indices = corpus.indices(split)
     labels = torch.tensor([corpus[i].label for i in indices])
     return torch.stack([image(corpus.drawing(i)) for i in indices]), labels
@@ -60,14 +61,14 @@ for _ in range(12):
 classifier.eval()
 
 
-def recognized(corpus: mdnrnn.Corpus) -> Tensor:
-    """Whether the classifier sees what each drawing of a test split is said to be, shape (M,)."""
+def is_recognized(corpus: mdnrnn.Corpus) -> Tensor:
+    """Return whether the classifier predicts the label of each drawing of the test split, shape (M,)."""
     x, y = images(corpus, "test")
     return classifier(x).argmax(-1) == y
 
 
-print(f"real doodles that it has not seen: {recognized(mdnrnn.open_corpus('doodles')).float().mean():.1%} recognized")
-counts = recognized(drawn).view(len(classes), 10).sum(1)
+print(f"held-out doodles: {is_recognized(mdnrnn.open_corpus('doodles')).float().mean():.1%} recognized")
+counts = is_recognized(drawn).view(len(classes), 10).sum(1)
 for name, count in zip(classes, counts.tolist(), strict=True):
     print(f"{name}: {count} of 10")
-print(f"drawn at temperature 0.3: {counts.sum() / len(names):.1%} recognized")
+print(f"generated at temperature 0.3: {counts.sum() / len(names):.1%} recognized")

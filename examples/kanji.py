@@ -1,9 +1,10 @@
-"""A hundred kanji that nobody has written: Ha's "Recurrent Net Dreams Up Fake Chinese Characters" (2015).
+"""Generate a hundred invented kanji, as in Ha's "Recurrent Net Dreams Up Fake Chinese Characters" (2015).
 
     python examples/kanji.py [RUN] [PICTURE]
 
-RUN is by default the one that ships; train your own with `mdnrnn train stroke --data short_kanji --out RUN`. Leaves
-kanji.svg, the strokes colored in the order in which they are drawn, from violet to yellow.
+RUN is a run folder, by default checkpoints/kanji. Train your own with
+`mdnrnn train stroke --data short_kanji --out RUN`. Writes kanji.svg, with strokes colored in drawing order from violet
+to yellow.
 """
 
 import sys
@@ -20,4 +21,4 @@ drawn = run.generate(100, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
 save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(color="order"), columns=10)
 finished = int((drawn.event == 2).sum())
 strokes = int((drawn.event != 0).sum()) / len(drawn)
-print(f"{finished} of {len(drawn)} came to an end by themselves, with {strokes:.1f} strokes each")
+print(f"{finished} of {len(drawn)} drawings ended before the step limit; {strokes:.1f} strokes per drawing")

@@ -1,9 +1,9 @@
-"""The mixture on the slide that opens the lecture on mixture density networks, before any network.
+"""Plot a mixture of two Gaussians and compare its closed-form statistics with samples.
 
     python examples/mixture.py [OUT.png]
 
-Two Gaussians of equal weight, means -5 and 5, standard deviations 2 and 3: their density over samples, and their
-numbers beside what the samples give. Nothing is trained: it takes seconds.
+The mixture, from Charles Martin's lecture on mixture density networks, has equal weights, means -5 and 5 and standard
+deviations 2 and 3. No network is trained; the script takes seconds.
 """
 
 import sys
@@ -24,15 +24,15 @@ mixture = GaussianMixture(weights.log(), means, sigmas.log())
 samples = mixture.sample((50_000,))
 low, high = mixture.interval(0.9)
 entropy, error = mixture.entropy(100_000)
-print(f"mean {mixture.mean.item():.3f}, of 50,000 samples {samples.mean():.3f}")
-print(f"variance {mixture.variance.item():.3f}, of the samples {samples.var():.3f}")
-print(f"mode {mixture.mode.item():.3f}: the narrow component's mean, pulled a little by the wide one")
+print(f"mean {mixture.mean.item():.3f}; sample mean {samples.mean():.3f} (50,000 samples)")
+print(f"variance {mixture.variance.item():.3f}; sample variance {samples.var():.3f}")
+print(f"mode {mixture.mode.item():.3f}: close to the mean of the narrow component")
 print(f"90% interval {low.item():.3f} to {high.item():.3f}")
-print(f"entropy {entropy.item():.3f} ± {error.item():.3f} nats: a mean over samples, as there is no closed form")
+print(f"entropy {entropy.item():.3f} ± {error.item():.3f} nats, a Monte Carlo estimate")
 
 x = torch.linspace(-14, 16, 601).unsqueeze(1)
 density = mixture.log_prob(x).exp()
-narrow, wide = (density.unsqueeze(1) * mixture.component_posterior(x)).unbind(1)  # weight x Normal, of each
+narrow, wide = (density.unsqueeze(1) * mixture.component_posterior(x)).unbind(1)  # weighted component densities
 
 figure = Figure(figsize=(7.2, 4), dpi=144, layout="constrained")
 axes = figure.add_subplot(title="a mixture of two Gaussians", xlabel="x", ylabel="density", xlim=(-14, 16))

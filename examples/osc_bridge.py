@@ -1,11 +1,11 @@
-"""A run plays along over OSC: what a controller sends is observed, what the run makes of it is sent back.
+"""Let a trained run play along over OSC: it observes a controller's messages and sends predictions back.
 
     python examples/osc_bridge.py [RUN [PORT [REPLY_PORT]]]
 
-RUN is of gesture streams, `mdnrnn train gesture --data LOG --out RUN`. Messages `/interface x1 x2 ...` that come in on
-PORT (by default 5000) are what a person plays; messages `/prediction x1 x2 ...` go out on REPLY_PORT (5001). While
-someone plays, what may follow is said after each of their steps; after a second of silence the run answers, step by
-step in its own time, until someone plays again. Needs python-osc: pip install -e ".[osc]".
+RUN is a run folder trained on gesture streams: `mdnrnn train gesture --data LOG --out RUN`. The bridge receives
+messages `/interface x1 x2 ...` on PORT (default 5000) and sends messages `/prediction x1 x2 ...` to REPLY_PORT (default
+5001). While a person plays, it sends a prediction after each message. After one second of silence the run plays on its
+own, with the predicted timing, until the person plays again. Requires python-osc: pip install -e ".[osc]".
 """
 
 import contextlib
@@ -21,70 +21,72 @@ from pythonosc.udp_client import SimpleUDPClient
 import mdnrnn
 
 SILENCE = 1.0
-"""Seconds after which the call is over."""
+"""Seconds without a message after which the run plays on its own."""
 
 
 class Bridge:
-    """Between an interface and a performer: one thread hears, another answers, and the lock keeps their turns apart."""
+    """Connects an OSC interface and a performer; one thread receives, another one plays, and a lock separates them."""
 
     def __init__(self, run: mdnrnn.Run, port: int, reply_port: int) -> None:
         if not run.config.metadata.is_stream:
-            raise mdnrnn.InputError(f"{run.folder} is of {run.config.metadata.name}; expected a run of gesture streams")
+            raise mdnrnn.InputError(
+                f"{run.folder} was trained on {run.config.metadata.name}; expected a run of gesture streams"
+            )
         self.player, self.client = mdnrnn.Performer(run), SimpleUDPClient("127.0.0.1", reply_port)
         self.controls = run.config.shape.features - 1
-        self.turn, self.over, self.called = threading.Lock(), threading.Event(), threading.Event()
-        self.last = self.heard = time.monotonic()
-        """When anyone played last, and when a person did."""
+        self.lock, self.stopped, self.started = threading.Lock(), threading.Event(), threading.Event()
+        self.last_step = self.last_message = time.monotonic()
+        """Times of the last step by anyone and of the last message."""
         dispatcher = Dispatcher()
-        dispatcher.map("/interface", self.hear)
-        self.server = BlockingOSCUDPServer(("127.0.0.1", port), dispatcher)  # one message after the other
+        dispatcher.map("/interface", self.receive)
+        self.server = BlockingOSCUDPServer(("127.0.0.1", port), dispatcher)  # handles one message at a time
 
-    def hear(self, address: str, *values: float) -> None:
-        """A step that was played: observe it, and say what may follow."""
-        with self.turn:
+    def receive(self, address: str, *values: float) -> None:
+        """Observe a step that a person played and send a prediction."""
+        with self.lock:
             now = time.monotonic()
             try:
-                self.player.observe(np.array([max(now - self.last, 1e-4), *values]))
+                self.player.observe(np.array([max(now - self.last_step, 1e-4), *values]))
             except (mdnrnn.InputError, ValueError) as error:
                 print(f"{address} {values}: {error}", file=sys.stderr)
                 return
-            self.last = self.heard = now
-            self.called.set()
+            self.last_step = self.last_message = now
+            self.started.set()
             self.send(self.player.predict().motion)
 
     def send(self, motion: np.ndarray) -> None:
-        """The controls of a step (dt, x1, ...), within their range."""
+        """Send the controls of a step (dt, x1, ...), clipped to 0..1."""
         self.client.send_message("/prediction", np.clip(motion[1:], 0, 1).tolist())
 
-    def answer(self) -> None:
-        """Once someone has played, go on alone wherever nobody plays."""
-        while not self.over.is_set():
-            silent = time.monotonic() - self.heard
-            if not self.called.is_set() or silent < SILENCE:
-                self.over.wait(max(0.01, SILENCE - silent))
+    def play(self) -> None:
+        """Play whenever the person has been silent for `SILENCE` seconds; wait for a first message."""
+        while not self.stopped.is_set():
+            silent = time.monotonic() - self.last_message
+            if not self.started.is_set() or silent < SILENCE:
+                self.stopped.wait(max(0.01, SILENCE - silent))
                 continue
-            with self.turn:
+            with self.lock:
                 step, due = self.player.predict(), self.last
             due += float(step.motion[0])
-            self.over.wait(max(0.0, due - time.monotonic()))
-            with self.turn:
-                if self.heard > due - float(step.motion[0]) or self.over.is_set():
-                    continue  # someone plays again: what was to come is not
+            self.stopped.wait(max(0.0, due - time.monotonic()))
+            with self.lock:
+                if self.last_message > due - float(step.motion[0]) or self.stopped.is_set():
+                    continue  # a message arrived: drop the prediction
                 self.player.observe(step.motion)
-                self.last = due
+                self.last_step = due
                 self.send(step.motion)
 
     def run(self) -> None:
-        """Serve until it is over, or interrupted."""
-        workers = [threading.Thread(target=work) for work in (self.server.serve_forever, self.answer)]
-        for worker in workers:
-            worker.start()
+        """Serve until stopped or interrupted."""
+        threads = [threading.Thread(target=target) for target in (self.server.serve_forever, self.play)]
+        for thread in threads:
+            thread.start()
         with contextlib.suppress(KeyboardInterrupt):
-            self.over.wait()
-        self.over.set()
+            self.stopped.wait()
+        self.stopped.set()
         self.server.shutdown()
-        for worker in workers:
-            worker.join()
+        for thread in threads:
+            thread.join()
         self.server.server_close()
         self.client.close()
 
@@ -92,10 +94,10 @@ class Bridge:
 def main() -> None:
     """Load the run and serve."""
     if len(sys.argv) < 2:
-        raise SystemExit("which run? python examples/osc_bridge.py RUN [PORT] [REPLY_PORT]")
+        raise SystemExit("usage: python examples/osc_bridge.py RUN [PORT] [REPLY_PORT]")
     run, port, reply_port = sys.argv[1], int((*sys.argv[2:], "5000")[0]), int((*sys.argv[3:], "5001")[0])
     bridge = Bridge(mdnrnn.load(run), port, reply_port)
-    print(f"hears /interface with {bridge.controls} values on port {port}, answers on port {reply_port}; Ctrl-C ends")
+    print(f"receiving /interface ({bridge.controls} values) on port {port}, sending to {reply_port}; Ctrl-C stops")
     bridge.run()
 
 

@@ -1,9 +1,9 @@
-"""Train a Sketch-RNN, and look at its latents: drawings reconstructed, interpolated, combined, and on a map.
+"""Train a Sketch-RNN, then reconstruct, interpolate, combine and map drawings in its latent space.
 
-    python examples/sketch_interpolation.py [DATA] [MINUTES]
+    python examples/sketch_interpolation.py [DATA] [STEPS]
 
-DATA is a catalog name, or a file or folder of any format that mdnrnn reads; by default the bundled doodles. Leaves the
-run in runs/sketch, and pictures beside it.
+DATA is a catalog name, file or folder, by default the bundled doodles. STEPS is the number of training steps, by
+default 6000 (about ten minutes on two cores). Writes the run to runs/sketch and the pictures to runs/.
 """
 
 import sys
@@ -15,25 +15,25 @@ import numpy as np
 import mdnrnn
 from mdnrnn.render.save import save_drawings, save_morph
 from mdnrnn.runs.presets import PRESETS
-from mdnrnn.tasks.latent_space import serpentine_order
+from mdnrnn.tasks.latent_space import save_map, select, serpentine_order
 
 data = sys.argv[1] if len(sys.argv) > 1 else "doodles"
-minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 10.0
+steps = int(sys.argv[2]) if len(sys.argv) > 2 else 6000
 folder = Path("runs")
 
 preset = PRESETS["sketch-small"]
-mdnrnn.train(preset, data, folder / "sketch", training=replace(preset.training, minutes=minutes))
+mdnrnn.train(preset, data, folder / "sketch", training=replace(preset.training, steps=steps, minutes=None))
 
 run = mdnrnn.load(folder / "sketch")
-drawings = run.open_data().part("test")
-four = mdnrnn.select(drawings, np.random.default_rng(1).choice(len(drawings), 4, replace=False).tolist())
+drawings = run.open_data().select_split("test")
+four = select(drawings, np.random.default_rng(1).choice(len(drawings), 4, replace=False).tolist())
 
 save_drawings(mdnrnn.reconstruct(run, four), folder / "reconstructed.svg", columns=4)
 save_drawings(mdnrnn.interpolate(run, four, rows=6, columns=8), folder / "interpolated.svg", columns=8)
 morph = mdnrnn.interpolate(run, four, rows=4, columns=16)
-save_morph(mdnrnn.select(morph, serpentine_order(4, 16)), folder / "interpolated.gif")
-save_drawings(mdnrnn.combine(run, mdnrnn.select(four, [0, 1, 2]), [1, -1, 1]), folder / "combined.svg", columns=6)
+save_morph(select(morph, serpentine_order(4, 16)), folder / "interpolated.gif")
+save_drawings(mdnrnn.combine(run, select(four, [0, 1, 2]), [1, -1, 1]), folder / "combined.svg", columns=6)
 
-found = mdnrnn.save_map(run, drawings, folder / "map.svg")
+found = save_map(run, drawings, folder / "map.svg")
 first, second = found.explained_variance_ratio
-print(f"{len(drawings)} drawings; {first:.0%} and {second:.0%} of the variance lie in the plane of runs/map.svg")
+print(f"{len(drawings)} drawings; the axes of runs/map.svg explain {first:.0%} and {second:.0%} of the variance")

@@ -1,14 +1,15 @@
-"""The examples: they ask for public names alone, say how to run them, and end in a picture and the right numbers."""
+"""Examples use public names only, document their usage, and print correct results."""
 
 import ast
+import contextlib
 import importlib.util
+import io
 import math
-import os
+import queue
 import re
-import subprocess
+import runpy
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -33,18 +34,18 @@ PUBLISHED = {
     "keras_spirals": [-0.1763, math.inf],
     "mixture": [],
 }
-"""Nats a point, in the order in which an example prints its own; infinite where nothing was published."""
+"""Published results in nats per point, in the order of an example's output; infinite if none was published."""
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_says_how_it_is_run(path: Path) -> None:
+def test_docstring_shows_the_usage(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert docstring is not None
     assert f"\n    python examples/{path.name} [" in docstring
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_asks_for_public_names_that_exist(path: Path) -> None:
+def test_only_public_names_are_used(path: Path) -> None:
     tree = ast.parse(path.read_text())
     imported = [
         (node.module, name.name) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for name in node.names
@@ -58,66 +59,68 @@ def test_an_example_asks_for_public_names_that_exist(path: Path) -> None:
     assert not private
 
 
-def test_the_mixture_of_the_slide_has_the_moments_and_quantiles_of_its_closed_forms(tmp_path: Path) -> None:
+def test_mixture_prints_closed_form_statistics(tmp_path: Path) -> None:
     printed = _run("mixture", tmp_path)
-    assert (tmp_path / "mixture.png").read_bytes().startswith(PNG)  # named after the script, in the current folder
+    assert (tmp_path / "mixture.png").read_bytes().startswith(PNG)  # default name, in the current folder
     mean, variance, low, high = _numbers(r"mean (\S+),.*variance (\S+),.*90% interval (\S+) to (\S+)", printed)
     assert mean == 0
     assert variance == 0.5 * (2**2 + 3**2) + 5**2
-    for end, probability in ((low, 0.05), (high, 0.95)):
-        reached = 0.5 * stats.norm.cdf(end, -5, 2) + 0.5 * stats.norm.cdf(end, 5, 3)
-        assert reached == pytest.approx(probability, abs=1e-4)
+    for bound, probability in ((low, 0.05), (high, 0.95)):
+        cdf = 0.5 * stats.norm.cdf(bound, -5, 2) + 0.5 * stats.norm.cdf(bound, 5, 3)
+        assert cdf == pytest.approx(probability, abs=1e-4)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_an_example_beats_what_was_published_and_leaves_its_picture(name: str, tmp_path: Path) -> None:
+def test_example_beats_the_published_result(name: str, tmp_path: Path) -> None:
     picture = tmp_path / "picture.png"
     printed = _run(name, tmp_path, str(picture))
     assert picture.read_bytes().startswith(PNG)
     assert list(tmp_path.iterdir()) == [picture]
-    found = re.findall(r"held out (\S+) nats a point, floor (-?\d+\.\d+)", printed)
+    found = re.findall(r"held out (\S+) nats per point, floor (-?\d+\.\d+)", printed)
     for (held_out, floor), published in zip(found, PUBLISHED[name], strict=True):
-        # Seeds are fixed; the mean of 50,000 fresh points has a standard error of 0.005 at most.
+        # Fixed seeds; the mean over 50,000 points has a standard error of at most 0.005.
         assert float(floor) - 0.03 < float(held_out) < min(published, float(floor) + 0.1)
 
 
-def test_every_example_of_a_tutorial_is_run() -> None:
-    own_tests = {
+def test_every_example_is_covered() -> None:
+    separate_tests = {
         "strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting", "world_model",
         "osc_bridge",
     }  # fmt: skip
-    assert {path.stem for path in EXAMPLES} - own_tests == set(PUBLISHED)
+    assert {path.stem for path in EXAMPLES} - separate_tests == set(PUBLISHED)
 
 
-def test_a_folder_of_svg_files_becomes_a_model_and_its_drawings(tmp_path: Path) -> None:
+def test_own_drawings_trains_on_a_folder_of_svg_files(tmp_path: Path) -> None:
     WRITERS["svg"](make_doodles(per_class=20, seed=3), tmp_path / "pictures")
-    printed = _run("own_drawings", tmp_path, "pictures", "0.1")
+    printed = _run("own_drawings", tmp_path, "pictures", "120")
     kept, read, classes = _numbers(r"(\d+) of (\d+) drawings kept, \d+ points, (\d+) classes", printed)
     assert (kept, read, classes) == (240, 240, 12)
-    nats, null = _numbers(r"(\S+) nats a drawing; the null model: (\S+)", printed)
-    assert nats < null
+    nll, null = _numbers(r"(\S+) nats per drawing; null model: (\S+)", printed)
+    assert nll < null
     assert (tmp_path / "own-drawings.svg").read_text().count("<path") >= 36
 
 
-def test_a_hundred_kanji_come_to_an_end(tmp_path: Path) -> None:
+def test_kanji_end_before_the_step_limit(tmp_path: Path) -> None:
     printed = _run("kanji", tmp_path)
-    finished, strokes = _numbers(r"(\d+) of 100 came to an end by themselves, with (\S+) strokes each", printed)
+    finished, strokes = _numbers(
+        r"(\d+) of 100 drawings ended before the step limit; (\S+) strokes per drawing", printed
+    )
     assert finished >= 95
-    assert 4 < strokes < 20  # those of the data have 12.9
+    assert 4 < strokes < 20  # the data have 12.9
     assert (tmp_path / "kanji.svg").read_text().count("<path") >= 100
 
 
-def test_a_sentence_is_written_in_two_hands_to_its_end(tmp_path: Path) -> None:
-    finished, lines = _numbers(r"(\d+) of (\d+) lines came to an end by themselves", _run("handwriting", tmp_path))
+def test_handwriting_writes_whole_lines_in_two_styles(tmp_path: Path) -> None:
+    finished, lines = _numbers(r"(\d+) of (\d+) lines ended before the step limit", _run("handwriting", tmp_path))
     assert finished == lines == 2
     colors = re.findall(r"stroke=\"(#\w+)\"", (tmp_path / "handwriting.svg").read_text())
     assert len(set(colors)) >= 8
     assert (tmp_path / "handwriting-window.png").read_bytes().startswith(PNG)
 
 
-def test_what_is_asked_for_is_what_is_drawn(tmp_path: Path) -> None:
-    """As far as a classifier sees that knows nearly all real doodles; seeds fixed."""
+def test_class_conditional_drawings_are_recognized(tmp_path: Path) -> None:
+    """Fixed seeds; the classifier recognizes nearly all real doodles."""
     printed = _run("class_conditional", tmp_path)
     real, drawn = (float(share) for share in re.findall(r"(\S+)% recognized", printed))
     assert real > 95
@@ -126,9 +129,11 @@ def test_what_is_asked_for_is_what_is_drawn(tmp_path: Path) -> None:
     assert (tmp_path / "class-conditional.svg").exists()
 
 
-def test_a_latent_space_is_reconstructed_interpolated_and_mapped(tmp_path: Path) -> None:
-    printed = _run("sketch_interpolation", tmp_path, "doodles", "0.05")
-    drawings, first, second = _numbers(r"(\d+) drawings; (\d+)% and (\d+)% of the variance", printed)
+def test_sketch_interpolation_writes_its_pictures(tmp_path: Path) -> None:
+    printed = _run("sketch_interpolation", tmp_path, "doodles", "3")
+    drawings, first, second = _numbers(
+        r"(\d+) drawings; the axes of runs/map.svg explain (\d+)% and (\d+)% of the variance", printed
+    )
     assert drawings == 300
     assert first >= second > 0
     for name in ("reconstructed.svg", "interpolated.svg", "interpolated.gif", "combined.svg", "map.svg"):
@@ -136,54 +141,50 @@ def test_a_latent_space_is_reconstructed_interpolated_and_mapped(tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_controller_bred_in_dreams_keeps_the_real_pole_up_longer_than_a_random_policy(tmp_path: Path) -> None:
-    """Seeds fixed, but what is learned in a time depends on the machine: three times as long, on 100 episodes each."""
+def test_controller_trained_in_the_world_model_beats_a_random_policy(tmp_path: Path) -> None:
+    """Fixed seeds; episodes are at least three times as long, means of 100 episodes."""
     printed = _run("world_model", tmp_path)
-    bred, random = _numbers(r"outside the dream: (\S+) steps, a random policy (\S+), over 100 episodes each", printed)
-    assert bred > 3 * random
+    trained, random = _numbers(r"in the environment: (\S+) steps, random policy (\S+), means of 100", printed)
+    assert trained > 3 * random
     assert (tmp_path / "cart-pole.png").read_bytes().startswith(PNG)
 
 
-def test_what_is_played_over_osc_is_followed_and_after_a_silence_answered() -> None:
+def test_osc_bridge_predicts_and_plays_after_a_silence() -> None:
     spec = importlib.util.spec_from_file_location("osc_bridge", ROOT / "examples" / "osc_bridge.py")
     assert spec is not None
     assert spec.loader is not None
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
-    heard: list[tuple[float, ...]] = []
+    received: queue.Queue[tuple[float, ...]] = queue.Queue()
     dispatcher = Dispatcher()
-    dispatcher.map("/prediction", lambda address, *values: heard.append(values))
-    with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as ear:
-        threading.Thread(target=ear.serve_forever, daemon=True).start()
-        bridge = example.Bridge(run_of(controls()), 0, ear.server_address[1])
+    dispatcher.map("/prediction", lambda address, *values: received.put(values))
+    with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bridge = example.Bridge(run_of(controls()), 0, server.server_address[1])
         playing = threading.Thread(target=bridge.run)
         playing.start()
-        mouth = SimpleUDPClient("127.0.0.1", bridge.server.server_address[1])
-        for _ in range(5):
-            mouth.send_message("/interface", [0.5, 0.25, 0.75])
-            time.sleep(0.05)
-        mouth.send_message("/interface", [0.5])  # of another size: told of, and passed over
-        mouth.close()
-        time.sleep(0.3)
-        followed = len(heard)
-        deadline = time.monotonic() + 20
-        while len(heard) < followed + 3 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        bridge.over.set()
+        client = SimpleUDPClient("127.0.0.1", bridge.server.server_address[1])
+        values = []
+        for _ in range(5):  # one prediction per message
+            client.send_message("/interface", [0.5, 0.25, 0.75])
+            values.append(received.get(timeout=60))
+        client.send_message("/interface", [0.5])  # wrong number of values: reported and ignored
+        client.close()
+        values += [received.get(timeout=60) for _ in range(3)]  # played by the run
+        bridge.stopped.set()
         playing.join()
-        ear.shutdown()
-    assert followed == 5
-    assert len(heard) >= 8
-    assert all(len(values) == 3 and 0 <= min(values) <= max(values) <= 1 for values in heard)
+        server.shutdown()
+    assert all(len(each) == 3 and 0 <= min(each) <= max(each) <= 1 for each in values)
 
 
 def _run(name: str, folder: Path, *arguments: str) -> str:
-    """What an example prints, run in a folder of its own."""
-    command = [sys.executable, str(ROOT / "examples" / f"{name}.py"), *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    """Run an example in a folder and return its output."""
+    output = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(output):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
+    return output.getvalue()
 
 
 def _numbers(pattern: str, text: str) -> list[float]:
