@@ -122,7 +122,7 @@ def make_doodle_variations(folder: Path, drawings: int, seed: int = 0) -> None:
     metadata = Metadata(
         name="doodles-again", bin_width=1.0, license="MIT", source="made by mdnrnn", classes=base.metadata.classes
     )
-    write_json(folder / native.HEADER, native.header_of(metadata, splits))
+    write_json(folder / native.HEADER, native.make_header(metadata, splits))
 
 
 def _save(path: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> None:

@@ -118,12 +118,12 @@ def _make_npz(corpus: Corpus, path: Path, count: int) -> None:
 
 
 def _make_ndjson(corpus: Corpus, path: Path, count: int) -> None:
-    _write_lines(path, [ndjson.record(corpus, i) for i in range(_BASE)], _repeat(corpus, count))
+    _write_lines(path, [ndjson.to_json_object(corpus, i) for i in range(_BASE)], _repeat(corpus, count))
 
 
 def _make_raw(corpus: Corpus, path: Path, count: int) -> None:
     rng = np.random.default_rng(0)
-    _write_lines(path, [_raw(ndjson.record(corpus, i), rng) for i in range(_BASE)], _repeat(corpus, count))
+    _write_lines(path, [_raw(ndjson.to_json_object(corpus, i), rng) for i in range(_BASE)], _repeat(corpus, count))
 
 
 def _raw(record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def _write_lines(path: Path, records: list[dict[str, Any]], order: Iterator[int]
 
 
 def _make_bin(corpus: Corpus, path: Path, count: int) -> None:
-    drawings = [_encode_binary(ndjson.record(corpus, i)) for i in range(_BASE)]
+    drawings = [_encode_binary(ndjson.to_json_object(corpus, i)) for i in range(_BASE)]
     with path.open("wb") as file:
         file.writelines(drawings[i] for i in _repeat(corpus, count))
 

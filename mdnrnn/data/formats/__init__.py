@@ -50,25 +50,25 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
 """The formats that a corpus can be written in; what is read again is the same."""
 
 
-def find(name: str) -> Format:
+def find_format(name: str) -> Format:
     """The format of a name."""
     if name not in FORMATS:
         raise InputError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
-def recognize(path: Path) -> Format | None:
+def recognize_format(path: Path) -> Format | None:
     """The format of a file, or of a folder that is a corpus; None where no format knows it."""
     head = b""
     if not path.is_dir():
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
     if native.recognizes(path, head):
-        return native.format_of(path)
+        return native.corpus_format(path)
     return next((form for form in FORMATS.values() if form.recognizes(path, head)), None)
 
 
-def unknown(path: Path) -> DataError:
+def unknown_format_error(path: Path) -> DataError:
     """Says what is wrong with a file that no format knows."""
     if path.stat().st_size == 0:
         return DataError(f"{path}: the file is empty; expected drawings in one of the formats {', '.join(FORMATS)}")

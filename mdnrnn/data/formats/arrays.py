@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS
-from mdnrnn.data.formats.safe_pickle import LARGEST_RECORD, ObjectArray, exactly
+from mdnrnn.data.drawings import MAX_POINTS
+from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, ObjectArray, exactly
 from mdnrnn.errors import DataError
 
 _LARGEST_MEMBER = 16 << 30
@@ -47,7 +47,7 @@ def members(path: Path) -> list[str]:
     return [name.removesuffix(".npy") for name in entries(path) if name.endswith(".npy")]
 
 
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Shape, whether in Fortran order, and dtype of the `.npy` that begins here."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -66,7 +66,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
         path: an `.npz`, or an `.npy` where there is no `member`.
     """
     where = f"{path}: {member}" if member else str(path)
-    with complaints(where):
+    with convert_errors(where):
         if member is None:
             with path.open("rb") as file:
                 yield from _records(file, where)
@@ -82,7 +82,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
 
 
 @contextmanager
-def complaints(where: str) -> Iterator[None]:
+def convert_errors(where: str) -> Iterator[None]:
     """One line for all the ways in which a damaged archive, header or pickle fails to be read."""
     try:
         yield
@@ -113,7 +113,7 @@ def complaints(where: str) -> Iterator[None]:
 
 
 def _records(file: Any, where: str) -> Iterator[Any]:
-    shape, fortran, dtype = read_header(file)
+    shape, fortran, dtype = read_npy_header(file)
     if not shape:
         raise DataError(f"{where} holds a single thing; expected an array of sequences")
     if dtype.hasobject:
@@ -127,7 +127,7 @@ def _records(file: Any, where: str) -> Iterator[Any]:
         yield from np.frombuffer(exactly(file, size), dtype).reshape(shape[::-1]).T
     else:
         size = math.prod(shape[1:]) * dtype.itemsize
-        if size > LARGEST_RECORD:
-            raise DataError(f"{where} has records of shape {shape[1:]}; expected at most {MOST_POINTS} points")
+        if size > MAX_RECORD_BYTES:
+            raise DataError(f"{where} has records of shape {shape[1:]}; expected at most {MAX_POINTS} points")
         for _ in range(shape[0]):
             yield np.frombuffer(exactly(file, size), dtype).reshape(shape[1:])

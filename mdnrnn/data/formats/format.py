@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.drawings import Drawings
+from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError
 
@@ -16,7 +16,7 @@ HEAD_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Kind:
+class StepLayout:
     """What the rows of a format mean, once they are steps."""
 
     start: Start = "down"
@@ -27,7 +27,7 @@ class Kind:
     """What places are rounded to, unless somebody says otherwise; 0: not at all."""
 
     @property
-    def stream(self) -> bool:
+    def is_stream(self) -> bool:
         """Whether its rows are steps as they stand, without strokes or end."""
         return self.features == ("dt",)
 
@@ -43,22 +43,22 @@ class Format:
     """
 
     name: str
-    endings: tuple[str, ...]
+    extensions: tuple[str, ...]
     recognizes: Callable[[Path, bytes], bool]
     chunks: Callable[[Path], Iterator[Any]]
-    parse: Callable[[Any], Drawings]
-    kind: Kind = Kind()
-    group: Literal["folder", "file"] | None = "folder"
+    parse: Callable[[Any], DrawingBatch]
+    layout: StepLayout = StepLayout()
+    default_label: Literal["folder", "file"] | None = "folder"
     """What names the class of a drawing that has no label of its own: the folder that its file lies in, or, where a
     file holds many drawings, the file."""
 
 
-def whole_file(path: Path) -> Iterator[Path]:
+def single_chunk(path: Path) -> Iterator[Path]:
     """The chunks of a format whose files are small: each file is one."""
     yield path
 
 
-def check_strokes(corpus: Corpus) -> None:
+def check_drawing_corpus(corpus: Corpus) -> None:
     """An error where a corpus holds more than strokes, or none: a format of drawings would lose the rest."""
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
         features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"

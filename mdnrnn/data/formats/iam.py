@@ -20,8 +20,8 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mdnrnn.data.drawings import Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format, read_bounded, whole_file
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.formats.xml import parse_xml, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
@@ -42,7 +42,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
     return root_name(head) == _ROOT
 
 
-def _parse(path: Path) -> Drawings:
+def _parse(path: Path) -> DrawingBatch:
     root = parse_xml(path, _MOST_BYTES)
     if root.tag != _ROOT:
         raise DataError(f"{path}: its root is <{root.tag}>; expected <{_ROOT}>")
@@ -52,8 +52,8 @@ def _parse(path: Path) -> Drawings:
         strokes = [_points(stroke) for stroke in root.iter("Stroke")]
     except (KeyError, ValueError) as error:
         fault = f"{path} has a point without a number for x or y ({error}); expected <Point x= y=>"
-        return Drawings.of([], [Remark("malformed point", fault)])
-    return Drawings.of([(strokes, Record(str(path), form, text=text))], mends=mends)
+        return DrawingBatch.from_polylines([], [Remark("malformed point", fault)])
+    return DrawingBatch.from_polylines([(strokes, Record(str(path), form, text=text))], repaired=mends)
 
 
 def _points(stroke: Element) -> Polyline:
@@ -121,4 +121,4 @@ def _lines(text: str) -> list[str]:
     return [part for part in block[: block.index("OCR:") if "OCR:" in block else None] if part]
 
 
-FORMAT = Format("IAM-OnDB", (".xml",), _recognizes, whole_file, _parse, group=None)
+FORMAT = Format("IAM-OnDB", (".xml",), _recognizes, single_chunk, _parse, default_label=None)

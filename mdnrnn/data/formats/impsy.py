@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.arrays import members, read_records
-from mdnrnn.data.formats.format import Format, whole_file
+from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.streams import STREAM, Row, finite, read_stream, waits
 from mdnrnn.errors import DataError
 
@@ -38,7 +38,7 @@ _LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\d[T ][^,\n]*,[ \t]*\w+[ \t]*,[ \t]*[-
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def array_key(path: Path, head: bytes) -> str | None:
+def find_key(path: Path, head: bytes) -> str | None:
     """Whether a file holds TOUCHES or STREAMS: by the key, else by what the rows of its only array look like.
 
     Rows of four floats whose last is always 0 or 1 are touches (x, y, dt, moving), other rows of four a stream; rows
@@ -95,7 +95,7 @@ class Chunk(NamedTuple):
     """How many columns the first record of the array has."""
 
 
-def array_chunks(path: Path, key: str) -> Iterator[Chunk]:
+def read_array_chunks(path: Path, key: str) -> Iterator[Chunk]:
     """The records under `key`, or of the only array there is."""
     names = members(path)
     if len(names) > 1 and key not in names:
@@ -124,7 +124,7 @@ def _numbers(record: Any) -> np.ndarray | None:
     return None
 
 
-def records_of(
+def select_records(
     chunk: Chunk, widths: tuple[int, ...], expected: str, drops: list[Remark]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Places and rows (T, width), float64, of the records that have them; the others go to `drops`."""
@@ -152,7 +152,7 @@ def _recognizes_log(path: Path, head: bytes) -> bool:
     return _LINE.search(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
-def _parse_log(path: Path) -> Drawings:
+def _parse_log(path: Path) -> DrawingBatch:
     return read_stream(path, _log_row, "iso-time,source,x1,...")
 
 
@@ -170,25 +170,25 @@ def _log_row(fields: list[bytes]) -> Row | None:
 
 def _recognizes_arrays(path: Path, head: bytes) -> bool:
     """Whether it has an array called `perfs`, or a single one of rows like those of IMPSY."""
-    return array_key(path, head) == STREAMS
+    return find_key(path, head) == STREAMS
 
 
 def _array_chunks(path: Path) -> Iterator[Chunk]:
-    return array_chunks(path, STREAMS)
+    return read_array_chunks(path, STREAMS)
 
 
-def _parse_arrays(chunk: Chunk) -> Drawings:
+def _parse_arrays(chunk: Chunk) -> DrawingBatch:
     drops: list[Remark] = []
     mends: list[Remark] = []
     drawings = []
     width = max(chunk.width, 2)
-    for where, rows in records_of(chunk, (width,), f"(T, {width}), rows of (dt, x1, ...)", drops):
+    for where, rows in select_records(chunk, (width,), f"(T, {width}), rows of (dt, x1, ...)", drops):
         rows[:, 0] = waits(rows[:, 0], inf, where, mends)
         drawings.append(([rows], Record(where)))
-    return Drawings.of(drawings, drops, mends)
+    return DrawingBatch.from_polylines(drawings, drops, mends)
 
 
-LOG = Format("IMPSY log", (".log",), _recognizes_log, whole_file, _parse_log, STREAM)
+LOG = Format("IMPSY log", (".log",), _recognizes_log, single_chunk, _parse_log, STREAM)
 ARRAYS = Format(
-    "IMPSY arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, STREAM, group="file"
+    "IMPSY arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, STREAM, default_label="file"
 )

@@ -26,7 +26,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import Format, check_strokes, whole_file
+from mdnrnn.data.formats.format import Format, check_drawing_corpus, single_chunk
 from mdnrnn.data.formats.xml import MOST_MARKS, identity, marks_of, name_of, near, parse_xml, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError, InputError
@@ -251,7 +251,7 @@ def _number(text: str) -> float:
 
 def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of strokes, each a group marked as a drawing, with its label, its text, its split."""
-    check_strokes(corpus)
+    check_drawing_corpus(corpus)
     with atomic_file(path) as file:
         _write(corpus, file)
 
@@ -300,4 +300,4 @@ def _decimal(value: float) -> str:
     return f"{value:.0f}" if value.is_integer() else np.format_float_positional(value, trim="-")
 
 
-FORMAT = Format("InkML", (".inkml",), _recognizes, whole_file, _parse, group="folder")
+FORMAT = Format("InkML", (".inkml",), _recognizes, single_chunk, _parse, default_label="folder")

@@ -19,16 +19,16 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import HEAD_BYTES, Format, Kind, whole_file
-from mdnrnn.data.formats.impsy import TOUCHES, Chunk, array_chunks, array_key, records_of
+from mdnrnn.data.formats.format import HEAD_BYTES, Format, StepLayout, single_chunk
+from mdnrnn.data.formats.impsy import TOUCHES, Chunk, read_array_chunks, find_key, select_records
 from mdnrnn.data.formats.streams import bad_lines, clamped, finite, lines, one_drawing, waits
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN
 from mdnrnn.files import atomic_path, write_bytes
 
-KIND = Kind(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
+KIND = StepLayout(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
 """About a pixel of the screens that were played on: finer, a place would be told more exactly than it was meant."""
-LONGEST_WAIT = 5.0
+MAX_DT = 5.0
 LONGEST_MOVE = 0.1
 """After a wait of more, in seconds, a touch has come down, where nothing else tells."""
 PRINT = 38.0
@@ -46,7 +46,7 @@ def _touches(
 ) -> list[np.ndarray]:
     """Strokes (n, 3) of (x, y, t) from places (T, 2), dt (T,), and whether each row moved (T,), if that is known."""
     down = dt > LONGEST_MOVE if moving is None else moving == 0
-    dt = waits(dt, LONGEST_WAIT, where, mends, _ROUNDING)
+    dt = waits(dt, MAX_DT, where, mends, _ROUNDING)
     xy = clamped(xy, (0, 1), "off the screen", where, mends, _ROUNDING)
     return np.split(np.column_stack([xy, np.cumsum(dt)]), np.flatnonzero(down[1:]) + 1)
 
@@ -112,18 +112,18 @@ def _parse_csv(path: Path) -> DrawingBatch:
 
 def _recognizes_arrays(path: Path, head: bytes) -> bool:
     """Whether it has an array called `raw_perfs`, or a single one of rows like those of MicroJam."""
-    return array_key(path, head) == TOUCHES
+    return find_key(path, head) == TOUCHES
 
 
 def _array_chunks(path: Path) -> Iterator[Chunk]:
-    return array_chunks(path, TOUCHES)
+    return read_array_chunks(path, TOUCHES)
 
 
 def _parse_arrays(chunk: Chunk) -> DrawingBatch:
     drops: list[Remark] = []
     mends: list[Remark] = []
     drawings = []
-    for where, rows in records_of(chunk, (3, 4), "(T, 3) or (T, 4), rows of (x, y, dt[, moving])", drops):
+    for where, rows in select_records(chunk, (3, 4), "(T, 3) or (T, 4), rows of (x, y, dt[, moving])", drops):
         moving = rows[:, 3] if rows.shape[1] == 4 else None
         if moving is not None and not np.isin(moving, (0, 1)).all():
             row = int((~np.isin(moving, (0, 1))).argmax())
@@ -165,7 +165,7 @@ def _csv(corpus: Corpus, index: int) -> bytes:
     return "\n".join([_EXPECTED, *rows, ""]).encode()
 
 
-CSV = Format("MicroJam CSV", (".csv",), _recognizes_csv, whole_file, _parse_csv, KIND)
+CSV = Format("MicroJam CSV", (".csv",), _recognizes_csv, single_chunk, _parse_csv, KIND)
 ARRAYS = Format(
-    "MicroJam arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, KIND, group="file"
+    "MicroJam arrays", (".npz", ".npy"), _recognizes_arrays, _array_chunks, _parse_arrays, KIND, default_label="file"
 )

@@ -16,8 +16,8 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record
-from mdnrnn.data.formats.arrays import complaints, entries, read_header
-from mdnrnn.data.formats.format import Format, Kind
+from mdnrnn.data.formats.arrays import convert_errors, entries, read_npy_header
+from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.errors import DataError, InputError
@@ -41,9 +41,9 @@ def recognizes(path: Path, head: bytes = b"PK") -> bool:
 def read(path: Path) -> Corpus:
     """Open a corpus; its arrays are memory maps."""
     if path.is_dir():
-        with complaints(str(path)):
+        with convert_errors(str(path)):
             return _assemble(path, (path / HEADER).read_bytes(), lambda name: _map_file(path / f"{name}.npy"))
-    with complaints(str(path)), zipfile.ZipFile(path) as archive:
+    with convert_errors(str(path)), zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
         if archive.getinfo(HEADER).file_size > _LARGEST_HEADER:
             raise DataError(f"{path}: its header is over {_LARGEST_HEADER} bytes; this is no corpus of mdnrnn")
@@ -54,14 +54,14 @@ def read(path: Path) -> Corpus:
         )
 
 
-def header_of(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+def make_header(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
     """What `header.json` holds."""
     return {"format": VERSION, "facts": metadata.to_header(), "splits": dict(splits)}
 
 
 def write(corpus: Corpus, path: Path) -> None:
     """Save as one file where `path` ends in `.npz`, else as a folder; whole or not at all."""
-    header = header_of(corpus.metadata, corpus.splits)
+    header = make_header(corpus.metadata, corpus.splits)
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
     present = {name: _npy_writer(array) for name, array in arrays.items() if array is not None}
     if path.suffix.lower() == ".npz":
@@ -159,9 +159,9 @@ def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def _map(path: Path, where: object, first: int, end: int) -> np.ndarray:
     """The array that stands in a file from byte `first` up to, not with, `end`."""
-    with path.open("rb") as file, complaints(str(where)):
+    with path.open("rb") as file, convert_errors(str(where)):
         file.seek(first)
-        shape, fortran, dtype = read_header(file)
+        shape, fortran, dtype = read_npy_header(file)
         size = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "iuf" or fortran or file.tell() + size != end:
             raise DataError(f"{where}: not a whole array; import the corpus again")
@@ -190,7 +190,9 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
 
 def _parse(chunk: _Chunk) -> DrawingBatch:
     corpus = read(chunk.path)
-    return DrawingBatch.from_polylines((_strokes(corpus, i), _record(corpus, i, chunk.path)) for i in range(chunk.first, chunk.last))
+    return DrawingBatch.from_polylines(
+        (_strokes(corpus, i), _record(corpus, i, chunk.path)) for i in range(chunk.first, chunk.last)
+    )
 
 
 def _strokes(corpus: Corpus, index: int) -> list[np.ndarray]:
@@ -207,9 +209,9 @@ def _record(corpus: Corpus, index: int, path: Path) -> Record:
     return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
 
 
-def format_of(path: Path) -> Format:
+def corpus_format(path: Path) -> Format:
     """How the corpus at `path` is read again, to be imported with other settings."""
     metadata = read(path).metadata
     grid = metadata.bin_width if metadata.features and not metadata.is_stream else None
-    kind = Kind(metadata.start, ("dt",) if metadata.is_stream else metadata.features, metadata.units, grid or 0.0)
-    return Format("mdnrnn corpus", (".npz",), recognizes, _chunks, _parse, kind, group=None)
+    kind = StepLayout(metadata.start, ("dt",) if metadata.is_stream else metadata.features, metadata.units, grid or 0.0)
+    return Format("mdnrnn corpus", (".npz",), recognizes, _chunks, _parse, kind, default_label=None)

@@ -16,7 +16,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import Format, check_strokes
+from mdnrnn.data.formats.format import Format, check_drawing_corpus
 from mdnrnn.files import atomic_file
 
 CHUNK_BYTES = 1 << 20
@@ -42,10 +42,10 @@ def _recognizes(path: Path, head: bytes) -> bool:
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
     with path.open("rb") as file:
-        yield from chunks_of(file, str(path))
+        yield from read_chunks(file, str(path))
 
 
-def chunks_of(file: BinaryIO, name: str) -> Iterator[_Chunk]:
+def read_chunks(file: BinaryIO, name: str) -> Iterator[_Chunk]:
     """The lines of an open file, which may be a pipe."""
     number, lines, size = 1, [], 0
     for line in _lines(file):
@@ -139,12 +139,12 @@ def _string(value: Any) -> str | None:
 def write(corpus: Corpus, path: Path) -> None:
     """All sequences of a corpus of drawings in the simplified layout, each moved so that its least x and y are 0;
     beside the fields of Quick, Draw! stand `split`, and `text` where there is one."""
-    check_strokes(corpus)
+    check_drawing_corpus(corpus)
     with atomic_file(path) as file:
-        file.writelines(f"{json.dumps(record(corpus, i))}\n".encode() for i in range(len(corpus)))
+        file.writelines(f"{json.dumps(to_json_object(corpus, i))}\n".encode() for i in range(len(corpus)))
 
 
-def record(corpus: Corpus, index: int) -> dict[str, Any]:
+def to_json_object(corpus: Corpus, index: int) -> dict[str, Any]:
     """Drawing `index` as the object that stands in one line."""
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
@@ -164,4 +164,4 @@ def _numbers(values: np.ndarray) -> list[int] | list[float]:
     return whole.astype(int).tolist() if np.array_equal(whole, values) else values.tolist()
 
 
-FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognizes, _chunks, _parse, group="file")
+FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognizes, _chunks, _parse, default_label="file")

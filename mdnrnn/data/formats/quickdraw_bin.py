@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format
 from mdnrnn.errors import DataError
 
@@ -90,7 +90,7 @@ def _walk(data: bytes) -> tuple[list[int], list[int], list[int], int]:
     return keys, counts, places, end
 
 
-def _parse(chunk: _Chunk) -> Drawings:
+def _parse(chunk: _Chunk) -> DrawingBatch:
     data = np.frombuffer(chunk.data, np.uint8)
     places, counts = np.array(chunk.places, np.int64), np.array(chunk.counts, np.int64)
     lengths = data[places] + 256 * data[places + 1].astype(np.int64) if len(places) else places
@@ -107,7 +107,7 @@ def _parse(chunk: _Chunk) -> Drawings:
             raise DataError(f"{where} has neither a key nor points; the file is damaged, get it again")
         else:
             drops.append(Remark("empty", f"{where} has no points", malformed=False))
-    return Drawings(points, lengths[lengths > 0], counts[counts > 0], records, drops)
+    return DrawingBatch(points, lengths[lengths > 0], counts[counts > 0], records, drops)
 
 
-FORMAT = Format("Quick, Draw! .bin", (".bin",), _recognizes, _chunks, _parse, group="file")
+FORMAT = Format("Quick, Draw! .bin", (".bin",), _recognizes, _chunks, _parse, default_label="file")

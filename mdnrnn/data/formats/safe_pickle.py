@@ -18,10 +18,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS
+from mdnrnn.data.drawings import MAX_POINTS
 from mdnrnn.errors import DataError
 
-LARGEST_RECORD = 8 * 8 * MOST_POINTS
+MAX_RECORD_BYTES = 8 * 8 * MAX_POINTS
 """Bytes of one sequence: eight numbers of eight bytes a point."""
 _LARGEST_MEMORY, _DEEPEST, _CHECKED_EVERY = 1 << 20, 100, 4096
 _MUCH = 1 << 24
@@ -114,7 +114,7 @@ class ObjectArray:
                 count += 1
                 yield np.array(group).reshape(shape[1:])
                 group = []
-            elif width > MOST_POINTS * 8:
+            elif width > MAX_POINTS * 8:
                 raise DataError(f"{self.where} has records of shape {shape[1:]}; expected fewer points")
         if count != shape[0] or group:
             raise DataError(f"{self.where} claims {shape[0]} sequences and holds {count}; it is damaged, get it again")
@@ -159,7 +159,7 @@ class ObjectArray:
     def _limit(self) -> None:
         """An error where more piles up than the largest drawing needs."""
         self.weight += 8 * _CHECKED_EVERY
-        if self.weight > 2 * LARGEST_RECORD or len(self.memo) > _LARGEST_MEMORY or len(self.marked) > _DEEPEST:
+        if self.weight > 2 * MAX_RECORD_BYTES or len(self.memo) > _LARGEST_MEMORY or len(self.marked) > _DEEPEST:
             raise DataError(f"{self.where}: its pickle piles up more than a drawing needs; it is damaged")
 
     def _forget(self) -> None:
@@ -179,7 +179,7 @@ class ObjectArray:
 
     def _extend(self, items: list[Any]) -> None:
         target = self.stack[-1]
-        if not isinstance(target, list) or len(target) + len(items) > 8 * MOST_POINTS:
+        if not isinstance(target, list) or len(target) + len(items) > 8 * MAX_POINTS:
             raise ValueError("a list out of place, or too long")
         target.extend(self._finished(item) for item in items)
 
@@ -225,7 +225,7 @@ class ObjectArray:
         self.stack.append(self._integer(self._integer(1), signed=True))
 
     def _line(self) -> str:
-        return self.file.readline(LARGEST_RECORD).decode().strip()
+        return self.file.readline(MAX_RECORD_BYTES).decode().strip()
 
     def int_(self) -> None:
         text = self._line()
@@ -238,17 +238,17 @@ class ObjectArray:
         self.stack.append(float(self._line()))
 
     def unicode_(self) -> None:
-        self.stack.append(self.file.readline(LARGEST_RECORD).removesuffix(b"\n").decode("raw-unicode-escape"))
+        self.stack.append(self.file.readline(MAX_RECORD_BYTES).removesuffix(b"\n").decode("raw-unicode-escape"))
 
     def binfloat(self) -> None:
         self.stack.append(struct.unpack(">d", exactly(self.file, 8))[0])
 
     def _data(self, width: int) -> bytes:
         size = self._integer(width)
-        if size > LARGEST_RECORD:
-            raise DataError(f"{self.where} has a record of {size} bytes; expected at most {LARGEST_RECORD}")
+        if size > MAX_RECORD_BYTES:
+            raise DataError(f"{self.where} has a record of {size} bytes; expected at most {MAX_RECORD_BYTES}")
         self.weight += size
-        if self.weight > 2 * LARGEST_RECORD:
+        if self.weight > 2 * MAX_RECORD_BYTES:
             self._limit()
         return exactly(self.file, size)
 

@@ -193,4 +193,4 @@ def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
                 member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
-FORMAT = Format("sketch-rnn .npz", (".npz",), _recognizes, _chunks, _parse, group="file")
+FORMAT = Format("sketch-rnn .npz", (".npz",), _recognizes, _chunks, _parse, default_label="file")

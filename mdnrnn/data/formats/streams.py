@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format, Kind, read_bounded, whole_file
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import Format, StepLayout, read_bounded, single_chunk
 from mdnrnn.errors import DataError
 
-STREAM = Kind(start="up", features=("dt",), units="s, controls")
-SHORTEST_WAIT = 1e-4
+STREAM = StepLayout(start="up", features=("dt",), units="s, controls")
+MIN_DT = 1e-4
 """Seconds: what rows have between them that came at once, or of which the later came first; real ones have more."""
 BAD_LINE = "bad line"
 """The reason of remarks on lines that cannot be read."""
@@ -38,8 +38,8 @@ def lines(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     """The lines of a text with commas, numbered from 1, as fields; blank ones and comments (#) are left out."""
     data = read_bounded(path, _LARGEST_FILE).removeprefix(b"\xef\xbb\xbf")
     for number, line in enumerate(BytesIO(data), 1):
-        if number > MOST_POINTS:
-            raise DataError(f"{path} has over {MOST_POINTS} lines; no performance is so long; split the file")
+        if number > MAX_POINTS:
+            raise DataError(f"{path} has over {MAX_POINTS} lines; no performance is so long; split the file")
         line = line.strip()
         if len(line) > _LONGEST_LINE:
             yield number, []
@@ -63,14 +63,16 @@ def bad_lines(path: Path, numbers: list[int], expected: str) -> list[Remark]:
     return [Remark(BAD_LINE, f"{path}, line {numbers[0]}{more}: expected {expected}; left out")]
 
 
-def one_drawing(path: Path, strokes: list[np.ndarray], mends: list[Remark], expected: str) -> Drawings:
+def one_drawing(path: Path, strokes: list[np.ndarray], mends: list[Remark], expected: str) -> DrawingBatch:
     """What a file holds: one drawing; or none, which is its own fault where it had lines but no good one."""
     if not strokes and mends:
-        return Drawings.of([], [Remark("no good line", f"{path} has no good line; expected {expected}")])
-    return Drawings.of([(strokes, Record(str(path)))], (), mends)
+        return DrawingBatch.from_polylines(
+            [], [Remark("no good line", f"{path} has no good line; expected {expected}")]
+        )
+    return DrawingBatch.from_polylines([(strokes, Record(str(path)))], (), mends)
 
 
-def read_stream(path: Path, read_row: Callable[[list[bytes]], Row | None], expected: str) -> Drawings:
+def read_stream(path: Path, read_row: Callable[[list[bytes]], Row | None], expected: str) -> DrawingBatch:
     """A log as one drawing of rows (dt, x1, ...).
 
     Args:
@@ -102,8 +104,8 @@ def read_stream(path: Path, read_row: Callable[[list[bytes]], Row | None], expec
 
 def waits(dt: np.ndarray, longest: float, where: str, mends: list[Remark], slack: float = 0) -> np.ndarray:
     """Times (T,) since the row before, in seconds: above 0, as their logarithms are learned, but in the first row."""
-    first, dt = np.clip(dt[:1], 0, longest), np.concatenate([np.full(len(dt[:1]), SHORTEST_WAIT), dt[1:]])
-    dt = clamped(dt, (SHORTEST_WAIT, np.inf), f"dt under {SHORTEST_WAIT:g} s", where, mends, slack)
+    first, dt = np.clip(dt[:1], 0, longest), np.concatenate([np.full(len(dt[:1]), MIN_DT), dt[1:]])
+    dt = clamped(dt, (MIN_DT, np.inf), f"dt under {MIN_DT:g} s", where, mends, slack)
     dt = clamped(dt, (0, longest), f"dt over {longest:g} s", where, mends, slack)
     return np.concatenate([first, dt[1:]])
 
@@ -139,8 +141,8 @@ def _row(fields: list[bytes]) -> Row | None:
     return round(seconds * 1e6), array("d", map(finite, values))
 
 
-def _parse(path: Path) -> Drawings:
+def _parse(path: Path) -> DrawingBatch:
     return read_stream(path, _row, "time, ip, /block x y z")
 
 
-FORMAT = Format("Lightpad log", (".txt", ".log", ".csv"), _recognizes, whole_file, _parse, STREAM)
+FORMAT = Format("Lightpad log", (".txt", ".log", ".csv"), _recognizes, single_chunk, _parse, STREAM)

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.bezier import IDENTITY, Matrix, Outline, Pen, evaluate, longer_side, multiply, pieces
-from mdnrnn.data.formats.format import Format, whole_file
+from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, BadLength, Element, read_document
 from mdnrnn.errors import DataError
 
@@ -41,16 +41,16 @@ def recognizes(path: Path, head: bytes) -> bool:
     return path.suffix.lower() == ".svg" and text.lstrip()[:1] == "<" and (not rest or rest[:2] in ("<!", "<?"))
 
 
-def parse(path: Path) -> Drawings:
+def parse(path: Path) -> DrawingBatch:
     """The drawing of one file; what is wrong in a path, a transform, a length is mended, and a remark says so."""
     document = read_document(path)
     walk = _Walk(str(path), document.ids)
     walk.run(document.root)
     record, mends = Record(str(path), text=document.text), list(walk.mends.values())
     if not walk.outlines:
-        return Drawings.of([([], record)], mends=mends)
+        return DrawingBatch.from_polylines([([], record)], repaired=mends)
     points, strokes = _flatten(walk.outlines, str(path))
-    return Drawings(points, strokes, np.array([len(strokes)]), [record], mends=mends)
+    return DrawingBatch(points, strokes, np.array([len(strokes)]), [record], repaired=mends)
 
 
 def _flatten(outlines: list[Outline], where: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def _flatten(outlines: list[Outline], where: str) -> tuple[np.ndarray, np.ndarra
     # What is beyond all measure becomes NaN or infinity, which `Drawings.checked` drops.
     with np.errstate(all="ignore"):
         counts = pieces(curves, longer_side(curves) / FINENESS)
-        if counts.sum() > MOST_POINTS:
+        if counts.sum() > MAX_POINTS:
             raise _too_many_points(where)
         points = evaluate(curves, counts)
     strokes = np.add.reduceat(counts, moves)
@@ -74,7 +74,7 @@ def _flatten(outlines: list[Outline], where: str) -> tuple[np.ndarray, np.ndarra
 
 
 def _too_many_points(where: str) -> DataError:
-    return DataError(f"{where}: over {MOST_POINTS} points; no hand drew so many; simplify the drawing")
+    return DataError(f"{where}: over {MAX_POINTS} points; no hand drew so many; simplify the drawing")
 
 
 class _State(NamedTuple):
@@ -212,7 +212,7 @@ class _Walk:
         if problem:
             self._mend("path cut short", f"a <{element.tag}> goes wrong at {problem[:40]!r}; drawn up to there")
         self._curves += len(outline.curves)
-        if self._curves > MOST_POINTS:
+        if self._curves > MAX_POINTS:
             raise _too_many_points(self._where)
         if not len(outline.curves):
             return
@@ -307,4 +307,4 @@ def _radii(element: Element, state: _State) -> list[float]:
 _SHAPE_OF = {"line": _line, "rect": _rect, "circle": _ellipse, "ellipse": _ellipse}
 
 
-FORMAT = Format("SVG", (".svg",), recognizes, whole_file, parse)
+FORMAT = Format("SVG", (".svg",), recognizes, single_chunk, parse)

@@ -9,7 +9,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
-from mdnrnn.data.formats.format import check_strokes
+from mdnrnn.data.formats.format import check_drawing_corpus
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path
@@ -25,7 +25,7 @@ def write(corpus: Corpus, folder: Path) -> None:
     are classes: train/cat/000000.svg. Coordinates stand as they are: read again, the polylines are the same, where no
     stroke of several points stays in place.
     """
-    check_strokes(corpus)
+    check_drawing_corpus(corpus)
     if folder.exists():
         raise InputError(f"{folder} is there already; expected a new folder; choose another name")
     with atomic_path(folder) as unfinished:

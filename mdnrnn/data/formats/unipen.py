@@ -29,8 +29,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record, Remark
-from mdnrnn.data.formats.format import Format, read_bounded, whole_file
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 
@@ -154,7 +154,7 @@ class _Ink:
         """Its points (n, 2), y as it stands."""
         none = np.zeros((0, 2))
         if len(body) > _MOST_COMPONENT:
-            return _Component(none, drawn, f"has over {MOST_POINTS} points; no hand drew it")
+            return _Component(none, drawn, f"has over {MAX_POINTS} points; no hand drew it")
         names = self.coordinates or ["X", "Y", *body.strip().partition("\n")[0].split()[2:]]
         try:
             rows = np.array(body.split(), np.float64).reshape(-1, len(names))
@@ -223,7 +223,7 @@ def _inside(path: Path, folders: list[Path]) -> bool:
     return any(path.is_relative_to(folder) for folder in folders)
 
 
-def _parse(path: Path) -> Drawings:
+def _parse(path: Path) -> DrawingBatch:
     ink = _Ink(path)
     ink.read(path, (path.resolve(),))
     level = ink.level()
@@ -251,7 +251,7 @@ def _parse(path: Path) -> Drawings:
             single = segment.level.upper() in _CHARACTERS
             said = segment.label or None
             drawings.append((strokes, Record(where, label=said if single else None, text=None if single else said)))
-    return Drawings.of(drawings, drops, ink.mends)
+    return DrawingBatch.from_polylines(drawings, drops, ink.mends)
 
 
 class _Fault(Exception):
@@ -294,4 +294,4 @@ def _pieces(part: _Set, first: int, begin: int, last: int, end: int | None) -> I
         yield kept, drawn
 
 
-FORMAT = Format("UNIPEN", (".dat", ".unp", ".unipen"), _recognizes, whole_file, _parse, group="folder")
+FORMAT = Format("UNIPEN", (".dat", ".unp", ".unipen"), _recognizes, single_chunk, _parse, default_label="folder")

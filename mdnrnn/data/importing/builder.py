@@ -10,8 +10,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Metadata
+from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.formats import native
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
 
@@ -178,7 +179,7 @@ class Builder:
         splits = {
             split: (end - part.sequences, end) for (split, part), end in zip(self._parts.items(), ends, strict=True)
         }
-        write_json(self.folder / native.HEADER, native.header_of(replace(metadata, classes=tuple(names)), splits))
+        write_json(self.folder / native.HEADER, native.make_header(replace(metadata, classes=tuple(names)), splits))
         self.close()
 
     def close(self) -> None:

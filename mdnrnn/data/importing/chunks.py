@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings, Record, Remark
-from mdnrnn.data.formats.format import Kind
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import StepLayout
 from mdnrnn.data.importing.builder import Block, smallest
 from mdnrnn.data.importing.recipe import Recipe, divided, reshaped
 from mdnrnn.data.importing.sources import Place
@@ -30,9 +30,9 @@ class Job(NamedTuple):
     path: Path
     first: bool
     """Whether it is the first of its file."""
-    parse: Callable[[Any], Drawings]
+    parse: Callable[[Any], DrawingBatch]
     chunk: Any
-    kind: Kind
+    kind: StepLayout
     place: Place
     recipe: Recipe
 
@@ -41,7 +41,7 @@ class Done(NamedTuple):
     """What became of a chunk."""
 
     block: Block
-    kind: Kind
+    kind: StepLayout
     own_labels: bool
     drops: list[Remark]
     mends: list[Remark]
@@ -57,17 +57,17 @@ class Trouble(NamedTuple):
 def work(job: Job) -> Done:
     """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
     recipe, kind = job.recipe, job.kind
-    drawings = divided(job.parse(job.chunk).checked(), recipe, job.place.split, kind.stream)
-    if kind.stream:
+    drawings = divided(job.parse(job.chunk).drop_invalid(), recipe, job.place.split, kind.is_stream)
+    if kind.is_stream:
         if recipe.reshapes or recipe.jump:
             raise InputError(
                 "jump, box, resample, simplify and grid are for drawings; these are streams; leave them out"
             )
-        motion, lengths = drawings.points, drawings.sizes
+        motion, lengths = drawings.points, drawings.point_counts
         event = np.full(len(motion), DOWN, np.uint8)
     else:
         drawings = reshaped(drawings, recipe, kind.grid)
-        motion, event, lengths = drawings.steps(kind.start)
+        motion, event, lengths = drawings.to_steps(kind.start)
     splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
     labels = [_label(record, job) for record in drawings.records]
     texts = [record.text for record in drawings.records]
@@ -76,8 +76,8 @@ def work(job: Job) -> Done:
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
     keep &= np.array([bool(text) or not recipe.with_text for text in texts], bool)
     own = any(record.label is not None for record in drawings.records)
-    drops = [*drawings.drops, *_unwanted(drawings.records, lengths, keep, recipe)]
-    return Done(block.select(keep), kind, own, drops, drawings.mends)
+    drops = [*drawings.dropped, *_unwanted(drawings.records, lengths, keep, recipe)]
+    return Done(block.select(keep), kind, own, drops, drawings.repaired)
 
 
 def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:

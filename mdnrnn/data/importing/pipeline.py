@@ -18,7 +18,7 @@ from tqdm import tqdm
 from mdnrnn.data import formats
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native, ndjson
-from mdnrnn.data.formats.format import Kind
+from mdnrnn.data.formats.format import StepLayout
 from mdnrnn.data.formats.streams import BAD_LINE
 from mdnrnn.data.importing.builder import Block, Builder
 from mdnrnn.data.importing.chunks import Job, Trouble, trouble_with, worked
@@ -119,22 +119,22 @@ def _metadata(paths: list[Path], name: str, license: str | None, source: str) ->
 
 def _items(paths: list[Path], recipe: Recipe) -> Iterator[Job | Trouble]:
     """All chunks of all files, in order, and what cannot be cut into chunks."""
-    only = formats.find(recipe.format) if recipe.format else None
+    only = formats.find_format(recipe.format) if recipe.format else None
     for path, root in files(paths):
-        if only and root and path.suffix.lower() not in only.endings:
+        if only and root and path.suffix.lower() not in only.extensions:
             continue
         try:
-            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognize(path)
+            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognize_format(path)
             if form is None and root and path.suffix.lower() not in _KNOWN_ENDINGS:
                 yield Trouble(path, None)
                 continue
             if form is None:
-                raise formats.unknown(path)
-            by = recipe.labels if recipe.labels in ("folder", "file") else form.group
+                raise formats.unknown_format_error(path)
+            by = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
             place = Place.of(path, root, by_file=by == "file") if by else Place()
-            chunks = ndjson.chunks_of(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+            chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
             for number, chunk in enumerate(chunks):
-                yield Job(path, number == 0, form.parse, chunk, form.kind, place, recipe)
+                yield Job(path, number == 0, form.parse, chunk, form.layout, place, recipe)
         except (DataError, OSError) as error:
             yield trouble_with(path, error)
 
@@ -169,7 +169,7 @@ def _build(
                     raise InputError(f"{metadata.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")
                 kind = done.kind if len(done.block) else kind
                 block = _within_limit(done.block, recipe, report)
-                if done.kind.stream:
+                if done.kind.is_stream:
                     grids = [grid for grid in grids if _lies_on(block.motion[:, 1:], grid)]
                 own_labels |= done.own_labels
                 builder.add(block)
@@ -208,7 +208,7 @@ def _within_limit(block: Block, recipe: Recipe, report: Report) -> Block:
     return block.select(np.arange(len(block)) < recipe.limit - report.kept)
 
 
-def _say(kind: Kind | None) -> str:
+def _say(kind: StepLayout | None) -> str:
     return "nothing" if kind is None else f"sequences of ({', '.join(kind.features or ('dx', 'dy'))})"
 
 
@@ -216,12 +216,12 @@ def _lies_on(values: np.ndarray, grid: float) -> bool:
     return bool(np.array_equal(np.rint(values / grid) * grid, values))
 
 
-def _completed(metadata: Metadata, kind: Kind, builder: Builder, recipe: Recipe, grids: list[float]) -> Metadata:
+def _completed(metadata: Metadata, kind: StepLayout, builder: Builder, recipe: Recipe, grids: list[float]) -> Metadata:
     """With what the data turned out to be; the values of streams lie on all of `grids`."""
     width = builder.features or 0
-    features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.stream else kind.features
+    features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.is_stream else kind.features
     bin_width = metadata.bin_width if not recipe.reshapes else None
-    if kind.stream:
+    if kind.is_stream:
         bin_width = next(iter(grids), None)
     elif features or recipe.rounding(kind.grid):
         bin_width = recipe.rounding(kind.grid) or None

@@ -14,7 +14,7 @@ import numpy as np
 
 from mdnrnn.data import formats
 from mdnrnn.data.corpus import SPLITS
-from mdnrnn.data.drawings import Drawings, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.errors import InputError
 
 DEFAULT_SPLIT = "0.9,0.05,0.05"
@@ -70,7 +70,7 @@ class Recipe:
         if self.grid is not None and not 0 <= self.grid < float("inf"):
             raise InputError(f"--grid is {self.grid}; expected 0 or more")
         if self.format is not None:
-            formats.find(self.format)
+            formats.find_format(self.format)
         if not self.lists():
             self.shares()
 
@@ -105,7 +105,7 @@ class Recipe:
         return bool(self.box or self.resample or self.simplify or self.grid)
 
 
-def _in_time(drawings: Drawings, recipe: Recipe) -> Drawings:
+def _in_time(drawings: DrawingBatch, recipe: Recipe) -> DrawingBatch:
     """Streams as parts, one after the other, for train, valid and test: of those which are long and in no split yet."""
     bounds = np.cumsum((0, *recipe.shares()))
     parts: list[tuple[list[np.ndarray], Record]] = []
@@ -121,7 +121,7 @@ def _in_time(drawings: Drawings, recipe: Recipe) -> Drawings:
             for split, (first, last) in zip(SPLITS, pairwise(cuts.tolist()), strict=True)
             if last > first
         ]
-    return Drawings.of(parts, drawings.drops, drawings.mends)
+    return DrawingBatch.from_polylines(parts, drawings.dropped, drawings.repaired)
 
 
 def _listed(split: str) -> dict[str, str]:
@@ -158,11 +158,11 @@ def _read_lists(stamps: tuple[tuple[str, str, int, int], ...]) -> dict[str, str]
     return found
 
 
-def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:
+def _listed_alone(drawings: DrawingBatch, lists: dict[str, str]) -> DrawingBatch:
     """The drawings whose keys are listed, each record with its split."""
     splits = [lists.get(record.key or "") for record in drawings.records]
     drops = [
-        Remark("in no list", f"{record.where}: {record.key or 'no key'} is in no list of --split", malformed=False)
+        Remark("in no list", f"{record.location}: {record.key or 'no key'} is in no list of --split", malformed=False)
         for record, split in zip(drawings.records, splits, strict=True)
         if split is None
     ]
@@ -170,29 +170,29 @@ def _listed_alone(drawings: Drawings, lists: dict[str, str]) -> Drawings:
     return replace(drawings, records=records).select(np.array([split is not None for split in splits], bool), drops)
 
 
-def reshaped(drawings: Drawings, recipe: Recipe, grid: float) -> Drawings:
+def reshaped(drawings: DrawingBatch, recipe: Recipe, grid: float) -> DrawingBatch:
     """Boxed, resampled, simplified and rounded, as the recipe has it; `grid` is what its format is rounded to."""
     if recipe.jump:
-        drawings = drawings.without_jumps(recipe.jump)
+        drawings = drawings.split_at_jumps(recipe.jump)
     if recipe.box:
-        drawings = drawings.boxed(recipe.box)
+        drawings = drawings.fit_to_box(recipe.box)
     if recipe.resample:
-        drawings = drawings.resampled(recipe.resample)
+        drawings = drawings.resample(recipe.resample)
     if recipe.simplify:
-        drawings = drawings.simplified(recipe.simplify)
+        drawings = drawings.simplify(recipe.simplify)
     if rounding := recipe.rounding(grid):
-        drawings = drawings.rounded(rounding)
+        drawings = drawings.round_to_grid(rounding)
     return drawings
 
 
-def divided(drawings: Drawings, recipe: Recipe, folder: str | None = None, stream: bool = False) -> Drawings:
+def divided(drawings: DrawingBatch, recipe: Recipe, folder: str | None = None, stream: bool = False) -> DrawingBatch:
     """The same, each record with its split: its own, or that of its `folder`, else by what the drawing is before
     anything is done to it; long streams by time."""
     if lists := recipe.lists():
         return _listed_alone(drawings, lists)
     if stream and (recipe.split is not None or folder is None):
         drawings = _in_time(drawings, recipe)
-    ends, sizes = drawings.sizes.cumsum(), drawings.sizes
+    ends, sizes = drawings.point_counts.cumsum(), drawings.point_counts
     bounds = np.cumsum(recipe.shares())[:-1].tolist()
     records = []
     for i, record in enumerate(drawings.records):

@@ -1,7 +1,9 @@
-"""Small valid files of every format, as text, bytes or arrays, and functions that build or read them."""
+"""Small valid files of every format as text, bytes or arrays, and functions that build and parse files."""
 
+import io
 import json
 import struct
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,76 +13,6 @@ import numpy as np
 from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import inkml
 from mdnrnn.data.formats.format import Format
-
-IMPSY_LOG = """\
-2019-01-17T12:37:38.109979,interface,0.25,0.5
-2019-01-17T12:37:38.300000,rnn,0.9,0.9
-2019-01-17T12:37:38.609979,interface,0.5,0.75
-2019-01-17T12:37:38.700000,rnn,0.8,0.8
-2019-01-17T12:50:23.609979,interface,1.0,0.0
-"""
-
-
-LIGHTPAD_LOG = """\
-time,ip,message
-34.217415, 127.0.0.1, /block 29 88 4
-34.236809, 127.0.0.1, /block 29 30 1
-43.047878, 127.0.0.1, /block 0 127 0
-"""
-
-
-CONTROL_ROWS = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
-
-
-INKML = b"""<?xml version="1.0" encoding="UTF-8"?>
-<ink xmlns="http://www.w3.org/2003/InkML">
-<traceFormat><channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>
-<annotation type="UI">103_alfonso0</annotation>
-<annotation type="truth">$a+b$</annotation>
-<trace id="0">985 3317, 1019 3340.5,
- 1020 3341</trace>
-<trace id="1">'5 6,"1 2,!7 8</trace>
-<traceGroup xml:id="7"><annotation type="truth">Segmentation</annotation>
-<traceGroup xml:id="8"><annotation type="truth">a</annotation><traceView traceDataRef="0"/></traceGroup>
-</traceGroup></ink>"""
-
-
-def parse_bytes(path: Path, data: bytes, form: Format = inkml.FORMAT) -> DrawingBatch:
-    """The drawings of a file with these bytes."""
-    path.write_bytes(data)
-    return DrawingBatch.from_polylines([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
-
-
-def strokes_as_lists(drawings: DrawingBatch, index: int = 0) -> list[list[list[float]]]:
-    """A drawing as nested lists."""
-    return [stroke.tolist() for stroke in drawings.polylines(index)]
-
-
-MICROJAM_CSV = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
-
-
-TOUCH_ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
-
-
-QuickDrawDrawing = tuple[int, list[list[tuple[int, int]]]]
-
-
-QUICKDRAW_DRAWINGS: list[QuickDrawDrawing] = [
-    (5_891_796_615_823_360, [[(1, 2), (3, 4), (255, 0)], [(5, 6)]]),
-    (2**64 - 1, [[(0, 255), (9, 9)]]),
-]
-
-
-def pack_quickdraw(drawings: list[QuickDrawDrawing]) -> bytes:
-    """Keys and strokes as the layout has them."""
-    data = b""
-    for key, strokes in drawings:
-        data += struct.pack("<Q2sbIH", key, b"DE", 1, 1_490_000_000, len(strokes))
-        for stroke in strokes:
-            xs, ys = zip(*stroke, strict=True) if stroke else ((), ())
-            data += struct.pack("<H", len(stroke)) + bytes(xs) + bytes(ys)
-    return data
-
 
 KANJIVG_SVG = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- Copyright, and so on -->
@@ -107,7 +39,7 @@ kvg:type CDATA #IMPLIED >
 </g>
 </svg>
 """
-
+"""A character of KanjiVG: two strokes."""
 
 INKSCAPE_SVG = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
 <!-- Created with Inkscape (http://www.inkscape.org/) -->
@@ -130,7 +62,38 @@ INKSCAPE_SVG = """<?xml version="1.0" encoding="UTF-8" standalone="no"?>
  </g>
 </svg>
 """
+"""A drawing with transforms, symbols and nested views, as Inkscape writes it."""
 
+INKML = b"""<?xml version="1.0" encoding="UTF-8"?>
+<ink xmlns="http://www.w3.org/2003/InkML">
+<traceFormat><channel name="X" type="decimal"/><channel name="Y" type="decimal"/></traceFormat>
+<annotation type="UI">103_alfonso0</annotation>
+<annotation type="truth">$a+b$</annotation>
+<trace id="0">985 3317, 1019 3340.5,
+ 1020 3341</trace>
+<trace id="1">'5 6,"1 2,!7 8</trace>
+<traceGroup xml:id="7"><annotation type="truth">Segmentation</annotation>
+<traceGroup xml:id="8"><annotation type="truth">a</annotation><traceView traceDataRef="0"/></traceGroup>
+</traceGroup></ink>"""
+"""A CROHME file: two traces with relative values in the second, and the formula."""
+
+IAM_LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
+<WhiteboardCaptureSession>
+<WhiteboardDescription>
+<SensorLocation corner="top_left"/>
+<DiagonallyOppositeCoords x="6512" y="1376"/>
+<VerticallyOppositeCoords x="966" y="1376"/>
+<HorizontallyOppositeCoords x="6512" y="787"/>
+</WhiteboardDescription>
+<StrokeSet>
+<Stroke color="black" start_time="769.05" end_time="769.64">
+<Point x="1073" y="1058" time="769.05"/>
+<Point x="1072" y="1085" time="769.07"/>
+</Stroke>
+<Stroke color="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
+</StrokeSet>
+</WhiteboardCaptureSession>"""
+"""A line of IAM-OnDB: two strokes."""
 
 NICI_UNIPEN = r""".VERSION 1.0
 .DATA_SOURCE nici
@@ -156,7 +119,7 @@ NICI_UNIPEN = r""".VERSION 1.0
  16 36
  17 37
 """
-
+"""Three components, segmented into words and characters."""
 
 PENDIGITS_UNIPEN = """.INCLUDE dene.doc
 .LEXICON "0" "1" "2"
@@ -180,36 +143,97 @@ PENDIGITS_UNIPEN = """.INCLUDE dene.doc
 .PEN_UP
 .DT 100
 """
+"""Two digits of Pendigits, whose included file is missing."""
+
+QuickDrawDrawing = tuple[int, list[list[tuple[int, int]]]]
+
+QUICKDRAW_DRAWINGS: list[QuickDrawDrawing] = [
+    (5_891_796_615_823_360, [[(1, 2), (3, 4), (255, 0)], [(5, 6)]]),
+    (2**64 - 1, [[(0, 255), (9, 9)]]),
+]
+"""Key and strokes of each drawing."""
+
+MICROJAM_CSV = "time,x,y,z,moving\n0.5, 0.1, 0.2, 20.0,0\n0.75, 0.2, 0.4, 20.0,1\n1.0, 0.9, 0.8, 38.0,0\n"
+"""A performance of two touches."""
+
+TOUCH_ROWS = np.array([[0.1, 0.2, 0.5, 0], [0.2, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
+"""Rows (x, y, dt, moving): the performance of `MICROJAM_CSV`."""
+
+IMPSY_LOG = """\
+2019-01-17T12:37:38.109979,interface,0.25,0.5
+2019-01-17T12:37:38.300000,rnn,0.9,0.9
+2019-01-17T12:37:38.609979,interface,0.5,0.75
+2019-01-17T12:37:38.700000,rnn,0.8,0.8
+2019-01-17T12:50:23.609979,interface,1.0,0.0
+"""
+"""Three played rows, two rows of the model."""
+
+CONTROL_ROWS = np.array([[0.03, 0.9, 0.8, 0.0], [765.0, 0.9, 0.7, 0.5]], np.float32)
+"""Rows (dt, x1, x2, x3) of an IMPSY stream."""
+
+LIGHTPAD_LOG = """\
+time,ip,message
+34.217415, 127.0.0.1, /block 29 88 4
+34.236809, 127.0.0.1, /block 29 30 1
+43.047878, 127.0.0.1, /block 0 127 0
+"""
+"""Three rows of position and pressure."""
+
+ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
+"""Legal file names with quotes, control characters, line breaks and shell syntax."""
 
 
-IAM_LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
-<WhiteboardCaptureSession>
-<WhiteboardDescription>
-<SensorLocation corner="top_left"/>
-<DiagonallyOppositeCoords x="6512" y="1376"/>
-<VerticallyOppositeCoords x="966" y="1376"/>
-<HorizontallyOppositeCoords x="6512" y="787"/>
-</WhiteboardDescription>
-<StrokeSet>
-<Stroke color="black" start_time="769.05" end_time="769.64">
-<Point x="1073" y="1058" time="769.05"/>
-<Point x="1072" y="1085" time="769.07"/>
-</Stroke>
-<Stroke color="black" start_time="769.70" end_time="769.70"><Point time="769.70" y="900" x="1204"/></Stroke>
-</StrokeSet>
-</WhiteboardCaptureSession>"""
+def parse_bytes(path: Path, data: bytes, form: Format = inkml.FORMAT) -> DrawingBatch:
+    """Write `data` to `path` and parse it as the given format, whose files are one chunk."""
+    path.write_bytes(data)
+    return DrawingBatch.from_polylines([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
+
+
+def strokes_as_lists(drawings: DrawingBatch, index: int = 0) -> list[list[list[float]]]:
+    """Return the points of one drawing, stroke by stroke."""
+    return [stroke.tolist() for stroke in drawings.polylines(index)]
 
 
 def ndjson_line(number: int, **fields: Any) -> str:
-    """A drawing that is told from all others by its only step, (number, 1)."""
+    """Return a Quick, Draw! line whose only step, (number, 1), identifies it."""
     return json.dumps({"drawing": [[[0, number], [0, 1]]], **fields}) + "\n"
 
 
-ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
+def pack_quickdraw(drawings: list[QuickDrawDrawing]) -> bytes:
+    """Encode drawings as a Quick, Draw! `.bin` file."""
+    data = b""
+    for key, strokes in drawings:
+        data += struct.pack("<Q2sbIH", key, b"DE", 1, 1_490_000_000, len(strokes))
+        for stroke in strokes:
+            xs, ys = zip(*stroke, strict=True) if stroke else ((), ())
+            data += struct.pack("<H", len(stroke)) + bytes(xs) + bytes(ys)
+    return data
+
+
+def object_array(*records: Any) -> Any:
+    """Return an object array, as NumPy stores records of different lengths."""
+    array = np.empty(len(records), dtype=object)
+    array[:] = records
+    return array
+
+
+def saved_bytes(save: Callable[..., object], *arguments: Any, **arrays: Any) -> bytes:
+    """Return what `np.save`, `np.savez` or `np.savez_compressed` writes."""
+    file = io.BytesIO()
+    save(file, *arguments, **arrays)
+    return file.getvalue()
+
+
+def write_member(path: Path, data: bytes, member: str = "train") -> Path:
+    """Write a valid archive with one member `member`.npy that consists of `data`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{member}.npy", data)
+    return path
 
 
 class PickledCall:
-    """Pickles into a call."""
+    """An object that pickles as a call of `function`."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self.call = (function, arguments)

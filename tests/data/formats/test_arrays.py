@@ -16,7 +16,8 @@ from hypothesis.extra import numpy as arrays
 
 from mdnrnn.data.formats.arrays import members, read_records
 from mdnrnn.errors import DataError
-from tests.data.formats.fuzzing import in_bounds, objects, zipped
+from tests.data.formats.fuzzing import memory_limit
+from tests.data.formats.samples import object_array, write_member
 
 A = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
 EMPTY = np.zeros((0, 3), np.int16)
@@ -26,7 +27,7 @@ def pickled(path: Path, array: np.ndarray, protocol: int) -> Path:
     """An .npz as np.savez of one NumPy or another writes it: what changes is the protocol."""
     member = io.BytesIO()
     np.lib.format.write_array_header_1_0(member, np.lib.format.header_data_from_array_1_0(array))
-    return zipped(path, member.getvalue() + pickle.dumps(array, protocol))
+    return write_member(path, member.getvalue() + pickle.dumps(array, protocol))
 
 
 def same(found: Any, expected: Any) -> None:
@@ -37,21 +38,21 @@ def same(found: Any, expected: Any) -> None:
 
 
 RECORDS: dict[str, np.ndarray] = {
-    "arrays of different lengths": objects(A, A[:1], A[:2]),
-    "one array several times": objects(A, A[:1], A, A, A[:1]),
-    "empty arrays": objects(EMPTY, A, np.zeros(0), EMPTY),
-    "of every type of numbers": objects(*(A.astype(kind) for kind in "?bBhHiIqQefd")),
-    "of the other order of bytes": objects(A.astype(">i2"), A.astype(">f8"), A.astype(">i2")),
-    "in Fortran order": objects(np.asfortranarray(A), np.asfortranarray(A.astype(float)), A),
-    "not contiguous": objects(A[::2], A[:, ::-1], A.T),
-    "lists of lists": objects(A.tolist(), [[0.5, 1, 0]], [], [[True, False, 2**40]]),
-    "tuples and arrays": objects(tuple(map(tuple, A.tolist())), A, [A[0], A[1]]),
-    "arrays of objects": objects(A.astype(object), A),
-    "nothing but one": objects(A),
-    "so many that they come in batches": objects(*(A[: 1 + i % 3] + i for i in range(2500))),
+    "arrays of different lengths": object_array(A, A[:1], A[:2]),
+    "one array several times": object_array(A, A[:1], A, A, A[:1]),
+    "empty arrays": object_array(EMPTY, A, np.zeros(0), EMPTY),
+    "of every type of numbers": object_array(*(A.astype(kind) for kind in "?bBhHiIqQefd")),
+    "of the other order of bytes": object_array(A.astype(">i2"), A.astype(">f8"), A.astype(">i2")),
+    "in Fortran order": object_array(np.asfortranarray(A), np.asfortranarray(A.astype(float)), A),
+    "not contiguous": object_array(A[::2], A[:, ::-1], A.T),
+    "lists of lists": object_array(A.tolist(), [[0.5, 1, 0]], [], [[True, False, 2**40]]),
+    "tuples and arrays": object_array(tuple(map(tuple, A.tolist())), A, [A[0], A[1]]),
+    "arrays of objects": object_array(A.astype(object), A),
+    "nothing but one": object_array(A),
+    "so many that they come in batches": object_array(*(A[: 1 + i % 3] + i for i in range(2500))),
     "all of one length, as objects": np.array([A.tolist(), (A + 1).tolist()], dtype=object),
     "all of one length, as objects in Fortran order": np.asfortranarray(np.array([A.tolist()] * 2, dtype=object)),
-    "no records": objects(),
+    "no records": object_array(),
 }
 
 
@@ -66,7 +67,7 @@ def test_arrays_of_objects_are_what_numpy_unpickles(tmp_path: Path, records: np.
         same(one, other)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(deadline=None)
 @given(
     records=st.lists(
         arrays.arrays(
@@ -82,7 +83,7 @@ def test_arrays_of_any_kind_are_what_numpy_unpickles(
     records: list[np.ndarray], protocol: int, again: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     records = records * 2 if again else records
-    path = pickled(tmp_path_factory.getbasetemp() / "any.npz", objects(*records), protocol)
+    path = pickled(tmp_path_factory.getbasetemp() / "any.npz", object_array(*records), protocol)
     for found, expected in zip(read_records(path, "train"), records, strict=True):
         same(found, expected)
         assert found.dtype == expected.dtype
@@ -114,13 +115,13 @@ WRONG: dict[str, tuple[Any, str]] = {
     "words": (np.array(["a", "b"]), "holds <U1; expected numbers"),
     "records of names": (np.zeros(3, [("x", int)]), "expected numbers"),
     "complex numbers": (A.astype(complex), "holds complex128; expected numbers"),
-    "a dictionary": (objects({"a": 1}), "holds more than arrays of numbers"),
-    "a set": (objects({1, 2}), "holds more than arrays of numbers"),
-    "a path": (objects(Path("x")), "its pickle calls pathlib"),
-    "a function": (objects(os.getcwd), "its pickle calls posix.getcwd; only NumPy arrays are read; do not trust"),
-    "a masked array": (objects(np.ma.masked_array(A)), "its pickle calls numpy.ma"),
-    "complex records": (objects(A.astype(complex)), "a call that no array of numbers needs"),
-    "dates": (objects(A.astype("M8[s]")), "a call that no array of numbers needs"),
+    "a dictionary": (object_array({"a": 1}), "holds more than arrays of numbers"),
+    "a set": (object_array({1, 2}), "holds more than arrays of numbers"),
+    "a path": (object_array(Path("x")), "its pickle calls pathlib"),
+    "a function": (object_array(os.getcwd), "its pickle calls posix.getcwd; only NumPy arrays are read; do not trust"),
+    "a masked array": (object_array(np.ma.masked_array(A)), "its pickle calls numpy.ma"),
+    "complex records": (object_array(A.astype(complex)), "a call that no array of numbers needs"),
+    "dates": (object_array(A.astype("M8[s]")), "a call that no array of numbers needs"),
 }  # fmt: skip
 
 
@@ -148,9 +149,9 @@ GREEDY: dict[str, Callable[[], bytes]] = {
     "records larger than memory": lambda: claiming("(1, 1000000000000000, 3)"),
     "a shape beyond 64 bits": lambda: claiming(f"(1, {10**30})"),
     "a negative shape": lambda: claiming("(-5, 3)"),
-    "more objects than there are": lambda: claiming(f"({10**18},)", descr="'|O'") + pickle.dumps(objects(A), 2),
+    "more objects than there are": lambda: claiming(f"({10**18},)", descr="'|O'") + pickle.dumps(object_array(A), 2),
     "records of more objects than there are": lambda: (
-        claiming(f"(1, {10**18})", descr="'|O'") + pickle.dumps(objects(A), 2)
+        claiming(f"(1, {10**18})", descr="'|O'") + pickle.dumps(object_array(A), 2)
     ),
     "a record that claims gigabytes": lambda: one_object(b"]\x8e\0\0\0\0\xff\0\0\0"),
     "marks without end": lambda: one_object(b"(" * 20_000_000),
@@ -165,7 +166,7 @@ GREEDY: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("make", GREEDY.values(), ids=GREEDY.keys())
 def test_what_claims_too_much_is_told_soon_and_takes_no_memory(tmp_path: Path, make: Callable[[], bytes]) -> None:
     (tmp_path / "x.npy").write_bytes(make())
-    with in_bounds(), pytest.raises(DataError, match=r"x\.npy") as told:
+    with memory_limit(), pytest.raises(DataError, match=r"x\.npy") as told:
         list(read_records(tmp_path / "x.npy"))
     assert "\n" not in str(told.value)
 

@@ -52,7 +52,7 @@ def test_a_line_is_a_drawing_with_its_text_under_the_key_of_its_form(tmp_path: P
     assert (record.key, record.label) == ("a01-000u", None)
     assert not drawings.dropped
     assert not drawings.repaired
-    assert iam.FORMAT.group is None
+    assert iam.FORMAT.default_label is None
 
 
 def test_only_its_root_tells_the_format(tmp_path: Path) -> None:

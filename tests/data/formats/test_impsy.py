@@ -13,8 +13,7 @@ from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
-from tests.data.formats.fuzzing import objects
-from tests.data.formats.samples import CONTROL_ROWS, IMPSY_LOG, LIGHTPAD_LOG
+from tests.data.formats.samples import CONTROL_ROWS, IMPSY_LOG, LIGHTPAD_LOG, object_array
 
 ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
 LOG_ROWS = np.array([[0, 0.25, 0.5], [0.5, 0.5, 0.75], [765, 1, 0]])
@@ -27,7 +26,7 @@ def text(path: Path, content: str) -> Path:
 
 
 def save(path: Path, *records: Any, key: str = "perfs") -> Path:
-    np.savez_compressed(path, **{key: objects(*records)})
+    np.savez_compressed(path, **{key: object_array(*records)})
     return path
 
 
@@ -48,7 +47,7 @@ def test_the_rows_of_the_interface_are_a_stream_with_the_time_between_them(tmp_p
     np.testing.assert_allclose(drawings.points, LOG_ROWS)
     assert (drawings.stroke_lengths.tolist(), drawings.stroke_counts.tolist()) == ([3], [1])
     assert not drawings.repaired
-    assert impsy.LOG.kind.stream
+    assert impsy.LOG.layout.is_stream
 
 
 SAME_LOG: dict[str, Callable[[str], str]] = {
@@ -215,7 +214,7 @@ def played(rows: int, seed: int) -> np.ndarray:
 def test_long_streams_are_divided_by_time(tmp_path: Path, split: str | None) -> None:
     """Each split is one stretch of each stream, in their order; nothing is lost."""
     streams = [played(1000, 0), played(2501, 1)]
-    np.savez(tmp_path / "log.npz", perfs=objects(*streams))
+    np.savez(tmp_path / "log.npz", perfs=object_array(*streams))
     corpus = pipeline.read(tmp_path / "log.npz", Recipe(split=split))
     shares = [float(share) for share in (split or "0.9,0.05,0.05").split(",")]
     for name, share in zip(("train", "valid", "test"), shares, strict=True):
@@ -230,7 +229,7 @@ def test_long_streams_are_divided_by_time(tmp_path: Path, split: str | None) -> 
 
 def test_short_streams_stay_whole(tmp_path: Path) -> None:
     streams = [played(rows, rows) for rows in range(2, 60)]
-    np.savez(tmp_path / "log.npz", perfs=objects(*streams))
+    np.savez(tmp_path / "log.npz", perfs=object_array(*streams))
     corpus = pipeline.read(tmp_path / "log.npz", Recipe(split="0.5,0.25,0.25"))
     assert sorted(corpus.lengths.tolist()) == list(range(2, 60))
     assert all(last > first for first, last in corpus.splits.values())
@@ -239,7 +238,7 @@ def test_short_streams_stay_whole(tmp_path: Path) -> None:
 def test_streams_of_a_folder_called_after_a_split_stay_in_it(tmp_path: Path) -> None:
     for number, name in enumerate(("train", "valid", "test")):
         (tmp_path / name).mkdir()
-        np.savez(tmp_path / name / "log.npz", perfs=objects(played(600, number)))
+        np.savez(tmp_path / name / "log.npz", perfs=object_array(played(600, number)))
     corpus = pipeline.read(tmp_path)
     assert {name: corpus.rows(name).stop - corpus.rows(name).start for name in corpus.splits} == dict.fromkeys(
         ("train", "valid", "test"), 600

@@ -108,7 +108,7 @@ def test_time_starts_anew_with_each_performance_also_in_the_next_chunk(tmp_path:
 
 def test_steps_are_offsets_with_dt(tmp_path: Path) -> None:
     (drawings,) = read(microjam.ARRAYS, save(tmp_path / "a.npz", [TOUCH_ROWS]))
-    motion, event, lengths = drawings.to_steps(microjam.ARRAYS.kind.start)
+    motion, event, lengths = drawings.to_steps(microjam.ARRAYS.layout.start)
     np.testing.assert_allclose(motion, [[0.1, 0.2, 0.5], [0.1, 0.2, 0.25], [0.7, 0.4, 0.25]])
     assert event.tolist() == [DOWN, UP, END]
     assert lengths.tolist() == [3]
@@ -264,7 +264,7 @@ def test_arrays_that_are_no_touches_are_not_claimed(tmp_path: Path) -> None:
 # Writing.
 
 
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(st.data())
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("x") / "touches"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import ndjson
-from mdnrnn.data.formats.ndjson import FORMAT, chunks_of
+from mdnrnn.data.formats.ndjson import FORMAT, read_chunks
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import DataError
 
@@ -21,7 +21,7 @@ GOOD = '{"word":"cat","key_id":"7","drawing":[[[1,2],[3,4]],[[5],[6]]]}'
 
 def parsed(data: str | bytes) -> DrawingBatch:
     """The drawings of a file of one chunk."""
-    (chunk,) = chunks_of(io.BytesIO(data.encode() if isinstance(data, str) else data), "x.ndjson")
+    (chunk,) = read_chunks(io.BytesIO(data.encode() if isinstance(data, str) else data), "x.ndjson")
     return FORMAT.parse(chunk)
 
 
@@ -108,7 +108,7 @@ coordinate = st.one_of(st.integers(-3000, 3000), st.floats(-3000, 3000))
 stroke = st.lists(st.tuples(coordinate, coordinate), max_size=4)
 
 
-@settings(derandomize=True, deadline=None)
+@settings(deadline=None)
 @given(drawings=st.lists(st.lists(stroke, max_size=3), max_size=6), size=st.integers(1, 200))
 def test_the_lines_are_the_same_in_chunks_of_any_size(
     drawings: list[list[list[tuple[float, float]]]], size: int
@@ -116,7 +116,7 @@ def test_the_lines_are_the_same_in_chunks_of_any_size(
     data = "".join(line([list(zip(*stroke, strict=True)) or [[], []] for stroke in each]) for each in drawings)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ndjson, "CHUNK_BYTES", size)
-        found = [FORMAT.parse(chunk) for chunk in chunks_of(io.BytesIO(data.encode()), "x")]
+        found = [FORMAT.parse(chunk) for chunk in read_chunks(io.BytesIO(data.encode()), "x")]
     lines = {
         record.location: [list(map(tuple, stroke.tolist())) for stroke in part.polylines(i)]
         for part in found

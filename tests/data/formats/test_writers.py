@@ -97,7 +97,7 @@ def test_every_writer_is_tried() -> None:
 
 
 @pytest.mark.parametrize("form", sorted(set(WRITERS) - {"microjam"}))
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(corpus=corpora())
 def test_drawings_come_back_as_they_were(form: str, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> None:
     back, expected = again(corpus, form, tmp_path_factory.mktemp("x")), wanted(corpus, form)
@@ -113,7 +113,7 @@ places = st.integers(0, 1024).map(lambda number: number / 1024)  # on the grid t
 steps = st.tuples(places, places, st.floats(2**-13, 5, width=32), st.booleans())
 
 
-@settings(derandomize=True, deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60)
 @given(performances=st.lists(st.lists(steps, min_size=1, max_size=6), min_size=1, max_size=4))
 def test_touches_come_back_as_they_were(
     performances: list[list[Any]], tmp_path_factory: pytest.TempPathFactory

@@ -15,7 +15,7 @@ import pytest
 from mdnrnn.data import formats
 from mdnrnn.data.formats import FORMATS, native
 from mdnrnn.data.formats.arrays import read_records
-from tests.data.formats.fuzzing import EXAMPLES, MANY, Sample, are_read_or_told, objects, saved, zipped
+from tests.data.formats.fuzzing import EXAMPLES, MANY_EXAMPLES, Sample, check_damaged_files
 from tests.data.formats.samples import (
     CONTROL_ROWS,
     IAM_LINE,
@@ -29,7 +29,10 @@ from tests.data.formats.samples import (
     PENDIGITS_UNIPEN,
     QUICKDRAW_DRAWINGS,
     TOUCH_ROWS,
+    object_array,
     pack_quickdraw,
+    saved_bytes,
+    write_member,
 )
 from tests.helpers import random_corpus
 
@@ -59,19 +62,21 @@ def corpus_samples() -> list[Sample]:
 
 def members(name: str, *arrays: bytes) -> list[Sample]:
     """Members of an archive, damaged before they are packed: else a checksum tells it, and nobody looks further."""
-    return [Sample("x.npz", array, partial(zipped, member=name)) for array in arrays]
+    return [Sample("x.npz", array, partial(write_member, member=name)) for array in arrays]
 
 
 def array(*records: object, **options: object) -> bytes:
-    return saved(np.save, objects(*records), **options)
+    return saved_bytes(np.save, object_array(*records), **options)
 
 
 SAMPLES: dict[str, list[Sample]] = {
     "corpus": corpus_samples(),
     "sketchrnn": [
-        Sample("x.npz", saved(np.savez, train=objects(SKETCH, SKETCH[:1]), test=objects(SKETCH))),
-        Sample("x.npz", saved(np.savez_compressed, train=np.array([SKETCH, SKETCH], np.float32))),
-        *members("train", array(SKETCH, SKETCH * 0.5), array(SKETCH.tolist(), SKETCH), saved(np.save, SKETCH[None])),
+        Sample("x.npz", saved_bytes(np.savez, train=object_array(SKETCH, SKETCH[:1]), test=object_array(SKETCH))),
+        Sample("x.npz", saved_bytes(np.savez_compressed, train=np.array([SKETCH, SKETCH], np.float32))),
+        *members(
+            "train", array(SKETCH, SKETCH * 0.5), array(SKETCH.tolist(), SKETCH), saved_bytes(np.save, SKETCH[None])
+        ),
     ],
     "ndjson": [Sample("x.ndjson", JSON)],
     "quickdraw-bin": [Sample("x.bin", pack_quickdraw(QUICKDRAW_DRAWINGS))],
@@ -85,13 +90,13 @@ SAMPLES: dict[str, list[Sample]] = {
     ],
     "microjam": [Sample("x.csv", MICROJAM_CSV.encode())],
     "microjam-arrays": [
-        Sample("x.npz", saved(np.savez, raw_perfs=objects(TOUCH_ROWS, TOUCH_ROWS[:2]))),
+        Sample("x.npz", saved_bytes(np.savez, raw_perfs=object_array(TOUCH_ROWS, TOUCH_ROWS[:2]))),
         Sample("x.npy", array(TOUCH_ROWS)),
         *members("raw_perfs", array(TOUCH_ROWS, TOUCH_ROWS[:, :3])),
     ],
     "impsy": [Sample("x.log", IMPSY_LOG.encode())],
     "impsy-arrays": [
-        Sample("x.npz", saved(np.savez_compressed, perfs=objects(CONTROL_ROWS))),
+        Sample("x.npz", saved_bytes(np.savez_compressed, perfs=object_array(CONTROL_ROWS))),
         Sample("x.npy", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
         *members("perfs", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
     ],
@@ -108,18 +113,18 @@ def test_every_sample_is_good(tmp_path: Path) -> None:
     for name, samples in SAMPLES.items():
         for number, sample in enumerate(samples):
             path = sample.write(tmp_path / f"{name}{number}" / sample.name, sample.data)
-            assert formats.recognize(path) is FORMATS.get(name) or name == "corpus"
+            assert formats.recognize_format(path) is FORMATS.get(name) or name == "corpus"
 
 
 @pytest.mark.parametrize("name", SAMPLES)
 def test_a_damaged_file_is_read_or_told(name: str) -> None:
-    are_read_or_told(SAMPLES[name], name if name in FORMATS else None, EXAMPLES)
+    check_damaged_files(SAMPLES[name], name if name in FORMATS else None, EXAMPLES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
 def test_thousands_of_damaged_files_are_read_or_told(name: str) -> None:
-    are_read_or_told(SAMPLES[name], name if name in FORMATS else None, MANY)
+    check_damaged_files(SAMPLES[name], name if name in FORMATS else None, MANY_EXAMPLES)
 
 
 # Real files, cut down so that damage seldom misses.
@@ -140,7 +145,7 @@ _RECORD = b"h\x01h\x02K\x00\x85U\x01b\x87R"
 
 def shortest(path: Path, key: str) -> np.ndarray:
     """Three of the shortest records of an archive that are not empty."""
-    return objects(*sorted(filter(len, read_records(path, key)), key=len)[:3])
+    return object_array(*sorted(filter(len, read_records(path, key)), key=len)[:3])
 
 
 def lines(path: Path, count: int) -> bytes:
@@ -160,11 +165,13 @@ REAL: dict[str, Callable[[Path], list[Sample]]] = {
         Sample(path.name, path.read_bytes()) for path in sorted((data / "kanjivg").glob("*.svg"))[::40]
     ],
     "microjam-arrays": lambda data: members(
-        "raw_perfs", saved(np.save, shortest(data / "touch" / "tiny_performances_dev.npz", "raw_perfs"))
+        "raw_perfs", saved_bytes(np.save, shortest(data / "touch" / "tiny_performances_dev.npz", "raw_perfs"))
     ),
     "impsy-arrays": lambda data: members(
         "perfs",
-        saved(np.save, objects(*(rows[:20] for rows in shortest(data / "touch" / "impsy-4d-12ksmall.npz", "perfs")))),
+        saved_bytes(
+            np.save, object_array(*(rows[:20] for rows in shortest(data / "touch" / "impsy-4d-12ksmall.npz", "perfs")))
+        ),
     ),
     "lightpad": lambda data: [Sample("x.txt", lines(data / "touch" / "lightpad-block-perf1.txt", 30))],
 }
@@ -176,12 +183,12 @@ def test_a_damaged_real_file_is_read_or_told(name: str, shared_data: Path, tmp_p
     samples = REAL[name](shared_data)
     for number, sample in enumerate(samples):
         whole = sample.write(tmp_path / str(number) / sample.name, sample.data)
-        assert formats.recognize(whole) is FORMATS[name]
-    are_read_or_told(samples, name, EXAMPLES)
+        assert formats.recognize_format(whole) is FORMATS[name]
+    check_damaged_files(samples, name, EXAMPLES)
 
 
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", REAL)
 def test_thousands_of_damaged_real_files_are_read_or_told(name: str, shared_data: Path) -> None:
-    are_read_or_told(REAL[name](shared_data), name, MANY)
+    check_damaged_files(REAL[name](shared_data), name, MANY_EXAMPLES)

@@ -26,8 +26,7 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
-from tests.data.formats.fuzzing import objects
-from tests.data.formats.samples import ndjson_line, pack_quickdraw
+from tests.data.formats.samples import ndjson_line, object_array, pack_quickdraw
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><path fill="none" stroke="black" d="{}"/></svg>'
 
@@ -127,7 +126,7 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path, ending: str) -> None
         path = tmp_path / f"{count}{ending}"
         if ending == ".npz":
             rows = np.column_stack([np.diff(points, axis=0), np.zeros(59)]).astype(np.int16)
-            np.savez(path, train=objects(*(rows.copy() for _ in range(count))))
+            np.savez(path, train=object_array(*(rows.copy() for _ in range(count))))
         else:
             record = json.dumps({"word": "cat", "drawing": [[xs, ys]] * 3}).encode() + b"\n"
             with path.open("wb") as file:
@@ -202,7 +201,7 @@ def test_splits_have_their_shares(tmp_path: Path, shares: tuple[float, ...]) -> 
 
 def test_the_splits_of_a_file_are_kept_unless_others_are_asked_for(tmp_path: Path) -> None:
     records = {
-        split: objects(*(np.array([[i, 1, 1]], np.int16) for i in range(start, start + 20)))
+        split: object_array(*(np.array([[i, 1, 1]], np.int16) for i in range(start, start + 20)))
         for start, split in zip((1, 101, 201), SPLITS, strict=True)
     }
     np.savez(tmp_path / "x.npz", **records)
@@ -257,7 +256,7 @@ def test_a_single_folder_or_file_is_no_class(drawn: Path, tmp_path: Path) -> Non
 
 def test_several_archives_are_classes_by_their_names(tmp_path: Path) -> None:
     for number, name in enumerate(("sheep", "kanji"), 1):
-        np.savez(tmp_path / f"{name}.npz", train=objects(np.array([[number, 1, 1]], np.int16)))
+        np.savez(tmp_path / f"{name}.npz", train=object_array(np.array([[number, 1, 1]], np.int16)))
     corpus, _ = imported([tmp_path / "sheep.npz", tmp_path / "kanji.npz"])
     assert corpus.metadata.classes == ("kanji", "sheep")
     assert classes(corpus) == {1: "sheep", 2: "kanji"}
@@ -330,7 +329,7 @@ def test_places_of_touches_lie_on_a_grid_and_their_times_on_none(
     tmp_path: Path, recipe: Recipe, bin_width: float | None
 ) -> None:
     rows = np.array([[0.123, 0.2, 0.5, 0], [0.7, 0.4, 0.333, 1], [0.7, 0.4, 0.25, 1], [0.9, 0.8, 0.25, 0]])
-    np.savez(tmp_path / "x.npz", raw_perfs=objects(rows))
+    np.savez(tmp_path / "x.npz", raw_perfs=object_array(rows))
     corpus, _ = imported(tmp_path / "x.npz", recipe)
     assert corpus.metadata.features == ("dx", "dy", "dt")
     assert corpus.metadata.bin_width == bin_width
@@ -344,7 +343,7 @@ def test_values_of_a_stream_lie_on_the_coarsest_grid_that_holds_them_all(
     tmp_path: Path, values: float, bin_width: float | None
 ) -> None:
     rows = np.array([[0.5, 0.0, values], [0.25, 1.0, values], [0.33, 2.0, 0.0]])
-    np.savez(tmp_path / "x.npz", perfs=objects(rows))
+    np.savez(tmp_path / "x.npz", perfs=object_array(rows))
     corpus, _ = imported(tmp_path / "x.npz")
     assert corpus.metadata.features == ("dt", "x1", "x2")
     assert corpus.metadata.bin_width == bin_width

@@ -19,8 +19,17 @@ from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
-from tests.data.formats.fuzzing import in_bounds, objects, saved, zipped
-from tests.data.formats.samples import KANJIVG_SVG, ODD_FILE_NAMES, PickledCall, ndjson_line, pack_quickdraw
+from tests.data.formats.fuzzing import memory_limit
+from tests.data.formats.samples import (
+    KANJIVG_SVG,
+    ODD_FILE_NAMES,
+    PickledCall,
+    ndjson_line,
+    object_array,
+    pack_quickdraw,
+    saved_bytes,
+    write_member,
+)
 
 Capture = pytest.CaptureFixture[str]
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 9 9">%s</svg>'
@@ -61,7 +70,7 @@ def zip_bomb(*, key: str) -> Callable[[Path], Path]:
     """An array of zeros."""
 
     def make(folder: Path) -> Path:
-        header = saved(np.save, np.zeros((1, 1, 3)))[:128].replace(b"(1, 1, 3)", b"(99999999,)")
+        header = saved_bytes(np.save, np.zeros((1, 1, 3)))[:128].replace(b"(1, 1, 3)", b"(99999999,)")
         return bomb(folder / "x.npz", f"{key}.npy", header, b"\0")
 
     return make
@@ -130,7 +139,7 @@ def test_a_harmful_file_is_refused_in_one_line_in_bounded_time_and_memory(
 ) -> None:
     path = make(tmp_path)
     before = set(tmp_path.iterdir())
-    with in_bounds():
+    with memory_limit():
         assert main(["data", "import", str(path), "--out", str(tmp_path / "out")]) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ")
@@ -143,7 +152,7 @@ def test_a_line_of_a_gigabyte_is_passed_over_and_counted(tmp_path: Path) -> None
     path = long_line(tmp_path)
     with path.open("ab") as end:
         end.write(b"\n" + ndjson_line(2).encode())
-    with in_bounds():
+    with memory_limit():
         report = import_corpus([path], tmp_path / "out")
     assert report.kept == 2
     count, first = report.dropped["line too long"]
@@ -154,15 +163,15 @@ def test_a_line_of_a_gigabyte_is_passed_over_and_counted(tmp_path: Path) -> None
 def test_lines_nested_beyond_measure_are_passed_over_and_counted(tmp_path: Path) -> None:
     deep = ['{"drawing":' + "[" * depth + "]" * depth + "}\n" for depth in (900, 10_000, 1_000_000)]
     (tmp_path / "x.ndjson").write_text(ndjson_line(1) + "".join(deep) + '{"a":' * 1_000_000 + "\n" + ndjson_line(2))
-    with in_bounds():
+    with memory_limit():
         report = import_corpus([tmp_path / "x.ndjson"], tmp_path / "out")
     assert (report.read, report.kept) == (6, 2)
 
 
 @pytest.mark.parametrize("key", ["train", "raw_perfs", "perfs", "anything"])
 def test_a_pickle_runs_nothing(tmp_path: Path, key: str) -> None:
-    records = saved(np.save, objects(PickledCall(os.system, f"touch {tmp_path / 'ran'}")))
-    path = zipped(tmp_path / "x.npz", records, key)
+    records = saved_bytes(np.save, object_array(PickledCall(os.system, f"touch {tmp_path / 'ran'}")))
+    path = write_member(tmp_path / "x.npz", records, key)
     with pytest.raises(DataError):
         import_corpus([path], tmp_path / "out")
     with pytest.raises(DataError):
