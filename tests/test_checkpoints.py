@@ -16,7 +16,7 @@ from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import pen_text, texts
-from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, make_pen_text, pen_text_writer
+from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, make_pen_text, make_writer
 from mdnrnn.events import END
 from mdnrnn.training.step import validation_loss
 
@@ -24,7 +24,7 @@ FOLDER = Path(__file__).parents[1] / "checkpoints"
 RUNS = {"doodles": "sketch-small", "kanji": "stroke", "handwriting": "handwriting-small"}
 """Each with its preset."""
 LARGEST = 8_000_000
-FIGURE = r"\*\*(\d+\.\d+)\*\* nats a (?:drawing|line)"
+FIGURE = r"\*\*(\d+\.\d+)\*\* nats per (?:drawing|line)"
 
 
 def card(name: str) -> str:
@@ -106,12 +106,12 @@ def test_the_hands_that_ship_are_lines_of_the_test_split() -> None:
     for hand, script in zip((hands[0], hands[1]), ("printed", "joined"), strict=True):
         assert hand.writer is not None
         assert learned <= hand.writer < learned + PEN_TEXT_WRITERS["test"]
-        writer = pen_text_writer(hand.writer)
+        writer = make_writer(hand.writer)
         assert writer.script == script
         lines = []
         for number in range(PEN_TEXT_LINES):
             rng = np.random.default_rng([0, hand.writer, 1 + number])
-            lines.append((text := texts.line(rng), from_polylines(pen_text.write(text, writer, rng))))
+            lines.append((text := texts.sample_line(rng), from_polylines(pen_text.write(text, writer, rng))))
         found = [drawn for text, drawn in lines if text == hand.text]
         assert len(found) == 1
         np.testing.assert_array_equal(hand.motion, found[0][0])
@@ -128,7 +128,7 @@ def test_the_command_line_writes_in_both_hands_from_a_clone(tmp_path: Path) -> N
         options = ["--style", style, "--bias", "1", "--out", str(picture)]
         subprocess.run([*command, *options], cwd=FOLDER.parent, check=True, capture_output=True)
         counts.append(picture.read_text().count("M"))
-        writer = pen_text_writer(int(hands[number].writer or 0))
+        writer = make_writer(int(hands[number].writer or 0))
         assert counts[-1] == pytest.approx(len(pen_text.write(text, writer, np.random.default_rng(0))), rel=0.2)
     assert counts[0] > 1.2 * counts[1]
 
