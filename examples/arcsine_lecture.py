@@ -17,8 +17,8 @@ from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.models.configs import BodyConfig
 from mdnrnn.models.feedforward import SquaredErrorNetwork
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.toy_demos import measure, squared_error
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "arcsine_lecture.png")
@@ -47,7 +47,7 @@ x, y = problem.points
 line = torch.linspace(-14, 14, 400).unsqueeze(1)
 curve, samples = plain(line).detach(), mdn(x).sample()
 data, prediction, draws = (
-    densities.Cloud(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples))
+    densities.PointCloud(a[:, 0].numpy(), b.numpy()) for a, b in ((x, y), (line, curve), (x, samples))
 )
 figure = densities.samples_figure(data, prediction, draws, title="inverse sine: squared error and mixture")
 out.write_bytes(figure_bytes(figure, out.suffix))

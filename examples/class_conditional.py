@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 
 import mdnrnn
-from mdnrnn.data.strokes import resample
+from mdnrnn.data.strokes import Drawing, resample
 from mdnrnn.data.synthetic.corpora import make_doodles
-from mdnrnn.render import Drawing, bounds, save_picture
+from mdnrnn.render.geometry import bounds
+from mdnrnn.render.save import save_drawings
+from mdnrnn.render.style import DrawingOptions
 
 shipped = Path(__file__).parents[1] / "checkpoints" / "doodles"
 run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
@@ -26,7 +28,7 @@ classes = run.config.metadata.classes
 
 names = [name for name in classes for _ in range(10)]
 drawn = run.generate(len(names), labels=names, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
-save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, columns=10, labels=names)
+save_drawings(drawn, picture, DrawingOptions(columns=10, labels=names))
 
 
 def image(drawing: Drawing) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 
 from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.toy_demos import measure
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "edward_inferpy.png")

@@ -13,7 +13,8 @@ from pathlib import Path
 import mdnrnn
 from mdnrnn.events import END
 from mdnrnn.files import write_bytes
-from mdnrnn.render import attention_figure, figure_bytes
+from mdnrnn.render.figures.attention import attention_figure
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.handwriting import save_handwriting
 
 TEXT = "the quick brown fox jumps over the lazy dog"

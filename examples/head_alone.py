@@ -15,8 +15,8 @@ from torch import nn
 
 from mdnrnn import MixtureHead
 from mdnrnn.data.toys import TOYS
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "head_alone.png")
 torch.manual_seed(0)
@@ -40,6 +40,6 @@ with torch.no_grad():
     nll = -net(fresh.x).log_prob(fresh.y).mean()
     print(f"held out {nll:.4f} nats per point, floor {problem.entropy():.4f}; published 1.93 and 1.369")
     samples = net(x).sample()
-data, draws = (densities.Cloud(x[:, 0].numpy(), targets.numpy()) for targets in (y, samples))
+data, draws = (densities.PointCloud(x[:, 0].numpy(), targets.numpy()) for targets in (y, samples))
 figure = densities.samples_figure(data, None, draws, title="inverse sine with a custom network and training loop")
 out.write_bytes(figure_bytes(figure, out.suffix))

@@ -11,14 +11,15 @@ import sys
 from pathlib import Path
 
 import mdnrnn
-from mdnrnn.render import Style, save_picture
+from mdnrnn.render.save import save_drawings
+from mdnrnn.render.style import DrawingOptions
 
 shipped = Path(__file__).parents[1] / "checkpoints" / "kanji"
 run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
 picture = sys.argv[2] if len(sys.argv) > 2 else "kanji.svg"
 
 drawn = run.generate(100, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
-save_picture([drawn.drawing(i) for i in range(len(drawn))], picture, style=Style(color="order"), columns=10)
+save_drawings(drawn, picture, DrawingOptions(color="order", columns=10))
 finished = int((drawn.event == 2).sum())
 strokes = int((drawn.event != 0).sum()) / len(drawn)
 print(f"{finished} of {len(drawn)} drawings ended before the step limit; {strokes:.1f} strokes per drawing")

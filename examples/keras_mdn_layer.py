@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.toy_demos import measure
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "keras_mdn_layer.png")

@@ -18,8 +18,8 @@ from mdnrnn import MDN, MDNConfig, TrainConfig, fit
 from mdnrnn.data.toys import TOYS
 from mdnrnn.models.configs import BodyConfig
 from mdnrnn.models.feedforward import SquaredErrorNetwork
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.toy_demos import measure, squared_error
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "keras_spirals.png")

@@ -13,8 +13,8 @@ import torch
 from matplotlib.figure import Figure
 
 from mdnrnn import GaussianMixture
-from mdnrnn.render import figure_bytes
 from mdnrnn.render.figures import densities
+from mdnrnn.render.raster import figure_bytes
 
 out = Path(sys.argv[1] if len(sys.argv) > 1 else "mixture.png")
 torch.manual_seed(0)

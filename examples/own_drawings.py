@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mdnrnn
 from mdnrnn.data.formats import WRITERS
-from mdnrnn.render import save_picture
+from mdnrnn.render.save import save_drawings
 from mdnrnn.runs.presets import PRESETS
 
 folder = Path(sys.argv[1] if len(sys.argv) > 1 else "drawings")
@@ -34,4 +34,4 @@ run = mdnrnn.load("own-run")
 likelihood = run.evaluate("test")
 print(f"{likelihood.nll_per_sequence:.1f} nats per drawing; null model: {likelihood.null_nll_per_sequence:.1f}")
 drawings = run.generate(36, sampling=mdnrnn.Sampling(temperature=0.3), seed=0)
-save_picture([drawings.drawing(i) for i in range(len(drawings))], "own-drawings.svg")
+save_drawings(drawings, "own-drawings.svg")

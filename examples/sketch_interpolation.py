@@ -14,6 +14,7 @@ import numpy as np
 
 import mdnrnn
 from mdnrnn.render.save import save_drawings, save_morph
+from mdnrnn.render.style import DrawingOptions
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.tasks.latent_space import save_map, select, serpentine_order
 
@@ -28,11 +29,12 @@ run = mdnrnn.load(folder / "sketch")
 drawings = run.open_data().select_split("test")
 four = select(drawings, np.random.default_rng(1).choice(len(drawings), 4, replace=False).tolist())
 
-save_drawings(mdnrnn.reconstruct(run, four), folder / "reconstructed.svg", columns=4)
-save_drawings(mdnrnn.interpolate(run, four, rows=6, columns=8), folder / "interpolated.svg", columns=8)
+save_drawings(mdnrnn.reconstruct(run, four), folder / "reconstructed.svg", DrawingOptions(columns=4))
+save_drawings(mdnrnn.interpolate(run, four, rows=6, columns=8), folder / "interpolated.svg", DrawingOptions(columns=8))
 morph = mdnrnn.interpolate(run, four, rows=4, columns=16)
 save_morph(select(morph, serpentine_order(4, 16)), folder / "interpolated.gif")
-save_drawings(mdnrnn.combine(run, select(four, [0, 1, 2]), [1, -1, 1]), folder / "combined.svg", columns=6)
+combined = mdnrnn.combine(run, select(four, [0, 1, 2]), [1, -1, 1])
+save_drawings(combined, folder / "combined.svg", DrawingOptions(columns=6))
 
 found = save_map(run, drawings, folder / "map.svg")
 first, second = found.explained_variance_ratio

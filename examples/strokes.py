@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 
 import mdnrnn
-from mdnrnn.render import save_picture
+from mdnrnn.render.save import save_drawings
 from mdnrnn.runs.presets import PRESETS
 
 data = sys.argv[1] if len(sys.argv) > 1 else "doodles"
@@ -24,4 +24,4 @@ likelihood = run.evaluate("test")
 print(f"{likelihood.nll_per_sequence:.1f} nats per drawing; null model: {likelihood.null_nll_per_sequence:.1f}")
 
 drawings = run.generate(25, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)
-save_picture([drawings.drawing(i) for i in range(len(drawings))], "runs/strokes.svg")
+save_drawings(drawings, "runs/strokes.svg")

@@ -1,33 +1,51 @@
-"""A performance is its touches on a screen in the order of time: when, where, and which of them came down."""
+"""Touch performances: the data, their JSON form, and their layout on a sheet, with colors that show the time."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from mdnrnn.errors import InputError
+from mdnrnn.render.layout import Cell, Grid, Sheet, clean_labels, make_grid
+from mdnrnn.render.style import DEFAULT_OPTIONS, PictureOptions, plasma_color
+
+LEVELS = 24
+"""Number of colors for times; a color means the same time in all performances of a sheet."""
+COLORS = tuple(plasma_color(level / (LEVELS - 1)) for level in range(LEVELS))
+EDGE_COLOR = "#d3d9e3"
+"""Color of the edges of the screen."""
+MARGIN = 0.06
+"""Margin around a screen, as a fraction of its cell."""
+LINE, TAP, EDGE = 0.011, 0.044, 0.006
+"""Line widths as fractions of a cell: of moves, of the dots of touch-downs, and of the edges of the screen."""
+FONT, BAR = 0.07, 0.025
+"""Font size of a time scale without labels above it, and height of its color bar, as fractions of a cell."""
 
 
 @dataclass(frozen=True)
 class Performance:
-    """T >= 1 touches.
-
-    seconds (T,), since the first, never falling; places (T, 2) on a screen of 0 to 1, x right, y down; down (T,), bool:
-    the touch came down here, as the first did; else it moved here from the one before.
-    """
+    """The T >= 1 touches of a performance."""
 
     seconds: np.ndarray
-    places: np.ndarray
+    """Times since the first touch, (T,), nondecreasing."""
+    positions: np.ndarray
+    """Positions (T, 2) on a screen of 0 to 1: x right, y down."""
     down: np.ndarray
+    """Whether the finger came down at this touch, (T,), bool, as at the first one; otherwise it moved here."""
 
     @classmethod
-    def of(cls, rows: np.ndarray, lifted: np.ndarray) -> Performance:
-        """From rows (T, 3) of (dx, dy, dt), the first of which moves from (0, 0), and whether each touch was lifted
-        after its row, (T,)."""
-        x, y, time = np.cumsum(np.asarray(rows, np.float64), axis=0).T
+    def from_steps(cls, motion: np.ndarray, lifted: np.ndarray) -> Performance:
+        """Return the performance of a sequence of steps.
+
+        Args:
+            motion: (T, 3), offsets (dx, dy, dt); the first one starts at (0, 0).
+            lifted: whether the finger was lifted after each touch, (T,).
+        """
+        x, y, time = np.cumsum(np.asarray(motion, np.float64), axis=0).T
         down = np.concatenate([[True], np.asarray(lifted, bool)[:-1]])
         return cls(time - time[:1], np.column_stack([x, y]), down[: len(time)])
 
@@ -37,25 +55,32 @@ class Performance:
         return float(self.seconds[-1])
 
     def check(self, index: int = 0) -> None:
-        """`index`: its place among others, for the error message."""
-        shapes = self.seconds.shape, self.places.shape, self.down.shape
+        """Raise `InputError` if a shape is wrong, a number is not finite, or the times decrease or do not start at 0.
+
+        Args:
+            index: number of the performance, for the error message.
+        """
+        shapes = self.seconds.shape, self.positions.shape, self.down.shape
         count = len(self.seconds) if self.seconds.ndim else 0
         if count < 1 or shapes != ((count,), (count, 2), (count,)):
             raise InputError(f"performance {index}: received arrays {shapes}, expected ((T,), (T, 2), (T,)), T >= 1")
-        if not (np.isfinite(self.seconds).all() and np.isfinite(self.places).all()):
+        if not (np.isfinite(self.seconds).all() and np.isfinite(self.positions).all()):
             raise InputError(f"performance {index}: received a number that is not finite, expected finite numbers")
         if self.seconds[0] != 0 or (np.diff(self.seconds) < 0).any() or not self.down[0]:
             raise InputError(
-                f"performance {index}: received times that fall, or a first touch that is not down at 0 seconds; "
+                f"performance {index}: received decreasing times, or a first touch that is not down at 0 seconds; "
                 "expected seconds since the first touch, in order"
             )
 
 
 def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str] | None = None) -> str:
-    """All touches as plain text, a line each; times and places have 6 decimals, `moving` is 0 where one came down.
+    """Return all touches as JSON, one touch per line; numbers have 6 decimals, and `moving` is 0 at a touch-down.
 
     {"name": .., "performances": [{"label": .., "seconds": .., "touches": [{"time": .., "x": .., "y": .., "moving": 0},
-    ..]}, ..]}; label is null where there is none.
+    ..]}, ..]}; without labels, or with an empty one, `label` is null.
+
+    Raises:
+        InputError: a performance is not valid, or the number of labels is not that of the performances.
     """
     count = len(performances)
     texts: Sequence[str | None] = [None] * count if labels is None else labels
@@ -70,9 +95,130 @@ def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str
 
 
 def _touches(performance: Performance) -> list[str]:
-    """A JSON object for each touch."""
-    rows = np.column_stack([performance.seconds, performance.places]).round(6) + 0.0  # no -0.0
+    """Return a JSON object per touch."""
+    rows = np.column_stack([performance.seconds, performance.positions]).round(6) + 0.0  # + 0.0 turns -0.0 into 0.0
     return [
         json.dumps({"time": time, "x": x, "y": y, "moving": int(not down)})
         for (time, x, y), down in zip(rows.tolist(), performance.down, strict=True)
     ]
+
+
+class Part(NamedTuple):
+    """A line of one color, or a dot, in screen coordinates."""
+
+    points: np.ndarray
+    """(n, 2)"""
+    times: np.ndarray
+    """Time of each point in seconds, (n,)."""
+    color: str
+    line_width: float
+    """As a fraction of a cell."""
+
+
+def lay_out_performances(performances: Sequence[Performance], options: PictureOptions = DEFAULT_OPTIONS) -> Sheet:
+    """Arrange performances in a grid, each on a complete screen, above a scale of the time colors.
+
+    Touches outside the screen are drawn in the margin around it, at most at the edge of the cell.
+
+    Args:
+        options: columns, labels and cell size are used.
+
+    Raises:
+        InputError: there are no performances, one is not valid, or the number of labels is wrong.
+    """
+    if not len(performances):
+        raise InputError("performances: received none, expected one or more to draw")
+    for index, performance in enumerate(performances):
+        performance.check(index)
+    longest = max(performance.duration for performance in performances)
+    labels = clean_labels(options.labels, len(performances))
+    grid = make_grid(labels, 1.0, options)
+    cells = [
+        _cell(screen_parts(performance, longest), grid, index, labels[index])
+        for index, performance in enumerate(performances)
+    ]
+    height = grid.height
+    font_size = grid.font_size or FONT * options.cell_size
+    if longest > 0:
+        cells += _time_scale(longest, grid.width, height, font_size, options.cell_size)
+        height += 1.9 * font_size
+    return Sheet(grid.width, height, LINE * options.cell_size, font_size, cells)
+
+
+def screen_parts(performance: Performance, longest: float) -> list[Part]:
+    """Return the edge of the screen, the lines of the moves, and on top of them a dot per touch-down.
+
+    Args:
+        longest: duration of the longest performance of the sheet, in seconds.
+    """
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    edge = Part(corners, np.zeros(len(corners)), EDGE_COLOR, EDGE)
+    return [edge, *_lines(performance, longest), *_taps(performance, longest)]
+
+
+def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
+    """Return the index in `COLORS` of each time, (n,): 0 for the first of `LEVELS` equal intervals up to `longest`."""
+    fraction = np.asarray(seconds) / (longest or 1.0)
+    return np.clip((LEVELS * fraction).astype(int), 0, LEVELS - 1)
+
+
+def _lines(performance: Performance, longest: float) -> list[Part]:
+    """Return the moves, each in the color of its middle time; consecutive moves of one color are one line."""
+    seconds, moved = performance.seconds, ~performance.down[1:]
+    level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)
+    changes = np.flatnonzero((level[1:] != level[:-1]) | (moved[1:] != moved[:-1])) + 1
+    runs = [run for run in np.split(np.arange(len(moved)), changes) if len(run) and moved[run[0]]]
+    slices = [slice(run[0], run[-1] + 2) for run in runs]
+    return [
+        Part(performance.positions[span], seconds[span], COLORS[level[run[0]]], LINE)
+        for run, span in zip(runs, slices, strict=True)
+    ]
+
+
+def _taps(performance: Performance, longest: float) -> list[Part]:
+    """Return a dot per touch-down."""
+    taps = np.flatnonzero(performance.down)
+    level = color_levels(performance.seconds, longest)
+    return [Part(performance.positions[t : t + 1], performance.seconds[t : t + 1], COLORS[level[t]], TAP) for t in taps]
+
+
+def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
+    """Return a cell of the grid with the parts of a performance."""
+    left, top = grid.corner(index)
+    side = grid.cell_width
+    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # a dot at this distance from the screen touches the cell's edge
+    strokes = [
+        np.round(side * (MARGIN + (1 - 2 * MARGIN) * np.clip(part.points, -overshoot, 1 + overshoot)) + [left, top], 2)
+        for part in parts
+    ]
+    colors = [part.color for part in parts]
+    widths = [part.line_width * side for part in parts]
+    times = tuple(part.times for part in parts)
+    return Cell(left, top, side, grid.cell_height, strokes, colors, widths, label, grid.label_position(index), times)
+
+
+def _time_scale(longest: float, width: float, top: float, font_size: float, cell_size: float) -> list[Cell]:
+    """Return a color bar between its first and its last time, in a row below `top` of a sheet of this width."""
+    texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
+    before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # width of each text and a gap
+    length = max(min(2 * cell_size, (1 - 2 * MARGIN) * width) - before - after, font_size)
+    left = (width - length + before - after) / 2
+    bar = _color_bar(longest, left, length, top + 0.75 * font_size, BAR * cell_size)
+    baseline = top + 1.1 * font_size
+    positions = (left - before / 2, baseline), (left + length + after / 2, baseline)
+    ends = [
+        Cell(*position, 0.0, 0.0, [], [], [], text, position) for text, position in zip(texts, positions, strict=True)
+    ]
+    return [bar, *ends]
+
+
+def _color_bar(longest: float, left: float, length: float, center: float, height: float) -> Cell:
+    """Return a bar with a piece per color, which an animation fills as time passes, on a pale background."""
+    fractions = np.linspace(0, 1, LEVELS + 1)
+    y = np.full(LEVELS + 1, round(center))  # whole pixels give sharp edges
+    points = np.column_stack([left + length * fractions, y]).round(2)
+    strokes = [points[[0, -1]], *(points[i : i + 2] for i in range(LEVELS))]
+    times = (np.zeros(2), *(longest * fractions[i : i + 2] for i in range(LEVELS)))
+    widths = [height] * len(strokes)
+    corner = left, center - height / 2
+    return Cell(*corner, length, height, strokes, [EDGE_COLOR, *COLORS], widths, "", corner, times)

@@ -1,18 +1,18 @@
-"""Drawings as PNG and PDF through matplotlib's objects: no pyplot, no state shared with the caller."""
+"""A sheet as a matplotlib figure, and figures as PNG, PDF and SVG files, without pyplot and its global state."""
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
-from mdnrnn.render.drawing import Drawing, is_dot
-from mdnrnn.render.layout import CELL, Page, lay_out
-from mdnrnn.render.style import INK, PLAIN, Style
+from mdnrnn.render.geometry import is_dot
+from mdnrnn.render.layout import Sheet
+from mdnrnn.render.style import INK
 
 if TYPE_CHECKING:
     from matplotlib.collections import LineCollection
@@ -20,72 +20,73 @@ if TYPE_CHECKING:
 
 POINTS_PER_INCH = 72
 PIXELS_PER_POINT = 2.0
-LARGEST_SIDE = 4000
-"""In pixels: a page that would be larger is drawn at a lower resolution."""
-UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-"""What to leave out of each kind of file, so that the same figure makes the same bytes."""
+MAX_SIDE = 4000
+"""Maximum width and height in pixels; larger sheets are drawn at a lower resolution."""
+METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""Metadata that each file format leaves out, so that equal figures have equal bytes."""
 
 
-def to_figure(
-    drawings: Sequence[Drawing],
-    style: Style = PLAIN,
-    columns: int | None = None,
-    labels: Sequence[str] | None = None,
-    size: float = CELL,
-) -> Figure:
-    """One drawing or a grid of them; `size` is the side of a cell in points, each drawn as two pixels."""
-    figure, _ = page_figure(lay_out(drawings, style, columns, labels, size))
-    return figure
+def to_figure(sheet: Sheet) -> Figure:
+    """Return a figure of the sheet; a page unit is a point, and a point is two pixels."""
+    return draw_sheet(sheet)[0]
 
 
-def page_figure(page: Page, largest_side: float = LARGEST_SIDE) -> tuple[Figure, LineCollection]:
-    """A figure whose only axes are the page, a page unit being a point; and all its strokes in pen order."""
+def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCollection]:
+    """Return a figure whose axes fill it, in page units, and the collection of all its strokes in pen order.
+
+    Args:
+        max_side: maximum width and height in pixels.
+    """
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    pixels_per_point = min(PIXELS_PER_POINT, largest_side / max(page.width, page.height))
+    pixels_per_point = min(PIXELS_PER_POINT, max_side / max(sheet.width, sheet.height))
     figure = Figure(
-        figsize=(page.width / POINTS_PER_INCH, page.height / POINTS_PER_INCH),
+        figsize=(sheet.width / POINTS_PER_INCH, sheet.height / POINTS_PER_INCH),
         dpi=POINTS_PER_INCH * pixels_per_point,
         facecolor="white",
     )
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, page.width), ylim=(page.height, 0))
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0, sheet.width), ylim=(sheet.height, 0))
     axes.set_axis_off()
-    strokes = [stroke for cell in page.cells for stroke in cell.strokes]
-    colors = [color for cell in page.cells for color in cell.colors]
-    widths = [width for cell in page.cells for width in cell.widths]
     lines = LineCollection(
-        visible_lines(strokes),
-        colors=colors,
-        linewidths=widths,
+        visible_lines([stroke for cell in sheet.cells for stroke in cell.strokes]),
+        colors=[color for cell in sheet.cells for color in cell.colors],
+        linewidths=[width for cell in sheet.cells for width in cell.line_widths],
         capstyle="round",
         joinstyle="round",
         snap=False,
     )
     axes.add_collection(lines, autolim=False)
-    for cell in page.cells:
+    for cell in sheet.cells:
         if cell.label:
-            x, y = cell.label_place
-            axes.text(x, y, cell.label, fontsize=page.font_size, color=INK, ha="center", parse_math=False)
+            x, y = cell.label_position
+            axes.text(x, y, cell.label, fontsize=sheet.font_size, color=INK, ha="center", parse_math=False)
     return figure, lines
 
 
 def visible_lines(strokes: Drawing) -> Drawing:
-    """The strokes with each dot drawn out by a hair, since matplotlib draws no line of no length."""
-    hair = np.array([[0.0, 0.0], [1e-3, 0.0]])
-    return [stroke[:1] + hair if is_dot(stroke) else stroke for stroke in strokes]
+    """Return the strokes with each dot lengthened by 0.001: matplotlib does not draw lines of length 0."""
+    extension = np.array([[0.0, 0.0], [1e-3, 0.0]])
+    return [stroke[:1] + extension if is_dot(stroke) else stroke for stroke in strokes]
 
 
-def figure_bytes(figure: Figure, ending: str) -> bytes:
-    """A matplotlib figure as a file, .png, .pdf or .svg: the same bytes for the same figure."""
+def figure_bytes(figure: Figure, extension: str) -> bytes:
+    """Return a matplotlib figure as the bytes of a file; equal figures have equal bytes.
+
+    Args:
+        extension: .png, .pdf or .svg.
+
+    Raises:
+        InputError: another extension.
+    """
     import matplotlib
 
-    kind = ending.removeprefix(".")
-    if kind not in UNDATED:
-        raise InputError(f"a figure: received ending {ending!r}, expected one of .png, .pdf, .svg")
+    kind = extension.removeprefix(".")
+    if kind not in METADATA:
+        raise InputError(f"figure: received extension {extension!r}, expected one of .png, .pdf, .svg")
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}), warnings.catch_warnings():
-        # Labels in scripts that no font here has come out as boxes; in SVG the reader's own fonts draw them.
+        # Characters that no installed font has are drawn as boxes; in SVG the viewer's fonts draw them.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(buffer, format=kind, dpi="figure", facecolor="white", metadata=UNDATED[kind])
+        figure.savefig(buffer, format=kind, dpi="figure", facecolor="white", metadata=METADATA[kind])
     return buffer.getvalue()

@@ -1,159 +1,252 @@
-"""Saving drawings and performances as whatever the ending of the file asks for: a picture, a corpus, a format."""
+"""Write drawings and performances in the format that a file's extension names.
 
-from collections.abc import Sequence as Items
+To add a picture format, add its encoders to `PICTURE_FORMATS`; to add a data format, add its writer to
+`DRAWING_FORMATS` or `PERFORMANCE_FORMATS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn import render
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
+from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN
 from mdnrnn.files import write_bytes
+from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph_gif
+from mdnrnn.render.layout import Sheet, lay_out
+from mdnrnn.render.performance import Performance, lay_out_performances, to_json
+from mdnrnn.render.performance_animation import to_performance_gif, to_performance_svg
+from mdnrnn.render.raster import figure_bytes, to_figure
+from mdnrnn.render.style import DEFAULT_OPTIONS, DrawingOptions, PictureOptions
+from mdnrnn.render.svg import to_svg
 
-_WRITERS = {f".{name}": WRITERS[name] for name in ("ndjson", "inkml")} | {".npz": WRITERS["corpus"]}
-_LONGEST_CAPTION = 18
-ENDINGS = (*render.ENDINGS, *_WRITERS)
-_PERFORMANCE_WRITERS = {".csv": WRITERS["microjam"], ".npz": WRITERS["corpus"]}
-PERFORMANCE_ENDINGS = (*render.ENDINGS, ".json", *_PERFORMANCE_WRITERS)
+
+class PictureFormat(NamedTuple):
+    """Encoders of a picture format; an encoder is None if the format has no such pictures."""
+
+    still: Callable[[Sheet], bytes] | None = None
+    drawing_animation: Callable[[Sheet, float], bytes] | None = None
+    """Arguments: a sheet, and the duration in seconds."""
+    performance_animation: Callable[[Sheet], bytes] | None = None
 
 
-def check_out(path: Path, endings: Items[str] = ENDINGS) -> None:
-    """An error where nothing can be written to `path`: to be called before the work is done."""
-    if path.suffix.lower() not in endings:
-        raise InputError(f"{path}: its ending is {path.suffix!r}; expected one of {', '.join(endings)}")
+PICTURE_FORMATS = {
+    ".svg": PictureFormat(
+        still=lambda sheet: to_svg(sheet).encode(),
+        drawing_animation=lambda sheet, seconds: to_animated_svg(sheet, seconds).encode(),
+        performance_animation=lambda sheet: to_performance_svg(sheet).encode(),
+    ),
+    ".png": PictureFormat(still=lambda sheet: figure_bytes(to_figure(sheet), ".png")),
+    ".pdf": PictureFormat(still=lambda sheet: figure_bytes(to_figure(sheet), ".pdf")),
+    ".gif": PictureFormat(drawing_animation=to_gif, performance_animation=to_performance_gif),
+}
+
+
+def _write_json(corpus: Corpus, path: Path, labels: Sequence[str] | None) -> None:
+    write_bytes(path, to_json(to_performances(corpus), corpus.metadata.name, labels).encode())
+
+
+def _write_csv(corpus: Corpus, path: Path, _labels: Sequence[str] | None) -> None:
+    if len(corpus) != 1:
+        raise InputError(
+            f"{path}: received {len(corpus)} performances, expected 1 for .csv; save them as .json or .npz"
+        )
+    WRITERS["microjam"](corpus, path)
+
+
+DRAWING_FORMATS: dict[str, Callable[[Corpus, Path], None]] = {
+    ".ndjson": WRITERS["ndjson"],
+    ".inkml": WRITERS["inkml"],
+    ".npz": WRITERS["corpus"],
+}
+"""Writers of a corpus of drawings."""
+PERFORMANCE_FORMATS: dict[str, Callable[[Corpus, Path, Sequence[str] | None], None]] = {
+    ".json": _write_json,
+    ".csv": _write_csv,
+    ".npz": lambda corpus, path, _: WRITERS["corpus"](corpus, path),
+}
+"""Writers of a corpus of touch performances; arguments: corpus, path, labels."""
+
+PICTURE_EXTENSIONS = tuple(PICTURE_FORMATS)
+ANIMATION_EXTENSIONS = tuple(extension for extension, entry in PICTURE_FORMATS.items() if entry.drawing_animation)
+DRAWING_EXTENSIONS = (*PICTURE_EXTENSIONS, *DRAWING_FORMATS)
+PERFORMANCE_EXTENSIONS = (*PICTURE_EXTENSIONS, *PERFORMANCE_FORMATS)
+MAX_LABEL = 18
+"""Maximum number of characters of a class name or text below a picture."""
+
+
+def check_output_path(
+    path: Path | str, extensions: Sequence[str] = DRAWING_EXTENSIONS, *, animate: bool = False
+) -> None:
+    """Raise `InputError` if `path` cannot be written: its extension or its folder is wrong, or it is a folder.
+
+    Commands call this before a long computation.
+
+    Args:
+        extensions: the extensions to accept.
+        animate: whether the extension must be one of an animated picture.
+    """
+    path = Path(path)
+    _check_extension(path.suffix.lower(), extensions, animate, str(path))
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
+        raise InputError(f"{path}: there is no folder {path.parent}; make it, or choose another path")
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected the name of a file")
 
 
-def save_drawings(
-    corpus: Corpus,
-    path: Path,
-    *,
-    color: render.Color = "ink",
-    columns: int | None = None,
-    labels: bool | Items[str] = False,
-    animate: bool = False,
+def render(drawings: Sequence[Drawing], extension: str, options: DrawingOptions = DEFAULT_OPTIONS) -> bytes:
+    """Return a picture of drawings as the bytes of a file.
+
+    Args:
+        extension: one of `PICTURE_EXTENSIONS`; with `options.animate`, one of `ANIMATION_EXTENSIONS`.
+
+    Raises:
+        InputError: the extension, a drawing or the number of labels is wrong.
+    """
+    _check_extension(extension, PICTURE_EXTENSIONS, options.animate, "picture")
+    encoders, sheet = PICTURE_FORMATS[extension], lay_out(drawings, options)
+    if encoders.drawing_animation and (options.animate or not encoders.still):
+        return encoders.drawing_animation(sheet, options.seconds)
+    assert encoders.still is not None
+    return encoders.still(sheet)
+
+
+def render_performances(
+    performances: Sequence[Performance], extension: str, options: PictureOptions = DEFAULT_OPTIONS
+) -> bytes:
+    """Return a picture of touch performances as the bytes of a file; an animation plays in real time.
+
+    Args:
+        extension: one of `PICTURE_EXTENSIONS`; with `options.animate`, one of `ANIMATION_EXTENSIONS`.
+
+    Raises:
+        InputError: there are no performances, or the extension, a performance or the number of labels is wrong.
+    """
+    _check_extension(extension, PICTURE_EXTENSIONS, options.animate, "picture")
+    encoders, sheet = PICTURE_FORMATS[extension], lay_out_performances(performances, options)
+    if encoders.performance_animation and (options.animate or not encoders.still):
+        return encoders.performance_animation(sheet)
+    assert encoders.still is not None
+    return encoders.still(sheet)
+
+
+def save_picture(drawings: Sequence[Drawing], path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
+    """Write a picture of drawings atomically, in the format that the extension of `path` names.
+
+    Raises:
+        InputError: as `render`, or `path` cannot be written.
+    """
+    extension = Path(path).suffix.lower()
+    _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
+    write_bytes(path, render(drawings, extension, options))
+
+
+def save_performance_picture(
+    performances: Sequence[Performance], path: Path | str, options: PictureOptions = DEFAULT_OPTIONS
 ) -> None:
-    """Write all the drawings of a corpus; the options are for pictures, as in `draw`."""
-    check_out(path)
-    if writer := _WRITERS.get(path.suffix.lower()):
-        writer(corpus, path)
-    else:
-        draw(corpus, range(len(corpus)), path, color=color, columns=columns, labels=labels, animate=animate)
+    """Write a picture of touch performances atomically, in the format that the extension of `path` names.
+
+    Raises:
+        InputError: as `render_performances`, or `path` cannot be written.
+    """
+    extension = Path(path).suffix.lower()
+    _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
+    write_bytes(path, render_performances(performances, extension, options))
 
 
-def draw(
-    corpus: Corpus,
-    indices: Items[int],
-    path: Path,
-    *,
-    color: render.Color = "ink",
-    columns: int | None = None,
-    labels: bool | Items[str] = False,
-    animate: bool = False,
-) -> None:
-    """A picture of the drawings `indices`. `labels`: what stands below each; True: class names or texts, if any."""
-    names = [_caption(corpus, i) for i in indices] if labels is True else labels or None
-    drawings = [corpus.drawing(i) for i in indices]
-    render.save_picture(
-        drawings,
-        path,
-        style=render.Style(color=color),
-        columns=columns,
-        labels=names if names and any(names) else None,
-        animate=animate,
-    )
+def save_morph(corpus: Corpus, path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
+    """Write a GIF that shows the drawings of a corpus one after the other, forward and backward."""
+    check_output_path(path, (".gif",))
+    write_bytes(path, to_morph_gif([corpus.drawing(i) for i in range(len(corpus))], options))
 
 
-def save_morph(corpus: Corpus, path: Path, *, color: render.Color = "ink") -> None:
-    """A GIF of the drawings of a corpus, one after the other in one place, forth and back again."""
-    check_out(path, (".gif",))
-    drawings = [corpus.drawing(i) for i in range(len(corpus))]
-    write_bytes(path, render.to_morph(drawings, render.Style(color=color)))
+def save_drawings(corpus: Corpus, path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
+    """Write all drawings of a corpus: as a picture (.svg .png .pdf .gif) or as data (.ndjson .inkml .npz).
 
+    Args:
+        options: used by pictures only.
 
-def save_performances(
-    corpus: Corpus,
-    path: Path | str,
-    *,
-    labels: bool | Items[str] = False,
-    columns: int | None = None,
-    animate: bool = False,
-) -> None:
-    """Write all the touch performances of a corpus: .svg .png .pdf .gif, pictures in colors of the time; .json, with
-    a line for each touch; .csv, as MicroJam writes one performance; .npz, a corpus.
-
-    `labels`: what each is called in pictures and JSON; True: class names or texts, if any. `animate`: an SVG that
-    plays in real time, as a .gif does anyway.
+    Raises:
+        InputError: the extension or an option is wrong, or `path` cannot be written.
     """
     path = Path(path)
-    check_out(path, PERFORMANCE_ENDINGS)
-    _check_touches(corpus)
-    ending = path.suffix.lower()
-    if ending == ".csv" and len(corpus) != 1:
-        raise InputError(
-            f"{path}: a .csv is one performance, {corpus.metadata.name} holds {len(corpus)}; save one alone, or all of "
-            "them as .json or .npz"
-        )
-    if writer := _PERFORMANCE_WRITERS.get(ending):
-        writer(corpus, path)
-    elif ending == ".json":
-        names = [_name(corpus, i) for i in range(len(corpus))] if labels is True else labels or None
-        write_bytes(path, render.to_json(performances(corpus), corpus.metadata.name, names).encode())
+    check_output_path(path)
+    if write := DRAWING_FORMATS.get(path.suffix.lower()):
+        write(corpus, path)
     else:
-        draw_performances(corpus, range(len(corpus)), path, labels=labels, columns=columns, animate=animate)
+        save_picture([corpus.drawing(i) for i in range(len(corpus))], path, options)
 
 
-def draw_performances(
-    corpus: Corpus,
-    indices: Items[int],
-    path: Path,
-    *,
-    labels: bool | Items[str] = False,
-    columns: int | None = None,
-    animate: bool = False,
-) -> None:
-    """A picture of the touch performances `indices`; the options are those of `save_performances`."""
-    ending = path.suffix.lower()
-    if animate and ending not in render.MOVING:
-        raise InputError(f"{path}: its ending is {ending!r}; to animate, expected {' or '.join(render.MOVING)}")
-    names = [_caption(corpus, i) for i in indices] if labels is True else labels or None
-    picture = render.render_performances(
-        performances(corpus, indices),
-        ending,
-        columns=columns,
-        labels=names if names and any(names) else None,
-        animate=animate,
-    )
-    write_bytes(path, picture)
+def save_performances(corpus: Corpus, path: Path | str, options: PictureOptions = DEFAULT_OPTIONS) -> None:
+    """Write all touch performances of a corpus.
+
+    Pictures (.svg .png .pdf .gif) show times as colors; .json has one line per touch; .csv is the format of MicroJam,
+    one performance per file; .npz is a corpus.
+
+    Args:
+        options: used by pictures, and the labels also by JSON.
+
+    Raises:
+        InputError: the corpus has no touch performances, the extension or an option is wrong, or `path` cannot be
+            written.
+    """
+    path = Path(path)
+    check_output_path(path, PERFORMANCE_EXTENSIONS)
+    _check_touch_corpus(corpus)
+    if write := PERFORMANCE_FORMATS.get(path.suffix.lower()):
+        write(corpus, path, options.labels)
+    else:
+        save_performance_picture(to_performances(corpus), path, options)
 
 
-def performances(corpus: Corpus, indices: Items[int] | None = None) -> list[render.Performance]:
-    """The touch performances `indices` of a corpus, by default all."""
-    _check_touches(corpus)
-    chosen = [corpus[i] for i in (range(len(corpus)) if indices is None else indices)]
-    return [render.Performance.of(sequence.motion, np.asarray(sequence.event) != DOWN) for sequence in chosen]
+def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> list[Performance]:
+    """Return sequences of a corpus, by default all, as touch performances.
+
+    Raises:
+        InputError: the corpus has no touch performances.
+    """
+    _check_touch_corpus(corpus)
+    sequences = [corpus[i] for i in (range(len(corpus)) if indices is None else indices)]
+    return [Performance.from_steps(each.motion, np.asarray(each.event) != DOWN) for each in sequences]
 
 
-def _check_touches(corpus: Corpus) -> None:
-    if not corpus.metadata.is_touch:
-        features, start = ", ".join(corpus.metadata.features or ("dx", "dy")), corpus.metadata.start
+def sequence_labels(
+    corpus: Corpus, indices: Sequence[int] | None = None, max_length: int = MAX_LABEL
+) -> list[str] | None:
+    """Return the class name or the text of sequences of a corpus, by default all; None if they have none.
+
+    Args:
+        max_length: maximum number of characters; longer labels are shortened.
+    """
+    labels = []
+    for i in range(len(corpus)) if indices is None else indices:
+        sequence = corpus[i]
+        label = sequence.text or "" if sequence.label is None else corpus.metadata.classes[sequence.label]
+        labels.append(label if len(label) <= max_length else f"{label[: max_length - 1]}…")
+    return labels if any(labels) else None
+
+
+def _check_extension(extension: str, extensions: Sequence[str], animate: bool, name: str) -> None:
+    """Raise `InputError` if the extension is not one of `extensions`, or with `animate` not one of an animation."""
+    purpose = ""
+    if animate:
+        extensions = [each for each in extensions if each in ANIMATION_EXTENSIONS]
+        purpose = " to animate"
+    if extension not in extensions:
+        raise InputError(f"{name}: received extension {extension!r}{purpose}, expected one of {', '.join(extensions)}")
+
+
+def _check_touch_corpus(corpus: Corpus) -> None:
+    metadata = corpus.metadata
+    if not metadata.is_touch:
+        features = ", ".join(metadata.features or ("dx", "dy"))
         raise InputError(
-            f"{corpus.metadata.name} holds no touch performances: its features are {features} and its start is {start}; "
-            "expected dx, dy, dt and start up; draw it as drawings"
+            f"{metadata.name}: received features {features} and start {metadata.start}, expected touch performances: "
+            "features dx, dy, dt and start up; save it as drawings"
         )
-
-
-def _name(corpus: Corpus, index: int) -> str:
-    """Its class or its text."""
-    sequence = corpus[index]
-    return sequence.text or "" if sequence.label is None else corpus.metadata.classes[sequence.label]
-
-
-def _caption(corpus: Corpus, index: int) -> str:
-    name = _name(corpus, index)
-    return name if len(name) <= _LONGEST_CAPTION else f"{name[: _LONGEST_CAPTION - 1]}…"

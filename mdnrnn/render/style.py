@@ -1,7 +1,8 @@
-"""How drawings look: the colors of their strokes, the weight of the line, the space around them."""
+"""Options of pictures, and the colors of strokes."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -15,53 +16,82 @@ PALETTE = (
     "#2563c9", "#d1332e", "#22863a", "#8b46c1", "#c2620a",
     "#0b7f8f", "#c2277d", "#6a6f12", "#7a4a2b", "#4d5a6e",
 )  # fmt: skip
-"""Colours told apart at a glance, each with a contrast of more than 3 on white."""
+"""Distinct colors with a contrast ratio of more than 3 on white."""
 PLASMA = ("#0d0887", "#48039f", "#7701a8", "#a21d9a", "#c6417d", "#e26561")
-"""The part of matplotlib's `plasma` that is readable on white, from the first stroke to the last."""
+"""The part of matplotlib's color map `plasma` that is readable on white."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
-    """How drawings look, the same in every format."""
+class PictureOptions:
+    """Options of a picture of drawings or touch performances in a grid."""
 
-    color: Color = "ink"
-    """ink: one dark color; stroke: a color for each stroke; order: from blue to red in pen order"""
-    width: float = 0.012
-    """width of the line, as a fraction of the cell that a drawing stands in"""
-    margin: float = 0.1
-    """space left free on each side of a cell, as a fraction of its shorter side"""
-    same_scale: bool = False
-    """keep all drawings in one scale, instead of fitting each to its cell"""
-    groups: tuple[tuple[int, ...], ...] = ()
-    """of each drawing, a number for each stroke: with color "stroke", those of one number have one color"""
+    columns: int | None = None
+    """Columns of the grid. None: as many as make the page about square."""
+    labels: Sequence[str] | None = None
+    """Text below each cell; empty strings are allowed."""
+    cell_size: float = 160.0
+    """Side of a cell: SVG pixels, points of a PDF. A cell that is not square has the area `cell_size`²."""
+    animate: bool = False
+    """Animate an SVG. A GIF is always animated."""
 
     def __post_init__(self) -> None:
+        if self.columns is not None and self.columns < 1:
+            raise InputError(f"columns: received {self.columns}, expected at least 1")
+        if not 0 < self.cell_size < math.inf:
+            raise InputError(f"cell_size: received {self.cell_size}, expected a positive number")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawingOptions(PictureOptions):
+    """Options of a picture of drawings; they have the same effect in every format."""
+
+    color: Color = "ink"
+    """ink: one dark color; stroke: one color per stroke; order: from blue to red in pen order."""
+    line_width: float = 0.012
+    """Line width, as a fraction of the cell size."""
+    margin: float = 0.1
+    """Margin on each side of a cell, as a fraction of the cell's shorter side."""
+    same_scale: bool = False
+    """Scale all drawings by the same factor instead of fitting each drawing to its cell."""
+    groups: tuple[tuple[int, ...], ...] = ()
+    """For each drawing, a group number per stroke: with color "stroke", strokes of a group have the same color."""
+    seconds: float = 4.0
+    """Duration of an animation, without the pause at its end."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         colors = get_args(Color)
         if self.color not in colors:
             raise InputError(f"color: received {self.color!r}, expected one of {', '.join(colors)}")
-        if not 0 < self.width <= 0.05:
-            raise InputError(f"width: received {self.width}, expected a fraction above 0, at most 0.05")
+        if not 0 < self.line_width <= 0.05:
+            raise InputError(f"line_width: received {self.line_width}, expected a fraction above 0, at most 0.05")
         if not 0 <= self.margin <= 0.3:
             raise InputError(f"margin: received {self.margin}, expected a fraction from 0 to 0.3")
+        if not 0 < self.seconds < math.inf:
+            raise InputError(f"seconds: received {self.seconds}, expected a positive number")
 
 
-PLAIN = Style()
-"""The look of a picture for which none is asked."""
+DEFAULT_OPTIONS = DrawingOptions()
 
 
 def stroke_colors(color: Color, strokes: int, groups: Sequence[int] = ()) -> list[str]:
-    """The color of each stroke of a drawing, as `#rrggbb`; with "stroke", of each of their groups where there are."""
+    """Return the color of each stroke of a drawing as `#rrggbb`.
+
+    Args:
+        strokes: number of strokes.
+        groups: group number of each stroke, for the color "stroke"; by default every stroke is a group.
+    """
     if color == "ink":
         return [INK] * strokes
     if color == "stroke":
         return [PALETTE[number % len(PALETTE)] for number in groups or range(strokes)]
-    return [along_plasma(number / max(strokes - 1, 1)) for number in range(strokes)]
+    return [plasma_color(number / max(strokes - 1, 1)) for number in range(strokes)]
 
 
-def along_plasma(place: float) -> str:
-    """The color at a place from 0 to 1, linear between its two neighbors."""
-    position = place * (len(PLASMA) - 1)
+def plasma_color(fraction: float) -> str:
+    """Return the color at a position from 0 to 1 of the color map `PLASMA`, interpolated linearly."""
+    position = fraction * (len(PLASMA) - 1)
     index = min(int(position), len(PLASMA) - 2)
-    share = position - index
-    before, after = (bytes.fromhex(color[1:]) for color in PLASMA[index : index + 2])
-    return "#" + bytes(round((1 - share) * a + share * b) for a, b in zip(before, after, strict=True)).hex()
+    weight = position - index
+    first, second = (bytes.fromhex(color[1:]) for color in PLASMA[index : index + 2])
+    return "#" + bytes(round((1 - weight) * a + weight * b) for a, b in zip(first, second, strict=True)).hex()

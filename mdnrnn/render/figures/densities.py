@@ -1,7 +1,8 @@
-"""What a mixture density network makes of its data: samples, components, conditional density, calibration.
+"""Figures of a mixture density network and its data: samples, components, conditional density, calibration.
 
-Shapes: N points, G places of x, H places of y, K components, D target features, Q quantiles; D comes last.
-Labels name x and then each target. Where D > 1, each target has a panel of its own.
+Shapes: N points, G values of x, H values of y, K components, D target features, Q quantiles; D is the last dimension.
+Labels name x and then each target. If D > 1, each target has a separate panel. All functions raise `InputError` if an
+array or the labels have another shape.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdnrnn.errors import InputError
-from mdnrnn.render.figures.panels import finite, legend, make_panels, name_axes, scatter, set_limits
+from mdnrnn.render.figures.panels import add_legend, finite_rows, label_axes, make_panels, scatter, set_limits
 from mdnrnn.render.style import INK
 
 if TYPE_CHECKING:
@@ -24,33 +25,42 @@ if TYPE_CHECKING:
 
 Labels = Sequence[str] | None
 Sizes = dict[str, int]
+"""Size of each dimension by its letter, as far as known."""
 
 BLUE, PALE, ORANGE = "#0072b2", "#a9c9ea", "#d55e00"
-"""Told apart by the color-blind too: pale for data behind, orange for curves above it."""
-SHADES = 25
-"""Steps of opacity between none and full."""
+"""Colors that color-blind readers can distinguish: pale for data in the background, orange for curves above them."""
+OPACITY_LEVELS = 25
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Default quantile levels."""
 BINS = 20
+"""Bars of a calibration histogram."""
 BAND = 0.99
+"""Probability that a bar of a calibrated model lies in the band of a calibration histogram."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cloud:
-    """Inputs x, shape (N,), and their targets y, shape (N, D)."""
+class PointCloud:
+    """Inputs and targets of N points."""
 
     x: np.ndarray
+    """(N,)"""
     y: np.ndarray
+    """(N, D)"""
 
 
 def samples_figure(
-    data: Cloud, baseline: Cloud | None, samples: Cloud, *, labels: Labels = None, title: str = ""
+    data: PointCloud, baseline: PointCloud | None, samples: PointCloud, *, labels: Labels = None, title: str = ""
 ) -> Figure:
-    """The data, the curve of a squared-error network if there is one, samples: y over x, or the plane where D = 2.
+    """Return a figure with panels of the data, of a squared-error network, and of samples of the mixture.
 
-    The points of the baseline are in the order of its curve. All data is in view, and all but the wildest samples.
+    The panels show y over x if D = 1, and the plane of the targets if D = 2. The limits include all data and the
+    samples between their 0.2% and 99.8% quantiles.
+
+    Args:
+        baseline: points of the squared-error network's curve, in order; None leaves its panel out.
     """
     sizes: Sizes = {}
-    known, drawn = (_table(name, cloud, sizes)[:, -2:] for name, cloud in (("data", data), ("samples", samples)))
+    known, sampled = (_table(name, cloud, sizes)[:, -2:] for name, cloud in (("data", data), ("samples", samples)))
     curve = None if baseline is None else _table("baseline", baseline, sizes)[:, -2:]
     if sizes["D"] > 2:
         raise InputError(f"data.y: received {sizes['D']} target features, expected 1 or 2")
@@ -59,19 +69,19 @@ def samples_figure(
     figure, panels = make_panels(len(titles), len(titles), 2.8, title, shared=True)
     for axes, name in zip(panels, titles, strict=True):
         axes.set_title(name, fontsize=10)
-        name_axes(axes, names[0], names[1] if axes is panels[0] else "")
+        label_axes(axes, names[0], names[1] if axes is panels[0] else "")
     scatter(panels[0], known, INK)
     if curve is not None:
         scatter(panels[1], known, PALE)
         panels[1].plot(*curve.T, color=ORANGE, linewidth=2)
-    scatter(panels[-1], finite(drawn), BLUE)
-    inner = np.quantile(finite(drawn), [0.002, 0.998], axis=0) if len(finite(drawn)) else np.empty((0, 2))
-    set_limits(panels[0], np.concatenate([finite(known), inner]))
+    scatter(panels[-1], finite_rows(sampled), BLUE)
+    inner = np.quantile(finite_rows(sampled), [0.002, 0.998], axis=0) if len(finite_rows(sampled)) else np.empty((0, 2))
+    set_limits(panels[0], np.concatenate([finite_rows(known), inner]))
     return figure
 
 
 def components_figure(
-    data: Cloud,
+    data: PointCloud,
     x: np.ndarray,
     weights: np.ndarray,
     means: np.ndarray,
@@ -79,9 +89,12 @@ def components_figure(
     labels: Labels = None,
     title: str = "means of the components",
 ) -> Figure:
-    """The mean of each component over x, as opaque as the component has weight there; the data behind.
+    """Return a figure of each component's mean over x, with the mixture weight as opacity, above the data.
 
-    x: shape (G,); weights: shape (G, K); means: shape (G, K, D).
+    Args:
+        x: (G,).
+        weights: mixture weights (G, K).
+        means: component means (G, K, D).
     """
     from matplotlib.lines import Line2D
 
@@ -92,14 +105,14 @@ def components_figure(
     names = _names(labels, sizes["D"])
     figure, panels = make_panels(sizes["D"], 2, 3.9, title)
     for target, axes in enumerate(panels):
-        pairs = finite(known[:, [0, target + 1]])
+        pairs = finite_rows(known[:, [0, target + 1]])
         scatter(axes, pairs, PALE)
         for component in range(sizes["K"]):
             _fading_line(axes, np.stack([x, means[:, component, target]], axis=1), weights[:, component])
-        name_axes(axes, names[0], names[target + 1])
+        label_axes(axes, names[0], names[target + 1])
         set_limits(axes, pairs)
-    shades = [Line2D([], [], color=INK, linewidth=2.8, alpha=share) for share in (0.1, 0.5, 1)]
-    legend(figure, shades, ["10%", "50%", "100%"], "opacity = weight of the component")
+    handles = [Line2D([], [], color=INK, linewidth=2.8, alpha=opacity) for opacity in (0.1, 0.5, 1)]
+    add_legend(figure, handles, ["10%", "50%", "100%"], "opacity = weight of the component")
     return figure
 
 
@@ -113,26 +126,33 @@ def density_figure(
     labels: Labels = None,
     title: str = "conditional density and its quantiles",
 ) -> Figure:
-    """The density of each target given x as a map, on a scale that shows its low parts too; quantiles as lines.
+    """Return a figure of the density of each target given x, as shades on a square-root scale, with quantile lines.
 
-    x: shape (G,) and y: shape (H, D), increasing; density: shape (H, G, D); quantiles: shape (Q, G, D).
+    Args:
+        x: (G,), increasing.
+        y: (H, D), increasing.
+        density: (H, G, D).
+        quantiles: (Q, G, D).
+        levels: Q probabilities, one per quantile.
     """
     sizes: Sizes = {}
     x, y = _array("x", x, "G", sizes), _array("y", y, "HD", sizes)
     density = _array("density", density, "HGD", sizes)
     for name, grid in (("x", x[:, None]), ("y", y)):
         if not (np.isfinite(grid).all() and (np.diff(grid, axis=0) > 0).all()):
-            raise InputError(f"{name}: received values out of order or not finite, expected increasing ones")
+            raise InputError(
+                f"{name}: received values that do not increase or are not finite, expected increasing numbers"
+            )
     sizes["Q"] = len(levels)
     lines = None if quantiles is None else _array("quantiles", quantiles, "QGD", sizes)
     names = _names(labels, sizes["D"])
     figure, panels = make_panels(sizes["D"], 1, 3.9 if sizes["D"] == 1 else 2.9, title)
     for target, axes in enumerate(panels):
-        name_axes(axes, names[0], names[target + 1])
+        label_axes(axes, names[0], names[target + 1])
         _map(axes, x, y[:, target], density[..., target], f"density p({names[target + 1]} | {names[0]})")
         handles = [] if lines is None else _quantile_lines(axes, x, lines[..., target], levels)
     if handles:
-        legend(figure, handles, [str(line.get_label()) for line in handles], "quantiles")
+        add_legend(figure, handles, [str(line.get_label()) for line in handles], "quantiles")
     return figure
 
 
@@ -143,13 +163,15 @@ def pit_figure(
     labels: Labels = None,
     title: str = "calibration: where the targets fall in their predicted distributions",
 ) -> Figure:
-    """Histograms of probability integral transforms, shape (N, D), and the band of a calibrated model's bars.
+    """Return histograms of probability integral transforms with the band in which a calibrated model's bars lie.
 
-    coverage: the share of each target's values that its central 90% intervals hold, shape (D,).
+    Args:
+        values: probability integral transforms, (N, D), from 0 to 1.
+        coverage: fraction of each target's values inside the central 90% intervals, (D,).
     """
     sizes: Sizes = {}
     values = _array("values", values, "ND", sizes)
-    shares = None if coverage is None else _array("coverage", coverage, "D", sizes)
+    fractions = None if coverage is None else _array("coverage", coverage, "D", sizes)
     if np.any((values < -1e-6) | (values > 1 + 1e-6)):
         raise InputError(f"values: received {np.nanmin(values):g} to {np.nanmax(values):g}, expected 0 to 1")
     names = _names(labels, sizes["D"])[1:]
@@ -157,28 +179,31 @@ def pit_figure(
     for target, (axes, name) in enumerate(zip(panels, names, strict=True)):
         column = values[:, target]
         handles = _histogram(axes, np.clip(column[np.isfinite(column)], 0, 1))
-        name_axes(axes, f"cumulative probability of {name}", "density" if axes is panels[0] else "")
-        if shares is not None:
-            axes.set_title(f"{name}: 90% intervals hold {shares[target]:.1%}", fontsize=10, parse_math=False)
+        label_axes(axes, f"cumulative probability of {name}", "density" if axes is panels[0] else "")
+        if fractions is not None:
+            axes.set_title(f"{name}: 90% intervals hold {fractions[target]:.1%}", fontsize=10, parse_math=False)
     top = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, top)
-    legend(figure, handles, ["targets", "calibrated", f"where {BAND:.0%} of a calibrated model's bars lie"])
+    add_legend(figure, handles, ["targets", "calibrated", f"where {BAND:.0%} of a calibrated model's bars lie"])
     return figure
 
 
 def calibrated_band(count: int) -> tuple[int, int]:
-    """Fewest and most of `count` uniform values in one of the bins, each tail cut at half of 1 - BAND."""
-    chosen = np.arange(1, count + 1)
-    log_ways = np.concatenate([[0.0], np.cumsum(np.log((count - chosen + 1) / chosen))])
+    """Return the central interval of probability `BAND` for the number of `count` uniform values in one of the bins.
+
+    The number has the binomial distribution with `count` trials of probability 1 / `BINS`.
+    """
+    numbers = np.arange(1, count + 1)
+    log_coefficients = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])
     inside = np.arange(count + 1)
-    probability = np.exp(log_ways - inside * np.log(BINS) + (count - inside) * np.log1p(-1 / BINS))
+    probability = np.exp(log_coefficients - inside * np.log(BINS) + (count - inside) * np.log1p(-1 / BINS))
     low, high = np.searchsorted(np.cumsum(probability), [(1 - BAND) / 2, (1 + BAND) / 2])
     return int(low), int(high)
 
 
 def _histogram(axes: Axes, values: np.ndarray) -> list[Artist]:
-    """Bars whose areas sum to 1, the level of a uniform distribution, and the band around it."""
+    """Draw bars whose areas sum to 1, the uniform density, and its band; return their legend handles."""
     per_count = BINS / max(len(values), 1)
     counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
     bars = axes.bar(edges[:-1], counts * per_count, width=1 / BINS, align="edge", color=PALE, edgecolor="white")
@@ -190,85 +215,89 @@ def _histogram(axes: Axes, values: np.ndarray) -> list[Artist]:
 
 
 def _map(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, name: str) -> None:
-    """The densities as shades on a square-root scale, beside it the bar that explains them."""
+    """Draw the densities as shades on a square-root scale, with a color bar."""
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
 
     known = density[np.isfinite(density)]
     top = float(np.quantile(known, 0.995)) if known.size else 0.0
-    cut = bool(top > 0 and known.max() > top)
+    clipped = bool(top > 0 and known.max() > top)
     norm = PowerNorm(0.5, vmin=0, vmax=top or 1)
     if density.size:
         mesh = axes.pcolormesh(x, y, density, cmap="Blues", norm=norm, shading="nearest", rasterized=True)
         bar = axes.figure.colorbar(
-            mesh, ax=axes, extend="max" if cut else "neither", ticks=MaxNLocator(5), pad=0.02, aspect=30
+            mesh, ax=axes, extend="max" if clipped else "neither", ticks=MaxNLocator(5), pad=0.02, aspect=30
         )
-        scale = f"square-root scale, clipped at {top:.2g}" if cut else "square-root scale"
+        scale = f"square-root scale, clipped at {top:.2g}" if clipped else "square-root scale"
         bar.set_label(f"{name}\n{scale}", fontsize=9, labelpad=6, parse_math=False)
         bar.ax.tick_params(labelsize=9)
         bar.outline.set_visible(False)
 
 
 def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> list[Artist]:
-    """A line for each level, drawn alike at levels equally far from the median; a handle for each kind of line."""
+    """Draw a line per level, with one line style per distance from the median; return a handle per line style."""
     dashes = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
     handles: list[Artist] = []
     distances = [round(abs(level - 0.5), 9) for level in levels]
     for kind, distance in enumerate(sorted(set(distances))):
-        alike = [number for number, other in enumerate(distances) if other == distance]
-        lines = axes.plot(x, quantiles[alike].T, color=ORANGE, linewidth=1.1, linestyle=dashes[min(kind, 2)])
-        lines[0].set_label(" and ".join(f"{100 * levels[number]:g}%" for number in alike))
+        numbers = [number for number, other in enumerate(distances) if other == distance]
+        lines = axes.plot(x, quantiles[numbers].T, color=ORANGE, linewidth=1.1, linestyle=dashes[min(kind, 2)])
+        lines[0].set_label(" and ".join(f"{100 * levels[number]:g}%" for number in numbers))
         handles.append(lines[0])
     return handles
 
 
 def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
-    """A path of G points, each of its segments as opaque as the mean weight of its two ends; no line over a jump.
+    """Draw a line through G points; the opacity of a segment is the mean weight of its ends. Jumps are left out.
 
-    Neighbors of one shade are one line: where antialiased segments meet, a light seam shows.
+    Adjacent segments of equal opacity are one line, because antialiased segments show a light seam where they meet.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgb
 
     opacity = np.clip((weights[:-1] + weights[1:]) / 2, 0, 1)
     known = np.isfinite(path[:-1] + path[1:]).all(axis=1) & np.isfinite(opacity) & ~_jumps(path[:, 1])
-    shades = np.round(np.where(known, opacity, 0) * SHADES)
-    ends = [0, *np.flatnonzero(np.diff(shades)) + 1, len(shades)]
-    drawn = [(first, last) for first, last in pairwise(ends) if shades[first:last].any()]
-    lines = [path[first : last + 1] for first, last in drawn]
-    colors = [(*to_rgb(INK), shades[first] / SHADES) for first, _ in drawn]
+    level = np.round(np.where(known, opacity, 0) * OPACITY_LEVELS)
+    ends = [0, *np.flatnonzero(np.diff(level)) + 1, len(level)]
+    visible = [(first, last) for first, last in pairwise(ends) if level[first:last].any()]
+    lines = [path[first : last + 1] for first, last in visible]
+    colors = [(*to_rgb(INK), level[first] / OPACITY_LEVELS) for first, _ in visible]
     axes.add_collection(LineCollection(lines, colors=colors, linewidths=2.8, capstyle="butt"), autolim=False)
 
 
-def _jumps(heights: np.ndarray) -> np.ndarray:
-    """Which steps between neighbors are far above the others: a tenth of the whole range and 8 typical steps."""
-    steps = np.abs(np.diff(heights))
-    known = heights[np.isfinite(heights)]
-    if not len(steps) or not np.isfinite(steps).any():
-        return np.zeros(len(steps), dtype=bool)
-    return (steps > 0.1 * np.ptp(known)) & (steps > 8 * np.nanmedian(steps))
+def _jumps(values: np.ndarray) -> np.ndarray:
+    """Return whether each difference (G - 1,) is a jump: above a tenth of the range and 8 times the median."""
+    differences = np.abs(np.diff(values))
+    known = values[np.isfinite(values)]
+    if not len(differences) or not np.isfinite(differences).any():
+        return np.zeros(len(differences), dtype=bool)
+    return (differences > 0.1 * np.ptp(known)) & (differences > 8 * np.nanmedian(differences))
 
 
 def _names(labels: Labels, targets: int) -> list[str]:
-    """The name of x, then of each target."""
+    """Return the name of x and of each target."""
     if labels is None:
         return ["x", "y"] if targets == 1 else ["x", *(f"y{number + 1}" for number in range(targets))]
     if len(labels) != 1 + targets:
-        raise InputError(f"labels: received {len(labels)}, expected {1 + targets}: of x and of each target")
+        raise InputError(f"labels: received {len(labels)}, expected {1 + targets}, for x and each target")
     return list(labels)
 
 
-def _table(name: str, points: Cloud, sizes: Sizes) -> np.ndarray:
-    """Inputs and targets beside each other, shape (N, 1 + D)."""
+def _table(name: str, points: PointCloud, sizes: Sizes) -> np.ndarray:
+    """Return the columns x and y of the points, (N, 1 + D)."""
     sizes.pop("N", None)
     x, y = _array(f"{name}.x", points.x, "N", sizes), _array(f"{name}.y", points.y, "ND", sizes)
     return np.concatenate([x[:, None], y], axis=1)
 
 
 def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
-    """The values as an array of a shape like "GKD"; a letter is the same size each time, noted at the first.
+    """Return the values as a float64 array with NaN in place of infinite values.
 
-    NaN stands for all that is not finite.
+    Args:
+        shape: expected dimensions, for example "GKD"; a letter that is not in `sizes` is added to it.
+
+    Raises:
+        InputError: the array has another shape, or D is 0.
     """
     array = np.asarray(values, dtype=np.float64)
     expected = ", ".join(f"{letter} = {sizes[letter]}" if letter in sizes else letter for letter in shape)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page of demos: a table of their results, then their pictures, all inside the file."""
+"""A self-contained HTML page of demos: a table of results, then a section per demo with embedded pictures."""
 
 from __future__ import annotations
 
@@ -38,32 +38,34 @@ HEAD = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <link rel="icon" href="data:,">
 """
-"""Its policy forbids the browser to load anything that is not in the file."""
+"""The content security policy forbids the browser to load anything from outside the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """One demo on the page."""
+    """A demo on the page."""
 
     name: str
-    """short, stands in the table"""
+    """Short name, for the table."""
     title: str
-    """the heading"""
+    """Heading of the section."""
     description: str
-    """plain text; an empty line begins a new paragraph"""
+    """Plain text; an empty line separates paragraphs."""
     figures: Sequence[tuple[str, bytes]]
-    """pictures in order, each with its caption: (caption, PNG)"""
+    """Caption and PNG file of each picture."""
     summary: Mapping[str, object]
-    """its row of the table: column name to value; where it has none, or one that is not finite, stands a dash"""
+    """Row of the table: column name to value; a missing, NaN or infinite value is shown as a dash."""
 
     def __post_init__(self) -> None:
         for caption, picture in self.figures:
             if not picture.startswith(PNG):
-                raise InputError(f"figures: received {picture[:8]!r}... under {caption!r}, expected the bytes of a PNG")
+                raise InputError(
+                    f"figures: received {picture[:8]!r}... for {caption!r}, expected the bytes of a PNG file"
+                )
 
 
-def index_page(title: str, sections: Sequence[Section]) -> str:
-    """The page as HTML: every text escaped, every picture inside, nothing to load from elsewhere."""
+def html_page(title: str, sections: Sequence[Section]) -> str:
+    """Return the page as HTML: all texts are escaped, all pictures are embedded."""
     anchors = [f"demo-{number}" for number in range(1, len(sections) + 1)]
     parts = [
         f"{HEAD}<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>",
@@ -76,11 +78,11 @@ def index_page(title: str, sections: Sequence[Section]) -> str:
 
 
 def _table(sections: Sequence[Section], anchors: Sequence[str]) -> str:
-    """A row for each demo, a column for each name in their summaries, in the order of first appearance."""
+    """Return a table with a row per demo and a column per name in the summaries, in the order of first appearance."""
     columns = list(dict.fromkeys(column for section in sections for column in section.summary if column != "name"))
     if not sections:
         return ""
-    heads = "".join(f'<th scope="col">{escape(column.replace("_", " "))}</th>' for column in ("name", *columns))
+    headers = "".join(f'<th scope="col">{escape(column.replace("_", " "))}</th>' for column in ("name", *columns))
     rows = [
         f'<tr><th scope="row"><a href="#{anchor}">{escape(section.name)}</a></th>'
         + "".join(f"<td>{_value(section.summary.get(column))}</td>" for column in columns)
@@ -90,12 +92,12 @@ def _table(sections: Sequence[Section], anchors: Sequence[str]) -> str:
     body = "\n".join(rows)
     return (
         f'<div class="table" role="region" aria-label="Results" tabindex="0">\n<table>\n<caption>Results</caption>\n'
-        f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+        f"<thead><tr>{headers}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
 
 def _section(section: Section, anchor: str) -> str:
-    """Heading, description, pictures with their captions."""
+    """Return the heading, the description and the pictures of a demo."""
     paragraphs = [text.strip() for text in re.split(r"\n\s*\n", section.description) if text.strip()]
     lines = [
         f'<section id="{anchor}" aria-labelledby="{anchor}-title">',
@@ -114,7 +116,7 @@ def _picture(title: str, caption: str, picture: bytes) -> str:
 
 
 def _value(value: object) -> str:
-    """A cell: whole numbers with their thousands apart, others to four digits."""
+    """Return the text of a table cell: integers with thousands separators, other numbers with four digits."""
     if value is None or isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return "–" if value is None else escape(str(value))
     number = float(value)

@@ -1,4 +1,4 @@
-"""Panels of a figure, side by side, and what stands in them: points, limits, names, a legend below."""
+"""Panels of a figure in a grid, and functions that fill them: scatter plots, axis limits and labels, a legend."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 7.2
-"""Of every figure, in inches: its words can be read when it is shown 700 pixels wide."""
-SHOWN = 5000
-"""About the most points that a scatter draws: of more, every second, third and so on."""
+"""Width of every figure in inches: text is readable at a width of 700 pixels."""
+MAX_POINTS = 5000
+"""Approximate maximum number of points of a scatter plot; of more points, every k-th is drawn."""
 
 
 def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
-    """The finite points, or every k-th where they are many: the more, the smaller and the fainter."""
-    points = finite(points)
-    points = points[:: max(-(-len(points) // SHOWN), 1)]
+    """Draw the finite points (N, 2), smaller and more transparent the more there are, at most about `MAX_POINTS`."""
+    points = finite_rows(points)
+    points = points[:: max(-(-len(points) // MAX_POINTS), 1)]
     size = np.clip(9000 / max(len(points), 1), 2.5, 14)
     opacity = np.clip(1200 / max(len(points), 1), 0.3, 0.9)
     axes.scatter(points[:, 0], points[:, 1], s=size, color=color, alpha=opacity, linewidths=0, rasterized=True)
 
 
 def set_limits(axes: Axes, points: np.ndarray) -> None:
-    """All of the finite points in view, with a little space around them."""
+    """Set the axis limits to include all points (N, 2) and a margin of 5%."""
     if len(points):
         low, high = points.min(axis=0), points.max(axis=0)
         space = np.where(high > low, 0.05 * (high - low), 0.5)
@@ -36,7 +36,14 @@ def set_limits(axes: Axes, points: np.ndarray) -> None:
 
 
 def make_panels(count: int, columns: int, height: float, title: str, shared: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of as many panels, at most so many in a row; `height` of a row in inches."""
+    """Return a figure and its panels, row by row.
+
+    Args:
+        count: number of panels.
+        columns: maximum number of panels per row.
+        height: height of a row in inches.
+        shared: whether all panels have the axes of the first one.
+    """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -47,26 +54,27 @@ def make_panels(count: int, columns: int, height: float, title: str, shared: boo
     figure.suptitle(title, fontsize=11, parse_math=False)
     panels: list[Axes] = []
     for number in range(count):
-        beside = panels[0] if shared and panels else None
-        panels.append(figure.add_subplot(rows, columns, number + 1, sharex=beside, sharey=beside))
+        first = panels[0] if shared and panels else None
+        panels.append(figure.add_subplot(rows, columns, number + 1, sharex=first, sharey=first))
         panels[-1].spines[["top", "right"]].set_visible(False)
-        panels[-1].tick_params(labelsize=9, labelleft=beside is None)
+        panels[-1].tick_params(labelsize=9, labelleft=first is None)
     return figure, panels
 
 
-def name_axes(axes: Axes, x: str, y: str) -> None:
+def label_axes(axes: Axes, x: str, y: str) -> None:
+    """Set the axis labels as plain text."""
     axes.set_xlabel(x, fontsize=10, parse_math=False)
     axes.set_ylabel(y, fontsize=10, parse_math=False)
 
 
-def legend(figure: Figure, handles: Sequence[Artist], names: Sequence[str], title: str | None = None) -> None:
-    """One line below all panels."""
+def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str | None = None) -> None:
+    """Add a legend of one line below all panels."""
     figure.legend(
-        handles, names, title=title, loc="outside lower center", ncols=len(names), frameon=False,
+        handles, labels, title=title, loc="outside lower center", ncols=len(labels), frameon=False,
         fontsize=9, title_fontsize=9,
     )  # fmt: skip
 
 
-def finite(points: np.ndarray) -> np.ndarray:
-    """The rows without NaN."""
+def finite_rows(points: np.ndarray) -> np.ndarray:
+    """Return the rows without NaN and infinite values."""
     return points[np.isfinite(points).all(axis=1)]
