@@ -59,8 +59,8 @@ if TYPE_CHECKING:
     from mdnrnn.tasks.latent_space import find_nearest as find_nearest
     from mdnrnn.tasks.latent_space import interpolate as interpolate
     from mdnrnn.tasks.latent_space import reconstruct as reconstruct
-    from mdnrnn.tasks.performance import Performer as Performer
     from mdnrnn.tasks.performance import respond as respond
+    from mdnrnn.tasks.performer import Performer as Performer
     from mdnrnn.training.config import SequenceTrainConfig as SequenceTrainConfig
     from mdnrnn.training.config import TrainConfig as TrainConfig
     from mdnrnn.training.trainer import fit as fit
@@ -92,7 +92,8 @@ _NAMES_BY_MODULE = {
     "mdnrnn.tasks.dream": ["dream"],
     "mdnrnn.tasks.handwriting": ["read_style", "write", "write_pages"],
     "mdnrnn.tasks.latent_space": ["combine", "find_nearest", "interpolate", "reconstruct"],
-    "mdnrnn.tasks.performance": ["Performer", "respond"],
+    "mdnrnn.tasks.performance": ["respond"],
+    "mdnrnn.tasks.performer": ["Performer"],
     "mdnrnn.training.config": ["SequenceTrainConfig", "TrainConfig"],
     "mdnrnn.training.trainer": ["fit"],
 }

@@ -30,7 +30,7 @@ from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.parameters import MixtureShape, StepParameters
 from mdnrnn.tasks.dream import dream
-from mdnrnn.tasks.performance import Performer
+from mdnrnn.tasks.performer import Performer
 from mdnrnn.tasks.toy_demos import run_demo
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.trainer import fit

@@ -20,7 +20,7 @@ from mdnrnn.models.base import StepShape
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.performance import Performer
+from mdnrnn.tasks.performer import Performer
 from mdnrnn.training.memory import resident_bytes
 
 _WARM_UP = 2000

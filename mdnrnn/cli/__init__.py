@@ -1,4 +1,4 @@
-"""The command line: `mdnrnn COMMAND ...`. Results go to stdout, progress and errors to stderr."""
+"""Command line: `mdnrnn COMMAND ...`. Results go to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -7,72 +7,69 @@ import io
 import os
 import sys
 
+from mdnrnn.cli.dispatch import choose
 from mdnrnn.errors import InputError
 from mdnrnn.version import VERSION
 
 COMMANDS = {
-    "quickstart": "train on doodles for a minute, draw, and say what to do next",
-    "train": "train a model on drawings, or go on with a training",
-    "evaluate": "the likelihood of a run on held-out drawings, exact or bounded",
-    "generate": "draw with a trained model, complete a drawing, write a text",
-    "respond": "answer a touch performance",
-    "reconstruct": "encode drawings, and draw them again from their latents",
-    "interpolate": "draw what lies between two or four drawings",
-    "combine": "add and subtract drawings",
-    "nearest": "find the drawings most like some others",
-    "map": "a plane of drawings, like beside like",
-    "demo": "mixture density networks on static problems, beside the best possible",
-    "data": "list, get, import, export, inspect and draw corpora",
-    "benchmark": "speed as ratios, and likelihoods beside those of others",
+    "quickstart": "Train a small model for about a minute and draw with it.",
+    "train": "Train a model, or resume a training.",
+    "evaluate": "Compute the likelihood of held-out data.",
+    "generate": "Generate drawings, complete a drawing or write a text.",
+    "respond": "Respond to a touch performance.",
+    "reconstruct": "Encode drawings and draw them again.",
+    "interpolate": "Interpolate between drawings.",
+    "combine": "Add and subtract drawings.",
+    "nearest": "Find similar drawings.",
+    "map": "Draw a map of the latent space.",
+    "demo": "Train mixture density networks on toy problems.",
+    "data": "List, download, import, export, inspect and draw data.",
+    "benchmark": "Measure speed and compare likelihoods.",
 }
+"""Description of each command; module `mdnrnn.cli.NAME` runs it and is imported only then."""
 
+_USAGE = """\
+usage: mdnrnn COMMAND ...
+       mdnrnn --version
 
-def help_text() -> str:
-    """What `mdnrnn --help` prints."""
-    width = max(map(len, COMMANDS)) + 2
-    lines = [f"  {name:<{width}}{what}" for name, what in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: mdnrnn COMMAND ...",
-            "",
-            "MDN-RNN sequence generation: train on strokes and gestures, draw to SVG, play, dream.",
-            "",
-            *lines,
-            "",
-            "mdnrnn COMMAND --help tells a command's options.",
-        ]
-    )
+Mixture density networks for sequences: train on drawings, handwriting and gestures, and generate new ones."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; the result is the exit status: 0, or 2 for what the user can put right."""
-    given = sys.argv[1:] if arguments is None else arguments
+    """Run a command and return its exit status.
+
+    The status is 0 for success, 2 for an error of the user, 130 after Ctrl-C.
+
+    Args:
+        arguments: command line without the program's name; by default that of the process.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name, or a label, need not be text
-    if not given or given[0] in ("-h", "--help"):
-        print(help_text())
-        return 0 if given else 2
-    if given[0] == "--version":
-        print(VERSION)
-        return 0
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files and labels may not be encodable
     try:
-        if given[0] not in COMMANDS:
-            raise InputError(f"unknown command {given[0]!r}; expected one of {', '.join(COMMANDS)}")
-        status: int = importlib.import_module(f"mdnrnn.cli.{given[0]}").main(given[1:])
+        status = _run(arguments)
         sys.stdout.flush()
         return status
+    except SystemExit as end:  # --help, or SIGTERM
+        return int(end.code or 0)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader, `head` say, has gone: nothing more to do, nothing to complain about
+    except BrokenPipeError:  # the reader of the pipe, for example `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(
-            f"error: {error.strerror or error}: {error.filename or 'a file'}; check the place",
-            file=sys.stderr,
-        )
+        print(f"error: {error.filename or 'a file'}: {error.strerror or error}; check the path", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["--version"]:
+        print(VERSION)
+        return 0
+    name = choose(arguments, COMMANDS, command="mdnrnn", kind="command", usage=_USAGE)
+    status: int = importlib.import_module(f"mdnrnn.cli.{name}").main(arguments[1:])
+    return status

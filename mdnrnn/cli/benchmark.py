@@ -1,266 +1,287 @@
-"""`mdnrnn benchmark WHAT`: speed as ratios, and likelihoods beside others', measured in one run."""
+"""`mdnrnn benchmark NAME`: speed relative to plain PyTorch and to hardware limits, and likelihoods."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
+from tyro.conf import Positional, arg
 
-from mdnrnn.benchmark import (
-    benchmark_generate,
-    benchmark_head,
-    benchmark_import,
-    benchmark_live,
-    benchmark_size,
-    benchmark_touch,
-    benchmark_train,
-    benchmark_world,
-)
-from mdnrnn.benchmark.everything import benchmark_all, write_table
-from mdnrnn.benchmark.material import material
-from mdnrnn.cli.arguments import parse, print_json
-from mdnrnn.data.catalog import open_corpus
-from mdnrnn.data.corpus import Corpus
-from mdnrnn.errors import InputError
-from mdnrnn.runs.presets import PRESETS
-from mdnrnn.training.config import Device
+from mdnrnn.cli.dispatch import choose, summary
+from mdnrnn.cli.options import DataOption, DeviceOption, Json, Seed, parse, print_json
 
-Json = tyro.conf.FlagCreatePairsOff[bool]
+Repeats = Annotated[int, arg(help="Number of timed rounds; the median counts.")]
+Minutes = Annotated[float, arg(help="Training time in minutes.")]
+KeptRun = Annotated[Path | None, arg(help="Folder that keeps the run; by default it is removed.")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadBenchmarkOptions:
-    """A call of the head with its loss, forward and backward, over PyTorch's own mixture on a linear layer; on a GPU
-    also the kernel that takes nats of steps from a head's rows, beside plain PyTorch and a copy of the rows."""
+class BenchmarkOptions:
+    """Options of all benchmarks."""
+
+    json: Json = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the fields of the subclass by name: the arguments of its benchmark function."""
+        return {name: value for name, value in vars(self).items() if name != "json"}
+
+    def measure(self) -> Any:
+        """Run the benchmark and return its results: a dataclass, or a dictionary."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllOptions(BenchmarkOptions):
+    """All speed benchmarks: head, training, generation, import and live steps.
+
+    Takes about ten minutes.
+    """
+
+    drawings: int = 20_000
+    """Number of drawings to import."""
+    live_steps: int = 20_000
+    """Number of live steps."""
+    device: DeviceOption = "auto"
+
+    def measure(self) -> Any:
+        """Return the results; flattened unless --json is set."""
+        from mdnrnn.benchmark.suite import benchmark_all
+
+        results = benchmark_all(**self.arguments())
+        return results if self.json else dict(_flatten(results))
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadOptions(BenchmarkOptions):
+    """The mixture head with its loss, against PyTorch's mixture distribution.
+
+    Forward and backward pass. On a GPU also the fused kernel, against plain PyTorch and a copy of the parameters.
+    """
 
     rows: int = 25_000
-    """Predictions in a call."""
+    """Number of predictions per call."""
     components: int = 20
-    """Of the mixture."""
+    """Number of mixture components."""
     features: int = 2
-    """Dimensions of a target."""
+    """Number of target dimensions."""
     in_features: int = 64
-    """Of the linear layer."""
-    repeats: int = 20
-    """Turns of each; the median counts."""
+    """Input size of the linear layer."""
+    repeats: Repeats = 20
     compiled: bool = True
-    """Whether to measure both compiled, too (the compiler takes a minute)."""
-    device: Device = "auto"
-    """Where to compute."""
-    json: Json = False
-    """Print JSON."""
+    """Also measure both with torch.compile, which takes about a minute."""
+    device: DeviceOption = "auto"
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_head
+
+        return benchmark_head(**self.arguments())
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainBenchmarkOptions:
-    """Real points a second in training, over those of a plain PyTorch loop of the same network, and of what the machine
-    can do at best.
+class TrainOptions(BenchmarkOptions):
+    """Points per second in training, against a plain PyTorch loop and the hardware limit.
 
-    Names that end in same_memory: the plain loop, too, keeps freed memory. Names with scale_tril: it is given Cholesky
-    factors in place of covariance matrices, where the preset has such.
+    In names with "same_memory" the plain loop also keeps freed memory; in names with "scale_tril" it gets Cholesky
+    factors instead of covariance matrices, if the preset has full covariances.
     """
 
     preset: str = "stroke"
-    """Whose model and training."""
+    """Preset of the model and the training."""
     data: str | None = None
-    """A catalog name, a file or a folder; by default the doodles or, for what is not for drawings, a little of what the
-    preset is for, made on the spot."""
+    """Data: a catalog name, a file or a folder; by default the doodles or small generated data for the preset."""
     hidden: int | None = None
-    """Units of the LSTM that decodes; by default the preset's."""
+    """Hidden size of the decoder; by default that of the preset."""
     batch_size: int | None = None
-    """Sequences in a batch; by default 100, of lines of text 32."""
-    repeats: int = 5
-    """Turns of each; the median counts."""
+    """Number of sequences per batch; by default 100, or 32 lines of text."""
+    repeats: Repeats = 5
     batches: int = 8
-    """Timed in a turn, of all lengths."""
-    device: Device = "auto"
-    """Where to compute."""
-    json: Json = False
-    """Print JSON."""
+    """Number of batches per round, of all lengths."""
+    device: DeviceOption = "auto"
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_train
+        from mdnrnn.benchmark.corpora import benchmark_corpus
+        from mdnrnn.data.catalog import open_corpus
+        from mdnrnn.runs.presets import PRESETS
+
+        arguments = self.arguments()
+        data = arguments.pop("data")
+        if data is None and self.preset in PRESETS:
+            return benchmark_train(benchmark_corpus(self.preset), **arguments)
+        corpus = open_corpus(data or "doodles")
+        corpus.check()
+        return benchmark_train(corpus, **arguments)
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateBenchmarkOptions:
-    """Drawings a second in batches and one at a time; a step over its matrix-vector product."""
+class GenerateOptions(BenchmarkOptions):
+    """Drawings per second in batches and one at a time, and a step relative to its matrix-vector product."""
 
     hidden: int = 512
-    """Units of the LSTM."""
+    """Hidden size of the LSTM."""
     steps: int = 128
-    """Of every drawing."""
-    repeats: int = 5
-    """Turns of each; the median counts."""
-    device: Device = "auto"
-    """Where to compute."""
-    json: Json = False
-    """Print JSON."""
+    """Number of steps per drawing."""
+    repeats: Repeats = 5
+    device: DeviceOption = "auto"
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_generate
+
+        return benchmark_generate(**self.arguments())
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportBenchmarkOptions:
-    """Drawings a second from files of each format to a corpus, on one core, and the memory that it takes."""
+class ImportOptions(BenchmarkOptions):
+    """Drawings per second and memory of imports from each format, on one core."""
 
     drawings: int = 100_000
-    """In the larger file; the smaller one has 10,000."""
-    json: Json = False
-    """Print JSON."""
+    """Number of drawings in the larger file; the smaller file has 10,000."""
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_import
+
+        formats = benchmark_import(self.drawings)
+        return dict(_flatten({name: dataclasses.asdict(figures) for name, figures in formats.items()}))
 
 
 @dataclass(frozen=True, kw_only=True)
-class TouchBenchmarkOptions:
-    """Our touch model beside RoboJam of the same size, trained for as long, and the null model: likelihoods, taps, and
-    answers to held-out calls."""
+class SizeOptions(BenchmarkOptions):
+    """Training on millions of drawings against thousands: time to open, memory, points per second."""
 
-    data: str
-    """Touch performances: a catalog name, a file or a folder."""
-    minutes: float = 10.0
-    """Of training, each."""
-    out: Path | None = None
-    """A folder to keep our run in."""
-    seed: int = 0
-    """Of all of it."""
-    json: Json = False
-    """Print JSON."""
+    drawings: int = 10_000_000
+    """Number of drawings; 10 million take 2.3 GB of disk space and a minute to generate."""
+    folder: Path | None = None
+    """Folder that keeps the drawings for later calls; by default they are removed."""
+    steps: int = 1000
+    """Number of training steps on each corpus."""
+    preset: str = "stroke-small"
+    """Preset of the model and the training."""
 
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_size
 
-@dataclass(frozen=True, kw_only=True)
-class WorldBenchmarkOptions:
-    """A world model of a system whose likelihood is known, and its dreams (mdnrnn data get rollouts)."""
-
-    minutes: float = 4.0
-    """Of training."""
-    out: Path | None = None
-    """A folder to keep the run in."""
-    seed: int = 0
-    """Of all of it."""
-    json: Json = False
-    """Print JSON."""
+        return benchmark_size(**self.arguments())
 
 
 @dataclass(frozen=True, kw_only=True)
-class LiveBenchmarkOptions:
-    """How long a step of a performer takes on one core, and whether it takes more and more memory."""
+class TouchOptions(BenchmarkOptions):
+    """The touch model against RoboJam of the same size and a null model: likelihoods, taps and responses.
+
+    Both models are trained for the same time.
+    """
+
+    data: DataOption
+    minutes: Minutes = 10.0
+    out: KeptRun = None
+    seed: Seed = 0
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_touch
+
+        return benchmark_touch(**self.arguments())
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldOptions(BenchmarkOptions):
+    """A world model of a system with known likelihood, and its dreams.
+
+    Needs the data set rollouts: mdnrnn data get rollouts.
+    """
+
+    minutes: Minutes = 4.0
+    out: KeptRun = None
+    seed: Seed = 0
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_world
+
+        return benchmark_world(**self.arguments())
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveOptions(BenchmarkOptions):
+    """Latency and memory of live steps on one core."""
 
     preset: str = "gesture-s"
-    """Whose sizes."""
+    """Preset with the sizes of the model."""
     steps: int = 100_000
-    """How many are played."""
-    json: Json = False
-    """Print JSON."""
+    """Number of steps."""
 
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_live
 
-@dataclass(frozen=True, kw_only=True)
-class AllBenchmarkOptions:
-    """Head, training of each preset, generation, import and a live step, in one run, beside the machine's limits; takes
-    about ten minutes."""
-
-    drawings: int = 20_000
-    """To import."""
-    live_steps: int = 20_000
-    """To play."""
-    device: Device = "auto"
-    """Where to compute."""
-    json: Json = False
-    """Print JSON."""
+        return benchmark_live(**self.arguments())
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """A table in Markdown of what mdnrnn benchmark all --json has printed."""
+    """Write the results of mdnrnn benchmark all --json to a table in a Markdown file."""
 
-    figures: Annotated[list[Path], tyro.conf.Positional]
-    """Files, one for each machine."""
+    figures: Annotated[list[Path], Positional, arg(metavar="FILE [FILE ...]")]
+    """Files with results, one per machine."""
     readme: Path
-    """Where the table goes, between the lines that mark its place."""
+    """Markdown file; the table goes between its two marker lines."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SizeBenchmarkOptions:
-    """Training on millions of drawings: seconds to open them and to begin, memory, points a second beside thousands."""
-
-    drawings: int = 10_000_000
-    """How many; 10 million take 2.3 GB of disk and are made in a minute."""
-    folder: Path | None = None
-    """Where to keep them, and to find them again; by default they are removed."""
-    steps: int = 1000
-    """Of training, on either corpus."""
-    preset: str = "stroke-small"
-    """Whose model and batches."""
-    json: Json = False
-    """Print JSON."""
-
-
-def _corpus(data: str | None, preset: str) -> Corpus:
-    if data is None and preset in PRESETS:
-        return material(preset)
-    corpus = open_corpus(data or "doodles")
-    corpus.check()
-    return corpus
-
-
-def _train(options: TrainBenchmarkOptions) -> object:
-    return benchmark_train(_corpus(options.data, options.preset), **_settings(options, "data"))
-
-
-def _import(options: ImportBenchmarkOptions) -> dict[str, object]:
-    by_format = benchmark_import(options.drawings)
-    return {f"{name}_{key}": value for name, of in by_format.items() for key, value in asdict(of).items()}
-
-
-def _all(options: AllBenchmarkOptions) -> dict[str, Any]:
-    found = benchmark_all(**_settings(options))
-    return found if options.json else dict(_flat(found))
-
-
-def _flat(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in figures.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}_")
-        else:
-            yield f"{prefix}{name}", value
-
-
-BENCHMARKS: dict[str, tuple[type[Any], Callable[[Any], Any]]] = {
-    "all": (AllBenchmarkOptions, _all),
-    "head": (HeadBenchmarkOptions, lambda options: benchmark_head(**_settings(options))),
-    "train": (TrainBenchmarkOptions, _train),
-    "generate": (GenerateBenchmarkOptions, lambda options: benchmark_generate(**_settings(options))),
-    "import": (ImportBenchmarkOptions, _import),
-    "size": (SizeBenchmarkOptions, lambda options: benchmark_size(**_settings(options))),
-    "touch": (TouchBenchmarkOptions, lambda options: benchmark_touch(**_settings(options))),
-    "world": (WorldBenchmarkOptions, lambda options: benchmark_world(**_settings(options))),
-    "live": (LiveBenchmarkOptions, lambda options: benchmark_live(**_settings(options))),
+BENCHMARKS: dict[str, type[BenchmarkOptions]] = {
+    "all": AllOptions,
+    "head": HeadOptions,
+    "train": TrainOptions,
+    "generate": GenerateOptions,
+    "import": ImportOptions,
+    "size": SizeOptions,
+    "touch": TouchOptions,
+    "world": WorldOptions,
+    "live": LiveOptions,
 }
 
 
-def _settings(options: Any, *but: str) -> dict[str, Any]:
-    return {name: value for name, value in vars(options).items() if name not in ("json", *but)}
-
-
 def main(arguments: list[str]) -> int:
-    """Measure and print."""
-    name = arguments[0] if arguments else "--help"
-    if name in ("-h", "--help"):
-        print(f"usage: mdnrnn benchmark {{{','.join([*BENCHMARKS, 'table'])}}} ...")
-        print("\nmdnrnn benchmark WHAT --help tells its options.")
-        return 0 if arguments else 2
+    """Run a benchmark and print its results, or write the table."""
+    name = choose(
+        arguments,
+        {name: summary(options) for name, options in {**BENCHMARKS, "table": TableOptions}.items()},
+        command="mdnrnn benchmark",
+        kind="benchmark",
+        usage="usage: mdnrnn benchmark BENCHMARK ...",
+    )
     if name == "table":
-        options = parse(TableOptions, "benchmark table", arguments[1:])
-        write_table(options.figures, options.readme)
+        from mdnrnn.benchmark.suite import write_table
+
+        table = parse(TableOptions, "benchmark table", arguments[1:])
+        write_table(table.figures, table.readme)
         return 0
-    if name not in BENCHMARKS:
-        raise InputError(f"unknown benchmark {name!r}; expected one of {', '.join([*BENCHMARKS, 'table'])}")
-    kind, measure = BENCHMARKS[name]
-    asked = parse(kind, f"benchmark {name}", arguments[1:])
-    found = measure(asked)
-    figures: dict[str, Any] = found if isinstance(found, dict) else asdict(found)
-    if asked.json:
+    options = parse(BENCHMARKS[name], f"benchmark {name}", arguments[1:])
+    results = options.measure()
+    figures: dict[str, Any] = results if isinstance(results, dict) else dataclasses.asdict(results)
+    if options.json:
         print_json(figures)
-        return 0
-    told = {key: value for key, value in figures.items() if value is not None}
-    width = max(map(len, told)) + 2
-    for key, value in told.items():
-        print(f"{key:{width}}{value:,.3f}" if isinstance(value, float) else f"{key:{width}}{value}")
+    else:
+        _print_figures({key: value for key, value in figures.items() if value is not None})
     return 0
+
+
+def _print_figures(figures: dict[str, Any]) -> None:
+    width = max(map(len, figures)) + 2
+    for key, value in figures.items():
+        print(f"{key:{width}}{value:,.3f}" if isinstance(value, float) else f"{key:{width}}{value}")
+
+
+def _flatten(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the values of nested dictionaries with their joined keys."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{name}_")
+        else:
+            yield f"{prefix}{name}", value

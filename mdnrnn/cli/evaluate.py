@@ -1,117 +1,110 @@
-"""`mdnrnn evaluate RUN`: likelihoods, exact or bounded, the null model beside them."""
+"""`mdnrnn evaluate RUN`: the negative log-likelihood of held-out data, exact or bounded, and that of a null model."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tyro
+from mdnrnn.cli.options import Json, OtherData, RunOptions, parse, print_json
 
-from mdnrnn.cli.arguments import parse, print_json
-from mdnrnn.device import choose_device
-from mdnrnn.evaluation import ClassLikelihood, Likelihood
-from mdnrnn.runs.run import load
-from mdnrnn.training import distributed
-from mdnrnn.training.config import Device
+if TYPE_CHECKING:
+    from mdnrnn.evaluation.likelihood import ClassLikelihood, Likelihood
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """The likelihood of a run on held-out drawings, in nats: lower is better.
+class EvaluateOptions(RunOptions):
+    """Compute the negative log-likelihood of held-out data in nats; lower is better.
 
-    It is exact where the model has no latent. Where it has one, it is the variational bound.
+    The result is exact for models without a latent vector, else the variational bound.
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder."""
-    data: str | None = None
-    """Other data than the run was trained on."""
+    data: OtherData = None
     split: str = "test"
-    """train, valid or test."""
+    """Split: train, valid or test."""
     importance: int = 0
-    """Draws of the latent of each drawing, 64 say, that estimate the likelihood itself, and the bound better; 0: the
-    bound alone, from one."""
-    device: Device = "auto"
-    """Where to compute; auto: a GPU if there is one."""
-    json: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Print JSON."""
+    """Number of importance samples of the latent vector per drawing, for example 64, for an estimate of the exact
+    likelihood and a more precise bound; 0: only the bound, from one sample."""
+    json: Json = False
 
 
 def main(arguments: list[str]) -> int:
-    """Evaluate and print; of several processes that torchrun has started the first prints."""
+    """Evaluate and print; with several ranks, only rank 0 prints."""
     options = parse(EvaluateOptions, "evaluate", arguments)
+    from mdnrnn.training import distributed
+
     with distributed.process_group():
-        run = load(options.run, choose_device(options.device))
-        likelihood = run.evaluate(options.split, options.data, options.importance)
+        likelihood = options.load().evaluate(options.split, options.data, options.importance)
         if distributed.rank() != 0:
             return 0
     if options.json:
         print_json({"run": str(options.run), "split": options.split, **dataclasses.asdict(likelihood)})
     else:
-        print(table(likelihood, options.split))
+        print(format_likelihood(likelihood, options.split))
     return 0
 
 
-def table(likelihood: Likelihood, split: str) -> str:
-    """The likelihood as a person reads it."""
+def format_likelihood(likelihood: Likelihood, split: str) -> str:
+    """Return a likelihood as a table for people."""
     measure = {
-        "discretized": "bins of one bin width",
+        "discretized": "probability of bins",
         "density": "density in raw units",
-        "mixed": "bin_widths of one bin_width, times the density of times in raw units",
+        "mixed": "probability of bins, density of times in raw units",
     }[likelihood.measure]
-    bound = likelihood.kl_per_sequence > 0
+    is_bound = likelihood.kl_per_sequence > 0
+    model, null = "model, bound" if is_bound else "model", "null model"
     density = (likelihood.density_nll_per_sequence, likelihood.density_nll_per_point)
     return "\n".join(
         [
             f"{split}: {likelihood.sequences} sequences, {likelihood.points} points; nats, {measure}",
-            f"{'':28}{'a sequence':>12}{'a point':>10}",
-            _row("model, bound" if bound else "model", likelihood.nll_per_sequence, likelihood.nll_per_point),
-            *(_latent_rows(likelihood) if bound else []),
-            _row("null model", likelihood.null_nll_per_sequence, likelihood.null_nll_per_point),
+            f"{'':28}{'per sequence':>14}{'per point':>12}",
+            _row(model, likelihood.nll_per_sequence, likelihood.nll_per_point),
+            *(_latent_rows(likelihood) if is_bound else []),
+            _row(null, likelihood.null_nll_per_sequence, likelihood.null_nll_per_point),
             _row("model, normalized density", *density),
-            f"a point of the model: motion {likelihood.motion_nll_per_point:.4f}, "
+            f"model, per point: motion {likelihood.motion_nll_per_point:.4f}, "
             f"event {likelihood.event_nll_per_point:.4f}",
-            *_conventions(likelihood, bound),
+            *_paper_lines(likelihood, is_bound),
             *(_class_rows(likelihood.by_class) if len(likelihood.by_class) > 1 else []),
         ]
     )
 
 
-def _row(name: str, sequence: float, point: float) -> str:
-    return f"{name:28}{sequence:12.2f}{point:10.4f}"
+def _row(name: str, per_sequence: float, per_point: float) -> str:
+    return f"{name:28}{per_sequence:14.2f}{per_point:12.4f}"
 
 
-def _conventions(likelihood: Likelihood, bound: bool) -> list[str]:
-    """What the papers on strokes report."""
+def _paper_lines(likelihood: Likelihood, is_bound: bool) -> list[str]:
+    """Return the figures in the conventions of Ha and Eck and of Graves."""
     loss, graves = likelihood.paper_L_R, likelihood.graves_nll_per_sequence
     if loss is None or graves is None:
         return []
-    latent = f", L_KL: {likelihood.paper_L_KL:.4f}" * bound
-    return [f"sketch-rnn's L_R: {loss:.4f}{latent}; Graves' nats a sequence: {graves:.1f}"]
+    latent = f", L_KL: {likelihood.paper_L_KL:.4f}" if is_bound else ""
+    return [f"Sketch-RNN's L_R: {loss:.4f}{latent}; Graves' convention: {graves:.1f} nats per sequence"]
 
 
 def _latent_rows(likelihood: Likelihood) -> list[str]:
-    """What the bound consists of, and what it bounds if that was asked for."""
-    share = likelihood.sequences / likelihood.points
-    parts = {
+    """Return the terms of the bound, and the importance-sampled estimate if there is one."""
+    sequences_per_point = likelihood.sequences / likelihood.points
+    terms = {
         "  reconstruction": likelihood.reconstruction_nll_per_sequence,
         "  KL divergence": likelihood.kl_per_sequence,
     }
-    rows = [_row(name, nats, nats * share) for name, nats in parts.items()]
+    rows = [_row(name, nll, nll * sequences_per_point) for name, nll in terms.items()]
     estimate, error = likelihood.importance_nll_per_sequence, likelihood.importance_standard_error
     if estimate is None or error is None:
         return rows
-    return [*rows, _row("model, importance-weighted", estimate, estimate * share) + f"  ± {error:.2f} a sequence"]
+    row = _row("model, importance-weighted", estimate, estimate * sequences_per_point)
+    return [*rows, f"{row}  ± {error:.2f} per sequence"]
 
 
 def _class_rows(classes: dict[str, ClassLikelihood]) -> list[str]:
     width = max(28, *(len(name) + 2 for name in classes))
     return [
         "",
-        f"{'class':{width}}{'sequences':>12}{'a sequence':>12}{'a point':>10}",
+        f"{'class':{width}}{'sequences':>12}{'per sequence':>14}{'per point':>12}",
         *(
-            f"{name:{width}}{own.sequences:12}{own.nll_per_sequence:12.2f}{own.nll_per_point:10.4f}"
-            for name, own in classes.items()
+            f"{name:{width}}{likelihood.sequences:12}{likelihood.nll_per_sequence:14.2f}{likelihood.nll_per_point:12.4f}"
+            for name, likelihood in classes.items()
         ),
     ]

@@ -1,4 +1,4 @@
-"""`mdnrnn map RUN --out FILE`: a plane of drawings, like beside like."""
+"""`mdnrnn map RUN --out FILE`: a map of the latent space."""
 
 from __future__ import annotations
 
@@ -8,30 +8,30 @@ from typing import Annotated
 
 import tyro
 
-from mdnrnn.cli.arguments import parse
-from mdnrnn.cli.drawings import DataOptions
-from mdnrnn.render.save import check_out
-from mdnrnn.tasks.latent_space import MAP_ENDINGS, save_map
+from mdnrnn.cli.options import LatentSpaceOptions, parse
+from mdnrnn.render.save import check_output_path
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapOptions(DataOptions):
-    """Draw drawings at the places of their latents in the plane of their first two principal components."""
+class MapOptions(LatentSpaceOptions):
+    """Draw drawings at the first two principal components of their latent vectors."""
 
     out: Path
-    """The file to write: .svg .png .pdf, or .npz for the latents and their places."""
+    """Output file: .svg .png .pdf, or .npz for the latent vectors and their positions on the map."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """The most drawings to draw, such as do not overlap much; dots stand for the others."""
+    """Maximum number of drawings that are drawn; overlapping and remaining drawings are dots."""
 
 
 def main(arguments: list[str]) -> int:
-    """Encode, project_to_plane, save."""
+    """Encode, project and save."""
     options = parse(MapOptions, "map", arguments)
-    check_out(options.out, MAP_ENDINGS)
+    from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
+
+    check_output_path(options.out, MAP_EXTENSIONS)
     run, drawings = options.open()
     first, second = save_map(run, drawings, options.out, options.n).explained_variance_ratio
     print(
-        f"{options.out}: {len(drawings)} drawings; the first two principal components hold "
+        f"{options.out}: {len(drawings)} drawings; the first two principal components explain "
         f"{first:.1%} and {second:.1%} of the variance"
     )
     return 0

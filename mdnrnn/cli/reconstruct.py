@@ -1,39 +1,41 @@
-"""`mdnrnn reconstruct RUN --out FILE`: drawings, and what the model draws from their latents."""
+"""`mdnrnn reconstruct RUN --out FILE`: drawings and their reconstructions from the latent vectors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
-import tyro
-
-from mdnrnn.cli.arguments import parse
-from mdnrnn.cli.drawings import DrawingsOptions, chosen
-from mdnrnn.tasks.latent_space import TEMPERATURES, reconstruct, select
+from mdnrnn.cli.options import (
+    TEMPERATURES,
+    Count,
+    Indices,
+    LatentDrawingOptions,
+    Seed,
+    Temperatures,
+    parse,
+    select_indices,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReconstructOptions(DrawingsOptions):
-    """Encode drawings and draw them again from their latents: a row for each, itself first."""
+class ReconstructOptions(LatentDrawingOptions):
+    """Encode drawings and draw them again from their latent vectors: one row per drawing, the original first."""
 
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 10
-    """How many drawings."""
-    indices: tuple[int, ...] = ()
-    """Which, by their numbers in the split, counted from 0; by default the seed chooses them."""
-    temperatures: tuple[float, ...] = TEMPERATURES
-    """One column each; low: what the model holds most probable."""
-    seed: int = 0
-    """Of the choice; and of the noise, which is the same for all of them."""
+    n: Count = 10
+    indices: Indices = ()
+    temperatures: Temperatures = TEMPERATURES
+    seed: Seed = 0
 
 
 def main(arguments: list[str]) -> int:
     """Encode, draw and save."""
     options = parse(ReconstructOptions, "reconstruct", arguments)
+    from mdnrnn.tasks.latent_space import reconstruct, select
+
     options.check()
     run, drawings = options.open()
-    indices = chosen(drawings, options.indices, options.n, options.seed)
+    indices = select_indices(drawings, options.indices, options.n, options.seed)
     rows = reconstruct(run, select(drawings, indices), options.temperatures, options.seed)
-    names = ["original", *(f"{temperature:g}" for temperature in options.temperatures)]
-    options.save(rows, len(names), names * len(indices))
-    print(f"{options.out}: drawings {' '.join(map(str, indices))} of {len(drawings)}, reconstructed")
+    captions = ["original", *(f"{temperature:g}" for temperature in options.temperatures)]
+    options.save(rows, len(captions), captions * len(indices))
+    print(f"{options.out}: reconstructions of drawings {' '.join(map(str, indices))} of {len(drawings)}")
     return 0

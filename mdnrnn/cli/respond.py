@@ -1,4 +1,4 @@
-"""`mdnrnn respond RUN CALL --out FILE`: answers to a touch performance."""
+"""`mdnrnn respond RUN CALL --out FILE`: responses to a touch performance."""
 
 from __future__ import annotations
 
@@ -6,67 +6,57 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional, arg
 
-from mdnrnn.cli.arguments import parse
+from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, Temperature, check_count, parse
 from mdnrnn.data.corpus import Sequence, pack
-from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
-from mdnrnn.render import ENDINGS, MOVING
-from mdnrnn.render import save as saving
-from mdnrnn.runs.run import load, read_prefix
+from mdnrnn.render.save import PERFORMANCE_EXTENSIONS, PICTURE_EXTENSIONS, check_output_path, save_performances
+from mdnrnn.render.style import PictureOptions
 from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
-from mdnrnn.training.config import Device
 
 
 @dataclass(frozen=True, kw_only=True)
-class RespondOptions:
-    """Answer a call: a performance goes on from the state that it leaves, begins with a tap and lasts as long as asked.
+class RespondOptions(RunOptions):
+    """Generate responses to a call: each starts from the model's state after the call and begins with a tap.
 
     RoboJam plays at --temperature 1.5 --scale-temperature 0.01.
     """
 
-    run: tyro.conf.Positional[Path]
-    """The run folder, of touch performances."""
-    call: tyro.conf.Positional[str]
-    """What is answered, a performance in a file, MicroJam's CSV say."""
+    call: Annotated[str, Positional, arg(metavar="CALL")]
+    """File with the performance to respond to, for example MicroJam's CSV."""
     out: Path
-    """The file to write; its ending picks the format: .svg .png .pdf .gif .json .csv .npz."""
+    """Output file; its extension selects the format: .svg .png .pdf .gif .json .csv .npz."""
     index: int = 0
-    """Which performance of the file is answered."""
-    n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 1
-    """How many answers."""
+    """Index of the performance in the file."""
+    n: Annotated[int, arg(aliases=["-n"])] = 1
+    """Number of responses."""
     seconds: float = 5.0
-    """How long an answer lasts."""
-    temperature: float = RESPONSE_SAMPLING.temperature
-    """Above 1: wilder; 0: the most probable answer."""
+    """Duration of a response in seconds."""
+    temperature: Temperature = RESPONSE_SAMPLING.temperature
     scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
-    """The temperature of the places and times within a component alone."""
-    seed: int = 0
-    """Answer i is the same for the same seed, however many are given."""
-    columns: int | None = None
-    """Of the grid in pictures; by default about as many as rows."""
-    animate: tyro.conf.FlagCreatePairsOff[bool] = False
-    """An SVG that plays in real time."""
-    device: Device = "auto"
-    """Where to compute; auto: a GPU if there is one."""
+    """Temperature of the components' scales only."""
+    seed: Seed = 0
+    columns: Columns = None
+    animate: Animate = False
 
 
 def main(arguments: list[str]) -> int:
-    """Answer and save."""
+    """Generate the responses and save them with the call."""
     options = parse(RespondOptions, "respond", arguments)
-    ending = options.out.suffix.lower()
-    saving.check_out(options.out, saving.PERFORMANCE_ENDINGS)
-    if options.n < 1:
-        raise InputError(f"-n is {options.n}; expected 1 or more")
-    if ending == ".csv" and options.n > 1:
-        raise InputError(f"{options.out}: a .csv is one performance, {options.n} were asked for; try .json")
-    if options.animate and ending not in MOVING:
-        raise InputError(f"{options.out}: its ending is {options.out.suffix!r}; to animate, expected .svg or .gif")
-    run = load(options.run, choose_device(options.device))
+    from mdnrnn.runs.run import read_prefix
+
+    extension = options.out.suffix.lower()
+    check_output_path(options.out, PERFORMANCE_EXTENSIONS, animate=options.animate)
+    check_count(options.n)
+    if extension == ".csv" and options.n > 1:
+        raise InputError(
+            f"{options.out}: received -n {options.n}, expected 1 for .csv; use .json for several responses"
+        )
+    run = options.load()
     call = read_prefix(run, options.call, options.index)
-    answers = respond(
+    responses = respond(
         run,
         call,
         options.n,
@@ -74,11 +64,12 @@ def main(arguments: list[str]) -> int:
         sampling=Sampling(temperature=options.temperature, scale_temperature=options.scale_temperature),
         seed=options.seed,
     )
-    names = ["answer"] if options.n == 1 else [f"answer {i + 1}" for i in range(options.n)]
-    played, labels = answers, names
-    if ending in (*ENDINGS, ".json"):  # where there is room for both
-        both = [Sequence(call.motion, call.event), *(answers[i]._replace(label=None) for i in range(options.n))]
-        played, labels = pack(answers.metadata, {"test": both}), ["call", *names]
-    saving.save_performances(played, options.out, labels=labels, columns=options.columns, animate=options.animate)
-    print(f"{options.out}: {options.n} answers, {len(answers.event)} touches")
+    names = ["response"] if options.n == 1 else [f"response {i + 1}" for i in range(options.n)]
+    performances = responses
+    if extension in (*PICTURE_EXTENSIONS, ".json"):
+        sequences = [Sequence(call.motion, call.event), *(responses[i]._replace(label=None) for i in range(options.n))]
+        performances, names = pack(responses.metadata, {"test": sequences}), ["call", *names]
+    picture = PictureOptions(columns=options.columns, labels=names, animate=options.animate)
+    save_performances(performances, options.out, picture)
+    print(f"{options.out}: {options.n} responses, {len(responses.event)} touches")
     return 0

@@ -6,90 +6,76 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from mdnrnn.cli.arguments import parse
-from mdnrnn.errors import InputError
+from mdnrnn.cli.dispatch import choose
+from mdnrnn.cli.options import DataOption, parse
 from mdnrnn.runs.presets import PRESETS
-from mdnrnn.runs.train import resume, train
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.trainer import Result
+
+if TYPE_CHECKING:
+    from mdnrnn.training.trainer import TrainingResult
+
+_USAGE = """\
+usage: mdnrnn train PRESET --data DATA --out RUN ...
+       mdnrnn train --resume RUN"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a preset on drawings. The run folder holds the weights, the checkpoints, the metrics and samples."""
+    """Train a preset. The run folder receives the weights, checkpoints, metrics, the loss curve and samples."""
 
-    data: str
-    """A catalog name (mdnrnn data list), a file or a folder of any known format."""
+    data: DataOption
     out: Path
-    """The run folder to make."""
+    """Run folder to create."""
     model: Any
     training: Annotated[SequenceTrainConfig, tyro.conf.arg(name="")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """Go on with a run from its last checkpoint, to the end that it would have had."""
+    """Resume a training from its last checkpoint, with the budget it was started with."""
 
     resume: Path
-    """The run folder."""
+    """Run folder."""
 
 
 def main(arguments: list[str]) -> int:
-    """Train; 130 or 143 where a signal ended it."""
+    """Train a model; the exit status is 130 or 143 if a signal stopped the training."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         folder = parse(ResumeOptions, "train", arguments).resume
+        from mdnrnn.runs.train import resume
+
         return report(resume(folder), folder)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return 0 if arguments else 2
-    if arguments[0] not in PRESETS:
-        raise InputError(f"unknown preset {arguments[0]!r}; expected one of {', '.join(PRESETS)}, or --resume RUN")
-    preset = PRESETS[arguments[0]]
-    defaults: dict[str, Any] = {"data": tyro.MISSING, "out": tyro.MISSING}
-    options = parse(
-        TrainOptions,
-        f"train {arguments[0]}",
-        arguments[1:],
-        TrainOptions(**defaults, model=preset.model, training=preset.training),
-    )
+    descriptions = {name: preset.description for name, preset in PRESETS.items()}
+    name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
+    preset = PRESETS[name]
+    required: dict[str, Any] = {"data": tyro.MISSING, "out": tyro.MISSING}
+    defaults = TrainOptions(**required, model=preset.model, training=preset.training)
+    options = parse(TrainOptions, f"train {name}", arguments[1:], defaults)
+    from mdnrnn.runs.train import train
+
     result = train(preset, options.data, options.out, model=options.model, training=options.training)
     return report(result, options.out)
 
 
-def report(result: Result, folder: Path) -> int:
-    """Say how the training ended, once; the result is the exit status."""
+def report(result: TrainingResult, folder: Path) -> int:
+    """Print how a training ended and return the exit status; with several ranks, only rank 0 prints."""
     progress = result.progress
+    status = 128 + result.interrupted if result.interrupted else 0
     if os.environ.get("RANK", "0") != "0":
-        return 128 + result.interrupted if result.interrupted else 0
+        return status
     if result.interrupted:
         print(
-            f"stopped by {result.interrupted.name} at step {progress.step}, saved; "
-            f"go on with: mdnrnn train --resume {folder}",
+            f"stopped by {result.interrupted.name} at step {progress.step}; the checkpoint is saved; "
+            f"resume with: mdnrnn train --resume {folder}",
             file=sys.stderr,
         )
-        return 128 + result.interrupted
-    print(
-        f"{folder}: {progress.step} steps, {progress.points:,} points in {progress.seconds:.0f} s, "
-        f"best validation {progress.best:.4f} nats a point"
-    )
-    return 0
-
-
-def _help() -> str:
-    width = max(map(len, PRESETS)) + 2
-    lines = [f"  {name:<{width}}{preset.description}" for name, preset in PRESETS.items()]
-    return "\n".join(
-        [
-            "usage: mdnrnn train PRESET --data DATA --out RUN ...",
-            "       mdnrnn train --resume RUN",
-            "",
-            "presets:",
-            *lines,
-            "",
-            "mdnrnn train PRESET --help tells a preset's options and their defaults.",
-        ]
-    )
+    else:
+        print(
+            f"{folder}: {progress.step} steps, {progress.points:,} points in {progress.seconds:.0f} s, "
+            f"best validation loss {progress.best:.4f} nats per point"
+        )
+    return status

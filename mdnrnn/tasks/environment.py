@@ -12,7 +12,7 @@ from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import latent_indices, require_world
-from mdnrnn.tasks.performance import Performer
+from mdnrnn.tasks.performer import Performer
 
 try:
     import gymnasium

@@ -19,12 +19,13 @@ from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_file, write_bytes
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.latent import require_encoder
-from mdnrnn.render import figure_bytes, map_figure
-from mdnrnn.render.save import check_out
+from mdnrnn.render.figures.scatter import map_figure
+from mdnrnn.render.raster import figure_bytes
+from mdnrnn.render.save import check_output_path
 from mdnrnn.runs.run import Run
 
 TEMPERATURES = (0.2, 0.5, 0.8)
-MAP_ENDINGS = (".svg", ".png", ".pdf", ".npz")
+MAP_EXTENSIONS = (".svg", ".png", ".pdf", ".npz")
 _STRAIGHT = 1e-6
 
 
@@ -206,7 +207,7 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
     An .npz holds the arrays of the projection of all drawings, and their labels where they have classes.
     """
     path = Path(path)
-    check_out(path, MAP_ENDINGS)
+    check_output_path(path, MAP_EXTENSIONS)
     if n < 1:
         raise InputError(f"{n} drawings were asked for; expected 1 or more")
     found = project_to_plane(run.encode(drawings))
@@ -220,7 +221,9 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
             f"{name} principal component, {share:.0%} of the variance"
             for name, share in zip(("first", "second"), found.explained_variance_ratio, strict=True)
         ]
-        figure = map_figure(found.positions, known.drawing, known.label, known.metadata.classes, most=n, axes=axes)
+        figure = map_figure(
+            found.positions, known.drawing, known.label, known.metadata.classes, max_drawings=n, axis_labels=axes
+        )
         write_bytes(path, figure_bytes(figure, path.suffix.lower()))
     return found
 

@@ -13,7 +13,8 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.performance import Performer, respond
+from mdnrnn.tasks.performance import respond
+from mdnrnn.tasks.performer import Performer
 from tests.helpers import controls, episodes, random_corpus, run_of, small_sketch, touches
 
 CORPORA = {
@@ -188,7 +189,7 @@ def test_the_call_conditions_the_answer() -> None:
     ("run", "call", "seconds", "complaint"),
     [
         (TOUCH, Sequence(np.zeros((0, 3)), np.zeros(0, np.uint8)), 5.0, "the call is empty"),
-        (TOUCH, Sequence(np.zeros((3, 2)), np.zeros(3, np.uint8)), 5.0, "the prefix has 2 features a step"),
+        (TOUCH, Sequence(np.zeros((3, 2)), np.zeros(3, np.uint8)), 5.0, "the prefix has 2 features per step"),
         (
             TOUCH,
             Sequence(np.full((3, 3), -0.5), np.zeros(3, np.uint8)),

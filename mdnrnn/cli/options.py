@@ -1,0 +1,166 @@
+"""Options that several commands share, and the conversion of option dataclasses to command lines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import numpy as np
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.errors import InputError
+from mdnrnn.render.save import check_output_path, save_drawings
+from mdnrnn.render.style import Color, DrawingOptions
+from mdnrnn.training.config import Device
+
+if TYPE_CHECKING:
+    from mdnrnn.runs.run import Run
+
+T = TypeVar("T")
+
+_DATA = "Data: a catalog name (see mdnrnn data list), a file or a folder"
+
+RunFolder = Annotated[Path, Positional, arg(metavar="RUN", help="Run folder.")]
+DataArgument = Annotated[str, Positional, arg(metavar="DATA", help=f"{_DATA}.")]
+DataOption = Annotated[str, arg(help=f"{_DATA}.")]
+OtherData = Annotated[str | None, arg(help=f"{_DATA}; by default the data of the run.")]
+Count = Annotated[int, arg(aliases=["-n"], help="Number of drawings.")]
+Indices = Annotated[tuple[int, ...], arg(help="Indices of drawings in the split, from 0; by default random.")]
+Seed = Annotated[int, arg(help="Random seed.")]
+Temperature = Annotated[float, arg(help="Temperature; below 1 the drawings are closer to the most probable ones.")]
+Temperatures = Annotated[tuple[float, ...], arg(help="Temperatures, one result for each.")]
+DeviceOption = Annotated[Device, arg(help="Device; auto selects CUDA if it is available, else the CPU.")]
+LineColor = Annotated[Color, arg(help="Color of the lines in pictures: one ink, by stroke, or by order.")]
+Columns = Annotated[int | None, arg(help="Number of columns in pictures; by default about the number of rows.")]
+Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate the picture (.svg; a .gif always is).")]
+Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print JSON.")]
+
+TEMPERATURES = (0.2, 0.5, 0.8)
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_SPELLINGS = {"--colour": "--color", "--licence": "--license"}
+
+
+def parse(options: type[T], command: str, arguments: list[str], default: T | None = None) -> T:
+    """Return an instance of the dataclass `options` with the fields that `arguments` set.
+
+    `--help` prints the help and raises `SystemExit(0)`. British spellings of options are accepted.
+
+    Args:
+        options: dataclass whose field docstrings are the help texts.
+        command: the command, for example "data info".
+        arguments: command line after the command.
+        default: instance with the default values.
+
+    Raises:
+        InputError: an option is unknown or missing, or has an invalid value.
+    """
+    settings: dict[str, Any] = {} if default is None else {"default": default}
+    stderr = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(stderr):
+            return tyro.cli(options, prog=f"mdnrnn {command}", args=_american(arguments), **settings)
+    except SystemExit as end:
+        if not end.code:
+            raise
+        message = _unbox(stderr.getvalue()) or "invalid options"
+        raise InputError(f"{message}; see mdnrnn {command} --help") from None
+    except ValueError as error:  # raised by the dataclass
+        raise InputError(str(error)) from error
+
+
+def _american(arguments: list[str]) -> list[str]:
+    """Replace British spellings of options."""
+    split = [argument.partition("=") for argument in arguments]
+    return [_SPELLINGS.get(name, name) + equals + value for name, equals, value in split]
+
+
+def _unbox(text: str) -> str:
+    """Return the first section of an error message that tyro draws as a box, as one line."""
+    words: list[str] = []
+    for line in _ANSI.sub("", text).splitlines():
+        content = line.strip("│| ")
+        if set(content) <= set("─-"):
+            break
+        if line.startswith(("│", "|")):
+            words.append(content)
+    return " ".join(words)
+
+
+def print_json(value: object) -> None:
+    """Print a value as a JSON document on stdout."""
+    print(json.dumps(value, indent=2))
+
+
+def check_count(n: int) -> None:
+    """Raise `InputError` if `n` is less than 1."""
+    if n < 1:
+        raise InputError(f"-n: received {n}, expected 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """A run and the device of its model."""
+
+    run: RunFolder
+    device: DeviceOption = "auto"
+
+    def load(self) -> Run:
+        """Return the run with its model on the device."""
+        from mdnrnn.device import choose_device
+        from mdnrnn.runs.run import load
+
+        return load(self.run, choose_device(self.device))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSpaceOptions(RunOptions):
+    """A run of a variational model and drawings to encode."""
+
+    data: OtherData = None
+    split: str | None = None
+    """Split: train, valid or test; by default test, or with --data all drawings in the order of the file."""
+    label: str | None = None
+    """Class of the drawings; data without classes get this class."""
+
+    def open(self) -> tuple[Run, Corpus]:
+        """Return the run and the drawings."""
+        from mdnrnn.tasks.latent_space import load_drawings
+
+        run = self.load()
+        return run, load_drawings(run, self.data, self.split, self.label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDrawingOptions(LatentSpaceOptions):
+    """A run of a variational model, drawings to encode and a file for the result."""
+
+    out: Path
+    """Output file; its extension selects the format: .svg .png .pdf .gif .npz .ndjson .inkml."""
+    color: LineColor = "ink"
+    animate: Animate = False
+
+    def check(self) -> None:
+        """Raise `InputError` if the output file cannot be written."""
+        check_output_path(self.out, animate=self.animate)
+
+    def save(self, drawings: Corpus, columns: int, captions: Items[str] = ()) -> None:
+        """Write the drawings; pictures show them in a grid with captions."""
+        options = DrawingOptions(color=self.color, columns=columns, labels=list(captions) or None, animate=self.animate)
+        save_drawings(drawings, self.out, options)
+
+
+def select_indices(drawings: Corpus, indices: Items[int], n: int, seed: int) -> list[int]:
+    """Return `indices`, or if there are none `n` random indices in ascending order, or all if there are fewer."""
+    check_count(n)
+    if seed < 0:
+        raise InputError(f"--seed: received {seed}, expected 0 or more")
+    random = np.random.default_rng(seed).choice(len(drawings), min(n, len(drawings)), replace=False)
+    return list(indices) or sorted(random.tolist())

@@ -1,0 +1,195 @@
+"""Live use of a run, one step at a time: the interface for bridges to OSC, MIDI or web sockets."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdnrnn.device import full_precision
+from mdnrnn.distributions import Noise, Step, StepDistribution
+from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
+from mdnrnn.generation.constraints import clip_to_bounds
+from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise, noise_stream
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.models.base import Condition
+from mdnrnn.runs.run import Run
+
+_MIN_TIME = np.nextafter(0, 1)
+"""Smallest time after the previous step."""
+
+
+class PlayedStep(NamedTuple):
+    """A step: motion (D,) in raw units, and its event."""
+
+    motion: np.ndarray
+    event: int
+
+
+class _Prediction(NamedTuple):
+    """Distribution of the next step and the state after the previous one, given inputs (A,) or None."""
+
+    distribution: StepDistribution
+    state: Any
+    inputs: np.ndarray | None
+
+
+class Performer:
+    """Live generation of a sequence, step by step.
+
+    Call and response: `observe` each step of the call, then `play` the response. Accompaniment: `observe` each step of
+    the other player and `predict` the next one, which does not change the state. `play` returns the same steps as
+    `generate` with the same seed. All methods are thread-safe.
+    """
+
+    def __init__(self, run: Run, *, sampling: Sampling | None = None, seed: int = 0, label: str | None = None) -> None:
+        """Start a sequence.
+
+        Args:
+            run: run of a model that needs neither a text nor a latent vector.
+            sampling: sampling options.
+            seed: random seed.
+            label: class of the sequence; by default the first class.
+
+        Raises:
+            InputError: the model needs a text or a latent vector, or the label is unknown.
+        """
+        if run.model.uses_text or run.model.latent:
+            raise InputError("run: received a model that needs a text or a latent vector, expected one that needs none")
+        self.run, self.sampling = run, sampling or Sampling()
+        self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
+        device = next(run.model.parameters()).device
+        weights = run.label_weights(1, None if label is None else [label])
+        self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
+        self._bin_width, self._first_bin_width, self._bounds = (
+            None if tensor is None else tensor.to(device) for tensor in (*run.bin_widths(), run.bounds())
+        )
+        run.model.eval()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new sequence; the random stream continues."""
+        with self._lock, torch.inference_mode():
+            self._previous = self.run.model.initial_step(1)
+            self._position = torch.zeros_like(self._previous.motion)
+            self._state = self.run.model.initial_state(1, self._condition)
+            self._prediction: _Prediction | None = None
+            self._is_first = True
+
+    def observe(self, motion: np.ndarray, event: int = DOWN, inputs: np.ndarray | None = None) -> None:
+        """Append a step that was played elsewhere.
+
+        Args:
+            motion: motion (D,) in raw units, as in the run's data.
+            event: event of the step.
+            inputs: inputs (A,) before the step, for a model with inputs; by default those of the last `predict`.
+
+        Raises:
+            InputError: a shape or an event is wrong, a number is not finite, or a time is not positive.
+        """
+        with self._lock, full_precision(), torch.inference_mode():
+            step = self._normalize(motion, event)
+            self._predict(inputs)
+            self._append(step)
+
+    def predict(self, inputs: np.ndarray | None = None) -> PlayedStep:
+        """Sample the next step without appending it; every call samples anew.
+
+        Args:
+            inputs: inputs (A,) before the step, for a model with inputs.
+
+        Raises:
+            InputError: the inputs do not fit the model.
+        """
+        with self._lock, full_precision(), torch.inference_mode():
+            return self._to_raw(self._sample(inputs))
+
+    def play(self, inputs: np.ndarray | None = None) -> PlayedStep:
+        """Sample the next step and append it. Arguments and errors as for `predict`."""
+        with self._lock, full_precision(), torch.inference_mode():
+            step = self._sample(inputs)
+            raw = self._to_raw(step)
+            self._append(step)
+            return raw
+
+    def _sample(self, inputs: np.ndarray | None) -> Step:
+        distribution = self.sampling(self._predict(inputs))
+        bin_width = self._first_bin_width if self._is_first else self._bin_width
+        step = distribution.transform(next(self._noise), bin_width)
+        if self._bounds is None:
+            return step
+        return step._replace(motion=clip_to_bounds(step.motion, self._position, self._bounds))
+
+    def _predict(self, inputs: np.ndarray | None) -> StepDistribution:
+        """Return the distribution of the next step; repeated calls with the same inputs run the model once."""
+        if self._prediction is not None and (inputs is None or np.array_equal(inputs, self._prediction.inputs)):
+            return self._prediction.distribution
+        previous = self._previous
+        if self.run.config.shape.inputs:
+            previous = previous._replace(inputs=self._check_inputs(inputs))
+        elif inputs is not None:
+            raise InputError(f"inputs: received {inputs}, expected none for a model without inputs")
+        distribution, state = self.run.model.step(previous, self._state)
+        self._prediction = _Prediction(distribution, state, None if inputs is None else np.array(inputs))
+        return distribution
+
+    def _append(self, step: Step) -> None:
+        assert self._prediction is not None
+        event = torch.where(step.event == END, UP, step.event) if self.run.config.shape.events == 3 else step.event
+        self._previous, self._state = step._replace(event=event), self._prediction.state
+        self._position = self._position + step.motion
+        self._prediction, self._is_first = None, False
+
+    def _normalize(self, motion: np.ndarray, event: int) -> Step:
+        """Return an observed step in the model's units, after checks."""
+        motion, features = _to_array(motion), self.run.config.shape.features
+        times = list(self.run.config.metadata.time_features)
+        if motion.shape != (features,):
+            raise InputError(f"motion: received shape {motion.shape}, expected ({features},)")
+        if not np.isfinite(motion).all() or (motion[times] < (0 if self._is_first else _MIN_TIME)).any():
+            positive = " and times above 0" if times else ""
+            raise InputError(f"motion: received {motion.tolist()}, expected finite numbers{positive}")
+        if event not in (DOWN, UP, END):
+            raise InputError(f"event: received {event}, expected {DOWN}, {UP} or {END}")
+        like = self._previous.motion
+        row = self.run.config.normalizer.normalize(motion[None], 0 if self._is_first else None)
+        return Step(torch.from_numpy(row).to(like), torch.full((1,), event, device=like.device))
+
+    def _check_inputs(self, inputs: np.ndarray | None) -> Tensor:
+        """Return inputs as a tensor (1, A); before the first step they may be missing and are zeros."""
+        width, like = self.run.config.shape.inputs, self._previous.motion
+        if inputs is None and self._is_first:
+            return like.new_zeros(1, width)
+        inputs = _to_array(inputs if inputs is not None else np.nan).astype(np.float32)
+        if inputs.shape != (width,) or not np.isfinite(inputs).all():
+            raise InputError(f"inputs: received {inputs}, expected {width} finite numbers")
+        return torch.from_numpy(inputs[None]).to(like)
+
+    def _to_raw(self, step: Step) -> PlayedStep:
+        motion = self.run.to_raw(step.motion.cpu().numpy(), starts_sequence=self._is_first)[0]
+        return PlayedStep(motion, int(step.event))
+
+
+def _to_array(values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"received {values!r}, expected an array of numbers") from error
+
+
+def _noise_of_first_sequence(run: Run, seed: int) -> Iterator[Noise]:
+    """Yield the noise of the first sequence of `generate`, step by step, without end."""
+    generator, like, choices = noise_stream(seed, 0), run.model.initial_step(1).motion, run.model.component_choices
+    while True:
+        uniform = np.empty((choices + 1, NOISE_CHUNK), np.float32)
+        normal = np.empty((NOISE_CHUNK, like.shape[1]), np.float32)
+        fill_noise(generator, uniform, normal)
+        choice, motion = (torch.from_numpy(array).to(like.device) for array in (uniform, normal))
+        for time in range(NOISE_CHUNK):
+            component = choice[:1, time] if choices == 1 else choice[None, :choices, time]
+            yield Noise(component, choice[choices:, time], motion[None, time])

@@ -1,0 +1,88 @@
+"""Networks and training options of the toy demos; this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from mdnrnn.models.configs import BodyConfig, MDNConfig
+from mdnrnn.training.config import TrainConfig
+
+_MANY = 10
+"""Multiple of the published number of points from which larger networks and batches are used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Networks and training for a toy problem of the published size."""
+
+    description: str
+    model: MDNConfig
+    baseline: BodyConfig
+    """Squared-error network."""
+    steps: int = 2000
+    axes: tuple[str, ...] = ("x", "y")
+    """Names of the input and the targets."""
+
+    def scale_to(self, growth: float) -> tuple[MDNConfig, TrainConfig]:
+        """Return the network and its training for `growth` times the published number of points.
+
+        With fewer points more noise regularizes the network. With more points the noise is smaller, the network has
+        finer detail and more components, and training has larger batches and more steps.
+        """
+        noise, detail = min(1 / growth, 2.0), min(max(growth, 1.0) ** 0.5, 5.0)
+        model = replace(
+            self.model,
+            input_noise=self.model.input_noise * noise,
+            target_noise=self.model.target_noise * noise,
+            detail=self.model.detail * detail,
+            components=self.model.components if growth < _MANY else self.model.components * 3 // 2,
+        )
+        training = TrainConfig(
+            steps=round(self.steps * min(detail, 4.0)),
+            batch_size=500 if growth < _MANY else 2000,
+            learning_rate=5e-3,
+            final_rate=0.0,
+            clip=10.0,
+            precision="float32",
+        )
+        return model, training
+
+
+DEMOS = {
+    "sine": Demo(
+        description="Several y per x: the squared-error network averages them, the mixture has one branch for each.",
+        model=MDNConfig(input_noise=0.06, target_noise=0.01),
+        baseline=BodyConfig(),
+    ),
+    "forward-sine": Demo(
+        description="One y per x with Gaussian noise: squared error is appropriate, one component suffices.",
+        model=MDNConfig(components=1, detail=3.0),
+        baseline=BodyConfig(detail=3.0),
+    ),
+    "arcsine": Demo(
+        description="The inverse sine with the small networks of the lecture: 286 and 510 parameters.",
+        model=MDNConfig(widths=(15, 15), activation="relu", components=5),
+        baseline=BodyConfig(widths=(15, 15), activation="tanh"),
+        steps=6000,
+    ),
+    "spiral": Demo(
+        description="A spiral with Gaussian noise that crosses each vertical line several times.",
+        model=MDNConfig(detail=3.0),
+        baseline=BodyConfig(),
+        steps=3000,
+    ),
+    "spiral-jitter": Demo(
+        description="Ten spirals with uniform noise, whose sharp edges a Gaussian mixture can only approximate.",
+        model=MDNConfig(detail=5.0),
+        baseline=BodyConfig(),
+        steps=3000,
+    ),
+    "spiral-2d": Demo(
+        description="Two targets: a point in the plane, given one number.",
+        model=MDNConfig(components=5),
+        baseline=BodyConfig(),
+        steps=3000,
+        axes=("z", "x1", "x2"),
+    ),
+}
+"""One demo per problem of `mdnrnn.data.toys.TOYS`."""
