@@ -1,4 +1,4 @@
-"""`python -m mdnrnn`."""
+"""Entry point of `python -m mdnrnn`."""
 
 import sys
 

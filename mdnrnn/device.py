@@ -1,28 +1,40 @@
-"""Which device and which precision this machine trains fastest with."""
+"""Device, precision and thread settings of PyTorch; this module imports torch inside its functions only."""
+
+from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-
-import torch
+from typing import TYPE_CHECKING
 
 from mdnrnn.errors import InputError
 
-_SETTINGS = threading.RLock()
+if TYPE_CHECKING:
+    import torch
+
+_TF32_LOCK = threading.RLock()
 
 
 def choose_device(name: str) -> torch.device:
-    """ "auto", "cpu" or "cuda" as a device; an error where there is no such."""
+    """Return the device called "auto" (CUDA if available), "cpu" or "cuda".
+
+    Raises:
+        InputError: "cuda" is not available.
+    """
+    import torch
+
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device cuda was asked for; this machine or this build of torch has no CUDA; use --device cpu")
+        raise InputError("device: received cuda, but this machine or this build of torch has no CUDA; use --device cpu")
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 matrix products outrun float32 ones: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    """Return whether matrix products in bfloat16 are accelerated: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     flags = _cpu_flags()
@@ -30,14 +42,16 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "auto" resolved to "bfloat16" or "float32"."""
+    """Return "bfloat16" or "float32"; "auto" is bfloat16 if the device accelerates it."""
     if name != "auto":
         return name
     return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context to run a model in."""
+    """Return the context for a forward pass in the given precision."""
+    import torch
+
     if precision == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
@@ -45,11 +59,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """The context for likelihoods and drawings: CUDA keeps float32 whole, where it would round to TensorFloat-32."""
+    """Disable TensorFloat-32 on CUDA, for likelihoods and generation: float32 products keep their full precision."""
+    import torch
+
     if not torch.cuda.is_available():
         yield
         return
-    with _SETTINGS:  # of the whole process: another thread must not set them back in the middle
+    with _TF32_LOCK:  # the settings are global: another thread must not restore them inside this context
         matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:
@@ -60,7 +76,9 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """PyTorch computes in one thread meanwhile, as far as the CPU goes."""
+    """Limit PyTorch to one CPU thread."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

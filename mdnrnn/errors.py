@@ -1,12 +1,12 @@
-"""The exceptions for what a user can put right: the command line prints them as one line and exits with 2."""
+"""Errors that a user can correct; the command line prints them as one line and exits with status 2."""
 
 
 class InputError(ValueError):
-    """What was received, what was expected, what to do: one line."""
+    """Invalid input. The message is one line: what was received, what was expected, what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
 
 
 class DataError(InputError):
-    """A file, or a record in one, that is not what its format says: its name and place stand first."""
+    """An invalid file, or an invalid record in a file. The message starts with the file name and the position."""

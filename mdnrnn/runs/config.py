@@ -1,83 +1,97 @@
-"""What config.json of a run folder holds."""
+"""config.json of a run folder: reading and building the model; this module does not import torch."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from mdnrnn.data.corpus import Metadata
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.runs.presets import KINDS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.version import VERSION
+
+if TYPE_CHECKING:
+    from mdnrnn.models.base import SequenceModel, StepShape
 
 CONFIG_FILE = "config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Enough to build the model again, and to find its data."""
+    """Contents of config.json: everything needed to rebuild the model and to find its training data."""
 
     kind: str
+    """Key of `KINDS`."""
     shape: StepShape
     model: Any
-    """The config of the kind's model."""
+    """Config of the kind's model."""
     normalizer: Normalizer
     metadata: Metadata
-    """Of the corpus."""
+    """Metadata of the training corpus."""
     data: str
-    """What the corpus was opened as: a catalog name or an absolute path."""
+    """Source of the training corpus: a catalog name or an absolute path; for a corpus passed in memory, its name."""
     fingerprint: str
+    """SHA-256 of the training corpus."""
     training: SequenceTrainConfig
     max_steps: int
-    """The longest sequence of the corpus: longer ones are not drawn, unless of a text."""
+    """Number of steps of the longest sequence of the training corpus; limits generated sequences without a text."""
     longest_text: int = 0
-    """Characters of the longest text of the corpus; 0: it has none."""
+    """Number of characters of the longest text of the training corpus; 0 if it has no texts."""
     steps_per_character: float = 0.0
-    """The most, of a text of the corpus: what a text may take follows from it."""
+    """Maximum over the training corpus; limits sequences generated from a text."""
     version: str = VERSION
 
     @classmethod
     def read(cls, folder: Path) -> RunConfig:
-        """From a run folder."""
+        """Read config.json of a run folder.
+
+        Raises:
+            InputError: the file is missing or damaged, or its kind of model is unknown.
+        """
         path = folder / CONFIG_FILE
         if not path.is_file():
-            raise InputError(f"{path} is missing; expected a run folder, as mdnrnn train makes it")
+            raise InputError(f"{path} is missing; expected a run folder made by mdnrnn train")
         try:
             fields = json.loads(path.read_bytes())
             if fields["kind"] not in KINDS:
-                raise InputError(
-                    f"{path}: the run is of kind {fields['kind']!r}; this version knows {', '.join(KINDS)}"
-                )
+                raise InputError(f"{path}: received kind {fields['kind']!r}, expected one of {', '.join(KINDS)}")
             return cls.from_dict(fields)
         except InputError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            raise InputError(f"{path} is damaged ({error}); expected what mdnrnn train wrote") from error
+            raise InputError(f"{path} is damaged ({error}); expected a file written by mdnrnn train") from error
 
     @classmethod
-    def of(cls, fields: dict[str, Any]) -> RunConfig:
-        """From what `dataclasses.asdict` makes of one."""
-        parts: dict[str, Any] = {
+    def from_dict(cls, fields: dict[str, Any]) -> RunConfig:
+        """Return the config whose `dataclasses.asdict` is `fields`."""
+        from mdnrnn.models.base import StepShape
+
+        classes: dict[str, Any] = {
             "shape": StepShape,
             "model": KINDS[fields["kind"]].config,
             "normalizer": Normalizer,
             "metadata": Metadata,
             "training": SequenceTrainConfig,
         }
-        return cls(**{name: parts[name](**value) if name in parts else value for name, value in fields.items()})
+        return cls(**{name: classes[name](**value) if name in classes else value for name, value in fields.items()})
 
     def build(self) -> SequenceModel:
-        """A new model of this run's kind and size, started from the training's seed."""
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # nobody else's numbers change
+        """Return a new model of this kind and size, initialized from the training seed.
+
+        The global random generators are left unchanged.
+
+        Raises:
+            InputError: the model cannot be built, for example because of its size.
+        """
+        import torch
+
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(self.training.seed)
             try:
                 return KINDS[self.kind].build(self.shape, self.model)
             except (RuntimeError, MemoryError, TypeError) as error:
-                raise InputError(f"{self.model} cannot be built on this machine; choose smaller sizes") from error
+                raise InputError(f"cannot build {self.model} on this machine; choose smaller sizes") from error

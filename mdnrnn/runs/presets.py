@@ -1,47 +1,58 @@
-"""Names for description people train: a model, its size, and how it is trained."""
+"""Presets: a model kind, its sizes and a training configuration under one name; this module does not import torch."""
 
+from __future__ import annotations
+
+import importlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.errors import InputError
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
-from mdnrnn.models.handwriting import HandwritingRNN
-from mdnrnn.models.recurrent import MDNRNN
-from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.training.config import SequenceTrainConfig
+
+if TYPE_CHECKING:
+    from mdnrnn.models.base import SequenceModel, StepShape
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of model, as a run's config names it."""
+    """A model class and its config class, registered under the name that config.json stores."""
 
     config: type[Any]
-    model: type[SequenceModel]
+    module: str
+    """Module of the model class; imported when a model is built."""
+    class_name: str
+
+    @property
+    def model_class(self) -> type[SequenceModel]:
+        """The model class; importing it imports torch."""
+        return getattr(importlib.import_module(self.module), self.class_name)
 
     def build(self, shape: StepShape, config: Any) -> SequenceModel:
-        """A new model; its start comes from torch's random generator."""
-        return self.model(shape, config)
+        """Return a new model, initialized from torch's global random generator."""
+        return self.model_class(shape, config)
 
 
 KINDS = {
-    "mdnrnn": Kind(MDNRNNConfig, MDNRNN),
-    "sketchrnn": Kind(SketchRNNConfig, SketchRNN),
-    "handwriting": Kind(HandwritingConfig, HandwritingRNN),
+    "mdnrnn": Kind(MDNRNNConfig, "mdnrnn.models.recurrent", "MDNRNN"),
+    "sketchrnn": Kind(SketchRNNConfig, "mdnrnn.models.sketch", "SketchRNN"),
+    "handwriting": Kind(HandwritingConfig, "mdnrnn.models.handwriting", "HandwritingRNN"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A kind of model with the sizes and the training that suit one use of it."""
+    """A model kind with sizes and training options for one purpose."""
 
     description: str
     kind: str
+    """Key of `KINDS`."""
     model: Any
+    """Config of the kind's model."""
     training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
 
 
-_WRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
-
+_HANDWRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
 _GESTURES = SequenceTrainConfig(learning_rate=3e-3, weight_decay=0.1, augment_scale=0.0, augment_drop=0.0, window=50)
 
 
@@ -50,24 +61,25 @@ def _impsy(hidden: int) -> MDNRNNConfig:
 
 
 PRESETS = {
-    "stroke": Preset(description="an MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
+    "stroke": Preset(description="MDN-RNN for drawings of any kind", kind="mdnrnn", model=MDNRNNConfig()),
     "stroke-small": Preset(
-        description="the same, small: recognizable drawings within a minute or two",
+        description="small MDN-RNN; recognizable drawings after one or two minutes",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
     "sketch": Preset(
-        description="Sketch-RNN at its published sizes: a latent for each drawing, to reconstruct and interpolate",
+        description="Sketch-RNN with its published sizes; a latent vector per drawing, to reconstruct and interpolate",
         kind="sketchrnn",
-        # Sizes and augmentation as published, the rates for a budget of minutes, not days: by the paper's annealing,
-        # 0.99995 a step, two thousand steps would end at a tenth of the weight, by its learning rate, 1e-3, far from
-        # where they can. A floor of 0.2 leaves less to a latent that few steps have taught the decoder to heed.
+        # Sizes and augmentation as published. KL annealing and learning rate are chosen for a budget of minutes instead
+        # of days: with the published rate of 0.99995 per step the KL weight would reach a tenth of its final value in
+        # 2,000 steps, and the published learning rate of 1e-3 would be too low. With a kl_floor of 0.2 the latent
+        # vector carries less information after few steps.
         model=SketchRNNConfig(dropout=0.15, kl_weight=0.5, kl_rate=0.9995, kl_floor=0.25),
         training=SequenceTrainConfig(batch_size=100, learning_rate=1.2e-2),
     ),
     "sketch-small": Preset(
-        description="the same, small: learns in minutes",
+        description="small Sketch-RNN; trains in minutes",
         kind="sketchrnn",
         model=SketchRNNConfig(
             encoder=128, hidden=256, latent=32, components=10, dropout=0.1, kl_weight=0.5, kl_rate=0.999, kl_floor=0.2
@@ -75,53 +87,54 @@ PRESETS = {
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
     "handwriting": Preset(
-        description="writes texts, at the published sizes of Graves' synthesis network",
+        description="handwriting synthesis from text, with the published sizes of Graves' synthesis network",
         kind="handwriting",
         model=HandwritingConfig(),
-        training=_WRITING,
+        training=_HANDWRITING,
     ),
     "handwriting-small": Preset(
-        description="the same, small: letters within a quarter of an hour on two cores",
+        description="small handwriting synthesis; readable letters after 15 minutes on two cores",
         kind="handwriting",
         model=HandwritingConfig(hidden=256),
-        training=_WRITING,
+        training=_HANDWRITING,
     ),
     "touch": Preset(
-        description="goes on with performances on a touch screen, and answers them",
+        description="touch-screen performances: continuation, and call and response",
         kind="mdnrnn",
-        # The screen is 13 deviations of an offset across: with the place among the inputs as it is, the valid loss
-        # after 1,400 steps of H 256 is 5.88, with a tenth of it 5.79. Without it 5.76; but answers crowd at the edges.
+        # The screen is 13 standard deviations of an offset wide. Validation loss after 1,400 steps with H = 256: 5.88
+        # with position 1, 5.79 with position 0.1, 5.76 without the position; but without it responses crowd at the
+        # edges of the screen.
         model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=0.1),
         training=SequenceTrainConfig(
             learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True
         ),
     ),
     "gesture": Preset(
-        description="plays controllers, (dt, x1, ...), on and on",
+        description="endless streams of controller values (dt, x1, ...)",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=20, dropout=0.5),
         training=_GESTURES,
     ),
     "gesture-s": Preset(
-        description="the same, at IMPSY's size s: 2 layers of 64 units",
+        description="controller streams with IMPSY's size s: 2 layers of 64 units",
         kind="mdnrnn",
         model=_impsy(64),
         training=_GESTURES,
     ),
     "gesture-m": Preset(
-        description="the same, at IMPSY's size m: 2 layers of 128 units",
+        description="controller streams with IMPSY's size m: 2 layers of 128 units",
         kind="mdnrnn",
         model=_impsy(128),
         training=_GESTURES,
     ),
     "gesture-l": Preset(
-        description="the same, at IMPSY's size l: 2 layers of 256 units",
+        description="controller streams with IMPSY's size l: 2 layers of 256 units",
         kind="mdnrnn",
         model=_impsy(256),
         training=_GESTURES,
     ),
     "world": Preset(
-        description="a world's next latents, given the last ones and description is done, to dream in",
+        description="world model: the next latent vector given the previous one and the action",
         kind="mdnrnn",
         model=MDNRNNConfig(
             hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=0.0, end_weight=10.0
@@ -129,9 +142,22 @@ PRESETS = {
         training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, by_points=True),
     ),
     "handwriting-prediction": Preset(
-        description="goes on with writing, whatever it may say, at the published sizes of Graves' prediction network",
+        description="handwriting without a text, with the published sizes of Graves' prediction network",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=400, layers=3, skip=True, covariance="full", dropout=0.0, position=0.0),
-        training=_WRITING,
+        training=_HANDWRITING,
     ),
 }
+
+
+def find_preset(preset: Preset | str) -> Preset:
+    """Return the preset of this name, or the preset itself.
+
+    Raises:
+        InputError: the name is not in `PRESETS`.
+    """
+    if isinstance(preset, Preset):
+        return preset
+    if preset not in PRESETS:
+        raise InputError(f"unknown preset {preset!r}; expected one of {', '.join(PRESETS)}")
+    return PRESETS[preset]

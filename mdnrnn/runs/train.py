@@ -1,128 +1,154 @@
-"""New runs, and going on with old ones."""
+"""Training of runs: `train` makes a new run folder, `resume` continues one from its last checkpoint."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mdnrnn import render
-from mdnrnn.data.catalog import is_catalog_name, open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.files import is_temporary, make_folder, write_bytes, write_json
-from mdnrnn.generation.sampling import Sampling
-from mdnrnn.models.base import SequenceModel, StepShape
+from mdnrnn.files import is_temporary, make_folder, write_json
+from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import check_text_corpus
-from mdnrnn.render.save import draw, draw_performances
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
-from mdnrnn.runs.presets import KINDS, Preset
+from mdnrnn.runs.data import Data, describe_data, open_data, open_training_data
+from mdnrnn.runs.presets import KINDS, Preset, find_preset
+from mdnrnn.runs.previews import SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
 from mdnrnn.training import distributed
+from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.metrics import METRICS_FILE, read_metrics
+from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.trainer import TrainingResult, fit
 
-CURVE, SAMPLES = "loss.svg", "samples"
-_SAMPLE_TEMPERATURE = 0.4
-_SAMPLE_STEPS = 300
-"""Of performances and streams: some go on for thousands, or never end."""
 
-
-def train(
-    preset: Preset, data: str, folder: Path | str, *, model: Any = None, training: SequenceTrainConfig | None = None
-) -> TrainingResult:
-    """A new run in `folder`: of a preset, with another model config or another training where they are given.
-
-    Of several processes that torchrun has started the first makes the folder, and writes in it.
-    """
-    folder, made = Path(folder), []
-
-    def begin() -> dict[str, Any]:
-        made.append(_begin(preset, data, folder, model or preset.model, training or preset.training))
-        return asdict(made[0].config)
-
-    with distributed.process_group():
-        config = RunConfig.from_dict(distributed.from_rank_zero(begin))
-        return _fit(made[0] if made else _Begun(config, open_corpus(data), math.nan), folder)
-
-
-class _Begun(NamedTuple):
-    """A run whose training can begin: its config, its corpus, and the nats a point of the null model on its valid
-    split, in the units of the training's own loss."""
+class _PreparedRun(NamedTuple):
+    """A run that is ready to train; NaN as null model on ranks other than 0."""
 
     config: RunConfig
     corpus: Corpus
-    null: float
+    null_nll_per_point: float
 
 
-def _begin(preset: Preset, data: str, folder: Path, model: Any, training: SequenceTrainConfig) -> _Begun:
-    """A new run, its config in its folder, which is made last: nothing is left of what cannot be."""
+def train(
+    preset: Preset | str,
+    data: Data,
+    out: Path | str,
+    *,
+    model: Any = None,
+    training: SequenceTrainConfig | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> TrainingResult:
+    """Train a new run in the folder `out`.
+
+    If torchrun started several ranks, all of them call this; rank 0 makes the folder and writes the files.
+
+    Args:
+        preset: a preset or its name, a key of `PRESETS`.
+        data: a corpus, the path of a file or folder of any known format, or a catalog name.
+        out: folder of the new run.
+        model: model config; by default that of the preset.
+        training: training options; by default those of the preset.
+        callbacks: loggers and other callbacks.
+
+    Returns:
+        The progress at the end, and the signal that stopped the training, if any.
+
+    Raises:
+        InputError: the preset is unknown, the folder is not empty, or the data or options are invalid; nothing is
+            written.
+    """
+    preset, out = find_preset(preset), Path(out)
+    prepared: list[_PreparedRun] = []
+
+    def prepare() -> dict[str, Any]:
+        prepared.append(_prepare_new(preset, data, out, model or preset.model, training or preset.training))
+        return asdict(prepared[0].config)
+
+    with distributed.process_group():
+        config = RunConfig.from_dict(distributed.from_rank_zero(prepare))
+        return _fit(prepared[0] if prepared else _PreparedRun(config, open_data(data), math.nan), out, callbacks)
+
+
+def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[Callback] = ()) -> TrainingResult:
+    """Continue a run from its last checkpoint, with the same result as without the interruption.
+
+    The number of ranks may differ from before.
+
+    Args:
+        folder: the run folder.
+        data: the training data; needed if the run was trained on a corpus in memory or if the data have moved.
+        callbacks: loggers and other callbacks.
+
+    Raises:
+        InputError: the folder is not a run folder, a file in it is missing or damaged, or the data differ from those
+            that the run was trained on.
+    """
+    folder = Path(folder)
+    prepared: list[_PreparedRun] = []
+
+    def prepare() -> dict[str, Any]:
+        prepared.append(_prepare_resume(folder, data))
+        return asdict(prepared[0].config)
+
+    with distributed.process_group():
+        config = RunConfig.from_dict(distributed.from_rank_zero(prepare))
+        if not prepared:
+            prepared.append(_PreparedRun(config, open_training_data(config, data), math.nan))
+        return _fit(prepared[0], folder, callbacks)
+
+
+def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig) -> _PreparedRun:
+    """Check everything, then make the folder and write config.json."""
     if folder.exists() and (not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())):
-        raise InputError(f"{folder} is there already; choose another folder, or go on with --resume {folder}")
+        raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
     choose_device(training.device)
-    if training.window and not KINDS[preset.kind].model_class.carries_state:
-        raise InputError(f"a window of {training.window} steps was asked for; this model learns whole sequences alone")
-    corpus = open_corpus(data)
+    model_class = KINDS[preset.kind].model_class
+    if training.window and not model_class.carries_state:
+        raise InputError(f"window: received {training.window}, expected 0: this model trains on whole sequences only")
+    corpus = open_data(data)
     corpus.check()
-    if KINDS[preset.kind].model_class.uses_text:
+    if model_class.uses_text:
         check_text_corpus(corpus)
-    shape = _shape(preset, corpus)
+    shape = StepShape.from_corpus(corpus)
+    if model_class.uses_text:
+        shape = replace(shape, classes=0)  # text-conditional models are not conditioned on the class
     config = RunConfig(
         kind=preset.kind,
         shape=shape,
         model=model,
         normalizer=Normalizer.from_corpus(corpus),
         metadata=corpus.metadata if shape.classes else replace(corpus.metadata, classes=()),
-        data=data if is_catalog_name(data) else str(Path(data).resolve()),
+        data=describe_data(data),
         fingerprint=corpus.fingerprint,
         training=training,
         max_steps=int(corpus.lengths.max()),
         longest_text=int(corpus.text_lengths.max(initial=0)),
         steps_per_character=corpus.max_steps_per_character,
     )
-    config.build()  # where it cannot be, nothing is written
-    begun = _Begun(config, corpus, _null_nll_per_point(config, corpus))
+    config.build()  # raises InputError before anything is written
+    prepared = _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
     make_folder(folder)
     write_json(folder / CONFIG_FILE, asdict(config))
-    return begun
+    return prepared
 
 
-def _shape(preset: Preset, corpus: Corpus) -> StepShape:
-    """Of the steps; a model that writes is told the text, and no class."""
-    shape = StepShape.from_corpus(corpus)
-    return replace(shape, classes=0) if KINDS[preset.kind].model_class.uses_text else shape
-
-
-def resume(folder: Path | str) -> TrainingResult:
-    """Go on with a run from its last checkpoint, to the end that it would have had, in as many processes as there are
-    now."""
-    folder, made = Path(folder), []
-
-    def begin() -> dict[str, Any]:
-        made.append(_begin_again(folder))
-        return asdict(made[0].config)
-
-    with distributed.process_group():
-        config = RunConfig.from_dict(distributed.from_rank_zero(begin))
-        return _fit(made[0] if made else _Begun(config, open_corpus(config.data), math.nan), folder)
-
-
-def _begin_again(folder: Path) -> _Begun:
+def _prepare_resume(folder: Path, data: Data | None) -> _PreparedRun:
     config = RunConfig.read(folder)
-    corpus = open_corpus(config.data)
+    corpus = open_training_data(config, data)
     if corpus.fingerprint != config.fingerprint:
-        raise InputError(f"{config.data} is not what the run was trained on; put the same data there, or train anew")
+        name = config.data if data is None else describe_data(data)
+        raise InputError(f"{name} differs from the data that the run was trained on; restore them, or train a new run")
     if (folder / METRICS_FILE).exists() and not (folder / CHECKPOINT_FILE).exists():
-        raise InputError(
-            f"{folder / CHECKPOINT_FILE} is missing; it holds what a resume needs; train anew in another folder"
-        )
-    return _Begun(config, corpus, _null_nll_per_point(config, corpus))
+        raise InputError(f"{folder / CHECKPOINT_FILE} is missing; a run cannot be resumed without it; train a new run")
+    return _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
 
 
 def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
@@ -130,33 +156,13 @@ def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
     return null_model_nll(corpus, "valid", config.normalizer, raw=False) / (rows.stop - rows.start)
 
 
-def _fit(begun: _Begun, folder: Path) -> TrainingResult:
-    config, corpus, model = begun.config, begun.corpus, begun.config.build()
+def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) -> TrainingResult:
+    config, corpus, model = prepared.config, prepared.corpus, prepared.config.build()
     if distributed.rank() == 0:
-        make_folder(folder / SAMPLES)
-        for path in [*folder.iterdir(), *(folder / SAMPLES).iterdir()]:
+        make_folder(folder / SAMPLES_FOLDER)
+        for path in [*folder.iterdir(), *(folder / SAMPLES_FOLDER).iterdir()]:
             if is_temporary(path):
                 path.unlink()
-    train_data, valid = config.training.splits(corpus, config.normalizer)
-    return fit(model, train_data, valid, folder, config.training, lambda: _picture(begun, model, folder))
-
-
-def _picture(begun: _Begun, model: SequenceModel, folder: Path) -> None:
-    """The losses so far, and drawings as the model makes them now."""
-    config, corpus, records = begun.config, begun.corpus, read_metrics(folder)
-    figure = render.loss_figure(records, {"null model": begun.null})
-    write_bytes(folder / CURVE, render.figure_bytes(figure, ".svg"))
-    metadata = config.metadata
-    timed = metadata.is_stream or metadata.is_touch
-    if not timed and (config.shape.features != 2 or config.shape.inputs):
-        return  # nothing else can be drawn unasked
-    lines = corpus.indices("valid")
-    texts = [str(corpus[lines[i % len(lines)]].text) for i in range(16)] if model.uses_text else None
-    drawn = Run(folder, config, model).generate(
-        16,
-        texts=texts,
-        sampling=Sampling(temperature=1.0 if timed else _SAMPLE_TEMPERATURE),
-        max_steps=min(config.max_steps, _SAMPLE_STEPS) if timed else None,
-    )
-    path = folder / SAMPLES / f"step-{records[-1]['step']:06d}.svg"
-    (draw_performances if metadata.is_touch else draw)(drawn, range(len(drawn)), path)
+    train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
+    previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point)
+    return fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])

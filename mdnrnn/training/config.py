@@ -1,93 +1,102 @@
-"""How to train: the options of `fit`, and their help on the command line."""
+"""Training options: budget, optimizer, schedule and data options of `fit`; this module does not import torch."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from mdnrnn.data.batches import Augment, Batches
-from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.windows import Windows
 from mdnrnn.errors import InputError
+
+if TYPE_CHECKING:
+    from mdnrnn.data.batches import Batches
+    from mdnrnn.data.corpus import Corpus
+    from mdnrnn.data.normalizer import Normalizer
+    from mdnrnn.data.windows import Windows
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
+DEFAULT_MINUTES = 10.0
+"""Budget if neither steps nor minutes are set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a model is trained. The budget is `steps` or `minutes`, whichever is given; else 10 minutes."""
+    """Training options. The budget is either `steps` or `minutes`; if neither is set, 10 minutes."""
 
     steps: int | None = None
-    """Stop after this many steps."""
+    """Number of training steps."""
     minutes: float | None = None
-    """Stop after this much time, validation included."""
+    """Training time in minutes, including validation."""
     batch_size: int = 32
-    """Sequences in a batch, or points of a static problem."""
+    """Number of sequences per batch; for static problems, number of points."""
     learning_rate: float = 6e-3
-    """The highest, after the warm-up; from there it falls as a cosine."""
+    """Peak learning rate; a linear warmup precedes it, and a cosine decay spans the whole budget."""
     final_rate: float = 0.02
-    """The learning rate at the end, as a fraction of the highest."""
+    """Learning rate at the end of the budget, as a fraction of learning_rate."""
     warmup: int = 100
-    """Steps over which the learning rate rises."""
+    """Number of steps of the linear warmup."""
     weight_decay: float = 0.01
-    """AdamW's, on weight matrices alone."""
+    """Weight decay of AdamW; applies to weight matrices only."""
     clip: float = 1.0
-    """Gradients are scaled down to this norm."""
+    """Maximum norm of the gradient."""
     validations: int = 20
-    """How often the whole valid data are evaluated, evenly over the budget."""
+    """Number of validations, evenly spaced over the budget."""
     patience: int = 0
-    """Stop after this many validations without a better one; 0: never."""
+    """Number of validations without improvement after which training stops; 0 disables early stopping."""
     checkpoint_seconds: float = 30.0
-    """Time between checkpoints to resume from."""
+    """Seconds between checkpoints."""
     seed: int = 0
-    """Of the weights, the order of the data, augmentation and dropout."""
+    """Random seed for the initial weights, the order of the data, augmentation and dropout."""
     device: Device = "auto"
-    """Where to train; auto: a GPU if there is one."""
+    """Device to train on; auto: CUDA if available, else the CPU."""
     precision: Precision = "auto"
-    """Of the matrix products; auto: bfloat16 where the machine is fast at it. Likelihoods are float32. Networks of
-    a few units see finer detail with float32."""
+    """Precision of matrix products; auto: bfloat16 on hardware that accelerates it. Likelihoods are always computed in
+    float32. Networks of a few units resolve finer detail with float32."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
-            raise InputError("both steps and minutes were given; expected one of them")
+            raise InputError("received both steps and minutes; expected one of them")
         budget = self.steps if self.steps is not None else self.minutes
         if budget is not None and not budget > 0:
-            raise InputError(f"the budget is {budget}; expected a positive number of steps or minutes")
+            raise InputError(f"budget: received {budget}, expected a positive number of steps or minutes")
         _check_ranges(self, _RANGES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTrainConfig(TrainConfig):
-    """How a model of sequences is trained: on stretched and thinned drawings."""
+    """Training options for sequence models: `TrainConfig`, augmentation and batching of sequences."""
 
     augment_scale: float = 0.15
-    """Each axis of a drawing is stretched by up to this fraction."""
+    """Augmentation: each axis is scaled by a random factor in 1 ± augment_scale."""
     augment_drop: float = 0.1
-    """Share of the points that are left out, from inside strokes."""
+    """Augmentation: fraction of the points that are dropped, inside strokes only."""
     by_points: bool = False
-    """Whether batches have as many points each, batch_size being the mean of their sequences. For sequences of very
-    different lengths: a loss is the mean over a batch's points, and in batches of few points each would count more,
-    those at the ends of sequences above all."""
+    """Whether to balance batches by their number of points; batch_size is then the mean number of sequences. Useful if
+    sequences differ much in length: the loss is a mean over the points of a batch, so without balancing, points in
+    batches of few points weigh more."""
     window: int = 0
-    """Steps of the windows that sequences are learned in; 0: whole."""
+    """Number of steps per training window; 0 trains on whole sequences."""
     carry: bool = True
-    """Whether a window goes on from the state that the one before left: truncated backpropagation."""
+    """Whether a window starts from the final state of the previous one (truncated backpropagation through time)."""
     most_valid: int = 2500
-    """Drawings to validate on: as many, evenly spread over the valid split, where it has more."""
+    """Maximum number of validation sequences, evenly spaced over the valid split."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_ranges(self, (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99), ("most_valid", 1, 1e9)))
-        _check_ranges(self, (("window", 0, 1e9),))
+        _check_ranges(self, _SEQUENCE_RANGES)
         if self.window == 1:
-            raise InputError("window is 1; expected 2 or more, or 0 for whole sequences")
+            raise InputError("window: received 1, expected 2 or more, or 0 for whole sequences")
         if self.window and (self.augment_scale or self.augment_drop or self.by_points):
             raise InputError(
-                "windows are cut from sequences as they are; expected --augment-scale 0 --augment-drop 0 --no-by-points"
+                f"window: received {self.window} together with augmentation or by_points, which need whole sequences; "
+                "pass --augment-scale 0 --augment-drop 0 --no-by-points"
             )
 
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
-        """The batches to train on and to validate on, these of whole sequences."""
+        """Return the batches of the train split (windows if `window` is set) and of the valid split."""
+        from mdnrnn.data.batches import Augment, Batches
+        from mdnrnn.data.windows import Windows
+
         augment = Augment(self.augment_scale, self.augment_drop)
         train = Batches(corpus, "train", normalizer, self.batch_size, self.seed, augment, by_points=self.by_points)
         valid = Batches(corpus, "valid", normalizer, self.batch_size, max_sequences=self.most_valid)
@@ -98,7 +107,7 @@ def _check_ranges(config: TrainConfig, ranges: tuple[tuple[str, float, float], .
     for name, low, high in ranges:
         value = getattr(config, name)
         if not low <= value <= high:
-            raise InputError(f"{name} is {value}; expected {low:g} to {high:g}")
+            raise InputError(f"{name}: received {value}, expected {low:g} to {high:g}")
 
 
 _RANGES = (
@@ -113,4 +122,4 @@ _RANGES = (
     ("checkpoint_seconds", 0, 1e9),
     ("seed", 0, 2**32 - 1),
 )
-DEFAULT_MINUTES = 10.0
+_SEQUENCE_RANGES = (("augment_scale", 0, 0.99), ("augment_drop", 0, 0.99), ("most_valid", 1, 1e9), ("window", 0, 1e9))

@@ -1,8 +1,8 @@
-"""One training in several processes, on one machine or on many: torchrun starts them, and they join here.
+"""Distributed training: ranks that torchrun starts, on one machine or several, and their collective operations.
 
     torchrun --nproc-per-node 2 -m mdnrnn train stroke --data aaron_sheep --out RUN
 
-Where there is one process, as ever without torchrun, it is the first and the only one: nothing is sent.
+Without torchrun there is one rank, 0, and no communication.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of ranks."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is: the first, 0, alone writes."""
+    """Return the rank of this process, 0 to world_size - 1; only rank 0 writes files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that torchrun has started, if it has: through gloo, tensors on a GPU through NCCL.
+    """Join the process group if torchrun started this process: gloo for CPU tensors, NCCL for CUDA tensors.
 
-    Where one of them ends before its time the others end with an error, within seconds.
+    Raises:
+        InputError: another rank ended; every remaining rank raises it within seconds.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -49,8 +50,8 @@ def process_group() -> Iterator[None]:
     except RuntimeError as error:
         if any(name in str(error).lower() for name in ("gloo", "nccl", "connection")):
             raise InputError(
-                f"process {rank()} has lost the others, one of which has ended; see its own error, then go on with "
-                "--resume"
+                f"rank {rank()} lost the connection to another rank, which has ended; see the error of that rank, then "
+                "continue with --resume"
             ) from error
         raise
     finally:
@@ -58,7 +59,7 @@ def process_group() -> Iterator[None]:
 
 
 def all_reduce_sum(*values: float) -> list[float]:
-    """Each of these numbers summed over all processes."""
+    """Return the sum of each number over all ranks."""
     if world_size() == 1:
         return list(values)
     total = torch.tensor(values, dtype=torch.float64)
@@ -66,54 +67,55 @@ def all_reduce_sum(*values: float) -> list[float]:
     return total.tolist()
 
 
-def from_rank_zero(work: Callable[[], T]) -> T:
-    """What `work` returns in the first process, in all of them: plain values and tensors.
+def from_rank_zero(function: Callable[[], T]) -> T:
+    """Call `function` on rank 0 only and return its result, plain values and tensors, on all ranks.
 
-    The others do not work, they wait; where it meets an error they end with it, without a word of their own.
+    If it raises `InputError` on rank 0, the remaining ranks exit silently with status 2, so that the error is reported
+    once.
     """
     if world_size() == 1:
-        return work()
-    told: dict[str, Any] = {}
+        return function()
+    message: dict[str, Any] = {}
     if rank() == 0:
         try:
-            told = {"result": work()}
+            message = {"result": function()}
         except InputError:
-            _spread({"failed": True})
+            _broadcast({"failed": True})
             raise
-    told = _spread(told)
-    if "failed" in told:
+    message = _broadcast(message)
+    if "failed" in message:
         raise SystemExit(2)
-    return told["result"]
+    return message["result"]
 
 
 def gather_objects(value: T) -> list[T]:
-    """The values, plain or tensors, of all processes, in order."""
+    """Return the values of all ranks, plain values and tensors, in the order of the ranks."""
     if world_size() == 1:
         return [value]
-    data = _packed(value)
+    data = _serialize(value)
     sizes = [torch.zeros_like(torch.tensor(0)) for _ in range(world_size())]
     distributed.all_gather(sizes, torch.tensor(len(data)))
-    room = int(max(sizes))
-    parts = [torch.zeros(room, dtype=torch.uint8) for _ in sizes]
-    distributed.all_gather(parts, torch.nn.functional.pad(data, (0, room - len(data))))
-    return [_unpacked(part[: int(size)]) for part, size in zip(parts, sizes, strict=True)]
+    longest = int(max(sizes))
+    parts = [torch.zeros(longest, dtype=torch.uint8) for _ in sizes]
+    distributed.all_gather(parts, torch.nn.functional.pad(data, (0, longest - len(data))))
+    return [_deserialize(part[: int(size)]) for part, size in zip(parts, sizes, strict=True)]
 
 
-def _spread(value: T) -> T:
-    """The first process's value, in all of them."""
-    data = _packed(value)
+def _broadcast(value: T) -> T:
+    """Return the value of rank 0 on all ranks."""
+    data = _serialize(value)
     size = torch.tensor(len(data))
     distributed.broadcast(size, 0)
     data = data if rank() == 0 else torch.zeros(int(size), dtype=torch.uint8)
     distributed.broadcast(data, 0)
-    return _unpacked(data)
+    return _deserialize(data)
 
 
-def _packed(value: Any) -> Tensor:
+def _serialize(value: Any) -> Tensor:
     buffer = io.BytesIO()
     torch.save(value, buffer)
     return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
 
 
-def _unpacked(data: Tensor) -> Any:
+def _deserialize(data: Tensor) -> Any:
     return torch.load(io.BytesIO(data.numpy().tobytes()), map_location="cpu", weights_only=True)

@@ -1,19 +1,73 @@
-"""The lines of a training's metrics.jsonl."""
+"""metrics.jsonl, the log of a training: one JSON object per line, with step, points, seconds and metrics."""
+
+from __future__ import annotations
 
 import contextlib
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
+
+from mdnrnn.training import distributed
+from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.progress import Progress
 
 METRICS_FILE = "metrics.jsonl"
 
 
+class MetricsWriter(Callback):
+    """Appends metrics to metrics.jsonl in a folder; truncates the file to the length at the restored checkpoint."""
+
+    def __init__(self, folder: Path, progress: Progress) -> None:
+        self._path = folder / METRICS_FILE
+        if self._path.exists() and self._path.stat().st_size > progress.metrics_bytes:
+            os.truncate(self._path, progress.metrics_bytes)
+
+    def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Append a line, and count its bytes in the progress."""
+        counters = {"step": progress.step, "points": progress.points, "seconds": round(progress.seconds, 3)}
+        with self._path.open("ab") as file:
+            file.write((json.dumps({**counters, **metrics}) + "\n").encode())
+            progress.metrics_bytes = file.tell()
+
+    def flush_to_disk(self) -> None:
+        """Wait until all lines are on the disk."""
+        if self._path.exists():
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+class RunningMeans:
+    """Means of named losses over the steps since the last reset, and over all ranks."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._steps = 0
+
+    def add(self, values: Mapping[str, Tensor], weight: float) -> None:
+        """Add the losses of one step; `weight` is this rank's share of the points of the batch."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
+        self._steps += 1
+
+    def reset(self) -> dict[str, float]:
+        """Return the means and start anew; all ranks call this together."""
+        sums = distributed.all_reduce_sum(*map(float, self._sums.values()))
+        means = {name: total / self._steps for name, total in zip(self._sums, sums, strict=True)}
+        self._sums, self._steps = {}, 0
+        return means
+
+
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The records in a folder that was trained in; a line cut short by a crash is left out; none before the first."""
+    """Return the records of metrics.jsonl in a folder, without a line cut short by a crash; [] if there is no file."""
+    path = folder / METRICS_FILE
     records: list[dict[str, Any]] = []
-    if not (folder / METRICS_FILE).exists():
+    if not path.exists():
         return records
-    for line in (folder / METRICS_FILE).read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             records.append(json.loads(line))
     return records

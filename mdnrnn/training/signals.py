@@ -1,4 +1,4 @@
-"""Being asked to stop: signals are noted, and the training ends where it can go on from."""
+"""Handling of SIGINT and SIGTERM: signals are collected, so that training stops at a resumable step."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from typing import Any
 
 
 @contextmanager
-def catch_signals(again: bool = False) -> Iterator[list[signal.Signals]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second one of the same kind works as ever, unless it is
-    to be expected `again`: torchrun passes on what its processes may have received already."""
+def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
+    """Collect SIGINT and SIGTERM in a list instead of ending the process.
+
+    Outside the main thread, where Python does not deliver signals, nothing is collected.
+
+    Args:
+        repeated: whether to collect repeated signals, too: torchrun forwards signals that its processes may have
+            received already. By default a second signal of the same kind has its previous effect.
+    """
     received: list[signal.Signals] = []
+    previous: dict[int, Any] = {}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def collect(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number))
-        if not again:
-            signal.signal(number, before[number])
+        if not repeated:
+            signal.signal(number, previous[number])
 
-    before: dict[int, Any] = {}
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
-            before[number] = signal.getsignal(number)
-            signal.signal(number, note)
-    except ValueError:  # not in the main thread: signals are somebody else's
+            previous[number] = signal.getsignal(number)
+            signal.signal(number, collect)
+    except ValueError:  # not in the main thread
         pass
     try:
         yield received
     finally:
-        for caught, handler in before.items():
-            signal.signal(caught, handler)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

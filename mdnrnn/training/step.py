@@ -1,4 +1,4 @@
-"""One step of a training, and one pass over the data that it is judged by."""
+"""One training step, and one pass over the validation data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mdnrnn.training.config import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; weight matrices decay, vectors do not."""
+    """Return an AdamW optimizer with weight decay on matrices but not on vectors."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -26,15 +26,15 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 class Objective(nn.Module):
-    """What a training descends, and the loss that it comes from: a module, for gradients to be shared through."""
+    """Training objective of a model as a module, so that DistributedDataParallel can wrap it."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, batch: BatchLike, carried: Any, step: int) -> tuple[Tensor, Loss]:
-        """Of a batch, given the state that the one before it left, at a step of the training."""
-        loss = self.model.loss_with_state(batch, carried)
+    def forward(self, batch: BatchLike, state: Any, step: int) -> tuple[Tensor, Loss]:
+        """Return the objective and the loss of a batch, given the state after the previous batch and the step."""
+        loss = self.model.loss_with_state(batch, state)
         return self.model.objective(loss, batch, step), loss
 
 
@@ -45,25 +45,32 @@ def train_step(
     device: torch.device,
     precision: str,
     clip: float,
-    number: int = 0,
-    carried: Any = None,
-    share: float = 1.0,
+    step: int = 0,
+    state: Any = None,
+    weight: float = 1.0,
 ) -> tuple[Loss, Tensor]:
-    """Step `number` of a training, on a batch: its loss, and the norm of the gradient before clipping.
+    """Update the weights by one step; return the loss and the gradient norm before clipping.
 
-    `optimizer`: a fused one, as `make_optimizer` gives.
-    `objective`: an `Objective`, or it over several processes, where `share` is what this process's points count beside
-    the others'. `carried` is the state that the loss of the batch before left, if it left one.
+    If the loss or the gradient is NaN or infinite, so is the norm, and the weights stay unchanged.
 
-    Where either is not finite the norm is not, and the weights are left as they were.
+    Args:
+        objective: an `Objective`, or DistributedDataParallel around one.
+        optimizer: a fused optimizer, as returned by `make_optimizer`.
+        batch: the batch, on `device`.
+        device: the device of the model.
+        precision: "float32" or "bfloat16", the precision of matrix products.
+        clip: maximum norm of the gradient.
+        step: number of completed steps; the objective may depend on it (KL annealing).
+        state: state after the previous batch, or None.
+        weight: factor on the objective: number of points of this rank, relative to the mean over all ranks.
     """
     with autocast(device, precision):
-        descended, loss = objective(batch, carried, number)
+        value, loss = objective(batch, state, step)
     optimizer.zero_grad(set_to_none=True)
-    (descended if share == 1 else descended * share).backward()
+    (value if weight == 1 else value * weight).backward()
     norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), clip)
-    norm = norm + 0 * loss.total.detach()  # a loss that is no number makes the norm one
-    # Skipped on the device: whoever looks at the norm waits for the step, and need not yet.
+    norm = norm + 0 * loss.total.detach()  # NaN if the loss is not finite
+    # A fused optimizer skips the update on the device, without a synchronization, if found_inf is 1.
     optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
     optimizer.step()
     return loss, norm
@@ -71,7 +78,10 @@ def train_step(
 
 @torch.no_grad()
 def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
-    """Mean loss a point over all of `data`, of all processes: "valid_loss", and its terms by name."""
+    """Return the mean loss per point over all batches of all ranks: "valid_loss" and one entry per term of the loss.
+
+    The model is left in training mode.
+    """
     model.eval()
     total: Tensor | float = 0.0
     names, points = ["loss"], 0
@@ -82,12 +92,12 @@ def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.devic
         total = total + torch.stack([loss.total, *loss.terms.values()]).double() * batch.points
         points += batch.points
     model.train()
-    own: dict[str, Any] = {"names": names, "sums": torch.as_tensor(total).tolist(), "points": points}
-    every = distributed.gather_objects(own)
-    all_points = sum(part["points"] for part in every)
+    local: dict[str, Any] = {"names": names, "sums": torch.as_tensor(total).tolist(), "points": points}
+    parts = distributed.gather_objects(local)
+    all_points = sum(part["points"] for part in parts)
     if not all_points:
-        raise InputError("valid: received no batch (any more), expected data that can be gone through again and again")
-    sums = [part["sums"] for part in every if part["points"]]
-    names = max((part["names"] for part in every), key=len)
+        raise InputError("valid: received no batches; expected an iterable that can be iterated more than once")
+    sums = [part["sums"] for part in parts if part["points"]]
+    names = max((part["names"] for part in parts), key=len)
     means = [sum(values) / all_points for values in zip(*sums, strict=True)]
     return {f"valid_{name}": value for name, value in zip(names, means, strict=True)}

@@ -1,0 +1,41 @@
+"""The data argument of runs: a corpus, a path or a catalog name; and how config.json records it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdnrnn.data.catalog import is_catalog_name, open_corpus
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.errors import InputError
+from mdnrnn.runs.config import RunConfig
+
+Data = Corpus | Path | str
+"""A corpus in memory, the path of a file or folder of any known format, or a catalog name."""
+
+
+def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
+    """Return the corpus; a path or catalog name is opened, with `recipe` if it is not a corpus file."""
+    return data if isinstance(data, Corpus) else open_corpus(str(data), recipe)
+
+
+def describe_data(data: Data) -> str:
+    """Return the `data` field of config.json: a catalog name, an absolute path, or the name of a corpus in memory."""
+    if isinstance(data, Corpus):
+        return data.metadata.name
+    return str(data) if is_catalog_name(str(data)) else str(Path(data).resolve())
+
+
+def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
+    """Return the training corpus of a run: from `data` if given, else from the place that config.json records.
+
+    Raises:
+        InputError: the run was trained on a corpus in memory, which config.json cannot locate.
+    """
+    if data is not None:
+        return open_data(data)
+    if not is_catalog_name(config.data) and not Path(config.data).is_absolute():
+        raise InputError(
+            f"the run was trained on the corpus {config.data!r}, which was passed in memory; pass that corpus as data"
+        )
+    return open_corpus(config.data)

@@ -1,0 +1,149 @@
+"""Checks of the arguments of `Run.generate`, and their conversion to tensors in normalized units."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdnrnn.data.batches import to_code_points
+from mdnrnn.data.corpus import Sequence, pack
+from mdnrnn.distributions import Step
+from mdnrnn.errors import InputError
+from mdnrnn.events import END, UP
+from mdnrnn.runs.config import RunConfig
+
+_STEP_LIMIT_FACTOR = 1.25
+"""Step limit of a text, relative to the maximum number of steps per character of the training corpus."""
+_EXTRA_CHARACTERS = 4
+"""Added to the length of a text for its step limit: a single character may take many more steps than the average."""
+
+
+def to_tensor(array: np.ndarray | None) -> Tensor | None:
+    """Return a float32 tensor, or None for None."""
+    return None if array is None else torch.from_numpy(np.asarray(array, dtype=np.float32))
+
+
+def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tensor | None:
+    """Return latents (n, Z) as a tensor.
+
+    Raises:
+        InputError: the model has no latent vector, or the shape or a value is invalid.
+    """
+    if latents is None:
+        return None
+    if not latent_size:
+        raise InputError("received latents; the run's model takes none; leave them out")
+    if np.shape(latents) != (n, latent_size):
+        raise InputError(f"latents: received shape {np.shape(latents)}, expected ({n}, {latent_size})")
+    _check_finite("latents", latents)
+    return to_tensor(latents)
+
+
+def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor | None:
+    """Return inputs (n, T, A) as a tensor.
+
+    Raises:
+        InputError: the model takes no inputs, or the shape or a value is invalid.
+    """
+    if inputs is None:
+        return None
+    if not input_size:
+        raise InputError("received inputs; the run's model takes none; leave them out")
+    shape = np.shape(inputs)
+    if len(shape) != 3 or (shape[0], shape[2]) != (n, input_size):
+        raise InputError(f"inputs: received shape {shape}, expected ({n}, T, {input_size})")
+    _check_finite("inputs", inputs)
+    return to_tensor(inputs)
+
+
+def _check_finite(name: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise InputError(f"{name}: received NaN or infinite values, expected real numbers")
+
+
+def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | None:
+    """Return n texts as code points (n, U), padded with zeros.
+
+    Raises:
+        InputError: there are not n texts, or one is empty or has a character that is not in the alphabet.
+    """
+    if texts is None:
+        return None
+    if len(texts) != n or not all(texts):
+        raise InputError(f"texts: received {len(texts)} for {n} sequences, expected one non-empty text per sequence")
+    if unknown := "".join(sorted(set("".join(texts)) - set(alphabet))):
+        raise InputError(f"the text has {unknown!r}, which the run has not learned; expected some of {alphabet!r}")
+    return to_code_points(list(texts))
+
+
+def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:
+    """Return the default limit of new steps: a number, or with texts one number (n,) per text.
+
+    A text's limit is proportional to its number of characters, without those that the prefix contains already.
+    """
+    if texts is None or not config.steps_per_character:
+        return config.max_steps
+    prefix_characters = 0 if prefix is None or prefix.text is None else len(prefix.text)
+    characters = np.array([max(0, len(text) - prefix_characters) for text in texts]) + _EXTRA_CHARACTERS
+    return np.ceil(_STEP_LIMIT_FACTOR * config.steps_per_character * characters).astype(np.int64)
+
+
+def label_weights(
+    config: RunConfig, n: int, labels: Items[str] | np.ndarray | None = None, default: int | None = None
+) -> np.ndarray | None:
+    """Return the class weights (n, classes) of n sequences, or None if the run has no classes.
+
+    Args:
+        config: config of the run.
+        n: number of sequences.
+        labels: class names, one for all or one per sequence; or weights (n, classes), returned unchanged.
+        default: class index if there are no labels; by default sequence i gets class i modulo the number of classes.
+
+    Raises:
+        InputError: the run has no classes, a name is unknown, or the number or shape of the labels is wrong.
+    """
+    metadata, classes = config.metadata, config.shape.classes
+    if labels is None and not classes:
+        return None
+    if not classes:
+        raise InputError(f"received labels {labels}; the run has no classes; leave them out")
+    if isinstance(labels, np.ndarray):
+        if labels.shape != (n, classes):
+            raise InputError(f"labels: received weights of shape {labels.shape}, expected ({n}, {classes})")
+        return labels
+    if labels is None:
+        indices = [i % classes if default is None else default for i in range(n)]
+    else:
+        if len(labels) not in (1, n):
+            raise InputError(f"labels: received {len(labels)} for {n} sequences, expected one, or one per sequence")
+        indices = [metadata.class_index(name) for name in labels] * (n if len(labels) == 1 else 1)
+    return np.eye(classes, dtype=np.float32)[indices]
+
+
+def check_prefix(config: RunConfig, prefix: Sequence) -> None:
+    """Raise `InputError` if a prefix (raw units) does not have the run's features and inputs, or is invalid."""
+    features = prefix.motion.shape[-1]
+    if features != config.shape.features:
+        raise InputError(f"the prefix has {features} features per step; the run expects {config.shape.features}")
+    if len(prefix.event):
+        metadata = replace(config.metadata, name="the prefix", bin_width=None, classes=())
+        pack(metadata, {"test": [Sequence(prefix.motion, replace_end(prefix.event), inputs=prefix.inputs)]}).check()
+    inputs = 0 if prefix.inputs is None else prefix.inputs.shape[-1]
+    if inputs not in (0, config.shape.inputs):
+        raise InputError(f"the prefix has {inputs} inputs per step; the run expects {config.shape.inputs}")
+
+
+def prefix_to_step(config: RunConfig, prefix: Sequence) -> Step:
+    """Return a prefix of P steps as a `Step`: normalized motion (P, D), event (P,), inputs (P, A) or None."""
+    event = torch.from_numpy(replace_end(prefix.event).astype(np.int64))
+    motion = torch.from_numpy(config.normalizer.normalize(prefix.motion, 0))
+    return Step(motion, event, to_tensor(prefix.inputs))
+
+
+def replace_end(event: np.ndarray) -> np.ndarray:
+    """Return events (P,) with every END replaced by UP, so that the sequence can be continued."""
+    return np.where(np.asarray(event) == END, UP, event)

@@ -1,0 +1,63 @@
+"""Previews of a run during training: the loss curve and a few samples, after each validation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.files import write_bytes
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.render.figures.losses import loss_figure
+from mdnrnn.render.raster import figure_bytes
+from mdnrnn.render.save import save_drawings, save_performances
+from mdnrnn.runs.run import Run
+from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.metrics import read_metrics
+from mdnrnn.training.progress import Progress
+
+LOSS_CURVE_FILE, SAMPLES_FOLDER = "loss.svg", "samples"
+_SAMPLES = 16
+_TEMPERATURE = 0.4
+"""Temperature of drawings; touch performances and streams are sampled at 1."""
+_MAX_STEPS = 300
+"""Maximum number of steps of touch performances and streams, which may be endless."""
+
+
+class PreviewWriter(Callback):
+    """Writes loss.svg and samples/step-N.svg into the run folder after each validation.
+
+    Args:
+        run: the run in training.
+        corpus: its training corpus, whose validation texts are written by text-conditional models.
+        null_nll_per_point: negative log-likelihood of the null model, for the loss curve.
+    """
+
+    def __init__(self, run: Run, corpus: Corpus, null_nll_per_point: float) -> None:
+        self._run, self._corpus, self._null_nll_per_point = run, corpus, null_nll_per_point
+
+    def on_validation(self, progress: Progress) -> None:
+        """Write both pictures; no samples of data that are neither drawings nor touches nor streams."""
+        folder = self._run.folder
+        figure = loss_figure(read_metrics(folder), {"null model": self._null_nll_per_point})
+        write_bytes(folder / LOSS_CURVE_FILE, figure_bytes(figure, ".svg"))
+        if self._has_pictures():
+            self._write_samples(folder / SAMPLES_FOLDER / f"step-{progress.step:06d}.svg")
+
+    def _has_pictures(self) -> bool:
+        metadata, shape = self._run.config.metadata, self._run.config.shape
+        return metadata.is_stream or metadata.is_touch or (shape.features == 2 and not shape.inputs)
+
+    def _write_samples(self, path: Path) -> None:
+        config, metadata = self._run.config, self._run.config.metadata
+        timed = metadata.is_stream or metadata.is_touch
+        samples = self._run.generate(
+            _SAMPLES,
+            texts=self._texts() if self._run.model.uses_text else None,
+            sampling=Sampling(temperature=1.0 if timed else _TEMPERATURE),
+            max_steps=min(config.max_steps, _MAX_STEPS) if timed else None,
+        )
+        (save_performances if metadata.is_touch else save_drawings)(samples, path)
+
+    def _texts(self) -> list[str]:
+        indices = self._corpus.indices("valid")
+        return [str(self._corpus[indices[i % len(indices)]].text) for i in range(_SAMPLES)]

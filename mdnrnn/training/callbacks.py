@@ -1,0 +1,72 @@
+"""Callbacks of the training loop: `Callback`, the base class of loggers, and `ProgressBar`.
+
+A logger for TensorBoard, or for any other tracker, is a callback:
+
+    class TensorBoardLogger(Callback):
+        def __init__(self, folder: Path) -> None:
+            self.writer = SummaryWriter(folder)
+
+        def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+            for name, value in metrics.items():
+                self.writer.add_scalar(name, value, progress.step)
+
+    mdnrnn.train("stroke", "doodles", "run", callbacks=[TensorBoardLogger(Path("run/tensorboard"))])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
+from mdnrnn.training.progress import Progress
+
+
+class Callback:
+    """Base class of callbacks, whose methods do nothing; `fit` calls them on rank 0 only."""
+
+    def on_step(self, progress: Progress) -> None:
+        """Called after every training step."""
+
+    def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Called with the means of the training loss and its terms since the last call, and with every validation.
+
+        Names start with "train_" or "valid_"; "lr" is the learning rate.
+        """
+
+    def on_validation(self, progress: Progress) -> None:
+        """Called after every validation, after `on_log`."""
+
+    def on_end(self) -> None:
+        """Called when training ends, is interrupted or fails."""
+
+
+class ProgressBar(Callback):
+    """Progress bar on stderr: steps, or seconds if the budget is a time."""
+
+    def __init__(self, config: TrainConfig, progress: Progress) -> None:
+        self._counts_steps = config.steps is not None
+        options: dict[str, Any] = {"dynamic_ncols": True, "mininterval": 1.0}
+        if self._counts_steps:
+            self._bar = tqdm(total=config.steps, initial=progress.step, unit="step", **options)
+        else:
+            total = 60 * (config.minutes or DEFAULT_MINUTES)
+            bar_format = "{l_bar}{bar}| {n:.0f}/{total} s{postfix}"
+            self._bar = tqdm(total=total, initial=progress.seconds, bar_format=bar_format, **options)
+
+    def on_step(self, progress: Progress) -> None:
+        """Advance the bar."""
+        self._bar.n = progress.step if self._counts_steps else min(progress.seconds, self._bar.total)
+        self._bar.update(0)
+
+    def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
+        """Show the training loss and the training speed."""
+        if "train_loss" in metrics:
+            speed = progress.points / max(progress.seconds, 1e-9)
+            self._bar.set_postfix_str(f"loss {metrics['train_loss']:.3f}, {speed:,.0f} points/s", refresh=False)
+
+    def on_end(self) -> None:
+        """Close the bar."""
+        self._bar.close()
