@@ -1,6 +1,6 @@
-"""Batches of sequences of like length: shuffled each epoch, augmented, the same for the same seed.
+"""Batches of sequences of similar length, shuffled and augmented in each epoch, reproducible from a seed.
 
-Everything that a batch needs is computed here, from flat rows: a model pads inside its LSTM call and nowhere else.
+Batches hold flat rows, without padding; only the call of an LSTM pads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.memmap import rows_in_runs
+from mdnrnn.data.memmap import read_row_ranges
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import Step
@@ -25,88 +25,92 @@ _LENGTH_JITTER = 0.01
 
 
 class Segments(NamedTuple):
-    """Rows of B sequences, arrays (B,): the sequences' numbers, and their rows from `first` up to, not with, `last`."""
+    """Segments of B sequences: rows `first` to `last` (exclusive) of each, counted from the sequence's start."""
 
     sequence: np.ndarray
+    """(B,), indices of the sequences in the corpus."""
     first: np.ndarray
+    """(B,)."""
     last: np.ndarray
+    """(B,)."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of a training sequence, drawn anew each epoch, where its steps are offsets."""
+    """Random changes of training sequences, new in each epoch; they apply to offsets only."""
 
     scale: float = 0.15
-    """Each axis is stretched by a factor from U(1 - scale, 1 + scale)."""
+    """Range of the random scale: each axis is multiplied by a factor from U(1 - scale, 1 + scale)."""
     drop: float = 0.0
-    """Share of the points that are left out, from inside strokes."""
+    """Share of the points that are dropped from inside strokes."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
-            raise InputError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 up to, not with, 1")
+            raise InputError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 <= value < 1")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences, their S real steps flat, one sequence after the other. Motions are normalized.
-
-    target: the steps to predict, motion (S, D) and event (S,); previous: the steps before them, motion zero and
-    event START at each sequence's first, with inputs (S, A) or None; bin_width (S, D), the widths of the targets'
-    bin_widths, 0 where a feature is continuous, or None where all are; lengths (B,), every T; label (B,) or None;
-    indices (B,): the sequences' numbers in the corpus; text (B, U), code points of what is written, zeros after the end
-    of each, or None; continues (B,), of windows: whether one follows what stood in its row of the batch before, or None.
-    """
+    """B sequences as S real (unpadded) steps, one sequence after the other; motions are normalized."""
 
     target: Step
+    """Steps to predict: motion (S, D) and event (S,)."""
     previous: Step
+    """Steps before the targets, with inputs (S, A) or None; at the start of a sequence motion 0 and event START."""
     bin_width: Tensor | None
+    """(S, D), bin widths of the targets, 0 for continuous features; None if all features are continuous."""
     lengths: Tensor
+    """(B,), number of steps T of each sequence."""
     label: Tensor | None
+    """(B,), class indices."""
     indices: Tensor
+    """(B,), indices of the sequences in the corpus."""
     slots: Tensor
-    """Where row s stands in a padded (T, B) layout: t * B + b, shape (S,)."""
+    """(S,), index of each row in a padded (T, B) layout: t * B + b."""
     steps: int
-    """T of the longest sequence."""
+    """Number of steps T of the longest sequence."""
     text: Tensor | None = None
+    """(B, U), code points of the texts, padded with zeros."""
     continues: Tensor | None = None
+    """(B,), for windows: whether each continues the sequence in the same row of the preceding batch."""
     idle: bool = False
-    """Whether it is a stand-in, of a process that has no sequence in a batch of fewer than there are processes."""
+    """Whether this rank has no sequence in the batch; the batch is then a placeholder, to be given weight 0."""
 
     @property
     def size(self) -> int:
-        """B."""
+        """Number of sequences B."""
         return len(self.indices)
 
     @property
     def points(self) -> int:
-        """S."""
+        """Number of real steps S."""
         return len(self.slots)
 
     def sequence_of_row(self) -> Tensor:
-        """b of every row, shape (S,)."""
+        """Return the index b of each row's sequence in the batch, shape (S,)."""
         return self.slots % self.size
 
     def backward_slots(self) -> Tensor:
-        """Where row s stands in a padded layout of the sequences from their ends to their starts, shape (S,)."""
+        """Return the index of each row in a padded (T, B) layout of the reversed sequences, shape (S,)."""
         sequence = self.sequence_of_row()
         return (self.lengths[sequence] - 1) * self.size + 2 * sequence - self.slots
 
     def last_slots(self) -> Tensor:
-        """Where each sequence's last row stands in a padded layout from its start or its end, shape (B,)."""
+        """Return the index of each sequence's last row in a padded (T, B) layout, forward or reversed, shape (B,)."""
         return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
 
     def pad(self, rows: Tensor, slots: Tensor | None = None) -> Tensor:
-        """Rows (S, F) laid out as (T, B, F), zeros after each sequence's end; by other slots than the batch's."""
+        """Return rows (S, F) as (T, B, F) with zeros after each sequence's end; `slots` defaults to the batch's."""
         padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
         slots = self.slots if slots is None else slots
         return padded.index_copy(0, slots, rows).view(self.steps, self.size, -1)
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """The real rows (S, F) of a (T, B, F) layout: the inverse of `pad`."""
+        """Return the real rows (S, F) of a padded layout (T, B, F); the inverse of `pad`."""
         return padded.flatten(0, 1).index_select(0, self.slots)
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch on `device`; from pinned memory the copy runs beside the computation."""
+        """Return the batch on `device`, copied asynchronously from pinned memory."""
         if device.type == "cpu":
             return self
         return replace(
@@ -127,77 +131,90 @@ def _move(tensor: Any, device: torch.device) -> Any:
     return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
 
 
-class _Chance(NamedTuple):
-    """What is random in a batch: uniform numbers by sequence, (B, D) and (B,), and by row, (N,); normal ones by row,
-    (N, D), where motions are posteriors."""
+class _Noise(NamedTuple):
+    """Random numbers of the local sequences of a batch, of which N rows are read."""
 
     stretch: np.ndarray
+    """(B, D), uniform."""
     rounding: np.ndarray
+    """(B,), uniform."""
     rows: np.ndarray
+    """(N,), uniform."""
     normal: np.ndarray
+    """(N, D), normal, if motions are posteriors; (0,) if not."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """The batches of one split: `epoch(e)` to train on, iterating for one plain pass in order of length."""
+    """Batches of one split: `epoch(e)` for training; iteration for an evaluation pass in order of length."""
 
     corpus: Corpus
     split: str
     normalizer: Normalizer
     batch_size: int = 100
+    """Number of sequences per batch."""
     seed: int = 0
+    """Random seed of shuffling, augmentation and posterior samples."""
     augment: Augment | None = None
-    most: int | None = None
-    """Sequences to take, evenly spread over the split; by default all."""
+    max_sequences: int | None = None
+    """Number of sequences to use, evenly spread over the split; None uses all."""
     by_points: bool = False
-    """Whether all batches have about as many points, those of short sequences more sequences than `batch_size`."""
+    """Whether batches hold about equally many points, so that batches of short sequences exceed `batch_size`."""
     pool: int = 1 << 17
-    """Sequences that are put in order of length together; an epoch of more goes through one such pool after the other,
-    so that millions cost neither memory nor a pause."""
+    """Number of sequences that are sorted by length together. A larger epoch is processed pool by pool, which bounds
+    memory and start-up time."""
     rank: int = 0
-    """Which process this is of so many, `processes`, that share the batches: see `shared`."""
-    processes: int = 1
+    """Rank of this process, 0 to world_size - 1."""
+    world_size: int = 1
+    """Number of processes that share the batches; see `shard`."""
 
-    def shared(self, rank: int, processes: int) -> Batches:
-        """This process's share: of each batch of an epoch every so many-th sequence, so that all have like lengths; of
-        a plain pass every so many-th batch."""
-        return replace(self, rank=rank, processes=processes)
+    def shard(self, rank: int, world_size: int) -> Batches:
+        """Return the batches of one rank.
+
+        In an epoch each rank takes every `world_size`-th sequence of each batch, so that lengths are similar across
+        ranks; in an evaluation pass each rank takes every `world_size`-th batch.
+        """
+        return replace(self, rank=rank, world_size=world_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
+        """Yield the batches of epoch `number`, beginning with batch `start`.
+
+        All random numbers depend on (seed, epoch, batch) only.
+        """
         first = 0
         for rng, pool in self._pools(number):
-            # Sorting by slightly blurred lengths: batches mix anew each epoch and stay almost free of padding.
+            # Sorting by jittered lengths varies the batches between epochs and keeps them almost free of padding.
             chunks = self._chunks(pool, rng)
             for position in rng.permutation(len(chunks))[max(0, start - first) :].tolist():
                 yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
             first += len(chunks)
 
     def __iter__(self) -> Iterator[Batch]:
-        alone = replace(self, rank=0, processes=1)
-        for chunk in self._chunks(self.indices(), None)[self.rank :: self.processes]:
-            yield alone.batch(chunk)
+        unsharded = replace(self, rank=0, world_size=1)
+        for chunk in self._chunks(self.indices(), None)[self.rank :: self.world_size]:
+            yield unsharded.batch(chunk)
 
     def indices(self) -> np.ndarray:
-        """Numbers of the sequences taken, shape (M,), in the order of the corpus."""
-        numbers = self.corpus.indices(self.split)
-        indices = np.arange(numbers.start, numbers.stop, dtype=np.int32 if len(self.corpus) < 2**31 else np.int64)
-        if self.most is not None and self.most < len(indices):
-            indices = indices[np.arange(self.most) * len(indices) // self.most]
+        """Return the indices of the sequences in use, shape (M,), in the order of the corpus."""
+        split = self.corpus.indices(self.split)
+        indices = np.arange(split.start, split.stop, dtype=np.int32 if len(self.corpus) < 2**31 else np.int64)
+        if self.max_sequences is not None and self.max_sequences < len(indices):
+            indices = indices[np.arange(self.max_sequences) * len(indices) // self.max_sequences]
         return indices
 
     def _pools(self, number: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
-        """The sequences of an epoch, in parts that are divided into batches by themselves, each with its generator."""
+        """Yield the sequences of an epoch in pools, each with its random generator."""
         rng, indices = np.random.default_rng([self.seed, number]), self.indices()
         if len(indices) <= self.pool:
             yield rng, indices
             return
         rng.shuffle(indices)
         for part in range(-(-len(indices) // self.pool)):
-            rows = slice(part * self.pool, (part + 1) * self.pool)
-            yield np.random.default_rng([self.seed, number, part, 1]), indices[rows]
+            members = slice(part * self.pool, (part + 1) * self.pool)
+            yield np.random.default_rng([self.seed, number, part, 1]), indices[members]
 
     def _chunks(self, indices: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
+        """Sort sequences by length, jittered by `rng`, and divide them into batches."""
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))
@@ -208,71 +225,74 @@ class Batches:
         if not self.by_points:
             return [ordered[i : i + self.batch_size] for i in range(0, len(ordered), self.batch_size)]
         batches = -(-len(ordered) // self.batch_size)
-        middles = (lengths.cumsum() - lengths / 2) / lengths.sum()
-        number = np.minimum((middles * batches).astype(np.int64), batches - 1)
+        midpoints = (lengths.cumsum() - lengths / 2) / lengths.sum()
+        number = np.minimum((midpoints * batches).astype(np.int64), batches - 1)
         return np.split(ordered, np.flatnonzero(np.diff(number)) + 1)
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """The batch of these sequences; augmented from `rng` if there is one and an augmentation is set."""
+        """Return the batch of these sequences (B,); with `rng` they are augmented and posteriors sampled from it."""
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
         return self.from_segments(Segments(indices, np.zeros_like(lengths), lengths), rng)
 
-    def from_segments(self, pieces: Segments, rng: np.random.Generator | None = None) -> Batch:
-        """The batch of these pieces of sequences, or of this process's share of them; the step before a piece's first
-        is the one that it follows. What is random is drawn for all of them, whoever takes them."""
+    def from_segments(self, segments: Segments, rng: np.random.Generator | None = None) -> Batch:
+        """Return this rank's batch of these segments; `previous` of a segment's first step is the step before it.
+
+        Random numbers are drawn for the segments of all ranks, so that they do not depend on the sharding.
+        """
         corpus, augment = self.corpus, self.augment if rng is not None else None
-        own, counts = self.own(len(pieces.sequence)), pieces.last - pieces.first + (pieces.first > 0)
-        chance = self._chance(counts, own, rng)
-        indices, leads, lengths = pieces.sequence[own], pieces.first[own] > 0, counts[own]
-        firsts = corpus.offsets[indices] + pieces.first[own] - leads
+        # A segment from the middle of a sequence is read with the row before it, which `_assemble` removes again.
+        local, counts = self.local_rows(len(segments.sequence)), segments.last - segments.first + (segments.first > 0)
+        noise = self._draw_noise(counts, local, rng)
+        indices, has_previous, lengths = segments.sequence[local], segments.first[local] > 0, counts[local]
+        firsts = corpus.offsets[indices] + segments.first[local] - has_previous
         arrays = (corpus.motion, corpus.event, corpus.inputs, corpus.logvar)
-        read: list[Any] = [None if array is None else rows_in_runs(array, firsts, lengths) for array in arrays]
-        motion, event, inputs, logvar = read
+        rows: list[Any] = [None if array is None else read_row_ranges(array, firsts, lengths) for array in arrays]
+        motion, event, inputs, logvar = rows
         if logvar is not None:
-            noise = self._own_noise(firsts, lengths) if chance is None else chance.normal
-            motion = motion + np.exp(0.5 * logvar.astype(np.float64)) * noise
-        if augment and augment.drop and chance and inputs is None and corpus.metadata.is_drawing:
-            which = chance.rounding, chance.rows
-            motion, event, lengths = drop_points(motion, event, lengths, augment.drop, which, corpus.metadata.start)
-        begins = (np.cumsum(lengths) - lengths)[~leads]
-        motion = self.normalizer.normalize(motion, begins)
-        bin_widths = self._cells(motion.shape, begins)
+            normal = self._fixed_noise(firsts, lengths) if noise is None else noise.normal
+            motion = motion + np.exp(0.5 * logvar.astype(np.float64)) * normal
+        if augment and augment.drop and noise and inputs is None and corpus.metadata.is_drawing:
+            uniform = noise.rounding, noise.rows
+            motion, event, lengths = drop_points(motion, event, lengths, augment.drop, uniform, corpus.metadata.start)
+        first_rows = (np.cumsum(lengths) - lengths)[~has_previous]
+        motion = self.normalizer.normalize(motion, first_rows)
+        bin_widths = self._bin_widths(motion.shape, first_rows)
         offsets = list(corpus.metadata.offset_features(motion.shape[1]))
-        if augment and augment.scale and chance and offsets:
-            # Stretching moves the grid too: the bin_widths stretch alike.
-            stretch = np.ones((len(own), motion.shape[1]), np.float32)
-            stretch[:, offsets] = 1 + augment.scale * (2 * chance.stretch[:, offsets] - 1)
+        if augment and augment.scale and noise and offsets:
+            stretch = np.ones((len(local), motion.shape[1]), np.float32)
+            stretch[:, offsets] = 1 + augment.scale * (2 * noise.stretch[:, offsets] - 1)
             stretch = stretch.repeat(lengths, axis=0)
             motion, bin_widths = motion * stretch, None if bin_widths is None else bin_widths * stretch
-        text = None if corpus.text is None else code_points([corpus[i].text or "" for i in indices.tolist()])
-        batch = _assemble(motion, event, bin_widths, lengths, leads, inputs, self._labels(indices), indices, text)
+        text = None if corpus.text is None else to_code_points([corpus[i].text or "" for i in indices.tolist()])
+        labels = self._labels(indices)
+        batch = _assemble(motion, event, bin_widths, lengths, has_previous, inputs, labels, indices, text)
         return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
-    def own(self, count: int) -> np.ndarray:
-        """This process's share of so many sequences: their places among them; where it has none, the first's."""
-        return np.arange(self.rank, count, self.processes) if self.rank < count else np.zeros(1, np.int64)
+    def local_rows(self, count: int) -> np.ndarray:
+        """Return this rank's positions in a batch of `count` sequences; [0], a placeholder, if it has none."""
+        return np.arange(self.rank, count, self.world_size) if self.rank < count else np.zeros(1, np.int64)
 
-    def _chance(self, counts: np.ndarray, own: np.ndarray, rng: np.random.Generator | None) -> _Chance | None:
-        """Noise for pieces of so many rows, counts (B,), of which the `own` ones' is kept."""
+    def _draw_noise(self, counts: np.ndarray, local: np.ndarray, rng: np.random.Generator | None) -> _Noise | None:
+        """Draw noise for segments of `counts` (B,) rows and return that of the `local` segments."""
         if rng is None:
             return None
-        kept, width = np.zeros(len(counts), bool), self.corpus.motion.shape[1]
-        kept[own] = True
-        of_rows, total = kept.repeat(counts), int(counts.sum())
+        is_local, width = np.zeros(len(counts), bool), self.corpus.motion.shape[1]
+        is_local[local] = True
+        is_local_row, total = is_local.repeat(counts), int(counts.sum())
         stretch, rounding, rows = rng.random((len(counts), width)), rng.random(len(counts)), rng.random(total)
-        normal = np.zeros(0) if self.corpus.logvar is None else rng.standard_normal((total, width))[of_rows]
-        return _Chance(stretch[kept], rounding[kept], rows[of_rows], normal)
+        normal = np.zeros(0) if self.corpus.logvar is None else rng.standard_normal((total, width))[is_local_row]
+        return _Noise(stretch[is_local], rounding[is_local], rows[is_local_row], normal)
 
-    def _own_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Normal numbers (n, D) of rows in runs, lengths (b,), from each of `firsts` on: the same for the same runs."""
+    def _fixed_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Return normal noise (N, D) that depends only on the seed and each segment's first row."""
         width = self.corpus.motion.shape[1]
-        runs = zip(firsts.tolist(), lengths.tolist(), strict=True)
-        draws = [np.random.default_rng([self.seed, first]).standard_normal((length, width)) for first, length in runs]
+        segments = zip(firsts.tolist(), lengths.tolist(), strict=True)
+        draws = [np.random.default_rng([self.seed, first]).standard_normal((count, width)) for first, count in segments]
         return np.concatenate(draws)
 
-    def _cells(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
-        """The bin_widths (S, D) of the rows of a batch, `firsts` those that begin a sequence."""
+    def _bin_widths(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
+        """Return the bin widths (S, D) of a batch, in which rows `firsts` are the first of a sequence."""
         bin_width = self.normalizer.bin_widths(self.corpus.metadata)
         if bin_width is None or not self.normalizer.logs:
             return None if bin_width is None else np.broadcast_to(bin_width, shape)
@@ -284,8 +304,8 @@ class Batches:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
 
 
-def code_points(texts: list[str]) -> Tensor:
-    """Texts as integers (B, U), zeros after the end of each."""
+def to_code_points(texts: list[str]) -> Tensor:
+    """Return texts as code points (B, U), padded with zeros."""
     codes = np.zeros((len(texts), max(map(len, texts), default=0)), np.int64)
     for row, text in zip(codes, texts, strict=True):
         row[: len(text)] = [ord(letter) for letter in text]
@@ -297,28 +317,28 @@ def _assemble(
     event: np.ndarray,
     bin_widths: np.ndarray | None,
     lengths: np.ndarray,
-    leads: np.ndarray,
+    has_previous: np.ndarray,
     inputs: np.ndarray | None,
     label: np.ndarray | None,
     indices: np.ndarray,
     text: Tensor | None,
 ) -> Batch:
-    """Of rows one piece after the other, lengths (B,); where `leads` (B,), a piece's first is there to go on from."""
-    tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    before, event_before = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
-    before[tops], event_before[tops] = 0, START
-    if leads.any():
-        kept = np.delete(np.arange(len(event)), tops[leads])
-        motion, event, before, event_before = (part[kept] for part in (motion, event, before, event_before))
+    """Build a batch of segments end to end; where `has_previous` (B,), a segment's first row serves as `previous`."""
+    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    previous, previous_event = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
+    previous[firsts], previous_event[firsts] = 0, START
+    if has_previous.any():
+        kept = np.delete(np.arange(len(event)), firsts[has_previous])
+        motion, event, previous, previous_event = (part[kept] for part in (motion, event, previous, previous_event))
         bin_widths, inputs = (None if part is None else part[kept] for part in (bin_widths, inputs))
-        lengths = lengths - leads
-        tops = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    time = np.arange(len(event)) - tops.repeat(lengths)
+        lengths = lengths - has_previous
+        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    time = np.arange(len(event)) - firsts.repeat(lengths)
     slots = time * len(indices) + np.arange(len(indices)).repeat(lengths)
-    rows = None if inputs is None else torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
+    previous_inputs = None if inputs is None else torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
     return Batch(
         target=Step(torch.from_numpy(motion), torch.from_numpy(event.astype(np.int64))),
-        previous=Step(torch.from_numpy(before), torch.from_numpy(event_before), rows),
+        previous=Step(torch.from_numpy(previous), torch.from_numpy(previous_event), previous_inputs),
         bin_width=None if bin_widths is None else torch.from_numpy(np.array(bin_widths)),
         lengths=torch.from_numpy(lengths),
         label=None if label is None else torch.from_numpy(label),

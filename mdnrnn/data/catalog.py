@@ -1,5 +1,4 @@
-"""Names of corpora, bundled or downloaded, and opening anything that a user may mean by DATA: a name, a file, a
-folder."""
+"""Catalog of the available corpora, and `open_corpus`, which opens a catalog name, a file or a folder."""
 
 from __future__ import annotations
 
@@ -13,7 +12,14 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.download import SECONDS, STALL, cache_folder, download, forget, remembered
+from mdnrnn.data.download import (
+    STALL_TIMEOUT,
+    TIMEOUT,
+    cache_folder,
+    delete_download,
+    download,
+    recorded_checksum,
+)
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
@@ -26,47 +32,50 @@ _CACHE_ADVICE = "free some space, or set MDNRNN_CACHE to another folder"
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A corpus that can be asked for by its name: bundled (`file`), downloaded (`url`), made (`make`), or got
-    `by_hand`."""
+    """A corpus of the catalog.
+
+    It is bundled (`bundled_file`), downloaded (`url`), generated (`generate`), or obtained by hand (`instructions`).
+    """
 
     name: str
-    what: str
+    description: str
     license: str
     source: str
-    """Who made it, or where it is explained."""
-    file: str | None = None
+    """Author, or documentation of the corpus."""
+    bundled_file: str | None = None
+    """Name of the file in the folder `datasets`."""
     url: str | None = None
     sha256: str | None = None
-    """None: unknown; that of the first download is remembered."""
+    """Checksum of the download; None if unknown: the checksum of the first download is recorded."""
     size: int | None = None
-    """Bytes of the file, where they are known."""
-    largest: int = 1 << 26
-    """The most bytes that its download may have."""
-    absent: str = "it has moved; update mdnrnn"
-    """What to tell the user where the server does not have it."""
-    by_hand: str = ""
-    """How to come by a corpus that is not downloaded."""
-    make: Callable[[], Corpus] | None = None
-    """Makes the corpus, the same every time."""
-    made: str = ""
-    """What says that one in the cache was made like this."""
+    """Size of the file in bytes, if known."""
+    max_bytes: int = 1 << 26
+    """Maximum size of the download."""
+    not_found_hint: str = "it has moved; update mdnrnn"
+    """Advice in the error message if the server does not have the file."""
+    instructions: str = ""
+    """How to obtain a corpus that cannot be downloaded automatically."""
+    generate: Callable[[], Corpus] | None = None
+    """Generates the corpus, identically on every call."""
+    version: str = ""
+    """Version of the generated corpus; a cached corpus of another version is replaced."""
 
     @property
     def path(self) -> Path:
-        """Where its corpus lies: bundled, in the installed package or beside it in a checkout; else in the cache."""
-        if self.file is None:
+        """Path of the corpus: for a bundled one in the package or checkout, for others in the cache."""
+        if self.bundled_file is None:
             return cache_folder() / "corpora" / self.name
         package = Path(__file__).parents[1]
-        installed = package / "datasets" / self.file
-        return installed if installed.exists() else package.parent / "datasets" / self.file
+        installed = package / "datasets" / self.bundled_file
+        return installed if installed.exists() else package.parent / "datasets" / self.bundled_file
 
 
 Importer = Callable[[Path, Path, Entry], object]
-"""Turns a downloaded file into a corpus folder that carries the entry's name, license and source."""
+"""Converts a downloaded file to a corpus folder with the entry's name, license and source."""
 
 _SKETCH_RNN = "https://github.com/hardmaru/sketch-rnn-datasets/raw/master"
 _QUICKDRAW = "https://storage.googleapis.com/quickdraw_dataset"
-_QUICKDRAW_FILES = {  # name: what one file of it is, where, the most bytes
+_QUICKDRAW_FILES = {  # name: file format, path and maximum bytes of one file
     "quickdraw": ("sketch-rnn .npz, 70,000 / 2,500 / 2,500", "sketchrnn/CATEGORY.npz", 1 << 30),
     "quickdraw-simplified": ("simplified .ndjson", "full/simplified/CATEGORY.ndjson", 1 << 30),
     "quickdraw-raw": ("raw .ndjson with times", "full/raw/CATEGORY.ndjson", 1 << 32),
@@ -76,7 +85,7 @@ _CATEGORY = re.compile(r"(?=.{1,40}$)[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*")
 
 
 def _pen_text() -> Corpus:
-    from mdnrnn.data.synthetic.corpora import make_pen_text  # the fonts are read when they are needed
+    from mdnrnn.data.synthetic.corpora import make_pen_text  # imported on use: it loads the fonts
 
     return make_pen_text()
 
@@ -90,31 +99,33 @@ def _rollouts() -> Corpus:
 _ENTRIES = (
     Entry(
         name="doodles",
-        what="12 classes of drawings, 500 each, made by this project",
+        description="12 classes of drawings, 500 each, generated by this project",
         license="MIT",
         source="mdnrnn.data.synthetic",
-        file="doodles.npz",
+        bundled_file="doodles.npz",
         size=1_395_832,
     ),
     Entry(
         name="pen-text",
-        what="lines of text in simulated hands, printed and joined, 12,000 / 600 / 600; made in two minutes",
+        description="lines of text in simulated handwriting, printed and joined, 12,000 / 600 / 600; "
+        "generated in two minutes",
         license="MIT",
         source="mdnrnn.data.synthetic; the letters are the Hershey fonts",
-        make=_pen_text,
-        made="1",
+        generate=_pen_text,
+        version="1",
     ),
     Entry(
         name="rollouts",
-        what="a small controlled system whose likelihood is known, for world models, 800 / 100 / 100; made in a second",
+        description="a small controlled system with a known likelihood, for world models, 800 / 100 / 100; "
+        "generated in a second",
         license="MIT",
         source="mdnrnn.data.synthetic",
-        make=_rollouts,
-        made="1",
+        generate=_rollouts,
+        version="1",
     ),
     Entry(
         name="aaron_sheep",
-        what="drawings of sheep, 7400 / 300 / 300",
+        description="drawings of sheep, 7400 / 300 / 300",
         license="CC BY-NC 4.0",
         source="Aaron Koblin, The Sheep Market; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/aaron_sheep/aaron_sheep.npz",
@@ -123,7 +134,7 @@ _ENTRIES = (
     ),
     Entry(
         name="short_kanji",
-        what="kanji, 10000 / 600 / 500",
+        description="kanji, 10000 / 600 / 500",
         license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/kanji/short_kanji.npz",
@@ -132,14 +143,14 @@ _ENTRIES = (
     ),
     Entry(
         name="kanji",
-        what="kanji, the larger set",
+        description="kanji, the larger set",
         license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/kanji/kanji.rdp25.npz",
     ),
     Entry(
         name="omniglot",
-        what="symbols of 50 alphabets, 30000 / 1000 / 1000",
+        description="symbols of 50 alphabets, 30000 / 1000 / 1000",
         license="MIT",
         source="Brenden Lake, Omniglot; github.com/hardmaru/sketch-rnn-datasets",
         url=f"{_SKETCH_RNN}/omniglot/omniglot.npz",
@@ -148,7 +159,7 @@ _ENTRIES = (
     ),
     Entry(
         name="tiny-performances",
-        what="touch-screen performances of 5 seconds, made with MicroJam",
+        description="touch-screen performances of 5 seconds, recorded with MicroJam",
         license="MIT",
         source="Charles P. Martin; github.com/cpmpercussion/creative-prediction",
         url="https://github.com/cpmpercussion/creative-prediction/raw/master/datasets/tiny_performance_datasets.npz",
@@ -156,41 +167,41 @@ _ENTRIES = (
     ),
     Entry(
         name="kanjivg",
-        what="kanji as Bézier strokes, one SVG a character; got by hand",
+        description="kanji as Bézier strokes, one SVG per character; manual download",
         license="CC BY-SA 3.0",
         source="Ulrich Apel, KanjiVG; github.com/KanjiVG/kanjivg",
-        by_hand="load a kanjivg-...-main.zip from https://github.com/KanjiVG/kanjivg/releases, unpack it, "
+        instructions="download a kanjivg-...-main.zip from https://github.com/KanjiVG/kanjivg/releases, unpack it, "
         "then: mdnrnn data import ./kanji --out FOLDER",
     ),
     Entry(
         name="iam-ondb",
-        what="English handwriting on a whiteboard with its text; asks for registration, got by hand",
+        description="English handwriting on a whiteboard with its text; manual download after registration",
         license="non-commercial research only, after registration",
         source="IAM On-Line Handwriting Database",
-        by_hand="register at https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database (research only), "
-        "unpack lineStrokes-all.tar.gz and ascii-all.tar.gz in one folder, "
+        instructions="register at https://fki.tic.heia-fr.ch/databases/iam-on-line-handwriting-database "
+        "(research only), unpack lineStrokes-all.tar.gz and ascii-all.tar.gz in one folder, "
         "then: mdnrnn data import THAT_FOLDER --out FOLDER",
     ),
     *(
         Entry(
             name=f"{name}/CATEGORY",
-            what=f"Quick, Draw!, any of its 345 categories (cat, The Eiffel Tower): {what}",
+            description=f"Quick, Draw!, any of its 345 categories (cat, The Eiffel Tower): {file_format}",
             license="CC BY 4.0",
             source="Google, Quick, Draw!; github.com/googlecreativelab/quickdraw-dataset",
             url=f"{_QUICKDRAW}/{file}",
-            largest=largest,
-            absent="no such category; expected one of the 345 in "
+            max_bytes=max_bytes,
+            not_found_hint="no such category; expected one of the 345 in "
             "https://github.com/googlecreativelab/quickdraw-dataset/blob/master/categories.txt",
         )
-        for name, (what, file, largest) in _QUICKDRAW_FILES.items()
+        for name, (file_format, file, max_bytes) in _QUICKDRAW_FILES.items()
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
-"""Where a name ends in /CATEGORY, any category may stand there: `find` fills it in."""
+"""Entries by name; a name that ends in /CATEGORY is a family of corpora, one per category (see `find`)."""
 
 
 def find(name: str) -> Entry | None:
-    """The entry called `name`, if there is one."""
+    """Return the entry called `name`, with the category of a family filled in; None if there is none."""
     kind, _, category = name.partition("/")
     family = CATALOG.get(f"{kind}/CATEGORY")
     if name in CATALOG or family is None or family.url is None or not _CATEGORY.fullmatch(category):
@@ -199,90 +210,100 @@ def find(name: str) -> Entry | None:
 
 
 def is_catalog_name(data: str) -> bool:
-    """Whether `data` names a corpus of the catalog; a path of that name counts where the corpus is not at hand."""
+    """Whether `data` names a corpus of the catalog; an existing path takes precedence until the corpus is available."""
     entry = find(data)
     return entry is not None and (entry.path.exists() or not Path(data).exists())
 
 
 def resolve(data: str) -> Path:
-    """Where the corpus that `data` names lies, or else `data` as a path."""
+    """Return the path of the corpus that `data` names, or `data` itself as a path.
+
+    Raises:
+        InputError: if the catalog has the corpus but it is not on this machine.
+    """
     entry = find(data)
     if entry is None or not is_catalog_name(data):
         return Path(data)
     if not entry.path.exists():
-        how = entry.by_hand or f"get it with: mdnrnn data get {shlex.quote(data)}"
-        raise InputError(f"{data} is not on this machine; {how}")
+        instructions = entry.instructions or f"get it with: mdnrnn data get {shlex.quote(data)}"
+        raise InputError(f"{data} is not on this machine; {instructions}")
     return entry.path
 
 
 def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
-    """The corpus that `data` names: a catalog name, or else the path of a file or folder of any known format.
+    """Open a corpus by its catalog name, or by the path of a file or folder in any known format.
 
     Args:
-        recipe: what is done to the drawings of another format as they are read.
+        data: catalog name or path.
+        recipe: processing of the drawings if they are read from another format.
     """
     return pipeline.read(resolve(data), recipe)
 
 
-def fetch(entry: Entry, *, seconds: float = SECONDS, stall: float = STALL) -> Path:
-    """The file of an entry in the cache: downloaded, within so many `seconds`, if it is not there or damaged."""
+def fetch(entry: Entry, *, timeout: float = TIMEOUT, stall_timeout: float = STALL_TIMEOUT) -> Path:
+    """Download the file of an entry to the cache, unless an intact copy is there, and return its path.
+
+    Args:
+        entry: entry with a `url`.
+        timeout: maximum duration of the download, in seconds.
+        stall_timeout: maximum time without a chunk of 16 KiB, in seconds.
+    """
     if entry.url is None:
-        raise InputError(
-            f"{entry.name} is not downloaded; {entry.by_hand or 'it is bundled or made: mdnrnn data get has it'}"
-        )
+        instructions = entry.instructions or "it is bundled or generated; get it with: mdnrnn data get"
+        raise InputError(f"{entry.name} cannot be downloaded; {instructions}")
     path = cache_folder() / "downloads" / f"{entry.name}{Path(urlsplit(entry.url).path).suffix}"
     download(
         entry.url,
         path,
         sha256=entry.sha256,
-        largest=entry.largest,
-        absent=entry.absent,
-        seconds=seconds,
-        stall=stall,
+        max_bytes=entry.max_bytes,
+        not_found_hint=entry.not_found_hint,
+        timeout=timeout,
+        stall_timeout=stall_timeout,
     )
     return path
 
 
 def get(name: str, importer: Importer) -> Path:
-    """Where the corpus called `name` lies on this machine: downloaded and imported, if it or its file is not there."""
+    """Return the path of the corpus called `name`; download and import it, or generate it, if necessary."""
     entry = find(name)
     if entry is None:
         raise InputError(
             f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)} (a CATEGORY is up to 40 letters, digits, "
             "spaces and hyphens)"
         )
-    if entry.file is not None:
+    if entry.bundled_file is not None:
         return entry.path
-    if entry.make is not None:
-        if _origin(entry.path) != {"made": entry.made}:
-            corpus = entry.make()
-            _keep(entry, {"made": entry.made}, lambda fresh: native.write(corpus, fresh))
+    if entry.generate is not None:
+        if _read_origin(entry.path) != {"made": entry.version}:
+            corpus = entry.generate()
+            _store(entry, {"made": entry.version}, lambda folder: native.write(corpus, folder))
         return entry.path
     source = fetch(entry)
-    origin = {"url": entry.url, "sha256": entry.sha256 or remembered(entry.url, source)}
-    if _origin(entry.path) != origin:
+    origin = {"url": entry.url, "sha256": entry.sha256 or recorded_checksum(entry.url, source)}
+    if _read_origin(entry.path) != origin:
         try:
-            _keep(entry, origin, lambda fresh: importer(source, fresh, entry))
+            _store(entry, origin, lambda folder: importer(source, folder, entry))
         except InputError:
             if entry.sha256 is None and not entry.path.exists():
-                forget(source)  # nobody vouches for it: what came first may have been a log-in page
+                delete_download(source)  # without a known checksum it may be another file, such as a log-in page
             raise
     return entry.path
 
 
-def _origin(folder: Path) -> object:
+def _read_origin(folder: Path) -> object:
     try:
         return json.loads((folder / _ORIGIN).read_bytes())
     except (OSError, ValueError):
         return None
 
 
-def _keep(entry: Entry, origin: object, put: Callable[[Path], object]) -> None:
-    """`put` the corpus beside its final place, then rename it: a corpus in the cache is always whole."""
+def _store(entry: Entry, origin: object, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary folder, then move it to the entry's path: a cached corpus is always complete."""
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(entry.path, replace=True, advice=_CACHE_ADVICE) as folder:
-            put(folder)
+            write(folder)
             write_json(folder / _ORIGIN, origin)
     except OSError as error:
-        raise InputError(f"cannot keep {entry.path}: {error.strerror or error}; {_CACHE_ADVICE}") from error
+        raise InputError(f"cannot write {entry.path}: {error.strerror or error}; {_CACHE_ADVICE}") from error

@@ -1,134 +1,65 @@
-"""A corpus: many sequences packed flat, memory-mapped, saved without pickle."""
+"""A corpus: sequences packed end to end in arrays, which may be memory-mapped."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.memmap import mapping_of
-from mdnrnn.data.strokes import Polyline, Start, to_polylines, traces
+from mdnrnn.data.memmap import find_large_mapping
+from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
+from mdnrnn.data.validation import check_arrays, check_values
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, UP
+from mdnrnn.events import DOWN, END, UP
 
 SPLITS = ("train", "valid", "test")
-_HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
-"""Fields that version 1 of the corpus format stores under other names."""
+_BLOCK_ROWS = 1 << 20
 
 
 class Sequence(NamedTuple):
-    """One sequence: motion (T, D), raw units; event (T,), the last one END; label or None; inputs (T, A) or None;
-    what is written in it, or None; the number of who wrote it, or None; of latents the log variances of their
-    posteriors, (T, D), or None."""
+    """One sequence of T steps."""
 
     motion: np.ndarray
+    """(T, D), raw units."""
     event: np.ndarray
+    """(T,), integers; END last if the sequence ends."""
     label: int | None = None
+    """Index of the class."""
     inputs: np.ndarray | None = None
+    """(T, A), inputs that are known when a step is predicted."""
     text: str | None = None
+    """Text that the sequence writes."""
     writer: int | None = None
+    """Number of the writer."""
     logvar: np.ndarray | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metadata:
-    """What a corpus says of itself: kept in its header, and in the config of every run trained on it."""
-
-    name: str
-    start: Start = "down"
-    """Where the first step draws from: "down", the origin, or "up", nowhere yet."""
-    bin_width: float | None = None
-    """Spacing of the grid that all features but times lie on, in raw units; none: they are continuous."""
-    units: str = "px"
-    license: str = "unknown"
-    source: str = ""
-    classes: tuple[str, ...] = ()
-    """Names of the labels; empty where there are none."""
-    features: tuple[str, ...] = ()
-    """Names of the columns of motion; empty: dx and dy. dt is the time since the row before, in seconds: above 0, but
-    in a sequence's first row, which has none before it. What begins with dt is a stream without strokes or end; what
-    begins with z1, the latents z1, z2 and so on of a world, which may end, and maybe a reward."""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "features", tuple(self.features))
-        if self.start not in ("down", "up"):
-            raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
-        if self.bin_width is not None and not (np.isfinite(self.bin_width) and self.bin_width > 0):
-            raise InputError(f"corpus {self.name}: bin_width is {self.bin_width}; expected a positive number or none")
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether there are no strokes and no end."""
-        return self.features[:1] == ("dt",)
-
-    @property
-    def is_touch(self) -> bool:
-        """Whether these are performances on a touch screen."""
-        return self.features == ("dx", "dy", "dt") and self.start == "up"
-
-    @property
-    def is_world(self) -> bool:
-        """Whether steps are the latents of a world: nothing is drawn, it goes on or ends."""
-        return self.features[:1] == ("z1",)
-
-    def offset_features(self, features: int) -> tuple[int, ...]:
-        """Which of so many features are offsets, whose sums are a place: all where they have no names."""
-        names = self.features or ("dx",) * features
-        return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
-
-    @property
-    def is_drawing(self) -> bool:
-        """Whether motion begins with a pen's dx and dy: else it is values over time, or over steps."""
-        return self.features[:2] in ((), ("dx", "dy"))
-
-    @property
-    def time_features(self) -> tuple[int, ...]:
-        """Which features are times."""
-        return tuple(i for i, name in enumerate(self.features) if name == "dt")
-
-    def bin_widths(self, features: int) -> np.ndarray:
-        """Spacing (D,) of what each of so many features lies on, in raw units; 0: it is continuous."""
-        grid = np.full(features, self.bin_width or 0.0)
-        grid[list(self.time_features)] = 0
-        return grid
-
-    def to_header(self) -> dict[str, Any]:
-        """Return the fields under their names in a corpus file; `features` only if there are any."""
-        fields = {_HEADER_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
-        return fields if self.features else {name: value for name, value in fields.items() if name != "features"}
-
-    @classmethod
-    def from_header(cls, fields: Mapping[str, Any]) -> Metadata:
-        """Return the metadata that a corpus file holds; the inverse of `to_header`."""
-        names = {written: name for name, written in _HEADER_NAMES.items()}
-        return cls(**{names.get(name, name): value for name, value in fields.items()})
-
-    def label(self, name: str) -> int:
-        """The number of the class called `name`."""
-        if not self.classes:
-            raise InputError(f"label {name!r} was asked for; {self.name} has no labels; leave the label out")
-        if name not in self.classes:
-            raise InputError(f"unknown label {name!r}; expected one of {', '.join(self.classes)}")
-        return self.classes.index(name)
+    """(T, D), log variances of the posteriors whose means are in motion."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sequences packed flat; sequence i is rows offsets[i] to offsets[i+1]. Arrays may be memory maps.
+    """M sequences of N steps in total, packed end to end: sequence i is rows offsets[i] to offsets[i + 1].
 
-    motion (N, D), raw units; event (N,), integers; offsets (M+1,); splits name -> (first, last + 1) sequences;
-    label (M,) or None; inputs (N, A) or None: what is known beside the step before when this one is predicted;
-    text, all texts end to end in UTF-8 (bytes,), and text_offsets (M+1,), or None and None; writer (M,) or None: who
-    made each, which no model is told; logvar (N, D) or None: where the motions are means of posteriors, the logs of
-    their variances, which every batch is drawn anew from.
+    Args:
+        metadata: name, classes, features, ...
+        motion: (N, D), raw units.
+        event: (N,), integers.
+        offsets: (M + 1,).
+        splits: split name -> (first, last + 1) sequence.
+        label: (M,), or None.
+        inputs: (N, A), inputs that are known when a step is predicted, or None.
+        text: all texts end to end, UTF-8, (bytes,), or None.
+        text_offsets: (M + 1,), byte offsets of the texts, or None.
+        writer: (M,), number of each sequence's writer, or None. No model receives it.
+        logvar: (N, D), or None. If present, motion holds means of posteriors and logvar their log variances; every
+            batch then draws new samples.
     """
 
     metadata: Metadata
@@ -143,41 +74,70 @@ class Corpus:
     writer: np.ndarray | None = None
     logvar: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Records left out when it was read: reason -> count."""
+    """Records that were dropped while reading: reason -> count."""
 
     def __post_init__(self) -> None:
-        rows, sequences = self.motion.shape[0] if self.motion.ndim else 0, self.offsets.size - 1
-        problem = None
-        kinds = self.motion.dtype.kind + self.event.dtype.kind + self.offsets.dtype.kind
-        if self.motion.ndim != 2 or self.event.shape != (rows,) or self.offsets.ndim != 1:
-            problem = f"motion {self.motion.shape} and event {self.event.shape}; expected (N, D) and (N,)"
-        elif kinds[0] not in "iuf" or kinds[1] not in "iu" or kinds[2] not in "iu":
-            problem = f"arrays of kinds {kinds}; expected numbers, events and offsets integers"
-        elif sequences < 0 or self.offsets[0] != 0 or self.offsets[-1] != rows:
-            problem = f"offsets that do not run from 0 to {rows}"
-        elif self.label is not None and self.label.shape != (sequences,):
-            problem = f"label {self.label.shape}; expected ({sequences},)"
-        elif self.inputs is not None and (self.inputs.ndim != 2 or len(self.inputs) != rows):
-            problem = f"inputs {self.inputs.shape}; expected ({rows}, A)"
-        elif self.metadata.features and len(self.metadata.features) != self.motion.shape[1]:
-            problem = f"{self.motion.shape[1]} features; expected {', '.join(self.metadata.features)}"
-        elif self.text is not None and not _fit(self.text, self.text_offsets, sequences):
-            problem = "texts that do not fit their offsets"
-        elif self.writer is not None and (self.writer.shape != (sequences,) or self.writer.dtype.kind not in "iu"):
-            problem = f"writer {self.writer.shape}; expected integers ({sequences},)"
-        elif self.logvar is not None and self.logvar.shape != self.motion.shape:
-            problem = f"logvar {self.logvar.shape}; expected {self.motion.shape}"
-        elif any(not 0 <= first <= last <= sequences for first, last in self.splits.values()):
-            problem = f"splits {dict(self.splits)} beyond its {sequences} sequences"
-        if problem:
-            raise InputError(f"corpus {self.metadata.name} has {problem}; import it again")
+        check_arrays(self)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        motions: Iterable[np.ndarray],
+        events: Iterable[np.ndarray] | None = None,
+        labels: Iterable[str] | None = None,
+        *,
+        texts: Iterable[str] | None = None,
+        inputs: Iterable[np.ndarray] | None = None,
+        splits: SequenceOf[float] | SequenceOf[str] = (0.9, 0.05, 0.05),
+        seed: int = 0,
+        metadata: Metadata | None = None,
+    ) -> Corpus:
+        """Build a corpus from NumPy arrays and check it.
+
+        Args:
+            motions: M arrays (T, D) in raw units: for drawings, the offset from each point to the next.
+            events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans (True: the pen lifts after this
+                point); default: DOWN. In drawings the last event of each sequence is set to END.
+            labels: M class names. The classes are those of `metadata`, or the distinct names in alphabetical order.
+            texts: M texts, for text-conditional models.
+            inputs: M arrays (T, A), the inputs that are known when a step is predicted.
+            splits: shares of train, valid and test, by which the sequences are divided at random; or M split names.
+            seed: random seed of the division.
+            metadata: metadata of the corpus. Default: named "arrays", drawings that start with the pen down, with bin
+                width 1 if all motions are integers, continuous otherwise.
+
+        Raises:
+            InputError: if numbers, shapes, types or values do not match.
+        """
+        motions = _check_matrices("motions", motions)
+        count = len(motions)
+        if metadata is None:
+            is_integer = all(motion.dtype.kind in "iu" for motion in motions)
+            metadata = Metadata(name="arrays", bin_width=1.0 if is_integer else None)
+        names = None if labels is None else _check_count("labels", labels, count)
+        if names is not None and not metadata.classes:
+            metadata = replace(metadata, classes=tuple(sorted(set(names))))
+        columns = (
+            motions,
+            [np.full(len(motion), DOWN) for motion in motions] if events is None else _check_events(events, motions),
+            [None] * count if names is None else [metadata.class_index(name) for name in names],
+            [None] * count if inputs is None else _check_matrices("inputs", inputs, motions),
+            [None] * count if texts is None else _check_count("texts", texts, count),
+        )
+        sequences = [Sequence(*fields) for fields in zip(*columns, strict=True)]
+        if metadata.is_drawing:
+            sequences = [sequence._replace(event=mark_end(sequence.event)) for sequence in sequences]
+        members = _divide(count, splits, seed)
+        corpus = pack(metadata, {split: [sequences[i] for i in indices] for split, indices in members.items()})
+        corpus.check()
+        return corpus
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
     def __getitem__(self, index: int) -> Sequence:
         if not 0 <= index < len(self):
-            raise IndexError(f"sequence {index} was asked for; expected 0 to {len(self) - 1}")
+            raise IndexError(f"sequence {index}: expected an index from 0 to {len(self) - 1}")
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         return Sequence(
             self.motion[rows],
@@ -195,82 +155,102 @@ class Corpus:
         return bytes(self.text[self.text_offsets[index] : self.text_offsets[index + 1]]).decode(errors="replace")
 
     @property
-    def characters(self) -> np.ndarray:
-        """How many characters every text has, (M,); (0,) where there are no texts."""
-        if self.text is None or self.text_offsets is None:
-            return np.zeros(0, np.int64)
-        first = (np.asarray(self.text) & 0xC0) != 0x80  # of a character's bytes, in UTF-8
-        return np.diff(np.concatenate([[0], np.cumsum(first)])[self.text_offsets])
-
-    @property
-    def steps_per_character(self) -> float:
-        """The most of any sequence with a text; 0 where there are none."""
-        characters = self.characters
-        written = characters > 0
-        return float((self.lengths[: len(characters)][written] / characters[written]).max(initial=0))
-
-    @property
-    def alphabet(self) -> str:
-        """The characters of all texts, in order; empty where there are no texts."""
-        return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))
+    def lengths(self) -> np.ndarray:
+        """Number of steps T of every sequence, shape (M,)."""
+        return np.diff(self.offsets)
 
     @cached_property
     def events(self) -> int:
-        """How many kinds of event there are: 3, of strokes; 2, of worlds that end; 0, of what never ends."""
+        """Number of event classes E: 3 for strokes, 2 for worlds with episodes that end, 0 without events."""
         if self.metadata.is_stream:
             return 0
         if not self.metadata.is_world:
             return 3
-        return 2 if any((self.event[rows] == END).any() for rows in self.pieces(slice(0, len(self.event)))) else 0
+        return 2 if any((self.event[rows] == END).any() for rows in self.row_blocks(slice(0, len(self.event)))) else 0
+
+    @property
+    def text_lengths(self) -> np.ndarray:
+        """Number of characters of every text, shape (M,); shape (0,) if there are no texts."""
+        if self.text is None or self.text_offsets is None:
+            return np.zeros(0, np.int64)
+        is_first_byte = (np.asarray(self.text) & 0xC0) != 0x80  # of a character in UTF-8
+        return np.diff(np.concatenate([[0], np.cumsum(is_first_byte)])[self.text_offsets])
+
+    @property
+    def max_steps_per_character(self) -> float:
+        """Maximum ratio of steps to characters over all sequences with a text; 0 if there are none."""
+        characters = self.text_lengths
+        has_text = characters > 0
+        return float((self.lengths[: len(characters)][has_text] / characters[has_text]).max(initial=0))
+
+    @property
+    def alphabet(self) -> str:
+        """Distinct characters of all texts, sorted; empty if there are no texts."""
+        return "" if self.text is None else "".join(sorted(set(bytes(self.text).decode(errors="replace"))))
 
     def indices(self, split: str) -> range:
-        """The numbers of the sequences in a split; an error where it is empty or unknown."""
+        """Return the indices of the sequences in a split.
+
+        Raises:
+            InputError: if the split is empty or unknown.
+        """
         if split not in self.splits:
             raise InputError(f"split {split!r} is not in {self.metadata.name}; it has {', '.join(self.splits)}")
         first, last = self.splits[split]
         if first == last:
             raise InputError(
-                f"split {split!r} of {self.metadata.name} is empty, {len(self)} sequences in all; give it a larger share "
-                "when they are imported: mdnrnn data import ... --split 0.8,0.1,0.1"
+                f"split {split!r} of {self.metadata.name} is empty ({len(self)} sequences in total); import it again "
+                "with a larger share: mdnrnn data import ... --split 0.8,0.1,0.1"
             )
         return range(first, last)
 
     def rows(self, split: str) -> slice:
-        """The flat rows of a split."""
+        """Return the rows of a split in `motion`, `event`, `inputs` and `logvar`."""
         indices = self.indices(split)
         return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
 
-    def pieces(self, rows: slice) -> Iterator[slice]:
-        """Rows in pieces of at most a million, whose memory is given back after each: what passes over a whole corpus
-        holds no more of it."""
-        for first in range(rows.start, rows.stop, 1 << 20):
-            yield slice(first, min(first + (1 << 20), rows.stop))
-            self.release()
+    def row_blocks(self, rows: slice) -> Iterator[slice]:
+        """Yield `rows` in blocks of at most 2**20 rows and release memory-mapped pages after each block.
 
-    def release(self) -> None:
-        """Give back the memory of what has been read of large arrays; being mapped, they are read again when needed."""
+        A pass over a whole corpus then needs the memory of one block.
+        """
+        for first in range(rows.start, rows.stop, _BLOCK_ROWS):
+            yield slice(first, min(first + _BLOCK_ROWS, rows.stop))
+            self.release_memory()
+
+    def release_memory(self) -> None:
+        """Release resident pages of large memory-mapped arrays; they are read again on the next access."""
         for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
-            mapped = mapping_of(array)
+            mapped = find_large_mapping(array)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
-    @property
-    def lengths(self) -> np.ndarray:
-        """T of every sequence, shape (M,)."""
-        return np.diff(self.offsets)
+    def is_first_row(self, rows: slice) -> np.ndarray:
+        """Return which of these n rows are the first of a sequence, shape (n,)."""
+        is_first = np.zeros(rows.stop - rows.start, bool)
+        firsts = self.offsets[:-1]
+        in_range = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))
+        is_first[firsts[in_range] - rows.start] = True
+        return is_first
 
-    def drawing(self, index: int) -> list[Polyline]:
-        """Sequence `index` as polylines (n, 2), raw units: where the pen went, or the curves of values over time or, of
-        those without times, over steps."""
+    def drawing(self, index: int) -> Drawing:
+        """Return sequence `index` as polylines (n, 2).
+
+        For drawings and performances these are the strokes, in raw units. For streams and worlds they are one curve
+        per value, over time or over steps.
+        """
         motion, event = self[index][:2]
         if not self.metadata.is_drawing:
-            return traces(motion if self.metadata.is_stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1))
+            rows = motion if self.metadata.is_stream else np.insert(motion.astype(np.float64), 0, 1.0, axis=1)
+            return to_curves(rows)
         if motion.shape[1] != 2 and not self.metadata.features:
-            raise InputError(f"{self.metadata.name} has {motion.shape[1]} features a step; only dx and dy can be drawn")
+            raise InputError(
+                f"{self.metadata.name} has {motion.shape[1]} features per step; only dx and dy can be drawn"
+            )
         return to_polylines(motion[:, :2], event, self.metadata.start)
 
-    def part(self, split: str) -> Corpus:
-        """The sequences of one split alone."""
+    def select_split(self, split: str) -> Corpus:
+        """Return a corpus of the sequences of one split; its arrays are views."""
         indices, rows = self.indices(split), self.rows(split)
         first, last = indices.start, indices.stop
         text, text_offsets = self.text, self.text_offsets
@@ -291,101 +271,21 @@ class Corpus:
             None if self.logvar is None else self.logvar[rows],
         )
 
-    def renamed(self, name: str | None = None, license: str | None = None) -> Corpus:
-        """The same corpus under another name or license, where they are given."""
-        metadata = dataclasses.replace(
-            self.metadata, name=name or self.metadata.name, license=license or self.metadata.license
-        )
-        return dataclasses.replace(self, metadata=metadata)
-
     def check(self) -> None:
-        """Read all of it once: an error where a motion is not finite or off the grid, an event unknown, a sequence
-        empty."""
-        empty = np.flatnonzero(self.lengths < 1)
-        if len(empty):
-            raise InputError(f"{self.metadata.name}: sequence {empty[0]} has no steps; expected at least one")
-        for rows in self.pieces(slice(0, len(self.event))):
-            motion, event = np.asarray(self.motion[rows]), np.asarray(self.event[rows])
-            bad = ~np.isfinite(motion).all(1) | (event < 0) | (event > END) | self._off_grid(motion)
-            bad |= self._standing(motion, rows) | (self.metadata.is_world & (event == UP))
-            if bad.any():
-                row = rows.start + int(bad.argmax())
-                number = self._sequence_of(row)
-                grid = "" if self.metadata.bin_width is None else f" on a grid of {self.metadata.bin_width:g}"
-                times = ", times above 0 (in a first row 0 or more)" if self.metadata.time_features else ""
-                raise InputError(
-                    f"{self.metadata.name}: sequence {number} has motion {self.motion[row]} and event {self.event[row]} "
-                    f"in row {row - self.offsets[number]}; expected finite numbers{grid}{times} and an event of 0 to "
-                    f"{END}"
-                )
-            # A generated sequence may have been cut short: END need not be there, but nothing may follow it.
-            ends = rows.start + np.flatnonzero(event == END) + 1
-            early = ends[self.offsets[np.searchsorted(self.offsets, ends)] != ends]
-            if len(early):
-                number = self._sequence_of(int(early[0]) - 1)
-                raise InputError(
-                    f"{self.metadata.name}: sequence {number} goes on after END; expected END last, if at all"
-                )
-        for name, array in (("inputs", self.inputs), ("log variances", self.logvar)):
-            self._check_finite(name, array)
-        if self.label is not None and not np.isin(self.label, np.arange(len(self.metadata.classes))).all():
-            raise InputError(f"{self.metadata.name}: labels beyond its {len(self.metadata.classes)} classes")
-
-    def _check_finite(self, name: str, array: np.ndarray | None) -> None:
-        for rows in self.pieces(slice(0, 0 if array is None else len(array))):
-            bad = ~np.isfinite(np.asarray(array)[rows]).all(1)
-            if bad.any():
-                row = rows.start + int(bad.argmax())
-                number = self._sequence_of(row)
-                raise InputError(
-                    f"{self.metadata.name}: sequence {number} has {name} {np.asarray(array)[row]} in row "
-                    f"{row - self.offsets[number]}; expected finite numbers"
-                )
-
-    def _sequence_of(self, row: int) -> int:
-        return int(np.searchsorted(self.offsets, row, side="right")) - 1
-
-    def _off_grid(self, motion: np.ndarray) -> np.ndarray:
-        """Which rows of motion (n, D) are no multiples of the bin_width, shape (n,)."""
-        if self.metadata.bin_width is None or (motion.dtype.kind in "iu" and self.metadata.bin_width == 1):
-            return np.zeros(len(motion), bool)
-        on_grid = self.metadata.bin_widths(motion.shape[1]) > 0
-        steps = motion[:, on_grid].astype(np.float64) / self.metadata.bin_width
-        rounding = np.finfo(np.float32).eps * np.abs(steps)  # what float32 cannot tell apart
-        return np.asarray((np.abs(steps - np.rint(steps)) > 1e-3 + rounding).any(1))
-
-    def _standing(self, motion: np.ndarray, rows: slice) -> np.ndarray:
-        """In which of these rows, motion (n, D), time does not go on, shape (n,)."""
-        times = motion[:, list(self.metadata.time_features)]
-        return np.asarray(np.where(self.begins(rows)[:, None], times < 0, times <= 0).any(1))
-
-    def begins(self, rows: slice) -> np.ndarray:
-        """Which of these rows begin a sequence, shape (n,)."""
-        found = np.zeros(rows.stop - rows.start, bool)
-        firsts = self.offsets[:-1]
-        within = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))
-        found[firsts[within] - rows.start] = True
-        return found
+        """Read all rows once and raise `InputError` if a value is invalid; see `check_values`."""
+        check_values(self)
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of its metadata and arrays: a run knows by it whether it sees the data that it was trained on."""
+        """SHA-256 of metadata, splits and arrays; a run uses it to recognize its training data."""
         digest = hashlib.sha256(json.dumps([self.metadata.to_header(), dict(self.splits)]).encode())
         texts = (self.text, self.text_offsets, self.writer, self.logvar)
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
-                for rows in self.pieces(slice(0, len(array))):
+                for rows in self.row_blocks(slice(0, len(array))):
                     digest.update(np.ascontiguousarray(array[rows]).data)
         return digest.hexdigest()
-
-
-def _fit(text: np.ndarray, offsets: np.ndarray | None, sequences: int) -> bool:
-    """Whether offsets cut a text of this many sequences."""
-    if offsets is None or offsets.shape != (sequences + 1,) or offsets.dtype.kind not in "iu":
-        return False
-    ends = offsets[[0, -1]].tolist() == [0, len(text)]
-    return text.dtype == np.uint8 and text.ndim == 1 and ends and bool((np.diff(offsets) >= 0).all())
 
 
 def pack(
@@ -393,8 +293,10 @@ def pack(
     by_split: Mapping[str, Iterable[Sequence]],
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
-    """A corpus of the sequences of each split, in the order given. All or none of them have label, inputs, text,
-    writer, logvar."""
+    """Pack the sequences of each split into a corpus, in the given order.
+
+    Label, inputs, text, writer and logvar must each be present in all sequences or in none.
+    """
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
     for name, members in by_split.items():
@@ -425,8 +327,64 @@ def pack(
     )
 
 
-def finished(event: np.ndarray) -> np.ndarray:
-    """A copy of events (T,), uint8, whose last is END."""
+def mark_end(event: np.ndarray) -> np.ndarray:
+    """Return a copy of events (T,) as uint8 with END as the last event."""
     event = np.array(event, dtype=np.uint8)
     event[-1] = END
     return event
+
+
+def _check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
+    values = list(values)
+    if len(values) != count:
+        raise InputError(f"{name}: received {len(values)}, expected {count}, one per sequence")
+    return values
+
+
+def _check_matrices(
+    name: str, arrays: Iterable[np.ndarray], motions: list[np.ndarray] | None = None
+) -> list[np.ndarray]:
+    """Return arrays (T, width) of numbers of the same width; T as in `motions`, if given."""
+    arrays = [np.asarray(array) for array in arrays]
+    if motions is not None:
+        _check_count(name, arrays, len(motions))
+    for i, array in enumerate(arrays):
+        rows = "T" if motions is None else len(motions[i])
+        width = arrays[0].shape[1] if i and arrays[0].ndim == 2 else "D"
+        if array.ndim != 2 or not array.size or rows not in ("T", len(array)) or width not in ("D", array.shape[1]):
+            raise InputError(f"{name}[{i}]: received shape {array.shape}, expected ({rows}, {width}), at least (1, 1)")
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"{name}[{i}]: received dtype {array.dtype}, expected integers or floats")
+    return arrays
+
+
+def _check_events(events: Iterable[np.ndarray], motions: list[np.ndarray]) -> list[np.ndarray]:
+    """Return integer events (T,); booleans are converted to DOWN and UP."""
+    arrays = [np.asarray(event) for event in events]
+    _check_count("events", arrays, len(motions))
+    for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
+        if event.shape != (len(motion),):
+            raise InputError(f"events[{i}]: received shape {event.shape}, expected ({len(motion)},) as in motions")
+        if event.dtype.kind not in "iub" or not np.isin(event, (DOWN, UP, END)).all():
+            raise InputError(f"events[{i}]: received {event.tolist()[:5]}..., expected DOWN (0), UP (1) or END (2)")
+    return [np.where(event, UP, DOWN) if event.dtype.kind == "b" else event for event in arrays]
+
+
+def _divide(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) -> dict[str, list[int]]:
+    """Return the sequences of each split, from M names or from shares of train, valid and test."""
+    splits = list(splits)
+    if splits and all(isinstance(split, str) for split in splits):
+        names = _check_count("splits", splits, count)
+        unknown = set(names) - set(SPLITS)
+        if unknown:
+            raise InputError(f"splits: received {', '.join(sorted(unknown))}, expected {', '.join(SPLITS)}")
+        return {split: [i for i, name in enumerate(names) if name == split] for split in SPLITS}
+    shares = np.array(splits, dtype=np.float64)
+    if shares.shape != (len(SPLITS),) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+        raise InputError(f"splits: received {splits}, expected shares of {', '.join(SPLITS)} with the sum 1")
+    held_out = [max(1, round(float(share) * count)) if share else 0 for share in shares[1:]]
+    if sum(held_out) >= count:
+        held_out = [0, 0]
+    order = np.random.default_rng(seed).permutation(count)
+    bounds = np.cumsum([count - sum(held_out), *held_out])[:-1]
+    return {split: sorted(part.tolist()) for split, part in zip(SPLITS, np.split(order, bounds), strict=True)}

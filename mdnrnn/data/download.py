@@ -1,4 +1,4 @@
-"""Downloads into the user's cache: whole, with the right checksum, within bounds of size and time; or not at all."""
+"""Downloads into the user's cache, complete and with a verified checksum, within limits of size and time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from tqdm import tqdm
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
 
-SECONDS, STALL = 3600.0, 30.0
-_CHUNK = 1 << 14
-_CHUNKS_AHEAD = 256
+TIMEOUT, STALL_TIMEOUT = 3600.0, 30.0
+_CHUNK_BYTES = 1 << 14
+_MAX_QUEUED_CHUNKS = 256
+_clock = time.monotonic
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: MDNRNN_CACHE, or else the place for caches of this system."""
+    """Return the folder for downloads: the environment variable MDNRNN_CACHE, or the cache folder of the system."""
     return Path(os.environ.get("MDNRNN_CACHE") or pooch.os_cache("mdnrnn")).expanduser()
 
 
@@ -35,70 +36,79 @@ def download(
     path: Path,
     *,
     sha256: str | None = None,
-    largest: int,
-    absent: str,
-    seconds: float = SECONDS,
-    stall: float = STALL,
+    max_bytes: int,
+    not_found_hint: str,
+    timeout: float = TIMEOUT,
+    stall_timeout: float = STALL_TIMEOUT,
 ) -> str:
-    """See to it that `path` holds what `url` gives, and tell its sha256; an undamaged file is not loaded again.
+    """Download `url` to `path` unless an intact copy exists, and return its SHA-256.
 
     Args:
-        sha256: what it must be; where nobody knows, that of the first download is remembered and expected ever after.
-        largest: a server that sends more bytes is cut off.
-        absent: what to tell the user where the server has no such file.
-        seconds: for all of it.
-        stall: seconds in which at least a chunk of 16 KiB must come.
+        url: address of the file.
+        path: file to write.
+        sha256: expected checksum. None: that of the first download is recorded and expected from then on.
+        max_bytes: maximum size; a larger download is aborted.
+        not_found_hint: advice in the error message if the server does not have the file.
+        timeout: maximum duration of the download, in seconds.
+        stall_timeout: maximum time without a chunk of 16 KiB, in seconds.
+
+    Raises:
+        InputError: if the download fails; `path` then does not exist.
     """
-    there = path.exists()  # asked first: another process notes the checksum, then puts the file in place
-    known = sha256 or remembered(url, path)
+    # Checked before the checksum is read: another process records the checksum first, then moves the file into place.
+    exists = path.exists()
+    known = sha256 or recorded_checksum(url, path)
     try:
-        if there:
+        if exists:
             if known is not None and known == pooch.file_hash(path):
                 return known
             path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         receive = partial(
             _receive,
-            largest=largest,
-            absent=absent,
-            seconds=seconds,
-            stall=stall,
-            note=_note(path) if known is None else None,
+            max_bytes=max_bytes,
+            not_found_hint=not_found_hint,
+            timeout=timeout,
+            stall_timeout=stall_timeout,
+            checksum_path=_checksum_path(path) if known is None else None,
         )
         with _quiet_pooch():
             pooch.retrieve(url, known, path.name, path.parent, downloader=receive)
-        return known or str(remembered(url, path))
+        return known or str(recorded_checksum(url, path))
     except InputError:
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"cannot keep {path}: {reason}; free some space, or let MDNRNN_CACHE name a folder") from error
-    except ValueError as error:  # pooch found another checksum, and deleted what came
-        what_to_do = f"delete {_note(path)} to trust the new file" if sha256 is None else "try another network"
+        raise InputError(f"cannot keep {path}: {reason}; free some space, or set MDNRNN_CACHE to a folder") from error
+    except ValueError as error:  # pooch: another checksum; it has deleted the file
+        advice = f"delete {_checksum_path(path)} to trust the new file" if sha256 is None else "try another network"
         origin = "the first download had" if sha256 is None else "the catalog expects"
         raise InputError(
-            f"cannot download {url}: its sha256 is not {known}, which {origin}; try again later, or {what_to_do}"
+            f"cannot download {url}: its sha256 is not {known}, which {origin}; try again later, or {advice}"
         ) from error
 
 
-def remembered(url: str | None, path: Path) -> str | None:
-    """The sha256 that the first download from `url` to `path` had."""
+def recorded_checksum(url: str | None, path: Path) -> str | None:
+    """Return the SHA-256 of the first download from `url` to `path`; None if there was none."""
+    checksum_path = _checksum_path(path)
     try:
-        note = json.loads(_note(path).read_bytes())
-        return str(note["sha256"]) if note["url"] == url else None
+        record = json.loads(checksum_path.read_bytes())
+        return str(record["sha256"]) if record["url"] == url else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{_note(path)} cannot be read; expected the checksum of a download; delete it") from error
+        raise InputError(
+            f"{checksum_path} cannot be read; expected the checksum of a download; delete the file"
+        ) from error
 
 
-def forget(path: Path) -> None:
-    """Delete a download and what is remembered of it."""
-    for each in (path, _note(path)):
+def delete_download(path: Path) -> None:
+    """Delete a downloaded file and its recorded checksum."""
+    for each in (path, _checksum_path(path)):
         each.unlink(missing_ok=True)
 
 
-def _note(path: Path) -> Path:
+def _checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
@@ -118,96 +128,100 @@ def _receive(
     target: str,
     _pooch: object,
     *,
-    largest: int,
-    absent: str,
-    seconds: float,
-    stall: float,
-    note: Path | None,
+    max_bytes: int,
+    not_found_hint: str,
+    timeout: float,
+    stall_timeout: float,
+    checksum_path: Path | None,
 ) -> None:
-    """A downloader for pooch: write what `url` gives to `target`, and its checksum to `note`."""
-    answer, received = _Answer(url, stall), 0
+    """Write the content of `url` to `target` and its checksum to `checksum_path`; a downloader for pooch."""
+    response, received = _Response(url, stall_timeout), 0
     name = url.rsplit("/", 1)[-1]
-    # disable=None: no bar where stderr is not a terminal
+    # disable=None: no progress bar if stderr is not a terminal
     with open(target, "wb") as file, tqdm(desc=name, unit="B", unit_scale=True, leave=False, disable=None) as bar:
-        for chunk in answer.chunks(seconds, absent):
+        for chunk in response.chunks(timeout, not_found_hint):
             received += len(chunk)
-            if max(received, answer.length or 0) > largest:
+            if max(received, response.length or 0) > max_bytes:
                 raise InputError(
-                    f"cannot download {url}: it has over {largest} bytes, the most expected; do not use it"
+                    f"cannot download {url}: it has over {max_bytes} bytes, the maximum expected; do not use it"
                 )
             file.write(chunk)
-            bar.total = answer.length
+            bar.total = response.length
             bar.update(len(chunk))
-    if answer.length not in (None, received):  # urllib3 tells that itself only from version 2 on
-        raise InputError(f"cannot download {url}: only {received} of {answer.length} bytes came; try again")
-    if note is None:
+    if response.length not in (None, received):  # urllib3 checks this only since version 2
+        raise InputError(f"cannot download {url}: received {received} of {response.length} bytes; try again")
+    if checksum_path is None:
         return
-    if not answer.has_an_end:
+    if not response.has_end_marker:
         raise InputError(
-            f"cannot download {url}: neither its length nor its checksum is known, so it may be cut short; "
-            "load it with a browser and give its path"
+            f"cannot download {url}: neither its length nor its checksum is known, so it may be incomplete; "
+            "download it with a browser and pass its path"
         )
-    write_json(note, {"url": url, "sha256": pooch.file_hash(target)})
+    write_json(checksum_path, {"url": url, "sha256": pooch.file_hash(target)})
 
 
-class _Answer:
-    """What a server answers, received in a thread: no timeout of a socket cuts off a slow name server, or a server
-    that sends its headers byte by byte."""
+class _Response:
+    """The response of a server, received in a thread.
 
-    def __init__(self, url: str, stall: float) -> None:
-        self.url, self.stall = url, stall
+    The timeouts of a socket limit neither a slow name server nor a server that sends its headers byte by byte; the
+    reader of the queue enforces the limits instead.
+    """
+
+    def __init__(self, url: str, stall_timeout: float) -> None:
+        self.url, self.stall_timeout = url, stall_timeout
         self.length: int | None = None
-        self.has_an_end = False
-        """Whether a connection that breaks off can be told from the end of the file."""
-        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_CHUNKS_AHEAD)
-        self._given_up = threading.Event()
+        self.has_end_marker = False
+        """Whether the end of the file can be distinguished from a broken connection."""
+        self._queue: queue.Queue[bytes | Exception | None] = queue.Queue(_MAX_QUEUED_CHUNKS)
+        self._canceled = threading.Event()
 
-    def chunks(self, seconds: float, absent: str) -> Iterator[bytes]:
-        """Its bytes; an InputError as soon as they do not come."""
-        deadline = time.monotonic() + seconds
+    def chunks(self, timeout: float, not_found_hint: str) -> Iterator[bytes]:
+        """Yield the content in chunks; raise `InputError` on failure, stall or timeout."""
+        deadline = _clock() + timeout
         threading.Thread(target=self._run, name=f"download {self.url}", daemon=True).start()
         try:
-            while (item := self._next(deadline, seconds)) is not None:
+            while (item := self._next(deadline, timeout)) is not None:
                 if isinstance(item, Exception):
-                    raise InputError(f"cannot download {self.url}: {_explain(item, absent)}") from item
+                    raise InputError(f"cannot download {self.url}: {_explain(item, not_found_hint)}") from item
                 yield item
         finally:
-            self._given_up.set()
+            self._canceled.set()
 
-    def _next(self, deadline: float, seconds: float) -> bytes | Exception | None:
-        left = deadline - time.monotonic()
+    def _next(self, deadline: float, timeout: float) -> bytes | Exception | None:
+        remaining = deadline - _clock()
         try:
-            if left <= 0:
+            if remaining <= 0:
                 raise queue.Empty
-            return self._queue.get(timeout=min(self.stall, left))
+            return self._queue.get(timeout=min(self.stall_timeout, remaining))
         except queue.Empty as error:
             reason = (
-                f"less than {_CHUNK} bytes came in {self.stall:g} seconds; check the network, or try again later"
-                if left > self.stall
-                else f"it was not complete after {seconds:g} seconds; try again on a faster network"
+                f"received less than {_CHUNK_BYTES} bytes in {self.stall_timeout:g} seconds; check the network, or try "
+                "again later"
+                if remaining > self.stall_timeout
+                else f"it was not complete after {timeout:g} seconds; try again on a faster network"
             )
             raise InputError(f"cannot download {self.url}: {reason}") from error
 
     def _run(self) -> None:
-        plain = {"Accept-Encoding": "identity"}  # so that the length is that of the file
+        headers = {"Accept-Encoding": "identity"}  # so that Content-Length is the size of the file
         try:
-            with requests.get(self.url, stream=True, timeout=2 * self.stall, headers=plain) as response:
+            with requests.get(self.url, stream=True, timeout=2 * self.stall_timeout, headers=headers) as response:
                 response.raise_for_status()
-                chunked, sized = (key in response.headers for key in ("Transfer-Encoding", "Content-Length"))
-                self.has_an_end = chunked or sized
-                if sized and not chunked and "Content-Encoding" not in response.headers:
+                is_chunked, is_sized = (key in response.headers for key in ("Transfer-Encoding", "Content-Length"))
+                self.has_end_marker = is_chunked or is_sized
+                if is_sized and not is_chunked and "Content-Encoding" not in response.headers:
                     self.length = int(response.headers["Content-Length"])
-                self._put(b"")  # before its bytes are there: its length may be too much
-                for chunk in response.iter_content(_CHUNK):
+                self._put(b"")  # lets the reader check the length before any content arrives
+                for chunk in response.iter_content(_CHUNK_BYTES):
                     self._put(chunk)
-                    if self._given_up.is_set():
+                    if self._canceled.is_set():
                         return
             self._put(None)
-        except Exception as error:  # whoever reads the chunks is to explain it
+        except Exception as error:  # the reader of the queue reports it
             self._put(error)
 
     def _put(self, item: bytes | Exception | None) -> None:
-        while not self._given_up.is_set():
+        while not self._canceled.is_set():
             try:
                 return self._queue.put(item, timeout=0.5)
             except queue.Full:
@@ -215,15 +229,17 @@ class _Answer:
         return None
 
 
-def _explain(error: Exception, absent: str) -> str:
+def _explain(error: Exception, not_found_hint: str) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
-        missing = error.response.status_code == requests.codes.not_found
-        what_to_do = absent if missing else "try again later"
-        return f"the server answers {error.response.status_code} {error.response.reason}; {what_to_do}"
+        is_missing = error.response.status_code == requests.codes.not_found
+        advice = not_found_hint if is_missing else "try again later"
+        return f"the server answers {error.response.status_code} {error.response.reason}; {advice}"
     if isinstance(error, requests.exceptions.SSLError):
         return "the server's certificate is not valid; check this machine's clock, certificates and proxy"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the connection broke off; try again"
+        return "the connection was closed early; try again"
     if isinstance(error, requests.ConnectionError):
-        return "no connection to the server; check the network and the proxy, or load it elsewhere and give its path"
+        return (
+            "no connection to the server; check the network and the proxy, or download it elsewhere and pass its path"
+        )
     return f"{type(error).__name__}: {error}; try again later"

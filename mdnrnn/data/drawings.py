@@ -1,4 +1,4 @@
-"""Drawings packed flat: what every reader makes of a file, and what the geometry and the corpus take."""
+"""Parsed drawings, packed flat: the output of every reader and the input of the geometry and the corpus builder."""
 
 from __future__ import annotations
 
@@ -8,215 +8,227 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.strokes import Polyline, Start, box, resample, simplify, to_steps
+from mdnrnn.data.strokes import Drawing, Polyline, Start, fit_to_box, resample, simplify, to_steps
 
-MOST_POINTS = 1 << 20
-"""A drawing of more is dropped: no hand drew it, and its geometry would take forever."""
-LARGEST_COORDINATE = 1e9
-"""Beyond it, offsets are no longer exact."""
+MAX_POINTS = 1 << 20
+"""Maximum points per drawing; larger drawings are dropped."""
+MAX_COORDINATE = 1e9
+"""Maximum absolute coordinate; beyond it offsets are not exact."""
 
 
 class Record(NamedTuple):
-    """What a file says of one drawing beside its points."""
+    """Metadata of one drawing in a file."""
 
-    where: str
-    """File and place in it, as messages name them: "cat.ndjson, line 17"."""
+    location: str
+    """File and position in it, for messages: "cat.ndjson, line 17"."""
     key: str | None = None
-    """What makes it the same drawing elsewhere: equal keys share a split. None: its points do."""
+    """Identity of the drawing; drawings with equal keys share a split. None: the points identify the drawing."""
     label: str | None = None
-    """Its class."""
+    """Class name."""
     text: str | None = None
-    """What is written."""
+    """Text that the drawing writes."""
     split: str | None = None
-    """train, valid or test, where the file has such a division."""
+    """train, valid or test, if the file assigns splits."""
     writer: str | None = None
-    """Whose it is, a name that means the same in all files."""
+    """Writer name, the same in all files."""
 
 
 class Remark(NamedTuple):
-    """Of a record that is left out, or mended."""
+    """Why a record was dropped or repaired."""
 
     reason: str
-    """The kind, by which they are counted: "not JSON"."""
+    """Category under which the remark is counted: "not JSON"."""
     detail: str
-    """File, place, and what is wrong there, in one line."""
+    """File, position and problem, in one line."""
     malformed: bool = True
-    """Whether the file is at fault; else the record is whole and merely not wanted."""
+    """True if the file is faulty; False if the record is valid but not wanted."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawings:
-    """M drawings of S strokes of P points, one after the other.
+class DrawingBatch:
+    """M drawings, their S strokes and P points packed end to end.
 
-    points (P, F), float64: x right, y down, in raw units, then further features (time in seconds, ascending);
-    strokes (S,): how many points each stroke has, at least 1; counts (M,): how many strokes each drawing has, at
-    least 1; records: one for each drawing; drops: what was left out; mends: what was put right and kept.
+    Args:
+        points: (P, F), float64: x right, y down, in raw units, then further features (time in seconds, ascending).
+        stroke_lengths: number of points of each stroke, (S,), at least 1.
+        stroke_counts: number of strokes of each drawing, (M,), at least 1.
+        records: one per drawing.
+        dropped: records that were left out.
+        repaired: records that were corrected and kept.
     """
 
     points: np.ndarray
-    strokes: np.ndarray
-    counts: np.ndarray
+    stroke_lengths: np.ndarray
+    stroke_counts: np.ndarray
     records: list[Record]
-    drops: list[Remark] = field(default_factory=list)
-    mends: list[Remark] = field(default_factory=list)
+    dropped: list[Remark] = field(default_factory=list)
+    repaired: list[Remark] = field(default_factory=list)
 
     @classmethod
-    def of(
+    def from_polylines(
         cls,
-        drawings: Iterable[tuple[list[Polyline], Record]],
-        drops: Iterable[Remark] = (),
-        mends: Iterable[Remark] = (),
-    ) -> Drawings:
-        """From polylines (n, F) for each drawing; those without a point are dropped, and so are empty strokes."""
+        drawings: Iterable[tuple[Drawing, Record]],
+        dropped: Iterable[Remark] = (),
+        repaired: Iterable[Remark] = (),
+    ) -> DrawingBatch:
+        """Pack drawings, each a list of polylines (n, F); empty strokes and drawings without points are dropped."""
         polylines: list[Polyline] = []
-        counts: list[int] = []
+        stroke_counts: list[int] = []
         records: list[Record] = []
-        dropped = list(drops)
+        dropped = list(dropped)
         for strokes, record in drawings:
             strokes = [stroke for stroke in strokes if len(stroke)]
             if not strokes:
-                dropped.append(Remark("empty", f"{record.where} has no points", malformed=False))
+                dropped.append(Remark("empty", f"{record.location} has no points", malformed=False))
                 continue
             polylines += strokes
-            counts.append(len(strokes))
+            stroke_counts.append(len(strokes))
             records.append(record)
         points = np.concatenate(polylines).astype(np.float64) if polylines else np.zeros((0, 2))
         lengths = np.array([len(stroke) for stroke in polylines], np.int64)
-        return cls(points, lengths, np.array(counts, np.int64), records, dropped, list(mends))
+        return cls(points, lengths, np.array(stroke_counts, np.int64), records, dropped, list(repaired))
 
     def __len__(self) -> int:
-        return len(self.counts)
+        return len(self.stroke_counts)
 
     @property
-    def sizes(self) -> np.ndarray:
-        """How many points each drawing has, shape (M,)."""
+    def point_counts(self) -> np.ndarray:
+        """Number of points of each drawing, shape (M,)."""
         return np.diff(self._ends, prepend=0)
 
     @property
     def _ends(self) -> np.ndarray:
-        return np.cumsum(self.strokes)[np.cumsum(self.counts) - 1] if len(self) else np.zeros(0, np.int64)
+        if not len(self):
+            return np.zeros(0, np.int64)
+        return np.cumsum(self.stroke_lengths)[np.cumsum(self.stroke_counts) - 1]
 
     @property
     def _stroke_starts(self) -> np.ndarray:
-        return np.cumsum(self.strokes) - self.strokes
+        return np.cumsum(self.stroke_lengths) - self.stroke_lengths
 
-    def polylines(self, index: int) -> list[Polyline]:
-        """Drawing `index` as polylines (n, F)."""
-        first = int(self.counts[:index].sum())
-        lengths = self.strokes[first : first + int(self.counts[index])]
-        start = int(self.strokes[:first].sum())
+    def polylines(self, index: int) -> Drawing:
+        """Return drawing `index` as polylines (n, F)."""
+        first = int(self.stroke_counts[:index].sum())
+        lengths = self.stroke_lengths[first : first + int(self.stroke_counts[index])]
+        start = int(self.stroke_lengths[:first].sum())
         return np.split(self.points[start : start + int(lengths.sum())], np.cumsum(lengths)[:-1])
 
-    def select(self, keep: np.ndarray, drops: Iterable[Remark] = ()) -> Drawings:
-        """The drawings where keep (M,) is true; `drops` joins what was dropped before."""
-        dropped = [*self.drops, *drops]
+    def select(self, keep: np.ndarray, dropped: Iterable[Remark] = ()) -> DrawingBatch:
+        """Return the drawings where keep (M,) is true; `dropped` is appended to the dropped records."""
+        all_dropped = [*self.dropped, *dropped]
         if keep.all():
-            return replace(self, drops=dropped)
-        strokes = keep.repeat(self.counts)
-        return Drawings(
-            self.points[strokes.repeat(self.strokes)],
-            self.strokes[strokes],
-            self.counts[keep],
+            return replace(self, dropped=all_dropped)
+        keep_stroke = keep.repeat(self.stroke_counts)
+        return DrawingBatch(
+            self.points[keep_stroke.repeat(self.stroke_lengths)],
+            self.stroke_lengths[keep_stroke],
+            self.stroke_counts[keep],
             [record for record, kept in zip(self.records, keep, strict=True) if kept],
-            dropped,
-            self.mends,
+            all_dropped,
+            self.repaired,
         )
 
-    def checked(self) -> Drawings:
-        """Without drawings that hold NaN, infinity, coordinates beyond reason, or too many points."""
+    def drop_invalid(self) -> DrawingBatch:
+        """Drop drawings with NaN or infinite values, coordinates above `MAX_COORDINATE` or over `MAX_POINTS` points."""
         if not len(self):
             return self
-        largest = np.maximum.reduceat(np.abs(self.points), self._ends - self.sizes, axis=0).max(1)
-        finite, small, few = np.isfinite(largest), largest <= LARGEST_COORDINATE, self.sizes <= MOST_POINTS
+        largest = np.maximum.reduceat(np.abs(self.points), self._ends - self.point_counts, axis=0).max(1)
+        finite, small, few = np.isfinite(largest), largest <= MAX_COORDINATE, self.point_counts <= MAX_POINTS
         if (small & few).all():
             return self
-        drops = []
+        dropped = []
         for i in np.flatnonzero(~(finite & small & few)):
-            where = self.records[i].where
+            location = self.records[i].location
             if not finite[i]:
-                drops.append(Remark("not finite", f"{where} holds NaN or infinity; expected finite coordinates"))
+                dropped.append(Remark("not finite", f"{location} holds NaN or infinity; expected finite coordinates"))
             elif not small[i]:
-                expected = f"expected at most {LARGEST_COORDINATE:g}"
-                drops.append(Remark("too large", f"{where} has a coordinate of {largest[i]:g}; {expected}"))
+                expected = f"expected at most {MAX_COORDINATE:g}"
+                dropped.append(Remark("too large", f"{location} has a coordinate of {largest[i]:g}; {expected}"))
             else:
-                expected = f"expected at most {MOST_POINTS}"
-                drops.append(Remark("too many points", f"{where} has {self.sizes[i]} points; {expected}"))
-        return self.select(finite & small & few, drops)
+                expected = f"expected at most {MAX_POINTS}"
+                dropped.append(Remark("too many points", f"{location} has {self.point_counts[i]} points; {expected}"))
+        return self.select(finite & small & few, dropped)
 
-    def without_jumps(self, most: float) -> Drawings:
-        """Strokes end where the next point is farther than `most`, and go on from there as others.
+    def split_at_jumps(self, max_distance: float) -> DrawingBatch:
+        """Split strokes between consecutive points that are more than `max_distance` apart.
 
-        A point with such a jump on either side is a slip of the sensor: it goes, and where what is before it and behind
-        it are near, they stay one stroke.
+        A single point between two jumps, or between a jump and an end of its stroke, is a sensor error and is removed;
+        the stroke is not split there if the points before and after it are within `max_distance` of each other. A
+        stroke of such points alone keeps its first point.
         """
         if not len(self):
             return self
         points, starts = self.points[:, :2], self._stroke_starts
-        far = np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T) > most
-        far[starts] = False
-        keep, lengths = np.ones(len(points), bool), [[int(n)] for n in self.strokes]
-        for stroke in np.unique(np.searchsorted(starts, np.flatnonzero(far), side="right") - 1):
-            rows = np.arange(starts[stroke], starts[stroke] + self.strokes[stroke])
-            runs = np.split(rows, np.flatnonzero(far[rows]))
+        is_jump = np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T) > max_distance
+        is_jump[starts] = False
+        keep, lengths = np.ones(len(points), bool), [[int(n)] for n in self.stroke_lengths]
+        for stroke in np.unique(np.searchsorted(starts, np.flatnonzero(is_jump), side="right") - 1):
+            rows = np.arange(starts[stroke], starts[stroke] + self.stroke_lengths[stroke])
+            runs = np.split(rows, np.flatnonzero(is_jump[rows]))
             keep[rows], lengths[stroke], last = False, [], rows[0]
             for run in [run for run in runs if len(run) > 1] or runs[:1]:
-                if lengths[stroke] and np.hypot(*(points[run[0]] - points[last])) <= most:
+                if lengths[stroke] and np.hypot(*(points[run[0]] - points[last])) <= max_distance:
                     lengths[stroke][-1] += len(run)
                 else:
                     lengths[stroke].append(len(run))
                 keep[run], last = True, run[-1]
-        drawing = np.arange(len(self)).repeat(self.counts)
+        drawing = np.arange(len(self)).repeat(self.stroke_counts)
         counts = np.bincount(drawing, [len(parts) for parts in lengths], len(self)).astype(np.int64)
         strokes = np.array([length for parts in lengths for length in parts], np.int64)
-        return replace(self, points=self.points[keep], strokes=strokes, counts=counts)
+        return replace(self, points=self.points[keep], stroke_lengths=strokes, stroke_counts=counts)
 
-    def boxed(self, size: float) -> Drawings:
-        """Each drawing moved to (0, 0) and scaled, both axes alike, so that its longer side is `size`."""
-        return self._with(box(self.points, self.sizes, size), self.strokes)
+    def fit_to_box(self, size: float) -> DrawingBatch:
+        """Move each drawing to (0, 0) and scale both axes alike, so that its longer side is `size`."""
+        return self._with_points(fit_to_box(self.points, self.point_counts, size), self.stroke_lengths)
 
-    def resampled(self, spacing: float) -> Drawings:
-        """Points at equal distances along each stroke, at most `spacing` apart; the ends of strokes are kept."""
+    def resample(self, spacing: float) -> DrawingBatch:
+        """Resample each stroke at equal arc lengths of at most `spacing`, keeping the ends of strokes.
+
+        Drawings that would exceed `MAX_POINTS` are dropped.
+        """
         if not len(self):
             return self
         lengths = np.hypot(*np.diff(self.points[:, :2], axis=0, prepend=self.points[:1, :2]).T)
         lengths[self._stroke_starts] = 0
-        # Before anything is made: a spacing that is tiny beside a drawing asks for more points than memory holds.
-        wanted = np.add.reduceat(lengths, self._ends - self.sizes) / spacing + 2 * self.counts
-        few = wanted <= MOST_POINTS
+        # Checked before allocation: a spacing that is small relative to a drawing can exceed the memory.
+        expected_points = np.add.reduceat(lengths, self._ends - self.point_counts) / spacing + 2 * self.stroke_counts
+        few = expected_points <= MAX_POINTS
         if not few.all():
-            drops = [
+            dropped = [
                 Remark(
-                    "too many points", f"{self.records[i].where} would have {wanted[i]:.3g}, {spacing:g} apart", False
+                    "too many points",
+                    f"{self.records[i].location} would have {expected_points[i]:.3g} points at a spacing of "
+                    f"{spacing:g}; expected at most {MAX_POINTS}",
+                    malformed=False,
                 )
                 for i in np.flatnonzero(~few)
             ]
-            return self.select(few, drops).resampled(spacing)
-        return self._with(*resample(self.points, spacing, self.strokes))
+            return self.select(few, dropped).resample(spacing)
+        return self._with_points(*resample(self.points, spacing, self.stroke_lengths))
 
-    def simplified(self, epsilon: float) -> Drawings:
-        """The points that Ramer, Douglas and Peucker keep at a tolerance of `epsilon`."""
-        return self._kept(simplify(self.points, epsilon, self.strokes))
+    def simplify(self, epsilon: float) -> DrawingBatch:
+        """Simplify each stroke by the Ramer-Douglas-Peucker algorithm with tolerance `epsilon`."""
+        return self._select_points(simplify(self.points, epsilon, self.stroke_lengths))
 
-    def rounded(self, grid: float) -> Drawings:
-        """Places at the nearest multiples of `grid`; a point that falls onto the one before it goes, where time has not
-        gone on either."""
+    def round_to_grid(self, grid: float) -> DrawingBatch:
+        """Round x and y to multiples of `grid`; a point that equals its predecessor in all features is removed."""
         points = self.points.copy()
         points[:, :2] = np.rint(points[:, :2] / grid) * grid
-        moved = np.ones(len(points), bool)
-        moved[1:] = (points[1:] != points[:-1]).any(1)
-        moved[self._stroke_starts] = True
-        return self._with(points, self.strokes)._kept(moved)
+        differs = np.ones(len(points), bool)
+        differs[1:] = (points[1:] != points[:-1]).any(1)
+        differs[self._stroke_starts] = True
+        return self._with_points(points, self.stroke_lengths)._select_points(differs)
 
-    def _with(self, points: np.ndarray, strokes: np.ndarray) -> Drawings:
-        return replace(self, points=points, strokes=strokes)
+    def _with_points(self, points: np.ndarray, stroke_lengths: np.ndarray) -> DrawingBatch:
+        return replace(self, points=points, stroke_lengths=stroke_lengths)
 
-    def _kept(self, keep: np.ndarray) -> Drawings:
+    def _select_points(self, keep: np.ndarray) -> DrawingBatch:
         if not len(keep):
             return self
-        return self._with(self.points[keep], np.add.reduceat(keep, self._stroke_starts, dtype=np.int64))
+        return self._with_points(self.points[keep], np.add.reduceat(keep, self._stroke_starts, dtype=np.int64))
 
-    def steps(self, start: Start) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """All as steps: motion (N, F), event (N,), uint8, and lengths (M,), T of each; see `to_steps`."""
+    def to_steps(self, start: Start) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return all drawings as steps: motion (N, F), event (N,), uint8, and lengths (M,); see `strokes.to_steps`."""
         if not len(self):
-            return self.points, np.zeros(0, np.uint8), self.counts
-        return to_steps(self.points, self.strokes, self.counts, start)
+            return self.points, np.zeros(0, np.uint8), self.stroke_counts
+        return to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)

@@ -1,4 +1,4 @@
-"""Rows of an array in runs, as batches need them: from memory at once, from a large mapped file run by run."""
+"""Read ranges of rows of an array, without keeping pages of large memory-mapped files in memory."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 import numpy as np
 
-LARGE = 1 << 26
-"""Bytes of a mapped file whose pages are not worth having in memory, each of which brings a megabyte around it."""
+LARGE_FILE_BYTES = 1 << 26
+"""Size above which a mapped file is read range by range: a page fault would load about a megabyte around it."""
 
 
-def rows_in_runs(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """The rows of an array (N, ...) from each of `firsts` on, as many as its `lengths` says, end to end."""
-    mapped = mapping_of(array)
+def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Return rows firsts[i] to firsts[i] + lengths[i] of `array` (N, ...) for every i, end to end."""
+    mapped = find_large_mapping(array)
     if mapped is None or not array.flags.c_contiguous:
-        tops = np.cumsum(lengths) - lengths
-        return np.asarray(array[np.arange(lengths.sum()) + (firsts - tops).repeat(lengths)])
-    # To read a drawing takes 2 microseconds; to touch it where it is mapped 20, and as long to give its pages back.
-    size = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-    file: Any = array
-    with open(file.filename, "rb", buffering=0) as source:
-        number, first = source.fileno(), _position(file, mapped)
-        runs = zip((firsts * size + first).tolist(), (lengths * size).tolist(), strict=True)
-        data = b"".join([os.pread(number, count, place) for place, count in runs])
+        starts = np.cumsum(lengths) - lengths
+        return np.asarray(array[np.arange(lengths.sum()) + (firsts - starts).repeat(lengths)])
+    # A read of one drawing takes 2 microseconds; access through the mapping 20, and releasing the pages another 20.
+    row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
+    memmap: Any = array
+    with open(memmap.filename, "rb", buffering=0) as file:
+        descriptor, start = file.fileno(), _file_offset(memmap, mapped)
+        ranges = zip((firsts * row_bytes + start).tolist(), (lengths * row_bytes).tolist(), strict=True)
+        data = b"".join([os.pread(descriptor, count, position) for position, count in ranges])
     return np.frombuffer(data, array.dtype).reshape(-1, *array.shape[1:])
 
 
-def mapping_of(array: np.ndarray | None) -> mmap.mmap | None:
-    """The mapping that an array lies in, if that is a large one."""
+def find_large_mapping(array: np.ndarray | None) -> mmap.mmap | None:
+    """Return the mapping that contains `array` if it is larger than `LARGE_FILE_BYTES`, else None."""
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
-    return mapped if mapped is not None and len(mapped) > LARGE and hasattr(os, "pread") else None
+    return mapped if mapped is not None and len(mapped) > LARGE_FILE_BYTES and hasattr(os, "pread") else None
 
 
-def _position(array: Any, mapped: mmap.mmap) -> int:
-    """Where in its file an array begins, which may be a part of what was mapped."""
+def _file_offset(array: Any, mapped: mmap.mmap) -> int:
+    """Return the byte offset of a memmap, or of a view of one, in its file."""
     start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     address = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     return int(start + array.__array_interface__["data"][0] - address)

@@ -1,4 +1,4 @@
-"""Raw motion to what networks see, and back."""
+"""Normalization of motion: raw units to network inputs, and back."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 
-WIDE = 1e4
-"""Width, normalized, of a bin_width that holds all there is: what falls into it is no news."""
-_PLACES = ("dx", "dy")
+CERTAIN_BIN_WIDTH = 1e4
+"""Normalized width of a bin that contains all probability mass, so that its log-probability is 0."""
+_OFFSET_NAMES = ("dx", "dy")
 
 
 @dataclass(frozen=True)
 class Normalizer:
-    """Raw motion to normalized and back, per feature: (raw - mean) / scale, or (log raw - mean) / scale.
+    """Affine map of each feature: normalized = (raw - mean) / scale, or (log raw - mean) / scale for times.
 
-    The time of a sequence's first row, which has no row before it, is no news: normalized it is 0, its bin_width is WIDE.
+    The time of a sequence's first row is undefined: its normalized value is 0, in a bin of `CERTAIN_BIN_WIDTH`.
     """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     logs: tuple[int, ...] = ()
-    """The features whose logarithms are taken: times, which so stay above 0."""
+    """Indices of the features whose logarithm is taken: times, which thus stay positive."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -34,33 +35,42 @@ class Normalizer:
         if len(self.mean) != len(self.scale) or not all(np.isfinite(s) and s > 0 for s in self.scale):
             raise InputError(f"a normalizer has scales {self.scale}; expected a positive number per feature")
         if not all(0 <= feature < len(self.mean) for feature in self.logs):
-            raise InputError(f"a normalizer takes logs of features {self.logs}; expected some of {len(self.mean)}")
+            raise InputError(
+                f"a normalizer takes logs of features {self.logs}; expected indices below {len(self.mean)}"
+            )
 
     @classmethod
-    def of(cls, corpus: Corpus, split: str = "train") -> Normalizer:
-        """As the features are named.
+    def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:
+        """Fit mean and scale to one split, according to the names of the features.
 
-        dx and dy, or all where there are no names: no shift, and one scale, the standard deviation of all these offsets
-        together (Ha and Eck). Logs of times, and whatever else: a mean of 0 and a deviation of 1 each. What lies on a
-        grid is shifted by a point of that, so that normalized it lies on a grid through 0, too.
+        Offsets dx and dy (or all features, if they have no names) have mean 0 and share one scale, the standard
+        deviation of all offsets together (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Logarithms
+        of times and all other features are standardized one by one. The mean of a feature on a grid is rounded to the
+        grid, so that its normalized values lie on a grid through 0.
         """
-        width = corpus.motion.shape[1]
-        names = corpus.metadata.features or _PLACES[:1] * width
-        mean, scale = np.zeros(width), np.ones(width)
-        places = [i for i, name in enumerate(names) if name in _PLACES]
-        if places:
-            scale[places] = _moments(corpus, split, places)[1]
-        grid = corpus.metadata.bin_widths(width)
-        for i in set(range(width)) - set(places):
+        count = corpus.motion.shape[1]
+        names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
+        mean, scale = np.zeros(count), np.ones(count)
+        offsets = [i for i, name in enumerate(names) if name in _OFFSET_NAMES]
+        if offsets:
+            scale[offsets] = _moments(corpus, split, offsets)[1]
+        grid = corpus.metadata.bin_widths(count)
+        for i in set(range(count)) - set(offsets):
             mean[i], scale[i] = _moments(corpus, split, [i])
-            scale[i] = np.hypot(scale[i], _posterior_scale(corpus, split, i))
+            scale[i] = np.hypot(scale[i], _posterior_deviation(corpus, split, i))
             mean[i] = np.rint(mean[i] / grid[i]) * grid[i] if grid[i] else mean[i]
         return cls(tuple(mean), tuple(scale), corpus.metadata.time_features)
 
     def normalize(
         self, motion: np.ndarray, firsts: np.ndarray | int | None = None, dtype: type = np.float32
     ) -> np.ndarray:
-        """Raw (..., D) to normalized; `firsts` are the rows that begin a sequence."""
+        """Return raw motion (..., D) normalized.
+
+        Args:
+            motion: (..., D), raw units.
+            firsts: indices of the rows that are the first of a sequence; their times become 0.
+            dtype: type of the result.
+        """
         raw = np.array(motion, dtype=np.float64)
         if self.logs:
             logs = list(self.logs)
@@ -69,8 +79,8 @@ class Normalizer:
             raw[..., logs] = np.log(raw[..., logs])
         return ((raw - self.mean) / self.scale).astype(dtype)
 
-    def restore(self, motion: np.ndarray) -> np.ndarray:
-        """Normalized (..., D) to raw, float64."""
+    def denormalize(self, motion: np.ndarray) -> np.ndarray:
+        """Return normalized motion (..., D) in raw units, float64."""
         raw = np.asarray(motion, dtype=np.float64) * self.scale + self.mean
         if self.logs:
             logs = list(self.logs)
@@ -78,26 +88,39 @@ class Normalizer:
         return raw
 
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
-        """The widths (D,), normalized, of the bin_widths that a row's features lie in; 0: the feature is continuous, and its
-        density counts. None where all are, in every row."""
+        """Return the normalized bin width of each feature, (D,), 0 for a continuous one; None if no row has bins.
+
+        Args:
+            metadata: metadata of the corpus.
+            first: whether the row is the first of a sequence.
+        """
         if metadata.bin_width is None and not self.logs:
             return None
         widths = metadata.bin_widths(len(self.scale)) / np.asarray(self.scale)
         if first:
-            widths[list(self.logs)] = WIDE
+            widths[list(self.logs)] = CERTAIN_BIN_WIDTH
         return widths.astype(np.float32)
 
-    def log_volume(self, motion: np.ndarray, bin_widths: np.ndarray | None) -> np.ndarray:
-        """What a log density of normalized motions (n, D), in bin_widths (n, D) or (D,), has over one in raw units, (n,)."""
-        counts = np.ones(motion.shape, bool) if bin_widths is None else np.broadcast_to(bin_widths == 0, motion.shape)
+    def log_abs_det_jacobian(self, motion: np.ndarray, bin_widths: np.ndarray | None) -> np.ndarray:
+        """Return log |d raw / d normalized| of the continuous features, shape (n,).
+
+        Subtracting it from a log-density of normalized motion gives the log-density in raw units.
+
+        Args:
+            motion: (n, D), normalized.
+            bin_widths: (n, D) or (D,), 0 for continuous features; None: all features are continuous.
+        """
+        continuous = (
+            np.ones(motion.shape, bool) if bin_widths is None else np.broadcast_to(bin_widths == 0, motion.shape)
+        )
         logs = np.log(self.scale) + np.zeros(motion.shape)
         for i in self.logs:
             logs[:, i] += motion[:, i].astype(np.float64) * self.scale[i] + self.mean[i]
-        return np.asarray((logs * counts).sum(1))
+        return np.asarray((logs * continuous).sum(1))
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Mean and standard deviation of some features of a split together, or of the log of a time."""
+    """Return mean and standard deviation of the pooled features, or of the logarithm of a time."""
     count, total = 0, 0.0
     for values in _values(corpus, split, features):
         count, total = count + values.size, total + float(values.sum(dtype=np.float64))
@@ -108,19 +131,21 @@ def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, fl
     return mean, (squares / count) ** 0.5 or 1.0
 
 
-def _posterior_scale(corpus: Corpus, split: str, feature: int) -> float:
-    """Root mean square of the deviations of a feature's posteriors; 0 where it has none."""
+def _posterior_deviation(corpus: Corpus, split: str, feature: int) -> float:
+    """Return the root mean square of the posteriors' standard deviations; 0 if the corpus has no posteriors."""
     if corpus.logvar is None:
         return 0.0
     rows = corpus.rows(split)
-    total = sum(float(np.exp(corpus.logvar[part, feature], dtype=np.float64).sum()) for part in corpus.pieces(rows))
+    total = sum(
+        float(np.exp(corpus.logvar[block, feature], dtype=np.float64).sum()) for block in corpus.row_blocks(rows)
+    )
     return (total / max(1, rows.stop - rows.start)) ** 0.5
 
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:
-    """Values (n, features) of a split in pieces; of a time its logs, without those of first rows."""
-    timed = features[0] in corpus.metadata.time_features
-    for rows in corpus.pieces(corpus.rows(split)):
+    """Yield the features (n, F) of a split in blocks; for a time, the logarithms without first rows."""
+    is_time = features[0] in corpus.metadata.time_features
+    for rows in corpus.row_blocks(corpus.rows(split)):
         motion = np.asarray(corpus.motion[rows])
         values = motion if len(features) == motion.shape[1] else motion[:, features]
-        yield np.log(values[~corpus.begins(rows)].astype(np.float64)) if timed else values
+        yield np.log(values[~corpus.is_first_row(rows)].astype(np.float64)) if is_time else values

@@ -1,4 +1,4 @@
-"""Points of static problems, an input and a target each, and batches of them for the training loop."""
+"""Points of static problems, each an input and a target, and batches of them for the training loop."""
 
 from __future__ import annotations
 
@@ -14,47 +14,59 @@ from mdnrnn.errors import InputError
 
 
 class Points(NamedTuple):
-    """N points: inputs x (N, A) and targets y (N, D)."""
+    """N points."""
 
     x: Tensor
+    """(N, A), inputs."""
     y: Tensor
+    """(N, D), targets."""
 
 
 @dataclass(frozen=True)
 class PointBatch:
-    """Inputs x (B, A), targets y (B, D), and the numbers of the points in their data, indices (B,)."""
+    """B points."""
 
     x: Tensor
+    """(B, A), inputs."""
     y: Tensor
+    """(B, D), targets."""
     indices: Tensor
+    """(B,), indices of the points in the data."""
     idle: bool = False
-    """Whether it is a stand-in, of a process that has no point in a batch of fewer than there are processes."""
+    """Whether this rank has no point in the batch; the batch is then a placeholder, to be given weight 0."""
 
     @property
     def points(self) -> int:
-        """B."""
+        """Number of points B."""
         return len(self.x)
 
     def to(self, device: torch.device) -> PointBatch:
-        """The same batch on `device`."""
+        """Return the batch on `device`."""
         x, y, indices = (part.to(device, non_blocking=True) for part in (self.x, self.y, self.indices))
         return PointBatch(x, y, indices, self.idle)
 
 
 @dataclass(frozen=True)
 class PointBatches:
-    """Batches of points: `epoch(e)` to train on, shuffled anew each epoch; iterating for one plain pass."""
+    """Batches of points: `epoch(e)` for training, shuffled in each epoch; iteration for an evaluation pass."""
 
     data: Points
     batch_size: int
+    """Maximum number of points per batch."""
     seed: int = 0
+    """Random seed of shuffling."""
     rank: int = 0
-    """Which process this is of so many, `processes`, that share every batch."""
-    processes: int = 1
+    """Rank of this process, 0 to world_size - 1."""
+    world_size: int = 1
+    """Number of processes that share the batches; see `shard`."""
 
-    def shared(self, rank: int, processes: int) -> PointBatches:
-        """This process's share of every batch."""
-        return replace(self, rank=rank, processes=processes)
+    def shard(self, rank: int, world_size: int) -> PointBatches:
+        """Return the batches of one rank.
+
+        In an epoch each rank takes every `world_size`-th point of each batch, in an evaluation pass every
+        `world_size`-th batch.
+        """
+        return replace(self, rank=rank, world_size=world_size)
 
     def __post_init__(self) -> None:
         x, y = self.data
@@ -64,19 +76,19 @@ class PointBatches:
             raise InputError(f"batch_size: received {self.batch_size}, expected 1 or more")
 
     def epoch(self, number: int, start: int = 0) -> Iterator[PointBatch]:
-        """The batches of epoch `number`, from batch `start` on; the order comes from (seed, number)."""
+        """Yield the batches of epoch `number`, beginning with batch `start`; the order depends on (seed, number)."""
         order = torch.arange(len(self.data.x))
-        if self.batch_size < len(order):  # a full batch has no order
+        if self.batch_size < len(order):  # the order within a single batch has no effect
             order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(len(order)))
-        # A last batch much smaller than the rest would be a step of noise: all are as even as can be.
+        # Batches of equal size: the gradient of a small last batch would be noisy.
         for indices in order.tensor_split(-(-len(order) // self.batch_size))[start:]:
             yield self._batch(indices)
 
     def __iter__(self) -> Iterator[PointBatch]:
-        for indices in torch.arange(len(self.data.x)).split(self.batch_size)[self.rank :: self.processes]:
+        for indices in torch.arange(len(self.data.x)).split(self.batch_size)[self.rank :: self.world_size]:
             yield PointBatch(self.data.x[indices], self.data.y[indices], indices)
 
     def _batch(self, indices: Tensor) -> PointBatch:
         idle = self.rank >= len(indices)
-        own = indices[:1] if idle else indices[self.rank :: self.processes]
-        return PointBatch(self.data.x[own], self.data.y[own], own, idle)
+        local = indices[:1] if idle else indices[self.rank :: self.world_size]
+        return PointBatch(self.data.x[local], self.data.y[local], local, idle)

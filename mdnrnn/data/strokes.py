@@ -1,7 +1,7 @@
-"""The geometry of drawings: steps to polylines and back, simplified, resampled, augmented.
+"""Geometry of drawings: conversion between steps and polylines, simplification, resampling and dropping of points.
 
-A polyline is an array (n, 2) of points, x right, y down, in raw units; a drawing is a list of them, a dot one of
-a single point. Steps are `motion` (T, 2), offsets from point to point, and `event` (T,).
+Points have x to the right and y down, in raw units. Steps are `motion` (T, 2), the offset from each point to the next,
+and `event` (T,).
 """
 
 from typing import Literal
@@ -18,36 +18,47 @@ Drawing = list[Polyline]
 """Strokes in pen order."""
 
 
-def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> list[Polyline]:
-    """The drawing of T steps: a polyline for each time that the pen is down.
+def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
+    """Convert steps to strokes.
 
-    With start "down" the pen stands on the origin before the first step; with "up" the first step lands it.
-    A sequence that was cut short, without END, draws as far as it goes.
+    With start "down" the first stroke begins at the origin; with "up" it begins after the first step. A sequence
+    without END, cut short, gives the strokes up to its last step.
+
+    Args:
+        motion: (T, 2), offsets.
+        event: (T,).
+        start: pen position before the first step.
     """
     points = np.cumsum(np.asarray(motion, dtype=np.float64), axis=0)
     lifts = np.flatnonzero(np.asarray(event) != DOWN) + 1
     if start == "down":
         points, lifts = np.concatenate([np.zeros_like(points[:1]), points]), lifts + 1
-    strokes: list[Polyline] = [stroke for stroke in np.split(points, lifts) if len(stroke)]
+    strokes: Drawing = [stroke for stroke in np.split(points, lifts) if len(stroke)]
     if strokes and start == "down" and (strokes[0] == strokes[0][0]).all():
         strokes[0] = strokes[0][:1]
     return strokes
 
 
-def traces(rows: np.ndarray) -> list[Polyline]:
-    """Curves of rows (dt, x1, ..) of a stream or a world: each value over time, one above the other in a box three
-    times as wide as high."""
+def to_curves(rows: np.ndarray) -> Drawing:
+    """Return one curve over time per value of a stream or world, stacked in a box three times as wide as high.
+
+    Args:
+        rows: (T, 1 + D): the time since the preceding row, then the values.
+    """
     time = np.cumsum(rows[:, 0].astype(np.float64))
-    along = 3 * (time - time[0]) / ((time[-1] - time[0]) or 1.0)
+    x = 3 * (time - time[0]) / ((time[-1] - time[0]) or 1.0)
     values = rows[:, 1:].astype(np.float64)
-    least, extent = values.min(0), np.ptp(values, axis=0)
-    heights = 1 - (values - least) / np.where(extent > 0, extent, 1)
-    share = 1 / max(1, values.shape[1])
-    return [np.stack([along, share * (i + 0.05 + 0.9 * heights[:, i])], axis=1) for i in range(values.shape[1])]
+    minimum, extent = values.min(0), np.ptp(values, axis=0)
+    heights = 1 - (values - minimum) / np.where(extent > 0, extent, 1)
+    band = 1 / max(1, values.shape[1])
+    return [np.stack([x, band * (i + 0.05 + 0.9 * heights[:, i])], axis=1) for i in range(values.shape[1])]
 
 
-def from_polylines(strokes: list[Polyline], start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
-    """Steps of a drawing: motion (T, 2) and event (T,), uint8. The inverse of `to_polylines` up to its origin."""
+def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
+    """Convert one drawing to steps: motion (T, 2) and event (T,), uint8.
+
+    This is the inverse of `to_polylines`, up to the position of the first point if start is "down".
+    """
     strokes = [np.asarray(stroke) for stroke in strokes if len(stroke)]
     if not strokes:
         return np.zeros((0, 2)), np.zeros(0, np.uint8)
@@ -57,25 +68,26 @@ def from_polylines(strokes: list[Polyline], start: Start = "down") -> tuple[np.n
 
 
 def to_steps(
-    points: np.ndarray, strokes: np.ndarray, counts: np.ndarray, start: Start
+    points: np.ndarray, stroke_lengths: np.ndarray, stroke_counts: np.ndarray, start: Start
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps of many drawings end to end: motion (N, F), event (N,), uint8, and how many steps each has, (M,).
+    """Convert M drawings, packed end to end, to steps: motion (N, F), event (N,), uint8, and lengths (M,).
 
     Args:
         points: (P, F), all strokes end to end.
-        strokes: how many points each stroke has, (S,), at least 1.
-        counts: how many strokes each drawing has, (M,), at least 1.
+        stroke_lengths: number of points of each stroke, (S,), at least 1.
+        stroke_counts: number of strokes of each drawing, (M,), at least 1.
+        start: pen position before the first step.
     """
-    heads = np.cumsum(counts) - counts
+    first_strokes = np.cumsum(stroke_counts) - stroke_counts
     if start == "down":
-        # A dot as the first stroke is a step of (0, 0) where the pen stands.
-        dots = heads[strokes[heads] == 1]
-        twice = np.ones(len(points), np.int64)
-        twice[(np.cumsum(strokes) - strokes)[dots]] = 2
-        points, strokes = points.repeat(twice, axis=0), strokes.copy()
-        strokes[dots] = 2
-    stroke_ends = np.cumsum(strokes)
-    ends = stroke_ends[heads + counts - 1]
+        # A dot as the first stroke becomes a step of (0, 0): its point is repeated.
+        dots = first_strokes[stroke_lengths[first_strokes] == 1]
+        repeats = np.ones(len(points), np.int64)
+        repeats[(np.cumsum(stroke_lengths) - stroke_lengths)[dots]] = 2
+        points, stroke_lengths = points.repeat(repeats, axis=0), stroke_lengths.copy()
+        stroke_lengths[dots] = 2
+    stroke_ends = np.cumsum(stroke_lengths)
+    ends = stroke_ends[first_strokes + stroke_counts - 1]
     lengths = np.diff(ends, prepend=0)
     event = np.full(len(points), DOWN, np.uint8)
     event[stroke_ends - 1] = UP
@@ -85,82 +97,95 @@ def to_steps(
     if start == "up":
         motion[firsts] = points[firsts]
         return motion, event, lengths
-    inside = np.ones(len(points), bool)
-    inside[firsts] = False
-    return motion[inside], event[inside], lengths - 1
+    is_step = np.ones(len(points), bool)
+    is_step[firsts] = False
+    return motion[is_step], event[is_step], lengths - 1
 
 
-def box(points: np.ndarray, sizes: np.ndarray, side: float) -> np.ndarray:
-    """Points (P, F) of drawings of `sizes` (M,) points, each drawing's least x and y moved to 0 and its longer side
-    scaled to `side`; a drawing without extent is moved alone."""
+def fit_to_box(points: np.ndarray, point_counts: np.ndarray, side: float) -> np.ndarray:
+    """Move the minimum x and y of each drawing to 0 and scale its longer side to `side`.
+
+    A drawing without extent is moved but not scaled.
+
+    Args:
+        points: (P, F), drawings end to end; only x and y are changed.
+        point_counts: number of points of each drawing, (M,).
+        side: length of the longer side.
+    """
     if not len(points):
         return points
-    firsts = np.cumsum(sizes) - sizes
-    least, most = (extreme.reduceat(points[:, :2], firsts) for extreme in (np.minimum, np.maximum))
-    extent = (most - least).max(1)
+    firsts = np.cumsum(point_counts) - point_counts
+    low, high = (extreme.reduceat(points[:, :2], firsts) for extreme in (np.minimum, np.maximum))
+    extent = (high - low).max(1)
     scale = np.divide(side, extent, out=np.ones_like(extent), where=extent > 0)
     boxed = points.copy()
-    boxed[:, :2] = (points[:, :2] - least.repeat(sizes, axis=0)) * scale.repeat(sizes)[:, None]
+    boxed[:, :2] = (points[:, :2] - low.repeat(point_counts, axis=0)) * scale.repeat(point_counts)[:, None]
     return boxed
 
 
-def resample(points: np.ndarray, spacing: float, strokes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Points (Q, F) at equal arc lengths, at most `spacing` apart, and how many of them each stroke has, (S,).
+def resample(
+    points: np.ndarray, spacing: float, stroke_lengths: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Resample strokes at equal arc lengths; return the points (Q, F) and the number of points of each stroke (S,).
+
+    The ends of strokes are kept; features beyond x and y are interpolated.
 
     Args:
-        points: (P, F), the strokes end to end; features beyond x and y are interpolated. Ends of strokes are kept.
-        strokes: how many points each stroke has, (S,); by default they are one stroke.
+        points: (P, F), the strokes end to end.
+        spacing: maximum arc length between neighboring points.
+        stroke_lengths: number of points of each stroke, (S,); default: one stroke.
     """
-    strokes = np.array([len(points)]) if strokes is None else strokes
+    stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     if not len(points):
-        return points, strokes
-    lasts = np.cumsum(strokes) - 1
-    firsts = lasts - strokes + 1
+        return points, stroke_lengths
+    lasts = np.cumsum(stroke_lengths) - 1
+    firsts = lasts - stroke_lengths + 1
     segments = np.hypot(*np.diff(points[:, :2], axis=0).T)
     segments[lasts[:-1]] = 0
-    along = np.concatenate([[0.0], np.cumsum(segments)])
-    totals = along[lasts] - along[firsts]
-    # A length of so many spacings to the last bit needs no point more: what stands before a stroke rounds it.
+    arc_length = np.concatenate([[0.0], np.cumsum(segments)])
+    totals = arc_length[lasts] - arc_length[firsts]
+    # The tolerance absorbs rounding of the running sum: a length of exactly n spacings gets n + 1 points.
     spans = np.ceil(totals / spacing - 1e-9).astype(np.int64)
     counts = np.where(totals > 0, np.maximum(2, spans + 1), 1)
     starts = np.cumsum(counts) - counts
-    place = np.arange(counts.sum()) - starts.repeat(counts)
-    wanted = along[firsts].repeat(counts) + place * (totals / np.maximum(counts - 1, 1)).repeat(counts)
-    resampled = np.stack([np.interp(wanted, along, feature) for feature in points.T], axis=1)
-    # One stroke's end and the next one's start lie at the same arc length: both are set by hand.
+    position = np.arange(counts.sum()) - starts.repeat(counts)
+    targets = arc_length[firsts].repeat(counts) + position * (totals / np.maximum(counts - 1, 1)).repeat(counts)
+    resampled = np.stack([np.interp(targets, arc_length, feature) for feature in points.T], axis=1)
+    # The end of a stroke and the start of the next have equal arc length, so interpolation cannot separate them.
     resampled[starts + counts - 1] = points[lasts]
     resampled[starts] = points[firsts]
     return resampled, counts
 
 
-def simplify(points: np.ndarray, epsilon: float, strokes: np.ndarray | None = None) -> np.ndarray:
-    """Which points (P,) Ramer, Douglas and Peucker keep at a tolerance of `epsilon`.
+def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | None = None) -> np.ndarray:
+    """Return a mask (P,) of the points that the Ramer-Douglas-Peucker algorithm keeps.
 
-    All spans of all strokes are split together, one level of the recursion after the other.
+    Each iteration splits all spans of all strokes together: one level of the recursion.
 
     Args:
-        points: (P, F), the strokes end to end; x and y count.
-        strokes: how many points each stroke has, (S,); by default they are one stroke.
+        points: (P, F), the strokes end to end; only x and y are used.
+        epsilon: maximum distance of a removed point from the simplified stroke.
+        stroke_lengths: number of points of each stroke, (S,); default: one stroke.
     """
-    strokes = np.array([len(points)]) if strokes is None else strokes
+    stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
-    last = np.cumsum(strokes) - 1
-    first = last - strokes + 1
+    last = np.cumsum(stroke_lengths) - 1
+    first = last - stroke_lengths + 1
     keep = np.zeros(len(points), bool)
     keep[first], keep[last] = True, True
     while True:
-        wide = last - first > 1
-        first, last = first[wide], last[wide]
+        has_interior = last - first > 1
+        first, last = first[has_interior], last[has_interior]
         if not len(first):
             return keep
-        inside = last - first - 1
-        starts = np.cumsum(inside) - inside
-        index = np.arange(starts[-1] + inside[-1]) + (first + 1 - starts).repeat(inside)
-        square = _squares_to_segments(x, y, index, first, last, inside)
+        counts = last - first - 1
+        starts = np.cumsum(counts) - counts
+        index = np.arange(starts[-1] + counts[-1]) + (first + 1 - starts).repeat(counts)
+        square = _squared_distances(x, y, index, first, last, counts)
         largest = np.maximum.reduceat(square, starts)
         split = largest > epsilon * epsilon
         # The first point of each span at the largest distance.
-        furthest = np.flatnonzero(square == largest.repeat(inside))
+        furthest = np.flatnonzero(square == largest.repeat(counts))
         middle = index[furthest[np.searchsorted(furthest, starts)]][split]
         keep[middle] = True
         first, last = np.concatenate([first[split], middle]), np.concatenate([middle, last[split]])
@@ -168,16 +193,16 @@ def simplify(points: np.ndarray, epsilon: float, strokes: np.ndarray | None = No
         first, last = first[order], last[order]
 
 
-def _squares_to_segments(
-    x: np.ndarray, y: np.ndarray, index: np.ndarray, first: np.ndarray, last: np.ndarray, inside: np.ndarray
+def _squared_distances(
+    x: np.ndarray, y: np.ndarray, index: np.ndarray, first: np.ndarray, last: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """Squared distances of the points `index` (n,) to the segments between the ends of their spans, (n,)."""
+    """Return the squared distance (n,) of each point `index` (n,) to the segment between the ends of its span."""
     chord_x, chord_y = x[last] - x[first], y[last] - y[first]
     square = chord_x * chord_x + chord_y * chord_y
     inverse = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
-    from_x, from_y = x[index] - x[first].repeat(inside), y[index] - y[first].repeat(inside)
-    chord_x, chord_y = chord_x.repeat(inside), chord_y.repeat(inside)
-    along = np.clip((from_x * chord_x + from_y * chord_y) * inverse.repeat(inside), 0, 1)
+    from_x, from_y = x[index] - x[first].repeat(counts), y[index] - y[first].repeat(counts)
+    chord_x, chord_y = chord_x.repeat(counts), chord_y.repeat(counts)
+    along = np.clip((from_x * chord_x + from_y * chord_y) * inverse.repeat(counts), 0, 1)
     from_x -= along * chord_x
     from_y -= along * chord_y
     return from_x * from_x + from_y * from_y
@@ -191,30 +216,36 @@ def drop_points(
     noise: tuple[np.ndarray, np.ndarray],
     start: Start = "down",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Leave out points inside strokes, drawn at random, a `share` of each drawing's points if there are so many.
+    """Drop random points inside strokes: a `share` of each drawing's points, or all inner points if there are fewer.
 
-    The steps after them take over their motion. The ends of strokes stay, and so do the steps that start one: the
-    drawings keep their strokes. The count follows from T up to rounding, so that sequences of like length stay so.
+    The next kept step takes over the motion of the dropped steps. The first and last step of each stroke are kept, so
+    every drawing keeps its strokes. The number of dropped points depends on T alone, up to rounding, so sequences of
+    similar length keep similar lengths.
 
     Args:
-        motion: (N, D), the steps of M drawings end to end; what comes back is float64.
+        motion: (N, D), steps of M drawings end to end.
         event: (N,).
         lengths: T of each drawing, (M,), at least 1.
-        noise: uniform numbers, (M,) to round the counts by, (N,) to choose the points by.
+        share: share of the points to drop, 0 <= share < 1.
+        noise: uniform numbers: (M,) for rounding the counts, (N,) for choosing the points.
+        start: pen position before the first step.
+
+    Returns:
+        motion (N', D), float64, event (N',) and lengths (M,).
     """
-    tops = np.cumsum(lengths) - lengths
-    continues = event == DOWN
-    inside = continues & np.roll(continues, 1)
-    inside[tops] = continues[tops] & (start == "down")
-    inside[tops + lengths - 1] = False
+    firsts = np.cumsum(lengths) - lengths
+    is_down = event == DOWN
+    is_inside = is_down & np.roll(is_down, 1)
+    is_inside[firsts] = is_down[firsts] & (start == "down")
+    is_inside[firsts + lengths - 1] = False
     drawing = np.arange(len(lengths)).repeat(lengths)
-    # In each drawing the points that may go come first, in random order; as many of these as are to go are taken.
-    order = np.argsort(drawing + np.where(inside, 0.5 * noise[1], 0.75))
-    rank = np.arange(len(event)) - tops.repeat(lengths)
-    candidates = np.add.reduceat(inside, tops, dtype=np.int64)
+    # Within each drawing, the candidates come first, in random order.
+    order = np.argsort(drawing + np.where(is_inside, 0.5 * noise[1], 0.75))
+    rank = np.arange(len(event)) - firsts.repeat(lengths)
+    candidates = np.add.reduceat(is_inside, firsts, dtype=np.int64)
     counts = np.minimum(candidates, (share * lengths + noise[0]).astype(np.int64))
     kept = np.ones(len(event), bool)
     kept[order[rank < counts.repeat(lengths)]] = False
-    last = np.flatnonzero(kept)  # of each run of steps that becomes one: it ends where it is kept
+    last = np.flatnonzero(kept)  # each run of merged steps ends at a kept step
     summed = np.add.reduceat(motion, np.concatenate([[0], last[:-1] + 1]), axis=0, dtype=np.float64)
     return summed, event[kept], lengths - counts

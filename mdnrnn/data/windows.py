@@ -1,4 +1,4 @@
-"""Long sequences learned in windows: each from nothing, or from the state that the window before it left."""
+"""Windows of long sequences for truncated backpropagation through time, with or without carried-over state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 
 
 class Window(NamedTuple):
-    """Rows of a sequence, from `first` up to, not with, `last`; whether it goes on from the window before."""
+    """Rows `first` to `last` (exclusive) of a sequence; `continues` if it follows the lane's preceding window."""
 
     sequence: int
     first: int
@@ -25,78 +25,81 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """The training batches of one split, its sequences cut into windows of at most `window` steps.
+    """Training batches of one split, whose sequences are cut into windows of at most `window` steps.
 
-    With `carry` (truncated backpropagation) the sequences of an epoch, shuffled and laid end to end, are divided into
-    as many lanes as a batch has rows; batch after batch goes along the lanes, and `continues` says which windows follow
-    the one before: not those that begin a sequence, or a lane. Without it windows come in any order.
+    With `carry` (truncated backpropagation through time) the shuffled sequences of an epoch are concatenated and
+    divided into as many lanes as a batch has rows. Each batch takes the next window of every lane; `Batch.continues`
+    is true for windows that continue the sequence of the preceding window, and false at the start of a sequence or
+    lane. Without `carry` the windows are shuffled.
     """
 
-    whole: Batches
+    batches: Batches
     window: int
     carry: bool
 
     def __post_init__(self) -> None:
         if self.window < 2:
-            raise InputError(f"a window of {self.window} steps was asked for; expected 2 or more")
+            raise InputError(f"window: received {self.window} steps, expected 2 or more")
 
-    def shared(self, rank: int, processes: int) -> Windows:
-        """This process's share of every batch: every so many-th row, or lane."""
-        return replace(self, whole=self.whole.shared(rank, processes))
+    def shard(self, rank: int, world_size: int) -> Windows:
+        """Return the windows of one rank: every `world_size`-th row, or lane, of each batch."""
+        return replace(self, batches=self.batches.shard(rank, world_size))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, from batch `start` on: all that is random comes from (seed, epoch, batch)."""
-        seed = self.whole.seed
+        """Yield the batches of epoch `number`, beginning with batch `start`.
+
+        All random numbers depend on (seed, epoch, batch) only.
+        """
+        seed, local_rows = self.batches.seed, self.batches.local_rows
         rng = np.random.default_rng([seed, number])
-        order = rng.permutation(self.whole.indices())
-        batches = self._along_lanes(order, rng) if self.carry else self._shuffled(order, rng)
-        for position in range(start, len(batches)):
-            *pieces, continues = map(np.array, zip(*batches[position], strict=True))
-            batch = self.whole.from_segments(Segments(*pieces), np.random.default_rng([seed, number, position]))
-            follows = torch.from_numpy(
-                continues[self.whole.rank :: self.whole.processes] if not batch.idle else continues[:1]
-            )
-            yield replace(batch, continues=follows) if self.carry else batch
+        order = rng.permutation(self.batches.indices())
+        windows = self._lanes(order, rng) if self.carry else self._shuffled(order, rng)
+        for position in range(start, len(windows)):
+            *segments, continues = map(np.array, zip(*windows[position], strict=True))
+            batch = self.batches.from_segments(Segments(*segments), np.random.default_rng([seed, number, position]))
+            local_continues = torch.from_numpy(continues[local_rows(len(continues))])
+            yield replace(batch, continues=local_continues) if self.carry else batch
 
     def _lengths(self, order: np.ndarray) -> np.ndarray:
-        return self.whole.corpus.offsets[order + 1] - self.whole.corpus.offsets[order]
+        return self.batches.corpus.offsets[order + 1] - self.batches.corpus.offsets[order]
 
     def _shuffled(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
-        """Windows of all sequences in any order; where the first of a sequence ends is drawn."""
+        """Return batches of shuffled windows; the length of each sequence's first window is random."""
         windows = [
             Window(index, *bounds)
             for index, length in zip(order.tolist(), self._lengths(order).tolist(), strict=True)
             for bounds in self._cut(0, length, int(rng.integers(1, self.window + 1)))
         ]
         shuffled = [windows[i] for i in rng.permutation(len(windows))]
-        size = self.whole.batch_size
+        size = self.batches.batch_size
         return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
 
-    def _along_lanes(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
+    def _lanes(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
+        """Return batches of the windows of all lanes at the same position."""
         ends = np.cumsum(self._lengths(order))
         rows = int(ends[-1])
-        lanes = min(self.whole.batch_size, -(-rows // self.window))
-        bounds = [rows * lane // lanes for lane in range(lanes + 1)]
-        first = int(rng.integers(1, self.window + 1))  # other windows in every epoch
-        cut = [self._lane(order, ends, *lane, first) for lane in pairwise(bounds)]
-        cut.sort(key=len, reverse=True)  # so that lanes which are over leave the batch from its end
-        return [[lane[i] for lane in cut if i < len(lane)] for i in range(len(cut[0]))]
+        count = min(self.batches.batch_size, -(-rows // self.window))
+        bounds = [rows * lane // count for lane in range(count + 1)]
+        first_length = int(rng.integers(1, self.window + 1))  # varies the windows between epochs
+        lanes = [self._cut_lane(order, ends, *lane, first_length) for lane in pairwise(bounds)]
+        lanes.sort(key=len, reverse=True)  # lanes that end early are the last rows of the batch
+        return [[lane[i] for lane in lanes if i < len(lane)] for i in range(len(lanes[0]))]
 
-    def _lane(self, order: np.ndarray, ends: np.ndarray, first: int, last: int, head: int) -> list[Window]:
-        """The windows of rows `first` to `last` of the sequences end to end, and whether each goes on."""
+    def _cut_lane(self, order: np.ndarray, ends: np.ndarray, first: int, last: int, first_length: int) -> list[Window]:
+        """Return the windows of rows `first` to `last` of the concatenated sequences."""
         found: list[Window] = []
         for i in range(int(np.searchsorted(ends, first, "right")), len(order)):
             begin = int(ends[i - 1]) if i else 0
             if begin >= last:
                 break
-            within = max(first, begin) - begin, min(last, int(ends[i])) - begin
-            # A state is that after a batch's longest windows: what goes on has to be one of them. So all are whole but
-            # the last of a sequence and, in all lanes alike, the first.
-            windows = self._cut(*within, self.window if found else head)
-            found += [Window(int(order[i]), *bounds, number > 0) for number, bounds in enumerate(windows)]
+            bounds = max(first, begin) - begin, min(last, int(ends[i])) - begin
+            # The state after a batch is the state after its longest windows, so a window that is continued must be one
+            # of the longest: all have full length except the last of a sequence and the first of every lane.
+            windows = self._cut(*bounds, self.window if found else first_length)
+            found += [Window(int(order[i]), *window, number > 0) for number, window in enumerate(windows)]
         return found
 
-    def _cut(self, first: int, last: int, head: int) -> list[tuple[int, int]]:
-        """Bounds of the windows of rows `first` to `last`, the first of at most `head` rows."""
-        inner = range(first + head, last, self.window)
+    def _cut(self, first: int, last: int, first_length: int) -> list[tuple[int, int]]:
+        """Return the bounds of the windows of rows `first` to `last`; the first has at most `first_length` rows."""
+        inner = range(first + first_length, last, self.window)
         return list(pairwise([first, *inner, last]))

@@ -1,1 +1,1 @@
-"""Corpora that this project makes itself, from nothing but a random generator."""
+"""Generated corpora: doodles, pen text and rollouts."""

@@ -1,4 +1,4 @@
-"""Doodles: simple line drawings of twelve things, each drawn as a hand would and never twice the same."""
+"""Doodles: line drawings of twelve classes of objects, with random variation."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from mdnrnn.data.synthetic.hand import Hand, Strokes, around, both_sides, bulges
+from mdnrnn.data.strokes import Drawing
+from mdnrnn.data.synthetic.hand import Hand, bulges, ellipse, mirror
 
 SIDES = (-1, 1)
 
 
-def _butterfly(hand: Hand) -> Strokes:
+def _butterfly(hand: Hand) -> Drawing:
     top, tail = hand.between(-0.5, -0.35), hand.between(0.4, 0.6)
     wide, high = hand.between(0.8, 1.0), hand.between(0.65, 0.9)
     narrow, low = wide * hand.between(0.6, 0.9), hand.between(0.6, 0.85)
@@ -32,7 +33,7 @@ def _butterfly(hand: Hand) -> Strokes:
     return hand.ordered([body], wings) + feelers
 
 
-def _car(hand: Hand) -> Strokes:
+def _car(hand: Hand) -> Drawing:
     hood, floor, roof = hand.between(-0.1, 0.0), 0.4, hand.between(-0.6, -0.45)
     r, back, front = hand.between(0.17, 0.24), hand.between(-0.62, -0.5), hand.between(0.5, 0.62)
     tail, a, b = hand.between(-0.95, -0.55), hand.between(-0.5, -0.3), hand.between(0.15, 0.35)
@@ -41,8 +42,8 @@ def _car(hand: Hand) -> Strokes:
     if hand.chance(0.5):
         shell = [hand.outline(*top, (1, floor), (-1, floor))]
     else:
-        around_wheels = [(back - r, floor), (-1, floor), *top, (1, floor), (front + r, floor)]
-        shell = [hand.line(*around_wheels), hand.line((back + r, floor), (front - r, floor))]
+        sides_and_top = [(back - r, floor), (-1, floor), *top, (1, floor), (front + r, floor)]
+        shell = [hand.line(*sides_and_top), hand.line((back + r, floor), (front - r, floor))]
     head, sill, post = roof + 0.1, hood - 0.02, (a + b) / 2
     rear = [(a + 0.03, head), (post - 0.05, head), (post - 0.05, sill), ((tail + a) / 2 + 0.03, sill)]
     fore = [(post + 0.05, head), (b - 0.02, head), (nose - 0.13, sill), (post + 0.05, sill)]
@@ -53,14 +54,14 @@ def _car(hand: Hand) -> Strokes:
     return hand.ordered([*shell, *windows, *handle], [*wheels, *hubs])
 
 
-def _cat(hand: Hand) -> Strokes:
+def _cat(hand: Hand) -> Drawing:
     rx, ry = hand.between(0.7, 0.88), hand.between(0.6, 0.72)
     outer, inner = hand.between(0.14, 0.17), hand.between(0.05, 0.07)
     tip = np.array([rx * hand.between(0.75, 0.95), -ry - hand.between(0.2, 0.4)])
-    roots = around((0, 0), (rx, ry), 0.75 + np.array([inner, outer]))
+    roots = ellipse((0, 0), (rx, ry), 0.75 + np.array([inner, outer]))
     if hand.chance(0.5):
-        jaw = around((0, 0), (rx, ry), np.linspace(0.75 + outer, 1.75 - outer, 25))
-        head = [hand.loop(np.concatenate([jaw, both_sides([roots[0], tip, jaw[0]])[1:]]))]
+        jaw = ellipse((0, 0), (rx, ry), np.linspace(0.75 + outer, 1.75 - outer, 25))
+        head = [hand.loop(np.concatenate([jaw, mirror([roots[0], tip, jaw[0]])[1:]]))]
     else:
         ears = [hand.line(*(p * (s, 1) for p in (roots[1], tip, roots[0]))) for s in SIDES]
         head = hand.ordered([hand.oval(0, 0, rx, ry)], ears)
@@ -77,7 +78,7 @@ def _cat(hand: Hand) -> Strokes:
     return [*head, *eyes, snout, *mouth, *whiskers]
 
 
-def _fish(hand: Hand) -> Strokes:
+def _fish(hand: Hand) -> Drawing:
     nose, tall, waist = hand.between(-1.0, -0.85), hand.between(0.38, 0.55), hand.between(0.35, 0.5)
     end, fork, notch = hand.between(0.9, 1.1), hand.between(0.3, 0.5), hand.between(0.7, 0.9)
     back = np.array([(waist, -0.06), (0, -0.8 * tall), (-0.35, -tall), (nose * 0.82, -0.55 * tall), (nose, 0)])
@@ -102,33 +103,33 @@ def _fish(hand: Hand) -> Strokes:
     return [*body, eye, *(part for stroke in extras for part in hand.maybe(0.5, stroke))]
 
 
-def _flower(hand: Hand) -> Strokes:
-    y, r, n = -0.4, hand.between(0.14, 0.22), hand.some(5, 6)
-    # A petal points down, to where the stem begins; the hand begins at any.
-    turns = hand.rng.normal(0.25, 0.015) + (np.arange(n + 1) + hand.some(0, n)) / n
+def _flower(hand: Hand) -> Drawing:
+    y, r, n = -0.4, hand.between(0.14, 0.22), hand.integer(5, 6)
+    # One petal points down, to the start of the stem; the drawing starts at a random petal.
+    turns = hand.rng.normal(0.25, 0.015) + (np.arange(n + 1) + hand.integer(0, n)) / n
     if hand.chance(0.5):
         ring, height = r * hand.between(1.5, 1.8), hand.between(0.7, 1.0)
         reach = ring * (np.cos(np.pi / n) + 2 * height * np.sin(np.pi / n))
-        petals = [hand.loop(bulges(around((0, y), (ring, ring), turns + 0.5 / n), height))]
+        petals = [hand.loop(bulges(ellipse((0, y), (ring, ring), turns + 0.5 / n), height))]
     else:
         reach, half = r + hand.between(0.35, 0.5), 0.42 / n
         radii, fan = (
             np.array([r, 0.8 * reach, reach, 0.8 * reach, r])[:, None],
             np.array([-0.7, -0.8, 0, 0.8, 0.7]),
         )
-        petals = [hand.curve(*((0, y) + radii * around((0, 0), (1, 1), t + half * fan))) for t in turns[:-1]]
+        petals = [hand.curve(*((0, y) + radii * ellipse((0, 0), (1, 1), t + half * fan))) for t in turns[:-1]]
     flower = hand.ordered([hand.oval(0, y, r, r)], petals)
     foot, bend = hand.between(-0.12, 0.12), hand.between(-0.12, 0.12)
     stem = hand.curve((0, y + reach), (foot + bend, 0.55), (foot, 1.0))
     leaves = []
-    for s in hand.rng.permutation(SIDES)[: hand.some(1, 2)]:
+    for s in hand.rng.permutation(SIDES)[: hand.integer(1, 2)]:
         low, long = hand.between(0.65, 0.8), s * hand.between(0.35, 0.5)
         root, tip = (foot + bend * 0.6, low), (foot + long, low - 0.25)
         leaves.append(hand.curve(root, (foot + long * 0.4, low - 0.3), tip, (foot + long * 0.7, low), root))
     return hand.ordered(flower, [stem, *leaves])
 
 
-def _house(hand: Hand) -> Strokes:
+def _house(hand: Hand) -> Drawing:
     w, top, floor = hand.between(0.6, 0.9), hand.between(-0.2, 0.05), 0.85
     peak, eave = top - hand.between(0.5, 0.8), w + hand.between(0.0, 0.2)
     sides = (-w, top), (-w, floor), (w, floor), (w, top)
@@ -138,7 +139,7 @@ def _house(hand: Hand) -> Strokes:
     else:
         frame = hand.ordered([hand.line(*sides)], [hand.outline(*slopes)])
     where, half, lintel = (
-        hand.some(-1, 1),
+        hand.integer(-1, 1),
         hand.between(0.13, 0.2),
         floor - hand.between(0.45, 0.58) * (floor - top),
     )
@@ -157,12 +158,12 @@ def _house(hand: Hand) -> Strokes:
     return [*frame, *hand.ordered(door, windows), *chimney]
 
 
-def _mug(hand: Hand) -> Strokes:
+def _mug(hand: Hand) -> Drawing:
     top, floor, lip = -0.4, hand.between(0.6, 0.8), hand.between(0.1, 0.17)
     w = hand.between(0.5, 0.65)
     b = w * hand.between(0.8, 1.0)
     side = [(b * 0.6, floor + 0.05), (b, floor - 0.08), ((w + b) / 2, 0.1), (w, top)]
-    cup = hand.ordered([hand.oval(0, top, w, lip)], [hand.curve(*both_sides(side))])
+    cup = hand.ordered([hand.oval(0, top, w, lip)], [hand.curve(*mirror(side))])
     out, high, low = hand.between(0.3, 0.42), top + hand.between(0.15, 0.25), floor - hand.between(0.25, 0.35)
     elbow = (w + out, (high + low) / 2)
     handle = [hand.curve((w, high), (w + out * 0.8, high), elbow, (w + out * 0.6, low), (b, low))]
@@ -177,12 +178,12 @@ def _mug(hand: Hand) -> Strokes:
     handle += hand.maybe(0.4, hand.curve(*inside))
     base, tall = top - lip - 0.08, hand.between(0.3, 0.45)
     sway = [(0.0, 0.0), (-0.07, 0.33), (0.07, 0.67), (0.0, 1.0)]
-    columns = np.linspace(-0.25, 0.25, hand.some(2, 3))
+    columns = np.linspace(-0.25, 0.25, hand.integer(2, 3))
     steam = hand.maybe(0.6, *(hand.curve(*((x + u, base - v * tall) for u, v in sway)) for x in columns))
     return [*cup, *handle, *steam]
 
 
-def _mushroom(hand: Hand) -> Strokes:
+def _mushroom(hand: Hand) -> Drawing:
     w, rim, sag = hand.between(0.75, 0.95), hand.between(0.0, 0.12), hand.between(0.02, 0.2)
     tall = rim + hand.between(0.75, 0.95)
     dome = hand.arc((0, rim), (w, tall), 0.5, 1.0)
@@ -191,35 +192,35 @@ def _mushroom(hand: Hand) -> Strokes:
     s, floor = hand.between(0.2, 0.3), hand.between(0.75, 0.95)
     foot = s * hand.between(1.0, 1.4)
     side = [(foot * 0.5, floor + 0.03), (foot, floor - 0.06), ((s + foot) / 2, floor * 0.6), (s, rim + sag)]
-    stem = [hand.curve(*both_sides(side))]
+    stem = [hand.curve(*mirror(side))]
     spots = []
-    for x, y in [(-0.5, 0.3), (0.02, 0.65), (0.5, 0.32)][: hand.some(2, 3)]:
+    for x, y in [(-0.5, 0.3), (0.02, 0.65), (0.5, 0.32)][: hand.integer(2, 3)]:
         r = hand.between(0.06, 0.15)
         spots.append(hand.oval(w * (x + hand.between(-0.1, 0.1)), rim - tall * y, r, r * 0.9))
     return hand.ordered([*cap, *stem], spots)
 
 
-def _sailboat(hand: Hand) -> Strokes:
+def _sailboat(hand: Hand) -> Drawing:
     deck, keel, top = hand.between(0.3, 0.4), hand.between(0.65, 0.8), hand.between(-1.0, -0.85)
     bow, stern, mast = hand.between(0.8, 0.95), hand.between(-0.95, -0.75), hand.between(-0.12, 0.08)
     if hand.chance(0.5):
         rake = hand.between(0.2, 0.3)
         hull = hand.outline((stern, deck), (stern + rake, keel), (bow - rake, keel), (bow, deck))
     else:
-        bowl = around((0, deck), (bow, keel - deck), np.linspace(0, 0.5, 17))
+        bowl = ellipse((0, deck), (bow, keel - deck), np.linspace(0, 0.5, 17))
         hull = hand.loop(np.concatenate([bowl, bowl[:1]]))
     boom, luff = deck - hand.between(0.1, 0.18), mast - 0.07
     sails = [hand.outline((mast, top + 0.05), (mast, boom), (bow * hand.between(0.65, 0.85), boom))]
     jib = (luff, top + hand.between(0.15, 0.3)), (luff, boom), (stern * hand.between(0.55, 0.75), boom)
     sails += hand.maybe(0.7, hand.outline(*jib))
     flag = hand.maybe(0.35, hand.line((mast, top), (mast - 0.22, top + 0.08), (mast, top + 0.15)))
-    x = np.linspace(-1.05, 1.05, hand.some(4, 6))
+    x = np.linspace(-1.05, 1.05, hand.integer(4, 6))
     crests = np.stack([x, np.full_like(x, keel + hand.between(0.0, 0.12))], axis=1)
     waves = hand.maybe(0.4, bulges(crests, -0.22))
     return [*hand.ordered([hull], [hand.line((mast, top), (mast, deck)), *sails]), *flag, *waves]
 
 
-def _snowman(hand: Hand) -> Strokes:
+def _snowman(hand: Hand) -> Drawing:
     radii = [hand.between(0.44, 0.52), hand.between(0.3, 0.37), hand.between(0.25, 0.3)]
     if hand.chance(0.5):
         del radii[1]
@@ -241,24 +242,24 @@ def _snowman(hand: Hand) -> Strokes:
     return [*balls, *eyes, nose, *hand.maybe(0.4, smile), *hand.ordered(buttons, arms), *hat]
 
 
-def _pine(hand: Hand) -> Strokes:
-    tiers, wide, foot = hand.some(2, 3), hand.between(0.5, 0.65), hand.between(0.45, 0.6)
+def _pine(hand: Hand) -> Drawing:
+    tiers, wide, foot = hand.integer(2, 3), hand.between(0.5, 0.65), hand.between(0.45, 0.6)
     edge = []
     for k in range(tiers, 0, -1):
         x, y = wide * (0.4 + 0.6 * k / tiers), (1 + foot) * k / tiers - 1
         edge += [(0.45 * x, y - 0.02), (x, y)]
     w = hand.between(0.1, 0.17)
     trunk = hand.line((-w, foot), (-w, 1), (w, 1), (w, foot))
-    return hand.ordered([hand.outline((0, -1), *both_sides(edge[1:])[::-1])], [trunk])
+    return hand.ordered([hand.outline((0, -1), *mirror(edge[1:])[::-1])], [trunk])
 
 
-def _tree(hand: Hand) -> Strokes:
+def _tree(hand: Hand) -> Drawing:
     ground = hand.maybe(0.3, hand.line((-0.6, 1), (0.6, 1)))
     if hand.chance(0.4):
         return _pine(hand) + ground
-    rx, ry, y, n = hand.between(0.55, 0.7), hand.between(0.45, 0.55), -0.35, hand.some(6, 8)
+    rx, ry, y, n = hand.between(0.55, 0.7), hand.between(0.45, 0.55), -0.35, hand.integer(6, 8)
     turns = hand.between(0, 1) + np.arange(n + 1) / n
-    crown = [hand.loop(bulges(around((0, y), (rx, ry), turns), hand.between(0.3, 0.45)))]
+    crown = [hand.loop(bulges(ellipse((0, y), (rx, ry), turns), hand.between(0.3, 0.45)))]
     w = hand.between(0.1, 0.17)
     flare = w * hand.between(1.1, 1.9)
     trunk = [hand.curve((s * w, y + ry * 1.1), (s * w * 0.9, 0.6), (s * flare, 1)) for s in SIDES]
@@ -267,10 +268,10 @@ def _tree(hand: Hand) -> Strokes:
     return [*hand.ordered(crown, trunk), *ground, *apples]
 
 
-def _umbrella(hand: Hand) -> Strokes:
+def _umbrella(hand: Hand) -> Drawing:
     w, top, rim = hand.between(0.85, 1.0), hand.between(-0.9, -0.75), hand.between(-0.1, 0.05)
     dome = hand.arc((0, rim), (w, rim - top), 0.5, 1.0)
-    x = np.linspace(w, -w, hand.some(4, 6))
+    x = np.linspace(w, -w, hand.integer(4, 6))
     edge = bulges(np.stack([x, np.full_like(x, rim)], axis=1), -hand.between(0.2, 0.4))
     ribs = hand.maybe(0.5, *(hand.curve((0, top), (a * 0.75, top + (rim - top) * 0.4), (a, rim)) for a in x[1:-1]))
     hook, floor = hand.between(0.22, 0.32), hand.between(0.75, 0.9)
@@ -280,7 +281,7 @@ def _umbrella(hand: Hand) -> Strokes:
     return hand.ordered([dome, edge, *ribs], [pole, *tip])
 
 
-_DRAWERS: dict[str, Callable[[Hand], Strokes]] = {
+_DRAW: dict[str, Callable[[Hand], Drawing]] = {
     "butterfly": _butterfly,
     "car": _car,
     "cat": _cat,
@@ -295,17 +296,21 @@ _DRAWERS: dict[str, Callable[[Hand], Strokes]] = {
     "umbrella": _umbrella,
 }
 
-CLASSES: tuple[str, ...] = tuple(_DRAWERS)
-"""The names of the things, in alphabetical order."""
+CLASSES: tuple[str, ...] = tuple(_DRAW)
+"""Class names, in alphabetical order."""
 
 
-def draw(name: str, rng: np.random.Generator) -> Strokes:
-    """One drawing of the thing called `name`: strokes in pen order, each an int array (n, 2) with n >= 1.
+def draw(name: str, rng: np.random.Generator) -> Drawing:
+    """Draw one doodle: strokes in pen order, each an int array (n, 2) with n >= 1.
 
-    x runs right, y down, both within 0..255. All chance comes from `rng`, and coordinates are rounded to
+    x runs right, y down, both from 0 to 255. All random numbers come from `rng`, and coordinates are rounded to
     integers after all geometry, so a seed gives the same drawing on every machine.
+
+    Args:
+        name: one of `CLASSES`.
+        rng: random generator.
     """
-    if name not in _DRAWERS:
-        raise ValueError(f"no doodle is called {name!r}; expected one of {', '.join(CLASSES)}")
+    if name not in _DRAW:
+        raise ValueError(f"unknown class {name!r}; expected one of {', '.join(CLASSES)}")
     hand = Hand(rng)
-    return hand.finish(_DRAWERS[name](hand))
+    return hand.finish(_DRAW[name](hand))

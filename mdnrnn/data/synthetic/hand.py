@@ -1,7 +1,7 @@
-"""A hand that draws: lines, ovals and curves that wobble, close badly and never come out twice the same.
+"""A simulated hand that draws lines, ovals and curves with random deviations, gaps and overshoots.
 
-Shapes are planned on a sheet that reaches from about -1 to 1, x to the right and y down. Angles are in turns,
-clockwise from the right: 0.25 points down, 0.75 up. A stroke is a float array (n, 2) in pen order; n = 1 is a dot.
+Shapes are planned on a sheet from about -1 to 1, x to the right and y down. Angles are in turns, clockwise from the
+right: 0.25 points down, 0.75 up.
 """
 
 from __future__ import annotations
@@ -12,45 +12,47 @@ from functools import cached_property
 
 import numpy as np
 
-from mdnrnn.data.strokes import resample, simplify
+from mdnrnn.data.strokes import Drawing, Polyline, resample, simplify
 
-Strokes = list[np.ndarray]
 Point = Sequence[float] | np.ndarray
 Points = Sequence[Point] | np.ndarray
 
 BOX = 255
-"""Side of the square that a finished drawing lies in; coordinates are integers from 0 to BOX."""
+"""Side of the square that contains a finished drawing; coordinates are integers from 0 to BOX."""
 
 _SPACING = 0.05
-"""Between the points of a stroke as it wobbles, in sheet units: fine enough that no turn is lost."""
+"""Distance between the points of a stroke before deviations are added, in sheet units."""
 
 _EPSILON = 2.2
-"""How far a finished line may stray from the wobbly one, in units of the box: as coarse as goes unseen."""
+"""Tolerance of the final simplification, in units of the box; the difference is not visible."""
 
 
-def around(center: Point, radii: Point, turns: float | np.ndarray) -> np.ndarray:
-    """The points (..., 2) of an ellipse at the angles `turns` (...)."""
+def ellipse(center: Point, radii: Point, turns: float | np.ndarray) -> np.ndarray:
+    """Return the points (..., 2) of an ellipse at the angles `turns` (...)."""
     angle = 2 * np.pi * np.asarray(turns)
     return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=-1)
 
 
-def both_sides(right: Points) -> np.ndarray:
-    """A symmetric shape (2n, 2), from its left end to its right, given its right half: points (n, 2)."""
+def mirror(right: Points) -> np.ndarray:
+    """Return a symmetric shape (2n, 2), from its left end to its right end, given its right half (n, 2)."""
     right = np.asarray(right, dtype=float)
     return np.concatenate([right[::-1] * (-1, 1), right])
 
 
 def bulges(points: Points, height: float) -> np.ndarray:
-    """A half ellipse from each point (n, 2) to the next, to the left of the way, `height` times the way's length."""
+    """Return half ellipses from each point (n, 2) to the next, to the left of the segment.
+
+    Their height is `height` times the length of the segment.
+    """
     points = np.asarray(points, dtype=float)
-    way = np.diff(points, axis=0)[:, None]
-    left = np.stack([way[..., 1], -way[..., 0]], axis=-1)
+    segments = np.diff(points, axis=0)[:, None]
+    left = np.stack([segments[..., 1], -segments[..., 0]], axis=-1)
     angle = np.linspace(0, np.pi, 9)[None, :, None]
-    return (points[:-1, None] + way * (1 - np.cos(angle)) / 2 + left * height * np.sin(angle)).reshape(-1, 2)
+    return (points[:-1, None] + segments * (1 - np.cos(angle)) / 2 + left * height * np.sin(angle)).reshape(-1, 2)
 
 
 def spline(points: Points, closed: bool = False) -> np.ndarray:
-    """A smooth curve through the points (n, 2): a uniform Catmull-Rom spline, eight steps a span."""
+    """Return a uniform Catmull-Rom spline through the points (n, 2), with eight points per span."""
     p = np.asarray(points, dtype=float)
     p = np.concatenate([p[-1:], p, p[:2]] if closed else [2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
@@ -59,158 +61,156 @@ def spline(points: Points, closed: bool = False) -> np.ndarray:
     return np.concatenate([spans.reshape(-1, 2), p[-2:-1]])
 
 
-def rounded(corners: Points, radius: float) -> np.ndarray:
-    """Straight lines through the corners (n, 2), each inner corner cut by a curve that begins `radius` before it."""
+def round_corners(corners: Points, radius: float) -> np.ndarray:
+    """Return straight lines through the corners (n, 2), with each inner corner rounded within `radius` of it."""
     p = np.asarray(corners, dtype=float)
     if len(p) < 3 or radius == 0:
         return p
-    way = np.diff(p, axis=0)
-    length = np.hypot(way[:, 0], way[:, 1])[:, None] + 1e-9
-    way *= np.minimum(radius, 0.45 * length) / length
-    before, corner, after = p[1:-1] - way[:-1], p[1:-1], p[1:-1] + way[1:]
+    segments = np.diff(p, axis=0)
+    length = np.hypot(segments[:, 0], segments[:, 1])[:, None] + 1e-9
+    segments *= np.minimum(radius, 0.45 * length) / length
+    before, corner, after = p[1:-1] - segments[:-1], p[1:-1], p[1:-1] + segments[1:]
     turn = np.stack([before, (before + 2 * corner + after) / 4, after], axis=1)
     return np.concatenate([p[:1], turn.reshape(-1, 2), p[-1:]])
 
 
 @dataclass(frozen=True)
 class Hand:
-    """One person drawing one picture: habits drawn once from `rng`, accidents drawn from it at every stroke."""
+    """One person drawing one picture.
+
+    Habits are drawn from `rng` once, on first use; deviations at every stroke. The order of the calls determines the
+    drawing.
+    """
 
     rng: np.random.Generator
 
     @cached_property
     def sloppiness(self) -> float:
-        """How far from the plan: about 0.4 for the careful, 1.4 for the hasty."""
+        """Scale of the deviations: 0.4 for a careful hand to 1.4 for a hasty one."""
         return self.between(0.4, 1.4)
 
     @cached_property
     def softness(self) -> float:
-        """The radius at which this hand cuts corners, in sheet units."""
+        """Radius of rounded corners, in sheet units."""
         return max(0.0, self.between(-0.06, 0.1))
 
     @cached_property
-    def backward(self) -> float:
-        """How often this hand goes round, or along, the other way."""
+    def reversal_probability(self) -> float:
+        """Probability of drawing a closed shape in the opposite direction."""
         return 0.85 if self.chance(0.2) else 0.1
 
-    # choices
-
     def between(self, low: float, high: float) -> float:
-        """Any number from low to high."""
+        """Return a uniform random number from low to high."""
         return low + (high - low) * self.rng.random()
 
     def chance(self, probability: float) -> bool:
-        """Whether it happens this time."""
+        """Return True with the given probability."""
         return self.rng.random() < probability
 
-    def some(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+    def integer(self, low: int, high: int) -> int:
+        """Return a uniform random integer from low to high, inclusive."""
         return int(self.rng.integers(low, high + 1))
 
-    def maybe(self, probability: float, *strokes: np.ndarray) -> Strokes:
-        """A part that not every drawing has."""
+    def maybe(self, probability: float, *strokes: Polyline) -> Drawing:
+        """Return the strokes with the given probability, else no strokes."""
         return list(strokes) if self.chance(probability) else []
 
-    def ordered(self, first: Strokes, second: Strokes) -> Strokes:
-        """The first part and then the second; now and then the other way round."""
+    def ordered(self, first: Drawing, second: Drawing) -> Drawing:
+        """Return both parts, in the given order with probability 0.75, else reversed."""
         return [*second, *first] if self.chance(0.25) else [*first, *second]
 
-    # strokes
-
     def dot(self, x: float, y: float) -> np.ndarray:
-        """The pen put down and lifted again."""
-        return self._aim([(x, y)])
+        """Draw a dot."""
+        return self._perturb([(x, y)])
 
     def line(self, *corners: Point) -> np.ndarray:
-        """Straight lines from corner to corner."""
-        return rounded(self._aim(corners), self.softness)
+        """Draw straight lines from corner to corner."""
+        return round_corners(self._perturb(corners), self.softness)
 
     def curve(self, *points: Point) -> np.ndarray:
-        """A smooth open curve through the points."""
-        return spline(self._aim(points))
+        """Draw a smooth open curve through the points."""
+        return spline(self._perturb(points))
 
     def arc(self, center: Point, radii: Point, start: float, end: float) -> np.ndarray:
-        """Part of an ellipse, from turn `start` to turn `end`."""
-        slip = self.rng.normal(0, 0.008 * self.sloppiness, 2)
-        return around(center, radii, np.linspace(start + slip[0], end + slip[1], 33))
+        """Draw part of an ellipse, from turn `start` to turn `end`."""
+        error = self.rng.normal(0, 0.008 * self.sloppiness, 2)
+        return ellipse(center, radii, np.linspace(start + error[0], end + error[1], 33))
 
     def outline(self, *corners: Point) -> np.ndarray:
-        """A closed polygon, begun at any corner; its last side runs past the first corner or stops short of it."""
-        p = np.roll(self._aim(corners), self.some(1, len(corners)), axis=0)
-        p = p[::-1] if self.chance(self.backward) else p
+        """Draw a closed polygon from a random corner; its last side overshoots or misses the first corner."""
+        p = np.roll(self._perturb(corners), self.integer(1, len(corners)), axis=0)
+        p = p[::-1] if self.chance(self.reversal_probability) else p
         side = p[0] - p[-1]
         length = float(np.hypot(*side))
-        return rounded([*p, p[0] + side * (self._miss(0.3 * length) / length)], self.softness)
+        return round_corners([*p, p[0] + side * (self._overshoot(0.3 * length) / length)], self.softness)
 
     def box(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """A closed rectangle around (x, y), rx and ry being half its sides."""
+        """Draw a closed rectangle with center (x, y) and half sides rx and ry."""
         return self.outline((x - rx, y - ry), (x - rx, y + ry), (x + rx, y + ry), (x + rx, y - ry))
 
     def oval(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """A closed ellipse, begun near its top."""
+        """Draw a closed ellipse from near its top."""
         stretch = 1 + self.rng.normal(0, 0.04 * self.sloppiness, 2)
-        return self.loop(around((x, y), (rx, ry) * stretch, self.rng.normal(0.75, 0.06) + np.linspace(0, 1, 49)))
+        return self.loop(ellipse((x, y), (rx, ry) * stretch, self.rng.normal(0.75, 0.06) + np.linspace(0, 1, 49)))
 
     def blob(self, *points: Point) -> np.ndarray:
-        """A smooth closed curve, begun at any of the points."""
-        p = self._aim(points)
-        return self.loop(spline(np.roll(p, -self.some(0, len(p) - 1), axis=0), closed=True))
+        """Draw a smooth closed curve from a random one of the points."""
+        p = self._perturb(points)
+        return self.loop(spline(np.roll(p, -self.integer(0, len(p) - 1), axis=0), closed=True))
 
     def loop(self, path: np.ndarray) -> np.ndarray:
-        """A closed path (n, 2) as a hand follows it: a little more or less than once round, either way."""
-        path = path[::-1] if self.chance(self.backward) else path
-        way = np.diff(path, axis=0)
-        length = float(np.hypot(way[:, 0], way[:, 1]).sum())
-        extra = round(len(path) * self._miss(0.1 * length) / length)
+        """Draw a closed path (n, 2), in either direction, slightly more or less than once around."""
+        path = path[::-1] if self.chance(self.reversal_probability) else path
+        segments = np.diff(path, axis=0)
+        length = float(np.hypot(segments[:, 0], segments[:, 1]).sum())
+        extra = round(len(path) * self._overshoot(0.1 * length) / length)
         return np.concatenate([path, path[1 : 1 + extra]]) if extra >= 0 else path[:extra]
 
-    def _aim(self, points: Points) -> np.ndarray:
-        """Where the pen lands when it aims at the points (n, 2)."""
+    def _perturb(self, points: Points) -> np.ndarray:
+        """Return the points (n, 2) with random errors."""
         p = np.asarray(points, dtype=float)
         return p + self.rng.normal(0, 0.014 * self.sloppiness, p.shape)
 
-    def _miss(self, most: float) -> float:
-        """How far a closed shape overshoots its start; negative, the gap that it leaves. In sheet units."""
-        return float(np.clip(self.rng.normal(0.01, 0.05 * self.sloppiness), max(-0.08, -most), min(0.14, most)))
+    def _overshoot(self, maximum: float) -> float:
+        """Return by how much a closed shape overshoots its start, in sheet units; negative for a gap."""
+        return float(np.clip(self.rng.normal(0.01, 0.05 * self.sloppiness), max(-0.08, -maximum), min(0.14, maximum)))
 
-    # the finished drawing
-
-    def finish(self, strokes: Strokes) -> Strokes:
-        """The plan as it comes out on paper: integer points (n, 2) within the box, sparse, in pen order."""
-        strokes = self._lift([s[::-1] if self.chance(0.12) else s for s in strokes])
+    def finish(self, strokes: Drawing) -> Drawing:
+        """Convert planned strokes to the finished drawing: few integer points (n, 2) inside the box."""
+        strokes = self._join_and_split([s[::-1] if self.chance(0.12) else s for s in strokes])
         strokes = [resample(s, _SPACING)[0] if len(s) > 1 else s for s in strokes]
         lengths = [len(s) for s in strokes]
-        points = self._tilt(self._warp(np.concatenate(strokes)) + self._wobble(lengths))
+        points = self._transform(self._warp(np.concatenate(strokes)) + self._wobble(lengths))
         low, high = points.min(axis=0), points.max(axis=0)
         size = BOX * self.between(0.75, 1.0)
         points = (points - (low + high) / 2) * (size / (high - low).max()) + BOX / 2
-        return [_on_grid(s) for s in np.split(points, np.cumsum(lengths)[:-1])]
+        return [_round_to_grid(s) for s in np.split(points, np.cumsum(lengths)[:-1])]
 
-    def _lift(self, strokes: Strokes) -> Strokes:
-        """Sometimes leave the pen down where one stroke ends and the next begins; sometimes lift it on the way."""
+    def _join_and_split(self, strokes: Drawing) -> Drawing:
+        """Randomly join strokes that end where the next begins, and split the longest stroke."""
         joined = strokes[:1]
-        lazy = self.between(-0.2, 0.8)
+        join_probability = self.between(-0.2, 0.8)
         for stroke in strokes[1:]:
-            near = np.abs(stroke[0] - joined[-1][-1]).max() < 0.08
-            if near and len(stroke) > 1 and len(joined[-1]) > 1 and self.chance(lazy):
+            is_near = np.abs(stroke[0] - joined[-1][-1]).max() < 0.08
+            if is_near and len(stroke) > 1 and len(joined[-1]) > 1 and self.chance(join_probability):
                 joined[-1] = np.concatenate([joined[-1], stroke])
             else:
                 joined.append(stroke)
         longest = max(range(len(joined)), key=lambda i: len(joined[i]))
         if len(joined[longest]) > 12 and self.chance(0.15):
-            cut = self.some(len(joined[longest]) // 3, 2 * len(joined[longest]) // 3)
-            joined[longest : longest + 1] = [joined[longest][:cut], joined[longest][cut - self.some(0, 1) :]]
+            cut = self.integer(len(joined[longest]) // 3, 2 * len(joined[longest]) // 3)
+            joined[longest : longest + 1] = [joined[longest][:cut], joined[longest][cut - self.integer(0, 1) :]]
         return joined
 
     def _warp(self, points: np.ndarray) -> np.ndarray:
-        """Bend the whole sheet in long waves: proportions change, and what touches goes on touching."""
+        """Bend the whole sheet in long waves, which changes proportions but keeps contacts."""
         waves = self.rng.uniform(-0.35, 0.35, (2, 3))
         phases = self.rng.uniform(0, 2 * np.pi, 3)
         swing = self.rng.uniform(-0.045, 0.045, (3, 2))
         return points + np.sin(2 * np.pi * points @ waves + phases) @ swing
 
     def _wobble(self, lengths: Sequence[int]) -> np.ndarray:
-        """Slow waves along each stroke, and a drift from its start to its end: shape (sum of lengths, 2)."""
+        """Return a slow wave along each stroke plus a drift from its start to its end, shape (sum of lengths, 2)."""
         size = np.array(lengths)
         stroke = np.repeat(np.arange(len(size)), size)
         step = np.arange(len(stroke)) - np.repeat(np.cumsum(size) - size, size)
@@ -220,8 +220,8 @@ class Hand:
         drift = self.rng.normal(0, 1, (len(size), 2))[stroke] * (step / size[stroke] - 0.5)[:, None]
         return amount * (np.sin(2 * np.pi * (rate * step[:, None] + phase)) + drift)
 
-    def _tilt(self, points: np.ndarray) -> np.ndarray:
-        """Turn, slant and stretch the sheet a little, and show some things from their other side."""
+    def _transform(self, points: np.ndarray) -> np.ndarray:
+        """Rotate, shear and stretch the sheet slightly; mirror it with probability 0.3."""
         turn, slant, stretch = self.rng.normal(0, (0.05, 0.06, 0.06))
         cos, sin = np.cos(turn), np.sin(turn)
         facing = -1 if self.chance(0.3) else 1
@@ -229,8 +229,8 @@ class Hand:
         return points @ shear @ np.array([[cos, sin], [-sin, cos]])
 
 
-def _on_grid(stroke: np.ndarray) -> np.ndarray:
-    """The few integer points that keep the shape of a stroke (n, 2); two in a row never coincide."""
+def _round_to_grid(stroke: np.ndarray) -> np.ndarray:
+    """Simplify a stroke (n, 2), round it to integers and remove consecutive duplicates."""
     points = np.rint(stroke[simplify(stroke, _EPSILON)]).astype(np.int64)
     moved = np.any(points[1:] != points[:-1], axis=1)
     return points[np.concatenate([[True], moved])]

@@ -1,7 +1,6 @@
-"""Pen text: lines of text as simulated hands write them, in the single-line fonts of A. V. Hershey (1967).
+"""Pen text: lines of text in simulated handwriting, from the single-line fonts of A. V. Hershey (1967).
 
-Coordinates: x to the right, y down, the baseline at 0; the font's capitals are 21 units high, its small letters 14.
-A stroke is a float array (n, 2) in pen order, n = 1 a dot.
+Coordinates: x to the right, y down, the baseline at y = 0. Capitals are 21 font units high, small letters 14.
 """
 
 from __future__ import annotations
@@ -13,53 +12,52 @@ from typing import Literal
 import numpy as np
 from HersheyFonts import HersheyFonts
 
-from mdnrnn.data.strokes import resample
+from mdnrnn.data.strokes import Drawing, resample
 from mdnrnn.errors import InputError
 
-Strokes = list[np.ndarray]
 Script = Literal["printed", "joined"]
 
 _FONTS: dict[Script, str] = {"printed": "futural", "joined": "scripts"}
 _BASELINE = 9
-_DOT = 4.0
-"""Font units: a smaller stroke is a dot; the fonts have rings there."""
-_NEAR = 3.6
-"""Font units between the end of a stroke and the start of the next that a joined hand does not lift for."""
-_DENSE = 0.5
-"""Font units between the points of the path that a pen follows."""
-_SLOWEST = 0.35
-"""The least speed, in sharp turns, as a share of that along a straight line."""
+_DOT_SIZE = 4.0
+"""Font units; smaller rings are dots: the fonts draw their dots as rings."""
+_JOIN_DISTANCE = 3.6
+"""Font units: maximum distance between the end of a stroke and the start of the next for joining them."""
+_PATH_SPACING = 0.5
+"""Font units between the points of the path along which the pen moves."""
+_MIN_SPEED = 0.35
+"""Minimum speed in sharp turns, relative to the speed on a straight line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """The habits of one hand."""
+    """Parameters of one person's handwriting."""
 
     script: Script
     slant: float
-    """Degrees from upright to the right, beside that of the font."""
+    """Slant to the right in degrees, added to that of the font."""
     width: float
-    """Of letters, in that of the font."""
+    """Width of letters, as a multiple of the font's."""
     size: float
-    """Units of the page that a font unit is long: 2 makes small letters 28 high."""
+    """Page units per font unit: with 2 the small letters are 28 high."""
     spacing: float
-    """Font units between letters beside those of the font."""
+    """Additional space between letters, font units."""
     gap: float
-    """Of the space between words, in that of the font."""
+    """Space between words, as a multiple of the font's."""
     drift: float
-    """Rise of the baseline, degrees to the right and down."""
+    """Angle of the baseline in degrees; positive slopes down to the right."""
     sway: float
-    """Font units that the baseline waves."""
+    """Amplitude of the baseline's waves, font units."""
     wobble: float
-    """Font units that the pen strays, in waves about as long as a letter."""
+    """Amplitude of the pen's deviations in waves about as long as a letter, font units."""
     softness: float
-    """Font units along the path that corners are rounded over."""
+    """Arc length over which corners are rounded, font units."""
     stride: float
-    """Font units that the pen goes along a straight line between two points."""
+    """Distance between two points on a straight line, font units."""
 
     @classmethod
-    def drawn(cls, rng: np.random.Generator, script: Script | None = None) -> Writer:
-        """Somebody; two in three print, unless a script is given."""
+    def sample(cls, rng: np.random.Generator, script: Script | None = None) -> Writer:
+        """Draw a random writer; without `script`, two in three print."""
         return cls(
             script=script or ("printed" if rng.random() < 2 / 3 else "joined"),
             slant=float(rng.normal(4, 9)),
@@ -76,67 +74,76 @@ class Writer:
 
 
 def alphabet() -> str:
-    """The characters that can be written: those of ASCII that the fonts have, the space first."""
+    """Return the characters that can be written: those of ASCII that both fonts have, sorted."""
     return "".join(sorted(set(_glyphs("printed")) & set(_glyphs("joined"))))
 
 
-def write(text: str, writer: Writer, rng: np.random.Generator) -> Strokes:
-    """`text` by `writer`, units of the page, integers (n, 2); another time, other accidents."""
+def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
+    """Write `text` as strokes of integer points (n, 2), in page units.
+
+    Args:
+        text: text of the characters in `alphabet()`.
+        writer: parameters of the handwriting.
+        rng: source of the variation between repetitions of a text.
+
+    Raises:
+        InputError: if the text is blank or has other characters.
+    """
     unknown = sorted(set(text) - set(alphabet()))
     if unknown or not text.strip():
-        raise InputError(f"text {text!r}: received {unknown or 'nothing to write'}, expected characters of ASCII")
-    paths = [_path(stroke, writer, rng) for stroke in _set(text, writer, rng)]
-    points = _on_page(np.concatenate(paths), writer, rng)
+        raise InputError(f"text {text!r}: received {unknown or 'a blank text'}, expected characters of ASCII")
+    paths = [_path(stroke, writer, rng) for stroke in _typeset(text, writer, rng)]
+    points = _to_page(np.concatenate(paths), writer, rng)
     strokes = np.split(points, np.cumsum([len(path) for path in paths])[:-1])
-    return [_on_grid(stroke) for stroke in strokes]
+    return [_round_to_grid(stroke) for stroke in strokes]
 
 
-def _set(text: str, writer: Writer, rng: np.random.Generator) -> Strokes:
-    """The strokes of a text as the font has them, side by side, those joined that the hand does not lift between."""
-    strokes: Strokes = []
-    glyphs, x, joined = _glyphs(writer.script), 0.0, writer.script == "joined"
+def _typeset(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
+    """Place the strokes of the characters side by side; in joined script, connect neighboring strokes."""
+    strokes: Drawing = []
+    glyphs, x, is_joined = _glyphs(writer.script), 0.0, writer.script == "joined"
     for character in text:
-        width, own = glyphs[character]
-        lean, grow = rng.normal(0, 0.03), 1 + rng.normal(0, 0.03)
-        for stroke in own:
-            letter = stroke * (writer.width * grow, grow)
-            letter = letter - np.outer(letter[:, 1], (lean, 0)) + (x, rng.normal(0, 0.15))
-            lines = joined and len(letter) > 1 and len(strokes) > 0 and len(strokes[-1]) > 1
-            if lines and np.abs(letter[0] - strokes[-1][-1]).max() < _NEAR:
+        width, glyph_strokes = glyphs[character]
+        shear, scale = rng.normal(0, 0.03), 1 + rng.normal(0, 0.03)
+        for stroke in glyph_strokes:
+            letter = stroke * (writer.width * scale, scale)
+            letter = letter - np.outer(letter[:, 1], (shear, 0)) + (x, rng.normal(0, 0.15))
+            can_join = is_joined and len(letter) > 1 and len(strokes) > 0 and len(strokes[-1]) > 1
+            if can_join and np.abs(letter[0] - strokes[-1][-1]).max() < _JOIN_DISTANCE:
                 strokes[-1] = np.concatenate([strokes[-1], letter])
             else:
                 strokes.append(letter)
         x += width * writer.width * (writer.gap if character == " " else 1.0)
-        x += 0.0 if joined and character.isalpha() else writer.spacing
-        x += rng.normal(0, 0.1 if joined else 0.35)
+        x += 0.0 if is_joined and character.isalpha() else writer.spacing
+        x += rng.normal(0, 0.1 if is_joined else 0.35)
     return strokes
 
 
 def _path(stroke: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
-    """A stroke as the hand follows it, at points equal times apart.
+    """Return a stroke as the pen draws it, as points at equal time intervals.
 
-    Speed falls with curvature to the power of a third (Lacquaniti, Terzuolo and Viviani 1983, "The law relating the
-    kinematic and figural aspects of drawing movements").
+    The speed decreases with the cube root of the curvature (Lacquaniti, Terzuolo and Viviani 1983, "The law relating
+    the kinematic and figural aspects of drawing movements").
     """
     if len(stroke) == 1:
         return stroke
-    dense, _ = resample(stroke, _DENSE)
-    soft = _smooth(dense, writer.softness / _DENSE)
-    soft = soft + writer.wobble * _waves(rng, len(soft), 9 / _DENSE)
-    way = np.diff(soft, axis=0)
-    length = np.hypot(*way.T) + 1e-9
-    turn = np.abs(np.angle(np.exp(1j * np.diff(np.unwrap(np.arctan2(way[:, 1], way[:, 0]))))))
+    dense, _ = resample(stroke, _PATH_SPACING)
+    path = _smooth(dense, writer.softness / _PATH_SPACING)
+    path = path + writer.wobble * _smooth_noise(rng, len(path), 9 / _PATH_SPACING)
+    segments = np.diff(path, axis=0)
+    length = np.hypot(*segments.T) + 1e-9
+    turn = np.abs(np.angle(np.exp(1j * np.diff(np.unwrap(np.arctan2(segments[:, 1], segments[:, 0]))))))
     curvature = np.pad(turn / (0.5 * (length[1:] + length[:-1])), 1, mode="edge")
-    curvature = _smooth(0.5 * (curvature[1:] + curvature[:-1])[:, None], 1.0 / _DENSE)[:, 0]
-    speed = np.maximum(_SLOWEST, (1 + (curvature / 0.05) ** 2) ** (-1 / 6))
+    curvature = _smooth(0.5 * (curvature[1:] + curvature[:-1])[:, None], 1.0 / _PATH_SPACING)[:, 0]
+    speed = np.maximum(_MIN_SPEED, (1 + (curvature / 0.05) ** 2) ** (-1 / 6))
     time = np.concatenate([[0.0], np.cumsum(length / speed)])
     steps = max(1, round(time[-1] / writer.stride))
-    at = np.linspace(0, time[-1], steps + 1)
-    return np.stack([np.interp(at, time, soft[:, i]) for i in (0, 1)], axis=1)
+    times = np.linspace(0, time[-1], steps + 1)
+    return np.stack([np.interp(times, time, path[:, i]) for i in (0, 1)], axis=1)
 
 
-def _on_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
-    """Points (n, 2) of a line slanted, on a baseline that waves and drifts, in units of the page."""
+def _to_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
+    """Slant the points (n, 2) of a line, bend and rotate its baseline, and scale to page units."""
     x, y = points[:, 0], points[:, 1]
     wave = writer.sway * np.sin(2 * np.pi * (x / rng.uniform(60, 160) + rng.random()))
     slanted = x - np.tan(np.radians(writer.slant)) * y
@@ -144,47 +151,47 @@ def _on_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np
 
 
 def _smooth(path: np.ndarray, radius: float) -> np.ndarray:
-    """A path (n, F) under a triangular window of about `radius` points either way; the ends stay."""
+    """Smooth a path (n, F) by a triangular window of about `radius` points on either side; the ends are kept."""
     reach = round(radius)
     if reach < 1 or len(path) < 3:
         return path
     weights = reach + 1.0 - np.abs(np.arange(-reach, reach + 1))
-    # Beyond its ends the path goes on as its reflection in them.
+    # The path is extended by its reflection in its end points.
     before, after = 2 * path[:1] - path[reach:0:-1], 2 * path[-1:] - path[-2 : -2 - reach : -1]
     if len(before) < reach or len(after) < reach:
         return path
-    whole = np.concatenate([before, path, after])
-    return np.stack([np.convolve(feature, weights / weights.sum(), "valid") for feature in whole.T], axis=1)
+    extended = np.concatenate([before, path, after])
+    return np.stack([np.convolve(feature, weights / weights.sum(), "valid") for feature in extended.T], axis=1)
 
 
-def _waves(rng: np.random.Generator, points: int, length: float) -> np.ndarray:
-    """Smooth noise (points, 2) of variance 1 at most, its waves about `length` points long."""
+def _smooth_noise(rng: np.random.Generator, points: int, length: float) -> np.ndarray:
+    """Return smooth noise (points, 2) with a variance of at most 1 and a wavelength of about `length` points."""
     knots = int(np.ceil(points / length)) + 2
     values = np.clip(rng.normal(0, 0.7, (knots, 2)), -2, 2)
-    at = np.arange(points) / length
-    low = at.astype(int)
-    share = ((1 - np.cos(np.pi * (at - low))) / 2)[:, None]
-    return (1 - share) * values[low] + share * values[low + 1]
+    position = np.arange(points) / length
+    knot = position.astype(int)
+    weight = ((1 - np.cos(np.pi * (position - knot))) / 2)[:, None]
+    return (1 - weight) * values[knot] + weight * values[knot + 1]
 
 
-def _on_grid(stroke: np.ndarray) -> np.ndarray:
-    """Integer points (n, 2); two in a row never coincide."""
+def _round_to_grid(stroke: np.ndarray) -> np.ndarray:
+    """Round to integer points (n, 2) and remove consecutive duplicates."""
     points = np.rint(stroke).astype(np.int64)
     return points[np.concatenate([[True], np.any(points[1:] != points[:-1], axis=1)])]
 
 
 @cache
-def _glyphs(script: Script) -> dict[str, tuple[float, Strokes]]:
-    """Every character's width and strokes, font units, its left edge at 0 and the baseline at 0."""
+def _glyphs(script: Script) -> dict[str, tuple[float, Drawing]]:
+    """Return width and strokes of every printable ASCII character, in font units, with left edge and baseline at 0."""
     font = HersheyFonts(load_default_font=_FONTS[script])
     glyphs = {}
     for character, glyph in font.all_glyphs.items():
         strokes = [np.array(stroke, float) - (glyph.left_offset, _BASELINE) for stroke in glyph.strokes]
-        glyphs[str(character)] = (float(glyph.char_width), [_dotted(stroke) for stroke in strokes])
+        glyphs[str(character)] = (float(glyph.char_width), [_collapse_dot(stroke) for stroke in strokes])
     return {character: glyph for character, glyph in glyphs.items() if len(character) == 1 and " " <= character <= "~"}
 
 
-def _dotted(stroke: np.ndarray) -> np.ndarray:
-    """A ring as small as a dot, as a dot."""
-    small = np.ptp(stroke, axis=0).max() < _DOT and len(stroke) > 4
-    return stroke.mean(0, keepdims=True) if small else stroke
+def _collapse_dot(stroke: np.ndarray) -> np.ndarray:
+    """Replace a ring of the size of a dot by its center."""
+    is_dot = np.ptp(stroke, axis=0).max() < _DOT_SIZE and len(stroke) > 4
+    return stroke.mean(0, keepdims=True) if is_dot else stroke

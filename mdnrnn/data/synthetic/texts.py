@@ -1,4 +1,4 @@
-"""Short lines to write: common English words above all, and enough of every other character to learn it."""
+"""Random short lines of text: mostly common English words, with enough of every other ASCII character to learn it."""
 
 from __future__ import annotations
 
@@ -54,28 +54,28 @@ wild will win wind window wing winter wire wise wish with woman wonder wood word
 year yellow yes yesterday yet you young your zebra zero zigzag zone zoo
 """
 WORDS = tuple(_COMMON.split())
-_TOKENS = 40
+_MAX_TOKENS = 40
 _ENDINGS = (".", ".", "?", "!", ",", ";", ":")
 _BRACKETS = ("()", '""', "''", "[]", "{}", "<>")
 
 
-def line(rng: np.random.Generator, least: int = 6, most: int = 44) -> str:
-    """A line of `least` to `most` characters, without a space at either end."""
-    wanted = int(rng.integers(least, most + 1))
+def sample_line(rng: np.random.Generator, min_length: int = 6, max_length: int = 44) -> str:
+    """Return a random line of `min_length` to `max_length` characters, without a space at either end."""
+    target = int(rng.integers(min_length, max_length + 1))
     text = ""
-    for _ in range(_TOKENS):
+    for _ in range(_MAX_TOKENS):
         longer = f"{text} {_token(rng)}".strip()
-        if len(longer) <= most:
+        if len(longer) <= max_length:
             text = longer
-        if len(text) >= least and rng.random() < (len(text) / wanted) ** 4:
+        if len(text) >= min_length and rng.random() < (len(text) / target) ** 4:
             break
-    missing = max(0, least - len(text))
+    missing = max(0, min_length - len(text))
     text += "".join(rng.choice(list(string.ascii_lowercase), missing))
     return text[0].upper() + text[1:] if rng.random() < 0.4 else text
 
 
 def _token(rng: np.random.Generator) -> str:
-    """A word, as it comes or dressed up; at times a number, or what no word looks like."""
+    """Return a word, plain or with capitals or punctuation, a number, or random characters."""
     kind, word = rng.random(), str(rng.choice(WORDS))
     if kind < 0.58:
         return word

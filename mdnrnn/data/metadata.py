@@ -1,0 +1,109 @@
+"""Metadata of a corpus: name, pen start, bin width, classes and features."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mdnrnn.data.strokes import Start
+from mdnrnn.errors import InputError
+
+_HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
+"""Fields that version 1 of the corpus format stores under other names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metadata:
+    """Metadata of a corpus, stored in its header and in the config of every run that is trained on it."""
+
+    name: str
+    start: Start = "down"
+    """Pen position before the first step: "down" at the origin, or "up" (the first step only moves the pen)."""
+    bin_width: float | None = None
+    """Spacing of the grid on which all features except times lie, in raw units; None for continuous data."""
+    units: str = "px"
+    license: str = "unknown"
+    source: str = ""
+    classes: tuple[str, ...] = ()
+    """Class names, in the order of the labels; empty if there are no labels."""
+    features: tuple[str, ...] = ()
+    """Names of the motion columns; empty for offsets dx and dy.
+
+    `dt` is the time since the preceding row in seconds, > 0 except in a sequence's first row. `dt` as the first column
+    marks a stream without strokes or end. `z1` as the first column marks a world: latents z1, z2, ..., optionally
+    followed by a reward; its episodes may end.
+    """
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "features", tuple(self.features))
+        if self.start not in ("down", "up"):
+            raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
+        if self.bin_width is not None and not (np.isfinite(self.bin_width) and self.bin_width > 0):
+            raise InputError(f"corpus {self.name}: bin_width is {self.bin_width}; expected a positive number or None")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the data are a stream of values over time, without strokes or end."""
+        return self.features[:1] == ("dt",)
+
+    @property
+    def is_touch(self) -> bool:
+        """Whether the data are touch-screen performances."""
+        return self.features == ("dx", "dy", "dt") and self.start == "up"
+
+    @property
+    def is_world(self) -> bool:
+        """Whether the data are latents of a world model, in episodes."""
+        return self.features[:1] == ("z1",)
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether motion begins with pen offsets dx and dy; if not, it holds values over time or steps."""
+        return self.features[:2] in ((), ("dx", "dy"))
+
+    @property
+    def time_features(self) -> tuple[int, ...]:
+        """Indices of the features that are times."""
+        return tuple(i for i, name in enumerate(self.features) if name == "dt")
+
+    def offset_features(self, count: int) -> tuple[int, ...]:
+        """Return the indices of the offsets among `count` features; all indices if the features have no names.
+
+        Offsets are the features whose running sum is a position.
+        """
+        names = self.features or ("dx",) * count
+        return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
+
+    def bin_widths(self, count: int) -> np.ndarray:
+        """Return the bin width of each of `count` features, shape (D,), in raw units; 0 for a continuous feature."""
+        widths = np.full(count, self.bin_width or 0.0)
+        widths[list(self.time_features)] = 0
+        return widths
+
+    def class_index(self, name: str) -> int:
+        """Return the label of the class `name`.
+
+        Raises:
+            InputError: if there are no classes, or none of this name.
+        """
+        if not self.classes:
+            raise InputError(f"label {name!r}: {self.name} has no labels; omit the label")
+        if name not in self.classes:
+            raise InputError(f"unknown label {name!r}; expected one of {', '.join(self.classes)}")
+        return self.classes.index(name)
+
+    def to_header(self) -> dict[str, Any]:
+        """Return the fields under their names in a corpus file; `features` only if there are any."""
+        fields = {_HEADER_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+        return fields if self.features else {name: value for name, value in fields.items() if name != "features"}
+
+    @classmethod
+    def from_header(cls, fields: Mapping[str, Any]) -> Metadata:
+        """Return the metadata stored in a corpus file; the inverse of `to_header`."""
+        names = {stored: name for name, stored in _HEADER_NAMES.items()}
+        return cls(**{names.get(name, name): value for name, value in fields.items()})
