@@ -16,7 +16,8 @@ import mdnrnn
 from mdnrnn.render.save import save_drawings, save_morph
 from mdnrnn.render.style import DrawingOptions
 from mdnrnn.runs.presets import PRESETS
-from mdnrnn.tasks.latent_space import save_map, select, serpentine_order
+from mdnrnn.tasks.latent_geometry import serpentine_order
+from mdnrnn.tasks.latent_space import save_map, select
 
 data = sys.argv[1] if len(sys.argv) > 1 else "doodles"
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 6000

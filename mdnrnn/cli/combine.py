@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mdnrnn.cli.options import TEMPERATURES, LatentDrawingOptions, Seed, Temperatures, parse
+from mdnrnn.cli.options import LatentDrawingOptions, Seed, Temperatures, parse
+from mdnrnn.tasks.latent_space import TEMPERATURES, combine, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,6 @@ class CombineOptions(LatentDrawingOptions):
 def main(arguments: list[str]) -> int:
     """Encode the terms, draw from their sum and save both."""
     options = parse(CombineOptions, "combine", arguments)
-    from mdnrnn.tasks.latent_space import combine, select
-
     options.check()
     run, drawings = options.open()
     indices = [*options.plus, *options.minus]

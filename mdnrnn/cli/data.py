@@ -27,14 +27,6 @@ from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.render.save import (
-    PICTURE_EXTENSIONS,
-    check_output_path,
-    save_performance_picture,
-    save_picture,
-    sequence_labels,
-    to_performances,
-)
 from mdnrnn.render.style import Color, DrawingOptions, PictureOptions
 
 
@@ -160,20 +152,22 @@ class DrawOptions:
 
     def run(self) -> None:
         """Draw and save."""
-        check_output_path(self.out, PICTURE_EXTENSIONS, animate=self.animate)
+        from mdnrnn.render import save
+
+        save.check_output_path(self.out, save.PICTURE_EXTENSIONS, animate=self.animate)
         check_count(self.n)
         if self.first is not None and self.first < 0:
             raise InputError(f"--first: received {self.first}, expected 0 or more")
         corpus = open_corpus(self.data)
         corpus.check()
         indices = self._select(corpus)
-        labels = sequence_labels(corpus, indices)
+        labels = save.sequence_labels(corpus, indices)
         if self.color == "time":
             picture = PictureOptions(columns=self.columns, labels=labels, animate=self.animate)
-            save_performance_picture(to_performances(corpus, indices), self.out, picture)
+            save.save_performance_picture(save.to_performances(corpus, indices), self.out, picture)
         else:
             options = DrawingOptions(color=self.color, columns=self.columns, labels=labels, animate=self.animate)
-            save_picture([corpus.drawing(i) for i in indices], self.out, options)
+            save.save_picture([corpus.drawing(i) for i in indices], self.out, options)
         print(f"{self.out}: {len(indices)} drawings")
 
     def _select(self, corpus: Corpus) -> list[int]:

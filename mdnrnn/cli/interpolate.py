@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from mdnrnn.cli.options import Indices, LatentDrawingOptions, Seed, Temperature, parse, select_indices
 from mdnrnn.render.save import save_morph
 from mdnrnn.render.style import DrawingOptions
+from mdnrnn.tasks.latent_geometry import serpentine_order
+from mdnrnn.tasks.latent_space import interpolate, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +30,6 @@ class InterpolateOptions(LatentDrawingOptions):
 def main(arguments: list[str]) -> int:
     """Encode the given drawings, interpolate and save."""
     options = parse(InterpolateOptions, "interpolate", arguments)
-    from mdnrnn.tasks.latent_space import interpolate, select, serpentine_order
-
     options.check()
     run, drawings = options.open()
     indices = select_indices(drawings, options.indices, 2 if options.rows == 1 else 4, options.seed)

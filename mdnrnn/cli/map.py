@@ -10,6 +10,7 @@ import tyro
 
 from mdnrnn.cli.options import LatentSpaceOptions, parse
 from mdnrnn.render.save import check_output_path
+from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,6 @@ class MapOptions(LatentSpaceOptions):
 def main(arguments: list[str]) -> int:
     """Encode, project and save."""
     options = parse(MapOptions, "map", arguments)
-    from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
-
     check_output_path(options.out, MAP_EXTENSIONS)
     run, drawings = options.open()
     first, second = save_map(run, drawings, options.out, options.n).explained_variance_ratio

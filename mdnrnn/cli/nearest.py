@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from mdnrnn.cli.options import Indices, Json, LatentDrawingOptions, Seed, parse, print_json, select_indices
+from mdnrnn.tasks.latent_space import find_nearest, select
 
 _QUERIES = 8
 
@@ -26,8 +27,6 @@ class NearestOptions(LatentDrawingOptions):
 def main(arguments: list[str]) -> int:
     """Encode, compare, save and print."""
     options = parse(NearestOptions, "nearest", arguments)
-    from mdnrnn.tasks.latent_space import find_nearest, select
-
     options.check()
     run, drawings = options.open()
     queries = select_indices(drawings, options.indices, _QUERIES, options.seed)

@@ -15,13 +15,12 @@ import numpy as np
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
-from mdnrnn.render.save import check_output_path, save_drawings
 from mdnrnn.render.style import Color, DrawingOptions
 from mdnrnn.training.config import Device
 
 if TYPE_CHECKING:
+    from mdnrnn.data.corpus import Corpus
     from mdnrnn.runs.run import Run
 
 T = TypeVar("T")
@@ -43,7 +42,6 @@ Columns = Annotated[int | None, arg(help="Number of columns in pictures; by defa
 Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate the picture (.svg; a .gif always is).")]
 Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print JSON.")]
 
-TEMPERATURES = (0.2, 0.5, 0.8)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SPELLINGS = {"--colour": "--color", "--licence": "--license"}
 
@@ -149,10 +147,14 @@ class LatentDrawingOptions(LatentSpaceOptions):
 
     def check(self) -> None:
         """Raise `InputError` if the output file cannot be written."""
+        from mdnrnn.render.save import check_output_path
+
         check_output_path(self.out, animate=self.animate)
 
     def save(self, drawings: Corpus, columns: int, captions: Items[str] = ()) -> None:
         """Write the drawings; pictures show them in a grid with captions."""
+        from mdnrnn.render.save import save_drawings
+
         options = DrawingOptions(color=self.color, columns=columns, labels=list(captions) or None, animate=self.animate)
         save_drawings(drawings, self.out, options)
 

@@ -14,6 +14,7 @@ from mdnrnn.cli.options import (
     parse,
     select_indices,
 )
+from mdnrnn.tasks.latent_space import reconstruct, select
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +30,6 @@ class ReconstructOptions(LatentDrawingOptions):
 def main(arguments: list[str]) -> int:
     """Encode, draw and save."""
     options = parse(ReconstructOptions, "reconstruct", arguments)
-    from mdnrnn.tasks.latent_space import reconstruct, select
-
     options.check()
     run, drawings = options.open()
     indices = select_indices(drawings, options.indices, options.n, options.seed)

@@ -1,4 +1,4 @@
-"""Dreams: rollouts of a learned world under a policy (Ha and Schmidhuber, arXiv:1803.10122)."""
+"""Dreams: rollouts of a world model under a policy (Ha and Schmidhuber, arXiv:1803.10122)."""
 
 from __future__ import annotations
 
@@ -16,47 +16,60 @@ from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.runs.run import Run
 
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""What acts: of the latents (B, Z), raw units, what the model remembers (B, H), and the numbers of the dreams that
-still go on, (B,), it makes the actions (B, A). Each row of them has to follow from that row alone."""
+"""Function from latent vectors (B, Z) in raw units, hidden states (B, H) and indices (B,) of the unfinished dreams to
+actions (B, A). A row of the actions may depend on the same row of the arguments only."""
 
 
 def dream(
     run: Run, policy: Policy, n: int, *, steps: int = 1000, sampling: Sampling | None = None, seed: int = 0
 ) -> Corpus:
-    """n rollouts, side by side, of at most so many steps; a dream ends where the world would, unless the sampling is
-    endless. What was done stands in `inputs`, a reward, where the world has one, last in `motion`.
+    """Generate rollouts of a world model.
+
+    A rollout ends at END, unless the sampling is endless. Its `inputs` are the actions; the last feature of `motion` is
+    the reward if the data have one.
 
     Args:
-        sampling: its temperature makes a dream wilder than the world, 1.15 say, and its flaws harder to learn.
+        run: run of a world model.
+        policy: policy.
+        n: number of rollouts.
+        steps: maximum number of steps per rollout.
+        sampling: sampling options; a temperature above 1, for example 1.15, makes the dream noisier than the world, so
+            that policies cannot exploit the model's errors as easily.
+        seed: random seed; rollout i depends on the seed and on i.
+
+    Raises:
+        InputError: the run is not of a world model, or the actions have a wrong shape or are not finite.
     """
     world, metadata = require_world(run), run.config.metadata
-    device, latents = next(world.parameters()).device, latent_indices(metadata)
-    normalizer, shown = run.config.normalizer, torch.tensor(latents, device=device)
-    scale, mean = (torch.tensor(values, device=device)[shown] for values in (normalizer.scale, normalizer.mean))
+    device = next(world.parameters()).device
+    latents = torch.tensor(latent_indices(metadata), device=device)
+    normalizer = run.config.normalizer
+    scale, mean = (torch.tensor(values, device=device)[latents] for values in (normalizer.scale, normalizer.mean))
 
     def act(motion: Tensor, state: Any, rows: Tensor) -> Tensor:
-        actions = policy(motion.index_select(1, shown) * scale + mean, world.top_hidden(state), rows)
+        actions = policy(motion.index_select(1, latents) * scale + mean, world.top_hidden(state), rows)
         if actions.shape != (len(rows), world.shape.inputs):
-            raise InputError(
-                f"the policy's actions have shape {tuple(actions.shape)}; expected ({len(rows)}, {world.shape.inputs})"
-            )
+            expected = (len(rows), world.shape.inputs)
+            raise InputError(f"actions of the policy: received shape {tuple(actions.shape)}, expected {expected}")
         return actions.to(motion)
 
     dreams = run.generate(n, policy=act, sampling=sampling, seed=seed, max_steps=steps)
-    dreams.check()  # what a policy did may be no numbers
+    dreams.check()  # the actions may be NaN or infinite
     return dreams
 
 
 def require_world(run: Run) -> MDNRNN:
-    """The run's model, if it is of a world; an error where it is not."""
+    """Return the run's model, a world model.
+
+    Raises:
+        InputError: the run is of another kind.
+    """
     if run.config.metadata.is_world and isinstance(run.model, MDNRNN):
         return run.model
     names = ", ".join(run.config.metadata.features or ("dx", "dy"))
-    raise InputError(
-        f"the run's steps are ({names}); expected latents of a world, z1 and so on: mdnrnn train world, say"
-    )
+    raise InputError(f"run: received steps ({names}), expected latents z1, z2, ...; train one with: mdnrnn train world")
 
 
 def latent_indices(metadata: Metadata) -> list[int]:
-    """Which features are latents, not the reward."""
+    """Return the indices of the features that are latents, that is, not the reward."""
     return [i for i, name in enumerate(metadata.features) if name != "reward"]

@@ -1,15 +1,15 @@
-"""What one does with the latents of a variational run: reconstruct, interpolate, combine, compare and map drawings.
+"""Latent space of a variational model: reconstruct, interpolate, combine, compare and map drawings.
 
-M drawings, Z numbers of a latent, Q queries. The latent of a drawing is the mean of q(z | drawing).
+Shapes: M drawings, Z latent size, Q queries. The latent vector of a drawing is the mean of q(z | drawing). All drawings
+of one result share their noise, so that they differ only by latent vector and label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,24 +18,33 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_file, write_bytes
 from mdnrnn.generation.sampling import Sampling
-from mdnrnn.models.latent import require_encoder
 from mdnrnn.render.figures.scatter import map_figure
 from mdnrnn.render.raster import figure_bytes
 from mdnrnn.render.save import check_output_path
-from mdnrnn.runs.run import Run
+from mdnrnn.tasks.latent_geometry import Projection, interpolate_grid, lerp, project_to_plane
+
+if TYPE_CHECKING:
+    from mdnrnn.runs.run import Run
 
 TEMPERATURES = (0.2, 0.5, 0.8)
+"""Default temperatures of reconstructions."""
 MAP_EXTENSIONS = (".svg", ".png", ".pdf", ".npz")
-_STRAIGHT = 1e-6
 
 
 def load_drawings(run: Run, data: str | None = None, split: str | None = None, label: str | None = None) -> Corpus:
-    """Drawings to encode: of the run's own data or of others, each with its class among the run's.
+    """Return drawings to encode, with the class indices of the run.
 
     Args:
-        split: by default test of the run's own data, and of others all drawings, in the order of their file.
-        label: this class only; where the data have no classes, the class of all of them.
+        run: run of a variational model.
+        data: data; by default the data of the run.
+        split: split; by default "test" of the run's data, or all drawings of other data in the order of the file.
+        label: class of the drawings; data without classes get this class.
+
+    Raises:
+        InputError: the model has no encoder, the data do not fit the run, or there are no drawings of the class.
     """
+    from mdnrnn.models.latent import require_encoder  # imports torch
+
     require_encoder(run.model)
     if data is None or split is not None:
         corpus = run.open_data(data).select_split(split or "test")
@@ -43,250 +52,238 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
         corpus = run.open_data(data, Recipe(split="1,0,0"))
     if label is None:
         return run.with_run_classes(corpus)
-    number = run.config.metadata.class_index(label)
+    index = run.config.metadata.class_index(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
-        return replace(corpus, metadata=metadata, label=np.full(len(corpus), number, np.int32))
+        return replace(corpus, metadata=metadata, label=np.full(len(corpus), index, np.int32))
     corpus = run.with_run_classes(corpus)
-    members = np.flatnonzero(corpus.label == number)
+    members = np.flatnonzero(corpus.label == index)
     if not len(members):
         raise InputError(
-            f"{corpus.metadata.name} has no drawing of {label!r} among these {len(corpus)}; choose another"
+            f"label: received {label!r}, but {corpus.metadata.name} has no such drawing; use another class"
         )
     return select(corpus, members.tolist())
 
 
 def select(drawings: Corpus, indices: Items[int]) -> Corpus:
-    """The drawings with these numbers, in this order."""
+    """Return the drawings with these indices, in this order, as a test split.
+
+    Raises:
+        InputError: there are no indices, or an index is out of range.
+    """
     _check_indices(drawings, indices)
     return pack(drawings.metadata, {"test": [drawings[index] for index in indices]})
 
 
 def reconstruct(run: Run, drawings: Corpus, temperatures: Items[float] = TEMPERATURES, seed: int = 0) -> Corpus:
-    """A row for each drawing: the drawing, then what the model draws from its latent at each temperature."""
+    """Encode drawings and draw them again: one row per drawing, the original and one reconstruction per temperature.
+
+    Args:
+        run: run of a variational model.
+        drawings: drawings to reconstruct.
+        temperatures: sampling temperatures.
+        seed: random seed of the noise.
+
+    Raises:
+        InputError: the model has no encoder, the drawings do not fit the run, or there are no temperatures.
+    """
     _check_temperatures(temperatures)
     latents, weights = run.encode(drawings), _label_weights(run, drawings)
-    drawn = [_draw(run, latents, weights, temperature, seed) for temperature in temperatures]
-    rows = zip(_originals(run, drawings), *drawn, strict=True)
-    return _corpus(run, drawings, "reconstructed", [sequence for row in rows for sequence in row])
-
-
-def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
-    """Places (..., Z) on the way from a to b, both (..., Z), spherically: t (...) is 0 at a, 1 at b.
-
-    (sin((1 - t) w) a + sin(t w) b) / sin(w), w being the angle between them (Shoemake 1985; Ha and Eck,
-    arXiv:1704.03477): from a to b of one length, along the arc between them at a constant speed. The straight line
-    where sin(w) is below 1e-6, which is its limit as w falls to 0; and between opposite vectors, which no arc
-    joins rather than another; and where a or b is 0.
-    """
-    a, b, t = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(t, np.float64)[..., None]
-    length_a, length_b = (np.linalg.norm(end, axis=-1, keepdims=True) for end in (a, b))
-    apart, together = a * length_b - b * length_a, a * length_b + b * length_a  # Kahan's angle: exact when small, too
-    angle = 2 * np.arctan2(*(np.linalg.norm(side, axis=-1, keepdims=True) for side in (apart, together)))
-    straight = np.sin(angle) < _STRAIGHT
-    sine = np.where(straight, 1.0, np.sin(angle))
-    return (
-        np.where(straight, 1 - t, np.sin((1 - t) * angle) / sine) * a
-        + np.where(straight, t, np.sin(t * angle) / sine) * b
-    )
+    columns = [_decode(run, latents, weights, temperature, seed) for temperature in temperatures]
+    rows = zip(_originals(run, drawings), *columns, strict=True)
+    return _to_corpus(run, drawings, "reconstructed", [sequence for row in rows for sequence in row])
 
 
 def interpolate(
     run: Run, ends: Corpus, rows: int | None = None, columns: int = 8, temperature: float = 0.2, seed: int = 0
 ) -> Corpus:
-    """Drawings between two ends, a row of them; or between four, row by row, the ends at the corners of the grid.
+    """Interpolate a row between two drawings, or a grid between four corners.
 
-    Latents go by `slerp`: between four, down the left and the right side, then across. Labels are blended in
-    proportion. All are drawn with the same noise, so that only the latent tells them apart.
+    Latent vectors are interpolated with `slerp`: in a grid down the left and the right side, then across. Label weights
+    are interpolated linearly.
 
     Args:
+        run: run of a variational model.
         ends: two drawings; or four: upper left, upper right, lower left, lower right.
-        rows: 1 between two; between four 2 or more, by default 4.
+        rows: number of rows: 1 for two drawings, 2 or more for four, by default 4.
+        columns: number of columns.
+        temperature: sampling temperature.
+        seed: random seed of the noise.
+
+    Returns:
+        The drawings row by row.
+
+    Raises:
+        InputError: the model has no encoder, or the number of drawings, rows or columns is wrong.
     """
-    rows = _checked_rows(len(ends), rows)
+    rows = _check_rows(len(ends), rows)
     if columns < 2:
-        raise InputError(f"columns is {columns}; expected 2 or more, for the ends")
-    latents, weights = _grid(run.encode(ends), rows, columns, slerp), _label_weights(run, ends)
-    blends = None if weights is None else _grid(weights, rows, columns, _straight)
-    return _corpus(run, ends, "interpolated", _draw(run, latents, blends, temperature, seed))
-
-
-def serpentine_order(rows: int, columns: int) -> list[int]:
-    """The cells of a grid row by row, every other row backwards: each step goes to a neighbor."""
-    cells = np.arange(rows * columns).reshape(rows, columns)
-    cells[1::2] = cells[1::2, ::-1]
-    return cells.ravel().tolist()
+        raise InputError(f"columns: received {columns}, expected 2 or more")
+    latents, weights = interpolate_grid(run.encode(ends), rows, columns), _label_weights(run, ends)
+    blends = None if weights is None else interpolate_grid(weights, rows, columns, lerp)
+    return _to_corpus(run, ends, "interpolated", _decode(run, latents, blends, temperature, seed))
 
 
 def combine(
     run: Run, drawings: Corpus, signs: Items[int], temperatures: Items[float] = TEMPERATURES, seed: int = 0
 ) -> Corpus:
-    """The drawings, then what the model draws, at each temperature, from the sum of their latents with these signs.
+    """Draw from the signed sum of latent vectors, once per temperature.
 
-    A drawing of a - b + c has what tells a from b, on c. Its label is the same sum of theirs, without what comes out
-    negative, as a blend; where nothing is left, the blend of those added.
+    The sum a - b + c adds the difference between a and b to c. The label weights are the same sum of the labels,
+    clipped at 0 and normalized; if nothing remains, the mean of the added labels.
+
+    Args:
+        run: run of a variational model.
+        drawings: the terms, two or more.
+        signs: 1 or -1 for each term; at least one is 1.
+        temperatures: sampling temperatures.
+        seed: random seed of the noise.
+
+    Returns:
+        The terms, followed by the results.
+
+    Raises:
+        InputError: the model has no encoder, or the terms, signs or temperatures are wrong.
     """
     _check_temperatures(temperatures)
     if len(signs) != len(drawings) or not set(signs) <= {1, -1}:
-        raise InputError(f"signs are {list(signs)}; expected 1 or -1 for each of the {len(drawings)} drawings")
+        raise InputError(f"signs: received {list(signs)}, expected 1 or -1 for each of {len(drawings)} drawings")
     if len(drawings) < 2 or 1 not in signs:
-        raise InputError(
-            f"{len(drawings)} drawings with signs {list(signs)} were given; expected 2 or more, one of them added"
-        )
+        raise InputError(f"signs: received {list(signs)}, expected 2 or more drawings, at least one of them added")
     sign = np.array(signs, np.float64)
     latent = sign @ run.encode(drawings).astype(np.float64)
     weights = _label_weights(run, drawings)
     if weights is not None:
-        sums = np.maximum(sign @ weights, 0)
-        sums = sums if sums.any() else np.maximum(sign, 0) @ weights
-        weights = sums[None] / sums.sum()
-    results = [_draw(run, latent[None], weights, temperature, seed)[0] for temperature in temperatures]
-    return _corpus(run, drawings, "combined", [*_originals(run, drawings), *results])
+        total = np.maximum(sign @ weights, 0)
+        total = total if total.any() else np.maximum(sign, 0) @ weights
+        weights = total[None] / total.sum()
+    results = [_decode(run, latent[None], weights, temperature, seed)[0] for temperature in temperatures]
+    return _to_corpus(run, drawings, "combined", [*_originals(run, drawings), *results])
 
 
 class Neighbors(NamedTuple):
-    """For each query the n drawings nearest to it, nearest first: indices (Q, n) and distances (Q, n)."""
+    """Indices (Q, n) of the n nearest drawings of each query, nearest first, and their distances (Q, n)."""
 
     indices: np.ndarray
     distances: np.ndarray
 
 
 def find_nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int = 7) -> Neighbors:
-    """The drawings of `among` whose latents are nearest to those of the queries, by Euclidean distance.
+    """Find the drawings whose latent vectors are nearest to those of the queries, by Euclidean distance.
 
     Args:
-        queries: drawings; or numbers of some of `among`, none of which is found as its own neighbor.
+        run: run of a variational model.
+        queries: drawings; or indices into `among`, which are not their own neighbors.
+        among: drawings to search.
+        n: number of neighbors of each query.
+
+    Raises:
+        InputError: the model has no encoder, or `n` or an index is out of range.
     """
-    own = None if isinstance(queries, Corpus) else list(queries)
-    others = len(among) - (own is not None)
-    if not 1 <= n <= others:
-        raise InputError(f"{n} neighbors were asked for; expected 1 or more, and there are {others} others")
-    _check_indices(among, own or [])
+    query_indices = None if isinstance(queries, Corpus) else list(queries)
+    candidates = len(among) - (query_indices is not None)
+    if not 1 <= n <= candidates:
+        raise InputError(f"n: received {n} neighbors, expected 1 to {candidates}")
+    _check_indices(among, query_indices or [])
     latents = run.encode(among).astype(np.float64)
-    wanted = run.encode(queries) if isinstance(queries, Corpus) else latents[own]
-    indices = np.zeros((len(wanted), n), np.int64)
-    distances = np.zeros((len(wanted), n))
-    for query, latent in enumerate(wanted):
-        every = np.linalg.norm(latents - latent, axis=1)
-        if own is not None:
-            every[own[query]] = np.inf
-        indices[query] = np.argsort(every, kind="stable")[:n]
-        distances[query] = every[indices[query]]
+    query_latents = run.encode(queries) if isinstance(queries, Corpus) else latents[query_indices]
+    indices = np.zeros((len(query_latents), n), np.int64)
+    distances = np.zeros((len(query_latents), n))
+    for query, latent in enumerate(query_latents):
+        all_distances = np.linalg.norm(latents - latent, axis=1)
+        if query_indices is not None:
+            all_distances[query_indices[query]] = np.inf
+        indices[query] = np.argsort(all_distances, kind="stable")[:n]
+        distances[query] = all_distances[indices[query]]
     return Neighbors(indices, distances)
 
 
-class Projection(NamedTuple):
-    """Latents (M, Z) in a plane: positions (M, 2), and the share of the variance that each axis explains (2,)."""
-
-    latents: np.ndarray
-    positions: np.ndarray
-    explained_variance_ratio: np.ndarray
-
-
-def project_to_plane(latents: np.ndarray) -> Projection:
-    """Latents (M, Z) onto their first two principal components, the wider first.
-
-    An axis points to where the drawing that is farthest along it lies, of several as far the first: so a rotation of
-    the latents changes nothing.
-    """
-    latents = np.asarray(latents)
-    if latents.ndim != 2 or len(latents) < 2 or not latents.shape[1]:
-        raise InputError(f"latents: received shape {latents.shape}, expected (M, Z) of 2 drawings or more")
-    centered = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
-    centered = np.pad(centered, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # a line lies in a plane too
-    left, scales, _ = np.linalg.svd(centered, full_matrices=False)
-    positions, variances = left[:, :2] * scales[:2], np.square(scales)
-    along = np.abs(positions)
-    farthest = positions[(along >= along.max(0) * (1 - 1e-6)).argmax(0), [0, 1]]
-    return Projection(latents, positions * np.where(farthest < 0, -1, 1), variances[:2] / (variances.sum() or 1.0))
-
-
 def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Projection:
-    """Draw up to n drawings, small, at the positions of their latents, in the colors of their classes.
+    """Draw a map of drawings at the first two principal components of their latent vectors, colored by class.
 
-    An .npz holds the arrays of the projection of all drawings, and their labels where they have classes.
+    Args:
+        run: run of a variational model.
+        drawings: drawings of the map.
+        path: picture; or an .npz, which holds the arrays of the projection and the labels if there are any.
+        n: maximum number of drawings that are drawn; the remaining ones are dots.
+
+    Raises:
+        InputError: the model has no encoder, there is only one drawing, or the file cannot be written.
     """
     path = Path(path)
     check_output_path(path, MAP_EXTENSIONS)
     if n < 1:
-        raise InputError(f"{n} drawings were asked for; expected 1 or more")
-    found = project_to_plane(run.encode(drawings))
-    known = run.with_run_classes(drawings)
+        raise InputError(f"n: received {n} drawings, expected 1 or more")
+    projection = project_to_plane(run.encode(drawings))
+    drawings = run.with_run_classes(drawings)
     if path.suffix.lower() == ".npz":
-        arrays: dict[str, Any] = found._asdict() if known.label is None else {**found._asdict(), "label": known.label}
+        arrays: dict[str, Any] = projection._asdict()
+        if drawings.label is not None:
+            arrays["label"] = drawings.label
         with atomic_file(path) as file:
             np.savez(file, **arrays)
-    else:
-        axes = [
-            f"{name} principal component, {share:.0%} of the variance"
-            for name, share in zip(("first", "second"), found.explained_variance_ratio, strict=True)
-        ]
-        figure = map_figure(
-            found.positions, known.drawing, known.label, known.metadata.classes, max_drawings=n, axis_labels=axes
-        )
-        write_bytes(path, figure_bytes(figure, path.suffix.lower()))
-    return found
+        return projection
+    axis_labels = [
+        f"{name} principal component, {ratio:.0%} of the variance"
+        for name, ratio in zip(("first", "second"), projection.explained_variance_ratio, strict=True)
+    ]
+    figure = map_figure(
+        projection.positions,
+        drawings.drawing,
+        drawings.label,
+        drawings.metadata.classes,
+        max_drawings=n,
+        axis_labels=axis_labels,
+    )
+    write_bytes(path, figure_bytes(figure, path.suffix.lower()))
+    return projection
 
 
-def _draw(run: Run, latents: np.ndarray, weights: np.ndarray | None, temperature: float, seed: int) -> list[Sequence]:
-    """A drawing for each latent (M, Z) and each blend of labels (M, classes), all with the noise of (seed, 0).
-
-    So a latent is drawn alike whatever stands beside it, and like latents are drawn alike.
-    """
+def _decode(run: Run, latents: np.ndarray, weights: np.ndarray | None, temperature: float, seed: int) -> list[Sequence]:
+    """Return a drawing per latent vector (M, Z) and label weights (M, classes), all with the noise of (seed, 0)."""
     sampling = Sampling(temperature=temperature)
-    drawn = run.generate(len(latents), labels=weights, latents=latents, sampling=sampling, seed=seed, shared_noise=True)
-    return [drawn[i] for i in range(len(drawn))]
+    drawings = run.generate(
+        len(latents), labels=weights, latents=latents, sampling=sampling, seed=seed, shared_noise=True
+    )
+    return [drawings[i] for i in range(len(drawings))]
 
 
 def _label_weights(run: Run, drawings: Corpus) -> np.ndarray | None:
-    """The labels of drawings as weights (M, classes), one of them 1; None where the run has no classes."""
+    """Return one-hot labels (M, classes), or None if the run has no classes."""
     classes = run.config.shape.classes
     return np.eye(classes, dtype=np.float32)[run.with_run_classes(drawings).label] if classes else None
 
 
 def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
-    """The drawings as they were, with what drawings by the run have too: the run's labels, no more."""
+    """Return the drawings with the labels of the run and without other columns."""
     labels = run.with_run_classes(drawings).label if run.config.shape.classes else None
     return [Sequence(*drawings[i][:2], None if labels is None else int(labels[i])) for i in range(len(drawings))]
 
 
-def _corpus(run: Run, drawings: Corpus, how: str, sequences: list[Sequence]) -> Corpus:
-    """What the run made of drawings, and these too, which may lie on another grid."""
+def _to_corpus(run: Run, drawings: Corpus, method: str, sequences: list[Sequence]) -> Corpus:
+    """Return results as a corpus; it has no bin width if the original drawings have another one than the run."""
     metadata = run.config.metadata
     bin_width = metadata.bin_width if drawings.metadata.bin_width == metadata.bin_width else None
-    source = f"{how} by a run on {metadata.name}, from drawings of {drawings.metadata.name}"
-    return pack(
-        replace(metadata, name=f"{metadata.name} ({how})", bin_width=bin_width, source=source), {"test": sequences}
-    )
+    source = f"{method} by a run on {metadata.name}, from drawings of {drawings.metadata.name}"
+    metadata = replace(metadata, name=f"{metadata.name} ({method})", bin_width=bin_width, source=source)
+    return pack(metadata, {"test": sequences})
 
 
-def _grid(ends: np.ndarray, rows: int, columns: int, between: Callable[..., np.ndarray]) -> np.ndarray:
-    """Interpolate a grid (rows * columns, F) between two ends (2, F) or four corners (4, F), row by row."""
-    down, across = np.linspace(0, 1, rows), np.linspace(0, 1, columns)
-    left, right = between(ends[0], ends[-2], down), between(ends[1], ends[-1], down)
-    return between(left[:, None], right[:, None], across).reshape(rows * columns, -1)
-
-
-def _straight(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
-    """Places (..., F) on the straight way from a to b, (..., F); t (...)."""
-    return (1 - t[..., None]) * a + t[..., None] * b
-
-
-def _checked_rows(ends: int, rows: int | None) -> int:
+def _check_rows(ends: int, rows: int | None) -> int:
     if ends not in (2, 4):
-        raise InputError(f"{ends} drawings were given to interpolate between; expected 2, for a row, or 4, for a grid")
+        raise InputError(f"drawings to interpolate: received {ends}, expected 2 for a row, or 4 for a grid")
     rows = rows if rows is not None else 1 if ends == 2 else 4
     if (ends == 2) != (rows == 1) or rows < 1:
-        raise InputError(f"{rows} rows were asked for between {ends} drawings; expected 1 row of 2, or 2 or more of 4")
+        raise InputError(f"rows: received {rows} for {ends} drawings, expected 1 for 2 drawings, 2 or more for 4")
     return rows
 
 
 def _check_indices(drawings: Corpus, indices: Items[int]) -> None:
     for index in indices:
         if not 0 <= index < len(drawings):
-            raise InputError(f"drawing {index} was asked for; expected 0 to {len(drawings) - 1}, of those chosen from")
+            raise InputError(f"index: received {index}, expected 0 to {len(drawings) - 1}")
 
 
 def _check_temperatures(temperatures: Items[float]) -> None:
     if not len(temperatures):
-        raise InputError("no temperature was given; expected one or more, such as 0.2 0.5")
+        raise InputError("temperatures: received none, expected one or more, for example 0.2 0.5")
