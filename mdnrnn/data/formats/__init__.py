@@ -10,6 +10,7 @@ from mdnrnn.data.formats import (
     iam,
     impsy,
     inkml,
+    inkml_writer,
     microjam,
     native,
     ndjson,
@@ -44,7 +45,7 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "sketchrnn": sketchrnn.write,
     "ndjson": ndjson.write,
     "svg": svg_writer.write,
-    "inkml": inkml.write,
+    "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
 """The formats that a corpus can be written in; what is read again is the same."""

@@ -1,11 +1,11 @@
-"""IAM-OnDB: handwriting from a whiteboard, an XML file for each line of a form, its transcript in a text file apart.
+"""Reader of IAM-OnDB: handwriting from a whiteboard, one XML file per line of a form, with separate transcripts.
 
-Points are in units of the whiteboard, y down. Line 2 of form a01-000u is `lineStrokes/a01/a01-000/a01-000u-02.xml`; its
-text is the second line below `CSR:` (what was written; `OCR:` is the printed text that was to be copied) in
-`ascii/a01/a01-000/a01-000u.txt`, or in `a01-000u.txt` beside the XML; `ascii` stands beside `lineStrokes` or a folder
-above it, and is called `ascii-all` or `ascii-all/ascii` too. Blank lines do not count, and a row of % is a line's end:
-both occur. A whole form (`original/a01/a01-000/strokesu.xml`) brings its text with it, its quotation marks escaped once
-too often; the transcripts apart hold none that are escaped, and stay as they are.
+Points are in units of the whiteboard, y down. Line 2 of form a01-000u is `lineStrokes/a01/a01-000/a01-000u-02.xml`. Its
+text is the second line below `CSR:` (the text as written; `OCR:` is the printed text that was to be copied) in
+`ascii/a01/a01-000/a01-000u.txt`, or in `a01-000u.txt` beside the XML file. The folder `ascii` is beside `lineStrokes`
+or beside a parent of it, and can also be `ascii-all` or `ascii-all/ascii`. Blank lines are not counted, and a row of %
+ends a line: both occur in the transcripts. The file of a whole form (`original/a01/a01-000/strokesu.xml`) contains its
+text, with character references that are escaped twice; the separate transcripts are not escaped.
 """
 
 from __future__ import annotations
@@ -22,98 +22,99 @@ import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
-from mdnrnn.data.formats.xml import parse_xml, root_name
+from mdnrnn.data.formats.xml import parse_xml_tree, root_name
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 
 _ROOT = "WhiteboardCaptureSession"
-_MOST_BYTES = 64 << 20
-_MOST_TRANSCRIPT_BYTES = 1 << 20
+_MAX_BYTES = 64 << 20
+_MAX_TRANSCRIPT_BYTES = 1 << 20
 _LINE = re.compile(r"([a-z]\d\d-\d{3}[a-z]?)-(\d{2,3})")
 _WHOLE_FORM = re.compile(r"strokes([a-z]?)")
 _FORM = re.compile(r"[a-z]\d\d-\d{3}")
 _TRANSCRIPT_FOLDERS = {"lineStrokes": "ascii", "lineStrokes-all": "ascii-all"}
-_FOLDERS_ABOVE = 4
+_MAX_PARENTS = 4
+"""Number of parent folders beside which transcripts are searched."""
 _LINE_END = re.compile(r"[\r\n]+|%{11,}")
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Whether its root is a whiteboard session."""
+    """Return whether the root element is a whiteboard session."""
     return root_name(head) == _ROOT
 
 
 def _parse(path: Path) -> DrawingBatch:
-    root = parse_xml(path, _MOST_BYTES)
+    root = parse_xml_tree(path, _MAX_BYTES)
     if root.tag != _ROOT:
         raise DataError(f"{path}: its root is <{root.tag}>; expected <{_ROOT}>")
-    form, line = _place(path)
-    text, mends = _text(root, path, form, line)
+    form, line = _form_and_line(path)
+    text, repaired = _find_text(root, path, form, line)
     try:
-        strokes = [_points(stroke) for stroke in root.iter("Stroke")]
+        strokes = [_parse_stroke(stroke) for stroke in root.iter("Stroke")]
     except (KeyError, ValueError) as error:
-        fault = f"{path} has a point without a number for x or y ({error}); expected <Point x= y=>"
-        return DrawingBatch.from_polylines([], [Remark("malformed point", fault)])
-    return DrawingBatch.from_polylines([(strokes, Record(str(path), form, text=text))], repaired=mends)
+        problem = f"{path} has a point without a number for x or y ({error}); expected <Point x= y=>"
+        return DrawingBatch.from_polylines([], [Remark("malformed point", problem)])
+    return DrawingBatch.from_polylines([(strokes, Record(str(path), form, text=text))], repaired=repaired)
 
 
-def _points(stroke: Element) -> Polyline:
+def _parse_stroke(stroke: Element) -> Polyline:
     points = [[point.attrib["x"], point.attrib["y"]] for point in stroke.findall("Point")]
     return np.array(points, np.float64).reshape(-1, 2)
 
 
-def _place(path: Path) -> tuple[str | None, int | None]:
-    """The form that a file belongs to, by its name, and the number of its line, from 1; None where it is no line."""
+def _form_and_line(path: Path) -> tuple[str | None, int | None]:
+    """Return the form in the file's name and the line number, from 1; None if the name has no form or no line."""
     line = _LINE.fullmatch(path.stem)
     if line:
         return line[1], int(line[2])
-    whole = _WHOLE_FORM.fullmatch(path.stem)
-    if whole and _FORM.fullmatch(path.absolute().parent.name):
-        return path.absolute().parent.name + whole[1], None
+    whole_form = _WHOLE_FORM.fullmatch(path.stem)
+    if whole_form and _FORM.fullmatch(path.absolute().parent.name):
+        return path.absolute().parent.name + whole_form[1], None
     return None, None
 
 
-def _text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
-    """What is written, and a remark where there is no transcript, or it lacks the line."""
-    within = root.findtext("Transcription/Text")
-    if within is not None:
-        lines = [part.strip() for part in html.unescape(within).splitlines()]
+def _find_text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
+    """Return the text, and a remark if there is no transcript or it does not contain the line."""
+    embedded = root.findtext("Transcription/Text")
+    if embedded is not None:
+        lines = [part.strip() for part in html.unescape(embedded).splitlines()]
         return "\n".join(filter(None, lines)) or None, []
-    transcript = None if form is None or line is None else _transcript(path, form)
+    transcript = None if form is None or line is None else _find_transcript(path, form)
     if transcript is None or line is None:
-        expected = f"{_filed(form or 'a01-000u')} beside lineStrokes"
-        lacks = f"{path}: no transcript in it or apart; expected one such as ascii/{expected}; read without text"
-        return None, [Remark("no transcript", lacks)]
-    lines = _lines(read_bounded(transcript, _MOST_TRANSCRIPT_BYTES).decode("utf-8", "replace"))
+        expected = f"expected one such as ascii/{_transcript_path(form or 'a01-000u')} beside lineStrokes"
+        problem = f"{path}: has no transcript, neither in the file nor separately; {expected}; read without text"
+        return None, [Remark("no transcript", problem)]
+    lines = _transcript_lines(read_bounded(transcript, _MAX_TRANSCRIPT_BYTES).decode("utf-8", "replace"))
     if not 1 <= line <= len(lines):
-        lacks = (
+        problem = (
             f"{path}: {transcript} has {len(lines)} lines below CSR:; expected one for line {line}; read without text"
         )
-        return None, [Remark("no transcript line", lacks)]
+        return None, [Remark("no transcript line", problem)]
     return lines[line - 1], []
 
 
-def _transcript(path: Path, form: str) -> Path | None:
-    """The file of a form's transcript: in the tree of transcripts, or beside the strokes."""
+def _find_transcript(path: Path, form: str) -> Path | None:
+    """Return the transcript of a form, from a transcript folder or from the folder of `path`."""
     mirrored = Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.absolute().parts[:-1]))
-    places = [folder / f"{form}.txt" for folder in (mirrored, path.parent)]
-    # Not Path.is_file, which fails on folders of others that cannot be read.
-    return next((place for place in chain(places, _filings(path, form)) if os.path.isfile(place)), None)
+    candidates = [folder / f"{form}.txt" for folder in (mirrored, path.parent)]
+    # os.path.isfile, because Path.is_file raises PermissionError in folders that cannot be read.
+    return next(filter(os.path.isfile, chain(candidates, _candidates_beside_parents(path, form))), None)
 
 
-def _filings(path: Path, form: str) -> Iterator[Path]:
-    """Where a transcript may be in the trees of transcripts that stand beside a folder of the strokes."""
-    for folder in path.absolute().parents[1 : _FOLDERS_ABOVE + 1]:
-        for tree in sorted(folder.glob("ascii*")):
-            yield from (inner / _filed(form) for inner in (tree, *sorted(tree.glob("ascii*"))))
+def _candidates_beside_parents(path: Path, form: str) -> Iterator[Path]:
+    """Yield the possible transcripts in transcript folders beside the parents of `path`."""
+    for parent in path.absolute().parents[1 : _MAX_PARENTS + 1]:
+        for folder in sorted(parent.glob("ascii*")):
+            yield from (inner / _transcript_path(form) for inner in (folder, *sorted(folder.glob("ascii*"))))
 
 
-def _filed(form: str) -> str:
-    """The file of a form's transcript in a tree of transcripts."""
+def _transcript_path(form: str) -> str:
+    """Return the path of a form's transcript inside a transcript folder."""
     return f"{form[:3]}/{form[:7]}/{form}.txt"
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of the block CSR, those that are blank left out."""
+def _transcript_lines(text: str) -> list[str]:
+    """Return the non-blank lines of the block CSR."""
     lines = [part.strip() for part in _LINE_END.split(text)]
     if "CSR:" not in lines:
         return []

@@ -1,14 +1,14 @@
-"""SVG: one drawing a file, a stroke for each subpath of its paths and shapes, y down.
+"""Reader of SVG files: one drawing per file, one stroke per subpath of its paths and shapes, y down.
 
-Raw units are those of the outermost viewBox; what scales that to a width and height is left out. What is filled and
-has no stroke counts as its outline, unless it is a rectangle over the whole page: that is a background. Clips, masks,
-style sheets and CSS transforms are not applied. What is written in a drawing is `kvg:element` of its outermost group,
-as in KanjiVG, or `<title class="text">`, as `svg_writer.py` has it: the titles of other programs name the file.
+Raw units are the units of the outermost viewBox; the scale from the viewBox to the width and height of the page is
+ignored. An element that is filled and not stroked is read as its outline, unless it is a rectangle that covers the
+page: such a background is left out. Clips, masks, style sheets and CSS transforms are not applied. The text of a
+drawing is `kvg:element` of its outermost group, as in KanjiVG, or `<title class="text">`, as written by
+`svg_writer.py`; other titles are ignored, because most programs write the file name there.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,295 +16,209 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
-from mdnrnn.data.formats.bezier import IDENTITY, Matrix, Outline, Pen, evaluate, longer_side, multiply, pieces
+from mdnrnn.data.formats.bezier import BezierPath
+from mdnrnn.data.formats.flattening import flatten
 from mdnrnn.data.formats.format import Format, single_chunk
-from mdnrnn.data.formats.svg_tree import DRAWN, GROUPS, MOST_DEPTH, BadLength, Element, read_document
+from mdnrnn.data.formats.svg_path import too_many_points
+from mdnrnn.data.formats.svg_shapes import covers_page, shape_outline
+from mdnrnn.data.formats.svg_tree import GROUPS, RENDERED, Element, InvalidLengthError, read_document
+from mdnrnn.data.formats.svg_values import IDENTITY, Matrix, multiply, translation
+from mdnrnn.data.formats.xml import MAX_DEPTH, root_name
 from mdnrnn.errors import DataError
 
-FINENESS = 500
-"""A curve is off by at most the longer side of the drawing's box over this."""
-MOST_ELEMENTS = 100_000
-"""Drawn ones; one that is used twice counts twice."""
-
-_PROLOGUE = re.compile(r"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*)*", re.DOTALL)
-_ROOT = re.compile(r"<(?:[\w.-]+:)?svg[\s/>]")
-_ALIGNED = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
+MAX_ELEMENTS = 100_000
+"""Maximum rendered elements; an element counts once for each use."""
+_ALIGNMENT = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 
 def recognizes(path: Path, head: bytes) -> bool:
-    """Whether the root is `<svg`; where it lies beyond the head of an XML file, the ending decides."""
-    wide = head[:2] in (b"\xff\xfe", b"\xfe\xff")
-    text = head.decode("utf-16" if wide else "utf-8", errors="replace").lstrip("\ufeff")
-    rest = _PROLOGUE.sub("", text, count=1)
-    if _ROOT.match(rest):
-        return True
-    return path.suffix.lower() == ".svg" and text.lstrip()[:1] == "<" and (not rest or rest[:2] in ("<!", "<?"))
+    """Return whether the root element is <svg>; if `head` ends before the root element, the extension decides."""
+    root = root_name(head)
+    return root == "svg" or (root is None and path.suffix.lower() == ".svg")
 
 
 def parse(path: Path) -> DrawingBatch:
-    """The drawing of one file; what is wrong in a path, a transform, a length is mended, and a remark says so."""
+    """Return the drawing of one file. Faulty paths, transforms and lengths are repaired and reported.
+
+    Raises:
+        DataError: the file is not SVG or exceeds a limit.
+    """
     document = read_document(path)
-    walk = _Walk(str(path), document.ids)
-    walk.run(document.root)
-    record, mends = Record(str(path), text=document.text), list(walk.mends.values())
-    if not walk.outlines:
-        return DrawingBatch.from_polylines([([], record)], repaired=mends)
-    points, strokes = _flatten(walk.outlines, str(path))
-    return DrawingBatch(points, strokes, np.array([len(strokes)]), [record], repaired=mends)
+    traversal = _Traversal(str(path), document.elements_by_id)
+    traversal.run(document.root)
+    record, repaired = Record(str(path), text=document.text), list(traversal.repaired.values())
+    if not traversal.paths:
+        return DrawingBatch.from_polylines([([], record)], repaired=repaired)
+    polylines = flatten(traversal.paths, MAX_POINTS)  # overflow to infinity is dropped by `DrawingBatch.drop_invalid`
+    if polylines is None:
+        raise too_many_points(str(path), MAX_POINTS)
+    points, lengths = polylines
+    return DrawingBatch(points, lengths, np.array([len(lengths)]), [record], repaired=repaired)
 
 
-def _flatten(outlines: list[Outline], where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points (P, 2) of all subpaths, and how many each has, (S,); one whose points are all the same is a dot."""
-    curves = np.concatenate([outline.curves for outline in outlines])
-    starts = np.cumsum([0, *(len(outline.curves) for outline in outlines)])[:-1]
-    moves = np.concatenate([outline.moves + start for outline, start in zip(outlines, starts, strict=True)])
-    # What is beyond all measure becomes NaN or infinity, which `Drawings.checked` drops.
-    with np.errstate(all="ignore"):
-        counts = pieces(curves, longer_side(curves) / FINENESS)
-        if counts.sum() > MAX_POINTS:
-            raise _too_many_points(where)
-        points = evaluate(curves, counts)
-    strokes = np.add.reduceat(counts, moves)
-    firsts = np.cumsum(strokes) - strokes
-    same = (points == points[firsts].repeat(strokes, axis=0)).all(1)
-    dots = np.logical_and.reduceat(same, firsts)
-    keep = ~dots.repeat(strokes)
-    keep[firsts] = True
-    return points[keep], np.where(dots, 1, strokes)
-
-
-def _too_many_points(where: str) -> DataError:
-    return DataError(f"{where}: over {MAX_POINTS} points; no hand drew so many; simplify the drawing")
-
-
-class _State(NamedTuple):
-    """What an element has from those around it."""
+class _Context(NamedTuple):
+    """Properties that an element inherits."""
 
     width: float
+    """Width of the viewport, to which percentages refer."""
     height: float
-    """Of the viewport, which percentages are of."""
     matrix: Matrix = IDENTITY
     fill: str = "black"
     stroke: str = "none"
     visibility: str = "visible"
     depth: int = 0
     uses: tuple[Element, ...] = ()
+    """The <use> elements that the element is part of, outermost first."""
 
-    def inside(self, element: Element) -> _State:
-        """The same with what the element itself says."""
+    def enter(self, element: Element) -> _Context:
+        """Return the context with the properties of `element`."""
         return self._replace(
             matrix=multiply(self.matrix, element.transform[0]),
-            fill=_own(element.look("fill"), self.fill),
-            stroke=_own(element.look("stroke"), self.stroke),
-            visibility=_own(element.look("visibility"), self.visibility),
+            fill=_inherit(element.get_property("fill"), self.fill),
+            stroke=_inherit(element.get_property("stroke"), self.stroke),
+            visibility=_inherit(element.get_property("visibility"), self.visibility),
             depth=self.depth + 1,
         )
 
     @property
-    def drawn(self) -> bool:
+    def is_visible(self) -> bool:
         return self.visibility == "visible" and (self.fill, self.stroke) != ("none", "none")
 
     def length(self, element: Element, name: str, default: str = "0") -> float:
-        """An attribute of an element in user units."""
+        """Return a length property of an element in user units."""
         return element.length(name, self.width, self.height, default)
 
 
-def _own(value: str | None, inherited: str) -> str:
+def _inherit(value: str | None, inherited: str) -> str:
     return inherited if value is None or value == "inherit" else value
 
 
-class _Walk:
-    """Through the elements in the order of the document, with a stack of its own."""
+class _Traversal:
+    """Depth-first traversal of the rendered elements, without recursion."""
 
-    def __init__(self, where: str, ids: Mapping[str, Element]) -> None:
-        self.outlines: list[Outline] = []
-        self.mends: dict[str, Remark] = {}
-        self._where, self._ids = where, ids
-        self._stack: list[tuple[Element, _State, Element]] = []
-        self._seen = self._curves = 0
-        self._page = np.zeros((2, 2))
-        """Its upper left and its lower right corner."""
+    def __init__(self, location: str, elements_by_id: Mapping[str, Element]) -> None:
+        self.paths: list[BezierPath] = []
+        self.repaired: dict[str, Remark] = {}  # the first remark of each reason
+        self._location, self._elements_by_id = location, elements_by_id
+        # Elements to visit, each with its outer context and the element that gives its size: its <use> or itself.
+        self._stack: list[tuple[Element, _Context, Element]] = []
+        self._elements = self._segments = 0
+        self._page = np.zeros((2, 2))  # upper left and lower right corner
 
     def run(self, root: Element) -> None:
-        if root.look("display") == "none":
+        """Collect the paths below the root element."""
+        if root.get_property("display") == "none":
             return
-        # With a viewBox the size of the root, whatever it says, does not matter.
-        x, y, width, height = root.view_box or (0.0, 0.0, *self._size(root, root, _State(100, 100)))
+        x, y, width, height = root.view_box or (0.0, 0.0, *self._viewport_size(root, root, _Context(100, 100)))
         self._page = np.array([(x, y), (x + width, y + height)])
-        self._push(root.children, self._inside(root, _State(width, height)))
+        self._push(root.children, self._enter(root, _Context(width, height)))
         while self._stack:
             element, outer, sized_by = self._stack.pop()
-            if element.look("display") == "none":
+            if element.get_property("display") == "none":
                 continue
             try:
-                self._visit(element, self._inside(element, outer), sized_by)
-            except BadLength as error:
-                self._mend("length not understood", f"{error}; left out")
+                self._visit(element, self._enter(element, outer), sized_by)
+            except InvalidLengthError as error:
+                self._report("length not understood", f"{error}; left out")
 
-    def _inside(self, element: Element, outer: _State) -> _State:
-        problem = element.transform[1]
-        if problem:
+    def _enter(self, element: Element, outer: _Context) -> _Context:
+        error = element.transform[1]
+        if error:
             expected = "expected matrix, translate, scale, rotate, skewX or skewY"
-            self._mend(
-                "transform not understood", f"<{element.tag}> has transform {problem[:60]!r}; {expected}; ignored"
+            self._report(
+                "transform not understood", f"<{element.tag}> has transform {error[:60]!r}; {expected}; ignored"
             )
-        return outer.inside(element)
+        return outer.enter(element)
 
-    def _visit(self, element: Element, state: _State, sized_by: Element) -> None:
+    def _visit(self, element: Element, context: _Context, sized_by: Element) -> None:
         if element.tag == "use":
-            self._use(element, state)
+            self._visit_use(element, context)
         elif element.tag in ("svg", "symbol"):
-            self._nest(element, state, sized_by)
+            self._visit_viewport(element, context, sized_by)
         elif element.tag in GROUPS:
-            self._push(element.children, state)
-        elif state.drawn:
-            self._draw(element, state)
+            self._push(element.children, context)
+        elif context.is_visible:
+            self._visit_shape(element, context)
 
-    def _push(self, elements: list[Element], state: _State, use: Element | None = None) -> None:
-        self._seen += len(elements)
-        if self._seen > MOST_ELEMENTS or state.depth > MOST_DEPTH:
+    def _push(self, elements: list[Element], context: _Context, use: Element | None = None) -> None:
+        self._elements += len(elements)
+        if self._elements > MAX_ELEMENTS or context.depth > MAX_DEPTH:
             raise DataError(
-                f"{self._where}: draws over {MOST_ELEMENTS} elements, or {MOST_DEPTH} in one another; "
-                "no hand drew so many; simplify the drawing"
+                f"{self._location}: draws over {MAX_ELEMENTS} elements, or elements nested over {MAX_DEPTH} deep; "
+                "simplify the drawing"
             )
-        self._stack += [(child, state, use or child) for child in reversed(elements)]
+        self._stack += [(child, context, use or child) for child in reversed(elements)]
 
-    def _use(self, use: Element, state: _State) -> None:
+    def _visit_use(self, use: Element, context: _Context) -> None:
         name = (use.attributes.get("href") or "").strip()
-        target = self._ids.get(name[1:]) if name.startswith("#") else None
-        if use in state.uses:
-            raise DataError(f"{self._where}: <use> of {name[:60]!r} uses itself; expected no circle; save it anew")
-        if target is None or target.tag not in DRAWN | {"symbol"}:
-            self._mend("use of nothing", f"<use> of {name[:60]!r}, which is no shape or group in this file; left out")
+        target = self._elements_by_id.get(name[1:]) if name.startswith("#") else None
+        if use in context.uses:
+            raise DataError(
+                f"{self._location}: <use> of {name[:60]!r} uses itself; save the drawing without this cycle"
+            )
+        if target is None or target.tag not in RENDERED | {"symbol"}:
+            self._report("invalid use", f"<use> of {name[:60]!r}, which is not a shape or group in this file; left out")
             return
-        matrix = multiply(state.matrix, (1, 0, 0, 1, state.length(use, "x"), state.length(use, "y")))
-        self._push([target], state._replace(matrix=matrix, uses=(*state.uses, use)), use)
+        matrix = multiply(context.matrix, translation(context.length(use, "x"), context.length(use, "y")))
+        self._push([target], context._replace(matrix=matrix, uses=(*context.uses, use)), use)
 
-    def _nest(self, element: Element, state: _State, sized_by: Element) -> None:
-        """A viewport in the drawing: an inner <svg>, or a <symbol>, of the size that its <use> says, if it does."""
-        width, height = self._size(element, sized_by, state)
+    def _visit_viewport(self, element: Element, context: _Context, sized_by: Element) -> None:
+        """Visit an inner <svg> or a <symbol>, whose size its <use> can override."""
+        width, height = self._viewport_size(element, sized_by, context)
         if width <= 0 or height <= 0:
             return
-        matrix = multiply(state.matrix, (1, 0, 0, 1, state.length(element, "x"), state.length(element, "y")))
+        matrix = multiply(context.matrix, translation(context.length(element, "x"), context.length(element, "y")))
         if element.view_box:
-            matrix = multiply(matrix, _fit(element, element.view_box, width, height))
+            matrix = multiply(matrix, _view_box_matrix(element, element.view_box, width, height))
             width, height = element.view_box[2:]
-        self._push(element.children, state._replace(matrix=matrix, width=width, height=height))
+        self._push(element.children, context._replace(matrix=matrix, width=width, height=height))
 
-    def _size(self, element: Element, sized_by: Element, state: _State) -> tuple[float, float]:
-        """Of a viewport; all of that around it where nothing is said, or nothing that is understood."""
-        size = {"width": state.width, "height": state.height}
+    def _viewport_size(self, element: Element, sized_by: Element, context: _Context) -> tuple[float, float]:
+        """Return width and height; a missing or invalid one is that of the outer viewport."""
+        size = {"width": context.width, "height": context.height}
         for name in size:
             try:
-                size[name] = state.length(sized_by if sized_by.look(name) else element, name, "100%")
-            except BadLength as error:
-                self._mend("length not understood", f"{error}; ignored")
+                size[name] = context.length(sized_by if sized_by.get_property(name) else element, name, "100%")
+            except InvalidLengthError as error:
+                self._report("length not understood", f"{error}; ignored")
         return size["width"], size["height"]
 
-    def _draw(self, element: Element, state: _State) -> None:
-        problem = ""
+    def _visit_shape(self, element: Element, context: _Context) -> None:
+        error = ""
         if element.tag in ("path", "polyline", "polygon"):
-            outline, problem = element.path
+            path, error = element.path
         else:
-            pen = Pen()
-            _SHAPE_OF[element.tag](pen, element, state)
-            outline = pen.outline()
-        if problem:
-            self._mend("path cut short", f"a <{element.tag}> goes wrong at {problem[:40]!r}; drawn up to there")
-        self._curves += len(outline.curves)
-        if self._curves > MAX_POINTS:
-            raise _too_many_points(self._where)
-        if not len(outline.curves):
+            path = shape_outline(element, context.length)
+        if error:
+            self._report("path cut short", f"a <{element.tag}> is invalid at {error[:40]!r}; read up to there")
+        self._segments += len(path.segments)
+        if self._segments > MAX_POINTS:
+            raise too_many_points(self._location, MAX_POINTS)
+        if not len(path.segments):
             return
         with np.errstate(all="ignore"):
-            outline = outline.moved(state.matrix)
-            background = state.stroke == "none" and _covers(outline, self._page)
-        if background:
-            self._mend("background", f"a <{element.tag}> without a stroke fills the whole page; left out")
+            path = path.transform(context.matrix)
+            is_background = context.stroke == "none" and covers_page(path, self._page)
+        if is_background:
+            self._report("background", f"a <{element.tag}> without a stroke fills the whole page; left out")
         else:
-            self.outlines.append(outline)
+            self.paths.append(path)
 
-    def _mend(self, reason: str, detail: str) -> None:
-        self.mends.setdefault(reason, Remark(reason, f"{self._where}: {detail}"))
-
-
-def _covers(outline: Outline, page: np.ndarray) -> bool:
-    """Whether it is an upright rectangle over the page, [[left, top], [right, bottom]], to a hundredth of its size."""
-    curves, slack = outline.curves, np.ptp(page, axis=0) / 100
-    straight = (curves[:, 0] == curves[:, 1]).all() and (curves[:, 2] == curves[:, 3]).all()
-    # The last side need not be drawn for what is filled.
-    if len(outline.moves) != 1 or len(curves) not in (4, 5) or not straight:
-        return False
-    corners = curves[:, 3]
-    least, most = corners.min(0), corners.max(0)
-    far = np.abs(corners - most) < slack
-    near = np.abs(corners - least) < slack
-    upright = (far != near).all() and (far[1:] == far[:-1]).any(1).all()
-    covered = (least <= page[0] + slack).all() and (most >= page[1] - slack).all()
-    return bool(upright and covered and len(np.unique(far, axis=0)) == 4)
+    def _report(self, reason: str, detail: str) -> None:
+        self.repaired.setdefault(reason, Remark(reason, f"{self._location}: {detail}"))
 
 
-def _fit(element: Element, box: tuple[float, float, float, float], width: float, height: float) -> Matrix:
-    """What maps a viewBox to (0, 0, width, height)."""
-    words = (element.look("preserveAspectRatio") or "").split() or ["xMidYMid"]
-    across, down = width / box[2], height / box[3]
+def _view_box_matrix(
+    element: Element, view_box: tuple[float, float, float, float], width: float, height: float
+) -> Matrix:
+    """Return the map from a viewBox to the viewport (0, 0, width, height), according to preserveAspectRatio."""
+    words = (element.get_property("preserveAspectRatio") or "").split() or ["xMidYMid"]
+    scale_x, scale_y = width / view_box[2], height / view_box[3]
     if words[0] != "none":
-        across = down = max(across, down) if "slice" in words else min(across, down)
-    left = (width - across * box[2]) * _ALIGNED.get(words[0][1:4], 0.5)
-    top = (height - down * box[3]) * _ALIGNED.get(words[0][5:8], 0.5)
-    return across, 0.0, 0.0, down, left - across * box[0], top - down * box[1]
-
-
-def _line(pen: Pen, element: Element, state: _State) -> None:
-    pen.move(state.length(element, "x1"), state.length(element, "y1"))
-    pen.line(state.length(element, "x2"), state.length(element, "y2"))
-
-
-def _rect(pen: Pen, element: Element, state: _State) -> None:
-    """From its upper left corner to the right and around, as SVG has it."""
-    x, y, width, height = (state.length(element, name) for name in ("x", "y", "width", "height"))
-    if width <= 0 or height <= 0:
-        return
-    rx, ry = _radii(element, state)
-    rx, ry = min(rx, width / 2), min(ry, height / 2)
-    if not rx or not ry:
-        rx = ry = 0.0
-    right, bottom = x + width, y + height
-    pen.move(x + rx, y)
-    for side, corner in (
-        ((right - rx, y), (right, y + ry)),
-        ((right, bottom - ry), (right - rx, bottom)),
-        ((x + rx, bottom), (x, bottom - ry)),
-        ((x, y + ry), (x + rx, y)),
-    ):
-        if side != (pen.x, pen.y):
-            pen.line(*side)
-        if rx:
-            pen.arc(rx, ry, 0, 0, 1, *corner)
-    pen.close()
-
-
-def _ellipse(pen: Pen, element: Element, state: _State) -> None:
-    """From its right end clockwise, as SVG has it."""
-    cx, cy = state.length(element, "cx"), state.length(element, "cy")
-    rx, ry = _radii(element, state) if element.tag == "ellipse" else [state.length(element, "r")] * 2
-    if rx <= 0 or ry <= 0:
-        return
-    pen.move(cx + rx, cy)
-    for x, y in ((cx, cy + ry), (cx - rx, cy), (cx, cy - ry), (cx + rx, cy)):
-        pen.arc(rx, ry, 0, 0, 1, x, y)
-    pen.close()
-
-
-def _radii(element: Element, state: _State) -> list[float]:
-    """rx and ry; one that is not given, or auto, is as the other."""
-    given = {name: state.length(element, name) for name in ("rx", "ry") if element.look(name) not in (None, "auto")}
-    given = {name: radius for name, radius in given.items() if radius >= 0}
-    rx = given.get("rx", given.get("ry", 0.0))
-    return [rx, given.get("ry", rx)]
-
-
-_SHAPE_OF = {"line": _line, "rect": _rect, "circle": _ellipse, "ellipse": _ellipse}
+        scale_x = scale_y = max(scale_x, scale_y) if "slice" in words else min(scale_x, scale_y)
+    left = (width - scale_x * view_box[2]) * _ALIGNMENT.get(words[0][1:4], 0.5)
+    top = (height - scale_y * view_box[3]) * _ALIGNMENT.get(words[0][5:8], 0.5)
+    return scale_x, 0.0, 0.0, scale_y, left - scale_x * view_box[0], top - scale_y * view_box[1]
 
 
 FORMAT = Format("SVG", (".svg",), recognizes, single_chunk, parse)

@@ -1,77 +1,81 @@
-"""Drawings as SVG files, one each, that are read again as they were."""
+"""Writer of drawings as SVG files, one per drawing; `svg_reader.py` reads the same polylines."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import numpy as np
 
 from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.formats.format import check_drawing_corpus
-from mdnrnn.data.strokes import Polyline
+from mdnrnn.data.formats.xml import escape_text, replace_invalid_characters
+from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NOT_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|%\ud800-\udfff]|^\.')
+_INVALID_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|%\ud800-\udfff]|^\.')
 
 
 def write(corpus: Corpus, folder: Path) -> None:
-    """One file a drawing, in a new folder; whole or not at all.
+    """Write one file per drawing to a new folder, atomically.
 
-    They lie under folders of their splits if there are several, and in these under folders of their classes if there
-    are classes: train/cat/000000.svg. Coordinates stand as they are: read again, the polylines are the same, where no
-    stroke of several points stays in place.
+    The files are in subfolders named after their splits, if there are several, and within these in subfolders named
+    after their classes, if there are classes: train/cat/000000.svg. Coordinates are written exactly. A stroke of
+    several points that all coincide is read back as one point.
+
+    Raises:
+        InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.
     """
     check_drawing_corpus(corpus)
     if folder.exists():
-        raise InputError(f"{folder} is there already; expected a new folder; choose another name")
+        raise InputError(f"{folder} exists already; expected a new folder; choose another name")
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
-        for index, place in enumerate(_places(corpus)):
-            (unfinished / place).mkdir(parents=True, exist_ok=True)
-            text = document(corpus.drawing(index), corpus[index].text)
-            (unfinished / place / f"{index:06d}.svg").write_bytes(text.encode())
+        for index, subfolder in enumerate(_subfolders(corpus)):
+            (unfinished / subfolder).mkdir(parents=True, exist_ok=True)
+            svg = format_svg(corpus.drawing(index), corpus[index].text)
+            (unfinished / subfolder / f"{index:06d}.svg").write_bytes(svg.encode())
 
 
-def _places(corpus: Corpus) -> list[Path]:
-    """The folder of each drawing, in the folder that is written."""
-    places = [Path()] * len(corpus)
-    splits = {name: ends for name, ends in corpus.splits.items() if name in SPLITS and ends[0] < ends[1]}
+def _subfolders(corpus: Corpus) -> list[Path]:
+    """Return the subfolder of each drawing."""
+    subfolders = [Path()] * len(corpus)
+    splits = {name: bounds for name, bounds in corpus.splits.items() if name in SPLITS and bounds[0] < bounds[1]}
     if len(splits) > 1:
         for name, (first, last) in splits.items():
-            places[first:last] = [Path(name)] * (last - first)
+            subfolders[first:last] = [Path(name)] * (last - first)
     if corpus.label is not None:
-        classes = [_file_name(name) for name in corpus.metadata.classes]
-        places = [place / classes[label] for place, label in zip(places, corpus.label.tolist(), strict=True)]
-    return places
+        classes = [_folder_name(name) for name in corpus.metadata.classes]
+        subfolders = [
+            subfolder / classes[label] for subfolder, label in zip(subfolders, corpus.label.tolist(), strict=True)
+        ]
+    return subfolders
 
 
-def _file_name(name: str) -> str:
-    """A class as a folder: what would be a path, or is none of a file, as %hexadecimal."""
-    return _NOT_IN_NAMES.sub(lambda found: f"%{ord(found[0]):02x}", name) or "%"
+def _folder_name(class_name: str) -> str:
+    """Return a class name with each character that a folder name cannot contain as % and its hexadecimal code."""
+    return _INVALID_IN_NAMES.sub(lambda match: f"%{ord(match[0]):02x}", class_name) or "%"
 
 
-def document(strokes: list[Polyline], text: str | None) -> str:
-    """A drawing, with what is written in it, as the text of an SVG file."""
-    points = np.concatenate(strokes)
-    least, extent = points.min(0), np.ptp(points, axis=0)
+def format_svg(drawing: Drawing, text: str | None) -> str:
+    """Return an SVG document of a drawing, with the text that it writes as its title."""
+    points = np.concatenate(drawing)
+    minimum, extent = points.min(0), np.ptp(points, axis=0)
     width = float(extent.max()) / 100 or 0.01
-    box = _numbers(np.concatenate([least - width, extent + 2 * width]))
-    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">']
+    view_box = _format_numbers(np.concatenate([minimum - width, extent + 2 * width]))
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{view_box}">']
     if text is not None:
-        lines.append(f'<title class="text">{escape(_NOT_XML.sub("?", text), {chr(13): "&#13;"})}</title>')
-    pen = f'fill="none" stroke="#000" stroke-width="{width!r}" stroke-linecap="round" stroke-linejoin="round"'
-    lines.append(f"<g {pen}>")
-    for stroke in strokes:
-        # A dot is a line to where it stands: a move alone draws nothing.
-        further = stroke[1:] if len(stroke) > 1 else stroke
-        lines.append(f'<path d="M {_numbers(stroke[:1])} L {_numbers(further)}"/>')
+        lines.append(f'<title class="text">{escape_text(replace_invalid_characters(text))}</title>')
+    style = f'fill="none" stroke="#000" stroke-width="{width!r}" stroke-linecap="round" stroke-linejoin="round"'
+    lines.append(f"<g {style}>")
+    for stroke in drawing:
+        # A dot is a line of length 0, because a move alone is not rendered.
+        line_ends = stroke[1:] if len(stroke) > 1 else stroke
+        lines.append(f'<path d="M {_format_numbers(stroke[:1])} L {_format_numbers(line_ends)}"/>')
     return "\n".join([*lines, "</g>", "</svg>", ""])
 
 
-def _numbers(values: np.ndarray) -> str:
-    """As short as they are exact."""
+def _format_numbers(values: np.ndarray) -> str:
+    """Return the shortest decimal numbers that are exact, separated by spaces."""
     return " ".join(repr(value).removesuffix(".0") for value in values.ravel().tolist())

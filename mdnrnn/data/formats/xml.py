@@ -1,62 +1,234 @@
-"""XML from files that nobody vouches for: no entities, nothing fetched, a bounded tree."""
+"""Parser for untrusted XML: limits on sizes, depth, names and DTD declarations; nothing outside the file is read."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
+from typing import Protocol
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.sax.saxutils import escape
 
 from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import fromstring
+from defusedxml.ElementTree import DefusedXMLParser
 
 from mdnrnn.data.formats.format import read_bounded
 from mdnrnn.errors import DataError
 
-MOST_MARKS = 1 << 22
-"""Tags and attributes: the tree takes some twenty times the memory of the shortest tag."""
-_COMMENT = re.compile(rb"<!--.*?(?:-->|\Z)", re.DOTALL)
-_TAG = re.compile(rb"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)[\s/>]")
+MAX_MARKS = 1 << 22
+"""Maximum tags and attributes of a file that is parsed into a tree: a tree needs about twenty times the memory of the
+shortest tag."""
+MAX_DEPTH = 256
+"""Maximum number of elements around an element."""
+MAX_NAME = 10_000
+"""Maximum characters of a name, with its namespace."""
+_MAX_DECLARED_ATTRIBUTES, _MAX_DEFAULT = 100, 100
+"""Maximum number of attributes that a DTD declares, and maximum characters of their defaults. A default is added to
+every element of its type: without a limit a few characters become gigabytes."""
+_MAX_ENTITY = 256
+"""Maximum characters of an entity."""
+
+_PROLOG = re.compile(r"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*)*", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
+_TAG = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)[\s/>]")
+_INVALID_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def parse_xml(path: Path, most_bytes: int) -> Element:
-    """The root of an XML file of at most `most_bytes`. A DTD may stand in it; entities may not."""
-    data = read_bounded(path, most_bytes)
-    if (marks := marks_of(data)) > MOST_MARKS:
-        raise DataError(f"{path}: {marks} tags and attributes; expected at most {MOST_MARKS}; split the file")
+class Target(Protocol):
+    """Receiver of the parser's events."""
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> object:
+        """Open an element; names are {namespace}local."""
+
+    def end(self, tag: str, /) -> object:
+        """Close an element."""
+
+    def data(self, data: str, /) -> object:
+        """Receive text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class XmlLimits:
+    """Limits of one format."""
+
+    file_bytes: int
+    """Maximum size of the file, and maximum total size of expanded entities."""
+    nodes: int
+    """Maximum elements and attributes, including the default attributes of the DTD."""
+    name_characters: int
+    """Maximum total characters of all names: each name includes its namespace, so that a few letters of the file can
+    become thousands."""
+    entities: int = 0
+    """Maximum entities that the DTD declares. Each must be a short text without markup and other entities."""
+    advice: str = "do not trust this file"
+    """End of the error messages: what the user can do."""
+
+
+def parse_xml(path: Path, target: Target, limits: XmlLimits) -> None:
+    """Send the elements and the text of an XML file to `target`.
+
+    Raises:
+        DataError: the file is not XML, exceeds a limit or refers to another file.
+    """
+    _feed(path, read_bounded(path, limits.file_bytes), target, limits)
+
+
+def parse_xml_tree(path: Path, max_bytes: int) -> Element:
+    """Return the root element of an XML file whose DTD declares no entities.
+
+    Raises:
+        DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds
+            another limit, declares entities or refers to another file.
+    """
+    data = read_bounded(path, max_bytes)
+    if (marks := count_marks(data)) > MAX_MARKS:
+        raise DataError(f"{path}: received {marks} tags and attributes; expected at most {MAX_MARKS}; split the file")
+    builder = TreeBuilder()
+    _feed(path, data, builder, XmlLimits(file_bytes=max_bytes, nodes=MAX_MARKS, name_characters=256 << 20))
+    return builder.close()
+
+
+def _feed(path: Path, data: bytes, target: Target, limits: XmlLimits) -> None:
+    bounded = _BoundedTarget(str(path), target, limits, data.count(b"&"))
+    # defusedxml would refuse every entity, so the declarations are checked here.
+    parser = DefusedXMLParser(target=bounded, forbid_dtd=False, forbid_entities=False, forbid_external=True)
+    parser.parser.AttlistDeclHandler, parser.parser.EntityDeclHandler = (
+        bounded.declare_attribute,
+        bounded.declare_entity,
+    )
     try:
-        return fromstring(data, forbid_dtd=False, forbid_entities=True, forbid_external=True)
+        parser.feed(data)
+        parser.close()
+    except DataError:
+        raise
     except DefusedXmlException as error:
-        raise DataError(f"{path}: declares or fetches entities, which are not read; do not trust this file") from error
+        raise DataError(f"{path}: refers to an entity in another file; {limits.advice}") from error
     except ParseError as error:
-        raise DataError(f"{path}: not XML, or damaged ({error}); get the file again") from error
+        raise DataError(f"{path}: not XML, or incomplete ({error}); save or download the file again") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"{path}: its encoding is not read ({error}); expected UTF-8; save it so") from error
+        raise DataError(f"{path}: cannot decode its encoding ({error}); save the file as UTF-8") from error
 
 
-def marks_of(data: bytes) -> int:
-    """How many tags and attributes there are at most."""
+class _BoundedTarget:
+    """Forward the parser's events to a target; raise `DataError` if a limit is exceeded.
+
+    Args:
+        references: number of `&` in the file, an upper bound of the number of expanded entities.
+    """
+
+    def __init__(self, location: str, target: Target, limits: XmlLimits, references: int) -> None:
+        self.data = target.data
+        self._location, self._target, self._limits, self._references = location, target, limits, references
+        self._depth = self._nodes = self._name_characters = self._declared_attributes = self._entities = 0
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        self._nodes += 1 + len(attributes)
+        lengths = [len(tag), *map(len, attributes)]
+        self._name_characters += sum(lengths)
+        if (
+            self._nodes > self._limits.nodes
+            or self._depth > MAX_DEPTH
+            or max(lengths) > MAX_NAME
+            or self._name_characters > self._limits.name_characters
+        ):
+            raise self._exceeded(max(lengths))
+        self._depth += 1
+        self._target.start(tag, attributes)
+
+    def end(self, tag: str) -> None:
+        self._depth -= 1
+        self._target.end(tag)
+
+    def _exceeded(self, longest_name: int) -> DataError:
+        limits = self._limits
+        if self._nodes > limits.nodes:
+            problem = f"over {limits.nodes} elements and attributes"
+        elif self._depth > MAX_DEPTH:
+            problem = f"elements nested over {MAX_DEPTH} deep"
+        elif longest_name > MAX_NAME:
+            problem = f"a name of over {MAX_NAME} characters"
+        else:
+            problem = f"names of over {limits.name_characters >> 20} MB, with their namespaces"
+        return DataError(f"{self._location}: received {problem}; {limits.advice}")
+
+    def declare_attribute(self, element: str, name: str, kind: str, default: str | None, required: bool) -> None:
+        """Check an ATTLIST of the DTD."""
+        self._declared_attributes += 1
+        if self._declared_attributes > _MAX_DECLARED_ATTRIBUTES or len(default or "") > _MAX_DEFAULT:
+            raise DataError(
+                f"{self._location}: its DTD declares over {_MAX_DECLARED_ATTRIBUTES} attributes, or a default of over "
+                f"{_MAX_DEFAULT} characters; {self._limits.advice}"
+            )
+
+    def declare_entity(self, name: str, is_parameter: bool, value: str | None, *external: str | None) -> None:
+        """Check an ENTITY of the DTD."""
+        limits = self._limits
+        self._entities += 1
+        is_short_text = value is not None and len(value) <= _MAX_ENTITY and not set(value) & set("&%<")
+        if is_parameter or not is_short_text or self._entities > limits.entities:
+            expected = f"at most {limits.entities}, each a text of {_MAX_ENTITY} characters without &, % and <"
+            raise DataError(
+                f"{self._location}: its DTD declares the entity {name[:60]!r}; expected "
+                f"{expected if limits.entities else 'no entities'}; {limits.advice}"
+            )
+        if self._references * len(value or "") > limits.file_bytes:
+            raise DataError(
+                f"{self._location}: the entity {name[:60]!r} of its DTD could expand to over "
+                f"{limits.file_bytes >> 20} MB; {limits.advice}"
+            )
+
+
+def count_marks(data: bytes) -> int:
+    """Return an upper bound of the number of tags and attributes."""
     return data.count(b"<") + data.count(b"=")
 
 
-def root_name(head: bytes) -> str:
-    """The name of the first element in the first bytes of a file, without its namespace; "" where there is none."""
-    tag = _TAG.search(_COMMENT.sub(b"", head.replace(b"\0", b"")))
-    return tag[1].decode("ascii", "replace") if tag else ""
+def root_name(head: bytes) -> str | None:
+    """Return the local name of the root element.
+
+    Args:
+        head: the first bytes of a file.
+
+    Returns:
+        The name, "" if the file is not XML, or None if `head` ends before the root element.
+    """
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        text = head.decode("utf-16", errors="replace")
+    else:
+        text = head.replace(b"\0", b"").decode("utf-8", errors="replace")
+    text = text.lstrip("\ufeff")
+    if not text.lstrip().startswith("<"):
+        return ""
+    prolog = _PROLOG.match(text)
+    start = prolog.end() if prolog else 0
+    tag = _TAG.match(text, start)
+    if not tag and text[start : start + 2] in ("", "<!", "<?"):
+        return None
+    tag = tag or _TAG.search(_COMMENT.sub("", text))  # a malformed file, for a better error message
+    return tag[1] if tag else ""
 
 
-def name_of(element: Element) -> str:
-    """The name of an element without its namespace."""
+def local_name(element: Element) -> str:
+    """Return the name of an element without its namespace."""
     return element.tag.rpartition("}")[2]
 
 
-def identity(element: Element) -> str | None:
-    """What others refer to an element by: its `id` or `xml:id`."""
+def element_id(element: Element) -> str | None:
+    """Return the identifier by which other elements refer to an element: its `xml:id` or `id`."""
     return element.get("{http://www.w3.org/XML/1998/namespace}id") or element.get("id")
 
 
-def near(element: Element) -> Iterator[Element]:
-    """Children and grandchildren, in the order of the file."""
-    for child in element:
-        yield child
-        yield from child
+def find_invalid_character(text: str) -> str | None:
+    """Return the first character that XML cannot represent, or None."""
+    match = _INVALID_CHARACTER.search(text)
+    return match[0] if match else None
+
+
+def replace_invalid_characters(text: str) -> str:
+    """Replace the characters that XML cannot represent by question marks."""
+    return _INVALID_CHARACTER.sub("?", text)
+
+
+def escape_text(text: str) -> str:
+    """Return `text` as the content of an element that parses to the same characters, carriage returns included."""
+    return escape(text, {"\r": "&#13;"})

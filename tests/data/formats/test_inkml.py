@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.drawings import DrawingBatch
-from mdnrnn.data.formats import inkml
+from mdnrnn.data.formats import inkml, inkml_writer
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Start, from_polylines
 from mdnrnn.errors import DataError, InputError
@@ -247,7 +247,7 @@ def same(corpus: Corpus, drawings: DrawingBatch) -> None:
 
 def test_a_corpus_of_integers_comes_back_exactly(tmp_path: Path) -> None:
     corpus = random_corpus([1, 2, 30], classes=('a <b> & "c"', " two\r\nlines "))
-    inkml.write(corpus, tmp_path / "x.inkml")
+    inkml_writer.write(corpus, tmp_path / "x.inkml")
     drawings = inkml.FORMAT.parse(tmp_path / "x.inkml")
     same(corpus, drawings)
     for i in range(len(corpus)):
@@ -272,26 +272,26 @@ def test_what_is_written_comes_back(drawings: list[list[list[tuple[float, float]
         sequences.append(Sequence(motion.astype(np.float32), event, 0))
     corpus = pack(Metadata(name="x", start=start, classes=(name,)), {"train": sequences})
     with tempfile.TemporaryDirectory() as folder:
-        inkml.write(corpus, Path(folder) / "x.inkml")
+        inkml_writer.write(corpus, Path(folder) / "x.inkml")
         same(corpus, inkml.FORMAT.parse(Path(folder) / "x.inkml"))
 
 
 def test_splits_come_back(tmp_path: Path) -> None:
     sequences = [random_corpus([length])[0] for length in (1, 2, 3)]
     corpus = pack(Metadata(name="x"), {"train": sequences[:1], "test": sequences[1:2], "mine": sequences[2:]})
-    inkml.write(corpus, tmp_path / "x.inkml")
+    inkml_writer.write(corpus, tmp_path / "x.inkml")
     records = inkml.FORMAT.parse(tmp_path / "x.inkml").records
     assert [record.split for record in records] == ["train", "test", None]
 
 
-@pytest.mark.parametrize(("limit", "most"), [("_MOST_BYTES", 2 << 10), ("MOST_MARKS", 60)])
+@pytest.mark.parametrize(("limit", "most"), [("MAX_BYTES", 2 << 10), ("MAX_MARKS", 60)])
 def test_more_than_is_read_again_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, most: int
 ) -> None:
-    monkeypatch.setattr(inkml, limit, most)
-    inkml.write(random_corpus([3]), tmp_path / "small.inkml")
+    monkeypatch.setattr(inkml_writer, limit, most)
+    inkml_writer.write(random_corpus([3]), tmp_path / "small.inkml")
     with pytest.raises(InputError, match="the most that is read; use --format ndjson"):
-        inkml.write(random_corpus([30] * 30), tmp_path / "x.inkml")
+        inkml_writer.write(random_corpus([30] * 30), tmp_path / "x.inkml")
     assert [path.name for path in tmp_path.iterdir()] == ["small.inkml"]
 
 
@@ -299,14 +299,14 @@ def test_touches_are_not_written(tmp_path: Path) -> None:
     touch = Sequence(np.array([[0.5, 0.5, 0.25]], np.float32), np.array([2], np.uint8))
     metadata = Metadata(name="touches", start="up", features=("dx", "dy", "dt"))
     with pytest.raises(InputError, match="touches"):
-        inkml.write(pack(metadata, {"train": [touch]}), tmp_path / "x.inkml")
+        inkml_writer.write(pack(metadata, {"train": [touch]}), tmp_path / "x.inkml")
     assert not list(tmp_path.iterdir())
 
 
 def test_numbers_are_written_as_the_standard_has_them(tmp_path: Path) -> None:
     motion = np.array([[2.0**-16, -3e8], [0, 0.5]], np.float32)
     corpus = pack(Metadata(name="x"), {"train": [Sequence(motion, np.array([0, 2], np.uint8))]})
-    inkml.write(corpus, tmp_path / "x.inkml")
+    inkml_writer.write(corpus, tmp_path / "x.inkml")
     small = "0.0000152587890625"
     traces = [line for line in (tmp_path / "x.inkml").read_text().splitlines() if "<trace>" in line]
     assert traces == [f"<trace>0 0, {small} -300000000, {small} -299999999.5</trace>"]
@@ -315,7 +315,7 @@ def test_numbers_are_written_as_the_standard_has_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a\0b", "\x1b", "\ud800", "\uffff"])
 def test_what_xml_cannot_hold_is_told_and_nothing_is_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"the label of sequence 0 holds .* which XML cannot"):
-        inkml.write(random_corpus([3], classes=(name,)), tmp_path / "x.inkml")
+        inkml_writer.write(random_corpus([3], classes=(name,)), tmp_path / "x.inkml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -325,7 +325,7 @@ def test_texts_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(Corpus, "__getitem__", lambda self, i: Lettered(*whole(self, i)))
     corpus = random_corpus([5])
-    inkml.write(corpus, tmp_path / "x.inkml")
+    inkml_writer.write(corpus, tmp_path / "x.inkml")
     assert inkml.FORMAT.parse(tmp_path / "x.inkml").records[0].text == Lettered.text
 
 

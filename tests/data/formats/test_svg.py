@@ -16,8 +16,10 @@ from hypothesis.extra.numpy import arrays
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import svg_writer
-from mdnrnn.data.formats.bezier import Pen, draw_path
-from mdnrnn.data.formats.svg_reader import FINENESS, FORMAT, parse
+from mdnrnn.data.formats.bezier import PathBuilder
+from mdnrnn.data.formats.svg_path import parse_path
+from mdnrnn.data.formats.flattening import RESOLUTION
+from mdnrnn.data.formats.svg_reader import FORMAT, parse
 from mdnrnn.data.formats.svg_writer import write
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Polyline, from_polylines
@@ -343,9 +345,9 @@ def test_curves_are_within_the_tolerance_of_those_of_svgelements(data: str, tmp_
     side = np.ptp(np.concatenate(truths), axis=0).max()
     for stroke, truth in zip(strokes, truths, strict=True):
         np.testing.assert_allclose(stroke[[0, -1]], truth[[0, -1]], atol=1e-9)
-        assert distances(truth, stroke).max() <= side / FINENESS
+        assert distances(truth, stroke).max() <= side / RESOLUTION
         # Its points lie on the curve; the arcs of either side are of cubics or exact.
-        assert distances(stroke, truth).max() <= side / FINENESS / 100
+        assert distances(stroke, truth).max() <= side / RESOLUTION / 100
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,7 @@ def test_round_shapes_are_closed_and_round(body: str, center: Any, radii: Any, t
     assert len(stroke) <= 50
     angles = np.linspace(0, 2 * np.pi, 1000)
     truth = np.stack([np.cos(angles), np.sin(angles)], 1) * radii + center
-    assert distances(truth, stroke).max() <= 2 * max(radii) / FINENESS
+    assert distances(truth, stroke).max() <= 2 * max(radii) / RESOLUTION
 
 
 def test_a_rect_with_round_corners(tmp_path: Path) -> None:
@@ -431,7 +433,7 @@ def test_no_point_of_a_cubic_is_off_by_more_than_the_tolerance(
     side = np.ptp(curve, axis=0).max()
     size = np.abs(curve).max()
     assert (
-        distances(curve, stroke if len(stroke) > 1 else stroke.repeat(2, axis=0)).max() <= side / FINENESS + 1e-9 * size
+        distances(curve, stroke if len(stroke) > 1 else stroke.repeat(2, axis=0)).max() <= side / RESOLUTION + 1e-9 * size
     )
     np.testing.assert_allclose(stroke[[0, -1]], curve[[0, -1]], rtol=1e-9, atol=1e-9 * size)
     assert len(stroke) < 200
@@ -850,8 +852,8 @@ def test_the_pen_ends_where_that_of_svgelements_does(drawn: list[Any]) -> None:
     data = "M1 2"
     for letter, groups, between in drawn:
         data += letter + between.join(between.join(values) for values in groups)
-        pen = Pen()
-        assert draw_path(pen, data, "x", 10_000) == ""
+        pen = PathBuilder()
+        assert parse_path(pen, data, "x", 10_000) == ""
         end = svgelements.Path(data).current_point
         np.testing.assert_allclose([pen.x, pen.y], [end.x, end.y], rtol=1e-9, atol=1e-9)
 
@@ -943,7 +945,7 @@ def test_what_is_written_in_a_drawing_survives(text: str, tmp_path: Path) -> Non
 
 
 def test_what_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
-    text = svg_writer.document([np.zeros((1, 2))], "a\0b\ud800c\uffff")
+    text = svg_writer.format_svg([np.zeros((1, 2))], "a\0b\ud800c\uffff")
     assert read(tmp_path / "x.svg", text).records[0].text == "a?b?c?"
 
 

@@ -278,7 +278,7 @@ def test_a_record_says_its_class_before_its_file_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["quick brown", "Zwölf 仂 🦊", " two\nlines\t", 'a <b> & "c"'])
 def test_what_is_written_in_a_drawing_survives(tmp_path: Path, text: str) -> None:
     for number, inside in enumerate(
-        (svg_writer.document([np.array([[0.0, 0], [1, 1]])], text), SVG.format("M0 0L2 1"))
+        (svg_writer.format_svg([np.array([[0.0, 0], [1, 1]])], text), SVG.format("M0 0L2 1"))
     ):
         write(tmp_path / "data" / f"{number}.svg", inside)
     corpus, _ = imported(tmp_path / "data", Recipe(split="1,0,0"))

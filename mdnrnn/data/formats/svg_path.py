@@ -1,0 +1,121 @@
+"""Parser of SVG path data: the commands in the attribute d of a <path>."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mdnrnn.data.formats.bezier import MAX_ARC_SEGMENTS, PathBuilder
+from mdnrnn.data.formats.svg_values import NUMBER, parse_numbers
+from mdnrnn.errors import DataError
+
+_FLAG = re.compile(r"[\s,]*([01])", re.ASCII)
+_NEXT_NUMBER = re.compile(rf"[\s,]*({NUMBER})", re.ASCII)
+_COMMAND = re.compile(r"([MmZzLlHhVvCcSsQqTtAa])([^MmZzLlHhVvCcSsQqTtAa]*)")
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
+
+
+class _LastControl(NamedTuple):
+    """Last control point of the previous curve, and its kind: "C" cubic, "Q" quadratic, "" no curve."""
+
+    kind: str = ""
+    x: float = 0.0
+    y: float = 0.0
+
+
+_NO_CURVE = _LastControl()
+
+
+def parse_path(builder: PathBuilder, data: str, location: str, max_segments: int) -> str:
+    """Append path data to a builder, up to the first error.
+
+    Args:
+        location: file name for error messages.
+        max_segments: maximum number of segments.
+
+    Returns:
+        The text at the first error, or "" if all of `data` is valid.
+
+    Raises:
+        DataError: the path has more than `max_segments` segments.
+    """
+    data = data.strip()
+    if data and data[0] not in "Mm":
+        return data
+    last = _NO_CURVE
+    for command in _COMMAND.finditer(data):
+        letter, text = command.groups()
+        if letter in "Zz":
+            builder.close()
+            if text and not text.isspace():
+                return command.group()
+            continue
+        values, complete = _parse_arc_arguments(text) if letter in "Aa" else parse_numbers(text)
+        size = _ARGUMENTS[letter.upper()]
+        count = len(values) // size
+        if len(builder) + MAX_ARC_SEGMENTS * count * (letter in "Aa") + count > max_segments:
+            raise too_many_points(location, max_segments)
+        last = _run_command(builder, letter, values[: count * size], last)
+        if not complete or not count or len(values) % size:
+            return command.group()
+    return ""
+
+
+def too_many_points(location: str, limit: int) -> DataError:
+    """Return the error for a drawing with more than `limit` points."""
+    return DataError(f"{location}: received over {limit} points, expected at most {limit}; simplify the drawing")
+
+
+def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _LastControl) -> _LastControl:
+    """Append one command, repeated for each group of its arguments; return the last control point."""
+    kind, relative = letter.upper(), letter.islower()
+    size = _ARGUMENTS[kind]
+    for i in range(0, len(values), size):
+        v = values[i : i + size]
+        x, y = (builder.x, builder.y) if relative else (0.0, 0.0)
+        previous, last = last, _NO_CURVE
+        if kind == "C":
+            last = _LastControl("C", x + v[2], y + v[3])
+            builder.cubic_to(x + v[0], y + v[1], x + v[2], y + v[3], x + v[4], y + v[5])
+        elif kind == "L":
+            builder.line_to(x + v[0], y + v[1])
+        elif kind == "S":
+            last = _LastControl("C", x + v[0], y + v[1])
+            builder.cubic_to(*_reflect_control(builder, previous, "C"), x + v[0], y + v[1], x + v[2], y + v[3])
+        elif kind == "H":
+            builder.line_to(x + v[0], builder.y)
+        elif kind == "V":
+            builder.line_to(builder.x, y + v[0])
+        elif kind == "Q":
+            last = _LastControl("Q", x + v[0], y + v[1])
+            builder.quadratic_to(x + v[0], y + v[1], x + v[2], y + v[3])
+        elif kind == "T":
+            control = _reflect_control(builder, previous, "Q")
+            last = _LastControl("Q", *control)
+            builder.quadratic_to(*control, x + v[0], y + v[1])
+        elif kind == "A":
+            builder.arc_to(v[0], v[1], v[2], v[3], v[4], x + v[5], y + v[6])
+        else:
+            builder.move_to(x + v[0], y + v[1])
+            kind = "L"  # further pairs of a move are lines
+    return last
+
+
+def _reflect_control(builder: PathBuilder, last: _LastControl, kind: str) -> tuple[float, float]:
+    """Return the first control point of a smooth curve."""
+    if last.kind != kind:
+        return builder.x, builder.y
+    return 2 * builder.x - last.x, 2 * builder.y - last.y
+
+
+def _parse_arc_arguments(text: str) -> tuple[list[float], bool]:
+    """Parse numbers like `parse_numbers`, where the flags, the fourth and fifth of seven, need no separator.
+
+    "0110" is 0, 1, 10.
+    """
+    values: list[float] = []
+    position = 0
+    while match := (_FLAG if len(values) % 7 in (3, 4) else _NEXT_NUMBER).match(text, position):
+        values.append(float(match[1]))
+        position = match.end()
+    return values, not text[position:].strip(" \t\r\n\f,")

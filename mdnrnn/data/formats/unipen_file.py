@@ -1,0 +1,218 @@
+"""Statements of a UNIPEN file and of the files that it includes: components, segments and coordinate conventions."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnrnn.data.drawings import MAX_POINTS, Remark
+from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.data.strokes import Polyline
+from mdnrnn.errors import DataError
+
+_MAX_BYTES = 64 << 20
+"""Maximum size of a file together with all files that it includes."""
+_MAX_COMPONENT = 16 << 20
+"""Maximum characters of one component, enough for a million points."""
+_MAX_DESCRIPTION = 1 << 16
+"""Maximum characters of one statement that are searched for the direction of y."""
+_MAX_PARTS = 1 << 18
+"""Maximum number of components and segments."""
+_MAX_INCLUDE_DEPTH, _MAX_INCLUDES = 8, 1000
+_MAX_PARENTS = 4
+"""Number of parent folders in which a folder `include` is searched."""
+_DESCRIPTIONS = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
+_STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE)
+_Y_DOWN = re.compile(
+    r"\by(?:[\s:=,()-]{1,8}(?:axis|axes|coordinates?|values?|direction|is|are|it|goes|go|going|runs?|running|points?"
+    r"|pointing|grows?|growing|increas(?:es?|ing)|directed|oriented|measured|positive|the|from|top|to|zero|0)){0,8}"
+    r"[\s:=,()-]{1,8}down(?:wards?)?\b(?![-/]|\s*(?:pen|sampl|scal|stroke))"
+    r"|\borigin(?:[\s:=,()-]{1,8}(?:is|are|was|lies|located|at|in|on|the|of|coordinates?|axes|system|tablet|screen"
+    r"|digitizer|page|paper|window|display|its|corner|0)){0,8}[\s:=,()-]{1,8}(?:(?:upper|top)[\s-]?left|left[\s-]top)\b"
+    r"|\b(?:upper|top)[\s-]?left(?:\s(?:hand|corner|is|as|the|of|tablet|screen|page)){0,6}\sorigin\b",
+    re.IGNORECASE,
+)
+"""A phrase that says that y points down: between `y` and `down` only words that describe an axis are allowed."""
+_SEGMENT = re.compile(r'\s*([^\s"]+)(?:\s+([^\s"]+))?(?:\s+([^\s"]+))?\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)")?', re.DOTALL)
+_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
+
+
+class Component(NamedTuple):
+    """Points of one .PEN_DOWN or .PEN_UP."""
+
+    points: Polyline
+    """(n, 2), y as in the file."""
+    is_pen_down: bool
+    error: str = ""
+    """Why the points cannot be read, or ""."""
+
+
+class Segment(NamedTuple):
+    """One .SEGMENT."""
+
+    level: str
+    extent: str | None
+    """Component ranges, as written; None: all components from `first_component` to the next segment."""
+    label: str | None
+    first_component: int
+    """Number of components before the segment."""
+
+
+class ComponentSet(NamedTuple):
+    """Components with a common numbering, and their segments."""
+
+    components: list[Component]
+    segments: list[Segment]
+
+
+@dataclass
+class UnipenFile:
+    """Statements of a file and its included files, in order. Call `read` to fill it."""
+
+    path: Path
+    sets: list[ComponentSet] = field(default_factory=lambda: [ComponentSet([], [])])
+    hierarchy: list[str] = field(default_factory=list)
+    coordinates: list[str] = field(default_factory=list)
+    y_points_down: bool = False
+    repaired: list[Remark] = field(default_factory=list)
+    _bytes_left: int = _MAX_BYTES
+    _includes: int = 0
+    _parts: int = 0
+
+    def read(self) -> None:
+        """Read the file.
+
+        Raises:
+            DataError: the file is malformed, exceeds a limit, or includes itself or a file outside its folders.
+        """
+        self._read(self.path, (self.path.resolve(),))
+
+    def finest_level(self) -> str | None:
+        """Return the finest level of segments with labels, or of all segments if none has a label."""
+        segments = [segment for part in self.sets for segment in part.segments]
+        levels = Counter(segment.level for segment in segments if segment.label) or Counter(s.level for s in segments)
+        declared = [level for level in self.hierarchy if level in levels]
+        return declared[-1] if declared else levels.most_common(1)[0][0] if levels else None
+
+    def _read(self, path: Path, open_files: tuple[Path, ...]) -> None:
+        """Read a file; `open_files` are the files that include each other down to it, outermost first."""
+        data = read_bounded(path, self._bytes_left)
+        self._bytes_left -= len(data)
+        text = _decode(data)
+        keyword, start = "", 0
+        for statement in _STATEMENT.finditer(text):
+            self._add_statement(keyword, text[start : statement.start()], open_files)
+            keyword, start = statement[0], statement.end()
+        self._add_statement(keyword, text[start:], open_files)
+
+    def _add_statement(self, keyword: str, body: str, open_files: tuple[Path, ...]) -> None:
+        if keyword in (".PEN_DOWN", ".PEN_UP"):
+            if body.strip():
+                self._count_part()
+                self.sets[-1].components.append(self._parse_component(body, keyword == ".PEN_DOWN"))
+        elif keyword == ".SEGMENT":
+            self._count_part()
+            self.sets[-1].segments.append(self._parse_segment(body))
+        elif keyword == ".START_SET":
+            if self.sets[-1].components:
+                self.sets.append(ComponentSet([], []))
+        elif keyword == ".COORD":
+            self.coordinates = body[:4096].upper().split()
+            if "X" not in self.coordinates or "Y" not in self.coordinates:
+                raise DataError(f"{self.path}: .COORD is {body.strip()[:80]!r}; expected X and Y among its names")
+        elif keyword == ".HIERARCHY":
+            self.hierarchy = body[:4096].split()
+        elif keyword == ".INCLUDE":
+            self._include(body.strip().partition("\n")[0], open_files)
+        elif keyword in _DESCRIPTIONS:
+            self.y_points_down |= _Y_DOWN.search(body[:_MAX_DESCRIPTION]) is not None
+
+    def _count_part(self) -> None:
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise DataError(f"{self.path}: over {_MAX_PARTS} components and segments; split the file")
+
+    def _parse_segment(self, body: str) -> Segment:
+        match = _SEGMENT.match(body)
+        if not match:
+            raise DataError(f"{self.path}: a .SEGMENT is {body[:40].strip()!r}; expected its type, such as WORD, first")
+        level, extent, _, label = match.groups()
+        if label is not None:
+            label = _ESCAPE.sub(lambda escape: {"t": "\t", "n": "\n"}.get(escape[1], escape[1]), label)
+        return Segment(level, None if extent in (None, "?") else extent, label, len(self.sets[-1].components))
+
+    def _parse_component(self, body: str, is_pen_down: bool) -> Component:
+        empty = np.zeros((0, 2))
+        if len(body) > _MAX_COMPONENT:
+            return Component(empty, is_pen_down, f"has over {MAX_POINTS} points; split it")
+        names = self.coordinates or ["X", "Y", *body.strip().partition("\n")[0].split()[2:]]
+        try:
+            rows = np.array(body.split(), np.float64).reshape(-1, len(names))
+        except ValueError:
+            start = " ".join(body[:200].split())[:40]
+            return Component(empty, is_pen_down, f"begins {start!r}; expected rows of {len(names)} numbers")
+        return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down)
+
+    def _include(self, name: str, open_files: tuple[Path, ...]) -> None:
+        self._includes += 1
+        if len(open_files) > _MAX_INCLUDE_DEPTH or self._includes > _MAX_INCLUDES:
+            expected = f"expected at most {_MAX_INCLUDES}, nested at most {_MAX_INCLUDE_DEPTH} deep"
+            raise DataError(f"{self.path}: too many .INCLUDE, or too deeply nested; {expected}")
+        found = self._find_include(name, open_files)
+        if found is None:
+            self.repaired.append(
+                Remark("no include", f"{self.path}: .INCLUDE {name[:80]!r} does not exist; read without it")
+            )
+            return
+        if found in open_files:
+            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} includes itself; remove it")
+        try:
+            self._read(found, (*open_files, found))
+        except OSError as error:
+            raise DataError(f"{found}: cannot be read ({error.strerror}); {self.path} includes it") from error
+
+    def _find_include(self, name: str, open_files: tuple[Path, ...]) -> Path | None:
+        """Return the included file, or None if it does not exist.
+
+        Raises:
+            DataError: the name or a symbolic link leads out of the allowed folders.
+        """
+        folders = _include_folders(open_files[0])
+        # The including file's folder is searched first; its names may lead to all allowed folders.
+        searches = [(open_files[-1].parent, folders), *((folder, [folder]) for folder in folders)]
+        candidates = [(Path(os.path.normpath(start / name)), allowed) for start, allowed in searches]
+        paths = [path for path, allowed in candidates if _is_inside(path, allowed)]
+        if os.path.isabs(name) or not paths:
+            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} leads out of its folder; do not trust this file")
+        try:
+            found = next((path for path in paths if path.is_file()), None)
+            found = found and found.resolve()
+        except (OSError, ValueError):  # the name is too long or contains a zero byte
+            return None
+        if found is not None and not _is_inside(found, folders):
+            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} is a link out of its folder; do not trust this file")
+        return found
+
+
+def _decode(data: bytes) -> str:
+    """Decode UTF-8 or, if it is invalid, Latin-1, with line ends as newlines. The specification allows ASCII only."""
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _include_folders(top: Path) -> list[Path]:
+    """Return the folders of included files: that of the top file, and `include` in it and in its parents."""
+    return [top.parent, *(folder / "include" for folder in (top.parent, *top.parent.parents)[: _MAX_PARENTS + 1])]
+
+
+def _is_inside(path: Path, folders: list[Path]) -> bool:
+    return any(path.is_relative_to(folder) for folder in folders)
