@@ -1,4 +1,4 @@
-"""What tests share: small corpora, a small model, the folder of real data."""
+"""Settings and fixtures of all tests: hypothesis profile, one thread, one seed, doodles, the folder of real data."""
 
 import os
 from collections.abc import Iterator
@@ -6,17 +6,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_doodles
 
-if not torch.cuda.is_available():  # kernels are tested in Triton's interpreter; read when Triton is first imported
+settings.register_profile("deterministic", derandomize=True, deadline=None)
+settings.load_profile("deterministic")
+
+if not torch.cuda.is_available():
+    # Without a GPU, kernels are tested in Triton's interpreter; the variable is read on the first import of Triton.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(autouse=True)
-def _settled() -> Iterator[None]:
-    """One thread, one seed."""
+def _use_one_thread_and_seed() -> Iterator[None]:
+    """Run each test with one thread and random seed 0."""
     threads = torch.get_num_threads()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -26,7 +31,7 @@ def _settled() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real data; tests that need it skip where it is absent."""
+    """Return the folder of real data; skip the test if there is none."""
     default = Path(__file__).parents[2] / "shared" / "data"
     folder = Path(os.environ.get("MDNRNN_SHARED_DATA", default))
     if not folder.is_dir():
@@ -36,5 +41,5 @@ def shared_data() -> Path:
 
 @pytest.fixture(scope="session")
 def doodles() -> Corpus:
-    """A few doodles of each class."""
+    """Return 20 doodles of each class."""
     return make_doodles(per_class=20, seed=1)

@@ -1,4 +1,4 @@
-"""Small corpora, models and runs that several test modules build."""
+"""Builders of small corpora, models and runs, shared by several test modules."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +25,10 @@ from mdnrnn.training.config import SequenceTrainConfig
 def random_corpus(
     lengths: list[int], *, classes: tuple[str, ...] = (), inputs: int = 0, bin_width: float | None = 1.0, seed: int = 0
 ) -> Corpus:
-    """Sequences of these lengths, random integer motions and events; the same sequences in every split."""
+    """Make sequences of the given lengths with random integer motions and events; the same sequences in every split."""
     rng = np.random.default_rng(seed)
 
-    def draw(length: int) -> Sequence:
+    def draw_sequence(length: int) -> Sequence:
         return Sequence(
             rng.integers(-30, 30, (length, 2)).astype(np.int16),
             mark_end(rng.random(length) < 0.3),
@@ -36,13 +36,13 @@ def random_corpus(
             rng.normal(size=(length, inputs)).astype(np.float32) if inputs else None,
         )
 
-    sequences = [draw(length) for length in lengths]
+    sequences = [draw_sequence(length) for length in lengths]
     metadata = Metadata(name="random", bin_width=bin_width, classes=classes)
     return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
 
 
-def touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: int = 0) -> Corpus:
-    """Performances of 30 touches on a screen, times log-normal."""
+def make_touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: int = 0) -> Corpus:
+    """Make performances of 30 touches on a screen, with log-normal times."""
     rng = np.random.default_rng(seed)
     sequences = []
     for _ in range(performances):
@@ -56,8 +56,8 @@ def touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: in
     return pack(metadata, {"train": sequences[:40], "valid": sequences[40:50], "test": sequences[50:]})
 
 
-def controls(lengths: tuple[int, ...] = (30, 45, 12), seed: int = 0) -> Corpus:
-    """A stream of three controls on a grid of 1/128, times log-normal; the same performances in every split."""
+def make_controls(lengths: tuple[int, ...] = (30, 45, 12), seed: int = 0) -> Corpus:
+    """Make streams of three controls on a grid of 1/128, with log-normal times; the same sequences in every split."""
     rng = np.random.default_rng(seed)
     sequences = []
     for length in lengths:
@@ -68,10 +68,17 @@ def controls(lengths: tuple[int, ...] = (30, 45, 12), seed: int = 0) -> Corpus:
     return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
 
 
-def episodes(
+def make_episodes(
     lengths: tuple[int, ...] = (9, 4, 14, 1), *, ends: bool = True, posteriors: bool = False, seed: int = 0
 ) -> Corpus:
-    """Latents (z1, z2) and a reward, with two inputs a step; those of even number end, or none."""
+    """Make episodes of latents (z1, z2) and a reward, with two inputs per step; the same episodes in every split.
+
+    Args:
+        lengths: number of steps of each episode.
+        ends: whether the episodes with even numbers end with END; the remaining episodes have no END.
+        posteriors: whether the latents have log variances.
+        seed: random seed.
+    """
     rng = np.random.default_rng(seed)
     sequences = []
     for number, length in enumerate(lengths):
@@ -86,10 +93,10 @@ def episodes(
     return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
 
 
-def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
-    """A run on a corpus that was never trained, its weights spread so that what went before matters."""
+def make_run(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
+    """Make an untrained run, with weights large enough that predictions depend on the preceding steps."""
     settings: dict[str, Any] = {"hidden": 16, "components": 3, "dropout": 0.0, "position": False, **config}
-    whole = RunConfig(
+    run_config = RunConfig(
         kind="mdnrnn",
         shape=StepShape.from_corpus(corpus),
         model=MDNRNNConfig(**settings),
@@ -100,27 +107,27 @@ def run_of(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
         training=SequenceTrainConfig(seed=seed),
         max_steps=50,
     )
-    model = whole.build()
+    model = run_config.build()
     torch.manual_seed(seed)
     head = model.get_submodule("decoder.head.linear")
     torch.nn.init.normal_(head.get_parameter("weight"), std=0.5)
-    return Run(Path(), whole, model.eval())
+    return Run(Path(), run_config, model.eval())
 
 
-def batches_of(corpus: Corpus, batch_size: int = 100) -> Batches:
-    """Its training split, normalized by itself."""
+def make_batches(corpus: Corpus, batch_size: int = 100) -> Batches:
+    """Make batches of the training split, with a normalizer fitted to it."""
     return Batches(corpus, "train", Normalizer.from_corpus(corpus), batch_size)
 
 
-def small_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
-    """A small MDN-RNN for a corpus, in float64 so that equal means equal."""
+def make_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:
+    """Make a small MDN-RNN for a corpus, in float64 for strict comparisons."""
     torch.manual_seed(seed)
     settings: dict[str, Any] = {"hidden": 24, "components": 3, "dropout": 0.0, **config}
     return MDNRNN(StepShape.from_corpus(corpus), MDNRNNConfig(**settings)).double()
 
 
-def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
-    """A small Sketch-RNN for a corpus, in float64, whose posteriors are not the prior and whose slopes are not 0."""
+def make_sketch_model(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
+    """Make a small Sketch-RNN for a corpus, in float64, with posteriors that differ from the prior."""
     torch.manual_seed(seed)
     settings: dict[str, Any] = {
         "encoder": 12, "hidden": 16, "latent": 4, "components": 3, "recurrent_dropout": 0.0, **config
@@ -133,8 +140,11 @@ def small_sketch(corpus: Corpus, seed: int = 0, **config: Any) -> SketchRNN:
     return model
 
 
-def widened(batch: Batch) -> Batch:
-    """The batch in float64."""
-    wide = lambda step: Step(*(t if t is None or not t.is_floating_point() else t.double() for t in step))  # noqa: E731
+def to_float64(batch: Batch) -> Batch:
+    """Return the batch with its floating-point tensors in float64."""
+
+    def convert(step: Step) -> Step:
+        return Step(*(part.double() if part is not None and part.is_floating_point() else part for part in step))
+
     bin_width = None if batch.bin_width is None else batch.bin_width.double()
-    return replace(batch, target=wide(batch.target), previous=wide(batch.previous), bin_width=bin_width)
+    return replace(batch, target=convert(batch.target), previous=convert(batch.previous), bin_width=bin_width)
