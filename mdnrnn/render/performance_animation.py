@@ -54,8 +54,9 @@ def _duration(sheet: Sheet) -> float:
 
 def _frames(sheet: Sheet, fractions: np.ndarray) -> Iterator[Sheet]:
     """Yield the sheet after each of these fractions of its duration."""
+    duration = _duration(sheet)
     for fraction in fractions:
-        yield replace(sheet, cells=[cell_at_time(cell, fraction * _duration(sheet)) for cell in sheet.cells])
+        yield replace(sheet, cells=[cell_at_time(cell, fraction * duration) for cell in sheet.cells])
 
 
 def cell_at_time(cell: Cell, seconds: float) -> Cell:

@@ -1,9 +1,9 @@
-"""Drawings to draw: random ones, and the odd ones that every picture must survive."""
+"""Fixtures of the render tests: random drawings, and drawings without extent in some direction."""
 
 import numpy as np
 import pytest
 
-from mdnrnn.render import Drawing
+from mdnrnn.data.strokes import Drawing
 from tests.render.helpers import random_drawing
 
 
@@ -18,7 +18,7 @@ def dot() -> Drawing:
 
 
 @pytest.fixture
-def odd_drawings(dot: Drawing) -> list[Drawing]:
-    """Nothing, a dot, a dot of equal points, a line along each axis, a dot beside a line."""
-    across, down = np.array([[0.0, 5.0], [9.0, 5.0]]), np.array([[2.0, 0.0], [2.0, 8.0]])
-    return [[], dot, [np.repeat(dot[0], 3, axis=0)], [across], [down], [across, dot[0]]]
+def degenerate_drawings(dot: Drawing) -> list[Drawing]:
+    """No stroke, a dot, a dot of equal points, a horizontal line, a vertical line, a line and a dot."""
+    horizontal, vertical = np.array([[0.0, 5.0], [9.0, 5.0]]), np.array([[2.0, 0.0], [2.0, 8.0]])
+    return [[], dot, [np.repeat(dot[0], 3, axis=0)], [horizontal], [vertical], [horizontal, dot[0]]]

@@ -1,4 +1,4 @@
-"""Drawings that draw themselves: the times of an SVG, the frames of a GIF."""
+"""Animations of drawings: the times of an SVG, the frames of a GIF and of a morph."""
 
 import io
 from itertools import pairwise
@@ -9,30 +9,27 @@ import pytest
 from defusedxml import ElementTree
 from PIL import Image
 
-from mdnrnn.render import Drawing, Style, to_animated_svg, to_gif, to_svg
-from mdnrnn.render.animation import PAUSE
-from mdnrnn.render.drawing import arc_lengths, is_dot
+from mdnrnn.data.strokes import Drawing
+from mdnrnn.render.animation import MORPH_END, MORPH_FRAME, PAUSE, to_animated_svg, to_gif, to_morph_gif
+from mdnrnn.render.geometry import arc_lengths, is_dot
 from mdnrnn.render.layout import lay_out
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def animated_paths(svg: str) -> list[list[Element]]:
-    lines = ElementTree.fromstring(svg).find(f"{SVG}g")
-    assert lines is not None
-    return [list(group) for group in lines.findall(f"{SVG}g")]
-
-
-def animation(path: Element, attribute: str) -> Element | None:
-    return next((a for a in path if a.attrib["attributeName"] == attribute), None)
-
-
-def key_times(element: Element) -> list[float]:
-    return [float(time) for time in element.attrib["keyTimes"].split(";")]
+from mdnrnn.render.raster import figure_bytes, to_figure
+from mdnrnn.render.style import PALETTE, Color, DrawingOptions
+from mdnrnn.render.svg import to_svg
+from tests.render.helpers import (
+    SVG,
+    animation,
+    drawing_groups,
+    gif_frames,
+    gray_frames,
+    key_times,
+    png_pixels,
+    without_animation,
+)
 
 
-def times(path: Element, seconds: float) -> tuple[float, float]:
-    """When a stroke that is no dot starts and ends to grow, in seconds."""
+def draw_times(path: Element, seconds: float) -> tuple[float, float]:
+    """Return the start and the end of the animation of a stroke that is not a dot, in seconds."""
     dashes = animation(path, "stroke-dasharray")
     assert dashes is not None
     assert dashes.attrib["values"] == "0 1;0 1;1 1;1 1"
@@ -43,120 +40,133 @@ def times(path: Element, seconds: float) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("seconds", [2.0, 7.5])
-def test_strokes_follow_one_another_and_fill_the_time_in_proportion_to_their_length(
-    drawings: list[Drawing], seconds: float
-) -> None:
-    page = lay_out(drawings, Style())
-    grid = animated_paths(to_animated_svg(drawings, seconds=seconds))
-    for paths, cell in zip(grid, page.cells, strict=True):
-        spans = [times(path, seconds) for path in paths]
-        assert spans[0][0] == 0
-        assert spans[-1][1] == pytest.approx(seconds, abs=1e-3)
-        assert all(end == start for (_, end), (start, _) in pairwise(spans))
+def test_durations_of_strokes_are_proportional_to_their_lengths(drawings: list[Drawing], seconds: float) -> None:
+    sheet = lay_out(drawings)
+    for group, cell in zip(drawing_groups(to_animated_svg(sheet, seconds)), sheet.cells, strict=True):
+        times = [draw_times(path, seconds) for path in group]
+        assert times[0][0] == 0
+        assert times[-1][1] == pytest.approx(seconds, abs=1e-3)
+        assert all(end == start for (_, end), (start, _) in pairwise(times))
         lengths = np.array([arc_lengths(stroke)[-1] for stroke in cell.strokes])
-        np.testing.assert_allclose(np.diff(spans)[:, 0], seconds * lengths / lengths.sum(), atol=1e-3)
+        np.testing.assert_allclose(np.diff(times)[:, 0], seconds * lengths / lengths.sum(), atol=1e-3)
 
 
-def test_a_stroke_is_hidden_until_it_starts(drawings: list[Drawing]) -> None:
-    for paths in animated_paths(to_animated_svg(drawings, seconds=3)):
-        assert animation(paths[0], "visibility") is None
-        for path in paths[1:]:
-            hiding = animation(path, "visibility")
-            assert hiding is not None
-            assert hiding.attrib["calcMode"] == "discrete"
-            assert hiding.attrib["values"] == "hidden;visible"
-            assert key_times(hiding)[1] * (3 + PAUSE) == pytest.approx(times(path, 3)[0], abs=1e-3)
+def test_stroke_is_hidden_until_its_start(drawings: list[Drawing]) -> None:
+    for group in drawing_groups(to_animated_svg(lay_out(drawings), 3)):
+        assert animation(group[0], "visibility") is None
+        for path in group[1:]:
+            visibility = animation(path, "visibility")
+            assert visibility is not None
+            assert visibility.attrib["calcMode"] == "discrete"
+            assert visibility.attrib["values"] == "hidden;visible"
+            assert key_times(visibility)[1] * (3 + PAUSE) == pytest.approx(draw_times(path, 3)[0], abs=1e-3)
 
 
-def test_a_dot_pops_in_between_the_strokes_around_it(dot: Drawing) -> None:
+def test_dot_appears_at_once_between_its_neighbors(dot: Drawing) -> None:
     line = np.array([[0.0, 0.0], [50.0, 9.0]])
-    ((before, point, after),) = animated_paths(to_animated_svg([[line, dot[0], line + 3]], seconds=4))
+    ((before, point, after),) = drawing_groups(to_animated_svg(lay_out([[line, dot[0], line + 3]]), 4))
     assert animation(point, "stroke-dasharray") is None
     assert "pathLength" not in point.attrib
-    hiding = animation(point, "visibility")
-    assert hiding is not None
-    shown = key_times(hiding)[1] * (4 + PAUSE)
-    assert times(before, 4)[1] == pytest.approx(shown, abs=1e-3)
-    assert shown < times(after, 4)[0] < shown + 0.1
+    visibility = animation(point, "visibility")
+    assert visibility is not None
+    start = key_times(visibility)[1] * (4 + PAUSE)
+    assert draw_times(before, 4)[1] == pytest.approx(start, abs=1e-3)
+    assert start < draw_times(after, 4)[0] < start + 0.1
 
 
-def test_without_its_animation_it_is_the_still_picture(drawings: list[Drawing], odd_drawings: list[Drawing]) -> None:
-    moving = ElementTree.fromstring(to_animated_svg(drawings + odd_drawings))
-    for path in moving.iter(f"{SVG}path"):
-        path.attrib.pop("pathLength", None)
-        for child in list(path):
-            path.remove(child)
-    still = ElementTree.fromstring(to_svg(drawings + odd_drawings))
-    assert ElementTree.tostring(moving) == ElementTree.tostring(still)
+def test_svg_without_its_animations_is_the_still_svg(
+    drawings: list[Drawing], degenerate_drawings: list[Drawing]
+) -> None:
+    sheet = lay_out(drawings + degenerate_drawings)
+    assert without_animation(to_animated_svg(sheet)) == without_animation(to_svg(sheet))
 
 
-def test_no_script_is_needed(drawings: list[Drawing]) -> None:
-    root = ElementTree.fromstring(to_animated_svg(drawings))
-    assert {element.tag.removeprefix(SVG) for element in root.iter()} == {
-        "svg",
-        "defs",
-        "g",
-        "path",
-        "animate",
-    }
-
-
-def frames(gif: bytes) -> tuple[list[np.ndarray], list[int]]:
-    """The frames as gray levels 0 to 255, and their milliseconds."""
-    image = Image.open(io.BytesIO(gif))
-    greys, durations = [], []
-    for number in range(getattr(image, "n_frames", 1)):
-        image.seek(number)
-        greys.append(np.asarray(image.convert("RGB").convert("L"), dtype=int))
-        durations.append(image.info["duration"])
-    return greys, durations
+def test_animated_svg_has_no_script(drawings: list[Drawing]) -> None:
+    root = ElementTree.fromstring(to_animated_svg(lay_out(drawings)))
+    tags = {element.tag.removeprefix(SVG) for element in root.iter()}
+    assert tags == {"svg", "defs", "g", "path", "animate"}
 
 
 @pytest.fixture(scope="module")
 def gif() -> bytes:
-    """Two drawings side by side: a zigzag, and a line that ends in a dot."""
+    """A GIF of 1 second of two drawings side by side: a zigzag, and a line followed by a dot."""
     zigzag = [np.array([[0.0, 0], [10, 0], [0, 5], [10, 5], [0, 10], [10, 10]])]
-    return to_gif([zigzag, [np.array([[0.0, 0], [9, 7]]), np.array([[9.0, 0]])]], seconds=1, size=60)
+    line_and_dot = [np.array([[0.0, 0], [9, 7]]), np.array([[9.0, 0]])]
+    return to_gif(lay_out([zigzag, line_and_dot], DrawingOptions(cell_size=60)), seconds=1)
 
 
-def test_the_frames_of_a_gif_last_as_long_as_the_drawing_and_the_pause(gif: bytes) -> None:
-    greys, durations = frames(gif)
-    assert len(greys) == 20
+def test_frames_of_a_gif_last_as_long_as_the_drawing_and_the_pause(gif: bytes) -> None:
+    frames, durations = gray_frames(gif)
+    assert len(frames) == 20
     assert sum(durations) == 1000 * (1 + PAUSE)
-    assert Image.open(io.BytesIO(gif)).info["loop"] == 0
+    assert Image.open(io.BytesIO(gif)).info["loop"] == 0  # repeats forever
 
 
-def test_ink_only_grows_and_grows_in_every_drawing_of_the_grid(gif: bytes) -> None:
-    greys, _ = frames(gif)
+def test_ink_of_every_drawing_grows_in_every_frame(gif: bytes) -> None:
+    frames, _ = gray_frames(gif)
     for half in (slice(0, 120), slice(120, 240)):
-        ink = [(255 - gray[:, half]).sum() for gray in greys]
+        ink = [(255 - frame[:, half]).sum() for frame in frames]
         assert ink[0] > 0
         assert all(later > earlier for earlier, later in pairwise(ink[:19]))
-        # what is inked stays inked, but for a quarter of a pixel where a round end becomes a corner
-        assert all((later[:, half] <= earlier[:, half] + 64).all() for earlier, later in pairwise(greys))
+        # Ink remains, except for a quarter of a pixel where a round end becomes a corner.
+        assert all((later[:, half] <= earlier[:, half] + 64).all() for earlier, later in pairwise(frames))
 
 
-def test_ink_grows_by_about_the_same_in_each_frame(gif: bytes) -> None:
-    greys, _ = frames(gif)
-    ink = np.array([(255 - gray[:, :120]).sum() for gray in greys])
+def test_ink_grows_by_equal_amounts(gif: bytes) -> None:
+    frames, _ = gray_frames(gif)
+    ink = np.array([(255 - frame[:, :120]).sum() for frame in frames])
     np.testing.assert_allclose(ink / ink[-1], np.arange(1, 21) / 20, atol=0.04)
 
 
-def test_paper_is_white(gif: bytes) -> None:
-    greys, _ = frames(gif)
-    assert all(np.median(gray) == 255 and gray[0, 0] == 255 for gray in greys)
+def test_background_of_a_gif_is_white(gif: bytes) -> None:
+    frames, _ = gray_frames(gif)
+    assert all(np.median(frame) == 255 and frame[0, 0] == 255 for frame in frames)
 
 
-def test_a_gif_of_odd_drawings_shows_each_that_has_a_stroke(odd_drawings: list[Drawing]) -> None:
-    greys, _ = frames(to_gif(odd_drawings, Style(width=0.05), columns=6, size=50, seconds=0.1))
-    cells = np.split(greys[-1], 6, axis=1)
-    assert [bool(cell.min() < 128) for cell in cells] == [bool(drawing) for drawing in odd_drawings]
-    assert is_dot(odd_drawings[2][0])
+def test_gif_shows_every_drawing_that_has_a_stroke(degenerate_drawings: list[Drawing]) -> None:
+    sheet = lay_out(degenerate_drawings, DrawingOptions(line_width=0.05, columns=6, cell_size=50))
+    frames, _ = gray_frames(to_gif(sheet, seconds=0.1))
+    cells = np.split(frames[-1], 6, axis=1)
+    assert [bool(cell.min() < 128) for cell in cells] == [bool(drawing) for drawing in degenerate_drawings]
+    assert is_dot(degenerate_drawings[2][0])
 
 
-@pytest.mark.parametrize("seconds", [0, -1, np.inf, np.nan])
-@pytest.mark.parametrize("draw", [to_gif, to_animated_svg])
-def test_a_time_that_is_none_is_refused(draw: object, seconds: float) -> None:
-    assert callable(draw)
-    with pytest.raises(ValueError, match=r"seconds: received .*, expected a positive number"):
-        draw([], seconds=seconds)
+def test_morph_shows_the_drawings_forward_and_backward_and_pauses_at_both_ends(drawings: list[Drawing]) -> None:
+    frames, durations = gif_frames(to_morph_gif(drawings[:4], DrawingOptions(cell_size=80)))
+    assert durations == [MORPH_END, MORPH_FRAME, MORPH_FRAME, MORPH_END, MORPH_FRAME, MORPH_FRAME]
+    for forward, backward in ((1, 5), (2, 4)):
+        np.testing.assert_array_equal(frames[forward], frames[backward])
+    assert all((frames[i] != frames[i + 1]).any() for i in range(5))
+
+
+@pytest.mark.parametrize("color", ["ink", "stroke"])
+def test_frame_of_a_morph_is_the_picture_of_its_drawing(drawings: list[Drawing], color: Color) -> None:
+    options = DrawingOptions(color=color, cell_size=100)
+    square = [drawing for drawing in drawings if lay_out([drawing], options).width == 100]
+    assert len(square) > 2
+    frames, _ = gif_frames(to_morph_gif(square, options))
+    for frame, drawing in zip(frames, square, strict=False):
+        expected = png_pixels(figure_bytes(to_figure(lay_out([drawing], options)), ".png"))
+        assert frame.shape == expected.shape
+        assert np.abs(frame - expected).mean() < 1  # of 255: the palette lacks some shades of gray
+        assert frame[0, 0].tolist() == [255, 255, 255]
+
+
+def test_palette_of_a_morph_has_colors_that_the_first_drawing_lacks() -> None:
+    lines = [np.array([[0.0, i], [9.0, i]]) for i in range(0, 9, 2)]
+    options = DrawingOptions(color="stroke", line_width=0.05, cell_size=80)
+    frames, _ = gif_frames(to_morph_gif([lines[:1], lines], options))
+    for color in PALETTE[: len(lines)]:
+        assert np.abs(frames[1] - list(bytes.fromhex(color[1:]))).max(-1).min() < 8
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_morph_of_few_drawings_has_a_frame_per_drawing(drawings: list[Drawing], count: int) -> None:
+    frames, durations = gif_frames(to_morph_gif(drawings[:count], DrawingOptions(cell_size=50)))
+    assert len(frames) == count
+    assert durations == [MORPH_END] * count
+
+
+def test_morph_without_drawings_is_an_error() -> None:
+    with pytest.raises(ValueError, match="drawings: received none, expected one or more"):
+        to_morph_gif([])
