@@ -1,4 +1,8 @@
-"""Exact likelihoods of held-out sequences, the null model beside them, and the sketch-rnn paper's convention."""
+"""Likelihood of held-out sequences: per sequence, per point and per class, beside the null model.
+
+Models without a latent vector are evaluated exactly. With a latent vector z the result is the variational bound and, on
+request, an importance-sampling estimate. The conventions of the sketch-rnn and handwriting papers are reported, too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from tqdm import tqdm
 
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.normalizer import WIDE, Normalizer
+from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
@@ -25,7 +29,7 @@ from mdnrnn.training import distributed
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLikelihood:
-    """Of one class of a split."""
+    """Negative log-likelihood of one class of a split, in nats."""
 
     sequences: int
     points: int
@@ -35,174 +39,199 @@ class ClassLikelihood:
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """Negative log-likelihoods of a split, natural logarithm, means over its sequences or its points.
+    """Negative log-likelihoods (NLL) of a split in nats, as means over its sequences or its points.
 
-    `measure` says what the nats of a motion are: "discretized", the probability of its bin_width of one bin_width; "density", in raw
-    units; or "mixed", bin_widths of what lies on a grid times the density of what does not. The time of a sequence's first
-    row is no news and has neither. With a latent, all nats but those called otherwise are the variational bound:
-    reconstruction, estimated from draws of z, plus the exact KL divergence.
+    With a latent vector, `nll_per_sequence`, `nll_per_point` and the densities are the variational bound: the
+    reconstruction term, estimated from samples of z, plus the exact KL divergence.
     """
 
     sequences: int
     points: int
     measure: str
+    """What the NLL of motions measures: "discretized", the probability of a bin of the data's bin width; "density", a
+    density in raw units; "mixed", bin probabilities of some features times the density of the others. The time of a
+    sequence's first row is undefined and contributes nothing."""
     nll_per_sequence: float
     nll_per_point: float
     motion_nll_per_point: float
     event_nll_per_point: float
     reconstruction_nll_per_sequence: float
-    """Without the KL divergence of the latent."""
+    """NLL without the KL divergence."""
     kl_per_sequence: float
-    """0 without a latent."""
+    """KL divergence of the latent vector; 0 without one."""
     importance_nll_per_sequence: float | None
-    """The marginal likelihood by importance sampling (Burda et al., arXiv:1509.00519), where it was asked for: from
-    above, the closer the more draws. On one scale with models that have no latent."""
+    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519), an upper bound in expectation
+    that decreases with the number of samples; comparable with models without a latent vector. None if not requested."""
     importance_standard_error: float | None
+    """Standard error of the importance-sampling estimate."""
     null_nll_per_sequence: float
+    """NLL of the null model."""
     null_nll_per_point: float
     density_nll_per_sequence: float
-    """With the density in normalized units, at points with uniform noise of one bin_width where there is one."""
+    """NLL with the density of motions in normalized units; discrete values receive uniform noise of one bin width."""
     density_nll_per_point: float
     paper_L_R: float | None
-    """Ha and Eck's L_R (arXiv:1704.03477): density in normalized units without noise, over N_max, not over T. None,
-    as what follows, where there is more than dx and dy."""
+    """Reconstruction loss of Ha and Eck (arXiv:1704.03477): density in normalized units without noise, divided by the
+    longest length N_max instead of T. None if there are features other than dx and dy."""
     paper_L_KL: float
-    """Ha and Eck's L_KL: of each of the latent's numbers; 0 without a latent."""
+    """KL loss of Ha and Eck: KL divergence per dimension of z; 0 without a latent vector."""
     graves_nll_per_sequence: float | None
-    """As Graves counts (arXiv:1308.0850): density, without noise, of offsets scaled to a standard deviation of 1 along
-    each axis over the train split; one bit a point, whether the stroke ends there, and no END. With a latent, of the
-    reconstruction alone."""
+    """Convention of Graves (arXiv:1308.0850): density without noise of offsets whose standard deviation over the train
+    split is 1 along each axis; one binary event per point, the end of a stroke; no END. With a latent vector,
+    reconstruction only. None if there are features other than dx and dy."""
     by_class: dict[str, ClassLikelihood]
-    """By the corpus's classes, those that the split has."""
+    """NLL of each class that occurs in the split."""
 
 
 @full_precision()
 @torch.no_grad()
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
-    """The likelihood of one split, in float32. Several processes (see distributed.py) share its batches: the same number.
+    """Return the likelihood of a split, computed in float32 without dropout.
 
-    `importance`: how many draws of z estimate the marginal likelihood, and the bound; by default the bound alone is
-    estimated, from one. `seed` fixes all draws.
+    Ranks of a distributed run share the batches; all of them return the same result.
+
+    Args:
+        model: the model; its training mode is restored.
+        data: batches of the split.
+        seed: seed of all random numbers; those of a sequence do not depend on its batch.
+        importance: number of samples of z for the importance-sampling estimate and for the bound; 0 omits the estimate
+            and uses one sample for the bound.
     """
     if importance < 0:
-        raise InputError(f"importance is {importance}; expected a number of draws, 0 for none")
+        raise InputError(f"importance: received {importance}, expected a number of samples >= 0")
     device, training = next(model.parameters()).device, model.training
     generator = torch.Generator().manual_seed(seed)
-    draws = max(1, importance) if model.latent else 1
+    samples = max(1, importance) if model.latent else 1
     model.eval()
     indices = data.indices()
-    table = np.zeros((len(indices), len(_NLLTerms._fields)))
-    with tqdm(total=len(table) * draws, unit="draw", disable=draws == 1, leave=False, dynamic_ncols=True) as bar:
+    table = np.zeros((len(indices), len(_SequenceTerms._fields)))
+    with tqdm(total=len(table) * samples, unit="sample", disable=samples == 1, leave=False, dynamic_ncols=True) as bar:
         for number, batch in enumerate(data):
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
             if number % distributed.world_size() != distributed.rank():
                 continue
-            volume = _log_volume(batch, data.normalizer).to(device)
-            latents = _latent_noise(model, batch, seed, draws).to(device)
-            nats = _nats(model, batch.to(device), noise.to(device), volume, latents, bar)
-            table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(nats, 1)
+            log_det = _log_abs_det_jacobian(batch, data.normalizer).to(device)
+            latent_noise = _latent_noise(model, batch, seed, samples).to(device)
+            terms = _sequence_terms(model, batch.to(device), noise.to(device), log_det, latent_noise, bar)
+            table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(terms, 1)
     model.train(training)
     table = np.sum([part.numpy() for part in distributed.gather_objects(torch.from_numpy(table))], axis=0)
-    return _summary(_NLLTerms(*table.T), data, model.latent, bool(importance))
+    return _summarize(_SequenceTerms(*table.T), data, model.latent, bool(importance))
 
 
-class _NLLTerms(NamedTuple):
-    """Of every sequence, each (B,); motion and importance in raw units, densities in normalized ones. Importance: its
-    estimate, and the variance of that."""
+class _SequenceTerms(NamedTuple):
+    """Terms of the likelihood of each sequence, each (B,), in nats."""
 
     motion: np.ndarray
+    """NLL of motions, raw units."""
     event: np.ndarray
+    """NLL of events."""
+    noisy_density: np.ndarray
+    """NLL of motions as a density in normalized units, with uniform noise of one bin width."""
     density: np.ndarray
-    bare: np.ndarray
-    lift: np.ndarray
+    """The same without noise."""
+    pen: np.ndarray
+    """NLL of the binary event that the pen lifts."""
     kl: np.ndarray
     importance: np.ndarray
-    variance: np.ndarray
+    """Importance-sampling estimate, raw units."""
+    importance_variance: np.ndarray
 
 
-def _latent_noise(model: SequenceModel, batch: Batch, seed: int, draws: int) -> Tensor:
-    """Standard normal (draws, B, Z); that of a sequence comes from the seed and its number, whatever the batch."""
-    shape = (draws, model.latent)
-    noises = [np.random.Philox([seed, int(i)]) for i in batch.indices] if model.latent else []
-    rows = [np.random.Generator(noise).standard_normal(shape, np.float32) for noise in noises]
-    return torch.from_numpy(np.stack(rows, 1)) if rows else torch.zeros(draws, batch.size, 0)
+def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -> Tensor:
+    """Return standard normal noise (samples, B, Z); that of a sequence depends only on the seed and its index."""
+    if not model.latent:
+        return torch.zeros(samples, batch.size, 0)
+    generators = [np.random.Generator(np.random.Philox([seed, int(i)])) for i in batch.indices]
+    rows = [generator.standard_normal((samples, model.latent), np.float32) for generator in generators]
+    return torch.from_numpy(np.stack(rows, 1))
 
 
-def _nats(model: SequenceModel, batch: Batch, noise: Tensor, volume: Tensor, latents: Tensor, bar: tqdm) -> _NLLTerms:
-    """Of a batch; motions at points with `noise` (S, D) in bin_widths for their density, with log `volume` (S,) of their
-    units, z from noise (draws, B, Z)."""
+def _sequence_terms(
+    model: SequenceModel, batch: Batch, noise: Tensor, log_det: Tensor, latent_noise: Tensor, bar: tqdm
+) -> _SequenceTerms:
+    """Return the terms of a batch.
+
+    Args:
+        model: the model.
+        batch: the batch, on the device of the model.
+        noise: (S, D), uniform in -0.5 to 0.5, in bin widths.
+        log_det: (S,), log |d raw / d normalized| of the motions.
+        latent_noise: (samples, B, Z), standard normal.
+        bar: progress bar, advanced by one per sample of a sequence.
+    """
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
-    for latent in latents:
+    for sample in latent_noise:
         if posterior is None or not isinstance(model, LatentModel):
             steps, log_ratio = model(batch), kl
         else:
-            z = posterior.sample(latent)
+            z = posterior.sample(sample)
             steps, log_ratio, kl = model.decode(batch, z), posterior.log_ratio(z).cpu(), posterior.kl().cpu()
         sequence = batch.sequence_of_row().expand(5, -1)
-        own = torch.stack(_rows(steps, batch, noise)).double()
-        own[0] += volume
-        own = own.new_zeros(5, batch.size).scatter_add_(1, sequence, own).cpu()
-        sums += own / len(latents)
-        log_weights.append(-own[0] - own[1] - log_ratio)
+        rows = torch.stack(_row_terms(steps, batch, noise)).double()
+        rows[0] += log_det
+        terms = rows.new_zeros(5, batch.size).scatter_add_(1, sequence, rows).cpu()
+        sums += terms / len(latent_noise)
+        log_weights.append(-terms[0] - terms[1] - log_ratio)
         bar.update(batch.size)
-    logs = torch.stack(log_weights)
-    estimate = math.log(len(logs)) - logs.logsumexp(0)
-    variance = torch.softmax(logs, 0).square().sum(0) - 1 / len(logs)  # of a log of a mean, by the delta method
-    return _NLLTerms(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
+    stacked = torch.stack(log_weights)
+    estimate = math.log(len(stacked)) - stacked.logsumexp(0)
+    variance = torch.softmax(stacked, 0).square().sum(0) - 1 / len(stacked)  # of the log of a mean, by the delta method
+    return _SequenceTerms(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
-def _log_volume(batch: Batch, normalizer: Normalizer) -> Tensor:
-    """What log densities of the real steps, normalized, have over those in raw units, (S,)."""
+def _log_abs_det_jacobian(batch: Batch, normalizer: Normalizer) -> Tensor:
+    """Return log |d raw / d normalized| of the motions of a batch, (S,)."""
     bin_widths = None if batch.bin_width is None else batch.bin_width.numpy()
     return torch.from_numpy(normalizer.log_abs_det_jacobian(batch.target.motion.numpy(), bin_widths))
 
 
-def _rows(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
-    """Nats of every real step, (S,): its motion, its event, its density with noise and without, and whether the pen is
-    lifted after it."""
+def _row_terms(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
+    """Return the NLL of every real step, each (S,): motion, event, noisy density, density and pen."""
     motion, event = negative_log_likelihood(steps, batch)
-    lift = -steps.pen_log_prob(batch.target.event)
-    place, bin_width = batch.target.motion, batch.bin_width
+    pen = -steps.pen_log_prob(batch.target.event)
+    target, bin_width = batch.target.motion, batch.bin_width
     if bin_width is None:
-        return motion, event, motion, motion, lift
-    no_news = torch.where(bin_width < WIDE, 0.0, bin_width)
-    if not bool(no_news.any()):
-        bare, density = (-steps.motion.log_prob(at) for at in (place, place + noise * bin_width))
+        return motion, event, motion, motion, pen
+    certain = torch.where(bin_width < CERTAIN_BIN_WIDTH, 0.0, bin_width)
+    if not bool(certain.any()):
+        density, noisy_density = (-steps.motion.log_prob(value) for value in (target, target + noise * bin_width))
     else:
-        at = place + noise * (bin_width - no_news)
-        bare, density = (-steps.motion.discretized_log_prob(value, no_news) for value in (place, at))
-    return motion, event, density, bare, lift
+        noisy = target + noise * (bin_width - certain)
+        density, noisy_density = (-steps.motion.discretized_log_prob(value, certain) for value in (target, noisy))
+    return motion, event, noisy_density, density, pen
 
 
-def _summary(nats: _NLLTerms, data: Batches, latent: int, importance: bool) -> Likelihood:
-    corpus, indices, strokes = data.corpus, data.indices(), not data.corpus.metadata.features
+def _summarize(terms: _SequenceTerms, data: Batches, latent: int, importance: bool) -> Likelihood:
+    corpus, indices = data.corpus, data.indices()
     lengths = corpus.lengths[indices]
     sequences, points = len(lengths), int(lengths.sum())
-    total, density = nats.motion + nats.event + nats.kl, nats.density + nats.event + nats.kl
-    longest = max(
-        int(corpus.lengths[slice(*bounds)].max()) for bounds in corpus.splits.values() if bounds[0] < bounds[1]
-    )
-    null, rows = null_model_nll(corpus, data.split, data.normalizer), corpus.rows(data.split)
+    has_strokes = not corpus.metadata.features
+    total, density = terms.motion + terms.event + terms.kl, terms.noisy_density + terms.event + terms.kl
+    longest = max(int(corpus.lengths[first:last].max()) for first, last in corpus.splits.values() if first < last)
+    # The null model is evaluated on the whole split, even if `data` is a part of it.
+    null, null_rows = null_model_nll(corpus, data.split, data.normalizer), corpus.rows(data.split)
+    graves = terms.density + terms.pen + lengths * _log_unit_scale(data) if has_strokes else None
     return Likelihood(
         sequences=sequences,
         points=points,
         measure=_measure(data.normalizer.bin_widths(corpus.metadata)),
         nll_per_sequence=float(total.mean()),
         nll_per_point=float(total.sum()) / points,
-        motion_nll_per_point=float(nats.motion.sum()) / points,
-        event_nll_per_point=float(nats.event.sum()) / points,
-        reconstruction_nll_per_sequence=float((nats.motion + nats.event).mean()),
-        kl_per_sequence=float(nats.kl.mean()),
-        importance_nll_per_sequence=float(nats.importance.mean()) if importance else None,
-        importance_standard_error=math.sqrt(nats.variance.sum()) / sequences if importance else None,
-        null_nll_per_sequence=null / len(corpus.indices(data.split)),  # of the whole split, whatever part is taken
-        null_nll_per_point=null / (rows.stop - rows.start),
+        motion_nll_per_point=float(terms.motion.sum()) / points,
+        event_nll_per_point=float(terms.event.sum()) / points,
+        reconstruction_nll_per_sequence=float((terms.motion + terms.event).mean()),
+        kl_per_sequence=float(terms.kl.mean()),
+        importance_nll_per_sequence=float(terms.importance.mean()) if importance else None,
+        importance_standard_error=math.sqrt(terms.importance_variance.sum()) / sequences if importance else None,
+        null_nll_per_sequence=null / len(corpus.indices(data.split)),
+        null_nll_per_point=null / (null_rows.stop - null_rows.start),
         density_nll_per_sequence=float(density.mean()),
         density_nll_per_point=float(density.sum()) / points,
-        paper_L_R=float((nats.bare + nats.event).sum()) / (sequences * longest) if strokes else None,
-        paper_L_KL=float(nats.kl.mean()) / latent if latent else 0.0,
-        graves_nll_per_sequence=float((nats.bare + nats.lift + lengths * _log_unit(data)).mean()) if strokes else None,
+        paper_L_R=float((terms.density + terms.event).sum()) / (sequences * longest) if has_strokes else None,
+        paper_L_KL=float(terms.kl.mean()) / latent if latent else 0.0,
+        graves_nll_per_sequence=None if graves is None else float(graves.mean()),
         by_class=_by_class(total, lengths, corpus, indices),
     )
 
@@ -213,29 +242,28 @@ def _measure(bin_widths: np.ndarray | None) -> str:
     return "discretized" if bin_widths.all() else "mixed"
 
 
-def _log_unit(data: Batches) -> float:
-    """What a density in normalized units has, in nats a point, over one of offsets of standard deviation 1 each."""
+def _log_unit_scale(data: Batches) -> float:
+    """Return the NLL per point to add to a density in normalized units for one of offsets with standard deviation 1."""
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = motion_moments(data.corpus, data.corpus.rows(split), data.normalizer)
     data.corpus.release_memory()
     return -0.5 * float(np.log(np.maximum(np.diag(covariance), 1e-12)).sum())
 
 
-def _by_class(
-    total: np.ndarray, lengths: np.ndarray, corpus: Corpus, indices: np.ndarray
-) -> dict[str, ClassLikelihood]:
+def _by_class(nll: np.ndarray, lengths: np.ndarray, corpus: Corpus, indices: np.ndarray) -> dict[str, ClassLikelihood]:
+    """Return the likelihood of each class that occurs among the sequences; nll and lengths are (M,)."""
     if corpus.label is None:
         return {}
     labels = np.asarray(corpus.label[indices])
     classes = {}
-    for number, name in enumerate(corpus.metadata.classes):
-        own = labels == number
-        if own.any():
-            points = int(lengths[own].sum())
+    for index, name in enumerate(corpus.metadata.classes):
+        selected = labels == index
+        if selected.any():
+            points = int(lengths[selected].sum())
             classes[name] = ClassLikelihood(
-                sequences=int(own.sum()),
+                sequences=int(selected.sum()),
                 points=points,
-                nll_per_sequence=float(total[own].mean()),
-                nll_per_point=float(total[own].sum()) / points,
+                nll_per_sequence=float(nll[selected].mean()),
+                nll_per_point=float(nll[selected].sum()) / points,
             )
     return classes

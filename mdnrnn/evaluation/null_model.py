@@ -1,4 +1,7 @@
-"""The null model."""
+"""The null model: one Gaussian with full covariance for motions, and the marginal frequencies of events.
+
+It is the baseline of every likelihood: a model that ignores the past must not beat it. Times enter as logarithms.
+"""
 
 from __future__ import annotations
 
@@ -10,95 +13,117 @@ from dataclasses import replace
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.normalizer import WIDE, Normalizer
+from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.events import END
 
-_QUADRATURE = 4
-_NULL_SEED = 180310122
-"""None that data are likely to be made from."""
+_QUADRATURE_NODES = 4
+"""Gauss-Legendre nodes per dimension of a bin."""
+_SEED = 180310122
+"""Seed for samples of posteriors; different from the seeds that synthetic corpora use."""
 
 
 def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
-    """Nats of a split under the null model: one Gaussian with full covariance, of the logs of times, and the marginal
-    event, where there are events.
+    """Return the total negative log-likelihood of a split under the null model, in nats.
 
-    Both are those of "train", or of the split itself where there is none. Measured as `evaluate` measures: bin_widths by
-    Gauss-Legendre quadrature over each bin_width, the density of what is continuous, in raw units or in normalized ones.
+    The null model is fitted to "train", or to the split itself if the corpus has no "train". Features with a bin width
+    contribute bin probabilities, by Gauss-Legendre quadrature, and continuous features their density, as in `evaluate`.
+
+    Args:
+        corpus: the corpus.
+        split: name of the split.
+        normalizer: defines the normalized units.
+        raw: whether densities are in raw units, otherwise in normalized units.
     """
-    if corpus.logvar is not None:  # as a model is scored on draws, so is this
-        noise = np.random.default_rng(_NULL_SEED).standard_normal(corpus.motion.shape)
+    if corpus.logvar is not None:  # motions are means of posteriors: score a sample, as for a model
+        noise = np.random.default_rng(_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
-    train, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
+    train_rows, rows = corpus.rows("train" if first < last else split), corpus.rows(split)
+    mean, covariance = motion_moments(corpus, train_rows, normalizer)
+    log_event = _log_event_frequencies(corpus, train_rows)
     bin_widths = [normalizer.bin_widths(corpus.metadata, first) for first in (False, True)]
-    mean, covariance = motion_moments(corpus, train, normalizer)
-    counts = np.sum([np.bincount(corpus.event[part], minlength=END + 1) for part in corpus.pieces(train)], axis=0)
-    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
-    log_event, total = np.log(counts / counts.sum()), 0.0
-    for part in corpus.pieces(rows):
-        total -= float(log_event[corpus.event[part]].sum()) if corpus.events else 0.0
-        begins = corpus.is_first_row(part) if normalizer.logs else np.zeros(part.stop - part.start, bool)
-        for of, bin_width in zip((~begins, begins), bin_widths, strict=True):
-            raws, times = _distinct(np.ascontiguousarray(corpus.motion[part][of]))
-            motion = normalizer.normalize(raws, np.flatnonzero(begins[of]), np.float64)
-            logs = _log_null(motion, mean, covariance, bin_width)
-            total -= float((logs - (normalizer.log_abs_det_jacobian(motion, bin_width) if raw else 0)) @ times)
+    log_likelihood = 0.0
+    for block in corpus.row_blocks(rows):
+        log_likelihood += float(log_event[corpus.event[block]].sum()) if corpus.events else 0.0
+        # Only with times do first rows differ from the other rows.
+        is_first = corpus.is_first_row(block) if normalizer.logs else np.zeros(block.stop - block.start, bool)
+        for selected, bin_width in zip((~is_first, is_first), bin_widths, strict=True):
+            raw_motion, counts = _count_distinct(np.ascontiguousarray(corpus.motion[block][selected]))
+            motion = normalizer.normalize(raw_motion, np.flatnonzero(is_first[selected]), np.float64)
+            log_prob = _gaussian_log_prob(motion, mean, covariance, bin_width)
+            if raw:
+                log_prob = log_prob - normalizer.log_abs_det_jacobian(motion, bin_width)
+            log_likelihood += float(log_prob @ counts)
     corpus.release_memory()
-    return total
-
-
-def _log_null(motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, bin_width: np.ndarray | None) -> np.ndarray:
-    """Log probability of bin_widths, or density, of motions (n, D) under a Gaussian; without features that are no news."""
-    bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
-    news = bin_width < WIDE
-    motion, mean, covariance, bin_width = motion[:, news], mean[news], covariance[np.ix_(news, news)], bin_width[news]
-    # What a bin_width hides is spread over it: it adds the variance of a uniform, and keeps the Gaussian from vanishing.
-    covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
-    constant = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
-
-    def log_density(points: np.ndarray) -> np.ndarray:
-        return constant - 0.5 * np.square((points - mean) @ whiten.T).sum(1)
-
-    if not bin_width.any():
-        return log_density(motion)
-    return _log_cell_mean(log_density, motion, bin_width) + np.log(bin_width[bin_width > 0]).sum()
-
-
-def _distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different rows of motion (n, D), and how often each comes; pairs of integers repeat, others are left so."""
-    if motion.shape[1] != 2 or motion.dtype.kind != "i" or motion.itemsize > 4:
-        return motion, np.ones(len(motion))
-    pairs, times = np.unique(motion.view(f"i{2 * motion.itemsize}"), return_counts=True)
-    return pairs.view(motion.dtype).reshape(-1, 2), times
+    return -log_likelihood
 
 
 def motion_moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (D,) and covariance (D, D) of normalized motions, without first rows where these lack a time."""
+    """Return the mean (D,) and the covariance (D, D) of normalized motions, without first rows if they lack a time."""
 
     def motions() -> Iterator[np.ndarray]:
-        for part in corpus.pieces(rows):
-            motion = corpus.motion[part]
+        for block in corpus.row_blocks(rows):
+            motion = corpus.motion[block]
             yield normalizer.normalize(
-                motion[~corpus.is_first_row(part)] if normalizer.logs else motion, None, np.float64
+                motion[~corpus.is_first_row(block)] if normalizer.logs else motion, None, np.float64
             )
 
     count = sum(map(len, motions()))
-    width = len(normalizer.scale)
-    mean = sum((motion.sum(0) for motion in motions()), np.zeros(width)) / max(1, count)
-    squares = sum(((motion - mean).T @ (motion - mean) for motion in motions()), np.zeros((width, width)))
+    features = len(normalizer.scale)
+    mean = sum((motion.sum(0) for motion in motions()), np.zeros(features)) / max(1, count)
+    squares = sum(((motion - mean).T @ (motion - mean) for motion in motions()), np.zeros((features, features)))
     return mean, squares / max(1, count)
 
 
-def _log_cell_mean(
+def _log_event_frequencies(corpus: Corpus, rows: slice) -> np.ndarray:
+    """Return the log of the add-one smoothed frequencies of the events that occur."""
+    blocks = corpus.row_blocks(rows)
+    counts = np.sum([np.bincount(corpus.event[block], minlength=END + 1) for block in blocks], axis=0)
+    counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
+    return np.log(counts / counts.sum())
+
+
+def _gaussian_log_prob(
+    motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, bin_width: np.ndarray | None
+) -> np.ndarray:
+    """Return the log of bin probabilities times densities of motions (n, D) under a Gaussian, shape (n,).
+
+    Features with `CERTAIN_BIN_WIDTH` are ignored.
+    """
+    bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
+    used = bin_width < CERTAIN_BIN_WIDTH
+    motion, mean, covariance, bin_width = motion[:, used], mean[used], covariance[np.ix_(used, used)], bin_width[used]
+    # Values are spread uniformly over their bin: that adds the variance of a uniform distribution, and keeps the
+    # covariance positive definite.
+    covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
+    whiten = np.linalg.inv(np.linalg.cholesky(covariance))
+    log_normalization = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
+
+    def log_density(points: np.ndarray) -> np.ndarray:
+        return log_normalization - 0.5 * np.square((points - mean) @ whiten.T).sum(1)
+
+    if not bin_width.any():
+        return log_density(motion)
+    return _log_bin_mean(log_density, motion, bin_width) + np.log(bin_width[bin_width > 0]).sum()
+
+
+def _log_bin_mean(
     log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, bin_width: np.ndarray
 ) -> np.ndarray:
-    """Log of the mean density over the bin_width (D,) around each point (N, D); where a width is 0, at the point."""
-    nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE)
+    """Return the log of the mean density over the bin around each point (N, D); bins of width 0 are points."""
+    nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
     total = np.full(len(points), -np.inf)
-    for corner in itertools.product(range(_QUADRATURE), repeat=int((bin_width > 0).sum())):
+    for indices in itertools.product(range(_QUADRATURE_NODES), repeat=int((bin_width > 0).sum())):
         offset = np.zeros(len(bin_width))
-        offset[bin_width > 0] = nodes[list(corner)] * bin_width[bin_width > 0] / 2
-        weight = math.log(math.prod(weights[i] / 2 for i in corner))
+        offset[bin_width > 0] = nodes[list(indices)] * bin_width[bin_width > 0] / 2
+        weight = math.log(math.prod(weights[i] / 2 for i in indices))
         total = np.logaddexp(total, log_density(points + offset) + weight)
     return total
+
+
+def _count_distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows of integer motions (n, 2) and their counts; other motions unchanged, with counts 1."""
+    if motion.shape[1] != 2 or motion.dtype.kind != "i" or motion.itemsize > 4:
+        return motion, np.ones(len(motion))
+    pairs, counts = np.unique(motion.view(f"i{2 * motion.itemsize}"), return_counts=True)
+    return pairs.view(motion.dtype).reshape(-1, 2), counts
