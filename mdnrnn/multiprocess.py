@@ -1,11 +1,13 @@
-"""Worker processes on one machine that share the sequences of a generation."""
+"""Ordered maps over worker processes on one machine."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,8 +33,7 @@ def check_workers(workers: int, device: torch.device, policy: object) -> None:
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
     """Return the results of `function` for all items, in order, computed by `workers` processes.
 
-    Processes are spawned, not forked, because PyTorch and other libraries run threads. The workers share this process's
-    number of PyTorch threads.
+    The workers share this process's number of PyTorch threads.
 
     Args:
         function: a module-level function, so that it can be pickled.
@@ -45,17 +46,56 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
     import torch
 
     threads = max(1, torch.get_num_threads() // workers)
-    # Pickled here, because the pool's own pickling would move all tensors, weights included, to shared memory.
-    pickled = [pickle.dumps((function, item)) for item in items]
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        try:
-            return list(pool.map(_call_pickled, pickled))
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {workers} worker processes was killed, perhaps for lack of memory; use fewer workers"
-            ) from error
+        return list(_imap_in_pool(pool, function, items, workers))
+
+
+def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+    """Yield the results of `function` in the order of the items, with at most 2 * `workers` items in memory.
+
+    With one worker the function runs in this process. Close the generator to end the processes early.
+
+    Args:
+        function: a module-level function, so that it can be pickled.
+        items: its arguments; can be pickled.
+        workers: number of processes.
+
+    Raises:
+        InputError: a worker process was killed.
+    """
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    try:
+        yield from _imap_in_pool(pool, function, items, workers)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+# Processes are spawned, not forked, because NumPy, PyTorch and other libraries run threads.
+
+
+def _imap_in_pool(
+    pool: ProcessPoolExecutor, function: Callable[[T], R], items: Iterable[T], workers: int
+) -> Iterator[R]:
+    remaining = iter(items)
+    pending: deque[Future[R]] = deque()
+    try:
+        while True:
+            for item in islice(remaining, 2 * workers - len(pending)):
+                # Pickled here, because the pool's own pickling would move all tensors, weights included, to shared
+                # memory.
+                pending.append(pool.submit(_call_pickled, pickle.dumps((function, item))))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"one of {workers} worker processes was killed, perhaps for lack of memory; use fewer workers"
+        ) from error
 
 
 def _call_pickled(pickled: bytes) -> Any:
-    function, item = pickle.loads(pickled)  # noqa: S301  made by `map_in_processes`
+    function, item = pickle.loads(pickled)  # noqa: S301  made by `_imap_in_pool`
     return function(item)

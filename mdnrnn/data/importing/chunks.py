@@ -1,140 +1,159 @@
-"""One chunk of a file at a time, in this process or in several: parsed, divided, put in shape, made into steps."""
+"""Chunks of files: cutting files into chunks, and processing a chunk into a block of steps."""
 
 from __future__ import annotations
 
-from collections import deque
+import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from mdnrnn.data import formats
 from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import StepLayout
-from mdnrnn.data.importing.builder import Block, smallest
-from mdnrnn.data.importing.recipe import Recipe, divided, reshaped
-from mdnrnn.data.importing.sources import Place
+from mdnrnn.data.formats import ndjson
+from mdnrnn.data.formats.format import Format, StepLayout
+from mdnrnn.data.importing.builder import Block, narrow_integers
+from mdnrnn.data.importing.recipe import Recipe, reshape
+from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
+from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN
 
+_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz")
+"""Files with these extensions that are not recognized are damaged; other such files in folders are ignored."""
 
-class Job(NamedTuple):
-    """One chunk of a file, and all that a process needs to work on it."""
+
+class ChunkTask(NamedTuple):
+    """A chunk of a file, and what a process needs to process it."""
 
     path: Path
-    first: bool
-    """Whether it is the first of its file."""
+    is_first: bool
+    """Whether the chunk is the first of its file."""
     parse: Callable[[Any], DrawingBatch]
     chunk: Any
-    kind: StepLayout
-    place: Place
+    layout: StepLayout
+    path_info: PathInfo
     recipe: Recipe
 
 
-class Done(NamedTuple):
-    """What became of a chunk."""
+class ChunkResult(NamedTuple):
+    """Sequences of a chunk."""
 
     block: Block
-    kind: StepLayout
-    own_labels: bool
-    drops: list[Remark]
-    mends: list[Remark]
+    layout: StepLayout
+    is_first: bool
+    """Whether the chunk is the first of its file."""
+    has_labels: bool
+    """Whether records of the file have classes."""
+    dropped: list[Remark]
+    repaired: list[Remark]
 
 
-class Trouble(NamedTuple):
-    """A file, or a piece of one, that cannot be read; without an error, one that no format knows."""
+class Unreadable(NamedTuple):
+    """A file, or a chunk of a file, that cannot be read."""
 
     path: Path
     error: DataError | None
+    """None: a file of no known format in a folder."""
 
 
-def work(job: Job) -> Done:
-    """Parse a chunk and bring its drawings into the shape that they have in the corpus."""
-    recipe, kind = job.recipe, job.kind
-    drawings = divided(job.parse(job.chunk).drop_invalid(), recipe, job.place.split, kind.is_stream)
-    if kind.is_stream:
-        if recipe.reshapes or recipe.jump:
-            raise InputError(
-                "jump, box, resample, simplify and grid are for drawings; these are streams; leave them out"
-            )
+def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
+    """Yield the chunks of all files in order, and the files that cannot be cut into chunks."""
+    forced = formats.find_format(recipe.format) if recipe.format else None
+    for path, root in list_files(paths):
+        if forced and root and path.suffix.lower() not in forced.extensions:
+            continue
+        try:
+            form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
+            if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
+                yield Unreadable(path, None)
+                continue
+            if form is None:
+                raise formats.unknown_format_error(path)
+            yield from _file_tasks(path, root, form, recipe)
+        except (DataError, OSError) as error:
+            yield _make_unreadable(path, error)
+
+
+def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> Iterator[ChunkTask]:
+    label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
+    path_info = PathInfo.from_path(path, root, by_file=label_source == "file") if label_source else PathInfo()
+    chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+    for number, chunk in enumerate(chunks):
+        yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)
+
+
+def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
+    """Parse a chunk and convert its drawings into the steps of the corpus; an unreadable file is returned as it is.
+
+    Raises:
+        InputError: the recipe has options for drawings, but the file is a stream.
+    """
+    if isinstance(task, Unreadable):
+        return task
+    try:
+        return _process(task)
+    except (DataError, OSError) as error:
+        return _make_unreadable(task.path, error)
+
+
+def _process(task: ChunkTask) -> ChunkResult:
+    recipe, layout = task.recipe, task.layout
+    drawings = task.parse(task.chunk).drop_invalid()
+    drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
+    if layout.is_stream:
+        if recipe.changes_positions or recipe.jump:
+            raise InputError("jump, box, resample, simplify and grid apply to drawings; remove them to import streams")
         motion, lengths = drawings.points, drawings.point_counts
         event = np.full(len(motion), DOWN, np.uint8)
     else:
-        drawings = reshaped(drawings, recipe, kind.grid)
-        motion, event, lengths = drawings.to_steps(kind.start)
-    splits = np.array([SPLITS.index(record.split or "") for record in drawings.records], np.uint8)
-    labels = [_label(record, job) for record in drawings.records]
-    texts = [record.text for record in drawings.records]
-    writers = [record.writer for record in drawings.records]
-    block = Block(smallest(motion), event, lengths, splits, labels, texts, writers if any(writers) else None)
+        drawings = reshape(drawings, recipe, layout.grid)
+        motion, event, lengths = drawings.to_steps(layout.start)
+    records = drawings.records
+    writers = [record.writer for record in records]
+    block = Block(
+        motion=narrow_integers(motion),
+        event=event,
+        lengths=lengths,
+        split=np.array([SPLITS.index(record.split or "") for record in records], np.uint8),
+        labels=[_choose_label(record, task) for record in records],
+        texts=[record.text for record in records],
+        writers=writers if any(writers) else None,
+    )
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
-    keep &= np.array([bool(text) or not recipe.with_text for text in texts], bool)
-    own = any(record.label is not None for record in drawings.records)
-    drops = [*drawings.dropped, *_unwanted(drawings.records, lengths, keep, recipe)]
-    return Done(block.select(keep), kind, own, drops, drawings.repaired)
+    keep &= np.array([bool(record.text) or not recipe.with_text for record in records], bool)
+    return ChunkResult(
+        block=block.select(keep),
+        layout=layout,
+        is_first=task.is_first,
+        has_labels=any(record.label is not None for record in records),
+        dropped=[*drawings.dropped, *_explain_dropped(records, lengths, keep, recipe)],
+        repaired=drawings.repaired,
+    )
 
 
-def _unwanted(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:
+def _explain_dropped(records: list[Record], lengths: np.ndarray, keep: np.ndarray, recipe: Recipe) -> Iterator[Remark]:
     for i in np.flatnonzero(~keep):
         if recipe.min_points <= lengths[i] <= (recipe.max_points or np.inf):
-            yield Remark("no text", f"{records[i].where} has no text", malformed=False)
+            yield Remark("no text", f"{records[i].location} has no text", malformed=False)
             continue
-        few = lengths[i] < recipe.min_points
-        limit = f"fewer than {recipe.min_points}" if few else f"more than {recipe.max_points}"
-        yield Remark(f"{limit} points", f"{records[i].where} has {lengths[i]}", malformed=False)
+        is_short = lengths[i] < recipe.min_points
+        limit = f"fewer than {recipe.min_points}" if is_short else f"more than {recipe.max_points}"
+        yield Remark(f"{limit} points", f"{records[i].location} has {lengths[i]}", malformed=False)
 
 
-def _label(record: Record, job: Job) -> str | None:
-    if job.recipe.labels in ("folder", "file"):
-        return job.place.group
-    if job.recipe.labels == "none":
+def _choose_label(record: Record, task: ChunkTask) -> str | None:
+    source = task.recipe.labels
+    if source == "none":
         return None
-    return record.label if record.label is not None or job.recipe.labels == "record" else job.place.group
+    if source in ("folder", "file"):
+        return task.path_info.label
+    return record.label if record.label is not None or source == "record" else task.path_info.label
 
 
-def worked(items: Iterator[Job | Trouble], workers: int) -> Iterator[tuple[Any, Done | Trouble]]:
-    """What becomes of the items, in their order, whatever comes up ahead; a few of them at a time in memory."""
-    if workers == 1:
-        for item in items:
-            yield item, item if isinstance(item, Trouble) else _outcome(item, partial(work, item))
-        return
-    # Not forked: the libraries here have threads of their own.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting: deque[tuple[Job, Callable[[], Done]] | Trouble] = deque()
-        try:
-            while True:
-                for item in islice(items, 2 * workers - len(waiting)):
-                    waiting.append(item if isinstance(item, Trouble) else (item, pool.submit(work, item).result))
-                if not waiting:
-                    return
-                next_one = waiting.popleft()
-                if isinstance(next_one, Trouble):
-                    yield next_one, next_one
-                else:
-                    yield next_one[0], _outcome(*next_one)
-        except BrokenProcessPool as error:
-            raise InputError(
-                f"one of {workers} processes was ended from outside, for want of memory perhaps; try fewer --workers"
-            ) from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _outcome(job: Job, result: Callable[[], Done]) -> Done | Trouble:
-    try:
-        return result()
-    except (DataError, OSError) as error:
-        return trouble_with(job.path, error)
-
-
-def trouble_with(path: Path, error: DataError | OSError) -> Trouble:
-    """What to tell of a file that could not be read."""
+def _make_unreadable(path: Path, error: DataError | OSError) -> Unreadable:
     if isinstance(error, OSError):
-        error = DataError(f"{path}: cannot be read ({error.strerror or error}); check the place")
-    return Trouble(path, error)
+        error = DataError(f"{path}: cannot be read ({error.strerror or error}); check the path")
+    return Unreadable(path, error)

@@ -1,68 +1,57 @@
-"""From files of any known format to a corpus: found, cut into chunks, parsed, put in order, divided, written.
+"""Import of stroke data: sources -> chunks -> parsed drawings -> recipe -> corpus builder -> report.
 
-Chunks are worked on one by one, or by several processes at once; what comes out is the same, and so is the memory
-that it takes, however much there is to read.
+Memory use does not depend on the amount of data, and the corpus does not depend on the number of worker processes.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from mdnrnn.data import formats
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.data.formats import native, ndjson
+from mdnrnn.data.formats import native
 from mdnrnn.data.formats.format import StepLayout
 from mdnrnn.data.formats.streams import BAD_LINE
 from mdnrnn.data.importing.builder import Block, Builder
-from mdnrnn.data.importing.chunks import Job, Trouble, trouble_with, worked
+from mdnrnn.data.importing.chunks import ChunkResult, Unreadable, chunk_tasks, process_chunk
 from mdnrnn.data.importing.recipe import Recipe
-from mdnrnn.data.importing.report import Report, quantiles
-from mdnrnn.data.importing.sources import STDIN, Place, expanded, files
+from mdnrnn.data.importing.report import Report, length_percentiles
+from mdnrnn.data.importing.sources import STDIN, expand_sources
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import atomic_path, make_folder
+from mdnrnn.multiprocess import imap_in_processes
 
-_KNOWN_ENDINGS = (".svg", ".inkml", ".ndjson", ".npz")
-"""A file so called that no format knows is damaged; another one is none of ours."""
-_GRIDS = [1.0, 1 / 128]
-"""What the values of controllers lie on: their own whole numbers, or IMPSY's shares of 128."""
-
-
-# Reading
+_CONTROL_GRIDS = (1.0, 1 / 128)
+"""Possible bin widths of streams of control values: integers, or the multiples of 1/128 of IMPSY."""
 
 
 def read(path: Path, recipe: Recipe | None = None) -> Corpus:
-    """A file or folder of any known format as a corpus. Malformed records are errors: `import_corpus` counts them.
+    """Return a file or folder of any known format as a corpus.
 
     Args:
-        recipe: what is done to it on the way; a corpus of our own stays as it is.
+        recipe: import options; a corpus is opened without them.
+
+    Raises:
+        DataError: a file or a record is malformed; `import_corpus` can skip and count them instead.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
-        return _open(path)
-    # The arrays stay mapped when the folder is gone.
+        return _open_corpus(path)
+    # The arrays remain memory-mapped after the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
-        report = _build([path], Path(folder), recipe or Recipe(), metadata, strict=True)
+        report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
         return replace(native.read(Path(folder)), skipped=skipped)
-
-
-def _open(path: Path) -> Corpus:
-    try:
-        return native.read(path)
-    except InputError:
-        raise
-    except (OSError, EOFError, ValueError, RuntimeError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); import it again") from error
 
 
 def import_corpus(
@@ -76,73 +65,61 @@ def import_corpus(
     workers: int = 1,
     progress: bool = False,
 ) -> Report:
-    """Write a corpus of all drawings in files and folders; a folder, or one file where `out` ends in `.npz`.
+    """Write all drawings in files and folders as one corpus: a folder, or a file if `out` ends in `.npz`.
 
-    Malformed records are left out and counted. With workers, scripts need `if __name__ == "__main__":`.
+    Malformed records are dropped and counted. With several workers, scripts need `if __name__ == "__main__":`.
 
     Args:
-        sources: one or several: files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
-        name: of the corpus, by default that of `out`.
-        source: what it says of its origin, by default the names of the sources.
-        workers: processes that parse; what is written is the same for any number.
-        progress: show it on stderr.
+        sources: one or several files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
+        out: path of the corpus, which must not exist.
+        recipe: import options.
+        name: name of the corpus; by default that of `out`.
+        license: license of the data; by default "unknown" or that of the imported corpus.
+        source: origin of the data; by default the names of the sources.
+        workers: number of processes that parse the files.
+        progress: whether to show the progress on stderr.
+
+    Raises:
+        InputError: an argument is invalid, `out` cannot be written, or a file cannot be read.
     """
-    out, given = Path(out), [sources] if isinstance(sources, str | Path) else list(sources)
+    out, sources = Path(out), [sources] if isinstance(sources, str | Path) else list(sources)
     if workers < 1:
         raise InputError(f"--workers is {workers}; expected 1 or more")
     if out.exists():
         raise InputError(f"{out} is there already; choose another name")
-    recipe, paths = recipe or Recipe(), list(expanded([str(each) for each in given]))
+    recipe, paths = recipe or Recipe(), list(expand_sources([str(each) for each in sources]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
         raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
-    metadata = _metadata(paths, name or out.stem, license, source or ", ".join(Path(path).name for path in given[:5]))
+    source = source or ", ".join(Path(path).name for path in sources[:5])
+    metadata = _initial_metadata(paths, name or out.stem, license, source)
     make_folder(out.parent)
     with atomic_path(out) as temporary:
         folder = temporary.with_name("arrays") if out.suffix.lower() == ".npz" else temporary
         folder.mkdir()
-        report = _build(paths, folder, recipe, metadata, workers=workers, progress=progress)
+        report = _build_corpus(paths, folder, recipe, metadata, workers=workers, progress=progress)
         if folder != temporary:
             native.zip_folder(folder, temporary)
     return report
 
 
-def _metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
-    """Of the new corpus; of one that is imported again, what nobody says otherwise stays."""
+def _open_corpus(path: Path) -> Corpus:
+    try:
+        return native.read(path)
+    except InputError:
+        raise
+    except (OSError, EOFError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); import it again") from error
+
+
+def _initial_metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
+    """Return the metadata that the arguments give; a single corpus that is imported again keeps its own."""
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
-        old = _open(paths[0]).metadata
+        old = _open_corpus(paths[0]).metadata
         return replace(old, name=name, license=license or old.license)
     return Metadata(name=name, license=license or "unknown", source=source)
 
 
-# Work
-
-
-def _items(paths: list[Path], recipe: Recipe) -> Iterator[Job | Trouble]:
-    """All chunks of all files, in order, and what cannot be cut into chunks."""
-    only = formats.find_format(recipe.format) if recipe.format else None
-    for path, root in files(paths):
-        if only and root and path.suffix.lower() not in only.extensions:
-            continue
-        try:
-            form = ndjson.FORMAT if str(path) == STDIN else only or formats.recognize_format(path)
-            if form is None and root and path.suffix.lower() not in _KNOWN_ENDINGS:
-                yield Trouble(path, None)
-                continue
-            if form is None:
-                raise formats.unknown_format_error(path)
-            by = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
-            place = Place.of(path, root, by_file=by == "file") if by else Place()
-            chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
-            for number, chunk in enumerate(chunks):
-                yield Job(path, number == 0, form.parse, chunk, form.layout, place, recipe)
-        except (DataError, OSError) as error:
-            yield trouble_with(path, error)
-
-
-# All of it
-
-
-def _build(
+def _build_corpus(
     paths: list[Path],
     folder: Path,
     recipe: Recipe,
@@ -152,80 +129,124 @@ def _build(
     workers: int = 1,
     progress: bool = False,
 ) -> Report:
-    """Make a corpus folder. `strict`: the first malformed record is an error."""
-    report, builder = Report(), Builder(folder)
-    kind, own_labels, grids = None, False, _GRIDS
+    """Import files into an empty folder.
+
+    Args:
+        strict: whether the first malformed record is an error.
+    """
+    report, builder, contents = Report(), Builder(folder), _Contents(metadata.name)
+    results = imap_in_processes(process_chunk, chunk_tasks(paths, recipe), workers)
     try:
-        with tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
-            for item, done in worked(_items(paths, recipe), workers):
-                if isinstance(done, Trouble):
-                    _put_up_with(done, recipe, report, strict)
+        with closing(results), tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
+            for result in results:
+                if isinstance(result, Unreadable):
+                    _handle_unreadable(result, recipe, report, strict)
                     continue
-                report.files += item.first
-                unread = [*done.drops, *(mend for mend in done.mends if mend.reason == BAD_LINE)]
-                if strict and (wrong := next((remark for remark in unread if remark.malformed), None)):
-                    raise DataError(f"{wrong.detail}; put it right, or leave it out with mdnrnn data import")
-                if kind not in (None, done.kind) and len(done.block):
-                    raise InputError(f"{metadata.name} mixes {_say(kind)} and {_say(done.kind)}; import them apart")
-                kind = done.kind if len(done.block) else kind
-                block = _within_limit(done.block, recipe, report)
-                if done.kind.is_stream:
-                    grids = [grid for grid in grids if _lies_on(block.motion[:, 1:], grid)]
-                own_labels |= done.own_labels
+                if strict:
+                    _check_records(result)
+                block = _limit_block(result.block, recipe, report)
+                contents.add(result, block)
                 builder.add(block)
-                report.count(len(block), done.drops, done.mends)
+                report.files += result.is_first
+                report.add_drawings(len(block), result.dropped, result.repaired)
                 bar.update(len(block))
                 if report.kept == recipe.limit:
                     break
-        if kind is None or not report.kept:
-            where = ", ".join(map(str, paths[:3]))
-            raise DataError(f"{where}: no drawings in it{report.nothing()}")
-        fallback = recipe.labels == "auto" and not own_labels
-        labeled = recipe.labels != "none" and not (fallback and len(builder.classes) < 2)
-        labeled &= set(builder.classes) != {None}
-        builder.finish(_completed(metadata, kind, builder, recipe, grids), labeled=labeled)
+        if contents.layout is None or not report.kept:
+            names = ", ".join(map(str, paths[:3]))
+            raise DataError(f"{names}: no drawings in it{report.describe_first_problem()}")
+        labeled = _is_labeled(builder, contents, recipe)
+        builder.finish(_complete_metadata(metadata, contents, contents.layout, builder, recipe), labeled=labeled)
     finally:
         builder.close()
     report.classes = len(builder.classes) if labeled else 0
     report.splits = builder.sequences
     report.points = sum(length * count for length, count in builder.lengths.items())
-    report.lengths = quantiles(builder.lengths)
+    report.lengths = length_percentiles(builder.lengths)
     return report
 
 
-def _put_up_with(trouble: Trouble, recipe: Recipe, report: Report, strict: bool) -> None:
-    if trouble.error is None:
-        report.pass_over(trouble.path)
+@dataclass
+class _Contents:
+    """Properties of the sequences that have been added to a corpus."""
+
+    name: str
+    layout: StepLayout | None = None
+    """None: no sequences."""
+    has_labels: bool = False
+    """Whether records have classes."""
+    control_grids: list[float] = field(default_factory=lambda: list(_CONTROL_GRIDS))
+    """Grids on which all values of the streams lie."""
+
+    def add(self, result: ChunkResult, block: Block) -> None:
+        """Add a chunk, of which `block` is kept.
+
+        Raises:
+            InputError: its sequences have another layout than the previous ones.
+        """
+        if len(result.block):
+            if self.layout not in (None, result.layout):
+                mixed = f"{_describe_layout(self.layout)} and {_describe_layout(result.layout)}"
+                raise InputError(f"{self.name} mixes {mixed}; import them separately")
+            self.layout = result.layout
+        if result.layout.is_stream:
+            self.control_grids = [grid for grid in self.control_grids if _lies_on_grid(block.motion[:, 1:], grid)]
+        self.has_labels |= result.has_labels
+
+
+def _describe_layout(layout: StepLayout | None) -> str:
+    return "nothing" if layout is None else f"sequences of ({', '.join(layout.features or ('dx', 'dy'))})"
+
+
+def _lies_on_grid(values: np.ndarray, grid: float) -> bool:
+    return bool(np.array_equal(np.rint(values / grid) * grid, values))
+
+
+def _handle_unreadable(unreadable: Unreadable, recipe: Recipe, report: Report, strict: bool) -> None:
+    if unreadable.error is None:
+        report.ignore(unreadable.path)
     elif recipe.skip_bad:
-        report.skip(trouble.error)
+        report.skip(unreadable.error)
     else:
-        raise trouble.error if strict else DataError(f"{trouble.error}; --skip-bad leaves such files out")
+        raise unreadable.error if strict else DataError(f"{unreadable.error}; --skip-bad skips such files")
 
 
-def _within_limit(block: Block, recipe: Recipe, report: Report) -> Block:
+def _check_records(result: ChunkResult) -> None:
+    """Raise `DataError` if a record or a line of a log is malformed."""
+    remarks = [*result.dropped, *(remark for remark in result.repaired if remark.reason == BAD_LINE)]
+    for remark in remarks:
+        if remark.malformed:
+            raise DataError(f"{remark.detail}; correct it, or use mdnrnn data import, which drops it")
+
+
+def _limit_block(block: Block, recipe: Recipe, report: Report) -> Block:
+    """Return the first sequences of a block, as many as the limit allows."""
     if recipe.limit is None or report.kept + len(block) <= recipe.limit:
         return block
     return block.select(np.arange(len(block)) < recipe.limit - report.kept)
 
 
-def _say(kind: StepLayout | None) -> str:
-    return "nothing" if kind is None else f"sequences of ({', '.join(kind.features or ('dx', 'dy'))})"
+def _is_labeled(builder: Builder, contents: _Contents, recipe: Recipe) -> bool:
+    """Return whether the corpus has classes."""
+    if recipe.labels == "none" or set(builder.classes) == {None}:
+        return False
+    # A single folder or file is not a class.
+    return recipe.labels != "auto" or contents.has_labels or len(builder.classes) > 1
 
 
-def _lies_on(values: np.ndarray, grid: float) -> bool:
-    return bool(np.array_equal(np.rint(values / grid) * grid, values))
-
-
-def _completed(metadata: Metadata, kind: StepLayout, builder: Builder, recipe: Recipe, grids: list[float]) -> Metadata:
-    """With what the data turned out to be; the values of streams lie on all of `grids`."""
-    width = builder.features or 0
-    features = ("dt", *(f"x{i}" for i in range(1, width))) if kind.is_stream else kind.features
-    bin_width = metadata.bin_width if not recipe.reshapes else None
-    if kind.is_stream:
-        bin_width = next(iter(grids), None)
-    elif features or recipe.rounding(kind.grid):
-        bin_width = recipe.rounding(kind.grid) or None
-    elif builder.whole and bin_width is None:
+def _complete_metadata(
+    metadata: Metadata, contents: _Contents, layout: StepLayout, builder: Builder, recipe: Recipe
+) -> Metadata:
+    """Add the features, the bin width and the units of the data."""
+    features = layout.features
+    bin_width = None if recipe.changes_positions else metadata.bin_width
+    grid = recipe.effective_grid(layout.grid)
+    if layout.is_stream:
+        features = ("dt", *(f"x{i}" for i in range(1, builder.features or 0)))
+        bin_width = next(iter(contents.control_grids), None)
+    elif features or grid:
+        bin_width = grid or None
+    elif builder.all_integers and bin_width is None:
         bin_width = 1.0
-    units = metadata.units if metadata.units != Metadata.units else kind.units
-    return replace(metadata, start=kind.start, features=features, units=units, bin_width=bin_width)
+    units = metadata.units if metadata.units != Metadata.units else layout.units
+    return replace(metadata, start=layout.start, features=features, units=units, bin_width=bin_width)

@@ -1,4 +1,4 @@
-"""What an import did: what it read, kept, left out and repaired, and where the first of each kind stands."""
+"""Report of an import: numbers of files, drawings and points, and the reasons for drops and repairs."""
 
 from __future__ import annotations
 
@@ -15,62 +15,73 @@ from mdnrnn.errors import DataError
 
 @dataclass
 class Report:
-    """What an import did."""
+    """Result of an import."""
 
     files: int = 0
+    """Number of files read."""
     read: int = 0
-    """Records."""
+    """Number of drawings read."""
     kept: int = 0
+    """Number of drawings in the corpus."""
     points: int = 0
+    """Number of steps in the corpus."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Steps a sequence: quantile -> T."""
+    """Steps per drawing: percentile -> T."""
     splits: dict[str, int] = field(default_factory=dict)
+    """Number of drawings per split."""
     classes: int = 0
+    """Number of classes."""
     dropped: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Reason -> how many, and where the first stands."""
+    """Dropped drawings: reason -> number, details of the first."""
     repaired: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Repaired drawings: reason -> number, details of the first."""
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Files that cannot be read: reason -> number, details of the first."""
     unknown_files: tuple[int, str] = (0, "")
-    """Files in folders that no format knows: how many, and the first."""
+    """Files in folders that have no known format: number, path of the first."""
 
-    def pass_over(self, path: Path) -> None:
-        """Count a file that no format knows."""
+    def ignore(self, path: Path) -> None:
+        """Count a file of no known format."""
         number, first = self.unknown_files
-        self.unknown_files = (number + 1, first or _in_a_line(str(path)))
+        self.unknown_files = (number + 1, first or _to_one_line(str(path)))
 
     def skip(self, error: DataError) -> None:
         """Count a file that cannot be read."""
         _count(self.bad_files, Remark("cannot be read", str(error)))
 
-    def count(self, kept: int, drops: Iterable[Remark], mends: Iterable[Remark]) -> None:
-        """Take in what became of one chunk."""
+    def add_drawings(self, kept: int, dropped: Iterable[Remark], repaired: Iterable[Remark]) -> None:
+        """Count the drawings of one chunk."""
         self.kept += kept
         self.read += kept
-        for remark in drops:
+        for remark in dropped:
             self.read += 1
             _count(self.dropped, remark)
-        for remark in mends:
+        for remark in repaired:
             _count(self.repaired, remark)
 
-    def nothing(self) -> str:
-        """Why there is nothing, for a message: the first of what was left out."""
+    def describe_first_problem(self) -> str:
+        """Return the end of an error message with the first unreadable file or dropped drawing, or ""."""
         for reason, (_, first) in {**self.bad_files, **self.dropped}.items():
-            return f"; the first left out, {reason}: {first}"
+            return f"; the first one dropped, {reason}: {first}"
         return ""
 
 
 def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
-    number, first = counts.get(remark.reason, (0, _in_a_line(remark.detail)))
+    number, first = counts.get(remark.reason, (0, _to_one_line(remark.detail)))
     counts[remark.reason] = (number + 1, first)
 
 
-def _in_a_line(text: str) -> str:
-    """Names of files may have several."""
+def _to_one_line(text: str) -> str:
+    """Replace line breaks, which file names can contain."""
     return " ".join(text.split())
 
 
-def quantiles(lengths: Counter[int]) -> dict[str, int]:
-    """T below which so many of a hundred sequences lie."""
+def length_percentiles(lengths: Counter[int]) -> dict[str, int]:
+    """Return percentiles 0, 5, 50, 95 and 100 of the sequence length.
+
+    Args:
+        lengths: number of sequences of each length.
+    """
     values = np.array(sorted(lengths))
-    reached = np.cumsum([lengths[value] for value in values.tolist()])
-    return {f"{q}%": int(values[np.searchsorted(reached, q / 100 * reached[-1])]) for q in (0, 5, 50, 95, 100)}
+    cumulative = np.cumsum([lengths[value] for value in values.tolist()])
+    return {f"{q}%": int(values[np.searchsorted(cumulative, q / 100 * cumulative[-1])]) for q in (0, 5, 50, 95, 100)}

@@ -1,4 +1,4 @@
-"""Files to import: patterns and folders to the files that they name."""
+"""Files to import: expansion of patterns and folders, and the class and split that a path names."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ from mdnrnn.errors import DataError, InputError
 STDIN = "-"
 
 
-def expanded(sources: list[str]) -> Iterator[Path]:
-    """The paths that sources name: themselves, or what matches them as patterns; an error where nothing does."""
+def expand_sources(sources: list[str]) -> Iterator[Path]:
+    """Yield each source that exists, and for other sources the paths that match them as patterns.
+
+    Raises:
+        InputError: there are no sources, or a source matches nothing.
+    """
     if not sources:
         raise InputError("nothing to import; expected files, folders, patterns, or - for lines on stdin")
     for source in sources:
@@ -25,32 +29,51 @@ def expanded(sources: list[str]) -> Iterator[Path]:
         yield from map(Path, found)
 
 
-def files_in(folder: Path) -> Iterator[Path]:
-    """All files below a folder, in the order of their names; hidden ones left out, links to folders followed once.
+def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
+    """Yield every file to read, with the folder in `paths` that contains it, or None if the file itself is in `paths`.
 
-    A corpus folder is yielded whole."""
-    pending, seen = [folder], set()
+    A corpus folder counts as a file.
+
+    Raises:
+        DataError: one of the paths is a pipe or device.
+    """
+    for path in paths:
+        if path.is_dir() and not native.recognizes(path):
+            for inner in walk_folder(path):
+                yield inner, path
+        elif path.exists() and not (path.is_dir() or path.is_file()):
+            raise DataError(f"{path}: is a pipe or a device; expected a file, or - for lines on stdin")
+        else:
+            yield path, None
+
+
+def walk_folder(folder: Path) -> Iterator[Path]:
+    """Yield all files below a folder in the order of their names; a corpus folder counts as a file.
+
+    Hidden files are left out. Links to folders are followed, each folder once.
+    """
+    pending, visited = [folder], set()
     while pending:
-        place = pending.pop()
-        state = place.stat()
-        if (state.st_dev, state.st_ino) in seen:
+        current = pending.pop()
+        status = current.stat()
+        if (status.st_dev, status.st_ino) in visited:
             continue
-        seen.add((state.st_dev, state.st_ino))
-        below = []
+        visited.add((status.st_dev, status.st_ino))
+        subfolders = []
         try:
-            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
-        except OSError:  # whoever opens it will tell
-            yield place
+            entries = sorted(os.scandir(current), key=lambda entry: entry.name)
+        except OSError:  # opening it later reports the error
+            yield current
             continue
         for entry in entries:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
             if _is_folder(path) and not (path / native.HEADER).is_file():
-                below.append(path)
+                subfolders.append(path)
             elif path.is_dir() or path.is_file():
                 yield path
-        pending += reversed(below)
+        pending += reversed(subfolders)
 
 
 def _is_folder(path: Path) -> bool:
@@ -60,36 +83,31 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """Every file to read, and the folder that was given, if it was met inside one: not all there need be drawings."""
-    for path in paths:
-        if path.is_dir() and not native.recognizes(path):
-            for inner in files_in(path):
-                yield inner, path
-        elif path.exists() and not (path.is_dir() or path.is_file()):
-            raise DataError(f"{path}: no file but a pipe or a device; expected a file, or - for lines on stdin")
-        else:
-            yield path, None
+class PathInfo(NamedTuple):
+    """Class and split that a file's path names."""
 
-
-class Place(NamedTuple):
-    """What a file's own place says of its drawings."""
-
-    group: str | None = None
-    """The class of those that have none of their own."""
+    label: str | None = None
+    """Class of drawings without a class."""
     split: str | None = None
 
     @classmethod
-    def of(cls, path: Path, root: Path | None, *, by_file: bool) -> Place:
-        """By the name of the file, or of the nearest folder, up to `root`; the outermost folder below `root`, or the
-        file, that is called as a split is gives the split instead."""
+    def from_path(cls, path: Path, root: Path | None, *, by_file: bool) -> PathInfo:
+        """Read the class and the split from the names of the file and its folders.
+
+        The split is named by the outermost folder below `root`, or the file, that is called train, valid or test. The
+        class is the name of the file or of its innermost folder, up to `root`, that does not name the split.
+
+        Args:
+            root: the imported folder that contains the file, or None.
+            by_file: whether the file's own name counts.
+        """
         folders = list(path.absolute().parent.parts[-1:] if root is None else path.relative_to(root).parent.parts)
-        inside = [*(folders if root else ()), *([path.stem] if by_file else ())]
-        called = next((name for name in inside if name.lower() in _SPLIT_NAMES), None)
+        split_candidates = [*(folders if root else ()), *([path.stem] if by_file else ())]
+        split_name = next((name for name in split_candidates if name.lower() in _SPLIT_NAMES), None)
         names = [path.stem] if by_file else [*([root.absolute().name] if root else []), *folders]
-        if called in names:
-            names.remove(called)
-        return cls(names[-1] if names else None, _SPLIT_NAMES[called.lower()] if called else None)
+        if split_name in names:
+            names.remove(split_name)
+        return cls(names[-1] if names else None, _SPLIT_NAMES[split_name.lower()] if split_name else None)
 
 
 _SPLIT_NAMES = {

@@ -211,7 +211,7 @@ def test_forms_are_divided_by_lists(tmp_path: Path) -> None:
         ("train=absent.txt", "cannot be read"),
         ("train=both.txt,test=both.txt", "'a01-000u' is listed for train and for test"),
         ("learn=both.txt", "expected train=FILE, valid=FILE or test=FILE"),
-        ("valid=empty.txt", "list nothing"),
+        ("valid=empty.txt", "no keys; expected one key per line"),
     ],
 )
 def test_lists_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, complaint: str) -> None:

@@ -172,7 +172,7 @@ def test_it_is_recognized_by_a_drawing_or_by_its_ending(head: str, name: str, ex
 
 def test_a_bad_line_is_an_error_where_the_file_is_opened_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "x.ndjson").write_text(f"{GOOD}\nhello\n")
-    with pytest.raises(DataError, match=r"x\.ndjson, line 2: Expecting value.*; put it right, or leave it out with"):
+    with pytest.raises(DataError, match=r"x\.ndjson, line 2: Expecting value.*; correct it, or use mdnrnn data import"):
         pipeline.read(tmp_path / "x.ndjson")
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.formats import native
-from mdnrnn.data.importing.builder import UNLABELED, Block, Builder, smallest
+from mdnrnn.data.importing.builder import UNLABELED, Block, Builder, narrow_integers
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 
@@ -58,7 +58,7 @@ def test_the_blocks_do_not_matter(
     cuts = sorted(data.draw(st.sets(st.integers(1, len(sequences)))) | {len(sequences)})
     parts = [sequences[first:last] for first, last in zip([0, *cuts], cuts, strict=False)]
     blocks = [block(*part) for part in parts]
-    blocks = [Block(smallest(b.motion), b.event, b.lengths, b.split, b.labels, b.texts) for b in blocks]
+    blocks = [Block(narrow_integers(b.motion), b.event, b.lengths, b.split, b.labels, b.texts) for b in blocks]
     one = built(folder / "one", block(*sequences), labeled=True)
     several = built(folder / "several", *blocks, labeled=True)
     assert several.fingerprint == one.fingerprint
@@ -89,7 +89,7 @@ EXTREMES: dict[str, tuple[list[float], Any]] = {
 
 @pytest.mark.parametrize(("values", "dtype"), EXTREMES.values(), ids=EXTREMES.keys())
 def test_the_smallest_type_holds_the_same_numbers(values: list[float], dtype: Any) -> None:
-    found = smallest(np.array(values, np.float64))
+    found = narrow_integers(np.array(values, np.float64))
     assert found.dtype == dtype
     np.testing.assert_array_equal(found, np.array(values))
 
@@ -118,7 +118,7 @@ def test_only_the_arrays_and_the_header_are_left(tmp_path: Path) -> None:
 def test_sequences_of_other_features_are_refused(tmp_path: Path) -> None:
     builder = Builder(tmp_path)
     builder.add(block(([[1, 2]], 0, None, None)))
-    with pytest.raises(InputError, match="a sequence has 3 features, those before it 2; import them apart"):
+    with pytest.raises(InputError, match="a sequence has 3 features, the previous ones 2; import them separately"):
         builder.add(block(([[1, 2, 3]], 0, None, None)))
     builder.close()
     assert not list(tmp_path.iterdir())
@@ -136,6 +136,6 @@ def test_labels_without_end_are_refused(tmp_path: Path) -> None:
         [None] * count,
     )
     builder.add(fill)
-    with pytest.raises(InputError, match="over 65536 different labels, 'one more' the last; import with --labels none"):
+    with pytest.raises(InputError, match="over 65536 different labels, the last one 'one more'; import with --labels none"):
         builder.add(block(([[1, 2]], 0, "one more", None)))
     builder.close()

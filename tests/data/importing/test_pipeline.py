@@ -434,7 +434,7 @@ def test_limits_on_points_are_counted_with_their_place(tmp_path: Path) -> None:
         "fewer than 2 points": (1, f"{source}, line 1 has 1"),
         "more than 4 points": (1, f"{source}, line 5 has 5"),
     }
-    with pytest.raises(DataError, match=r"no drawings in it; the first left out.*line 1 has 1"):
+    with pytest.raises(DataError, match=r"no drawings in it; the first one dropped.*line 1 has 1"):
         imported(source, Recipe(min_points=100))
 
 
@@ -484,7 +484,7 @@ def test_quantiles_are_those_of_numpy(tmp_path: Path) -> None:
 def test_a_malformed_record_is_an_error_where_a_file_is_opened_as_it_is(tmp_path: Path) -> None:
     source = write(tmp_path / "x.ndjson", ndjson_line(1) + '{"drawing":[]}\n' + "no\n")
     with pytest.raises(
-        DataError, match=r"x\.ndjson, line 3: .*; put it right, or leave it out with mdnrnn data import"
+        DataError, match=r"x\.ndjson, line 3: .*; correct it, or use mdnrnn data import, which drops it"
     ):
         pipeline.read(source)
     write(source, ndjson_line(1) + '{"drawing":[]}\n')
@@ -549,7 +549,7 @@ def test_streams_have_no_geometry(tmp_path: Path) -> None:
     corpus, _ = imported(source)
     assert corpus.metadata.is_stream
     assert corpus.metadata.features == ("dt", "x1")
-    with pytest.raises(InputError, match="are for drawings; these are streams; leave them out"):
+    with pytest.raises(InputError, match="apply to drawings; remove them to import streams"):
         imported(source, Recipe(box=255))
 
 
