@@ -1,4 +1,4 @@
-"""Distributions over points and steps, usable in anyone's PyTorch code."""
+"""Probability distributions over points and over steps; they depend on PyTorch alone."""
 
 from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
 from mdnrnn.distributions.per_dimension import PerDimensionMixture

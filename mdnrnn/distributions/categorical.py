@@ -1,4 +1,4 @@
-"""Picking a class by its logits, and tempering and biasing them: mixtures and events do it alike."""
+"""Operations on the logits of categorical variables (mixture components and events): sampling, temperature and bias."""
 
 import math
 
@@ -7,50 +7,78 @@ from torch import Tensor
 
 
 def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
-    """The class that each of `uniform` (...), in [0, 1), falls into: those of `logits` (..., K) lie end to end."""
-    edges = cumulative_weights(logits)
-    if uniform.shape != edges.shape[:-1]:
-        edges = edges.expand(*uniform.shape, edges.shape[-1]).contiguous()
-    return invert_cdf(edges, edges[..., -1:], uniform.unsqueeze(-1), edges.shape[-1] - 1).squeeze(-1)
+    """Return class indices sampled by inversion of the cumulative distribution function.
+
+    Args:
+        logits: unnormalized log probabilities, shape (..., K).
+        uniform: uniform noise in [0, 1), shape (...) or (*sample_shape, ...).
+
+    Returns:
+        Indices from 0 to K - 1 of the shape of `uniform`.
+    """
+    cumulative = cumulative_weights(logits)
+    if uniform.shape != cumulative.shape[:-1]:
+        cumulative = cumulative.expand(*uniform.shape, cumulative.shape[-1]).contiguous()
+    return invert_cdf(cumulative, cumulative[..., -1:], uniform.unsqueeze(-1), cumulative.shape[-1] - 1).squeeze(-1)
 
 
 def cumulative_weights(logits: Tensor, out: Tensor | None = None) -> Tensor:
-    """Where the classes of `logits` (..., K) end, laid end to end from 0 to 1: (..., K)."""
+    """Return the cumulative probabilities of the classes, shape (..., K), from `logits`, shape (..., K)."""
     if out is None:
         return torch.softmax(logits, -1).cumsum(-1)
     return torch.softmax(logits, -1, out=out).cumsum_(-1)
 
 
-def invert_cdf(ends: Tensor, whole: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None) -> Tensor:
-    """The class that each of `uniform` (..., 1) falls into: (..., 1), at most `last`; classes as `cumulative_weights` gives them,
-    and the last of their ends, `whole` (..., 1).
+def invert_cdf(
+    cumulative: Tensor, total: Tensor, uniform: Tensor, last: int | Tensor, out: Tensor | None = None
+) -> Tensor:
+    """Return the class whose interval of the cumulative distribution function contains the uniform noise.
 
-    Rounding can leave that below 1: it is what a draw is a fraction of, lest a class of no weight be drawn. Logits that
-    are no numbers have no class: then it is one that exists.
+    The noise is multiplied by `total`, because rounding can leave the last cumulative probability below 1 and a class
+    of probability 0 must not be selected. If the logits are NaN, the index is clamped to a valid class.
+
+    Args:
+        cumulative: cumulative probabilities, shape (..., K), as returned by `cumulative_weights`.
+        total: the last cumulative probability, shape (..., 1).
+        uniform: uniform noise in [0, 1), shape (..., 1).
+        last: largest index to return.
+        out: result buffer of int64, shape (..., 1).
+
+    Returns:
+        Class indices, shape (..., 1).
     """
-    value = (uniform * whole).contiguous()
-    return torch.searchsorted(ends, value, right=True, out=out).clamp_(max=last)
+    value = (uniform * total).contiguous()
+    return torch.searchsorted(cumulative, value, right=True, out=out).clamp_(max=last)
 
 
 def temper_logits(logits: Tensor, temperature: float) -> Tensor:
-    """Logits / temperature; at 0 all the weight goes to the largest (the first of equals)."""
+    """Return logits / temperature; at temperature 0, 0 for the largest logit (the first if tied) and -inf elsewhere.
+
+    Raises `ValueError` if the temperature is negative, infinite or NaN.
+    """
     if not 0 <= temperature < math.inf:
-        raise ValueError(f"a temperature of {temperature} was received; expected 0 or more")
+        raise ValueError(f"temperature: received {temperature}, expected a number >= 0")
     if temperature == 0:
-        best = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
-        return torch.zeros_like(logits).masked_fill(~best, -math.inf)
+        largest = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
+        return torch.zeros_like(logits).masked_fill(~largest, -math.inf)
     return logits / temperature
 
 
-def temper_log_scale(temperature: float) -> float:
-    """What log scales are raised by where variances are multiplied by `temperature`."""
+def log_scale_shift(temperature: float) -> float:
+    """Return the number to add to log scales so that variances are multiplied by `temperature`.
+
+    Raises `ValueError` if the temperature is negative, infinite or NaN.
+    """
     if not 0 <= temperature < math.inf:
-        raise ValueError(f"scale_temperature: received {temperature}, expected 0 or more")
+        raise ValueError(f"scale_temperature: received {temperature}, expected a number >= 0")
     return 0.5 * math.log(temperature) if temperature > 0 else -math.inf
 
 
 def bias_logits(logits: Tensor, bias: float) -> Tensor:
-    """Logits x (1 + bias), Graves' probability bias."""
+    """Return logits x (1 + bias), Graves' probability bias (arXiv:1308.0850, section 5.4).
+
+    Raises `ValueError` if the bias is not a finite number above -1.
+    """
     if not -1 < bias < math.inf:
         raise ValueError(f"bias: received {bias}, expected a number above -1")
     return logits * (1 + bias)

@@ -1,11 +1,12 @@
-"""Covariances by their modified Cholesky factors: positive by construction, nothing to solve for a likelihood.
+"""Covariance matrices parameterized by modified Cholesky factors: positive definite, no linear solve for a likelihood.
 
-A component with scales s and slopes c (strictly lower triangular) is the chain of regressions
+A component with scales s and slopes c (strictly lower triangular) is a chain of regressions
 
-    x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent,
+    x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent.
 
-so the covariance is L L^T with L = (I - c)^-1 diag(s), and log |L| is the sum of the log scales (Pourahmadi, "Joint
-mean-covariance models", Biometrika 1999). Slopes of zero are a diagonal covariance.
+The covariance is L L^T with L = (I - c)^-1 diag(s), and log |L| is the sum of the log scales (Pourahmadi, "Joint
+mean-covariance models", Biometrika 1999). The products s_i e_i are the innovations. With slopes of zero the covariance
+is diagonal.
 """
 
 import torch
@@ -13,14 +14,20 @@ from torch import Tensor
 
 
 def innovations(distance: Tensor, slopes: Tensor) -> Tensor:
-    """s e of points at a `distance` (..., K, D) from the means, slopes (..., K, D, D): what the chain leaves."""
+    """Return the innovations s e, shape (..., K, D).
+
+    Args:
+        distance: x - mean, shape (..., K, D).
+        slopes: shape (..., K, D, D), strictly lower triangular.
+    """
     return distance - (slopes * distance.unsqueeze(-2)).sum(-1)
 
 
-def accumulate(innovation: Tensor, slopes: Tensor) -> Tensor:
-    """The distance from the means whose innovations (..., D) these are, slopes (..., D, D)."""
-    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
-    return torch.linalg.solve_triangular(unit, innovation.unsqueeze(-1), upper=False, unitriangular=True).squeeze(-1)
+def invert_innovations(innovation: Tensor, slopes: Tensor) -> Tensor:
+    """Return x - mean, shape (..., D), from innovations, shape (..., D), and slopes, shape (..., D, D)."""
+    return torch.linalg.solve_triangular(
+        _unit_lower(slopes), innovation.unsqueeze(-1), upper=False, unitriangular=True
+    ).squeeze(-1)
 
 
 def transform_noise(
@@ -29,48 +36,68 @@ def transform_noise(
     slopes: Tensor | None,
     normal: Tensor,
     bin_width: Tensor | None,
-    whole: bool = False,
+    all_positive: bool = False,
 ) -> Tensor:
-    """What normal noise (..., D) makes of a component, mean and log scale (..., D), slopes (..., D, D) or None; with
-    `bin_width`, widths (D,) or (..., D), on that grid. `whole` as in `on_grid`."""
+    """Transform standard normal noise into a sample of one component.
+
+    Args:
+        mean: shape (..., D).
+        log_scale: shape (..., D).
+        slopes: shape (..., D, D); None for a diagonal covariance.
+        normal: standard normal noise, shape (..., D).
+        bin_width: spacing of the grid that the sample is rounded to, shape (D,) or (..., D), 0 for a dimension without
+            a grid; None for a continuous sample.
+        all_positive: whether all bin widths are known to be positive.
+
+    Returns:
+        Samples, shape (..., D).
+    """
     if slopes is None:
-        free = torch.addcmul(mean, log_scale.exp(), normal)
-        return free if bin_width is None else on_grid(free, bin_width, whole)
+        sample = torch.addcmul(mean, log_scale.exp(), normal)
+        return sample if bin_width is None else round_to_grid(sample, bin_width, all_positive)
     innovation = log_scale.exp() * normal
     if bin_width is None:
-        return mean + accumulate(innovation, slopes)
-    return accumulate_on_grid(mean, innovation, slopes, bin_width, whole)
+        return mean + invert_innovations(innovation, slopes)
+    return invert_innovations_on_grid(mean, innovation, slopes, bin_width, all_positive)
 
 
-def on_grid(point: Tensor, bin_width: Tensor, whole: bool = False) -> Tensor:
-    """The point of a grid of widths `bin_width` nearest to `point`; where the width is 0, the point itself.
+def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) -> Tensor:
+    """Return the nearest multiple of `bin_width`; where the bin width is 0, return `point` unchanged.
 
-    `whole`: no width is 0, which saves looking.
+    `all_positive` skips the check for zeros: every bin width is known to be positive.
     """
     rounded = (point / bin_width).round_().mul_(bin_width)
-    return rounded if whole else torch.where(bin_width > 0, rounded, point)
+    return rounded if all_positive else torch.where(bin_width > 0, rounded, point)
 
 
-def accumulate_on_grid(
-    mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, whole: bool = False
+def invert_innovations_on_grid(
+    mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Points (..., D) of the grid of widths `bin_width`, (D,) or (..., D): each dimension is rounded before the next goes on
-    from it."""
+    """Return grid points, shape (..., D); each dimension is rounded before the next dimensions regress on it.
+
+    Args:
+        mean: shape (..., D).
+        innovation: shape (..., D).
+        slopes: shape (..., D, D), zero on and above the diagonal.
+        bin_width: shape (D,) or (..., D).
+        all_positive: whether all bin widths are known to be positive.
+    """
     point = mean.clone()
-    for i in range(mean.shape[-1]):  # slopes (..., D, D) are 0 from the diagonal on
+    for i in range(mean.shape[-1]):  # slopes[..., i, j] is zero for j >= i, where `point` is still the mean
         expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
-        point[..., i] = on_grid(expected + innovation[..., i], bin_width[..., i], whole)
+        point[..., i] = round_to_grid(expected + innovation[..., i], bin_width[..., i], all_positive)
     return point
 
 
 def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
-    """The Cholesky factor L (..., D, D), from log scales (..., D)."""
-    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
-    return torch.linalg.solve_triangular(unit, torch.diag_embed(log_scales.exp()), upper=False, unitriangular=True)
+    """Return the Cholesky factor L, shape (..., D, D), of log scales (..., D) and slopes (..., D, D)."""
+    return torch.linalg.solve_triangular(
+        _unit_lower(slopes), torch.diag_embed(log_scales.exp()), upper=False, unitriangular=True
+    )
 
 
 def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Log scales (..., D) and slopes (..., D, D) of a Cholesky factor (..., D, D) with a positive diagonal."""
+    """Return log scales (..., D) and slopes (..., D, D) of a Cholesky factor (..., D, D) with a positive diagonal."""
     scales = factor.diagonal(dim1=-2, dim2=-1)
     unit = factor / scales.unsqueeze(-2)
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
@@ -78,20 +105,24 @@ def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
     return scales.log(), (eye - inverse).tril(-1)
 
 
-def reordered(factor: Tensor, order: list[int]) -> Tensor:
-    """The Cholesky factor of the covariance of the features in another order, or of some of them.
+def select_dimensions(factor: Tensor, dims: list[int]) -> Tensor:
+    """Return the Cholesky factor of the covariance of the dimensions `dims`, in that order.
 
-    By an orthogonal decomposition of the rows, so the covariance is never formed and its error never squared.
+    A QR decomposition of the selected rows avoids forming the covariance, which would square the condition number.
     """
-    upper = torch.linalg.qr(factor[..., order, :].mT).R
+    upper = torch.linalg.qr(factor[..., dims, :].mT).R
     return (upper * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)).mT
 
 
-def precision(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
-    """Inverse covariances (..., D, D)."""
-    inverse = torch.exp(-log_scales)
+def precision_matrix(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
+    """Return inverse covariances, shape (..., D, D)."""
+    inverse_scales = torch.exp(-log_scales)
     if slopes is None:
-        return torch.diag_embed(inverse.square())
-    unit = torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes
-    whiten = inverse.unsqueeze(-1) * unit
-    return whiten.mT @ whiten
+        return torch.diag_embed(inverse_scales.square())
+    whitening = inverse_scales.unsqueeze(-1) * _unit_lower(slopes)
+    return whitening.mT @ whitening
+
+
+def _unit_lower(slopes: Tensor) -> Tensor:
+    """Return I - c."""
+    return torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes

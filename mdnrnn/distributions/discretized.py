@@ -1,16 +1,16 @@
-"""The log probability that a normal variable falls in a bin_width, with its gradient, stable for every width.
+"""Log probability of a bin under a normal distribution, with its gradient, numerically stable for every bin width.
 
-For a bin_width of width w around a point d away from the mean of a normal of scale s, with z = |d| / s and
-h = w / (2 s), the probability is P = Q(z - h) - Q(z + h), Q(t) = erfc(t / sqrt 2) / 2. A width of 0 asks for the log
-density instead: of a feature that lies on no grid, beside others that do. Three forms cover it:
+For a bin of width w whose center is a distance d from the mean of a normal distribution with scale s, let z = |d| / s
+and h = w / (2 s). The probability of the bin is P = Q(z - h) - Q(z + h) with Q(t) = erfc(t / sqrt 2) / 2. A bin width
+of 0 selects the log density instead, for a continuous feature next to discretized ones. Three forms cover all cases:
 
 narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
         log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h
 tail    z - h > 8: Q(t) = phi(t) S(t) / t with the asymptotic series S (Abramowitz & Stegun 26.2.12), and phi(z - h)
-        taken out of the difference: log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a),  a, b = z -+ h
+        factored out of the difference: log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a),  a, b = z -+ h
 plain   elsewhere: the difference of two erfc, which neither cancels nor underflows there
 
-The relative error of the result is below 1e-5 in float32 (tests compare with SciPy's float64).
+The relative error of the result is below 1e-5 in float32 (the tests compare with SciPy's float64).
 """
 
 import math
@@ -20,62 +20,64 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
-_NARROW = 0.02
-_FLAT = 0.5
-_TAIL = 8.0
+_NARROW_H = 0.02
+_NARROW_Y = 0.5
+_TAIL_START = 8.0
 
 
-def discretized_log_prob(distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
-    """Log probability of a box of `width` around a point `distance` from the mean; shapes broadcast.
+def discretized_log_prob(distance: Tensor, log_scale: Tensor, bin_width: Tensor) -> Tensor:
+    """Return the log probability of the bin of width `bin_width` whose center is `distance` from the mean.
 
-    Gradients flow to `distance` and `log_scale`; the width is data.
+    Shapes are broadcast. The result is differentiable once with respect to `distance` and `log_scale`. Where
+    `bin_width` is 0, the result is the log density.
     """
-    return _DiscretizedLogProb.apply(distance, log_scale, width)
+    return _DiscretizedLogProb.apply(distance, log_scale, bin_width)
 
 
-def _series(t: Tensor) -> Tensor:
-    """S(t) = t Q(t) / phi(t) for t > 8."""
+def _tail_series(t: Tensor) -> Tensor:
+    """Return S(t) = t Q(t) / phi(t) for t > 8."""
     r = 1 / (t * t)
     return 1 - r * (1 - r * (3 - r * (15 - r * 105)))
 
 
 def _is_narrow(y: Tensor, h: Tensor) -> Tensor:
-    return (h < _NARROW) & (y < _FLAT)
+    return (h < _NARROW_H) & (y < _NARROW_Y)
 
 
-def _plain(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """log P beyond the narrow, as a sum of two: log phi(a) in the tail and 0 elsewhere, and the rest."""
+def _plain_or_tail(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log P of the plain and tail forms as two terms: log phi(a) in the tail (0 elsewhere), and the rest."""
     prob = 0.5 * (torch.erfc(a * math.sqrt(0.5)) - torch.erfc(b * math.sqrt(0.5)))
-    far = a > _TAIL
-    if not bool(far.any()):
+    tail = a > _TAIL_START
+    if not bool(tail.any()):
         return torch.zeros_like(a), torch.log(prob)
-    low, high = a.clamp_min(_TAIL), b.clamp_min(_TAIL)
-    prob = torch.where(far, (_series(low) - torch.exp(-2 * y) * _series(high) * low / high) / low, prob)
-    return torch.where(far, -0.5 * a * a - _HALF_LOG_TWO_PI, 0.0), torch.log(prob)
+    low, high = a.clamp_min(_TAIL_START), b.clamp_min(_TAIL_START)
+    prob = torch.where(tail, (_tail_series(low) - torch.exp(-2 * y) * _tail_series(high) * low / high) / low, prob)
+    return torch.where(tail, -0.5 * a * a - _HALF_LOG_TWO_PI, 0.0), torch.log(prob)
 
 
 class _DiscretizedLogProb(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, distance: Tensor, log_scale: Tensor, width: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, distance: Tensor, log_scale: Tensor, bin_width: Tensor) -> Tensor:
         inverse, absolute = torch.exp(-log_scale), distance.abs()
-        # The walls are subtracted before they are scaled: exact where the point lies near one.
-        a, b = (absolute - 0.5 * width) * inverse, (absolute + 0.5 * width) * inverse
-        z, h = absolute * inverse, 0.5 * width * inverse
+        # Subtracting before scaling is exact where the value lies near an edge of the bin.
+        a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse
+        z, h = absolute * inverse, 0.5 * bin_width * inverse
         y = z * h
-        narrow = torch.log(torch.where(width > 0, width, 1.0)) - log_scale - _HALF_LOG_TWO_PI - 0.5 * z * z
+        narrow = torch.log(torch.where(bin_width > 0, bin_width, 1.0)) - log_scale - _HALF_LOG_TWO_PI - 0.5 * z * z
         narrow = narrow + y * y * (1 / 6 - y * y / 180) - h * h / 6
-        offset, rest = _plain(a, b, y)
+        log_phi, rest = _plain_or_tail(a, b, y)
         ctx.save_for_backward(distance, log_scale, a, b, z, h, rest)
-        return torch.where(_is_narrow(y, h), narrow, offset + rest)
+        return torch.where(_is_narrow(y, h), narrow, log_phi + rest)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         distance, log_scale, a, b, z, h, rest = ctx.saved_tensors  # type: ignore[attr-defined]
         y = z * h
-        # d log P = pb db - pa da, with pa and pb the densities at the walls over P; in the tail phi(a) cancels.
-        wall = torch.where(a > _TAIL, 0.0, -0.5 * a * a - _HALF_LOG_TWO_PI) - rest
-        pa, pb = torch.exp(wall), torch.exp(wall - 2 * y)
+        # d log P = pb db - pa da, where pa and pb are the densities at the bin's edges over P; phi(a) cancels in the
+        # tail.
+        log_pa = torch.where(a > _TAIL_START, 0.0, -0.5 * a * a - _HALF_LOG_TWO_PI) - rest
+        pa, pb = torch.exp(log_pa), torch.exp(log_pa - 2 * y)
         narrow = _is_narrow(y, h)
         by_z = torch.where(narrow, h * y * (1 / 3 - y * y / 45) - z, pb - pa)
         by_log_scale = torch.where(narrow, z * z - 1 - y * y * (2 / 3 - y * y * 2 / 45) + h * h / 3, a * pa - b * pb)

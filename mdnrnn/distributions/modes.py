@@ -1,78 +1,90 @@
-"""The highest point of a Gaussian mixture, by an ascent from the mean of every component.
+"""The mode of a Gaussian mixture, by ascents from the means of all components.
 
-Each step is Newton's where the log density curves down and the step climbs, else that of the fixed point
-x = (sum_k r_k P_k)^-1 sum_k r_k P_k mean_k, which always climbs (Carreira-Perpinan, "Mode-finding for mixtures of
-Gaussian distributions", IEEE TPAMI 22, 2000). In more than one dimension two long components can cross in a peak that
-no mean's ascent ends at: there as many ascents again start from the highest points where two of them meet.
+Each iteration takes a Newton step if the Hessian of the log density is negative definite and the step increases the
+density. Otherwise it takes the fixed-point step x = (sum_k r_k P_k)^-1 sum_k r_k P_k mean_k with responsibilities r and
+precision matrices P, which always increases the density (Carreira-Perpinan, "Mode-finding for mixtures of Gaussian
+distributions", IEEE TPAMI 22, 2000). In more than one dimension two elongated components can cross in a peak that no
+ascent from a mean reaches, so K more ascents start from the points of highest density where two components cross.
 """
 
 import torch
 from torch import Tensor
 
-_MOST_STEPS = 100
+_MAX_ITERATIONS = 100
 _ROUNDING = 1e-14
 
 
-def highest_point(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """The mode (..., D), in float64: log_weights (..., K), means (..., K, D), inverse covariances (..., K, D, D)."""
+def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """Return the mode, shape (..., D), in float64.
+
+    Args:
+        log_weights: shape (..., K).
+        means: shape (..., K, D).
+        precision: inverse covariances, shape (..., K, D, D).
+    """
     *batch, k, d = means.shape
     means, precision = means.double().reshape(-1, k, d), precision.double().reshape(-1, k, d, d)
     constants = log_weights.double().reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
     scales = precision.diagonal(dim1=-2, dim2=-1).amax(-2).rsqrt()
-    starts = means if d == 1 or k == 1 else torch.cat([means, _crossings(constants, means, precision)], 1)
+    starts = means if d == 1 or k == 1 else torch.cat([means, _find_crossings(constants, means, precision)], 1)
     x, ascents = starts.reshape(-1, d).clone(), starts.shape[1]
-    climbing = torch.arange(len(x), device=x.device)  # most arrive within ten steps; a few crawl over a plateau
-    for _ in range(_MOST_STEPS):
-        mixture = climbing // ascents
-        step = _step(x[climbing], constants[mixture], means[mixture], precision[mixture])
-        x[climbing] += step
-        far = step.abs() > 1e-9 * scales[mixture] + 4e-16 * x[climbing].abs()
-        climbing = climbing[far.any(-1)]
-        if not len(climbing):
+    active = torch.arange(len(x), device=x.device)  # most ascents converge within ten iterations, few need many more
+    for _ in range(_MAX_ITERATIONS):
+        mixture = active // ascents
+        step = _ascent_step(x[active], constants[mixture], means[mixture], precision[mixture])
+        x[active] += step
+        moving = step.abs() > 1e-9 * scales[mixture] + 4e-16 * x[active].abs()
+        active = active[moving.any(-1)]
+        if not len(active):
             break
-    return _highest(x.view(-1, ascents, d), 1, constants, means, precision).view(*batch, d)
+    return _select_highest(x.view(-1, ascents, d), 1, constants, means, precision).view(*batch, d)
 
 
-def _crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """The K highest, (N, K, D), of the points (P_i + P_j)^-1 (P_i mean_i + P_j mean_j), where i and j meet."""
-    heads, k = precision @ means.unsqueeze(-1), means.shape[1]
+def _find_crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """Return the K points of highest density among the crossings of components i and j, shape (N, K, D).
+
+    The crossing is (P_i + P_j)^-1 (P_i mean_i + P_j mean_j).
+    """
+    weighted_means, k = precision @ means.unsqueeze(-1), means.shape[1]
     points = [
-        torch.linalg.solve(precision[:, i + 1 :] + precision[:, i, None], heads[:, i + 1 :] + heads[:, i, None])
+        torch.linalg.solve(
+            precision[:, i + 1 :] + precision[:, i, None], weighted_means[:, i + 1 :] + weighted_means[:, i, None]
+        )
         for i in range(k - 1)
     ]
-    return _highest(torch.cat(points, 1).squeeze(-1), k, constants, means, precision)
+    return _select_highest(torch.cat(points, 1).squeeze(-1), k, constants, means, precision)
 
 
-def _highest(x: Tensor, count: int, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Of points (N, S, D) those of the highest densities, (N, count, D), or all if they are fewer."""
-    heights = torch.stack([_log_density(part, constants, means, precision) for part in x.unbind(1)], 1)
+def _select_highest(x: Tensor, count: int, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """Return the `count` points of highest density among S candidates, (N, S, D) to (N, min(count, S), D)."""
+    heights = torch.stack([_log_density(candidate, constants, means, precision) for candidate in x.unbind(1)], 1)
     best = heights.topk(min(count, x.shape[1]), 1).indices
     return x.gather(1, best.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
-def _joint(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
-    """Log joint densities (..., K) without their common constant, and P_k (mean_k - x), (..., K, D)."""
+def _log_joint(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> tuple[Tensor, Tensor]:
+    """Return joint log densities (..., K) up to a common constant, and P_k (mean_k - x), shape (..., K, D)."""
     distance = means - x.unsqueeze(-2)
-    pull = (precision @ distance.unsqueeze(-1)).squeeze(-1)
-    return constants - 0.5 * (distance * pull).sum(-1), pull
+    score = (precision @ distance.unsqueeze(-1)).squeeze(-1)
+    return constants - 0.5 * (distance * score).sum(-1), score
 
 
 def _log_density(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    return torch.logsumexp(_joint(x, constants, means, precision)[0], -1)
+    return torch.logsumexp(_log_joint(x, constants, means, precision)[0], -1)
 
 
-def _step(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """The step (N, D) to take from x (N, D)."""
-    joint, pull = _joint(x, constants, means, precision)
-    share = torch.softmax(joint, -1)
-    gradient = (share.unsqueeze(-1) * pull).sum(-2)
-    inner = torch.einsum("nk,nkij->nij", share, precision)
-    outer = (share.unsqueeze(-1) * pull).mT @ pull - gradient.unsqueeze(-1) * gradient.unsqueeze(-2)
+def _ascent_step(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
+    """Return the Newton or fixed-point step at x, shape (N, D)."""
+    log_joint, score = _log_joint(x, constants, means, precision)
+    responsibilities = torch.softmax(log_joint, -1)
+    gradient = (responsibilities.unsqueeze(-1) * score).sum(-2)
+    inner = torch.einsum("nk,nkij->nij", responsibilities, precision)
+    outer = (responsibilities.unsqueeze(-1) * score).mT @ score - gradient.unsqueeze(-1) * gradient.unsqueeze(-2)
     fixed_point = torch.linalg.solve(inner, gradient.unsqueeze(-1)).squeeze(-1)
     factor, failed = torch.linalg.cholesky_ex(inner - outer)
     newton = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
     newton = torch.where((failed == 0).unsqueeze(-1), newton, 0.0)
-    # Beside the peak a step gains less than rounding hides: it counts as climbing, and the last digits are found.
-    here = torch.logsumexp(joint, -1)
-    climbs = _log_density(x + newton, constants, means, precision) > here - _ROUNDING * (1 + here.abs())
-    return torch.where(climbs.unsqueeze(-1) & (failed == 0).unsqueeze(-1), newton, fixed_point)
+    # Near the peak rounding hides the increase of a step: the tolerance lets Newton find the last digits.
+    current = torch.logsumexp(log_joint, -1)
+    increases = _log_density(x + newton, constants, means, precision) > current - _ROUNDING * (1 + current.abs())
+    return torch.where(increases.unsqueeze(-1) & (failed == 0).unsqueeze(-1), newton, fixed_point)

@@ -1,4 +1,4 @@
-"""D mixtures side by side, each dimension with weights of its own: the kind of Ha and Schmidhuber's world models.
+"""Product of D independent univariate mixtures, one per dimension, as in Ha and Schmidhuber's world models.
 
 p(x) = prod_d sum_k softmax(logits_d)_k Normal(x_d; mean_dk, s_dk)        (arXiv:1803.10122)
 """
@@ -13,16 +13,21 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
-from mdnrnn.distributions.validation import check_value, positions
+from mdnrnn.distributions.validation import check_value, normalize_dims
 
 
 class PerDimensionMixture(Distribution):
-    """Independent dimensions over points of shape (..., D), each a mixture of K normals.
+    """Distribution over points of shape (..., D) with independent dimensions, each a mixture of K normals.
 
     Args:
-        logits, means, log_scales: as a GaussianMixture's, but of shape (..., D, K) each; log_scales may have 1 in
-            place of K.
-        validate_args: check parameters and every value asked for; by default what torch.distributions is set to.
+        logits: unnormalized log weights, shape (..., D, K).
+        means: component means, shape (..., D, K).
+        log_scales: logs of the component standard deviations, shape (..., D, K), or with 1 in place of K.
+        validate_args: whether to check the parameters and the values passed to methods; by default the setting of
+            torch.distributions.
+
+    Raises:
+        ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
@@ -31,29 +36,31 @@ class PerDimensionMixture(Distribution):
 
     def __init__(self, logits: Tensor, means: Tensor, log_scales: Tensor, validate_args: bool | None = None) -> None:
         if logits.ndim < 2 or 0 in logits.shape[-2:]:
-            raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., D, K), both 1 or more")
+            raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., D, K) with D, K >= 1")
         for name, tensor in (("means", means), ("log_scales", log_scales)):
             if tensor.shape != logits.shape and not (name == "log_scales" and tensor.shape == (*logits.shape[:-1], 1)):
                 raise ValueError(f"{name}: received shape {tuple(tensor.shape)}, expected {tuple(logits.shape)}")
-        self._hold(GaussianMixture(logits, means.unsqueeze(-1), log_scales.unsqueeze(-1), validate_args=validate_args))
+        self._initialize(
+            GaussianMixture(logits, means.unsqueeze(-1), log_scales.unsqueeze(-1), validate_args=validate_args)
+        )
 
     @classmethod
-    def from_univariate(cls, parts: GaussianMixture) -> PerDimensionMixture:
-        """Of one-dimensional mixtures, batch shape (..., D): its last becomes the dimensions of a point."""
-        if parts.event_shape[0] != 1 or not parts.batch_shape:
+    def from_univariate(cls, univariate: GaussianMixture) -> PerDimensionMixture:
+        """Return the product of univariate mixtures; the last dimension of their batch shape (..., D) becomes D."""
+        if univariate.event_shape[0] != 1 or not univariate.batch_shape:
             raise ValueError(
-                f"parts: received batch shape {tuple(parts.batch_shape)} and {parts.event_shape[0]} dimensions, "
-                "expected (..., D) and 1"
+                f"univariate: received batch shape {tuple(univariate.batch_shape)} and {univariate.event_shape[0]} "
+                "dimensions, expected batch shape (..., D) and 1 dimension"
             )
         new = cls.__new__(cls)
-        new._hold(parts)
+        new._initialize(univariate)
         return new
 
-    def _hold(self, parts: GaussianMixture) -> None:
-        self.univariate = parts
-        """The mixtures of the dimensions, batch shape (..., D), D = 1."""
-        Distribution.__init__(self, parts.batch_shape[:-1], parts.batch_shape[-1:], validate_args=False)
-        self._validate_args = parts._validate_args
+    def _initialize(self, univariate: GaussianMixture) -> None:
+        self.univariate = univariate
+        """The mixtures of the dimensions: batch shape (..., D), event shape (1,)."""
+        Distribution.__init__(self, univariate.batch_shape[:-1], univariate.batch_shape[-1:], validate_args=False)
+        self._validate_args = univariate._validate_args
 
     def __repr__(self) -> str:
         return f"PerDimensionMixture({self.univariate!r})"
@@ -80,7 +87,7 @@ class PerDimensionMixture(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        """Expected value, shape (..., D)."""
+        """Mean, shape (..., D)."""
         return self.univariate.mean.squeeze(-1)
 
     @property
@@ -90,30 +97,38 @@ class PerDimensionMixture(Distribution):
 
     @property
     def covariance(self) -> Tensor:
-        """Covariance matrix, shape (..., D, D): diagonal."""
+        """Covariance matrix, shape (..., D, D), diagonal."""
         return torch.diag_embed(self.variance)
 
     @property
     def mode(self) -> Tensor:
-        """The highest point of the density, shape (..., D)."""
+        """Point of highest density, shape (..., D), without gradient."""
         return self.univariate.mode.squeeze(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """Log density at `value`, shape (..., D), in nats; the result has shape (...)."""
-        return self.univariate.log_prob(self._apart(value)).sum(-1)
+        """Return the log density in nats, shape (...), at `value`, shape (..., D)."""
+        return self.univariate.log_prob(self._prepare_value(value)).sum(-1)
 
-    def discretized_log_prob(self, value: Tensor, width: Tensor) -> Tensor:
-        """Log probability of the box of `width`, shape (..., D) or (D,), centered at `value`, shape (..., D)."""
-        return self.univariate.discretized_log_prob(self._apart(value), width.unsqueeze(-1)).sum(-1)
+    def discretized_log_prob(self, value: Tensor, bin_width: Tensor) -> Tensor:
+        """Return the log probability of the bin centered at `value`, shape (...).
+
+        Args:
+            value: shape (..., D).
+            bin_width: shape (D,) or (..., D); a dimension with bin width 0 contributes its log density.
+        """
+        return self.univariate.discretized_log_prob(self._prepare_value(value), bin_width.unsqueeze(-1)).sum(-1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
-        """Probabilities (..., D, K) that each component of each dimension made `value` (..., D)."""
-        return self.univariate.component_posterior(self._apart(value))
+        """Return the posterior probabilities of each dimension's components, shape (..., D, K), given `value`."""
+        return self.univariate.component_posterior(self._prepare_value(value))
 
     def transform(self, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None) -> Tensor:
-        """Turn noise into a sample: `uniform` (..., D) picks the components, `normal` (..., D) moves in them.
+        """Transform noise into samples, shape (..., D).
 
-        With `bin_width`, widths (D,), it is a point of that grid, as GaussianMixture's.
+        Args:
+            uniform: noise in [0, 1) that selects each dimension's component, shape (..., D).
+            normal: standard normal noise that is scaled by the components, shape (..., D).
+            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
         return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
@@ -121,79 +136,94 @@ class PerDimensionMixture(Distribution):
     def sample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw points, shape (*sample_shape, ..., D)."""
+        """Draw samples, shape (*sample_shape, ..., D)."""
         return self.univariate.sample(sample_shape, generator=generator).squeeze(-1)
 
     def rsample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw points with gradients to the parameters, as GaussianMixture does."""
+        """Draw samples, shape (*sample_shape, ..., D), with gradients as in `GaussianMixture.rsample`."""
         return self.univariate.rsample(sample_shape, generator=generator).squeeze(-1)
 
     def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:  # type: ignore[override]
-        """Differential entropy in nats, shape (...), estimated from `samples` draws of each dimension."""
+        """Return a Monte Carlo estimate of the differential entropy in nats, shape (...), without gradient.
+
+        Args:
+            samples: number of samples per dimension, at least 2.
+            generator: random generator of the samples.
+        """
         value, error = self.univariate.entropy(samples, generator=generator)
         return Estimate(value.sum(-1), error.square().sum(-1).sqrt())
 
     def marginal(self, dims: int | Sequence[int]) -> PerDimensionMixture:
-        """The distribution of one dimension, or of several in the order given."""
-        return PerDimensionMixture.from_univariate(self.univariate[..., positions(dims, self.event_shape[0])])
+        """Return the marginal distribution of the dimensions `dims`, in the given order."""
+        return PerDimensionMixture.from_univariate(self.univariate[..., normalize_dims(dims, self.event_shape[0])])
 
     def condition(self, dims: int | Sequence[int], value: Tensor) -> PerDimensionMixture:
-        """The distribution of the other dimensions: `value` (..., len(dims)) tells nothing about them."""
-        given = positions(dims, self.event_shape[0])
-        rest = [i for i in range(self.event_shape[0]) if i not in given]
-        if not rest:
-            raise ValueError(f"dims: received all {len(given)} dimensions, expected to leave one at least")
-        self.marginal(given)._apart(value)
-        left = self.marginal(rest)
-        return left.expand(torch.broadcast_shapes(left.batch_shape, value.shape[:-1]))
+        """Return the distribution of the remaining dimensions, which are independent of `value`.
+
+        Args:
+            dims: the given dimensions, not all of them.
+            value: values of the given dimensions, shape (..., len(dims)); only its shape matters.
+        """
+        dims = normalize_dims(dims, self.event_shape[0])
+        remaining = [i for i in range(self.event_shape[0]) if i not in dims]
+        if not remaining:
+            raise ValueError(f"dims: received all {len(dims)} dimensions, expected at least one to remain")
+        self.marginal(dims)._prepare_value(value)
+        marginal = self.marginal(remaining)
+        return marginal.expand(torch.broadcast_shapes(marginal.batch_shape, value.shape[:-1]))
 
     def pit(self, value: Tensor) -> Tensor:
-        """Probability integral transform of each dimension, shape (..., D)."""
-        return self.univariate.cdf(self._apart(value))
+        """Return the probability integral transform of each dimension, shape (..., D)."""
+        return self.univariate.cdf(self._prepare_value(value))
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Quantiles of each dimension, shape (..., D), of probabilities `value`, shape (..., D)."""
+        """Return the quantiles of each dimension, shape (..., D), of the probabilities `value`, shape (..., D)."""
         return self.univariate.icdf(value).squeeze(-1)
 
     def interval(self, mass: float) -> Interval:
-        """The central interval of each dimension that holds `mass`, its ends (..., D)."""
+        """Return the central interval of probability `mass` of each dimension; both ends have shape (..., D)."""
         return Interval(*(end.squeeze(-1) for end in self.univariate.interval(mass)))
 
     def crps(self, value: Tensor) -> Tensor:
-        """Continuous ranked probability score of each dimension, shape (..., D)."""
-        return self.univariate.crps(self._apart(value))
+        """Return the continuous ranked probability score of each dimension, shape (..., D)."""
+        return self.univariate.crps(self._prepare_value(value))
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> PerDimensionMixture:
-        """A new distribution, as GaussianMixture's."""
+        """Return a new distribution; see `GaussianMixture.tempered`."""
         return PerDimensionMixture.from_univariate(self.univariate.tempered(temperature, scale_temperature))
 
     def biased(self, bias: float) -> PerDimensionMixture:
-        """A new distribution, as GaussianMixture's."""
+        """Return a new distribution; see `GaussianMixture.biased`."""
         return PerDimensionMixture.from_univariate(self.univariate.biased(bias))
 
     def affine(self, shift: Tensor, scale: Tensor) -> PerDimensionMixture:
-        """The distribution of shift + scale x, both of shape (..., D), scale positive."""
+        """Return the distribution of shift + scale x.
+
+        Args:
+            shift: shape (..., D).
+            scale: positive, shape (..., D).
+        """
         return PerDimensionMixture.from_univariate(self.univariate.affine(shift.unsqueeze(-1), scale.unsqueeze(-1)))
 
     def expand(
         self, batch_shape: torch.Size | list[int] | tuple[int, ...], _instance: Any = None
     ) -> PerDimensionMixture:
-        """The same distribution over a larger batch shape."""
+        """Return the distribution expanded to a larger batch shape."""
         return PerDimensionMixture.from_univariate(self.univariate.expand((*batch_shape, *self.event_shape)))
 
     def __getitem__(self, index: Any) -> PerDimensionMixture:
-        """Some of the batch, by any index of its dimensions."""
+        """Return a part of the batch; `index` is any index of a tensor of the batch shape."""
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
         return PerDimensionMixture.from_univariate(self.univariate[(*index, slice(None))])
 
     def to(self, target: torch.device | torch.dtype | str) -> PerDimensionMixture:
-        """The same distribution on another device, or in another precision (float32 or wider)."""
+        """Return the distribution on another device or in another precision (float32 or wider)."""
         return PerDimensionMixture.from_univariate(self.univariate.to(target))
 
-    def _apart(self, value: Tensor) -> Tensor:
-        """Points (..., D) as (..., D, 1)."""
+    def _prepare_value(self, value: Tensor) -> Tensor:
+        """Check points (..., D) and return them as (..., D, 1)."""
         check_value(value, self.batch_shape, self.event_shape, bool(self._validate_args))
         return value.unsqueeze(-1)

@@ -1,7 +1,8 @@
-"""Gradients of points that keep their probability integral transform: implicit reparameterization.
+"""Implicit reparameterization: gradients of samples with respect to the parameters of a mixture.
 
-Where u = F(x; parameters) stays, dx = -dF / p with p the density at x; for D dimensions one after the other, each
-given those before it (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih, arXiv:1805.08498).
+A sample keeps its probability integral transform u = F(x; parameters) while the parameters change, so dx = -dF / p,
+where p is the density at x. For D dimensions this holds for each dimension in turn, conditional on the dimensions
+before it (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih, arXiv:1805.08498).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from mdnrnn.distributions.density import HALF_LOG_TWO_PI
 from mdnrnn.distributions.univariate import normal_cdf
 
 
-def attach(
+def attach_gradients(
     point: Tensor,
     log_weights: Tensor,
     means: Tensor,
@@ -21,9 +22,17 @@ def attach(
     slopes: Tensor | None,
     prob: Tensor | None = None,
 ) -> Tensor:
-    """`point`, shape (..., D), as a function of the mixture's parameters and, where D = 1, of its `prob` (...).
+    """Return `point` as a differentiable function of the parameters; its values do not change.
 
-    First derivatives alone: the density that divides is taken as a number.
+    Only first derivatives are correct, because the density in the denominator is treated as a constant.
+
+    Args:
+        point: samples, shape (..., D).
+        log_weights: shape (..., K).
+        means: shape (..., K, D).
+        log_scales: shape (..., K, D).
+        slopes: shape (..., K, D, D); None for diagonal covariances.
+        prob: for D = 1, probabilities of which `point` are the quantiles, shape (...); they receive gradients, too.
     """
     if not torch.is_grad_enabled():
         return point
@@ -31,16 +40,16 @@ def attach(
     distances: list[Tensor] = []
     for d in range(point.shape[-1]):
         mean = means[..., d]
-        for j, before in enumerate(distances if slopes is not None else ()):
-            mean = mean + slopes[..., d, j] * before  # type: ignore[index]
-        share = torch.softmax(log_weights, -1)
-        here = point[..., d].isfinite()  # quantiles of 0 and 1 are not, and do not move
-        z = (torch.where(here, point[..., d], 0.0).unsqueeze(-1) - mean) * torch.exp(-log_scales[..., d])
-        moved = (share * normal_cdf(z)).sum(-1)
-        moved = moved if prob is None else moved - prob
-        density = (share * torch.exp(-0.5 * z.square() - log_scales[..., d] - HALF_LOG_TWO_PI)).sum(-1).detach()
-        # Added as a difference that is exactly zero; no density, no derivative.
-        change = (moved - moved.detach()) / torch.where(here & (density > 0), density, torch.inf)
+        for j, distance in enumerate(distances if slopes is not None else ()):
+            mean = mean + slopes[..., d, j] * distance  # type: ignore[index]
+        weights = torch.softmax(log_weights, -1)
+        finite = point[..., d].isfinite()  # the quantiles of 0 and 1 are infinite and have no gradient
+        z = (torch.where(finite, point[..., d], 0.0).unsqueeze(-1) - mean) * torch.exp(-log_scales[..., d])
+        cdf = (weights * normal_cdf(z)).sum(-1)
+        cdf = cdf if prob is None else cdf - prob
+        density = (weights * torch.exp(-0.5 * z.square() - log_scales[..., d] - HALF_LOG_TWO_PI)).sum(-1).detach()
+        # The difference is exactly zero and carries the gradient; where the density is 0, the gradient is 0.
+        change = (cdf - cdf.detach()) / torch.where(finite & (density > 0), density, torch.inf)
         x = point[..., d] - change
         dimensions.append(x)
         distances.append(x.unsqueeze(-1) - means[..., d])

@@ -1,4 +1,4 @@
-"""A step of a sequence and its distribution: a mixture over the motion times a categorical over the event."""
+"""A time step of a sequence and its distribution: the product of a mixture over the motion and a categorical event."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from mdnrnn.events import DOWN, END
 
 
 class Step(NamedTuple):
-    """One step of many sequences: motion (..., D), normalized; event (...), integers; inputs (..., A) or None.
+    """One time step of several sequences.
 
-    `inputs` are what is known beside this step when the next is predicted (an action, say).
+    `motion`: normalized, shape (..., D). `event`: integers, shape (...). `inputs`: variables that the prediction of the
+    next step is conditioned on, for example actions, shape (..., A), or None.
     """
 
     motion: Tensor
@@ -26,8 +27,11 @@ class Step(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What makes a sample out of a distribution: component and event (...) uniform, motion (..., D) normal; of
-    dimensions with components of their own, component (..., D)."""
+    """Noise that `StepDistribution.transform` turns into a sample.
+
+    `component`: uniform, shape (...), or (..., D) for a `PerDimensionMixture`. `event`: uniform, shape (...).
+    `motion`: standard normal, shape (..., D).
+    """
 
     component: Tensor
     event: Tensor
@@ -35,66 +39,80 @@ class Noise(NamedTuple):
 
 
 class StepDistribution(Distribution):
-    """The product of `motion`, a mixture over (..., D), and a categorical of `event_logits`, shape (..., E).
+    """Product of a mixture over the motion and a categorical distribution over the event.
 
-    With E = 0 there are no events: nothing is scored, and all that are drawn are DOWN, sequences that go on.
+    With E = 0 there are no events: the event contributes 0 to log probabilities, and every sampled event is DOWN.
+
+    Args:
+        motion: mixture of batch shape (...) over points of D features.
+        event_logits: unnormalized log probabilities of the events, shape (..., E).
+
+    Raises:
+        ValueError: if the shape of `event_logits` does not match the batch shape of `motion`.
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, motion: GaussianMixture | PerDimensionMixture, event_logits: Tensor) -> None:
         if event_logits.shape[:-1] != motion.batch_shape:
+            expected = ", ".join(map(str, (*motion.batch_shape, "E")))
             raise ValueError(
-                f"a step received event logits {tuple(event_logits.shape)} beside a mixture of batch shape "
-                f"{tuple(motion.batch_shape)}; expected (*batch shape, E)"
+                f"event_logits: received shape {tuple(event_logits.shape)}, expected ({expected}): the batch shape of "
+                "the mixture and E events"
             )
         self.motion = motion
         self.event_logits = event_logits.to(motion.logits.dtype)
         super().__init__(motion.batch_shape, validate_args=False)
 
     def event_log_prob(self, event: Tensor) -> Tensor:
-        """Log probability of the events, integers of shape (...)."""
+        """Return the log probability of integer events, shape (...)."""
         if not self.event_logits.shape[-1]:
             return self.event_logits.new_zeros(event.shape)
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
     def pen_log_prob(self, event: Tensor) -> Tensor:
-        """Log probability that the line goes on after this step, or that it does not, as `event` (...) has it."""
+        """Return the log probability of the pen state of `event`, shape (...): either DOWN, or one of UP and END."""
         if not self.event_logits.shape[-1]:
             return self.event_logits.new_zeros(event.shape)
-        logs = torch.log_softmax(self.event_logits, -1)
-        off = torch.logsumexp(logs[..., 1:], -1)
-        return torch.where(event == DOWN, logs[..., DOWN], off)
+        log_probs = torch.log_softmax(self.event_logits, -1)
+        lifted = torch.logsumexp(log_probs[..., 1:], -1)
+        return torch.where(event == DOWN, log_probs[..., DOWN], lifted)
 
     def log_prob(self, value: Step) -> Tensor:  # type: ignore[override]
-        """Log density of the motion plus log probability of the event, shape (...)."""
+        """Return the log density of the motion plus the log probability of the event, shape (...)."""
         return self.motion.log_prob(value.motion) + self.event_log_prob(value.event)
 
-    def discretized_log_prob(self, value: Step, width: Tensor) -> Tensor:
-        """Log probability of the motion's bin_width and of the event, shape (...); `width` as in the mixture's."""
-        return self.motion.discretized_log_prob(value.motion, width) + self.event_log_prob(value.event)
+    def discretized_log_prob(self, value: Step, bin_width: Tensor) -> Tensor:
+        """Return the log probability of the motion's bin plus that of the event, shape (...).
 
-    def nll(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Nats of the motion and of the event, each (...): of its density, or with a `width` of its bin_width."""
+        `bin_width` has shape (D,) or (..., D); see `GaussianMixture.discretized_log_prob`.
+        """
+        return self.motion.discretized_log_prob(value.motion, bin_width) + self.event_log_prob(value.event)
+
+    def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the negative log-likelihoods of the motion and of the event in nats, shape (...) each.
+
+        Without `bin_width`, the motion is scored by its density; with `bin_width`, by the probability of its bin.
+        """
         motion = (
             self.motion.log_prob(value.motion)
-            if width is None
-            else self.motion.discretized_log_prob(value.motion, width)
+            if bin_width is None
+            else self.motion.discretized_log_prob(value.motion, bin_width)
         )
         return -motion, -self.event_log_prob(value.event)
 
     @property
     def mean(self) -> Step:  # type: ignore[override]
-        """Expected motion (..., D); in place of an event, the probabilities of all, (..., E)."""
+        """Mean motion, shape (..., D); the `event` of the step holds the event probabilities, shape (..., E)."""
         return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
 
     def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
-        """Turn noise into a sample; with `bin_width`, widths (D,), its motion is a point of that grid."""
+        """Transform noise into a sample; with `bin_width`, shape (D,), the motion is a point of that grid."""
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
             event = sample_categorical(self.event_logits, noise.event)
         component = noise.component
-        if isinstance(self.motion, PerDimensionMixture) and component.ndim == event.ndim:  # one dimension alone
+        if isinstance(self.motion, PerDimensionMixture) and component.ndim == event.ndim:  # D = 1
             component = component.unsqueeze(-1)
         return Step(self.motion.transform(component, noise.motion, bin_width), event)
 
@@ -102,13 +120,13 @@ class StepDistribution(Distribution):
     def sample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Step:
-        """Draw steps: motion (*sample_shape, ..., D) and event (*sample_shape, ...)."""
+        """Draw steps: motion of shape (*sample_shape, ..., D) and event of shape (*sample_shape, ...)."""
         shape = self._extended_shape(torch.Size(sample_shape))
         like = self.event_logits
-        own = shape + self.motion.event_shape if isinstance(self.motion, PerDimensionMixture) else shape
+        component_shape = shape + self.motion.event_shape if isinstance(self.motion, PerDimensionMixture) else shape
         component, event, normal = (
             torch.empty(size, device=like.device, dtype=like.dtype)
-            for size in (own, shape, shape + self.motion.event_shape)
+            for size in (component_shape, shape, shape + self.motion.event_shape)
         )
         noise = Noise(
             component.uniform_(generator=generator),
@@ -118,16 +136,16 @@ class StepDistribution(Distribution):
         return self.transform(noise)
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
-        """A new distribution: the mixture tempered, and the event logits divided by the temperature alike."""
+        """Return a new distribution with the mixture tempered and the event logits divided by the temperature."""
         motion, logits = self.motion.tempered(temperature, scale_temperature), self.event_logits
         return StepDistribution(motion, temper_logits(logits, temperature) if logits.shape[-1] else logits)
 
     def biased(self, bias: float) -> StepDistribution:
-        """A new distribution with the mixture biased; the event is left as it is, as in Graves."""
+        """Return a new distribution with the mixture biased; as in Graves, the event distribution is unchanged."""
         return StepDistribution(self.motion.biased(bias), self.event_logits)
 
     def endless(self) -> StepDistribution:
-        """A new distribution without END: what has ended goes on, in the other events' shares."""
+        """Return a new distribution in which END has probability 0 and the remaining events are renormalized."""
         logits = self.event_logits
         if logits.shape[-1]:
             logits = torch.cat([logits[..., :END], torch.full_like(logits[..., END:], -torch.inf)], -1)

@@ -1,4 +1,4 @@
-"""Mixtures of normals on a line: quantiles and the continuous ranked probability score."""
+"""Quantiles and the continuous ranked probability score of univariate normal mixtures."""
 
 import math
 
@@ -6,35 +6,42 @@ import torch
 from torch import Tensor
 
 _ROOT_TWO_PI = math.sqrt(2 * math.pi)
-_MOST_STEPS = 200
+_MAX_ITERATIONS = 200
 
 
 def normal_cdf(z: Tensor) -> Tensor:
-    """The standard normal's distribution function, exact far into both tails, where torch.special.ndtr loses it."""
+    """Return the standard normal distribution function, accurate far into both tails, unlike torch.special.ndtr."""
     return 0.5 * torch.erfc(z * -math.sqrt(0.5))
 
 
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Where the distribution function reaches `prob` (...), in float64; the mixture's parameters are (..., K).
+    """Return the quantiles of `prob`, shape (...), in float64.
 
-    Newton's method inside a bracket that bisection narrows wherever Newton does not halve its step. A mixture's
-    quantile lies between the least and the greatest of its components', so the bracket is there from the start.
+    Newton's method inside a bracket; an iteration bisects the bracket where Newton's step is not at most half of the
+    last step. A quantile of a mixture lies between the least and the greatest of its components' quantiles, which gives
+    the initial bracket.
+
+    Args:
+        prob: probabilities, shape (...).
+        log_weights: shape (..., K).
+        means: shape (..., K).
+        scales: shape (..., K).
     """
     inside = (prob > 0) & (prob < 1)
     prob = torch.where(inside, prob, torch.where(prob.isnan(), prob, 0.5)).double()
     weights, means, scales = log_weights.double().exp(), means.double(), scales.double()
-    ends = means + scales * torch.special.ndtri(prob).unsqueeze(-1)
-    low, high = ends.amin(-1), ends.amax(-1)
-    x, step = (weights * ends).sum(-1).clamp(low, high), high - low
+    component_quantiles = means + scales * torch.special.ndtri(prob).unsqueeze(-1)
+    low, high = component_quantiles.amin(-1), component_quantiles.amax(-1)
+    x, step = (weights * component_quantiles).sum(-1).clamp(low, high), high - low
     tolerance = 1e-10 * scales.amin(-1)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_ITERATIONS):
         z = (x.unsqueeze(-1) - means) / scales
         excess = (weights * normal_cdf(z)).sum(-1) - prob
         density = (weights / scales * torch.exp(-0.5 * z.square())).sum(-1) / _ROOT_TWO_PI
         low, high = torch.where(excess <= 0, x, low), torch.where(excess >= 0, x, high)
         newton = excess / density
-        good = (newton.abs() <= 0.5 * step.abs()) & (x - newton >= low) & (x - newton <= high)
-        step = torch.where(good, newton, x - 0.5 * (low + high))
+        accepted = (newton.abs() <= 0.5 * step.abs()) & (x - newton >= low) & (x - newton <= high)
+        step = torch.where(accepted, newton, x - 0.5 * (low + high))
         x = x - step
         if not bool((step.abs() > tolerance + 4e-16 * x.abs()).any()):
             break
@@ -42,19 +49,26 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
 
 
 def crps(value: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Continuous ranked probability score of `value` (...), in its units; the parameters are (..., K).
+    """Return the continuous ranked probability score of `value`, shape (...), in the units of `value`.
 
     sum_k w_k A(y - m_k, s_k) - 1/2 sum_jk w_j w_k A(m_j - m_k, sqrt(s_j^2 + s_k^2)), where A(d, s) is the mean of
-    |d + s e|: Grimit, Gneiting, Berrocal and Johnson, Q. J. R. Meteorol. Soc. 132 (2006).
+    |d + s e| for a standard normal e (Grimit, Gneiting, Berrocal and Johnson, Q. J. R. Meteorol. Soc. 132, 2006).
+
+    Args:
+        value: shape (...).
+        log_weights: shape (..., K).
+        means: shape (..., K).
+        scales: shape (..., K).
     """
     weights = log_weights.exp()
-    to_value = (weights * _mean_distance(value.unsqueeze(-1) - means, scales)).sum(-1)
-    between = _mean_distance(
+    to_value = (weights * _mean_absolute(value.unsqueeze(-1) - means, scales)).sum(-1)
+    between = _mean_absolute(
         means.unsqueeze(-1) - means.unsqueeze(-2), torch.hypot(scales[..., None], scales[..., None, :])
     )
     return to_value - 0.5 * (weights.unsqueeze(-1) * weights.unsqueeze(-2) * between).sum((-2, -1))
 
 
-def _mean_distance(distance: Tensor, scale: Tensor) -> Tensor:
+def _mean_absolute(distance: Tensor, scale: Tensor) -> Tensor:
+    """Return the mean of |distance + scale e| for a standard normal e."""
     z = distance / scale
     return distance * torch.erf(z * math.sqrt(0.5)) + scale * (2 / _ROOT_TWO_PI) * torch.exp(-0.5 * z.square())

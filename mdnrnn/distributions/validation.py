@@ -1,4 +1,4 @@
-"""What is wrong with a mixture's parameters: the argument, what it is, what was expected."""
+"""Checks of the arguments of mixtures; error messages name the argument, what was received and what was expected."""
 
 from __future__ import annotations
 
@@ -11,64 +11,80 @@ from torch import Tensor
 
 
 def check_shapes(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
-    """ValueError unless they are (..., K), (..., K, D), what expands to that, and (..., K, D, D)."""
+    """Raise `ValueError` if the shapes of a mixture's parameters do not match.
+
+    Args:
+        logits: expected shape (..., K).
+        means: expected shape (..., K, D).
+        log_scales: expected shape (..., K, D), or with 1 in place of K or D.
+        slopes: expected shape (..., K, D, D).
+    """
     if logits.ndim < 1 or logits.shape[-1] < 1:
-        raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., K) with K of 1 or more")
+        raise ValueError(f"logits: received shape {tuple(logits.shape)}, expected (..., K) with K >= 1")
     if means.ndim < 2 or means.shape[:-1] != logits.shape or means.shape[-1] < 1:
         expected = ", ".join(map(str, (*logits.shape, "D")))
         raise ValueError(
-            f"means: received shape {tuple(means.shape)}, expected ({expected}), as logits are, D 1 or more"
+            f"means: received shape {tuple(means.shape)}, expected ({expected}): the shape of logits and D >= 1"
         )
-    if log_scales.shape != means.shape and not _expands(log_scales.shape, means.shape):
-        shape, wanted = tuple(log_scales.shape), tuple(means.shape)
-        raise ValueError(f"log_scales: received shape {shape}, expected {wanted}, or 1 in place of K or D")
+    if log_scales.shape != means.shape and not _is_expandable(log_scales.shape, means.shape):
+        received, target = tuple(log_scales.shape), tuple(means.shape)
+        raise ValueError(f"log_scales: received shape {received}, expected {target}, or 1 in place of K or D")
     if slopes is not None and slopes.shape != (*means.shape, means.shape[-1]):
         expected_shape = (*means.shape, means.shape[-1])
         raise ValueError(f"slopes: received shape {tuple(slopes.shape)}, expected {expected_shape}")
 
 
-def _expands(shape: torch.Size, target: torch.Size) -> bool:
-    return len(shape) == len(target) and all(own in (1, wanted) for own, wanted in zip(shape, target, strict=True))
+def _is_expandable(shape: torch.Size, target: torch.Size) -> bool:
+    return len(shape) == len(target) and all(size in (1, other) for size, other in zip(shape, target, strict=True))
 
 
 def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
-    """ValueError where a number is none, or is infinite and may not be."""
-    refuse("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
-    refuse("logits", logits, (logits == -math.inf).all(-1, keepdim=True).expand_as(logits), "one above -inf at least")
-    refuse("means", means, ~means.isfinite(), "real numbers")
-    refuse("log_scales", log_scales, log_scales.isnan() | (log_scales == math.inf), "real numbers or -inf")
+    """Raise `ValueError` if a parameter is NaN, or infinite where that is invalid (-inf is a valid logit and scale)."""
+    check_elements("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
+    impossible = (logits == -math.inf).all(-1, keepdim=True).expand_as(logits)
+    check_elements("logits", logits, impossible, "at least one above -inf")
+    check_elements("means", means, ~means.isfinite(), "real numbers")
+    check_elements("log_scales", log_scales, log_scales.isnan() | (log_scales == math.inf), "real numbers or -inf")
     if slopes is not None:
-        refuse("slopes", slopes, ~slopes.isfinite(), "real numbers")
+        check_elements("slopes", slopes, ~slopes.isfinite(), "real numbers")
 
 
-def check_value(value: Tensor, batch: torch.Size, event: torch.Size, numbers: bool) -> None:
-    """ValueError unless it is (..., D) with a `...` that the batch shape fits, and, if asked, made of numbers."""
-    fits = value.shape[-1:] == event  # else a 1 would be spread over all dimensions
-    if fits:
+def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size, check_nan: bool) -> None:
+    """Raise `ValueError` if `value` is not (..., D) with leading dimensions that broadcast with the batch shape.
+
+    With `check_nan`, also raise it if an element is NaN.
+    """
+    valid = value.shape[-1:] == event_shape  # a size of 1 must not be broadcast over all dimensions
+    if valid:
         try:
-            torch.broadcast_shapes(value.shape[:-1], batch)
+            torch.broadcast_shapes(value.shape[:-1], batch_shape)
         except RuntimeError:
-            fits = False
-    if not fits:
-        expected = f"(..., {event[0]}) with ... that fits {tuple(batch)}" if batch else f"(..., {event[0]})"
+            valid = False
+    if not valid:
+        expected = f"(..., {event_shape[0]})"
+        if batch_shape:
+            expected += f" that broadcasts with batch shape {tuple(batch_shape)}"
         raise ValueError(f"value: received shape {tuple(value.shape)}, expected {expected}")
-    if numbers:
-        refuse("value", value, value.isnan(), "real numbers")
+    if check_nan:
+        check_elements("value", value, value.isnan(), "real numbers")
 
 
-def refuse(name: str, tensor: Tensor, wrong: Tensor, expected: str) -> None:
-    """ValueError that shows the first of the numbers that are `wrong`, if any is."""
-    if bool(wrong.any()):
-        index = tuple(wrong.nonzero()[0].tolist())
+def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) -> None:
+    """Raise `ValueError` with the first invalid element and its index if any element is `invalid`."""
+    if bool(invalid.any()):
+        index = tuple(invalid.nonzero()[0].tolist())
         raise ValueError(f"{name}: received {float(tensor[index])} at index {index}, expected {expected}")
 
 
-def positions(dims: int | Sequence[int], size: int) -> list[int]:
-    """Dimensions as a list from 0 up; ValueError where one is not there, or is there twice."""
-    given = [dims] if isinstance(dims, Integral) else list(dims)  # type: ignore[arg-type]
-    if not all(isinstance(dim, Integral) and not isinstance(dim, bool) for dim in given):
-        raise ValueError(f"dims: received {given}, expected whole numbers")
-    found = [int(dim) + size if dim < 0 else int(dim) for dim in given]
-    if not found or len(set(found)) < len(found) or any(not 0 <= dim < size for dim in found):
-        raise ValueError(f"dims: received {given}, expected different dimensions from 0 to {size - 1}, one at least")
-    return found
+def normalize_dims(dims: int | Sequence[int], size: int) -> list[int]:
+    """Return dimensions as a list of indices from 0 to size - 1; negative ones count from the end.
+
+    Raises `ValueError` if a dimension is out of range, repeated or not an integer, or if there are none.
+    """
+    received = [dims] if isinstance(dims, Integral) else list(dims)  # type: ignore[arg-type]
+    if not all(isinstance(dim, Integral) and not isinstance(dim, bool) for dim in received):
+        raise ValueError(f"dims: received {received}, expected integers")
+    indices = [int(dim) + size if dim < 0 else int(dim) for dim in received]
+    if not indices or len(set(indices)) < len(indices) or any(not 0 <= dim < size for dim in indices):
+        raise ValueError(f"dims: received {received}, expected one or more different dimensions from 0 to {size - 1}")
+    return indices

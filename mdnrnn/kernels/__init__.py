@@ -1,8 +1,9 @@
-"""Triton kernels for a GPU. Each has its plain PyTorch beside it in the code that calls it: same numbers, any device.
+"""Triton kernels for GPUs, and the functions that say when they can be used.
 
-Triton comes with PyTorch's CUDA builds. Where it is not installed, or a tensor lies on no GPU, `kernels_available` says so and
-nothing here is called: import the modules with kernels only then. TRITON_INTERPRET=1 runs kernels on a CPU, in Triton's
-interpreter: so they are tested.
+For each kernel, the calling code contains a PyTorch implementation that gives the same results on any device. Triton is
+part of PyTorch's CUDA builds. If it is not installed or a tensor is not on a GPU, `kernels_available` returns False and
+no kernel is called: import the modules with kernels only if it returns True. With TRITON_INTERPRET=1 the kernels run on
+a CPU in Triton's interpreter, which the tests use.
 """
 
 from importlib.util import find_spec
@@ -13,20 +14,20 @@ TRITON_INSTALLED = find_spec("triton") is not None
 
 
 def kernels_available(tensor: Tensor) -> bool:
-    """Whether kernels can work on a tensor where it lies."""
+    """Return whether kernels can run on the tensor's device."""
     return TRITON_INSTALLED and tensor.is_cuda
 
 
-def padded(features: int) -> int:
-    """The power of two that a tile's features are padded to."""
-    return 1 << (features - 1).bit_length()
+def next_power_of_two(n: int) -> int:
+    """Return the smallest power of two that is at least n."""
+    return 1 << (n - 1).bit_length()
 
 
 def has_mixture_kernel(covariance: str, components: int, features: int) -> bool:
-    """Whether there is a kernel for mixtures of a covariance, of K components of D features.
+    """Return whether a kernel exists for mixtures of K components of D features with the given covariance.
 
-    Of full covariance there is one for one slope; of diagonal one for products of D probabilities that do not
-    underflow. What compiles for sm_90 without spills bounds K times D.
+    For full covariances the kernel supports a single slope, D = 2. For diagonal covariances it supports D for which the
+    product of D probabilities does not underflow. K times D is bounded by what compiles for sm_90 without spills.
     """
-    most = {"per-dimension": 384, "diagonal": 8, "full": 2}
-    return features <= most.get(covariance, 0) and components * padded(features) <= 384
+    max_features = {"per-dimension": 384, "diagonal": 8, "full": 2}.get(covariance, 0)
+    return features <= max_features and components * next_power_of_two(features) <= 384

@@ -1,12 +1,13 @@
-"""The steps of a layer-normalized LSTM in one kernel, their derivatives in another.
+"""Triton kernels of a layer-normalized LSTM: one runs all time steps, the other computes their derivatives.
 
-Sequences know nothing of each other: a program takes ROWS of them through all T steps. At every step it reads the
-recurrent weights anew, tile by tile, out of the cache that all programs share. What one step hands to the next, and one
-pass over the columns to another, goes through global memory: a norm needs whole rows, which no registers hold. Sums
-before the norms are kept in the type of the products; norms, gates and cells are float32.
+Sequences are independent, so each program runs ROWS of them through all T steps. At every step it reads the recurrent
+weights again, tile by tile, from the cache that all programs share. Values pass from one step to the next, and from one
+pass over the columns to the next, through global memory: layer normalization needs whole rows, which do not fit into
+registers. The gates' sums before normalization are stored in the dtype of the products; norms, gates and cell states
+are float32.
 
-The formulas are those of `mdnrnn.nn.layer_norm`, whose loop gives the same numbers on any device. Norms are numbered:
-input, forget, cell and output gate, then the cell's own, 5 in all.
+The formulas are those of `mdnrnn.nn.layer_norm`, whose loop gives the same results on any device. The 5 norms are
+numbered: input gate, forget gate, candidate, output gate, cell state.
 """
 
 from typing import Any
@@ -16,41 +17,52 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mdnrnn.kernels.tiles import OPTIONS, ROWS, product, taken, tanh
+from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, tanh
 
 
-def is_supported(hidden: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
-    """Whether the kernels take H units, products in `dtype` and all else in `wide`: norms go over whole tiles."""
-    return hidden % 64 == 0 and taken(dtype, wide)
+def is_supported(hidden: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
+    """Return whether the kernels support hidden size H, products in `dtype` and everything else in `state_dtype`.
+
+    H must be a multiple of 64, because norms are computed over whole tiles.
+    """
+    return hidden % 64 == 0 and supports_dtypes(dtype, state_dtype)
 
 
 def run_lstm(
-    inward: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
+    input_products: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """All steps: products of the inputs (T, B, 4H), recurrent weights (4H, H), the norms' gains and biases (2, 5, H),
-    the state before, (B, H) each, to hidden states (T, B, H) and the cell after (B, H).
+    """Run all time steps; return hidden states (T, B, H) and the last cell state (B, H).
 
-    Products, weights and hidden states are of one type, all else is float32. No derivatives of derivatives.
+    Differentiable once. Products, weights and hidden states have one dtype; norms and cell states are float32.
+
+    Args:
+        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        weight: recurrent weights, shape (4H, H).
+        norms: gains and biases of the norms, shape (2, 5, H).
+        hidden: initial hidden state, shape (B, H).
+        cell: initial cell state, shape (B, H).
+        epsilon: added to the variances.
     """
-    results: Any = _Steps.apply(inward, weight, norms, hidden, cell, epsilon)
+    results: Any = _LayerNormSteps.apply(input_products, weight, norms, hidden, cell, epsilon)
     return results
 
 
-class _Steps(torch.autograd.Function):
+class _LayerNormSteps(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, inward: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
+        ctx: Any, input_products: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
     ) -> tuple[Tensor, Tensor]:
-        inward, weight, norms = inward.contiguous(), weight.contiguous(), norms.contiguous()
-        steps, (batch, h) = len(inward), hidden.shape
-        sums, moments = torch.empty_like(inward), cell.new_empty(steps, 2, 5, batch)
+        input_products, weight, norms = input_products.contiguous(), weight.contiguous(), norms.contiguous()
+        steps, (batch, h) = len(input_products), hidden.shape
+        sums, moments = torch.empty_like(input_products), cell.new_empty(steps, 2, 5, batch)
         cells, hiddens = cell.new_empty(steps + 1, batch, h), hidden.new_empty(steps + 1, batch, h)
         cells[0], hiddens[0] = cell, hidden
         saved = weight, norms, sums, moments, cells
-        with torch.cuda.device_of(inward):
-            _forward[triton.cdiv(batch, ROWS),](inward, *saved, hiddens, steps, batch, epsilon, **_tiles(h, inward))
+        constants = _constants(h, input_products)
+        with torch.cuda.device_of(input_products):
+            _forward[triton.cdiv(batch, ROWS),](input_products, *saved, hiddens, steps, batch, epsilon, **constants)
         ctx.save_for_backward(*saved, hiddens)
-        # Copies: what is saved must not be changed by whoever receives the rest.
+        # Copies, so that in-place changes of the results do not change the saved tensors.
         return hiddens[1:].clone(), cells[-1].clone()
 
     @staticmethod
@@ -60,72 +72,74 @@ class _Steps(torch.autograd.Function):
         sums, (steps, batch, h) = saved[2], hiddens[1:].shape
         programs = triton.cdiv(batch, ROWS)
         d_sums, d_hidden = torch.empty_like(sums), d_last.new_zeros(batch, h)
-        d_cells, slopes = d_last.new_empty(2, batch, h), d_last.new_empty(batch, 5, h)
+        d_cells, d_normed = d_last.new_empty(2, batch, h), d_last.new_empty(batch, 5, h)
         d_norms = d_last.new_empty(steps, programs, 2, 5, h)
         d_cells[0] = d_last
-        given, found = (d_outputs.contiguous(), *saved), (d_sums, d_hidden, *d_cells, slopes, d_norms)
+        inputs, results = (d_outputs.contiguous(), *saved), (d_sums, d_hidden, *d_cells, d_normed, d_norms)
         with torch.cuda.device_of(sums):
-            _backward[programs,](*given, *found, steps, batch, **_tiles(h, sums))
+            _backward[programs,](*inputs, *results, steps, batch, **_constants(h, sums))
         d_weight = torch.mm(d_sums.flatten(0, 1).t(), hiddens[:-1].flatten(0, 1))
         return d_sums, d_weight, d_norms.sum((0, 1)), d_hidden.to(hiddens.dtype), d_cells[steps % 2], None
 
 
-def _tiles(h: int, products: Tensor) -> dict[str, Any]:
-    """How the kernels cut: columns of a tile and depth of a product at a time."""
-    columns, deep = (128, 64) if products.dtype == torch.bfloat16 else (64, 32)
-    cut = {"H": h, "TILE": columns if h % columns == 0 else 64, "DEEP": deep, "ROWS": ROWS}
-    return {**cut, **OPTIONS}
+def _constants(h: int, products: Tensor) -> dict[str, Any]:
+    """Return compile-time constants (TILE columns per tile, BLOCK elements of a product at a time) and options."""
+    tile, block = (128, 64) if products.dtype == torch.bfloat16 else (64, 32)
+    sizes = {"H": h, "TILE": tile if h % tile == 0 else 64, "BLOCK": block, "ROWS": ROWS}
+    return {**sizes, **OPTIONS}
 
 
 @triton.jit(do_not_specialize=["steps", "batch"])
 def _forward(
-    inward, weight, norms, sums, moments, cells, hiddens,
+    input_products, weight, norms, sums, moments, cells, hiddens,
     steps, batch, epsilon,
-    H: tl.constexpr, TILE: tl.constexpr, DEEP: tl.constexpr, ROWS: tl.constexpr,
+    H: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """From inward (T, B, 4H), weight (4H, H), norms (2, 5, H) and the first of cells and hiddens (T + 1, B, H): the
-    others of these, sums (T, B, 4H), and moments (T, 2, 5, B), means and one over standard deviations.
+    """Compute sums (T, B, 4H), moments (T, 2, 5, B) and all but the first of cells and hiddens (T + 1, B, H).
 
-    What is read after a barrier may have been written by other threads before it; what is written over was last read a
-    barrier ago or more. The interpreter that tests this runs one thread: of barriers it tells nothing.
+    Moments are means and reciprocal standard deviations. Inputs are input_products (T, B, 4H), weight (4H, H), norms
+    (2, 5, H), and the first of cells and hiddens.
+
+    Values read after a barrier may have been written by other threads before it; values that are overwritten were last
+    read before the preceding barrier. The interpreter that runs the tests has one thread and cannot check the barriers.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real, every = rows < batch, tl.full((TILE,), True, tl.int1)
-    for _ in range(steps):  # pointers move on with the steps: offsets within one fit in 32 bits
+    row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
+    for _ in range(steps):  # pointers advance by one step at a time, so offsets within a step fit into 32 bits
         for gate in range(4):
-            mean, spread = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
+            mean, deviation = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
             for start in range(0, H, TILE):
                 columns = gate * H + start + tl.arange(0, TILE)
                 at = rows[:, None] * (4 * H) + columns[None, :]
-                total = tl.load(inward + at, real[:, None], 0.0).to(tl.float32)
-                total = product(total, hiddens + rows * H, weight + columns * H, real, every, 1, H, DEEP)
+                total = tl.load(input_products + at, row_mask[:, None], 0.0).to(tl.float32)
+                total = add_product(total, hiddens + rows * H, weight + columns * H, row_mask, all_columns, 1, H, BLOCK)
                 rounded = total.to(sums.dtype.element_ty)
-                tl.store(sums + at, rounded, real[:, None])
-                mean, spread = _merged(mean, spread, start, rounded.to(tl.float32), TILE)
-            _keep_moments(moments + gate * batch, mean, spread / H + epsilon, rows, batch)
+                tl.store(sums + at, rounded, row_mask[:, None])
+                mean, deviation = _update_moments(mean, deviation, start, rounded.to(tl.float32), TILE)
+            _store_moments(moments + gate * batch, mean, deviation / H + epsilon, rows, batch)
         tl.debug_barrier()  # sums and their moments
-        mean, spread = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
+        mean, deviation = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             at = rows[:, None] * H + columns[None, :]
-            enter = tl.sigmoid(_normed(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
-            keep = tl.sigmoid(_normed(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
-            new = tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            cell = keep * tl.load(cells + at, real[:, None], 0.0) + enter * new
-            tl.store(cells + batch * H + at, cell, real[:, None])
-            mean, spread = _merged(mean, spread, start, cell, TILE)
-        _keep_moments(moments + 4 * batch, mean, spread / H + epsilon, rows, batch)
+            input_gate = tl.sigmoid(_normalize(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
+            forget_gate = tl.sigmoid(_normalize(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
+            candidate = tanh(_normalize(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            cell = forget_gate * tl.load(cells + at, row_mask[:, None], 0.0) + input_gate * candidate
+            tl.store(cells + batch * H + at, cell, row_mask[:, None])
+            mean, deviation = _update_moments(mean, deviation, start, cell, TILE)
+        _store_moments(moments + 4 * batch, mean, deviation / H + epsilon, rows, batch)
         cells += batch * H
         hiddens += batch * H
         tl.debug_barrier()  # cells and their moments
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
-            show = tl.sigmoid(_normed(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            shown = tanh(_normed(4, cells, H, moments, norms, rows, columns, batch, H))
+            output_gate = tl.sigmoid(_normalize(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            activation = tanh(_normalize(4, cells, H, moments, norms, rows, columns, batch, H))
             at = rows[:, None] * H + columns[None, :]
-            tl.store(hiddens + at, (show * shown).to(hiddens.dtype.element_ty), real[:, None])
-        tl.debug_barrier()  # hidden states, for the next step's products
-        inward += batch * 4 * H
+            tl.store(hiddens + at, (output_gate * activation).to(hiddens.dtype.element_ty), row_mask[:, None])
+        tl.debug_barrier()  # hidden states, for the products of the next step
+        input_products += batch * 4 * H
         sums += batch * 4 * H
         moments += batch * 10
 
@@ -133,19 +147,21 @@ def _forward(
 @triton.jit(do_not_specialize=["steps", "batch"])
 def _backward(
     d_outputs, weight, norms, sums, moments, cells,
-    d_sums, d_hidden, d_cell, d_before, slopes, d_norms,
+    d_sums, d_hidden, d_cell, d_cell_before, d_normed, d_norms,
     steps, batch,
-    H: tl.constexpr, TILE: tl.constexpr, DEEP: tl.constexpr, ROWS: tl.constexpr,
+    H: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """From what `_forward` was given and left, and derivatives by the hidden states (T, B, H): those by sums and,
-    summed over a program's rows, by norms (T, programs, 2, 5, H).
+    """Compute d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H), which is summed over the rows of a program.
 
-    d_hidden and d_cell, (B, H) each, are those by the last state and become those by the first. Steps read one of
-    d_cell and d_before and write the other, in turn: the first is in d_before after an odd number. slopes (B, 5, H) is
-    room for a step's derivatives by what comes out of the norms. For barriers, see `_forward`.
+    Inputs are d_outputs, the derivatives by the hidden states (T, B, H), and the inputs and results of `_forward`.
+
+    d_hidden and d_cell, (B, H) each, hold the derivatives by the last state at first and those by the initial state at
+    the end. d_cell and d_cell_before swap roles after each step, so the last result is in the second buffer if T is
+    odd. d_normed (B, 5, H) is a buffer for one step's derivatives by the outputs of the norms. For the barriers, see
+    `_forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real, every = rows < batch, tl.full((TILE,), True, tl.int1)
+    row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
     last = (steps - 1).to(tl.int64) * batch
     d_outputs += last * H
     cells += last * H
@@ -154,54 +170,58 @@ def _backward(
     moments += last * 10
     d_norms += ((steps - 1).to(tl.int64) * tl.num_programs(0) + tl.program_id(0)) * 10 * H
     for _ in range(steps):
-        after = cells + batch * H
+        cells_after = cells + batch * H
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             at = rows[:, None] * H + columns[None, :]
-            d_h = tl.load(d_outputs + at, real[:, None], 0.0).to(tl.float32) + tl.load(
-                d_hidden + at, real[:, None], 0.0
+            d_h = tl.load(d_outputs + at, row_mask[:, None], 0.0).to(tl.float32) + tl.load(
+                d_hidden + at, row_mask[:, None], 0.0
             )
-            show = tl.sigmoid(_normed(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            shown = tanh(_normed(4, after, H, moments, norms, rows, columns, batch, H))
-            own = rows[:, None] * (5 * H) + columns[None, :]
-            tl.store(slopes + 3 * H + own, d_h * shown * show * (1 - show), real[:, None])
-            tl.store(slopes + 4 * H + own, d_h * show * (1 - shown * shown), real[:, None])
-        tl.debug_barrier()  # two slopes
-        level, tilt = _shares(4, slopes, after, H, moments, norms, d_norms, rows, batch, H, TILE, ROWS)
+            output_gate = tl.sigmoid(_normalize(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            activation = tanh(_normalize(4, cells_after, H, moments, norms, rows, columns, batch, H))
+            normed_at = rows[:, None] * (5 * H) + columns[None, :]
+            d_output_gate = d_h * activation * output_gate * (1 - output_gate)
+            tl.store(d_normed + 3 * H + normed_at, d_output_gate, row_mask[:, None])
+            tl.store(d_normed + 4 * H + normed_at, d_h * output_gate * (1 - activation * activation), row_mask[:, None])
+        tl.debug_barrier()  # derivatives by the outputs of norms 3 and 4
+        mean_d, mean_dx = _norm_means(4, d_normed, cells_after, H, moments, norms, d_norms, rows, batch, H, TILE, ROWS)
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             at = rows[:, None] * H + columns[None, :]
-            d_c = _through(4, slopes, after, H, level, tilt, moments, norms, rows, columns, batch, H)
-            d_c += tl.load(d_cell + at, real[:, None], 0.0)
-            enter = tl.sigmoid(_normed(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
-            keep = tl.sigmoid(_normed(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
-            new = tanh(_normed(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
-            before = tl.load(cells + at, real[:, None], 0.0)
-            own = rows[:, None] * (5 * H) + columns[None, :]
-            tl.store(slopes + own, d_c * new * enter * (1 - enter), real[:, None])
-            tl.store(slopes + H + own, d_c * before * keep * (1 - keep), real[:, None])
-            tl.store(slopes + 2 * H + own, d_c * enter * (1 - new * new), real[:, None])
-            tl.store(d_before + at, d_c * keep, real[:, None])
-        tl.debug_barrier()  # the other three slopes
+            d_c = _norm_backward(4, d_normed, cells_after, H, mean_d, mean_dx, moments, norms, rows, columns, batch, H)
+            d_c += tl.load(d_cell + at, row_mask[:, None], 0.0)
+            input_gate = tl.sigmoid(_normalize(0, sums, 4 * H, moments, norms, rows, columns, batch, H))
+            forget_gate = tl.sigmoid(_normalize(1, sums + H, 4 * H, moments, norms, rows, columns, batch, H))
+            candidate = tanh(_normalize(2, sums + 2 * H, 4 * H, moments, norms, rows, columns, batch, H))
+            cell_before = tl.load(cells + at, row_mask[:, None], 0.0)
+            normed_at = rows[:, None] * (5 * H) + columns[None, :]
+            tl.store(d_normed + normed_at, d_c * candidate * input_gate * (1 - input_gate), row_mask[:, None])
+            d_forget_gate = d_c * cell_before * forget_gate * (1 - forget_gate)
+            tl.store(d_normed + H + normed_at, d_forget_gate, row_mask[:, None])
+            tl.store(d_normed + 2 * H + normed_at, d_c * input_gate * (1 - candidate * candidate), row_mask[:, None])
+            tl.store(d_cell_before + at, d_c * forget_gate, row_mask[:, None])
+        tl.debug_barrier()  # derivatives by the outputs of norms 0 to 2
         for gate in range(4):
-            level, tilt = _shares(
-                gate, slopes, sums + gate * H, 4 * H, moments, norms, d_norms, rows, batch, H, TILE, ROWS
+            mean_d, mean_dx = _norm_means(
+                gate, d_normed, sums + gate * H, 4 * H, moments, norms, d_norms, rows, batch, H, TILE, ROWS
             )
             for start in range(0, H, TILE):
                 columns = start + tl.arange(0, TILE)
-                d_sum = _through(
-                    gate, slopes, sums + gate * H, 4 * H, level, tilt, moments, norms, rows, columns, batch, H
+                d_sum = _norm_backward(
+                    gate, d_normed, sums + gate * H, 4 * H, mean_d, mean_dx, moments, norms, rows, columns, batch, H
                 )
                 at = rows[:, None] * (4 * H) + (gate * H + columns)[None, :]
-                tl.store(d_sums + at, d_sum.to(d_sums.dtype.element_ty), real[:, None])
+                tl.store(d_sums + at, d_sum.to(d_sums.dtype.element_ty), row_mask[:, None])
         tl.debug_barrier()  # d_sums
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             total = tl.zeros((ROWS, TILE), tl.float32)
-            total = product(total, d_sums + rows * (4 * H), weight + columns, real, every, H, 4 * H, DEEP)
-            tl.store(d_hidden + rows[:, None] * H + columns[None, :], total, real[:, None])
-        tl.debug_barrier()  # d_hidden and d_before, for the step before
-        d_cell, d_before = d_before, d_cell
+            total = add_product(
+                total, d_sums + rows * (4 * H), weight + columns, row_mask, all_columns, H, 4 * H, BLOCK
+            )
+            tl.store(d_hidden + rows[:, None] * H + columns[None, :], total, row_mask[:, None])
+        tl.debug_barrier()  # d_hidden and d_cell_before, for the preceding step
+        d_cell, d_cell_before = d_cell_before, d_cell
         d_outputs -= batch * H
         cells -= batch * H
         sums -= batch * 4 * H
@@ -211,72 +231,80 @@ def _backward(
 
 
 @triton.jit
-def _merged(mean, spread, count, values, TILE: tl.constexpr):
-    """Means and summed squared deviations (ROWS,) of `count` numbers a row, joined by a tile's (Chan, Golub and LeVeque
-    1979): a difference of sums of squares would drown in a large mean."""
-    own = tl.sum(values, 1) / TILE
-    away = values - own[:, None]
-    apart = own - mean
-    share = TILE / (count + TILE)
-    return mean + apart * share, spread + tl.sum(away * away, 1) + apart * apart * (count * share)
+def _update_moments(mean, deviation, count, values, TILE: tl.constexpr):
+    """Combine means and summed squared deviations (ROWS,) of `count` elements per row with those of a tile.
+
+    The update of Chan, Golub and LeVeque (1979): unlike a difference of sums of squares it is accurate for large means.
+    """
+    tile_mean = tl.sum(values, 1) / TILE
+    centered = values - tile_mean[:, None]
+    difference = tile_mean - mean
+    fraction = TILE / (count + TILE)
+    between = difference * difference * (count * fraction)
+    return mean + difference * fraction, deviation + tl.sum(centered * centered, 1) + between
 
 
 @triton.jit
-def _keep_moments(moments, mean, variance, rows, batch):
+def _store_moments(moments, mean, variance, rows, batch):
     tl.store(moments + rows, mean, rows < batch)
     tl.store(moments + 5 * batch + rows, 1 / tl.sqrt(variance), rows < batch)
 
 
 @triton.jit
-def _normal(values, width, moments, rows, columns, batch):
-    """A tile of rows of `width`, brought to mean 0 and variance 1; and one over its standard deviations."""
-    real = rows < batch
-    mean, scale = tl.load(moments + rows, real, 0.0), tl.load(moments + 5 * batch + rows, real, 0.0)
-    found = tl.load(values + rows[:, None] * width + columns[None, :], real[:, None], 0.0).to(tl.float32)
-    return (found - mean[:, None]) * scale[:, None], scale
+def _standardize(values, width, moments, rows, columns, batch):
+    """Return a tile of rows of `width` elements with mean 0 and variance 1, and reciprocal standard deviations."""
+    row_mask = rows < batch
+    mean, scale = tl.load(moments + rows, row_mask, 0.0), tl.load(moments + 5 * batch + rows, row_mask, 0.0)
+    tile = tl.load(values + rows[:, None] * width + columns[None, :], row_mask[:, None], 0.0).to(tl.float32)
+    return (tile - mean[:, None]) * scale[:, None], scale
 
 
 @triton.jit
-def _normed(norm, values, width, moments, norms, rows, columns, batch, H: tl.constexpr):
-    """A tile of `values` through a norm."""
-    normal, _ = _normal(values, width, moments + norm * batch, rows, columns, batch)
+def _normalize(norm, values, width, moments, norms, rows, columns, batch, H: tl.constexpr):
+    """Return a tile of the output of a norm applied to `values`."""
+    standardized, _ = _standardize(values, width, moments + norm * batch, rows, columns, batch)
     gain, bias = tl.load(norms + norm * H + columns), tl.load(norms + (5 + norm) * H + columns)
-    return normal * gain[None, :] + bias[None, :]
+    return standardized * gain[None, :] + bias[None, :]
 
 
 @triton.jit
-def _slope(norm, slopes, rows, columns, batch, H: tl.constexpr):
-    """A tile of the derivatives by what comes out of a norm; 0 in rows that are not."""
+def _load_d_normed(norm, d_normed, rows, columns, batch, H: tl.constexpr):
+    """Return a tile of the derivatives by the output of a norm; 0 for rows beyond the batch."""
     at = rows[:, None] * (5 * H) + (norm * H + columns)[None, :]
-    return tl.load(slopes + at, (rows < batch)[:, None], 0.0)
+    return tl.load(d_normed + at, (rows < batch)[:, None], 0.0)
 
 
 @triton.jit
-def _shares(
-    norm, slopes, values, width, moments, norms, d_norms, rows, batch,
+def _norm_means(
+    norm, d_normed, values, width, moments, norms, d_norms, rows, batch,
     H: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """What derivatives through a norm have in common along a row, (ROWS,) each: the mean of those by its normal
-    numbers, and of these times the numbers. On the way, the norm's own derivatives."""
-    level, tilt = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
+    """Return two means over each row (ROWS,) that the backward pass of a norm needs; store the derivatives of its gain
+    and bias.
+
+    The first is the mean of the derivatives by the standardized values, the second the mean of these derivatives times
+    the standardized values.
+    """
+    mean_d, mean_dx = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
     for start in range(0, H, TILE):
         columns = start + tl.arange(0, TILE)
-        slope = _slope(norm, slopes, rows, columns, batch, H)
-        normal, _ = _normal(values, width, moments + norm * batch, rows, columns, batch)
-        tl.store(d_norms + norm * H + columns, tl.sum(slope * normal, 0))
-        tl.store(d_norms + (5 + norm) * H + columns, tl.sum(slope, 0))
-        by_normal = slope * tl.load(norms + norm * H + columns)[None, :]
-        level += tl.sum(by_normal, 1)
-        tilt += tl.sum(by_normal * normal, 1)
-    return level / H, tilt / H
+        d_output = _load_d_normed(norm, d_normed, rows, columns, batch, H)
+        standardized, _ = _standardize(values, width, moments + norm * batch, rows, columns, batch)
+        tl.store(d_norms + norm * H + columns, tl.sum(d_output * standardized, 0))
+        tl.store(d_norms + (5 + norm) * H + columns, tl.sum(d_output, 0))
+        d_standardized = d_output * tl.load(norms + norm * H + columns)[None, :]
+        mean_d += tl.sum(d_standardized, 1)
+        mean_dx += tl.sum(d_standardized * standardized, 1)
+    return mean_d / H, mean_dx / H
 
 
 @triton.jit
-def _through(
-    norm, slopes, values, width, level, tilt, moments, norms, rows,
+def _norm_backward(
+    norm, d_normed, values, width, mean_d, mean_dx, moments, norms, rows,
     columns, batch, H: tl.constexpr,
 ):  # fmt: skip
-    """A tile of the derivatives by what goes into a norm; `level` and `tilt` are `_shares`."""
-    normal, scale = _normal(values, width, moments + norm * batch, rows, columns, batch)
-    by_normal = _slope(norm, slopes, rows, columns, batch, H) * tl.load(norms + norm * H + columns)[None, :]
-    return (by_normal - level[:, None] - normal * tilt[:, None]) * scale[:, None]
+    """Return a tile of the derivatives by the input of a norm; `mean_d` and `mean_dx` are from `_norm_means`."""
+    standardized, scale = _standardize(values, width, moments + norm * batch, rows, columns, batch)
+    d_output = _load_d_normed(norm, d_normed, rows, columns, batch, H)
+    d_standardized = d_output * tl.load(norms + norm * H + columns)[None, :]
+    return (d_standardized - mean_d[:, None] - standardized * mean_dx[:, None]) * scale[:, None]

@@ -1,4 +1,4 @@
-"""What kernels share that take a few sequences through all of their steps: products and how they are cut."""
+"""Tiled matrix products and launch options of the kernels that run all time steps of a few sequences per program."""
 
 from typing import Any
 
@@ -7,29 +7,31 @@ import triton
 import triton.language as tl
 
 ROWS = 16
-"""Sequences of a program: the fewest that tensor cores multiply at a time."""
+"""Number of sequences per program, the smallest number of rows that tensor cores multiply."""
 
 OPTIONS: dict[str, Any] = {"num_warps": 8, "num_stages": 4, "enable_fp_fusion": True}
-"""Of every launch. Tiles on their way to a product, one fewer than stages, take up to 54 KB of shared memory; a product
-and a sum may be rounded once: Triton 3.9 asks for a word on that."""
+"""Options of every launch. The tiles in flight for a product, one fewer than stages, use up to 54 KB of shared memory.
+Fused multiply-add is set explicitly, because Triton 3.9 warns if it is not."""
 
 
-def taken(dtype: torch.dtype, wide: torch.dtype) -> bool:
-    """Whether kernels take products in `dtype` and all else in `wide`."""
-    return dtype in (torch.float32, torch.bfloat16) and wide == torch.float32
+def supports_dtypes(dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
+    """Return whether kernels support matrix products in `dtype` with everything else in `state_dtype`."""
+    return dtype in (torch.float32, torch.bfloat16) and state_dtype == torch.float32
 
 
 @triton.jit
-def product(
-    total, left, right, rows, columns, across, DEPTH: tl.constexpr, DEEP: tl.constexpr
+def add_product(
+    total, left, right, row_mask, column_mask, stride, INNER: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """`total` and the product of rows at `left`, DEPTH numbers each, with columns at `right`, whose numbers lie
-    `across` apart; DEEP numbers at a time. `rows` and `columns` tell which are there. In float32 no number is rounded
-    to fewer bits."""
-    for start in range(0, DEPTH, DEEP):
-        deep = start + tl.arange(0, DEEP)
-        row = tl.load(left[:, None] + deep[None, :], rows[:, None] & (deep < DEPTH)[None, :], 0.0)
-        column = tl.load(right[None, :] + deep[:, None] * across, columns[None, :] & (deep < DEPTH)[:, None], 0.0)
+    """Return `total` plus the product of rows and columns of INNER elements each, BLOCK elements at a time.
+
+    `left` points to the rows, whose elements are contiguous; `right` points to the columns, whose elements are `stride`
+    apart. Rows and columns outside the masks are read as zeros. In float32 the inputs keep full precision.
+    """
+    for start in range(0, INNER, BLOCK):
+        inner = start + tl.arange(0, BLOCK)
+        row = tl.load(left[:, None] + inner[None, :], row_mask[:, None] & (inner < INNER)[None, :], 0.0)
+        column = tl.load(right[None, :] + inner[:, None] * stride, column_mask[None, :] & (inner < INNER)[:, None], 0.0)
         total = tl.dot(row, column, total, input_precision="ieee")
     return total
 

@@ -1,8 +1,9 @@
-"""The steps of an LSTM with a window over a text in one kernel, their derivatives in another.
+"""Triton kernels of an LSTM with a window over a text: one runs all time steps, the other computes their derivatives.
 
-As in `mdnrnn.kernels.layer_norm`, a program takes ROWS sequences through all T steps and reads the weights anew at
-each. Both kernels fill what the loops of `mdnrnn.nn.window_steps` fill; the formulas stand there. Hidden states and
-what the window shows lie side by side, with zeros after them up to WIDTH, which is a multiple of a tile.
+As in `mdnrnn.kernels.layer_norm`, a program runs ROWS sequences through all T steps and reads the weights again at
+every step. Both kernels compute the results of the loops in `mdnrnn.nn.window_steps`, which contains the formulas.
+Hidden states and window contexts are stored side by side in one tensor `joined`, padded with zeros to WIDTH columns, a
+multiple of the tile size.
 """
 
 from typing import Any
@@ -13,261 +14,324 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
-from mdnrnn.kernels.tiles import OPTIONS, ROWS, product, taken, tanh
+from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, tanh
 
 
-def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, wide: torch.dtype) -> bool:
-    """Whether the kernels take H, C and K, products in `dtype` and all else in `wide`. Weights are loaded 16 numbers at
-    a time; tiles of a row's characters or Gaussians have to fit into shared memory."""
-    return hidden % 16 == 0 and characters <= 128 and components <= 16 and taken(dtype, wide)
+def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
+    """Return whether the kernels support hidden size H, C characters and K components with these dtypes.
+
+    Products are in `dtype`, everything else is in `state_dtype`. H must be a multiple of 16, because weights are loaded
+    16 elements at a time; C is at most 128 and K at most 16, because tiles of a row's characters or Gaussians must fit
+    into shared memory.
+    """
+    return hidden % 16 == 0 and characters <= 128 and components <= 16 and supports_dtypes(dtype, state_dtype)
 
 
 def forward(
-    inward: Tensor,
-    matrix: Tensor,
-    window: Tensor,
-    shift: Tensor,
+    input_products: Tensor,
+    weight: Tensor,
+    window_weight: Tensor,
+    window_bias: Tensor,
     characters: Tensor,
     hidden: Tensor,
     cell: Tensor,
-    place: Tensor,
-    seen: Tensor,
-    keep: bool,
+    centers: Tensor,
+    context: Tensor,
+    save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """As `window_steps._forward_loop`: gates, cells, places, both, form, bells and phi. Without `keep`, gates and bells
-    are not to be used."""
-    steps, (batch, h), (length, c), k = len(inward), hidden.shape, characters.shape[1:], place.shape[-1]
-    cut = _tiles(h, c, k, inward.dtype)
-    gates = cell.new_empty(steps if keep else 1, batch, 4 * h)
-    bells = cell.new_empty(steps if keep else 0, batch, k, length + 1)
-    cells, places = cell.new_empty(steps + 1, batch, h), cell.new_empty(steps + 1, batch, k)
-    form, phi = cell.new_empty(steps, batch, 3 * k), cell.new_empty(steps, batch, length + 1)
-    both = inward.new_zeros(steps + 1, batch, cut["WIDTH"])
-    cells[0], places[0], both[0, :, :h], both[0, :, h : h + c] = cell, place, hidden, seen
-    texts = characters.to(inward.dtype).contiguous()  # zeros and ones are whole in any type
-    given = inward.contiguous(), _widened(matrix, cut), window.contiguous(), shift, texts
-    found = gates, cells, places, both, form, bells, phi
-    with torch.cuda.device_of(inward):
-        _forward[triton.cdiv(batch, ROWS),](*given, *found, steps, batch, length, KEEP=keep, **cut)
-    return gates, cells, places, both[..., : h + c], form, bells, phi
+    """Run all time steps, as the forward loop of `mdnrnn.nn.window_steps` does.
+
+    Args:
+        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        weight: recurrent weights of hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window, shape (3K, H).
+        window_bias: shape (3K,).
+        characters: one-hot text, shape (B, U, C).
+        hidden: initial hidden state, shape (B, H).
+        cell: initial cell state, shape (B, H).
+        centers: initial centers of the window's Gaussians, shape (B, K).
+        context: initial context, shape (B, C).
+        save: whether to compute gates and Gaussians for the backward pass; without it they are undefined.
+
+    Returns:
+        Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
+        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians (T, B, K, U + 1); phi (T, B, U + 1).
+    """
+    steps, (batch, h), (length, c), k = len(input_products), hidden.shape, characters.shape[1:], centers.shape[-1]
+    constants = _constants(h, c, k, input_products.dtype)
+    gates = cell.new_empty(steps if save else 1, batch, 4 * h)
+    gaussians = cell.new_empty(steps if save else 0, batch, k, length + 1)
+    cells, all_centers = cell.new_empty(steps + 1, batch, h), cell.new_empty(steps + 1, batch, k)
+    coefficients, phi = cell.new_empty(steps, batch, 3 * k), cell.new_empty(steps, batch, length + 1)
+    joined = input_products.new_zeros(steps + 1, batch, constants["WIDTH"])
+    cells[0], all_centers[0], joined[0, :, :h], joined[0, :, h : h + c] = cell, centers, hidden, context
+    text = characters.to(input_products.dtype).contiguous()  # zeros and ones are exact in any dtype
+    inputs = input_products.contiguous(), _pad_columns(weight, constants), window_weight.contiguous(), window_bias, text
+    results = gates, cells, all_centers, joined, coefficients, gaussians, phi
+    with torch.cuda.device_of(input_products):
+        _forward[triton.cdiv(batch, ROWS),](*inputs, *results, steps, batch, length, SAVE=save, **constants)
+    return gates, cells, all_centers, joined[..., : h + c], coefficients, gaussians, phi
 
 
 def backward(
     d_hidden: Tensor | None,
-    d_seen: Tensor | None,
-    matrix: Tensor,
-    window: Tensor,
+    d_context: Tensor | None,
+    weight: Tensor,
+    window_weight: Tensor,
     characters: Tensor,
     gates: Tensor,
-    form: Tensor,
-    by_output: Tensor,
-    by_cell: Tensor,
-    through: Tensor,
-    by_phi: Tensor,
+    coefficients: Tensor,
+    output_slope: Tensor,
+    cell_slopes: Tensor,
+    hidden_slope: Tensor,
+    phi_slopes: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """As `window_steps._backward_loop`: derivatives by gates, form and the first both, cell and place."""
-    (steps, batch, h), (length, c), k = through.shape, characters.shape[1:], form.shape[-1] // 3
-    cut = _tiles(h, c, k, matrix.dtype)
+    """Compute the derivatives of all time steps, as the backward loop of `mdnrnn.nn.window_steps` does.
+
+    Args:
+        d_hidden: derivatives by the hidden states, shape (T, B, H); None for zeros.
+        d_context: derivatives by the contexts, shape (T, B, C); None for zeros.
+        weight: recurrent weights of hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window, shape (3K, H).
+        characters: one-hot text, shape (B, U, C).
+        gates: shape (T, B, 4H).
+        coefficients: alpha, beta and delta, shape (T, B, 3K).
+        output_slope: derivative of the hidden state by the sum before the output gate, shape (T, B, H).
+        cell_slopes: derivatives of the cell state by the sums before the other gates, shape (T, B, 3, H).
+        hidden_slope: derivative of the hidden state by the cell state, shape (T, B, H).
+        phi_slopes: derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
+
+    Returns:
+        Derivatives by the sums before the gates (T, B, 4H); by log alpha, log beta and log delta (T, B, 3K); and by the
+        initial hidden state and context (B, H + C), cell state (B, H) and centers (B, K).
+    """
+    (steps, batch, h), (length, c), k = hidden_slope.shape, characters.shape[1:], coefficients.shape[-1] // 3
+    constants = _constants(h, c, k, weight.dtype)
     if d_hidden is None:
-        d_hidden = through.new_zeros(steps, batch, h)
-    if d_seen is None:
-        d_seen = through.new_zeros(steps, batch, c)
-    weights = _widened(matrix, cut), window.contiguous()
-    slopes = by_output, by_cell, through, by_phi
-    texts = characters.to(matrix.dtype).contiguous()
-    given = d_hidden.contiguous(), d_seen.contiguous(), *weights, texts, gates, form, *slopes
-    d_gates, d_form = matrix.new_empty(steps, batch, 4 * h), matrix.new_empty(steps, batch, 3 * k)
-    d_both, d_place = gates.new_zeros(batch, cut["WIDTH"]), gates.new_empty(batch, k)
+        d_hidden = hidden_slope.new_zeros(steps, batch, h)
+    if d_context is None:
+        d_context = hidden_slope.new_zeros(steps, batch, c)
+    weights = _pad_columns(weight, constants), window_weight.contiguous()
+    slopes = output_slope, cell_slopes, hidden_slope, phi_slopes
+    text = characters.to(weight.dtype).contiguous()
+    inputs = d_hidden.contiguous(), d_context.contiguous(), *weights, text, gates, coefficients, *slopes
+    d_gates, d_coefficients = weight.new_empty(steps, batch, 4 * h), weight.new_empty(steps, batch, 3 * k)
+    d_joined, d_centers = gates.new_zeros(batch, constants["WIDTH"]), gates.new_empty(batch, k)
     d_cells, d_phi = gates.new_zeros(2, batch, h), gates.new_empty(batch, length)
-    found = d_gates, d_form, d_both, *d_cells, d_place, d_phi
-    with torch.cuda.device_of(matrix):
-        _backward[triton.cdiv(batch, ROWS),](*given, *found, steps, batch, length, **cut)
-    return d_gates, d_form, d_both[:, : h + c], d_cells[steps % 2], d_place
+    results = d_gates, d_coefficients, d_joined, *d_cells, d_centers, d_phi
+    with torch.cuda.device_of(weight):
+        _backward[triton.cdiv(batch, ROWS),](*inputs, *results, steps, batch, length, **constants)
+    return d_gates, d_coefficients, d_joined[:, : h + c], d_cells[steps % 2], d_centers
 
 
-def _tiles(h: int, c: int, k: int, dtype: torch.dtype) -> dict[str, Any]:
-    """How the kernels cut: columns of a tile, depth of a product at a time, and powers of two that C and K fit into."""
-    tile, deep = (128, 64) if dtype == torch.bfloat16 else (64, 32)
-    sizes = {"H": h, "C": c, "K": k, "WIDTH": triton.cdiv(h + c, tile) * tile, "TILE": tile, "DEEP": deep, "ROWS": ROWS}
-    powers = {"LETTERS": triton.next_power_of_2(c), "BELLS": triton.next_power_of_2(k)}
-    return {**sizes, **powers, "FORM": max(16, triton.next_power_of_2(3 * k)), **OPTIONS}
+def _constants(h: int, c: int, k: int, dtype: torch.dtype) -> dict[str, Any]:
+    """Return compile-time constants and launch options.
+
+    TILE: columns per tile. BLOCK: elements of a product at a time. C_PADDED, K_PADDED and K3_PADDED: powers of two that
+    are at least C, K and 3K.
+    """
+    tile, block = (128, 64) if dtype == torch.bfloat16 else (64, 32)
+    sizes = {"H": h, "C": c, "K": k, "WIDTH": triton.cdiv(h + c, tile) * tile, "TILE": tile, "BLOCK": block}
+    powers = {"C_PADDED": triton.next_power_of_2(c), "K_PADDED": triton.next_power_of_2(k)}
+    return {**sizes, "ROWS": ROWS, **powers, "K3_PADDED": max(16, triton.next_power_of_2(3 * k)), **OPTIONS}
 
 
-def _widened(matrix: Tensor, cut: dict[str, Any]) -> Tensor:
-    return functional.pad(matrix, (0, cut["WIDTH"] - matrix.shape[1]))
+def _pad_columns(weight: Tensor, constants: dict[str, Any]) -> Tensor:
+    return functional.pad(weight, (0, constants["WIDTH"] - weight.shape[1]))
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "length"])
 def _forward(
-    inward, matrix, window, shift, characters,
-    gates, cells, places, both, form, bells, phi,
-    steps, batch, length, KEEP: tl.constexpr,
+    input_products, weight, window_weight, window_bias, characters,
+    gates, cells, all_centers, joined, coefficients, gaussians, phi,
+    steps, batch, length, SAVE: tl.constexpr,
     H: tl.constexpr, C: tl.constexpr, K: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
-    LETTERS: tl.constexpr, BELLS: tl.constexpr, FORM: tl.constexpr, DEEP: tl.constexpr,
+    C_PADDED: tl.constexpr, K_PADDED: tl.constexpr, K3_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """What is read after a barrier may have been written by other threads before it; what is written over was last read
-    a barrier ago or more. The interpreter that tests this runs one thread: of barriers it tells nothing."""
+    """Compute the results of `forward`.
+
+    Values read after a barrier may have been written by other threads before it; values that are overwritten were last
+    read before the preceding barrier. The interpreter that runs the tests has one thread and cannot check the barriers.
+    """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = rows < batch
-    letters, marks = tl.arange(0, LETTERS), tl.arange(0, FORM)
-    for _ in range(steps):  # pointers move on with the steps: offsets within one fit in 32 bits
+    row_mask = rows < batch
+    letters, entries = tl.arange(0, C_PADDED), tl.arange(0, K3_PADDED)
+    for _ in range(steps):  # pointers advance by one step at a time, so offsets within a step fit into 32 bits
         for start in range(0, 4 * H, TILE):
             columns = start + tl.arange(0, TILE)
-            there = columns < 4 * H
-            here, at = real[:, None] & there[None, :], rows[:, None] * (4 * H) + columns[None, :]
-            total = tl.load(inward + at, here, 0.0).to(tl.float32)
-            total = product(total, both + rows * WIDTH, matrix + columns * WIDTH, real, there, 1, WIDTH, DEEP)
-            tl.store(gates + at, tl.where((columns < 3 * H)[None, :], tl.sigmoid(total), tanh(total)), here)
+            column_mask = columns < 4 * H
+            mask, at = row_mask[:, None] & column_mask[None, :], rows[:, None] * (4 * H) + columns[None, :]
+            total = tl.load(input_products + at, mask, 0.0).to(tl.float32)
+            total = add_product(
+                total, joined + rows * WIDTH, weight + columns * WIDTH, row_mask, column_mask, 1, WIDTH, BLOCK
+            )
+            tl.store(gates + at, tl.where((columns < 3 * H)[None, :], tl.sigmoid(total), tanh(total)), mask)
         tl.debug_barrier()  # gates
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
-            here = real[:, None] & (columns < H)[None, :]
-            at, by_gate = rows[:, None] * H + columns[None, :], rows[:, None] * (4 * H) + columns[None, :]
-            output, enter = tl.load(gates + by_gate, here, 0.0), tl.load(gates + H + by_gate, here, 0.0)
-            remember, new = tl.load(gates + 2 * H + by_gate, here, 0.0), tl.load(gates + 3 * H + by_gate, here, 0.0)
-            cell = remember * tl.load(cells + at, here, 0.0) + enter * new
-            tl.store(cells + batch * H + at, cell, here)
-            hidden = (output * tanh(cell)).to(both.dtype.element_ty)
-            tl.store(both + batch * WIDTH + rows[:, None] * WIDTH + columns[None, :], hidden, here)
-        both += batch * WIDTH
+            mask = row_mask[:, None] & (columns < H)[None, :]
+            at, gate_at = rows[:, None] * H + columns[None, :], rows[:, None] * (4 * H) + columns[None, :]
+            output_gate, input_gate = tl.load(gates + gate_at, mask, 0.0), tl.load(gates + H + gate_at, mask, 0.0)
+            forget_gate = tl.load(gates + 2 * H + gate_at, mask, 0.0)
+            candidate = tl.load(gates + 3 * H + gate_at, mask, 0.0)
+            cell = forget_gate * tl.load(cells + at, mask, 0.0) + input_gate * candidate
+            tl.store(cells + batch * H + at, cell, mask)
+            hidden = (output_gate * tanh(cell)).to(joined.dtype.element_ty)
+            tl.store(joined + batch * WIDTH + rows[:, None] * WIDTH + columns[None, :], hidden, mask)
+        joined += batch * WIDTH
         tl.debug_barrier()  # hidden states
-        formed = marks < 3 * K
-        logs = tl.zeros((ROWS, FORM), tl.float32) + tl.load(shift + marks, formed, 0.0).to(tl.float32)[None, :]
-        logs = product(logs, both + rows * WIDTH, window + marks * H, real, formed, 1, H, DEEP)
-        tl.store(form + rows[:, None] * (3 * K) + marks[None, :], tl.exp(logs), real[:, None] & formed[None, :])
-        tl.debug_barrier()  # form
+        entry_mask = entries < 3 * K
+        logs = tl.zeros((ROWS, K3_PADDED), tl.float32)
+        logs += tl.load(window_bias + entries, entry_mask, 0.0).to(tl.float32)[None, :]
+        logs = add_product(logs, joined + rows * WIDTH, window_weight + entries * H, row_mask, entry_mask, 1, H, BLOCK)
+        coefficients_at = coefficients + rows[:, None] * (3 * K) + entries[None, :]
+        tl.store(coefficients_at, tl.exp(logs), row_mask[:, None] & entry_mask[None, :])
+        tl.debug_barrier()  # coefficients
         for start in range(0, length + 1, TILE):
             u = start + tl.arange(0, TILE)
-            here = real[:, None] & (u <= length)[None, :]
+            mask = row_mask[:, None] & (u <= length)[None, :]
             weights = tl.zeros((ROWS, TILE), tl.float32)
             for k in range(K):
-                alpha = tl.load(form + rows * (3 * K) + k, real, 0.0)
-                beta = tl.load(form + rows * (3 * K) + K + k, real, 0.0)
-                delta = tl.load(form + rows * (3 * K) + 2 * K + k, real, 0.0)
-                place = tl.load(places + rows * K + k, real, 0.0) + delta
-                tl.store(places + batch * K + rows * K + k, place, real)
-                away = place[:, None] - u.to(tl.float32)[None, :]
-                bell = tl.exp(-beta[:, None] * away * away)
-                if KEEP:
-                    tl.store(bells + (rows * K + k)[:, None] * (length + 1) + u[None, :], bell, here)
-                weights += alpha[:, None] * bell
-            tl.store(phi + rows[:, None] * (length + 1) + u[None, :], weights, here)
-        tl.debug_barrier()  # phi and places
-        seen = tl.zeros((ROWS, LETTERS), tl.float32)
+                alpha = tl.load(coefficients + rows * (3 * K) + k, row_mask, 0.0)
+                beta = tl.load(coefficients + rows * (3 * K) + K + k, row_mask, 0.0)
+                delta = tl.load(coefficients + rows * (3 * K) + 2 * K + k, row_mask, 0.0)
+                center = tl.load(all_centers + rows * K + k, row_mask, 0.0) + delta
+                tl.store(all_centers + batch * K + rows * K + k, center, row_mask)
+                distance = center[:, None] - u.to(tl.float32)[None, :]
+                gaussian = tl.exp(-beta[:, None] * distance * distance)
+                if SAVE:
+                    tl.store(gaussians + (rows * K + k)[:, None] * (length + 1) + u[None, :], gaussian, mask)
+                weights += alpha[:, None] * gaussian
+            tl.store(phi + rows[:, None] * (length + 1) + u[None, :], weights, mask)
+        tl.debug_barrier()  # phi and centers
+        context = tl.zeros((ROWS, C_PADDED), tl.float32)
         for start in range(0, length, 8):
             u = start + tl.arange(0, 8)
-            here = real[:, None] & (u < length)[None, :]
-            weights = tl.load(phi + rows[:, None] * (length + 1) + u[None, :], here, 0.0)
-            seen += tl.sum(weights[:, :, None] * _letters(characters, rows, u, letters, batch, length, C), 1)
-        beside = both + rows[:, None] * WIDTH + (H + letters)[None, :]
-        tl.store(beside, seen.to(both.dtype.element_ty), real[:, None] & (letters < C)[None, :])
-        tl.debug_barrier()  # both, for the next step's products
-        if KEEP:
+            mask = row_mask[:, None] & (u < length)[None, :]
+            weights = tl.load(phi + rows[:, None] * (length + 1) + u[None, :], mask, 0.0)
+            tile = _load_characters(characters, rows, u, letters, batch, length, C)
+            context += tl.sum(weights[:, :, None] * tile, 1)
+        context_at = joined + rows[:, None] * WIDTH + (H + letters)[None, :]
+        tl.store(context_at, context.to(joined.dtype.element_ty), row_mask[:, None] & (letters < C)[None, :])
+        tl.debug_barrier()  # contexts, for the products of the next step
+        if SAVE:
             gates += batch * 4 * H
-            bells += batch * K * (length + 1)
-        inward += batch * 4 * H
+            gaussians += batch * K * (length + 1)
+        input_products += batch * 4 * H
         cells += batch * H
-        places += batch * K
-        form += batch * 3 * K
+        all_centers += batch * K
+        coefficients += batch * 3 * K
         phi += batch * (length + 1)
 
 
 @triton.jit(do_not_specialize=["steps", "batch", "length"])
 def _backward(
-    d_hidden, d_seen, matrix, window, characters, gates, form, by_output, by_cell, through, by_phi,
-    d_gates, d_form, d_both, d_cell, d_before, d_place, d_phi,
+    d_hidden, d_context, weight, window_weight, characters,
+    gates, coefficients, output_slope, cell_slopes, hidden_slope, phi_slopes,
+    d_gates, d_coefficients, d_joined, d_cell, d_cell_before, d_centers, d_phi,
     steps, batch, length,
     H: tl.constexpr, C: tl.constexpr, K: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
-    LETTERS: tl.constexpr, BELLS: tl.constexpr, FORM: tl.constexpr, DEEP: tl.constexpr,
+    C_PADDED: tl.constexpr, K_PADDED: tl.constexpr, K3_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Derivatives by both and cell are 0 at first, and become those by the first state. Steps read one of d_cell and
-    d_before and write the other, in turn: the first is in d_before after an odd number. d_phi (B, U) is room for a
-    step. For barriers, see `_forward`."""
+    """Compute the results of `backward`.
+
+    d_joined and d_cell are 0 at first and hold the derivatives by the initial state at the end. d_cell and
+    d_cell_before swap roles after each step, so the last result is in the second buffer if T is odd. d_phi (B, U) is a
+    buffer for one step. For the barriers, see `_forward`.
+    """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    real = rows < batch
-    letters, bells = tl.arange(0, LETTERS), tl.arange(0, BELLS)
+    row_mask = rows < batch
+    letters, components = tl.arange(0, C_PADDED), tl.arange(0, K_PADDED)
     last = (steps - 1).to(tl.int64) * batch
     d_hidden += last * H
-    d_seen += last * C
+    d_context += last * C
     gates += last * 4 * H
-    form += last * 3 * K
-    by_output += last * H
-    by_cell += last * 3 * H
-    through += last * H
-    by_phi += last * 3 * K * (length + 1)
+    coefficients += last * 3 * K
+    output_slope += last * H
+    cell_slopes += last * 3 * H
+    hidden_slope += last * H
+    phi_slopes += last * 3 * K * (length + 1)
     d_gates += last * 4 * H
-    d_form += last * 3 * K
-    by_place = tl.zeros((ROWS, BELLS), tl.float32)
+    d_coefficients += last * 3 * K
+    d_center = tl.zeros((ROWS, K_PADDED), tl.float32)
     for _ in range(steps):
-        shown = real[:, None] & (letters < C)[None, :]
-        by_seen = tl.load(d_seen + rows[:, None] * C + letters[None, :], shown, 0.0).to(tl.float32)
-        by_seen += tl.load(d_both + rows[:, None] * WIDTH + (H + letters)[None, :], shown, 0.0)
+        context_mask = row_mask[:, None] & (letters < C)[None, :]
+        d_c = tl.load(d_context + rows[:, None] * C + letters[None, :], context_mask, 0.0).to(tl.float32)
+        d_c += tl.load(d_joined + rows[:, None] * WIDTH + (H + letters)[None, :], context_mask, 0.0)
         for start in range(0, length, 8):
             u = start + tl.arange(0, 8)
-            by_u = tl.sum(by_seen[:, None, :] * _letters(characters, rows, u, letters, batch, length, C), 2)
-            tl.store(d_phi + rows[:, None] * length + u[None, :], by_u, real[:, None] & (u < length)[None, :])
+            tile = _load_characters(characters, rows, u, letters, batch, length, C)
+            d_u = tl.sum(d_c[:, None, :] * tile, 2)
+            tl.store(d_phi + rows[:, None] * length + u[None, :], d_u, row_mask[:, None] & (u < length)[None, :])
         tl.debug_barrier()  # d_phi
-        by_alpha, by_beta = tl.zeros((ROWS, BELLS), tl.float32), tl.zeros((ROWS, BELLS), tl.float32)
+        d_alpha, d_beta = tl.zeros((ROWS, K_PADDED), tl.float32), tl.zeros((ROWS, K_PADDED), tl.float32)
         for start in range(0, length, 16):
             u = start + tl.arange(0, 16)
-            by_u = tl.load(d_phi + rows[:, None] * length + u[None, :], real[:, None] & (u < length)[None, :], 0.0)
-            by_alpha += _along(0, by_phi, by_u, rows, u, bells, batch, length, K)
-            by_beta += _along(1, by_phi, by_u, rows, u, bells, batch, length, K)
-            by_place += _along(2, by_phi, by_u, rows, u, bells, batch, length, K)
-        formed, by_bell = real[:, None] & (bells < K)[None, :], rows[:, None] * (3 * K) + bells[None, :]
-        by_delta = by_place * tl.load(form + 2 * K + by_bell, formed, 0.0)
-        tl.store(d_form + by_bell, by_alpha.to(d_form.dtype.element_ty), formed)
-        tl.store(d_form + K + by_bell, by_beta.to(d_form.dtype.element_ty), formed)
-        tl.store(d_form + 2 * K + by_bell, by_delta.to(d_form.dtype.element_ty), formed)
-        tl.debug_barrier()  # d_form
+            d_u = tl.load(d_phi + rows[:, None] * length + u[None, :], row_mask[:, None] & (u < length)[None, :], 0.0)
+            d_alpha += _sum_over_text(0, phi_slopes, d_u, rows, u, components, batch, length, K)
+            d_beta += _sum_over_text(1, phi_slopes, d_u, rows, u, components, batch, length, K)
+            d_center += _sum_over_text(2, phi_slopes, d_u, rows, u, components, batch, length, K)
+        component_mask = row_mask[:, None] & (components < K)[None, :]
+        alpha_at = rows[:, None] * (3 * K) + components[None, :]
+        d_delta = d_center * tl.load(coefficients + 2 * K + alpha_at, component_mask, 0.0)
+        tl.store(d_coefficients + alpha_at, d_alpha.to(d_coefficients.dtype.element_ty), component_mask)
+        tl.store(d_coefficients + K + alpha_at, d_beta.to(d_coefficients.dtype.element_ty), component_mask)
+        tl.store(d_coefficients + 2 * K + alpha_at, d_delta.to(d_coefficients.dtype.element_ty), component_mask)
+        tl.debug_barrier()  # d_coefficients
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
-            here = real[:, None] & (columns < H)[None, :]
-            at, by_gate = rows[:, None] * H + columns[None, :], rows[:, None] * (4 * H) + columns[None, :]
-            d_h = tl.load(d_both + rows[:, None] * WIDTH + columns[None, :], here, 0.0)
-            d_h += tl.load(d_hidden + at, here, 0.0).to(tl.float32)
-            d_h = product(d_h, d_form + rows * (3 * K), window + columns, real, columns < H, H, 3 * K, FORM)
-            d_c = tl.load(d_cell + at, here, 0.0) + d_h * tl.load(through + at, here, 0.0)
-            d_output = d_h * tl.load(by_output + at, here, 0.0)
-            tl.store(d_gates + by_gate, d_output.to(d_gates.dtype.element_ty), here)
+            mask = row_mask[:, None] & (columns < H)[None, :]
+            at, gate_at = rows[:, None] * H + columns[None, :], rows[:, None] * (4 * H) + columns[None, :]
+            d_h = tl.load(d_joined + rows[:, None] * WIDTH + columns[None, :], mask, 0.0)
+            d_h += tl.load(d_hidden + at, mask, 0.0).to(tl.float32)
+            d_h = add_product(
+                d_h, d_coefficients + rows * (3 * K), window_weight + columns, row_mask, columns < H, H, 3 * K,
+                K3_PADDED,
+            )  # fmt: skip
+            d_new_cell = tl.load(d_cell + at, mask, 0.0) + d_h * tl.load(hidden_slope + at, mask, 0.0)
+            d_output = d_h * tl.load(output_slope + at, mask, 0.0)
+            tl.store(d_gates + gate_at, d_output.to(d_gates.dtype.element_ty), mask)
             for gate in tl.static_range(3):
-                slope = tl.load(by_cell + rows[:, None] * (3 * H) + (gate * H + columns)[None, :], here, 0.0)
-                tl.store(d_gates + (gate + 1) * H + by_gate, (d_c * slope).to(d_gates.dtype.element_ty), here)
-            tl.store(d_before + at, d_c * tl.load(gates + 2 * H + by_gate, here, 0.0), here)
+                slope = tl.load(cell_slopes + rows[:, None] * (3 * H) + (gate * H + columns)[None, :], mask, 0.0)
+                d_gate = (d_new_cell * slope).to(d_gates.dtype.element_ty)
+                tl.store(d_gates + (gate + 1) * H + gate_at, d_gate, mask)
+            tl.store(d_cell_before + at, d_new_cell * tl.load(gates + 2 * H + gate_at, mask, 0.0), mask)
         tl.debug_barrier()  # d_gates
         for start in range(0, WIDTH, TILE):
             columns = start + tl.arange(0, TILE)
             total = tl.zeros((ROWS, TILE), tl.float32)
-            total = product(
-                total, d_gates + rows * (4 * H), matrix + columns, real, columns < WIDTH, WIDTH, 4 * H, DEEP
+            total = add_product(
+                total, d_gates + rows * (4 * H), weight + columns, row_mask, columns < WIDTH, WIDTH, 4 * H, BLOCK
             )
-            tl.store(d_both + rows[:, None] * WIDTH + columns[None, :], total, real[:, None])
-        tl.debug_barrier()  # d_both and d_before, for the step before
-        d_cell, d_before = d_before, d_cell
+            tl.store(d_joined + rows[:, None] * WIDTH + columns[None, :], total, row_mask[:, None])
+        tl.debug_barrier()  # d_joined and d_cell_before, for the preceding step
+        d_cell, d_cell_before = d_cell_before, d_cell
         d_hidden -= batch * H
-        d_seen -= batch * C
+        d_context -= batch * C
         gates -= batch * 4 * H
-        form -= batch * 3 * K
-        by_output -= batch * H
-        by_cell -= batch * 3 * H
-        through -= batch * H
-        by_phi -= batch * 3 * K * (length + 1)
+        coefficients -= batch * 3 * K
+        output_slope -= batch * H
+        cell_slopes -= batch * 3 * H
+        hidden_slope -= batch * H
+        phi_slopes -= batch * 3 * K * (length + 1)
         d_gates -= batch * 4 * H
-        d_form -= batch * 3 * K
-    tl.store(d_place + rows[:, None] * K + bells[None, :], by_place, real[:, None] & (bells < K)[None, :])
+        d_coefficients -= batch * 3 * K
+    tl.store(
+        d_centers + rows[:, None] * K + components[None, :], d_center, row_mask[:, None] & (components < K)[None, :]
+    )
 
 
 @triton.jit
-def _letters(characters, rows, u, letters, batch, length, C: tl.constexpr):
-    """Some of the characters, (rows, u, letters), zeros where there are none."""
-    here = ((rows < batch)[:, None] & (u < length)[None, :])[:, :, None] & (letters < C)[None, None, :]
+def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexpr):
+    """Return a tile (rows, u, letters) of the characters; zeros outside the text."""
+    mask = ((rows < batch)[:, None] & (u < length)[None, :])[:, :, None] & (letters < C)[None, None, :]
     at = (rows[:, None] * length + u[None, :])[:, :, None] * C + letters[None, None, :]
-    return tl.load(characters + at, here, 0.0).to(tl.float32)
+    return tl.load(characters + at, mask, 0.0).to(tl.float32)
 
 
 @triton.jit
-def _along(part: tl.constexpr, by_phi, by_u, rows, u, bells, batch, length, K: tl.constexpr):
-    """Derivatives (rows, bells) by one of three parts, through some of the places of a text."""
-    here = ((rows < batch)[:, None] & (bells < K)[None, :])[:, :, None] & (u < length)[None, None, :]
-    at = (rows[:, None] * (3 * K) + (part * K + bells)[None, :])[:, :, None] * (length + 1) + u[None, None, :]
-    return tl.sum(tl.load(by_phi + at, here, 0.0) * by_u[:, None, :], 2)
+def _sum_over_text(part: tl.constexpr, phi_slopes, d_u, rows, u, components, batch, length, K: tl.constexpr):
+    """Return derivatives (rows, components) by one part (0: log alpha, 1: log beta, 2: centers), summed over `u`."""
+    mask = ((rows < batch)[:, None] & (components < K)[None, :])[:, :, None] & (u < length)[None, None, :]
+    at = (rows[:, None] * (3 * K) + (part * K + components)[None, :])[:, :, None] * (length + 1) + u[None, None, :]
+    return tl.sum(tl.load(phi_slopes + at, mask, 0.0) * d_u[:, None, :], 2)

@@ -1,4 +1,4 @@
-"""Mixture density heads: one linear layer, one split, a distribution (Bishop 1994)."""
+"""Mixture density heads: one linear layer whose outputs are the parameters of a distribution (Bishop 1994)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 
 class MixtureHead(nn.Module):
-    """Features (..., I) to a mixture over (..., D): a module like any other, in any network.
+    """Map features of shape (..., in_features) to a mixture over points of shape (..., out_features).
+
+    The head is a module for any network:
 
         net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), MixtureHead(64, 1, components=20))
         optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -28,15 +30,18 @@ class MixtureHead(nn.Module):
         net(x).sample()
 
     Args:
-        in_features: I.
-        out_features: D.
-        components: K.
-        covariance: of the components; see `Covariance`.
-        scale_floor: the least scale of a component, in units of the targets.
-        noise: standard deviation of the noise that `loss` adds to targets in training, in their units: smooths the
-            density where data are few (Rothfuss et al., arXiv:1907.08982).
-        weight_entropy: how much `loss` rewards, in training, each nat of the weights' mean entropy: keeps components
-            alive; below 0 it prunes them.
+        in_features: number of input features.
+        out_features: number of features D of the targets.
+        components: number of components K.
+        covariance: covariance structure of the components; see `Covariance`.
+        scale_floor: smallest scale of a component, in units of the targets.
+        noise: standard deviation, in units of the targets, of the noise that `loss` adds to targets during training;
+            it smooths the density where data are sparse (Rothfuss et al., arXiv:1907.08982).
+        weight_entropy: factor of the mean entropy of the mixture weights (in nats) that `loss` subtracts during
+            training; it keeps components in use. A negative factor prunes components.
+
+    Raises:
+        InputError: if an argument is invalid.
     """
 
     def __init__(
@@ -50,49 +55,71 @@ class MixtureHead(nn.Module):
         weight_entropy: float = 0.0,
     ) -> None:
         super().__init__()
-        check_mixture(in_features, out_features, components, covariance, scale_floor)
+        check_mixture_options(in_features, out_features, components, covariance, scale_floor)
         if not 0 <= noise < math.inf:
-            raise InputError(f"noise: received {noise}, expected a standard deviation of 0 or more")
+            raise InputError(f"noise: received {noise}, expected a standard deviation >= 0")
         if not math.isfinite(weight_entropy):
-            raise InputError(f"weight_entropy: received {weight_entropy}, expected a number")
+            raise InputError(f"weight_entropy: received {weight_entropy}, expected a finite number")
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.noise, self.weight_entropy = noise, weight_entropy
         self.linear = nn.Linear(in_features, self.shape.size)
         self.shape.initialize(self.linear)
 
     def forward(self, features: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """features: (..., I)."""
+        """Return the mixture given features of shape (..., in_features)."""
         return self.shape.unpack(self.linear(features))
 
     def initialize(self, targets: Tensor) -> None:
-        """Start from the mixture of `targets`, shape (N, D), as a whole: means at quantiles of theirs, or k-means'.
+        """Initialize the head to a mixture of clusters of the targets: quantile groups if D = 1, k-means otherwise.
 
-        The features come in with the first steps of a training: until then they change nothing.
+        The weights of the linear layer become 0, so the initial mixture does not depend on the features.
+
+        Args:
+            targets: shape (N, D).
+
+        Raises:
+            InputError: if the shape is wrong or a target is NaN or infinite.
         """
         if targets.ndim != 2 or targets.shape[1] != self.shape.features or not len(targets):
             raise InputError(
-                f"targets: received shape {tuple(targets.shape)}, expected (N, {self.shape.features}), N 1 or more"
+                f"targets: received shape {tuple(targets.shape)}, expected (N, {self.shape.features}) with N >= 1"
             )
         if not bool(targets.isfinite().all()):
-            raise InputError("targets: received some that are infinite or no numbers, expected real numbers")
-        self.shape.initialize_from(self.linear, targets)
+            raise InputError("targets: received NaN or infinite values, expected real numbers")
+        self.shape.initialize_from_targets(self.linear, targets)
 
     def loss(self, mixture: GaussianMixture | PerDimensionMixture, targets: Tensor) -> Tensor:
-        """Mean nats of `targets` (..., D) under what `forward` gave, with the regularisers asked for in training."""
+        """Return the mean negative log-likelihood in nats, plus the regularization terms during training.
+
+        Args:
+            mixture: result of `forward`.
+            targets: shape (..., D).
+        """
         if self.training and self.noise:
             targets = targets + self.noise * torch.randn_like(targets)
-        nats = -mixture.log_prob(targets).mean()
+        loss = -mixture.log_prob(targets).mean()
         if self.training and self.weight_entropy:
             log_weights = mixture.log_weights
-            nats = nats + self.weight_entropy * (log_weights.exp() * log_weights).sum(-1).mean()
-        return nats
+            loss = loss + self.weight_entropy * (log_weights.exp() * log_weights).sum(-1).mean()
+        return loss
 
 
 class StepHead(nn.Module):
-    """Features (..., I) to a distribution over steps: a mixture over D motions beside E event logits.
+    """Map features of shape (..., in_features) to a step distribution: a mixture over the motion, and event logits.
 
-    E: 3, of strokes; 2, of what can only go on or end; 0, of what never ends. `component_choices` is how many components a step
-    is drawn from: one, or one for each feature.
+    The attribute `component_choices` is the number of components that are selected per sampled step: D for
+    per-dimension mixtures, 1 otherwise.
+
+    Args:
+        in_features: number of input features.
+        out_features: number of motion features D.
+        components: number of components K.
+        events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
+        covariance: covariance structure of the components; see `StepCovariance`.
+        scale_floor: smallest scale of a component, in units of the targets.
+
+    Raises:
+        InputError: if an argument is invalid.
     """
 
     def __init__(
@@ -105,7 +132,7 @@ class StepHead(nn.Module):
         scale_floor: float = 1e-3,
     ) -> None:
         super().__init__()
-        check_mixture(in_features, out_features, components, covariance, scale_floor)
+        check_mixture_options(in_features, out_features, components, covariance, scale_floor)
         if covariance not in get_args(StepCovariance):
             raise InputError(
                 f"covariance: received {covariance!r}, expected one of {', '.join(get_args(StepCovariance))}"
@@ -118,20 +145,21 @@ class StepHead(nn.Module):
         self.shape.initialize(self.linear)
 
     def forward(self, features: Tensor) -> StepParameters:
-        """features: (..., I)."""
-        odds = self.end_logit_shift(features)
-        rows = _evenly(self.linear, features) if features.ndim == 2 else self.linear(features)
-        return StepParameters(rows, self.shape, self.events, None if odds is None else odds.squeeze(-1))
+        """Return the step distribution given features of shape (..., in_features)."""
+        shift = self.end_logit_shift(features)
+        parameters = _apply_padded(self.linear, features) if features.ndim == 2 else self.linear(features)
+        return StepParameters(parameters, self.shape, self.events, None if shift is None else shift.squeeze(-1))
 
     def end_logit_shift(self, features: Tensor) -> Tensor | None:
-        """What the logit of END is raised by, given the features: (..., 1); None: nothing, as here."""
+        """Return a shift of the logit of END, shape (..., 1), or None for no shift; subclasses may override it."""
         return None
 
 
-def _evenly(linear: nn.Linear, features: Tensor) -> Tensor:
-    """`linear` of features (S, I); under autocast on a CPU S is brought to a multiple of 256 meanwhile.
+def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
+    """Return `linear(features)` for features (S, in_features); under autocast on a CPU, pad S to a multiple of 256.
 
-    oneDNN compiles its products, forward and backward, for every S that it meets, and keeps a thousand of them.
+    oneDNN compiles its forward and backward products for every S and caches a thousand of them; padding bounds their
+    number.
     """
     missing = -len(features) % 256
     if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -139,10 +167,10 @@ def _evenly(linear: nn.Linear, features: Tensor) -> Tensor:
     return linear(functional.pad(features, (0, 0, 0, missing)))[: len(features)]
 
 
-def check_mixture(
+def check_mixture_options(
     in_features: object, out_features: object, components: object, covariance: str, scale_floor: float
 ) -> None:
-    """InputError, a ValueError, that names the argument that cannot be."""
+    """Raise `InputError` if an option of a mixture head is invalid."""
     for name, value in (("in_features", in_features), ("out_features", out_features), ("components", components)):
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name}: received {value!r}, expected a whole number of 1 or more")

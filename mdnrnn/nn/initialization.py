@@ -1,63 +1,73 @@
-"""Clusters of targets, for the components of a mixture to start from: quantiles on a line, k-means elsewhere."""
+"""Clusters of targets that initialize the components of a mixture: quantile groups if D = 1, k-means otherwise."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_MOST_POINTS = 4096
-_ROUNDS = 20
+_MAX_POINTS = 4096
+_ITERATIONS = 20
 _CANDIDATES = 8
-"""Points that are tried as the next center."""
+"""Number of points tried for each initial center of k-means."""
 
 
 def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Shares (K,), centers (K, D) and standard deviations (K, D), all positive, of K cluster_points of points (N, D).
+    """Return the weights (K,), centers (K, D) and standard deviations (K, D), all positive, of K clusters.
 
-    Thousands of points are taken at even distances; the same points give the same cluster_points.
+    At most 4096 evenly spaced points are used. The result is deterministic.
+
+    Args:
+        points: shape (N, D).
+        k: number of clusters K.
     """
     points = points.detach().double()
-    if len(points) > _MOST_POINTS:
-        points = points[torch.linspace(0, len(points) - 1, _MOST_POINTS, device=points.device).long()]
-    belongs = _quantiles(points, k) if points.shape[1] == 1 else _k_means(points, k)
-    member = torch.nn.functional.one_hot(belongs, k).double()
-    counts = member.sum(0)
-    centers = _means(points, member)
-    variances = member.T @ (points - centers[belongs]).square() / counts.clamp_min(1).unsqueeze(-1)
-    # Where a cluster has no width of its own, one point or many in one place, it takes that of all points over K.
-    given = points.var(0, correction=0).clamp_min(1e-12) / k**2
-    shares = (counts + 1) / (len(points) + k)
-    return shares, centers, torch.where(variances > 1e-6 * given, variances, given).sqrt()
+    if len(points) > _MAX_POINTS:
+        points = points[torch.linspace(0, len(points) - 1, _MAX_POINTS, device=points.device).long()]
+    assignment = _assign_by_rank(points, k) if points.shape[1] == 1 else _k_means(points, k)
+    membership = torch.nn.functional.one_hot(assignment, k).double()
+    counts = membership.sum(0)
+    centers = _cluster_means(points, membership)
+    variances = membership.T @ (points - centers[assignment]).square() / counts.clamp_min(1).unsqueeze(-1)
+    # A cluster without spread, such as a single or a repeated point, gets the variance of all points over K^2.
+    fallback = points.var(0, correction=0).clamp_min(1e-12) / k**2
+    weights = (counts + 1) / (len(points) + k)
+    return weights, centers, torch.where(variances > 1e-6 * fallback, variances, fallback).sqrt()
 
 
-def _quantiles(points: Tensor, k: int) -> Tensor:
-    """Which of K equal parts of the order each point is in."""
+def _assign_by_rank(points: Tensor, k: int) -> Tensor:
+    """Return the index of the quantile group, one of K of equal size, that contains each point."""
     rank = points.squeeze(-1).argsort().argsort()
     return rank * k // len(points)
 
 
 def _k_means(points: Tensor, k: int) -> Tensor:
-    """The nearest of K centers for each point: Lloyd's rounds from a spread start (Arthur and Vassilvitskii 2007)."""
+    """Return the index of the nearest of K centers for each point.
+
+    Lloyd's algorithm on standardized points, initialized by greedy k-means++ (Arthur and Vassilvitskii 2007).
+    """
     generator = torch.Generator(points.device).manual_seed(0)
     scaled = points / points.std(0, correction=0).clamp_min(1e-12)
     chosen = [0]
     nearest = (scaled - scaled[0]).square().sum(-1)
     for _ in range(1, k):
-        odds = nearest if bool(nearest.any()) else torch.ones_like(nearest)
-        tried = torch.multinomial(odds, _CANDIDATES, replacement=True, generator=generator)
-        left = torch.minimum(nearest.unsqueeze(-1), torch.cdist(scaled, scaled[tried]).square())
-        best = int(left.sum(0).argmin())
-        chosen.append(int(tried[best]))
-        nearest = left[:, best]
+        weights = nearest if bool(nearest.any()) else torch.ones_like(nearest)
+        candidates = torch.multinomial(weights, _CANDIDATES, replacement=True, generator=generator)
+        distances = torch.minimum(nearest.unsqueeze(-1), torch.cdist(scaled, scaled[candidates]).square())
+        best = int(distances.sum(0).argmin())
+        chosen.append(int(candidates[best]))
+        nearest = distances[:, best]
     centers = scaled[chosen]
-    for _ in range(_ROUNDS):
-        belongs = torch.cdist(scaled, centers).argmin(-1)
-        centers = _means(scaled, torch.nn.functional.one_hot(belongs, k).double(), centers)
-    return belongs
+    for _ in range(_ITERATIONS):
+        assignment = torch.cdist(scaled, centers).argmin(-1)
+        centers = _cluster_means(scaled, torch.nn.functional.one_hot(assignment, k).double(), centers)
+    return assignment
 
 
-def _means(points: Tensor, member: Tensor, empty: Tensor | None = None) -> Tensor:
-    """Mean of each cluster's points, member (N, K); where there are none `empty`, or the mean of all."""
-    counts = member.sum(0).unsqueeze(-1)
-    means = member.T @ points / counts.clamp_min(1)
-    return torch.where(counts > 0, means, points.mean(0) if empty is None else empty)
+def _cluster_means(points: Tensor, membership: Tensor, default: Tensor | None = None) -> Tensor:
+    """Return the mean of each cluster, shape (K, D), from one-hot memberships (N, K).
+
+    An empty cluster gets `default`, shape (K, D), or the mean of all points.
+    """
+    counts = membership.sum(0).unsqueeze(-1)
+    means = membership.T @ points / counts.clamp_min(1)
+    return torch.where(counts > 0, means, points.mean(0) if default is None else default)

@@ -1,4 +1,4 @@
-"""Class labels as vectors."""
+"""Embedding of class labels and of weighted blends of classes."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ from torch import Tensor, nn
 
 from mdnrnn.errors import InputError
 
-_WIDEST = 32
+_MAX_WIDTH = 32
 
 
 class LabelEmbedding(nn.Module):
-    """A vector of C numbers for each of a model's classes, C = `width`; of none at all, vectors of no numbers."""
+    """Learned vector of `width` = min(classes, 32) features for each class; of 0 features if there are no classes.
+
+    Args:
+        classes: number of classes, 0 for a model without labels.
+    """
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.classes, self.width = classes, min(classes, _WIDEST)
+        self.classes, self.width = classes, min(classes, _MAX_WIDTH)
         self.weight = nn.Parameter(torch.empty(classes, self.width).normal_()) if classes else None
 
     def forward(self, label: Tensor | None, like: Tensor) -> Tensor:
-        """Labels (B,), integers, or weights (B, classes) of a blend, as (B, C); `like` (B, ...) tells B and device."""
+        """Return embeddings, shape (B, width).
+
+        Args:
+            label: integer labels, shape (B,), or weights of a blend of classes, shape (B, classes).
+            like: tensor of shape (B, ...) that determines batch size, device and dtype if there are no classes.
+
+        Raises:
+            InputError: if the label is missing or a blend has the wrong number of classes.
+        """
         if self.weight is None:
             return like.new_zeros(len(like), 0)
         if label is None:
-            raise InputError(f"the model expects a label from 0 to {self.classes - 1}; received none")
+            raise InputError(f"label: received none; the model expects a label from 0 to {self.classes - 1}")
         if not label.is_floating_point():
             return nn.functional.embedding(label, self.weight)
         if label.shape[-1] != self.classes:
-            raise InputError(f"the model has {self.classes} classes; received a blend of {label.shape[-1]}")
+            raise InputError(f"label: received a blend of {label.shape[-1]} classes, expected {self.classes}")
         return label.to(self.weight.dtype) @ self.weight

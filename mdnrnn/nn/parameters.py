@@ -1,4 +1,4 @@
-"""How a head's row holds a mixture and event logits, and the distribution over steps that rows are."""
+"""Layout of a head's unconstrained parameters, and the step distribution that they define."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from mdnrnn.nn.initialization import cluster_points
 
 
 class MixtureShape(NamedTuple):
-    """How the parameters of a mixture lie in one row: logits, means, raw log scales, slopes."""
+    """Layout of a mixture's unconstrained parameters in one vector: logits, means, raw log scales, slopes.
+
+    Means and raw log scales are ordered (K, D). Per-dimension mixtures order logits, means and raw log scales (D, K).
+    """
 
     features: int
-    """D."""
+    """Number of features D."""
     components: int
-    """K."""
+    """Number of components K, per dimension for per-dimension mixtures."""
     log_floor: float
-    """Log of the least scale."""
+    """Log of the smallest scale."""
     covariance: Covariance = "diagonal"
 
     @property
     def sizes(self) -> list[int]:
-        """Numbers of logits, means, raw log scales and slopes in a row."""
+        """Numbers of logits, means, raw log scales and slopes."""
         k, d = self.components, self.features
         scales = {"isotropic": k, "shared": d}.get(self.covariance, k * d)
         slopes = k * d * (d - 1) // 2 if self.covariance == "full" else 0
@@ -38,14 +41,14 @@ class MixtureShape(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Numbers in a row."""
+        """Number of parameters P of the mixture."""
         return sum(self.sizes)
 
-    def unpack(self, row: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Rows (..., size) as a mixture, in float32 or wider."""
-        row = row.float() if row.dtype in (torch.bfloat16, torch.float16) else row
+    def unpack(self, parameters: Tensor) -> GaussianMixture | PerDimensionMixture:
+        """Return the mixture of the parameters, shape (..., P), in float32 or wider."""
+        parameters = parameters.float() if parameters.dtype in (torch.bfloat16, torch.float16) else parameters
         k, d = self.components, self.features
-        logits, means, raw, below = row.split_with_sizes(self.sizes, -1)
+        logits, means, raw, below_diagonal = parameters.split_with_sizes(self.sizes, -1)
         log_scales = smooth_floor(raw, self.log_floor)
         if self.covariance == "per-dimension":
             shape = (d, k)
@@ -53,17 +56,17 @@ class MixtureShape(NamedTuple):
             return PerDimensionMixture.from_univariate(
                 GaussianMixture(logits.unflatten(-1, shape), means, log_scales, validate_args=False)
             )
-        batch = row.shape[:-1]
-        own = {"isotropic": (k, 1), "shared": (1, d)}.get(self.covariance, (k, d))
-        slopes = lower(below.unflatten(-1, (k, -1)), d) if self.covariance == "full" else None
-        means, log_scales = means.reshape(*batch, k, d), log_scales.reshape(*batch, *own)
+        batch = parameters.shape[:-1]
+        scale_shape = {"isotropic": (k, 1), "shared": (1, d)}.get(self.covariance, (k, d))
+        slopes = lower_triangular(below_diagonal.unflatten(-1, (k, -1)), d) if self.covariance == "full" else None
+        means, log_scales = means.reshape(*batch, k, d), log_scales.reshape(*batch, *scale_shape)
         return GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
 
     @torch.no_grad()
     def initialize(self, linear: nn.Linear) -> None:
-        """A sound start for normalized targets: equal weights, means spread as the data are, scales below theirs.
+        """Initialize a layer for normalized targets: equal weights, means spread as the data, scales below theirs.
 
-        `linear`'s rows are the mixture's parameters, in the order of `unpack`.
+        The outputs of `linear` begin with the mixture's parameters in the order of `unpack`.
         """
         nn.init.normal_(linear.weight, std=0.1 / math.sqrt(linear.in_features))
         nn.init.zeros_(linear.bias)
@@ -73,13 +76,13 @@ class MixtureShape(NamedTuple):
             nn.init.constant_(scales, math.log(0.7))
 
     @torch.no_grad()
-    def initialize_from(self, linear: nn.Linear, targets: Tensor) -> None:
-        """The mixture that has_mixture_kernel `targets` (N, D) as they are, by cluster_points of theirs, whatever the features."""
+    def initialize_from_targets(self, linear: nn.Linear, targets: Tensor) -> None:
+        """Initialize a layer to the mixture of clusters of `targets`, shape (N, D), independent of its inputs."""
         k = self.components
         linear.weight[: self.size].zero_()
-        if self.covariance == "per-dimension":  # (D, K) in the row, each dimension with cluster_points of its own
-            found = [cluster_points(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
-            weights, centers, spreads = (torch.stack(part).flatten() for part in zip(*found, strict=True))
+        if self.covariance == "per-dimension":  # parameters are ordered (D, K); each dimension is clustered separately
+            clusters = [cluster_points(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
+            weights, centers, spreads = (torch.stack(part).flatten() for part in zip(*clusters, strict=True))
         else:
             weights, centers, spreads = cluster_points(targets, k)
             if self.covariance == "isotropic":
@@ -95,20 +98,20 @@ class MixtureShape(NamedTuple):
 
 
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
-    """log(exp(raw) + floor) = log_floor + softplus(raw - log_floor): a log scale that never falls below the floor."""
-    if torch.compiler.is_compiling() or not raw.requires_grad:  # nothing to keep: a generated step, say
+    """Return log(exp(raw) + floor) = log_floor + softplus(raw - log_floor), a log scale that is above the floor."""
+    if torch.compiler.is_compiling() or not raw.requires_grad:  # without a backward pass nothing needs to be saved
         return add_floor(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
 
 
 def add_floor(raw: Tensor, log_floor: Tensor) -> Tensor:
-    """The same without derivatives, of a floor that is a tensor already, ()."""
+    """Return log(exp(raw) + floor) for a floor that is a 0-dimensional tensor."""
     return torch.logaddexp(raw, log_floor)
 
 
 class _SmoothFloor(torch.autograd.Function):
-    """Keeps nothing but its argument, which is part of the head's row and kept anyway."""
+    """`smooth_floor`; saves only its argument, a view of the head's output, so it uses no additional memory."""
 
     generate_vmap_rule = True
 
@@ -126,70 +129,81 @@ class _SmoothFloor(torch.autograd.Function):
         return grad * (ctx.saved_tensors[0] - ctx.log_floor).sigmoid_(), None
 
 
-def lower(below: Tensor, features: int) -> Tensor:
-    """Numbers (..., D (D - 1) / 2) laid out row by row below the diagonal of (..., D, D)."""
-    rows, columns = torch.tril_indices(features, features, -1, device=below.device)
-    matrix = below.new_zeros(*below.shape[:-1], features * features)
-    return matrix.index_copy(-1, rows * features + columns, below).unflatten(-1, (features, features))
+def lower_triangular(values: Tensor, features: int) -> Tensor:
+    """Return strictly lower triangular matrices (..., D, D) of values (..., D (D - 1) / 2), ordered row by row."""
+    rows, columns = torch.tril_indices(features, features, -1, device=values.device)
+    matrix = values.new_zeros(*values.shape[:-1], features * features)
+    return matrix.index_copy(-1, rows * features + columns, values).unflatten(-1, (features, features))
 
 
 class StepParameters(StepDistribution):
-    """The distribution over steps that a head's rows (..., R) are: a mixture's parameters, then E event logits.
+    """Step distribution defined by the unconstrained parameters that a head returns.
 
-    E: 3; 2, of what can only go on or end; 0, of what never ends. `end_shift` (...) is added to the logit of END.
-    `motion` and `event_logits` are unpacked when they are first asked for: where a kernel takes nats from rows, never.
+    `motion` and `event_logits` are unpacked at the first access. If a kernel computes `nll` from the parameters, they
+    are never unpacked.
+
+    Args:
+        parameters: parameters of the mixture followed by E event logits, shape (..., P + E).
+        shape: layout of the mixture's parameters.
+        events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
+        end_logit_shift: added to the logit of END, shape (...).
     """
 
-    def __init__(self, rows: Tensor, shape: MixtureShape, events: int, end_shift: Tensor | None = None) -> None:
-        self.parameters, self.shape, self.events, self.end_shift = rows, shape, events, end_shift
+    def __init__(
+        self, parameters: Tensor, shape: MixtureShape, events: int, end_logit_shift: Tensor | None = None
+    ) -> None:
+        self.parameters, self.shape, self.events, self.end_logit_shift = parameters, shape, events, end_logit_shift
         self._unpacked: tuple[GaussianMixture | PerDimensionMixture, Tensor] | None = None
-        Distribution.__init__(self, rows.shape[:-1], validate_args=False)
+        Distribution.__init__(self, parameters.shape[:-1], validate_args=False)
 
     @property
     def motion(self) -> GaussianMixture | PerDimensionMixture:  # type: ignore[override]
-        """The mixture over (..., D)."""
-        return self.unpacked()[0]
+        """Mixture over the motion, shape (..., D)."""
+        return self.unpack()[0]
 
     @property
     def event_logits(self) -> Tensor:  # type: ignore[override]
-        """Shape (..., 3), or (..., 0) where there are no events."""
-        return self.unpacked()[1]
+        """Event logits, shape (..., 3), or (..., 0) without events."""
+        return self.unpack()[1]
 
-    def unpacked(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
-        """The motion and the event logits, with the gradients that they would have if they had come with the rows."""
+    def unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
+        """Return the mixture and the event logits, differentiable if the parameters are, even under `torch.no_grad`."""
         if self._unpacked is None:
             if self.parameters.requires_grad and not torch.is_grad_enabled():
                 with torch.enable_grad():
-                    self._unpacked = self._unpack()
+                    self._unpacked = self._compute()
             else:
-                self._unpacked = self._unpack()
+                self._unpacked = self._compute()
         return self._unpacked
 
-    def _unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
-        parameters, logits = self.parameters.split_with_sizes([self.shape.size, self.events], -1)
-        motion = self.shape.unpack(parameters)
+    def _compute(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
+        mixture, logits = self.parameters.split_with_sizes([self.shape.size, self.events], -1)
+        motion = self.shape.unpack(mixture)
         logits = logits.to(motion.logits.dtype)
-        if self.events == 2:  # nothing is lifted: UP, between going on and END, cannot be
-            going_on, end = logits.split(1, -1)
-            logits = torch.cat([going_on, torch.full_like(going_on, -math.inf), end], -1)
-        if self.end_shift is not None:
+        if self.events == 2:  # the logits are those of DOWN and END; UP is impossible
+            down, end = logits.split(1, -1)
+            logits = torch.cat([down, torch.full_like(down, -math.inf), end], -1)
+        if self.end_logit_shift is not None:
             before, end = logits.split([END, 1], -1)
-            logits = torch.cat([before, end + self.end_shift.unsqueeze(-1)], -1)
+            logits = torch.cat([before, end + self.end_logit_shift.unsqueeze(-1)], -1)
         return motion, logits
 
-    def nll(self, value: Step, width: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As any StepDistribution's; on a GPU by one kernel, with its gradient."""
+    def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return the negative log-likelihoods of motion and event, shape (...) each; on a GPU, use one fused kernel."""
         if not self.uses_kernel(value.motion):
-            return super().nll(value, width)
+            return super().nll(value, bin_width)
         from mdnrnn.kernels.mixture import Layout, step_nll
 
         shape = self.shape
         layout = Layout(shape.features, shape.components, self.events, shape.log_floor, shape.covariance)
-        return step_nll(self.parameters, value.motion, value.event, width, self.end_shift, layout)
+        return step_nll(self.parameters, value.motion, value.event, bin_width, self.end_logit_shift, layout)
 
     def uses_kernel(self, motion: Tensor) -> bool:
-        """Whether the kernel computes the nats at `motion`: of flat rows on a GPU, float32 or bfloat16, wherever there
-        is one for their mixture."""
+        """Return whether `nll` at `motion` runs the fused kernel.
+
+        The kernel supports parameters of shape (S, P + E) on a GPU in float32 or bfloat16, motions in float32 without
+        gradient, and the mixtures of `has_mixture_kernel`.
+        """
         return (
             kernels_available(self.parameters)
             and self.parameters.ndim == 2

@@ -1,4 +1,4 @@
-"""Kernels are tested on a GPU, else in Triton's interpreter; where there is no Triton, not at all."""
+"""Fixtures of the kernel tests, which run on a GPU or in Triton's interpreter and are skipped without Triton."""
 
 from typing import Any
 
@@ -12,16 +12,16 @@ collect_ignore_glob = [] if TRITON_INSTALLED else ["test_*.py"]
 
 @pytest.fixture(autouse=True)
 def _bfloat16_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The interpreter keeps bfloat16 as integers of 16 bits and multiplies those; let it widen them first."""
+    """Convert bfloat16 operands to float32: the interpreter stores them as 16-bit integers and would multiply those."""
     from triton import language
     from triton.runtime import interpreter
 
-    plain = interpreter.InterpreterBuilder.create_dot
+    create_dot = interpreter.InterpreterBuilder.create_dot
 
-    def widened(self: Any, a: Any, b: Any, *rest: Any) -> Any:
+    def create_wide_dot(self: Any, a: Any, b: Any, *rest: Any) -> Any:
         if a.dtype == language.bfloat16:
-            wide = [(operand.data.astype(np.uint32) << 16).view(np.float32) for operand in (a, b)]
-            a, b = (interpreter.TensorHandle(numbers, language.float32) for numbers in wide)
-        return plain(self, a, b, *rest)
+            operands = [(operand.data.astype(np.uint32) << 16).view(np.float32) for operand in (a, b)]
+            a, b = (interpreter.TensorHandle(operand, language.float32) for operand in operands)
+        return create_dot(self, a, b, *rest)
 
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", widened)
+    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", create_wide_dot)

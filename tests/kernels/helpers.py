@@ -1,4 +1,4 @@
-"""Helpers of the kernels tests."""
+"""Helpers of the kernel tests."""
 
 import torch
 from torch import Tensor
@@ -6,8 +6,8 @@ from torch import Tensor
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def furthest(found: list[Tensor], expected: list[Tensor]) -> float:
-    """The largest of the differences' norms, in units of what was expected."""
-    pairs = list(zip(found, expected, strict=True))
+def largest_error(results: list[Tensor], expected: list[Tensor]) -> float:
+    """Return the largest norm of a difference, relative to the norm of the expected tensor."""
+    pairs = list(zip(results, expected, strict=True))
     assert all(one.shape == other.shape for one, other in pairs)
     return max(float((one.double() - other.double()).norm() / other.double().norm()) for one, other in pairs)

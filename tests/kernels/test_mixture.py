@@ -1,4 +1,4 @@
-"""The kernel of a step's likelihood against the plain path of the same rows: in Triton's interpreter, or on a GPU."""
+"""The likelihood kernel computes the results of the PyTorch formulas, in Triton's interpreter or on a GPU."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 pytestmark = [
     pytest.mark.skipif(not TRITON_INSTALLED, reason="no Triton"),
-    # The interpreter computes with NumPy, which warns of forms that are not taken where they overflow.
+    # The interpreter computes with NumPy, which warns of overflows in the branches that `where` does not select.
     pytest.mark.filterwarnings("ignore::RuntimeWarning:triton"),
 ]
 
@@ -36,208 +36,212 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 @dataclass(frozen=True)
 class Case:
-    """Rows and what they are asked for. Widths are drawn from 10^low to 10^high; without, densities are."""
+    """Description of random inputs of the kernel."""
 
     covariance: Covariance = "diagonal"
     components: int = 5
     features: int = 2
     events: int = 3
     steps: int = 37
-    widths: tuple[float, float] | None = (-3.0, 2.0)
-    spread: float = 1.0
-    """Of the means."""
-    raw: float = 1.0
-    """Spread of the raw log scales."""
+    bin_widths: tuple[float, float] | None = (-3.0, 2.0)
+    """Decimal logarithms of the smallest and largest bin width; None for densities."""
+    mean_spread: float = 1.0
+    """Standard deviation of the means."""
+    scale_spread: float = 1.0
+    """Standard deviation of the raw log scales."""
     event_spread: float = 1.0
-    shifted: bool = False
+    """Standard deviation of the event logits."""
+    has_shift: bool = False
+    """Whether the logit of END is shifted."""
     dtype: torch.dtype = torch.float32
 
 
-class Asked(NamedTuple):
-    rows: Tensor
+class Inputs(NamedTuple):
+    parameters: Tensor
     shape: MixtureShape
     step: Step
-    width: Tensor | None
+    bin_width: Tensor | None
     shift: Tensor | None
 
 
-def asked(case: Case) -> Asked:
-    """Every fourth width is 0."""
+def make_inputs(case: Case) -> Inputs:
+    """Draw the inputs; every fourth bin width is 0."""
     torch.manual_seed(0)
     shape = MixtureShape(case.features, case.components, math.log(1e-3), case.covariance)
-    rows = torch.randn(case.steps, shape.size + case.events)
-    _, means, scales, _, events = rows.split([*shape.sizes, case.events], -1)
-    means *= case.spread
-    scales *= case.raw
+    values = torch.randn(case.steps, shape.size + case.events)
+    _, means, scales, _, events = values.split([*shape.sizes, case.events], -1)
+    means *= case.mean_spread
+    scales *= case.scale_spread
     events *= case.event_spread
     event = torch.randint(0, 3, (case.steps,)) if case.events == 3 else 2 * torch.randint(0, 2, (case.steps,))
-    width = None
-    if case.widths:
-        width = 10 ** torch.empty(case.steps, case.features).uniform_(*case.widths)
-        width.view(-1)[::4] = 0
-    shift = torch.rand(case.steps).log().to(DEVICE) if case.shifted else None
+    bin_width = None
+    if case.bin_widths:
+        bin_width = 10 ** torch.empty(case.steps, case.features).uniform_(*case.bin_widths)
+        bin_width.view(-1)[::4] = 0
+        bin_width = bin_width.to(DEVICE)
+    shift = torch.rand(case.steps).log().to(DEVICE) if case.has_shift else None
     step = Step(torch.randn(case.steps, case.features).to(DEVICE), event.to(DEVICE))
-    return Asked(rows.to(DEVICE, case.dtype), shape, step, None if width is None else width.to(DEVICE), shift)
+    return Inputs(values.to(DEVICE, case.dtype), shape, step, bin_width, shift)
 
 
-class Answer(NamedTuple):
-    """NLL (S,), and the gradients of their means times S."""
+class Results(NamedTuple):
+    """Negative log-likelihoods (S,), and S times the gradients of a weighted mean of them."""
 
     motion: Tensor
     event: Tensor
-    by_rows: Tensor
+    by_parameters: Tensor
     by_shift: Tensor
 
 
-def answer(given: Asked, events: int, fused: bool, weights: tuple[Any, Any] = (1.0, 1.0)) -> Answer:
-    """Of the loss mean(weight motion) + mean(weight event)."""
-    rows = given.rows.clone().requires_grad_()
-    shift = None if given.shift is None else given.shift.clone().requires_grad_()
-    steps = StepParameters(rows, given.shape, events, shift)
-    nll = steps.nll if fused else super(StepParameters, steps).nll
-    motion, event = nll(given.step, given.width)
-    loss = (weights[0] * motion).sum() / max(1, len(rows)) + (weights[1] * event).sum() / max(1, len(rows))
+def compute(inputs: Inputs, events: int, kernel: bool, weights: tuple[Any, Any] = (1.0, 1.0)) -> Results:
+    """Return the results for the loss mean(weight motion) + mean(weight event), with the kernel or without."""
+    values = inputs.parameters.clone().requires_grad_()
+    shift = None if inputs.shift is None else inputs.shift.clone().requires_grad_()
+    steps = StepParameters(values, inputs.shape, events, shift)
+    nll = steps.nll if kernel else super(StepParameters, steps).nll
+    motion, event = nll(inputs.step, inputs.bin_width)
+    count = max(1, len(values))
+    loss = (weights[0] * motion).sum() / count + (weights[1] * event).sum() / count
     loss.backward()
-    assert rows.grad is not None
-    assert rows.grad.dtype == rows.dtype
-    by_shift = rows.new_zeros(0) if shift is None else shift.grad
+    assert values.grad is not None
+    assert values.grad.dtype == values.dtype
+    by_shift = values.new_zeros(0) if shift is None else shift.grad
     assert by_shift is not None
-    scale = max(1, len(rows))
-    return Answer(motion.detach(), event.detach(), scale * rows.grad.float(), scale * by_shift)
+    return Results(motion.detach(), event.detach(), count * values.grad.float(), count * by_shift)
 
 
 @pytest.fixture(autouse=True)
-def _anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The rule as it is where there is a GPU."""
+def _enable_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use the kernel on every device on which Triton runs."""
     monkeypatch.setattr(parameters, "kernels_available", lambda tensor: TRITON_INSTALLED)
 
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "per-dimension"]
 EXTREMES: dict[str, dict[str, Any]] = {
-    "far from all components": {"spread": 100.0},
-    "scales from the floor to a million": {"raw": 7.0},
-    "bin_widths far below the scales": {"widths": (-7.0, -3.0)},
-    "bin_widths far above the scales": {"widths": (2.0, 4.0)},
+    "values far from all components": {"mean_spread": 100.0},
+    "scales from the floor to a million": {"scale_spread": 7.0},
+    "bin widths far below the scales": {"bin_widths": (-7.0, -3.0)},
+    "bin widths far above the scales": {"bin_widths": (2.0, 4.0)},
     "twenty components": {"components": 20},
     "one component": {"components": 1},
 }
 CASES = {
     **{
-        f"{covariance}, {'bin_widths' if widths else 'densities'}": Case(covariance, widths=widths)
-        for covariance, widths in product(COVARIANCES, (None, (-3.0, 2.0)))
+        f"{covariance}, {'bins' if bin_widths else 'densities'}": Case(covariance, bin_widths=bin_widths)
+        for covariance, bin_widths in product(COVARIANCES, (None, (-3.0, 2.0)))
     },
     **{
         f"{covariance}, {name}": Case(covariance, **settings)
         for covariance, (name, settings) in product(COVARIANCES, EXTREMES.items())
     },
-    "one feature, full": Case("full", features=1),
+    "full, one feature": Case("full", features=1),
     "three features": Case(features=3),
-    "five features, each of its own": Case("per-dimension", features=5),
+    "per-dimension, five features": Case("per-dimension", features=5),
     "eight features": Case(features=8, components=17),
-    "many components": Case(components=100),
-    "going on and END": Case(events=2),
+    "100 components": Case(components=100),
+    "two events": Case(events=2),
     "no events": Case(events=0),
     "impossible events": Case(event_spread=1e4),
-    "END shifted": Case(shifted=True),
-    "END shifted, going on and END": Case(shifted=True, events=2),
+    "shifted END": Case(has_shift=True),
+    "shifted END, two events": Case(has_shift=True, events=2),
     "one step": Case(steps=1),
-    "a whole block": Case(steps=64),
-    "a step more than a block": Case(steps=33),
+    "two full tiles": Case(steps=64),
+    "a tile and one step": Case(steps=33),
 }
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_nats_and_gradients_are_those_of_the_plain_path(case: Case) -> None:
-    given = asked(case)
-    ours, plain = (answer(given, case.events, fused) for fused in (True, False))
-    for got, expected in zip(ours, plain, strict=True):
-        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+def test_kernel_matches_the_formulas(case: Case) -> None:
+    inputs = make_inputs(case)
+    results, expected = (compute(inputs, case.events, kernel) for kernel in (True, False))
+    for one, other in zip(results, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("widths", [None, (-3.0, 2.0)], ids=["densities", "bin_widths"])
+@pytest.mark.parametrize("bin_widths", [None, (-3.0, 2.0)], ids=["densities", "bins"])
 @pytest.mark.parametrize("covariance", COVARIANCES)
-def test_nats_and_gradients_are_those_of_float64(covariance: Covariance, widths: tuple[float, float] | None) -> None:
-    case = Case(covariance, steps=200, widths=widths)
-    given = asked(case)
-    wide = Asked(
-        given.rows.double(),
-        given.shape,
-        Step(given.step.motion.double(), given.step.event),
-        None if given.width is None else given.width.double(),
+def test_kernel_matches_the_formulas_in_float64(covariance: Covariance, bin_widths: tuple[float, float] | None) -> None:
+    inputs = make_inputs(Case(covariance, steps=200, bin_widths=bin_widths))
+    double = Inputs(
+        inputs.parameters.double(),
+        inputs.shape,
+        Step(inputs.step.motion.double(), inputs.step.event),
+        None if inputs.bin_width is None else inputs.bin_width.double(),
         None,
     )
-    for got, expected in zip(answer(given, 3, True), answer(wide, 3, False), strict=True):
-        torch.testing.assert_close(got, expected.float(), rtol=1e-5, atol=1e-5)
+    for one, other in zip(compute(inputs, 3, True), compute(double, 3, False), strict=True):
+        torch.testing.assert_close(one, other.float(), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("covariance", COVARIANCES)
-def test_narrow_rows_give_wide_nats_and_narrow_gradients(covariance: Covariance) -> None:
-    given = asked(Case(covariance, dtype=torch.bfloat16, shifted=True))
-    ours, plain = (answer(given, 3, fused) for fused in (True, False))
-    torch.testing.assert_close(ours[:2], plain[:2], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(ours[2:], plain[2:], rtol=2**-7, atol=1e-5)
+def test_bfloat16_parameters_give_float32_likelihoods_and_bfloat16_gradients(covariance: Covariance) -> None:
+    inputs = make_inputs(Case(covariance, dtype=torch.bfloat16, has_shift=True))
+    results, expected = (compute(inputs, 3, kernel) for kernel in (True, False))
+    torch.testing.assert_close(results[:2], expected[:2], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(results[2:], expected[2:], rtol=2**-7, atol=1e-5)
 
 
-def test_any_upstream_gradient_counts() -> None:
-    """Other weights for every step, of motions alone, and of nothing."""
-    given = asked(Case(shifted=True))
+def test_any_upstream_gradient_is_applied() -> None:
+    """Different weights for every step, equal weights other than 1, and one weight of 0."""
+    inputs = make_inputs(Case(has_shift=True))
     for weights in ((torch.rand(37).to(DEVICE), torch.randn(37).to(DEVICE)), (2.0, 2.0), (1.0, 0.0), (0.0, 3.0)):
-        ours, plain = (answer(given, 3, fused, weights) for fused in (True, False))
-        torch.testing.assert_close(tuple(ours), tuple(plain), rtol=1e-5, atol=1e-5)
+        results, expected = (compute(inputs, 3, kernel, weights) for kernel in (True, False))
+        torch.testing.assert_close(tuple(results), tuple(expected), rtol=1e-5, atol=1e-5)
 
 
-def test_a_term_that_is_not_used_has_no_gradient() -> None:
-    given = asked(Case())
-    rows = given.rows.clone().requires_grad_()
-    motion, _ = StepParameters(rows, given.shape, 3).nll(given.step, given.width)
+def test_an_unused_result_has_no_gradient() -> None:
+    inputs = make_inputs(Case())
+    values = inputs.parameters.clone().requires_grad_()
+    motion, _ = StepParameters(values, inputs.shape, 3).nll(inputs.step, inputs.bin_width)
     motion.mean().backward()
-    assert rows.grad is not None
-    assert bool((rows.grad[:, -3:] == 0).all())
-    assert bool((rows.grad[:, :-3] != 0).any())
+    assert values.grad is not None
+    assert bool((values.grad[:, -3:] == 0).all())
+    assert bool((values.grad[:, :-3] != 0).any())
 
 
-def test_no_steps_have_no_nats() -> None:
-    empty = answer(asked(Case(steps=0)), 3, True)
-    assert empty.motion.shape == empty.event.shape == (0,)
-    assert empty.by_rows.shape == (0, 5 + 20 + 3)
+def test_no_steps_give_empty_results() -> None:
+    results = compute(make_inputs(Case(steps=0)), 3, True)
+    assert results.motion.shape == results.event.shape == (0,)
+    assert results.by_parameters.shape == (0, 5 + 20 + 3)
 
 
 @pytest.mark.parametrize("count", [1, 3, 37, 1000, 25_000, 123_457])
-def test_a_mean_asks_for_what_was_made(count: int) -> None:
-    """Bit for bit 1 / S: what the kernel compares upstream gradients with, to leave the rows alone."""
-    nats = torch.zeros(count, requires_grad=True, device=DEVICE)
-    nats.mean().backward()
-    assert nats.grad is not None
-    assert bool((nats.grad == torch.tensor(1 / count, device=DEVICE)).all())
+def test_the_upstream_gradient_of_a_mean_is_exactly_one_over_s(count: int) -> None:
+    """The backward kernel compares bits: it leaves the gradient unchanged if the upstream gradient is 1 / S."""
+    nll = torch.zeros(count, requires_grad=True, device=DEVICE)
+    nll.mean().backward()
+    assert nll.grad is not None
+    assert bool((nll.grad == torch.tensor(1 / count, device=DEVICE)).all())
 
 
-def test_gradients_are_handed_out_once() -> None:
-    given = asked(Case())
-    rows = given.rows.clone().requires_grad_()
-    motion, event = StepParameters(rows, given.shape, 3).nll(given.step, given.width)
+def test_a_second_backward_pass_raises_an_error() -> None:
+    inputs = make_inputs(Case())
+    values = inputs.parameters.clone().requires_grad_()
+    motion, event = StepParameters(values, inputs.shape, 3).nll(inputs.step, inputs.bin_width)
     loss = motion.mean() + event.mean()
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="twice"):
+    with pytest.raises(RuntimeError, match="received a second backward pass, expected one"):
         loss.backward()
 
 
-def test_without_gradients_none_are_made() -> None:
-    given = asked(Case())
+def test_no_gradient_is_computed_without_grad_mode() -> None:
+    inputs = make_inputs(Case())
+    values = inputs.parameters.clone().requires_grad_()
     with torch.no_grad():
-        motion, _ = StepParameters(given.rows.clone().requires_grad_(), given.shape, 3).nll(given.step, given.width)
+        motion, _ = StepParameters(values, inputs.shape, 3).nll(inputs.step, inputs.bin_width)
     assert not motion.requires_grad
 
 
-def test_nothing_is_unpacked_where_the_kernel_takes_the_rows() -> None:
-    given = asked(Case())
-    steps = StepParameters(given.rows, given.shape, 3)
-    steps.nll(given.step, given.width)
+def test_the_kernel_unpacks_no_parameters() -> None:
+    inputs = make_inputs(Case())
+    steps = StepParameters(inputs.parameters, inputs.shape, 3)
+    steps.nll(inputs.step, inputs.bin_width)
     assert steps._unpacked is None
 
 
 MODELS: dict[str, Callable[[StepShape], SequenceModel]] = {
     "MDN-RNN": lambda shape: MDNRNN(shape, MDNRNNConfig(hidden=8, components=4, dropout=0.0)),
-    "MDN-RNN, ends weighed": lambda shape: MDNRNN(
+    "MDN-RNN with weighted END": lambda shape: MDNRNN(
         shape, MDNRNNConfig(hidden=8, components=4, dropout=0.0, end_weight=5.0)
     ),
     "Sketch-RNN": lambda shape: SketchRNN(
@@ -248,13 +252,15 @@ MODELS: dict[str, Callable[[StepShape], SequenceModel]] = {
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_every_model_learns_through_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_model_has_the_same_loss_and_gradients_with_the_kernel(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = make_pen_text(2, {"train": 2})
     batch = next(iter(Batches(lines, "train", Normalizer.from_corpus(lines)))).to(DEVICE)
     model = MODELS[kind](StepShape.from_corpus(lines)).to(DEVICE)
     losses, gradients = [], []
-    for fused in (True, False):
-        monkeypatch.setattr(parameters, "kernels_available", lambda tensor, fused=fused: fused)
+    for kernel in (True, False):
+        monkeypatch.setattr(parameters, "kernels_available", lambda tensor, kernel=kernel: kernel)
         torch.manual_seed(0)
         model.zero_grad()
         loss = model.loss(batch)
@@ -266,46 +272,46 @@ def test_every_model_learns_through_it(kind: str, monkeypatch: pytest.MonkeyPatc
 
 
 @dataclass(frozen=True)
-class Rule:
-    """Rows, and whether the kernel takes them on a GPU."""
+class Support:
+    """Whether the kernel supports parameters of the given kind on a GPU."""
 
-    fused: bool
+    expected: bool
     covariance: Covariance = "diagonal"
     components: int = 20
     features: int = 2
     dtype: torch.dtype = torch.float32
     batch: tuple[int, ...] = (3,)
-    motion: torch.dtype = torch.float32
+    motion_dtype: torch.dtype = torch.float32
 
 
-RULES = {
-    "diagonal": Rule(True),
-    "full, of two features": Rule(True, "full"),
-    "full, of three": Rule(False, "full", features=3),
-    "per dimension, of many": Rule(True, "per-dimension", components=5, features=32),
-    "per dimension, of too many": Rule(False, "per-dimension", components=5, features=100),
-    "diagonal, of eight features": Rule(True, features=8),
-    "diagonal, of nine": Rule(False, components=5, features=9),
-    "as many components as fit": Rule(True, components=192),
-    "one more": Rule(False, components=193),
-    "bfloat16": Rule(True, dtype=torch.bfloat16),
-    "float64": Rule(False, dtype=torch.float64),
-    "motions in float64": Rule(False, motion=torch.float64),
-    "rows in batches": Rule(False, batch=(2, 3)),
+SUPPORT = {
+    "diagonal": Support(True),
+    "full, 2 features": Support(True, "full"),
+    "full, 3 features": Support(False, "full", features=3),
+    "per-dimension, 32 features": Support(True, "per-dimension", components=5, features=32),
+    "per-dimension, 100 features": Support(False, "per-dimension", components=5, features=100),
+    "diagonal, 8 features": Support(True, features=8),
+    "diagonal, 9 features": Support(False, components=5, features=9),
+    "192 components": Support(True, components=192),
+    "193 components": Support(False, components=193),
+    "bfloat16": Support(True, dtype=torch.bfloat16),
+    "float64": Support(False, dtype=torch.float64),
+    "motions in float64": Support(False, motion_dtype=torch.float64),
+    "two batch dimensions": Support(False, batch=(2, 3)),
 }
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-def test_the_kernel_is_taken_wherever_there_is_one(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape = MixtureShape(rule.features, rule.components, 0.0, rule.covariance)
-    steps = StepParameters(torch.zeros(*rule.batch, shape.size + 3, dtype=rule.dtype), shape, 3)
-    motion = torch.zeros(*rule.batch, rule.features, dtype=rule.motion)
-    assert steps.uses_kernel(motion) == rule.fused
+@pytest.mark.parametrize("case", SUPPORT.values(), ids=SUPPORT)
+def test_the_kernel_is_used_if_it_supports_the_parameters(case: Support, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = MixtureShape(case.features, case.components, 0.0, case.covariance)
+    steps = StepParameters(torch.zeros(*case.batch, shape.size + 3, dtype=case.dtype), shape, 3)
+    motion = torch.zeros(*case.batch, case.features, dtype=case.motion_dtype)
+    assert steps.uses_kernel(motion) == case.expected
     assert not steps.uses_kernel(motion.requires_grad_())
     monkeypatch.setattr(parameters, "kernels_available", lambda tensor: False)
     assert not steps.uses_kernel(motion.detach())
 
 
-def test_no_gpu_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_is_not_used_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parameters, "kernels_available", kernels_available)
     assert not StepParameters(torch.zeros(3, 23), MixtureShape(2, 4, 0.0), 3).uses_kernel(torch.zeros(3, 2))

@@ -11,7 +11,7 @@ from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step
 from mdnrnn.errors import InputError
 from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.heads import MixtureHead, StepHead
-from mdnrnn.nn.parameters import MixtureShape, lower, smooth_floor
+from mdnrnn.nn.parameters import MixtureShape, lower_triangular, smooth_floor
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per-dimension"]
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", COVARIANCES)
@@ -118,8 +118,8 @@ def test_a_row_holds_logits_then_means_then_scales_then_slopes(covariance: Covar
 
 def test_numbers_below_the_diagonal_lie_row_by_row() -> None:
     expected = torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [2, 3, 0, 0], [4, 5, 6, 0]])
-    assert torch.equal(lower(torch.arange(1.0, 7), 4), expected)
-    assert torch.equal(lower(torch.zeros(2, 0), 1), torch.zeros(2, 1, 1))
+    assert torch.equal(lower_triangular(torch.arange(1.0, 7), 4), expected)
+    assert torch.equal(lower_triangular(torch.zeros(2, 0), 1), torch.zeros(2, 1, 1))
 
 
 @EVERY_COVARIANCE
