@@ -255,7 +255,8 @@ class Batches:
         if augment and augment.drop and noise and inputs is None and corpus.metadata.is_drawing:
             uniform = noise.rounding, noise.rows
             motion, event, lengths = drop_points(motion, event, lengths, augment.drop, uniform, corpus.metadata.start)
-        first_rows = (np.cumsum(lengths) - lengths)[~has_previous]
+        # Row 0 of a sequence is read for segments from row 0, and as the previous row for segments from row 1.
+        first_rows = (np.cumsum(lengths) - lengths)[segments.first[local] <= 1]
         motion = self.normalizer.normalize(motion, first_rows)
         bin_widths = self._bin_widths(motion.shape, first_rows)
         offsets = list(corpus.metadata.offset_features(motion.shape[1]))

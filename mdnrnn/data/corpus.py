@@ -365,8 +365,11 @@ def _check_events(events: Iterable[np.ndarray], motions: list[np.ndarray]) -> li
     for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
         if event.shape != (len(motion),):
             raise InputError(f"events[{i}]: received shape {event.shape}, expected ({len(motion)},) as in motions")
-        if event.dtype.kind not in "iub" or not np.isin(event, (DOWN, UP, END)).all():
-            raise InputError(f"events[{i}]: received {event.tolist()[:5]}..., expected DOWN (0), UP (1) or END (2)")
+        if event.dtype.kind not in "iub":
+            raise InputError(f"events[{i}]: received dtype {event.dtype}, expected integers or booleans")
+        unknown = np.setdiff1d(event, (DOWN, UP, END))
+        if len(unknown):
+            raise InputError(f"events[{i}]: received {unknown[0]}, expected DOWN (0), UP (1) or END (2)")
     return [np.where(event, UP, DOWN) if event.dtype.kind == "b" else event for event in arrays]
 
 
@@ -379,8 +382,9 @@ def _divide(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) 
         if unknown:
             raise InputError(f"splits: received {', '.join(sorted(unknown))}, expected {', '.join(SPLITS)}")
         return {split: [i for i, name in enumerate(names) if name == split] for split in SPLITS}
-    shares = np.array(splits, dtype=np.float64)
-    if shares.shape != (len(SPLITS),) or not (shares >= 0).all() or abs(shares.sum() - 1) > 1e-6 or shares[0] == 0:
+    is_numeric = all(isinstance(split, (int, float)) for split in splits)
+    shares = np.array(splits if is_numeric else [], dtype=np.float64)
+    if shares.shape != (len(SPLITS),) or shares.min() < 0 or shares[0] == 0 or not abs(shares.sum() - 1) < 1e-6:
         raise InputError(f"splits: received {splits}, expected shares of {', '.join(SPLITS)} with the sum 1")
     held_out = [max(1, round(float(share) * count)) if share else 0 for share in shares[1:]]
     if sum(held_out) >= count:

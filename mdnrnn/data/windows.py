@@ -40,6 +40,8 @@ class Windows:
     def __post_init__(self) -> None:
         if self.window < 2:
             raise InputError(f"window: received {self.window} steps, expected 2 or more")
+        if self.batches.augment is not None and self.batches.augment.drop:
+            raise InputError(f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows")
 
     def shard(self, rank: int, world_size: int) -> Windows:
         """Return the windows of one rank: every `world_size`-th row, or lane, of each batch."""

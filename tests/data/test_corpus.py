@@ -1,38 +1,43 @@
-"""Corpora: what goes in comes out, from memory maps, without pickle."""
+"""Tests of corpora: arrays, checks, splits, storage and the bundled doodles."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus, Metadata
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
-from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.synthetic.corpora import make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
-from tests.helpers import random_corpus
+from mdnrnn.events import DOWN, END, UP
+from tests.helpers import make_episodes, random_corpus
+
+# Storage.
 
 
 @pytest.mark.parametrize("name", ["corpus.npz", "corpus"])
-def test_a_corpus_is_the_same_when_opened_again(tmp_path: Path, name: str) -> None:
+def test_reading_inverts_writing(tmp_path: Path, name: str) -> None:
     corpus = random_corpus([3, 1, 7], classes=("a", "b"), inputs=2)
     native.write(corpus, tmp_path / name)
-    again = pipeline.read(tmp_path / name)
-    assert again.fingerprint == corpus.fingerprint
-    assert again.metadata == corpus.metadata
-    assert isinstance(again.motion, np.memmap)
-    assert again.motion.dtype == np.int16
-    np.testing.assert_array_equal(again[1].inputs, corpus[1].inputs)
-    assert [again[i].label for i in range(9)] == [corpus[i].label for i in range(9)]
+    stored = pipeline.read(tmp_path / name)
+    assert stored.fingerprint == corpus.fingerprint
+    assert stored.metadata == corpus.metadata
+    assert isinstance(stored.motion, np.memmap)
+    assert stored.motion.dtype == np.int16
+    np.testing.assert_array_equal(stored[1].inputs, corpus[1].inputs)
+    assert [stored[i].label for i in range(9)] == [corpus[i].label for i in range(9)]
 
 
-def test_opening_reads_no_rows(tmp_path: Path) -> None:
-    """The file's motions are made NaN-like garbage after writing: opening does not notice, checking does."""
+def test_opening_does_not_read_rows(tmp_path: Path) -> None:
+    """Invalid events in the file are found by `check`, not by opening."""
     corpus = random_corpus([50])
     native.write(corpus, tmp_path / "c")
     np.save(tmp_path / "c" / "event.npy", np.full(150, 9, np.uint8))
@@ -41,39 +46,21 @@ def test_opening_reads_no_rows(tmp_path: Path) -> None:
         opened.check()
 
 
-def test_nothing_may_follow_end_but_end_may_be_missing() -> None:
-    corpus = random_corpus([4, 5])
-    event = corpus.event.copy()
-    event[corpus.offsets[1:] - 1] = 0  # all cut short
-    replace(corpus, event=event).check()
-    event[5] = 2
-    with pytest.raises(InputError, match="sequence 1 goes on after END"):
-        replace(corpus, event=event).check()
-
-
-def test_points_off_the_grid_are_told() -> None:
-    motion = np.array([[1.0, 2.0], [0.5, 1.0]])
-    corpus = Corpus(Metadata(name="x", bin_width=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
-    with pytest.raises(InputError, match=r"\[0.5 1. \] and event 2 in row 1; expected finite numbers on a grid of 1 "):
-        corpus.check()
-    replace(corpus, metadata=Metadata(name="x", bin_width=0.5)).check()
-
-
-def test_the_same_corpus_is_the_same_bytes(tmp_path: Path) -> None:
+def test_equal_corpora_have_equal_files(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
         native.write(random_corpus([4, 5]), tmp_path / name)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_no_array_of_objects_is_opened(tmp_path: Path) -> None:
+def test_arrays_of_objects_raise(tmp_path: Path) -> None:
     native.write(random_corpus([4]), tmp_path / "c")
     np.save(tmp_path / "c" / "motion.npy", np.array([{}], dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"motion.npy: not a whole array"):
+    with pytest.raises(InputError, match=r"motion\.npy: not a \w+ array"):
         pipeline.read(tmp_path / "c")
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "message"),
     [
         (lambda h: h.update(format="other"), "format is 'other'"),
         (lambda h: h.pop("splits"), "header is damaged"),
@@ -81,60 +68,202 @@ def test_no_array_of_objects_is_opened(tmp_path: Path) -> None:
         (lambda h: h["facts"].update(quantum=-1), "bin_width is -1"),
         (lambda h: h["facts"].update(start="sideways"), "start is 'sideways'"),
     ],
+    ids=["format", "no-splits", "splits", "bin-width", "start"],
 )
-def test_a_damaged_header_is_told(tmp_path: Path, change: object, complaint: str) -> None:
+def test_damaged_header_raises(tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
     native.write(random_corpus([4]), tmp_path / "c")
     path = tmp_path / "c" / "header.json"
     header = json.loads(path.read_text())
-    change(header)  # type: ignore[operator]
+    change(header)
     path.write_text(json.dumps(header))
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=message):
         pipeline.read(tmp_path / "c")
 
 
-@pytest.mark.parametrize("keep", [0.2, 0.6, 0.99])
-def test_a_truncated_file_is_told(tmp_path: Path, keep: float) -> None:
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.99])
+def test_truncated_file_raises(tmp_path: Path, share: float) -> None:
     native.write(random_corpus([40] * 10), tmp_path / "c.npz")
     data = (tmp_path / "c.npz").read_bytes()
-    (tmp_path / "c.npz").write_bytes(data[: int(len(data) * keep)])
+    (tmp_path / "c.npz").write_bytes(data[: int(len(data) * share)])
     with pytest.raises(InputError, match="cut short"):
         pipeline.read(tmp_path / "c.npz")
 
 
-def test_normalizing_and_restoring_are_inverse() -> None:
-    corpus = random_corpus([30, 20])
-    normalizer = Normalizer.of(corpus)
-    normalized = normalizer.normalize(corpus.motion)
-    assert normalized.std() == pytest.approx(1, rel=0.05)
-    np.testing.assert_allclose(normalizer.restore(normalized), corpus.motion, atol=1e-4)
-    bin_width = normalizer.bin_widths(replace(corpus.metadata, bin_width=2.0))
-    assert bin_width is not None
-    np.testing.assert_allclose(bin_width, [2 / scale for scale in normalizer.scale], rtol=1e-6)
+# Checks of arrays and values.
 
 
 @pytest.mark.parametrize(
-    ("motion", "event", "offsets", "complaint"),
+    ("motion", "event", "offsets", "message"),
     [
         (np.zeros((3, 2)), np.zeros(2, int), [0, 3], "motion .3, 2. and event .2,."),
         (np.zeros((3, 2)), np.zeros(3, int), [0, 2], "offsets that do not run from 0 to 3"),
         (np.zeros(3), np.zeros(3, int), [0, 3], "expected .N, D."),
-        (np.zeros((3, 2)), np.zeros(3), [0, 3], "arrays of kinds ffi"),
+        (np.zeros((3, 2)), np.zeros(3), [0, 3], "dtypes float64, float64, int64; expected .* integer events"),
     ],
+    ids=["events", "offsets", "flat-motion", "float-events"],
 )
-def test_arrays_that_do_not_fit_are_refused(
-    motion: np.ndarray, event: np.ndarray, offsets: list[int], complaint: str
-) -> None:
-    with pytest.raises(InputError, match=complaint):
-        Corpus(Metadata(name="x"), motion, event, np.array(offsets), {"train": (0, 1)})
+def test_inconsistent_arrays_raise(motion: np.ndarray, event: np.ndarray, offsets: list[int], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Corpus(Metadata(name="x"), motion, event, np.array(offsets, np.int64), {"train": (0, 1)})
 
 
-def test_the_bundled_doodles_are_those_that_the_generator_makes(tmp_path: Path) -> None:
-    """Bit for bit: the whole corpus is made again from its seed."""
+def test_inputs_of_another_length_raise() -> None:
+    corpus = make_episodes()
+    assert corpus.inputs is not None
+    with pytest.raises(InputError, match=r"inputs \(83, 2\); expected \(84, A\)"):
+        replace(corpus, inputs=corpus.inputs[:-1])
+
+
+def test_log_variances_of_another_shape_raise() -> None:
+    corpus = make_episodes(posteriors=True)
+    assert corpus.logvar is not None
+    with pytest.raises(InputError, match=r"logvar \(84, 2\); expected \(84, 3\)"):
+        replace(corpus, logvar=corpus.logvar[:, :2])
+
+
+@pytest.mark.parametrize(("field", "name"), [("inputs", "inputs"), ("logvar", "log variances")])
+def test_inputs_and_log_variances_that_are_not_finite_raise(field: str, name: str) -> None:
+    corpus = make_episodes(posteriors=True)
+    array = np.array(getattr(corpus, field))
+    array[10, 0] = np.nan
+    changed: Any = {field: array}
+    with pytest.raises(InputError, match=rf"episodes: sequence 1 has {name} .* in row 1; expected finite numbers"):
+        replace(corpus, **changed).check()
+
+
+def test_lifted_pen_in_a_world_raises() -> None:
+    corpus = make_episodes()
+    event = np.array(corpus.event)
+    event[2] = UP
+    with pytest.raises(InputError, match=r"sequence 0 has motion .* and event 1 in row 2"):
+        replace(corpus, event=event).check()
+
+
+def test_end_may_be_missing_but_nothing_may_follow_it() -> None:
+    corpus = random_corpus([4, 5])
+    event = corpus.event.copy()
+    event[corpus.offsets[1:] - 1] = DOWN
+    replace(corpus, event=event).check()
+    event[5] = END
+    with pytest.raises(InputError, match="sequence 1 continues after END"):
+        replace(corpus, event=event).check()
+
+
+def test_points_off_the_grid_raise() -> None:
+    motion = np.array([[1.0, 2.0], [0.5, 1.0]])
+    corpus = Corpus(Metadata(name="x", bin_width=1.0), motion, np.array([0, 2]), np.array([0, 2]), {"train": (0, 1)})
+    with pytest.raises(InputError, match=r"\[0.5 1. \] and event 2 in row 1; expected finite numbers on a grid of 1 "):
+        corpus.check()
+    replace(corpus, metadata=Metadata(name="x", bin_width=0.5)).check()
+
+
+# Corpora from arrays.
+
+MOTIONS = [np.array([[i, -i], [2, 3], [4, 5]])[: 1 + i % 3] for i in range(40)]
+
+
+def test_corpus_from_arrays_has_their_values() -> None:
+    events = [np.arange(len(motion)) % 2 == 0 for motion in MOTIONS]
+    labels = ["tree" if i % 4 else "cat" for i in range(40)]
+    texts = [f"text {i}" for i in range(40)]
+    corpus = Corpus.from_arrays(MOTIONS, events, labels, texts=texts, splits=["valid"] * 4 + ["train"] * 36)
+    assert dict(corpus.splits) == {"train": (0, 36), "valid": (36, 40), "test": (40, 40)}
+    assert corpus.metadata == Metadata(name="arrays", bin_width=1.0, classes=("cat", "tree"))
+    for i, number in enumerate([*range(4, 40), *range(4)]):
+        sequence = corpus[i]
+        np.testing.assert_array_equal(sequence.motion, MOTIONS[number])
+        assert sequence.event.tolist() == [*[UP, DOWN][: len(MOTIONS[number]) - 1], END]
+        assert corpus.metadata.classes[sequence.label or 0] == labels[number]
+        assert sequence.text == texts[number]
+
+
+def test_corpus_from_arrays_divides_at_random_by_shares() -> None:
+    first, again, other = (Corpus.from_arrays(MOTIONS, seed=seed) for seed in (0, 0, 1))
+    assert dict(first.splits) == {"train": (0, 36), "valid": (36, 38), "test": (38, 40)}
+    assert first.fingerprint == again.fingerprint != other.fingerprint
+    assert sorted(first[i].motion.tobytes() for i in range(40)) == sorted(motion.tobytes() for motion in MOTIONS)
+    assert all(first[i].event.tolist() == [DOWN] * (len(first[i].event) - 1) + [END] for i in range(40))
+
+
+@pytest.mark.parametrize(
+    ("count", "shares", "sizes"),
+    [(40, (0.5, 0.25, 0.25), [20, 10, 10]), (4, (0.9, 0.05, 0.05), [2, 1, 1]), (4, (1, 0, 0), [4, 0, 0]),
+     (2, (0.9, 0.05, 0.05), [2, 0, 0])],
+    ids=["quarters", "at-least-one", "train-only", "too-few"],
+)  # fmt: skip
+def test_shares_determine_the_sizes_of_the_splits(count: int, shares: tuple[float, ...], sizes: list[int]) -> None:
+    corpus = Corpus.from_arrays(MOTIONS[:count], splits=shares)
+    assert [last - first for first, last in corpus.splits.values()] == sizes
+
+
+def test_float_arrays_are_continuous_and_metadata_is_kept() -> None:
+    motions = [motion / 3 for motion in MOTIONS]
+    assert Corpus.from_arrays(motions).metadata.bin_width is None
+    metadata = Metadata(name="mine", bin_width=1 / 3, units="mm", classes=("tree", "cat"))
+    corpus = Corpus.from_arrays(motions, labels=["cat"] * 40, metadata=metadata)
+    assert corpus.metadata == metadata
+    assert corpus.label is not None
+    assert (corpus.label == 1).all()
+
+
+def test_worlds_and_streams_from_arrays_keep_their_events() -> None:
+    rng = np.random.default_rng(0)
+    motions, inputs = ([rng.normal(size=(5, width)) for _ in range(3)] for width in (2, 1))
+    metadata = Metadata(name="world", features=("z1", "z2"))
+    world = Corpus.from_arrays(motions, inputs=inputs, metadata=metadata)
+    assert world.events == 0
+    np.testing.assert_array_equal(world.inputs, np.concatenate([inputs[i] for i in _order(world, motions)]))
+    ending = Corpus.from_arrays(motions, [[0, 0, 0, 0, 2]] * 3, metadata=metadata)
+    assert ending.events == 2
+    stream = Corpus.from_arrays(np.abs(motions), metadata=Metadata(name="stream", features=("dt", "x1")))
+    assert not stream.event.any()
+
+
+def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
+    stored = [motion.tobytes() for motion in motions]
+    return [stored.index(corpus[i].motion.tobytes()) for i in range(len(corpus))]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"motions": []}, "arrays holds no sequence; expected at least one"),
+        ({"motions": [np.zeros(3)]}, r"motions\[0\]: received shape \(3,\), expected \(T, D\)"),
+        ({"motions": [np.zeros((3, 2)), np.zeros((3, 3))]}, r"motions\[1\]: received .* expected \(T, 2\)"),
+        ({"motions": [np.zeros((0, 2))]}, r"motions\[0\]: received shape \(0, 2\), expected \(T, D\), at least"),
+        ({"motions": [np.array([["a", "b"]])]}, r"motions\[0\]: received dtype <U1, expected integers or floats"),
+        ({"motions": [np.full((1, 2), np.nan)]}, "arrays: sequence 0 has motion .* expected finite numbers"),
+        ({"events": [[0, 0, 0]]}, "events: received 1, expected 40, one per sequence"),
+        ({"events": [[0]] * 40}, r"events\[1\]: received shape \(1,\), expected \(2,\) as in motions"),
+        ({"events": [[3] * len(motion) for motion in MOTIONS]}, r"events\[0\]: received 3, expected DOWN .0., UP"),
+        ({"events": [[0.5] * len(motion) for motion in MOTIONS]}, r"events\[0\]: received dtype float64, expected"),
+        ({"labels": ["a"]}, "labels: received 1, expected 40, one per sequence"),
+        ({"labels": ["b"] * 40, "metadata": Metadata(name="x", classes=("a",))}, "unknown label 'b'; expected"),
+        ({"texts": ["a"] * 41}, "texts: received 41, expected 40, one per sequence"),
+        ({"inputs": [np.zeros((9, 1))] * 40}, r"inputs\[0\]: received shape \(9, 1\), expected \(1, D\)"),
+        ({"splits": (0.5, 0.5)}, r"splits: received \[0\.5, 0\.5\], expected shares of train"),
+        ({"splits": (0.5, 0.5, 0.5)}, "with the sum 1"),
+        ({"splits": (0.0, 0.5, 0.5)}, "with the sum 1"),
+        ({"splits": ["train"]}, "splits: received 1, expected 40, one per sequence"),
+        ({"splits": ["dev"] * 40}, "splits: received dev, expected train, valid, test"),
+        ({"splits": ["train", 1.0, 2]}, "splits: received .*, expected shares"),
+        ({"metadata": Metadata(name="x", features=("dx", "dy", "dt"))}, "corpus x has 2 features; expected dx, dy, dt"),
+    ],
+)  # fmt: skip
+def test_invalid_arrays_raise(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Corpus.from_arrays(**{"motions": MOTIONS, **arguments})
+
+
+# The bundled corpus.
+
+
+def test_bundled_doodles_equal_the_generated_ones(tmp_path: Path) -> None:
     native.write(make_doodles(), tmp_path / "doodles.npz")
     assert (tmp_path / "doodles.npz").read_bytes() == CATALOG["doodles"].path.read_bytes()
 
 
-def test_the_bundled_doodles_are_as_promised() -> None:
+def test_bundled_doodles_are_valid_distinct_and_balanced() -> None:
     corpus = open_corpus("doodles")
     corpus.check()
     assert corpus.label is not None

@@ -1,78 +1,88 @@
-"""Drawings packed flat say and do the same as one at a time."""
+"""Tests of packed drawings: operations on a batch equal the operations on each drawing."""
 
 import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mdnrnn.data.drawings import MOST_POINTS, Drawings, Record
-from mdnrnn.data.strokes import from_polylines
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record
+from mdnrnn.data.strokes import Drawing, Start, from_polylines
 
 strokes = st.integers(1, 7).flatmap(lambda n: arrays(np.int16, (n, 2), elements=st.integers(-300, 300)))
 drawings = st.lists(st.lists(strokes, min_size=1, max_size=4), min_size=1, max_size=5)
 
 
-def packed(lists: list[list[np.ndarray]]) -> Drawings:
-    """Drawings named by their number."""
-    return Drawings.of((polylines, Record(f"drawing {i}")) for i, polylines in enumerate(lists))
+def pack_drawings(polylines: list[Drawing]) -> DrawingBatch:
+    """Pack drawings with their numbers as locations."""
+    return DrawingBatch.from_polylines((drawing, Record(f"drawing {i}")) for i, drawing in enumerate(polylines))
 
 
 @given(drawings, st.sampled_from(["down", "up"]))
-def test_steps_of_many_are_the_steps_of_each(lists: list[list[np.ndarray]], start: str) -> None:
-    motion, event, lengths = packed(lists).steps(start)  # type: ignore[arg-type]
-    each = [from_polylines(polylines, start) for polylines in lists]  # type: ignore[arg-type]
-    np.testing.assert_array_equal(motion, np.concatenate([m for m, _ in each]))
-    np.testing.assert_array_equal(event, np.concatenate([e for _, e in each]))
-    assert lengths.tolist() == [len(e) for _, e in each]
+def test_steps_of_a_batch_are_the_steps_of_each_drawing(polylines: list[Drawing], start: Start) -> None:
+    motion, event, lengths = pack_drawings(polylines).to_steps(start)
+    expected = [from_polylines(drawing, start) for drawing in polylines]
+    np.testing.assert_array_equal(motion, np.concatenate([m for m, _ in expected]))
+    np.testing.assert_array_equal(event, np.concatenate([e for _, e in expected]))
+    assert lengths.tolist() == [len(e) for _, e in expected]
 
 
-SEVENS = np.array([[129, -2], [-2, -2], [0, -2], [-2, -2], [60, -2], [-2, -2]])
-"""37 times 7 long, exactly; not any more where it is summed behind a stroke whose length is no whole number."""
+LENGTH_259 = np.array([[129, -2], [-2, -2], [0, -2], [-2, -2], [60, -2], [-2, -2]])
+"""A stroke of length 37 * 7; a running sum of lengths after a stroke of irrational length rounds it."""
 
 
-@given(drawings, st.sampled_from(["boxed", "resampled", "simplified", "rounded"]))
-@example([[np.array([[0, 30], [30, 30]])], [np.array([[0, 1], [-1, -1]]), SEVENS]], "resampled")
-def test_geometry_of_many_is_the_geometry_of_each(lists: list[list[np.ndarray]], change: str) -> None:
-    together = getattr(packed(lists), change)(7.0)
-    for i, polylines in enumerate(lists):
-        alone = getattr(packed([polylines]), change)(7.0)
-        for got, expected in zip(together.polylines(i), alone.polylines(0), strict=True):
-            np.testing.assert_allclose(got, expected, rtol=0, atol=1e-9)
+@given(drawings, st.sampled_from(["fit_to_box", "resample", "simplify", "round_to_grid"]))
+@example([[np.array([[0, 30], [30, 30]])], [np.array([[0, 1], [-1, -1]]), LENGTH_259]], "resample")
+def test_geometry_of_a_batch_is_the_geometry_of_each_drawing(polylines: list[Drawing], method: str) -> None:
+    batch = getattr(pack_drawings(polylines), method)(7.0)
+    for i, drawing in enumerate(polylines):
+        single = getattr(pack_drawings([drawing]), method)(7.0)
+        for actual, expected in zip(batch.polylines(i), single.polylines(0), strict=True):
+            np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
 
 
 @given(drawings, st.data())
-def test_a_selection_is_the_same_drawings(lists: list[list[np.ndarray]], data: st.DataObject) -> None:
-    keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(lists), max_size=len(lists))))
-    some = packed(lists).select(keep)
-    assert [record.where for record in some.records] == [f"drawing {i}" for i in np.flatnonzero(keep)]
+def test_selection_keeps_the_selected_drawings(polylines: list[Drawing], data: st.DataObject) -> None:
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(polylines), max_size=len(polylines))))
+    selected = pack_drawings(polylines).select(keep)
+    assert [record.location for record in selected.records] == [f"drawing {i}" for i in np.flatnonzero(keep)]
     for i, number in enumerate(np.flatnonzero(keep)):
-        for got, expected in zip(some.polylines(i), lists[number], strict=True):
-            np.testing.assert_array_equal(got, expected)
+        for actual, expected in zip(selected.polylines(i), polylines[number], strict=True):
+            np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_box_keeps_the_proportions() -> None:
-    (stroke,) = packed([[np.array([[10, 20], [30, 60]])]]).boxed(255).polylines(0)
+def test_fit_to_box_keeps_proportions() -> None:
+    (stroke,) = pack_drawings([[np.array([[10, 20], [30, 60]])]]).fit_to_box(255).polylines(0)
     np.testing.assert_allclose(stroke, np.array([[0, 0], [127.5, 255]]))
 
 
-def test_rounding_takes_repeated_points_away_but_no_stroke() -> None:
-    first, dot = (
-        packed([[np.array([[0.1, 0], [0.2, 0.4], [2.6, 0]]), np.array([[5.2, 5], [5.3, 5]])]]).rounded(1).polylines(0)
-    )
+def test_rounding_removes_repeated_points_but_no_strokes() -> None:
+    drawing = [np.array([[0.1, 0], [0.2, 0.4], [2.6, 0]]), np.array([[5.2, 5], [5.3, 5]])]
+    first, dot = pack_drawings([drawing]).round_to_grid(1).polylines(0)
     np.testing.assert_array_equal(first, [[0, 0], [3, 0]])
     np.testing.assert_array_equal(dot, [[5, 5]])
 
 
-def test_what_no_hand_drew_is_dropped_with_its_reason() -> None:
+def test_strokes_are_split_at_jumps_and_isolated_points_are_removed() -> None:
+    jump = np.array([[0, 0], [1, 0], [50, 0], [51, 0]])
+    outlier = np.array([[0, 0], [1, 0], [99, 0], [2, 0], [3, 0]])
+    split = pack_drawings([[jump], [outlier, np.array([[7, 7]])]]).split_at_jumps(10)
+    for actual, expected in zip(split.polylines(0), [jump[:2], jump[2:]], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    for actual, expected in zip(split.polylines(1), [outlier[[0, 1, 3, 4]], [[7, 7]]], strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_invalid_drawings_are_dropped_with_a_reason() -> None:
     line = np.array([[0.0, 0], [1, 1]])
-    many = packed([[line], [line * np.nan], [line * 1e12], [np.zeros((MOST_POINTS + 1, 2))], [line]]).checked()
-    assert [record.where for record in many.records] == ["drawing 0", "drawing 4"]
-    assert [drop.reason for drop in many.drops] == ["not finite", "too large", "too many points"]
-    assert many.drops[1].detail.startswith("drawing 2 has a coordinate of 1e+12")
+    batch = pack_drawings([[line], [line * np.nan], [line * 1e12], [np.zeros((MAX_POINTS + 1, 2))], [line]])
+    valid = batch.drop_invalid()
+    assert [record.location for record in valid.records] == ["drawing 0", "drawing 4"]
+    assert [remark.reason for remark in valid.dropped] == ["not finite", "too large", "too many points"]
+    assert valid.dropped[1].detail.startswith("drawing 2 has a coordinate of 1e+12")
 
 
-def test_a_spacing_beside_nothing_is_refused_before_memory_is_asked_for() -> None:
+def test_resampling_drops_drawings_that_would_exceed_the_maximum_points() -> None:
     line = np.array([[0.0, 0], [1e9, 0]])
-    resampled = packed([[line], [line / 1e9]]).resampled(1.0)
+    resampled = pack_drawings([[line], [line / 1e9]]).resample(1.0)
     assert len(resampled) == 1
-    assert [drop.reason for drop in resampled.drops] == ["too many points"]
+    assert [remark.reason for remark in resampled.dropped] == ["too many points"]
