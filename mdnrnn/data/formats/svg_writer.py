@@ -29,7 +29,7 @@ def write(corpus: Corpus, folder: Path) -> None:
     """
     check_drawing_corpus(corpus)
     if folder.exists():
-        raise InputError(f"{folder} exists already; expected a new folder; choose another name")
+        raise InputError(f"{folder} exists; use another path")
     with atomic_path(folder) as unfinished:
         unfinished.mkdir()
         for index, subfolder in enumerate(_subfolders(corpus)):

@@ -86,7 +86,7 @@ def import_corpus(
     if workers < 1:
         raise InputError(f"--workers is {workers}; expected 1 or more")
     if out.exists():
-        raise InputError(f"{out} is there already; choose another name")
+        raise InputError(f"{out} exists; use another path")
     recipe, paths = recipe or Recipe(), list(expand_sources([str(each) for each in sources]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
         raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")

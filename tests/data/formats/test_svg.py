@@ -951,7 +951,7 @@ def test_what_xml_cannot_hold_is_replaced(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(InputError, match="out is there already; expected a new folder"):
+    with pytest.raises(InputError, match="out exists; use another path"):
         write(corpus_of([[np.array([[0, 0], [1, 1]])]], np.int16), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 

@@ -588,7 +588,7 @@ def test_an_import_that_fails_leaves_nothing(
 def test_what_is_there_is_not_overwritten(tmp_path: Path) -> None:
     source = write(tmp_path / "x.ndjson", ndjson_line(1))
     for out in (source, tmp_path):
-        with pytest.raises(InputError, match="is there already; choose another name"):
+        with pytest.raises(InputError, match="exists; use another path"):
             import_corpus([source], out)
     assert source.read_text() == ndjson_line(1)
 
