@@ -73,5 +73,5 @@ def test_drawing_of_dots_shows_one_dot_after_the_other(dot: Drawing) -> None:
 
 def test_truncate_interpolates_the_last_point() -> None:
     stroke, times = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 4.0]]), np.array([0.0, 1.0, 3.0])
-    np.testing.assert_allclose(truncate(stroke, times, 2.0), [[0, 0], [1, 0], [1, 2]])
-    np.testing.assert_allclose(truncate(stroke, times, 0.5), [[0, 0], [0.5, 0]])
+    np.testing.assert_allclose(truncate(stroke, times, 2.0), [[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+    np.testing.assert_allclose(truncate(stroke, times, 0.5), [[0.0, 0.0], [0.5, 0.0]])
