@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mdnrnn.errors import DataError as DataError
     from mdnrnn.errors import InputError as InputError
     from mdnrnn.evaluation.likelihood import evaluate as evaluate
-    from mdnrnn.generation.loop import Sampling as Sampling
+    from mdnrnn.generation.sampling import Sampling as Sampling
     from mdnrnn.generation.loop import generate as generate
     from mdnrnn.models.base import Condition as Condition
     from mdnrnn.models.base import SequenceModel as SequenceModel

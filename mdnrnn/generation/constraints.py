@@ -1,4 +1,4 @@
-"""The manner in which steps are drawn: tempered or not, on which grid, within which bounds."""
+"""Sampling constraints: sampling options, the grid of the motions, and bounds of the position."""
 
 from __future__ import annotations
 
@@ -11,34 +11,47 @@ from mdnrnn.generation.sampling import Sampling
 
 
 class BinWidths(NamedTuple):
-    """BinWidths of the grid's bin_widths, (D,), and those of first steps where they are others; whether none of all is 0."""
+    """Bin widths of the grid that motions are rounded to, normalized.
+
+    `bin_width`: shape (D,), 0 for continuous features, or None without a grid. `first`: bin widths of the first steps
+    of sequences, shape (D,), or None if they are the same. `all_positive`: whether no bin width is 0.
+    """
 
     bin_width: Tensor | None
     first: Tensor | None
-    whole: bool
+    all_positive: bool
 
     @classmethod
-    def of(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> BinWidths:
-        """As `generate` is given them, where `like` is."""
-        given = next((part for part in (bin_width, first) if part is not None), None)
-        if given is None:
+    def from_arguments(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> BinWidths:
+        """Return the bin widths given as arguments of `generate`, with the device and dtype of `like`."""
+        template = next((part for part in (bin_width, first) if part is not None), None)
+        if template is None:
             return cls(None, None, False)
-        usual = like.new_zeros(given.shape) if bin_width is None else bin_width.to(like)
-        opening = usual if first is None else first.to(like)
-        whole = bool((usual > 0).all() and (opening > 0).all())
-        return cls(usual, None if torch.equal(usual, opening) else opening, whole)
+        usual = like.new_zeros(template.shape) if bin_width is None else bin_width.to(like)
+        first = usual if first is None else first.to(like)
+        all_positive = bool((usual > 0).all() and (first > 0).all())
+        return cls(usual, None if torch.equal(usual, first) else first, all_positive)
 
 
 class SamplingConstraints(NamedTuple):
-    """Sampling, grid, and bounds (2, P) or None."""
+    """Sampling options, bin widths, and bounds (2, P) of the position's first P features or None."""
 
     sampling: Sampling
-    widths: BinWidths
+    bin_widths: BinWidths
     bounds: Tensor | None
 
 
-def clip_to_bounds(motion: Tensor, place: Tensor, bounds: Tensor) -> Tensor:
-    """Motions (B, D) from a place (B, D), cut short where they would lead beyond the bounds (2, P) of its first P."""
-    wide = bounds.shape[1]
-    kept = (place + motion)[:, :wide].clamp(*bounds) - place[:, :wide]
-    return torch.cat([kept, motion[:, wide:]], 1)
+def clip_to_bounds(motion: Tensor, position: Tensor, bounds: Tensor) -> Tensor:
+    """Shorten motions so that the next positions are within the bounds.
+
+    Args:
+        motion: shape (B, D).
+        position: shape (B, D).
+        bounds: lower and upper bounds of the first P features, shape (2, P).
+
+    Returns:
+        Motions, shape (B, D).
+    """
+    p = bounds.shape[1]
+    clipped = (position + motion)[:, :p].clamp(*bounds) - position[:, :p]
+    return torch.cat([clipped, motion[:, p:]], 1)

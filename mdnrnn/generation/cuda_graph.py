@@ -1,4 +1,5 @@
-"""Work on a GPU that is recorded once and replayed: launching many small kernels takes longer than running them."""
+"""CUDA graphs: GPU work that is recorded once and replayed, because launching many small kernels takes longer than
+running them."""
 
 from __future__ import annotations
 
@@ -12,34 +13,38 @@ Result = TypeVar("Result")
 
 
 class GraphedFunction(Generic[Result]):
-    """A piece of work without arguments, from buffers that stay where they are to others.
+    """Function without arguments, from fixed buffers to fixed buffers, that is replayed as a CUDA graph.
 
-    The first call does it as it is, on a stream of its own, which readies what it needs; the second records it. Where
-    that fails, a warning says why, once, and the work goes on as it is.
+    The first call runs the function on a separate stream, which initializes libraries; the second call records the
+    graph. If recording fails, a warning gives the reason once, and the function is called directly from then on.
+
+    Args:
+        function: the work to record.
+        device: CUDA device.
     """
 
-    def __init__(self, work: Callable[[], Result], device: torch.device) -> None:
-        self.work, self.device = work, device
+    def __init__(self, function: Callable[[], Result], device: torch.device) -> None:
+        self.function, self.device = function, device
         self.stream = torch.cuda.Stream(device)
         self.graph: torch.cuda.CUDAGraph | None = None
         self.result: Result | None = None
         self.calls = 0
 
     def __call__(self) -> Result:
-        """The work's result: the same tensors each time, once it is recorded."""
+        """Return the result; once recorded, the same tensors at every call."""
         self.calls += 1
         if self.calls == 2:
             self._record()
         if self.graph is not None and self.result is not None:
             self.graph.replay()
             return self.result
-        return self._as_it_is()
+        return self._call_directly()
 
-    def _as_it_is(self) -> Result:
+    def _call_directly(self) -> Result:
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
-            result = self.work()
+            result = self.function()
         current.wait_stream(self.stream)
         return result
 
@@ -47,8 +52,8 @@ class GraphedFunction(Generic[Result]):
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
-                self.result = self.work()
+                self.result = self.function()
             self.graph = graph
         except RuntimeError as error:
             self.result = None
-            warnings.warn(f"drawing without a CUDA graph, which is slower: {error}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"generating without a CUDA graph, which is slower: {error}", RuntimeWarning, stacklevel=2)

@@ -1,8 +1,9 @@
-"""Steps drawn straight from what a head takes: as its distribution would draw them, of which most is never made.
+"""Fused sampler: sample steps from the input of a step head without computing the whole distribution.
 
-A step needs one component. So the head's row is laid out anew, once: first the logits of all that is picked from, side
-by side, then the components' parameters, those of each together. One softmax picks component and event; mean and scale
-are computed of the component that was picked. The formulas are those of the distributions.
+A sampled step needs the parameters of one component only. The outputs of the head's linear layer are reordered once:
+first the logits of all categorical choices, side by side, then the parameters of each component together. One softmax
+serves the components and the event; mean and scale are computed for the selected component only. The formulas are those
+of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
 """
 
 from __future__ import annotations
@@ -25,99 +26,113 @@ from mdnrnn.nn.parameters import add_floor
 
 
 class FusedSampler:
-    """Draws the steps of B sequences: what `sampling(head(features)).transform(noise, bin_width)` draws.
+    """Computes `sampling(head(features)).transform(noise, bin_width)` for B sequences.
 
-    Of buffers that stay where they are: what it returns is good until the next draw.
+    Results are stored in fixed buffers, as CUDA graphs require: they are valid until the next call. The attribute
+    `groups` is the number of categorical choices per step, G: the components and, if there are events, the event.
+
+    Args:
+        head: step head of one of the types that `fast_path` supports.
+        sampling: sampling options.
+        batch: number of sequences B.
     """
 
     def __init__(self, head: StepHead, sampling: Sampling, batch: int) -> None:
         self.head, self.sampling, self.features = head, sampling, head.shape.features
         weight, bias = head.linear.weight.detach(), head.linear.bias.detach()
-        wide = torch.promote_types(weight.dtype, torch.float32)
-        picks, blocks = _layout(head, sampling.endless)
-        order = torch.cat([picks.flatten(), blocks.flatten()]).to(weight.device)
-        # The last row is what cannot be: no weights, a bias of -inf.
-        self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(wide)[order].t().contiguous()
-        self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(wide)[order]
+        dtype = torch.promote_types(weight.dtype, torch.float32)
+        logit_rows, component_rows = _order_rows(head, sampling.endless)
+        order = torch.cat([logit_rows.flatten(), component_rows.flatten()]).to(weight.device)
+        # The appended row has weights 0 and bias -inf: the logit of a class that does not exist.
+        self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(dtype)[order].t().contiguous()
+        self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(dtype)[order]
         self.floor = self.bias.new_full((), head.shape.log_floor)
-        self.shift = log_scale_shift(sampling.resolved_scale_temperature) - sampling.bias
-        self._place(batch, picks, blocks)
+        self.log_scale_shift = log_scale_shift(sampling.resolved_scale_temperature) - sampling.bias
+        self._allocate(batch, logit_rows, component_rows)
 
-    def _place(self, batch: int, picks: Tensor, blocks: Tensor) -> None:
-        """The buffers, and views of what is in them."""
-        (groups, kinds), (component_choices, _, numbers), d = picks.shape, blocks.shape, self.features
-        self.groups, empty, device = groups, self.bias.new_empty, self.bias.device
-        self.row = empty(batch, len(self.bias))
-        self.logits = self.row[:, : picks.numel()].unflatten(1, (groups, kinds))
-        self.of_motion = self.logits[:, :component_choices]
-        self.of_end = self.logits[:, component_choices:, END] if groups > component_choices else None
-        self.ends = empty(batch, groups, kinds)
-        self.whole = self.ends[..., -1:]
-        self.blocks = self.row[:, picks.numel() :].unflatten(1, (component_choices, kinds, numbers))
-        self.picked = torch.zeros(batch, groups, 1, dtype=torch.long, device=device)
-        self.event = (
-            self.picked[:, component_choices, 0]
-            if groups > component_choices
-            else torch.full((batch,), DOWN, device=device)
-        )
-        last = [self.head.shape.components - 1] * component_choices + [END] * (groups - component_choices)
-        self.last = torch.tensor(last, device=device).unsqueeze(-1)
-        self.index = self.picked[:, :component_choices, :, None].expand(-1, -1, -1, numbers)
-        self.chosen = empty(batch, component_choices, 1, numbers)
-        each = d // component_choices
-        parts = self.chosen[:, :, 0].split([each, each, numbers - 2 * each], -1)
-        self.mean, self.raw = (part[:, 0] if component_choices == 1 else part[..., 0] for part in parts[:2])
-        self.below, self.slopes = parts[2][:, 0], None
+    def _allocate(self, batch: int, logit_rows: Tensor, component_rows: Tensor) -> None:
+        """Allocate buffers and create views of their parts."""
+        (self.groups, classes), (choices, _, numbers), d = logit_rows.shape, component_rows.shape, self.features
+        has_events, empty, device = self.groups > choices, self.bias.new_empty, self.bias.device
+        self.outputs = empty(batch, len(self.bias))
+        self.logits = self.outputs[:, : logit_rows.numel()].unflatten(1, (self.groups, classes))
+        self.component_logits = self.logits[:, :choices]
+        self.end_logit = self.logits[:, choices:, END] if has_events else None
+        self.cumulative = empty(batch, self.groups, classes)
+        self.total = self.cumulative[..., -1:]
+        self.components = self.outputs[:, logit_rows.numel() :].unflatten(1, (choices, classes, numbers))
+        self.selected = torch.zeros(batch, self.groups, 1, dtype=torch.long, device=device)
+        self.event = self.selected[:, choices, 0] if has_events else torch.full((batch,), DOWN, device=device)
+        last_classes = [self.head.shape.components - 1] * choices + [END] * (self.groups - choices)
+        self.last_classes = torch.tensor(last_classes, device=device).unsqueeze(-1)
+        self.component_index = self.selected[:, :choices, :, None].expand(-1, -1, -1, numbers)
+        self.component = empty(batch, choices, 1, numbers)
+        per_choice = d // choices
+        mean, raw_scale, below = self.component[:, :, 0].split([per_choice, per_choice, numbers - 2 * per_choice], -1)
+        self.mean, self.raw_scale = (part[:, 0] if choices == 1 else part[..., 0] for part in (mean, raw_scale))
+        self.below_diagonal, self.slopes = below[:, 0], None
         if self.head.shape.covariance == "full":
             rows, columns = torch.tril_indices(d, d, -1, device=device)
-            self.at, self.flat = rows * d + columns, self.bias.new_zeros(batch, d * d)
-            self.slopes = self.flat.unflatten(1, (d, d))
+            self.slope_index, self.flat_slopes = rows * d + columns, self.bias.new_zeros(batch, d * d)
+            self.slopes = self.flat_slopes.unflatten(1, (d, d))
 
     def __call__(
-        self, features: Tensor, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None, whole: bool = False
+        self,
+        features: Tensor,
+        uniform: Tensor,
+        normal: Tensor,
+        bin_width: Tensor | None = None,
+        all_positive: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Motions (B, D) and events (B,).
+        """Return motions (B, D) and events (B,).
 
         Args:
-            features: what the head takes, (B, I).
-            uniform: what picks the components and then the event, if there are events, (B, groups, 1).
-            normal: what moves in the components, (B, D).
-            bin_width: widths of the grid's bin_widths, (D,) or (B, D); `whole`: none of them is 0.
+            features: input of the head, shape (B, I).
+            uniform: noise in [0, 1) that selects the components and then the event, shape (B, G, 1).
+            normal: standard normal noise of the motion, shape (B, D).
+            bin_width: spacing of the grid of the motions, shape (D,) or (B, D), 0 for a continuous feature; None
+                without a grid.
+            all_positive: whether all bin widths are known to be positive.
         """
-        torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.row)
-        odds = self.head.end_logit_shift(features)
-        if odds is not None and self.of_end is not None:
-            self.of_end.add_(odds)
+        torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.outputs)
+        shift = self.head.end_logit_shift(features)
+        if shift is not None and self.end_logit is not None:
+            self.end_logit.add_(shift)
         logits = self.logits
         if self.sampling.bias:
-            self.of_motion.copy_(bias_logits(self.of_motion, self.sampling.bias))
+            self.component_logits.copy_(bias_logits(self.component_logits, self.sampling.bias))
         if self.sampling.temperature != 1:
             logits = temper_logits(logits, self.sampling.temperature)
-        invert_cdf(cumulative_weights(logits, self.ends), self.whole, uniform, self.last, out=self.picked)
-        torch.gather(self.blocks, 2, self.index, out=self.chosen)
-        log_scale = add_floor(self.raw, self.floor)
-        if self.shift:
-            log_scale.add_(self.shift)
+        cumulative = cumulative_weights(logits, self.cumulative)
+        invert_cdf(cumulative, self.total, uniform, self.last_classes, out=self.selected)
+        torch.gather(self.components, 2, self.component_index, out=self.component)
+        log_scale = add_floor(self.raw_scale, self.floor)
+        if self.log_scale_shift:
+            log_scale.add_(self.log_scale_shift)
         if self.slopes is not None:
-            self.flat.index_copy_(1, self.at, self.below)
-        return cholesky.transform_noise(self.mean, log_scale, self.slopes, normal, bin_width, whole), self.event
+            self.flat_slopes.index_copy_(1, self.slope_index, self.below_diagonal)
+        motion = cholesky.transform_noise(self.mean, log_scale, self.slopes, normal, bin_width, all_positive)
+        return motion, self.event
 
 
-def _layout(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
-    """Which of the head's rows stand where: logits (groups, kinds), a group for each choice of a component and one for
-    the events if there are any; blocks (component_choices, kinds, numbers), means, raw scales and slopes of each component.
+def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
+    """Return the row of the head's linear layer for each logit and for each number of each component.
 
-    The number of the head's rows stands for what cannot be.
+    The index one past the last row marks a class that does not exist.
+
+    Returns:
+        Rows of the logits, shape (groups, classes), one group per component choice and one for the event if there are
+        events; and rows of the means, raw scales and slopes of each component, shape (choices, classes, numbers).
     """
-    shape, component_choices = head.shape, head.component_choices
-    k, impossible = shape.components, shape.size + head.events
-    kinds, groups = max(k, END + 1) if head.events else k, component_choices + (head.events > 0)
+    shape, choices = head.shape, head.component_choices
+    k, missing = shape.components, shape.size + head.events
+    classes, groups = max(k, END + 1) if head.events else k, choices + (head.events > 0)
     logits, *parts = torch.arange(shape.size).split(shape.sizes)
-    picks = torch.full((groups, kinds), impossible)
-    picks[:component_choices, :k] = logits.view(component_choices, k)
+    logit_rows = torch.full((groups, classes), missing)
+    logit_rows[:choices, :k] = logits.view(choices, k)
     if head.events:
         events = [0, 1, 2] if head.events == END + 1 else [DOWN, END]
-        picks[-1, events] = torch.arange(shape.size, impossible)
-        picks[-1, END] = impossible if endless else picks[-1, END]
-    blocks = torch.cat([part.view(component_choices, k, len(part) // (component_choices * k)) for part in parts], -1)
-    return picks, blocks[:, torch.arange(kinds).clamp(max=k - 1)]
+        logit_rows[-1, events] = torch.arange(shape.size, missing)
+        logit_rows[-1, END] = missing if endless else logit_rows[-1, END]
+    component_rows = torch.cat([part.view(choices, k, len(part) // (choices * k)) for part in parts], -1)
+    return logit_rows, component_rows[:, torch.arange(classes).clamp(max=k - 1)]

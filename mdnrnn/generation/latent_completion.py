@@ -1,4 +1,4 @@
-"""What latent an unfinished sequence may come from: p(z | prefix), by importance resampling."""
+"""Latent vectors of an unfinished sequence: samples of p(z | prefix) by sampling importance resampling."""
 
 from __future__ import annotations
 
@@ -15,29 +15,33 @@ from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
 
 PROPOSALS = 256
+"""Default number of proposals."""
 
 
 @full_precision()
 @torch.inference_mode()
 def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
-    """n draws (n, Z) of z given a prefix, of which `batch` holds copies, each the home of one proposal.
+    """Return n samples of z, shape (n, Z), approximately from p(z | prefix).
 
-    Half of the proposals are draws from the prior, half from q(z | the prefix as a finished sequence), which knows the
-    start of it but was never shown one cut short. They are weighed by p(prefix | z) p(z) / their own density, and
+    Half of the proposals are samples of the prior; half are samples of q(z | prefix), from the encoder, which has
+    learned from finished sequences only. Proposals are weighted by p(prefix | z) p(z) / (proposal density) and
     resampled (Rubin 1987, "sampling importance resampling").
+
+    Args:
+        model: model with an encoder.
+        batch: copies of the prefix, one per proposal.
+        n: number of samples.
+        seed: random seed.
     """
-    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # no sequence has this number
+    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # not the noise stream of any sequence
     noise = torch.from_numpy(generator.standard_normal((batch.size, model.latent), np.float32)).to(batch.lengths.device)
     posterior = model.encode(batch)
-    from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0
-    latent = torch.where(from_prior.unsqueeze(-1), noise, posterior.sample(noise))
+    is_from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0
+    latent = torch.where(is_from_prior.unsqueeze(-1), noise, posterior.sample(noise))
     motion, event = negative_log_likelihood(model.decode(batch, latent), batch)
-    # Where the prefix ends is no event of the sequence.
-    nats = motion + torch.where(batch.target.event == END, 0, event)
-    sequence = batch.sequence_of_row()
-    log_prefix = -nats.new_zeros(batch.size).index_add_(0, sequence, nats)
+    nll = motion + torch.where(batch.target.event == END, 0, event)  # the END of the prefix is not part of the sequence
+    log_prefix = -nll.new_zeros(batch.size).index_add_(0, batch.sequence_of_row(), nll)
     log_proposal = torch.logaddexp(torch.zeros_like(log_prefix), posterior.log_ratio(latent)) - math.log(2)
-    weights = torch.softmax((log_prefix - log_proposal).double(), 0)
-    bounds = weights.cumsum(0)
-    places = torch.from_numpy(generator.random(n)).to(bounds.device) * bounds[-1]
-    return latent[torch.searchsorted(bounds, places).clamp_max(batch.size - 1)]
+    cumulative = torch.softmax((log_prefix - log_proposal).double(), 0).cumsum(0)
+    uniform = torch.from_numpy(generator.random(n)).to(cumulative.device) * cumulative[-1]
+    return latent[torch.searchsorted(cumulative, uniform).clamp_max(batch.size - 1)]

@@ -1,4 +1,4 @@
-"""Rows times a matrix that stays, in the layout that the machine multiplies fastest."""
+"""Products of rows and a constant matrix, in the memory layout that is fastest on the machine."""
 
 from __future__ import annotations
 
@@ -10,49 +10,61 @@ from torch import Tensor
 
 
 class PackedMatrix:
-    """A matrix (O, I) given as `parts` side by side, laid out once for each way that it is multiplied in.
+    """Matrix (O, I), given as parts side by side, with one packed copy per multiplication routine.
 
-    On a CPU, in float32: of one row the outputs are shared out among the threads, which no product of PyTorch's does
-    with a vector; several rows go to oneDNN, whose packed product takes half the time of the plain one at 16 rows, and
-    less at any number of them (measured on Zen 4). Everywhere else the plain product.
+    On a CPU in float32, the outputs of a single row are divided among the threads, which PyTorch's matrix-vector
+    products do not do; several rows are multiplied by oneDNN, whose packed product takes half the time of the plain one
+    at 16 rows and is faster at any number of rows (measured on Zen 4). Otherwise the plain product is used.
+
+    Args:
+        parts: matrices (O, I_j) whose I_j sum to I.
     """
 
     def __init__(self, parts: list[Tensor]) -> None:
         self.parts, self.outputs, self.inputs = parts, len(parts[0]), sum(part.shape[1] for part in parts)
-        self._laid_out: dict[int, Tensor] = {}
+        self._packed: dict[int, Tensor] = {}
 
-    def times(self, rows: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
-        """What multiplies a buffer of rows (B, I), whatever is in it then, to (B, O); and the buffer that the result
-        is always in, where it is."""
+    def make_product(self, rows: Tensor) -> tuple[Callable[[], Tensor], Tensor | None]:
+        """Return a function that multiplies a buffer by the transposed matrix.
+
+        Args:
+            rows: buffer, shape (B, I); every call of the function reads its current contents.
+
+        Returns:
+            The function, whose result has shape (B, O); and the buffer that holds every result, or None if each call
+            allocates its result.
+        """
         threads, plain = torch.get_num_threads(), rows.is_cuda or rows.dtype != torch.float32
         if not plain and len(rows) > 1 and _onednn is not None:
-            packed = self._as(0, lambda: _onednn[0](torch.cat(self.parts, 1), len(rows)))
+            packed = self._cached(0, lambda: _onednn[0](torch.cat(self.parts, 1), len(rows)))
             return (lambda: _onednn[1](rows, packed, None, "none", [], "")), None
         if not plain and len(rows) == 1 and threads > 1 and self.outputs % threads == 0:
-            shares, each = self._as(threads, lambda: self._turned(threads)), rows.expand(threads, 1, self.inputs)
-            found = rows.new_empty(threads, 1, self.outputs // threads)
-            return (lambda: torch.bmm(each, shares, out=found).view(1, -1)), found.view(1, -1)
-        turned, out = self._as(1, lambda: self._turned(1))[0], rows.new_empty(len(rows), self.outputs)
-        return (lambda: torch.mm(rows, turned, out=out)), out
+            blocks = self._cached(threads, lambda: self._transpose_blocks(threads))
+            repeated, out = rows.expand(threads, 1, self.inputs), rows.new_empty(threads, 1, self.outputs // threads)
+            return (lambda: torch.bmm(repeated, blocks, out=out).view(1, -1)), out.view(1, -1)
+        matrix, out = self._cached(1, lambda: self._transpose_blocks(1))[0], rows.new_empty(len(rows), self.outputs)
+        return (lambda: torch.mm(rows, matrix, out=out)), out
 
-    def _turned(self, shares: int) -> Tensor:
-        """Transposed, its outputs in so many shares: (shares, I, O / shares). Straight into place: a copy in between
-        takes as long as a good many steps."""
-        whole, first = self.parts[0].new_empty(shares, self.inputs, self.outputs // shares), 0
+    def _transpose_blocks(self, blocks: int) -> Tensor:
+        """Return the transposed matrix with its outputs divided into blocks, shape (blocks, I, O / blocks).
+
+        The parts are copied directly to the result: an intermediate copy takes as long as many steps.
+        """
+        result, first = self.parts[0].new_empty(blocks, self.inputs, self.outputs // blocks), 0
         for part in self.parts:
             width = part.shape[1]
-            whole[:, first : first + width].copy_(part.view(shares, -1, width).transpose(1, 2))
+            result[:, first : first + width].copy_(part.view(blocks, -1, width).transpose(1, 2))
             first += width
-        return whole
+        return result
 
-    def _as(self, layout: int, lay_out: Callable[[], Tensor]) -> Tensor:
-        if layout not in self._laid_out:
-            self._laid_out[layout] = lay_out()
-        return self._laid_out[layout]
+    def _cached(self, key: int, pack: Callable[[], Tensor]) -> Tensor:
+        if key not in self._packed:
+            self._packed[key] = pack()
+        return self._packed[key]
 
 
 def _find_onednn() -> Any:
-    """How oneDNN packs a matrix, and multiplies by it: what torch.compile calls; None where there is none."""
+    """Return oneDNN's functions to pack a matrix and to multiply by it, as used by torch.compile, or None."""
     operators = torch.ops.mkldnn
     if torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise"):
         return operators._reorder_linear_weight, operators._linear_pointwise

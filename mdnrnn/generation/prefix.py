@@ -1,4 +1,4 @@
-"""What stands before the first step that is drawn of a sequence: its state, its noise, and a prefix if it goes on."""
+"""Initial states, noise streams and prefixes for generation."""
 
 from __future__ import annotations
 
@@ -15,14 +15,19 @@ from mdnrnn.generation.noise import noise_stream
 from mdnrnn.models.base import Condition, SequenceModel
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
-"""What acts while a world is dreamed: of the motions before, (B, D), normalized, the model's state and the numbers of
-the sequences, (B,), it makes the inputs (B, A) beside which the next steps are drawn, each from its own row alone. It
-may be asked more steps of a sequence that has ended."""
+"""Policy (motion, state, indices) -> inputs: choose the inputs (B, A) of the next step.
+
+`motion`: previous motions, normalized, shape (B, D). `state`: state of the model before the step. `indices`: indices of
+the sequences, shape (B,). Each row of the result must depend on the same row of the arguments only. The policy may also
+be called for sequences that have ended.
+"""
 
 
 class InitialStates(NamedTuple):
-    """Sequences that go on from here: their noise, the steps before and the states that these come into, and where
-    they are, (B, D)."""
+    """State of B sequences before their first generated step.
+
+    `noises`: noise streams. `previous`: previous steps. `state`: state of the model. `position`: shape (B, D).
+    """
 
     noises: list[np.random.Generator]
     previous: Step
@@ -32,7 +37,7 @@ class InitialStates(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceInitializer:
-    """How sequences begin: what they are drawn given, all of them; arguments as those of `generate`."""
+    """Computes initial states of sequences; the fields are arguments of `generate`."""
 
     model: SequenceModel
     condition: Condition
@@ -40,61 +45,62 @@ class SequenceInitializer:
     policy: Policy | None
     seed: int
     shared_noise: bool
-    first: int = 0
-    """The number of the first of them."""
+    first_index: int = 0
+    """Index of the first sequence, which its noise stream depends on."""
 
-    def some(self, rows: slice) -> SequenceInitializer:
-        """Those of some sequences alone."""
-        condition = Condition(*(None if given is None else given[rows] for given in self.condition))
-        return replace(self, condition=condition, first=self.first + rows.start)
+    def select(self, rows: slice) -> SequenceInitializer:
+        """Return the initializer of a part of the sequences."""
+        return replace(self, condition=self._condition_of(rows), first_index=self.first_index + rows.start)
 
     @property
-    def given(self) -> int:
-        """Steps of the prefix."""
+    def prefix_length(self) -> int:
+        """Number of steps of the prefix."""
         return 0 if self.prefix is None else len(self.prefix.event)
 
     @property
-    def inputs(self) -> Tensor | None:
-        """The inputs (n, T, A) or (1, T, A) beside the steps of the prefix and those after it, where they are known."""
+    def known_inputs(self) -> Tensor | None:
+        """Inputs of the condition, shape (n, T, A), else of the prefix, shape (1, P, A), else None."""
         if self.condition.inputs is not None or self.prefix is None or self.prefix.inputs is None:
             return self.condition.inputs
         return self.prefix.inputs.unsqueeze(0)
 
-    def lengths(self, limits: np.ndarray) -> np.ndarray:
-        """The most new steps of each sequence, (n,), within their limits (n,): no more than there are inputs."""
-        if self.inputs is None or (self.condition.inputs is None and self.policy is not None):
-            return limits
-        return np.minimum(limits, max(0, self.inputs.shape[1] - self.given))
+    def limit_steps(self, max_steps: np.ndarray) -> np.ndarray:
+        """Return the maximum numbers of new steps, shape (n,), limited by the number of known inputs."""
+        if self.known_inputs is None or (self.condition.inputs is None and self.policy is not None):
+            return max_steps
+        return np.minimum(max_steps, max(0, self.known_inputs.shape[1] - self.prefix_length))
 
-    def __call__(self, numbers: np.ndarray) -> InitialStates:
-        """The sequences of these numbers."""
-        noises = [noise_stream(self.seed, 0 if self.shared_noise else self.first + int(number)) for number in numbers]
-        rows = slice(int(numbers[0]), int(numbers[-1]) + 1)
-        part = Condition(*(None if given is None else given[rows] for given in self.condition))
-        previous = self.model.initial_step(len(numbers))
-        if self.model.latent and part.latent is None:
-            part = part._replace(latent=_from_prior(noises, self.model.latent, previous.motion.device))
-        state, place = self.model.initial_state(len(numbers), part), torch.zeros_like(previous.motion)
-        return self._followed(InitialStates(noises, previous, state, place), numbers)
+    def __call__(self, indices: np.ndarray) -> InitialStates:
+        """Return the initial states of the sequences with the given consecutive indices."""
+        noises = [noise_stream(self.seed, 0 if self.shared_noise else self.first_index + int(i)) for i in indices]
+        condition = self._condition_of(slice(int(indices[0]), int(indices[-1]) + 1))
+        previous = self.model.initial_step(len(indices))
+        if self.model.latent and condition.latent is None:
+            condition = condition._replace(latent=_sample_prior(noises, self.model.latent, previous.motion.device))
+        state, position = self.model.initial_state(len(indices), condition), torch.zeros_like(previous.motion)
+        return self._run_prefix(InitialStates(noises, previous, state, position), indices)
 
-    def _followed(self, begun: InitialStates, numbers: np.ndarray) -> InitialStates:
-        """After the steps of the prefix."""
+    def _condition_of(self, rows: slice) -> Condition:
+        return Condition(*(None if part is None else part[rows] for part in self.condition))
+
+    def _run_prefix(self, states: InitialStates, indices: np.ndarray) -> InitialStates:
+        """Run the model over the prefix."""
         if self.prefix is None:
-            return begun
-        noises, previous, state, place = begun
-        everyone = torch.from_numpy(numbers).to(place.device)
-        known = None if self.inputs is None else self.inputs[everyone % len(self.inputs)]
+            return states
+        noises, previous, state, position = states
+        rows = torch.from_numpy(indices).to(position.device)
+        known = None if self.known_inputs is None else self.known_inputs[rows % len(self.known_inputs)]
         for time, (motion, event) in enumerate(zip(self.prefix.motion, self.prefix.event, strict=True)):
-            beside = None if known is None else known[:, time]
+            inputs = None if known is None else known[:, time]
             if known is None and self.policy is not None:
-                beside = place.new_zeros(len(numbers), self.model.shape.inputs)
-                beside = self.policy(previous.motion, state, everyone) if time else beside
-            _, state = self.model.decoder.step_hidden(previous._replace(inputs=beside), state)
-            previous = Step(motion.expand_as(place), event.expand_as(previous.event))
-            place = place + motion
-        return InitialStates(noises, previous, state, place)
+                zeros = position.new_zeros(len(indices), self.model.shape.inputs)
+                inputs = self.policy(previous.motion, state, rows) if time else zeros
+            _, state = self.model.step(previous._replace(inputs=inputs), state)
+            previous = Step(motion.expand_as(position), event.expand_as(previous.event))
+            position = position + motion
+        return InitialStates(noises, previous, state, position)
 
 
-def _from_prior(generators: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:
-    rows = [generator.standard_normal(latent, np.float32) for generator in generators]
+def _sample_prior(noises: list[np.random.Generator], latent: int, device: torch.device) -> Tensor:
+    rows = [noise.standard_normal(latent, np.float32) for noise in noises]
     return torch.from_numpy(np.stack(rows)).to(device)

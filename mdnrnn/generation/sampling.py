@@ -1,4 +1,4 @@
-"""How steps are drawn: temperatures, bias, and whether what would end goes on."""
+"""Sampling options: temperatures, bias and endless generation; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How steps are drawn."""
+    """Sampling options: a map from a model's step distribution to the distribution that steps are sampled from."""
 
     temperature: float = 1.0
-    """Below 1: closer to the most probable drawing; 0: that one. See GaussianMixture.tempered."""
+    """Sampling temperature; lower values give more probable sequences, 0 the most probable step each time. See
+    GaussianMixture.tempered."""
     scale_temperature: float | None = None
-    """The temperature of the scales alone, if another."""
+    """Temperature of the scales; None for the same as temperature."""
     bias: float = 0.0
-    """Graves' probability bias: above 0, neater. See GaussianMixture.biased."""
+    """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
     endless: bool = False
-    """Whether what would end goes on, for as many steps as are asked for."""
+    """Whether END is excluded, so that every sequence has the maximum number of steps."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "scale_temperature"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name} is {value}; expected 0 or more")
+                raise InputError(f"{name}: received {value}, expected a number >= 0")
         if not math.isfinite(self.bias):
-            raise InputError(f"bias is {self.bias}; expected a finite number, 0 for none")
+            raise InputError(f"bias: received {self.bias}, expected a finite number; 0 for no bias")
 
     @property
     def resolved_scale_temperature(self) -> float:
-        """The temperature of the scales."""
+        """Temperature of the scales."""
         return self.temperature if self.scale_temperature is None else self.scale_temperature
 
     def __call__(self, steps: StepDistribution) -> StepDistribution:
-        """The distribution to draw from."""
-        steps = steps.endless() if self.endless else steps  # before temperature 0 puts all on END
+        """Return the distribution to sample from.
+
+        A subclass may override this method, for example to sample from the k largest components only.
+        """
+        steps = steps.endless() if self.endless else steps  # first, because temperature 0 could select END
         if self.bias:
             steps = steps.biased(self.bias)
         if self.temperature != 1 or self.resolved_scale_temperature != 1:

@@ -1,7 +1,7 @@
-"""Sequences that a decoder steps through in place: their states are buffers that stay where they are.
+"""Steppers: advance a batch of sequences through a model by one time step, with slots that can be replaced.
 
-A plain LSTM steps by one product a layer, of matrices packed once, with nothing to allocate or put together; whatever
-else a decoder is made of, by its own `step_hidden`.
+`PackedStepper` covers decoders with a plain LSTM: one matrix product per layer and step, with weights packed once and
+no allocation. `DecoderStepper` covers the remaining decoders of this package. `ModelStepper` covers every model.
 """
 
 from __future__ import annotations
@@ -15,192 +15,230 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
+from mdnrnn.generation.fast_path import supports_fast_path, supports_packed_lstm
 from mdnrnn.generation.packed_linear import PackedMatrix
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.models.base import SequenceModel, map_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder
-from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.nn.lstm import LSTM, Gates, LSTMState, update_state_
 
 
-def stepper(decoder: StepDecoder, previous: Step, state: DecoderState) -> Stepper:
-    """What steps on from `previous`, whose motion (B, D) and event (B,) come next into the decoder in this state."""
-    if not isinstance(decoder.lstm, LSTM) or decoder.lstm.skip:
-        return PlainStepper(decoder, previous, state)
-    packed = PackedStepper(decoder, _packed(decoder.lstm), len(previous.event))
-    packed.replace_rows(torch.arange(len(previous.event), device=previous.event.device), previous, state)
-    return packed
+def make_stepper(model: SequenceModel, sampling: Sampling, previous: Step, state: Any) -> Stepper:
+    """Return the fastest stepper for a model.
+
+    Args:
+        model: any sequence model.
+        sampling: sampling options.
+        previous: previous steps, motion (B, D) and event (B,).
+        state: state of the model before it reads `previous`.
+    """
+    if not supports_fast_path(model, sampling):
+        return ModelStepper(model, previous, state)
+    return make_decoder_stepper(model.decoder, previous, state)
+
+
+def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderState) -> Stepper:
+    """Return the fastest stepper for a decoder that the fast path supports; see `make_stepper`."""
+    if not supports_packed_lstm(decoder):
+        return DecoderStepper(decoder, previous, state)
+    stepper = PackedStepper(decoder, _pack_weights(decoder.lstm), len(previous.event))
+    stepper.replace_rows(torch.arange(len(previous.event), device=previous.event.device), previous, state)
+    return stepper
 
 
 class Stepper(ABC):
-    """B sequences before their next step; `motion` (B, D): that of the step before."""
+    """B sequences before their next step."""
 
     motion: Tensor
+    """Previous motions, shape (B, D)."""
 
     @abstractmethod
-    def step_hidden(self, inputs: Tensor | None) -> Tensor:
-        """One step on, beside inputs (B, A) if the model takes any: what the head takes, (B, width)."""
+    def step(self, inputs: Tensor | None) -> Any:
+        """Advance by one step with inputs (B, A) or None; return what the matching sampler reads."""
 
     @abstractmethod
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
-        """The steps that were drawn, (B, D) and (B,): what comes next into the decoder."""
+        """Set the steps that were sampled, motion (B, D) and event (B,); the next step reads them."""
 
     @abstractmethod
-    def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
-        """Other sequences in place of some, `rows` (N,), given as to `stepper`."""
+    def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
+        """Replace the sequences in the given rows (N,) by new ones with these previous steps and states."""
 
     @abstractmethod
     def select_rows(self, rows: Tensor) -> Stepper:
-        """Some of the sequences alone."""
+        """Return a stepper for the sequences in the given rows (N,)."""
 
     @property
     @abstractmethod
-    def state(self) -> DecoderState:
-        """The decoder's state, as of now."""
+    def state(self) -> Any:
+        """State of the model after the last step."""
 
 
-class PlainStepper(Stepper):
-    """By the decoder's own `step_hidden`."""
+class ModelStepper(Stepper):
+    """Stepper that calls `model.step`; it returns step distributions."""
+
+    def __init__(self, model: SequenceModel, previous: Step, state: Any) -> None:
+        self.model, self._state = model, state
+        self.motion, self.event = previous.motion, previous.event
+
+    def step(self, inputs: Tensor | None) -> Any:
+        """Return the distribution of the next step, of batch shape (B,)."""
+        distribution, self._state = self.model.step(Step(self.motion, self.event, inputs), self._state)
+        return distribution
+
+    # Tensors are replaced, never changed in place, because a state may contain the tensors passed to `model.step`.
+
+    def set_previous(self, motion: Tensor, event: Tensor) -> None:
+        """See `Stepper`."""
+        self.motion, self.event = motion.to(self.motion), event
+
+    def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
+        """See `Stepper`."""
+        self.motion = self.motion.index_copy(0, rows, previous.motion)
+        self.event = self.event.index_copy(0, rows, previous.event)
+        self._state = map_state(lambda old, new: old.index_copy(-2, rows, new.to(old)), self._state, state)
+
+    def select_rows(self, rows: Tensor) -> ModelStepper:
+        """See `Stepper`."""
+        state = map_state(lambda part: part.index_select(-2, rows), self._state)
+        return ModelStepper(self.model, Step(self.motion[rows], self.event[rows]), state)
+
+    @property
+    def state(self) -> Any:
+        """See `Stepper`."""
+        return self._state
+
+
+class DecoderStepper(Stepper):
+    """Stepper that calls `decoder.step_hidden` and keeps its state in fixed buffers, as CUDA graphs require."""
 
     def __init__(self, decoder: StepDecoder, previous: Step, state: DecoderState) -> None:
-        self.decoder, self._state = decoder, _each(torch.clone, state)
+        self.decoder, self._state = decoder, map_state(torch.clone, state)
         self.motion, self.event = previous.motion.clone(), previous.event.clone()
 
-    def step_hidden(self, inputs: Tensor | None) -> Tensor:
-        """See Stepper."""
+    def step(self, inputs: Tensor | None) -> Tensor:
+        """Return the input of the head, shape (B, width)."""
         hidden, state = self.decoder.step_hidden(Step(self.motion, self.event, inputs), self._state)
-        _each(lambda new, own: own if new is own else own.copy_(new), state, self._state)
+        map_state(lambda buffer, new: buffer if new is buffer else buffer.copy_(new), self._state, state)
         return hidden
 
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
-        """See Stepper."""
+        """See `Stepper`."""
         self.motion.copy_(motion)
         self.event.copy_(event)
 
     def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
-        """See Stepper."""
+        """See `Stepper`."""
         self.motion[rows], self.event[rows] = previous.motion, previous.event
-        _each(lambda own, new: own.index_copy_(-2, rows, new), self._state, state)
+        map_state(lambda buffer, new: buffer.index_copy_(-2, rows, new), self._state, state)
 
-    def select_rows(self, rows: Tensor) -> PlainStepper:
-        """See Stepper."""
-        state = _each(lambda own: own.index_select(-2, rows), self._state)
-        return PlainStepper(self.decoder, Step(self.motion[rows], self.event[rows]), state)
+    def select_rows(self, rows: Tensor) -> DecoderStepper:
+        """See `Stepper`."""
+        state = map_state(lambda buffer: buffer.index_select(-2, rows), self._state)
+        return DecoderStepper(self.decoder, Step(self.motion[rows], self.event[rows]), state)
 
     @property
     def state(self) -> DecoderState:
-        """See Stepper."""
+        """See `Stepper`."""
         return self._state
 
 
 class PackedStepper(Stepper):
-    """Of an LSTM: what goes into a layer is a row, of the step or the layer beneath, its own hidden state, and 1."""
+    """Stepper for a plain LSTM with fixed buffers.
+
+    The input row of a layer holds, side by side, the features of the step (or the hidden state of the layer below), the
+    layer's hidden state, and a 1 that multiplies the bias.
+    """
 
     def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
         self.decoder, self.matrices = decoder, matrices
-        hidden, features = decoder.lstm.hidden, decoder.features
-        self.layers = [PackedLayer(matrix, batch, hidden) for matrix in matrices]
-        lowest = self.layers[0].entering
-        d, kinds = decoder.head.shape.features, features.event_rows.shape[1]
-        sizes = [d, kinds, features.inputs, features.position_features]
-        self.motion, self.event, self.inputs, self.position, self.context = lowest.split_with_sizes(
-            [*sizes, lowest.shape[1] - sum(sizes)], 1
+        features = decoder.features
+        self.layers = [_PackedLayer(matrix, batch, decoder.lstm.hidden) for matrix in matrices]
+        inputs = self.layers[0].inputs
+        d, events = decoder.head.shape.features, features.event_rows.shape[1]
+        sizes = [d, events, features.inputs, features.position_features]
+        self.motion, self.event, self.inputs, self.position, self.context = inputs.split_with_sizes(
+            [*sizes, inputs.shape[1] - sum(sizes)], 1
         )
-        self.offsets, self.kinds = (
-            self.motion[:, : features.position_features],
-            features.event_rows[1:].to(lowest.dtype),
-        )
+        self.offsets = self.motion[:, : features.position_features]
+        self.event_rows = features.event_rows[1:].to(inputs.dtype)
         self.scale = features.scale
 
-    def step_hidden(self, inputs: Tensor | None) -> Tensor:
-        """See Stepper."""
-        for given in self.decoder.features.inputs_of(inputs):
-            self.inputs.copy_(given)
+    def step(self, inputs: Tensor | None) -> Tensor:
+        """Return the input of the head, shape (B, H)."""
+        for part in self.decoder.features.require_inputs(inputs):
+            self.inputs.copy_(part)
         self.position.add_(self.offsets, alpha=self.scale)
-        entering: Tensor | None = None
+        hidden: Tensor | None = None
         for layer in self.layers:
-            entering = layer(entering)
-        assert entering is not None
-        return entering
+            hidden = layer(hidden)
+        assert hidden is not None
+        return hidden
 
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
-        """See Stepper."""
+        """See `Stepper`."""
         self.motion.copy_(motion)
-        if self.kinds.shape[1]:
-            torch.index_select(self.kinds, 0, event, out=self.event)
+        if self.event_rows.shape[1]:
+            torch.index_select(self.event_rows, 0, event, out=self.event)
 
     def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
-        """See Stepper."""
-        features, beside = self.decoder.features, previous._replace(inputs=self.inputs[rows])
-        entering = features.from_step(beside, state.position[0], state.context[0])
-        self.layers[0].entering[rows] = entering.to(self.motion.dtype)
+        """See `Stepper`."""
+        previous = previous._replace(inputs=self.inputs[rows])  # overwritten by the next step
+        features = self.decoder.features.from_step(previous, state.position[0], state.context[0])
+        self.layers[0].inputs[rows] = features.to(self.motion.dtype)
         for layer, hidden, cell in zip(self.layers, *state.lstm, strict=True):
             layer.hidden[rows], layer.cell[rows] = hidden, cell
 
     def select_rows(self, rows: Tensor) -> PackedStepper:
-        """See Stepper."""
-        new = PackedStepper(self.decoder, self.matrices, len(rows))
-        for own, layer in zip(self.layers, new.layers, strict=True):
-            layer.row.copy_(own.row[rows])
-            layer.cell.copy_(own.cell[rows])
-        return new
+        """See `Stepper`."""
+        selected = PackedStepper(self.decoder, self.matrices, len(rows))
+        for layer, new in zip(self.layers, selected.layers, strict=True):
+            new.row.copy_(layer.row[rows])
+            new.cell.copy_(layer.cell[rows])
+        return selected
 
     @property
     def state(self) -> DecoderState:
-        """A copy; of the place, what the decoder looks at."""
+        """A copy of the state; the position has only the features that the decoder reads, the rest are 0."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
-        place = torch.zeros_like(self.motion)
+        position = torch.zeros_like(self.motion)
         if self.position.shape[1]:
-            place[:, : self.position.shape[1]] = self.position / self.scale
-        return DecoderState(LSTMState(hidden, cell), place.unsqueeze(0), self.context.unsqueeze(0).clone())
+            position[:, : self.position.shape[1]] = self.position / self.scale
+        return DecoderState(LSTMState(hidden, cell), position.unsqueeze(0), self.context.unsqueeze(0).clone())
 
 
-class PackedLayer:
-    """An LSTM layer of B sequences; its gates stand in the order input, forget, cell, output, as PyTorch's."""
+class _PackedLayer:
+    """LSTM layer with an input row (B, I + H + 1): inputs, hidden state and 1."""
 
     def __init__(self, matrix: PackedMatrix, batch: int, hidden: int) -> None:
         self.matrix, self.row = matrix, matrix.parts[0].new_zeros(batch, matrix.inputs)
-        self.row[:, -1] = 1  # that the biases are multiplied by
-        self.entering, self.hidden, _ = self.row.split_with_sizes([matrix.inputs - hidden - 1, hidden, 1], 1)
+        self.row[:, -1] = 1
+        self.inputs, self.hidden, _ = self.row.split_with_sizes([matrix.inputs - hidden - 1, hidden, 1], 1)
         self.cell = self.row.new_zeros(batch, hidden)
 
     @cached_property
-    def product(self) -> tuple[Callable[[], Tensor], tuple[Tensor, ...] | None]:
-        """What multiplies the row, and the gates, where the result is always in one place; made when first asked for,
-        which takes as long as a good many steps."""
-        multiply, gates = self.matrix.times(self.row)
-        return multiply, None if gates is None else _gates(gates)
+    def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
+        """The product of the row and the weights, and views of its gates if its buffer is fixed.
 
-    def __call__(self, below: Tensor | None) -> Tensor:
-        """One step on, given the hidden state of the layer beneath: the next hidden state (B, H)."""
-        if below is not None:
-            self.entering.copy_(below)
+        Computed on first use, because packing takes as long as many steps.
+        """
+        multiply, out = self.matrix.make_product(self.row)
+        return multiply, None if out is None else Gates.from_product(out)
+
+    def __call__(self, lower: Tensor | None) -> Tensor:
+        """Advance by one step, given the hidden state of the layer below; return the hidden state (B, H)."""
+        if lower is not None:
+            self.inputs.copy_(lower)
         multiply, gates = self.product
         product = multiply()
-        both, enter, keep, new, leave = gates or _gates(product)
-        both.sigmoid_()
-        new.tanh_()
-        leave.sigmoid_()
-        self.cell.mul_(keep).addcmul_(enter, new)
-        return torch.mul(self.cell.tanh(), leave, out=self.hidden)
+        return update_state_(gates or Gates.from_product(product), self.cell, self.hidden)
 
 
-def _gates(product: Tensor) -> tuple[Tensor, ...]:
-    """Of (B, 4H): input and forget gate at once, then each of the four."""
-    enter, keep, new, leave = product.chunk(4, 1)
-    return product[:, : 2 * new.shape[1]], enter, keep, new, leave
-
-
-def _packed(lstm: LSTM) -> list[PackedMatrix]:
-    """A layer's weights and biases side by side, (4H, I + H + 1)."""
-    packed = []
-    for core in lstm.layers:
-        inward, recurrent, *biases = (
-            core.get_parameter(f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        )
-        packed.append(PackedMatrix([inward, recurrent, (biases[0] + biases[1]).unsqueeze(1)]))
-    return packed
-
-
-def _each(change: Any, state: Any, *others: Any) -> Any:
-    """A state of nested tuples, `change` of its tensors, each with that of the other states."""
-    if isinstance(state, torch.Tensor):
-        return change(state, *others)
-    return type(state)(*(_each(change, *parts) for parts in zip(state, *others, strict=True)))
+def _pack_weights(lstm: LSTM) -> list[PackedMatrix]:
+    """Return, per layer, the input weights, recurrent weights and biases side by side, (4H, I + H + 1)."""
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    matrices = []
+    for layer in lstm.layers:
+        input_weight, recurrent_weight, bias, other_bias = (layer.get_parameter(name).detach() for name in names)
+        matrices.append(PackedMatrix([input_weight, recurrent_weight, (bias + other_bias).unsqueeze(1)]))
+    return matrices

@@ -1,8 +1,9 @@
-"""What every sequence model is: a start, a step, a fused pass over a batch, a loss."""
+"""Base classes of all models and the values that they exchange: shapes, conditions, losses and states."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -19,24 +20,24 @@ from mdnrnn.nn.decoder import StepDecoder
 
 @dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """What the steps of a corpus are made of."""
+    """Sizes of the time steps of a corpus, which determine the inputs and outputs of a model."""
 
     features: int = 2
-    """D, motion features."""
+    """Number of motion features, D."""
     events: int = 3
-    """E, kinds of event: 3, of strokes; 2, of what can only go on or end; 0, of what never ends."""
+    """Number of events, E: 3 (DOWN, UP, END) for strokes; 2 (DOWN, END); 0 for sequences without an end."""
     inputs: int = 0
-    """A, what is known beside each step before."""
+    """Number of additional inputs per step, A, for example actions."""
     classes: int = 0
-    """Labels to condition on; 0: none."""
+    """Number of classes of the label; 0 for no label."""
     alphabet: str = ""
-    """The characters of the texts that are written, in order; empty: there are no texts."""
+    """Characters of the texts, in order; empty if there are no texts."""
     offsets: int | None = None
-    """How many of the first features are offsets, whose sums are a place; none given: all."""
+    """Number of leading motion features that are offsets, whose running sums are a position; None for all features."""
 
     @classmethod
     def from_corpus(cls, corpus: Corpus) -> StepShape:
-        """The shape of a corpus's steps."""
+        """Return the shape of the steps of a corpus."""
         return cls(
             features=corpus.motion.shape[1],
             events=corpus.events,
@@ -47,23 +48,24 @@ class StepShape:
         )
 
     def __post_init__(self) -> None:
-        for name, least in (("features", 1), ("inputs", 0), ("classes", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"a step has {getattr(self, name)} {name}; expected at least {least}")
+        for name, minimum in (("features", 1), ("inputs", 0), ("classes", 0)):
+            if getattr(self, name) < minimum:
+                raise InputError(f"shape.{name}: received {getattr(self, name)}, expected a whole number >= {minimum}")
         if self.events not in (0, 2, 3):
-            raise InputError(f"a step has {self.events} events; expected 3, 2 or 0")
+            raise InputError(f"shape.events: received {self.events}, expected 3, 2 or 0")
 
     @property
     def position_features(self) -> int:
-        """How many features are offsets."""
+        """Number of leading motion features whose running sums are the position."""
         return self.features if self.offsets is None else self.offsets
 
 
 class Condition(NamedTuple):
-    """What sequences are drawn given, or None.
+    """Variables that sequences are conditioned on; each may be None.
 
-    label (B,), integers, or weights (B, classes) of a blend; inputs (B, T, A), known before each step; latent (B, Z);
-    text (B, U), code points, zeros after the end of each.
+    `label`: integers, shape (B,), or weights of a blend of classes, shape (B, classes). `inputs`: additional inputs of
+    each step, shape (B, T, A). `latent`: latent vectors z, shape (B, Z). `text`: code points, zeros after the end of
+    each text, shape (B, U).
     """
 
     label: Tensor | None = None
@@ -73,9 +75,11 @@ class Condition(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Negative log-likelihood in nats a point, its terms by name, and the state to carry to the next batch, if any.
+    """Loss of a batch.
 
-    `state`: nested tuples of tensors, without gradients.
+    `total`: mean over the points, a negative log-likelihood in nats per point unless a model says otherwise. `terms`:
+    parts of the loss by name. `state`: state after the batch for truncated backpropagation through time, nested tuples
+    of detached tensors, or None.
     """
 
     total: Tensor
@@ -84,126 +88,157 @@ class Loss(NamedTuple):
 
 
 class BatchLike(Protocol):
-    """What training needs to know of a batch, whatever is in it."""
+    """Interface of a batch that the training loop uses."""
 
     @property
     def points(self) -> int:
-        """How many points the loss is the mean of."""
+        """Number of points that the loss is the mean of."""
         ...
 
     @property
     def indices(self) -> Tensor:
-        """Numbers of its examples in the data, shape (B,)."""
+        """Indices of the examples in the data, shape (B,)."""
         ...
 
     def to(self, device: torch.device) -> BatchLike:
-        """The same batch on `device`."""
+        """Return the batch on another device."""
         ...
 
 
 class Model(nn.Module, ABC):
-    """What can be trained: it has a loss."""
+    """Module that can be trained: it computes a loss."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Loss:
-        """Mean over the batch's points, of the batches that this model takes."""
+        """Return the loss of a batch, a mean over its points."""
 
-    def loss_with_state(self, batch: Any, carried: Any) -> Loss:
-        """The same, given the state that the loss of the batch before left; None: it left none."""
+    def loss_with_state(self, batch: Any, state: Any) -> Loss:
+        """Return the loss of a batch, given the state of the previous batch (`Loss.state`), or None."""
         return self.loss(batch)
 
     def objective(self, loss: Loss, batch: Any, step: int) -> Tensor:
-        """What training descends at its `step`: the loss itself, unless a model weighs its terms."""
+        """Return the scalar that training minimizes at step `step`: by default the loss; override it for weights."""
         return loss.total
 
 
 class SequenceModel(Model):
-    """A distribution over the next step, given the steps before and a condition.
+    """Distribution over the next time step, given the previous steps and a condition.
 
-    State is whatever the model carries: a (nested) NamedTuple of tensors whose batch dimension is the one before
-    the last; explicit, never on the module.
+    State is explicit and is never stored on the module: a (nested) NamedTuple of tensors whose second-to-last
+    dimension is the batch. Evaluation and generation call `initial_step`, `initial_state`, `step`, `finished` and
+    `forward`; models with a `StepDecoder` inherit `step`.
     """
 
     shape: StepShape
     decoder: StepDecoder
-    """What steps through a sequence, once it is given the initial state."""
+    """Decoder used by the default `step`."""
     latent: int = 0
-    """Z, numbers of the latent that a sequence is drawn given; 0: none."""
+    """Size of the latent vector, Z; 0 for models without latent variables."""
     uses_text: bool = False
-    """Whether a sequence is drawn given a text."""
+    """Whether the model is text-conditional."""
     carries_state: bool = False
-    """Whether it can learn from windows of sequences, and carry its state from one to the next."""
+    """Whether the model can be trained on windows of sequences with state carried over from one to the next."""
     component_choices: int = 1
-    """How many components a step is drawn from: one, or one for each of its features."""
+    """Number of components that are selected per sampled step: D for per-dimension mixtures, otherwise 1."""
 
     def initial_step(self, batch_size: int) -> Step:
-        """What stands before the first step: no motion, the event START."""
+        """Return the input of the first step: zero motion, event START."""
         like = next(self.parameters())
         motion = like.new_zeros(batch_size, self.shape.features)
         return Step(motion, torch.full((batch_size,), START, device=like.device))
 
     @abstractmethod
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> Any:
-        """The state before the first step."""
+        """Return the state before the first step."""
 
     def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
-        """The distribution of the step after `previous`, motion (B, D), event (B,), and the next state."""
+        """Return the distribution of the step after `previous`, of batch shape (B,), and the next state.
+
+        Args:
+            previous: motion (B, D), event (B,) and inputs (B, A) or None.
+            state: state before the step.
+        """
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Which sequences end with the step that led to this state, (B,), whatever event is drawn; None: none do."""
+        """Return a mask (B,) of the sequences that end with the step that led to this state, whatever its event.
+
+        None means that no sequence does.
+        """
         return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepDistribution:
-        """The distributions of all real steps of a batch, flat (S,), teacher-forced."""
+        """Return the teacher-forced distributions of all real steps of a batch, of batch shape (S,)."""
 
     def loss(self, batch: Batch) -> Loss:
-        """Mean over the batch's real steps: bin_widths where a feature lies on a grid, densities elsewhere."""
-        return self.loss_from(self(batch), batch)
+        """Return the mean negative log-likelihood of the real steps: of bins if the data have a bin width, otherwise of
+        densities."""
+        return self.loss_under(self(batch), batch)
 
-    def loss_from(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """The loss under the distributions of all real steps."""
+    def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
+        """Return the loss under the given distributions of all real steps, of batch shape (S,)."""
         motion, event = negative_log_likelihood(steps, batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
         return Loss(terms["motion"] + terms["event"], terms)
 
 
 def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Nats of every real step's motion and of its event, each (S,)."""
+    """Return the negative log-likelihoods of all motions and of all events in nats, shape (S,) each."""
     return steps.nll(batch.target, batch.bin_width)
 
 
-def where_state(carried: Any, start: Any, continues: Tensor) -> Any:
-    """The state of B sequences: as `carried`, of B or more, where they go on, continues (B,), else as `start`."""
-    if isinstance(start, Tensor):
-        if carried.shape[-2] < len(continues):  # lanes only end within an epoch: these are the first of the next one
-            return start
-        rows = carried[..., : len(continues), :].to(start)
-        return torch.where(continues.unsqueeze(-1), rows, start)
-    return type(start)(*(where_state(old, new, continues) for old, new in zip(carried, start, strict=True)))
+def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
+    """Apply a function to all tensors of a state, together with the tensors in the same place of the other states."""
+    if isinstance(state, Tensor):
+        return function(state, *others)
+    parts = [map_state(function, *part) for part in zip(state, *others, strict=True)]
+    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
+
+
+def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
+    """Return the carried-over state where sequences continue and the initial state elsewhere.
+
+    Args:
+        carried: state of at least B sequences. A state of fewer sequences is of the end of an epoch and is ignored,
+            because batches shrink within an epoch only.
+        initial: state of B sequences.
+        continues: boolean mask, shape (B,).
+    """
+    if isinstance(initial, Tensor):
+        if carried.shape[-2] < len(continues):
+            return initial
+        rows = carried[..., : len(continues), :].to(initial)
+        return torch.where(continues.unsqueeze(-1), rows, initial)
+    return type(initial)(*(where_state(old, new, continues) for old, new in zip(carried, initial, strict=True)))
 
 
 def unshard_state(parts: list[Any]) -> Any:
-    """The state of all sequences, from those of the first, second and so on of P processes that share them in turn;
-    None where they carry none."""
+    """Return the state of all sequences, given the states of the ranks; the inverse of `shard_state`.
+
+    Args:
+        parts: one state per rank, in order; None for a rank without state.
+
+    Returns:
+        Nested tuples of tensors, or None if no rank has a state.
+    """
     parts = [part for part in parts if part is not None]
     if not parts:
         return None
     if not isinstance(parts[0], Tensor):
         return tuple(unshard_state(list(part)) for part in zip(*parts, strict=True))
     rows = torch.cat(parts, -2)
-    turns = torch.cat([torch.arange(part.shape[-2]) * len(parts) + i for i, part in enumerate(parts)])
-    return rows.index_select(-2, torch.argsort(turns).to(rows.device))
+    indices = torch.cat([torch.arange(part.shape[-2]) * len(parts) + rank for rank, part in enumerate(parts)])
+    return rows.index_select(-2, torch.argsort(indices).to(rows.device))
 
 
-def shard_state(state: Any, rank: int, processes: int) -> Any:
-    """The state of one process's share, of that of all sequences: the inverse of `unshard_state`."""
+def shard_state(state: Any, rank: int, world_size: int) -> Any:
+    """Return the part of a state that belongs to a rank: every `world_size`-th sequence, beginning with `rank`."""
     if isinstance(state, Tensor):
-        return state[..., rank::processes, :]
-    return None if state is None else tuple(shard_state(part, rank, processes) for part in state)
+        return state[..., rank::world_size, :]
+    return None if state is None else tuple(shard_state(part, rank, world_size) for part in state)
 
 
 def detach_state(state: Any) -> Any:
-    """A state as nested tuples of tensors that no gradient goes through: what can be saved."""
+    """Return a state as nested tuples of detached tensors."""
     return state.detach() if isinstance(state, Tensor) else tuple(map(detach_state, state))

@@ -71,8 +71,8 @@ class MDNRNNConfig:
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "diagonal"
-    """Covariance structure of the components: diagonal; full; or per-dimension, an independent univariate mixture in each
-    dimension."""
+    """Covariance structure of the components: diagonal; full; or per-dimension, an independent univariate mixture in
+    each dimension."""
     skip: bool = False
     """Skip connections from the input to every layer and from every layer to the head, as in Graves (2013)."""
     dropout: float = 0.4
@@ -98,9 +98,9 @@ class SketchRNNConfig:
     """Sketch-RNN: sizes, hyperparameters and the schedule of the KL weight.
 
     The training objective, in nats per drawing, is reconstruction + weight(step) max(KL, kl_floor Z) with
-    weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step). Ha and Eck (arXiv:1704.03477) divide the reconstruction by
-    the number of points of the longest drawing, N_max, and the KL divergence by Z, so their w_KL of 0.5 corresponds to a
-    kl_weight of 0.5 N_max / Z: 0.98 if N_max is 250.
+    weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step). Ha and Eck (arXiv:1704.03477) divide the reconstruction
+    by the number of points of the longest drawing, N_max, and the KL divergence by Z, so their w_KL of 0.5 corresponds
+    to a kl_weight of 0.5 N_max / Z: 0.98 if N_max is 250.
     """
 
     encoder: int = 256

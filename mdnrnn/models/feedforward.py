@@ -1,4 +1,4 @@
-"""Feedforward networks on static problems: a mixture density network, and the squared-error network beside it."""
+"""Feedforward networks for static problems: a mixture density network and a least-squares network for comparison."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from mdnrnn.models.base import Loss, Model
 from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
 
-_REACH = 2.0
-"""Standard deviations of the inputs that the first layer's units turn within."""
-ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
+_INPUT_RANGE = 2.0
+"""The first layer's units are centered within this number of standard deviations of the inputs."""
+_ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class _Feedforward(Model):
-    """Standardized inputs, hidden layers, a head: what both networks are."""
+    """Base class: standardization, hidden layers and a head.
+
+    Args:
+        inputs: number of input features A.
+        targets: number of target features D.
+        config: hidden layers.
+        head: maps the last hidden layer to the prediction in standardized units.
+    """
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
         super().__init__()
@@ -28,9 +35,9 @@ class _Feedforward(Model):
             if value < 1:
                 raise InputError(f"{name}: received {value}, expected 1 or more")
         widths = (inputs, *config.widths)
-        layers = [(nn.Linear(a, b), ACTIVATIONS[config.activation]()) for a, b in itertools.pairwise(widths)]
+        layers = [(nn.Linear(a, b), _ACTIVATIONS[config.activation]()) for a, b in itertools.pairwise(widths)]
         self.body = nn.Sequential(*(module for layer in layers for module in layer))
-        _spread(layers[0][0], config.detail)
+        _initialize_first_layer(layers[0][0], config.detail)
         self.head = head
         for name, size in (("input", inputs), ("target", targets)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
@@ -40,43 +47,49 @@ class _Feedforward(Model):
         self.target_mean: Tensor
         self.target_scale: Tensor
 
-    def standardize(self, data: Points) -> None:
-        """Learn the units of `data`: from now on inputs and targets are standardized inside."""
+    def fit_standardization(self, data: Points) -> None:
+        """Set the means and scales that standardize inputs and targets inside the network.
+
+        Raises:
+            InputError: a shape does not match the network, or there are no points.
+        """
         for name, values in (("input", data.x), ("target", data.y)):
             mean, scale = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_scale")
             if values.ndim != 2 or values.shape[1:] != mean.shape or not len(values):
-                raise InputError(
-                    f"data: received {name}s {tuple(values.shape)}, expected (N, {len(mean)}), N 1 or more"
-                )
+                raise InputError(f"data: received {name}s {tuple(values.shape)}, expected (N, {len(mean)}) with N >= 1")
             values = values.double()
             mean.copy_(values.mean(0))
-            spread = values.std(0, correction=0)
-            # A column that hardly changes has no unit of its own.
-            scale.copy_(torch.where(spread > 1e-6 * values.mean(0).abs(), spread, 1.0))
+            deviation = values.std(0, correction=0)
+            # A nearly constant column is not scaled.
+            scale.copy_(torch.where(deviation > 1e-6 * values.mean(0).abs(), deviation, 1.0))
 
     def _features(self, x: Tensor) -> Tensor:
         return self.body((x.to(self.input_mean) - self.input_mean) / self.input_scale)
 
-    def _targets(self, y: Tensor) -> Tensor:
+    def _standardize_targets(self, y: Tensor) -> Tensor:
         return (y.to(self.target_mean) - self.target_mean) / self.target_scale
 
 
 @torch.no_grad()
-def _spread(layer: nn.Linear, detail: float) -> None:
-    """Start with units that turn all over the standardized inputs, in directions of all kinds."""
+def _initialize_first_layer(layer: nn.Linear, detail: float) -> None:
+    """Initialize units in random directions, centered all over the standardized inputs."""
     nn.init.uniform_(layer.weight, -detail, detail)
-    turns = torch.empty_like(layer.bias).uniform_(-_REACH, _REACH)
-    layer.bias.copy_(turns * layer.weight.norm(dim=1))
+    centers = torch.empty_like(layer.bias).uniform_(-_INPUT_RANGE, _INPUT_RANGE)
+    layer.bias.copy_(centers * layer.weight.norm(dim=1))
 
 
 class MDN(_Feedforward):
-    """p(y | x), a mixture whose parameters are a network's: Bishop's mixture density network (1994).
+    """Mixture density network p(y | x) (Bishop 1994).
 
     Args:
-        inputs: A.
-        targets: D.
-        config: sizes and regularisers.
-        data: points to take the units from, and the mixture to start from; without them both are standard.
+        inputs: number of input features A.
+        targets: number of target features D.
+        config: sizes and regularizers.
+        data: points whose means and scales standardize inputs and targets, and whose targets initialize the mixture; by
+            default nothing is standardized.
+
+    Raises:
+        InputError: if an argument is invalid.
     """
 
     def __init__(self, inputs: int, targets: int, config: MDNConfig | None = None, data: Points | None = None) -> None:
@@ -89,35 +102,48 @@ class MDN(_Feedforward):
         self.head: MixtureHead
         self.config = config
         if data is not None:
-            self.standardize(data)
-            self.head.initialize(self._targets(data.y))
+            self.fit_standardization(data)
+            self.head.initialize(self._standardize_targets(data.y))
 
     def forward(self, x: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """x (..., A) to the distribution of y (..., D), both in the units of the data."""
+        """Return the distribution of y, shape (..., D), given x, shape (..., A), both in the units of the data."""
         return self.head(self._features(x)).affine(self.target_mean, self.target_scale)
 
     def loss(self, batch: PointBatch) -> Loss:
-        """Mean nats a point, in the units of the data; with the regularisers in training."""
+        """Return the mean negative log-likelihood in nats per point, in the units of the data.
+
+        In training mode it includes the regularizers.
+        """
         x = batch.x.to(self.input_mean)
         if self.training and self.config.input_noise:
             x = x + self.config.input_noise * self.input_scale * torch.randn_like(x)
-        nats = self.head.loss(self.head(self._features(x)), self._targets(batch.y))
-        return Loss(nats + self.target_scale.log().sum(), {})
+        loss = self.head.loss(self.head(self._features(x)), self._standardize_targets(batch.y))
+        return Loss(loss + self.target_scale.log().sum(), {})
 
 
 class SquaredErrorNetwork(_Feedforward):
-    """E[y | x] by least squares: the plain network of the same body, which averages over branches."""
+    """Least-squares regression E[y | x] with the same hidden layers; it averages over the branches of y.
+
+    Args:
+        inputs: number of input features A.
+        targets: number of target features D.
+        config: hidden layers.
+        data: points whose means and scales standardize inputs and targets; by default nothing is standardized.
+
+    Raises:
+        InputError: if an argument is invalid.
+    """
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig | None = None, data: Points | None = None) -> None:
         config = config or BodyConfig()
         super().__init__(inputs, targets, config, nn.Linear(config.widths[-1], targets))
         if data is not None:
-            self.standardize(data)
+            self.fit_standardization(data)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., A) to the mean of y (..., D), both in the units of the data."""
+        """Return the mean of y, shape (..., D), given x, shape (..., A), both in the units of the data."""
         return self.target_mean + self.target_scale * self.head(self._features(x))
 
     def loss(self, batch: PointBatch) -> Loss:
-        """Mean squared error of standardized targets."""
-        return Loss((self.head(self._features(batch.x)) - self._targets(batch.y)).square().mean(), {})
+        """Return the mean squared error of the standardized targets."""
+        return Loss((self.head(self._features(batch.x)) - self._standardize_targets(batch.y)).square().mean(), {})

@@ -1,4 +1,4 @@
-"""Handwriting synthesis: an MDN-RNN that writes a given text (Graves, arXiv:1308.0850, section 5)."""
+"""Handwriting synthesis: an MDN-RNN that reads a text through a soft window (Graves, arXiv:1308.0850, section 5)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.window import Text, WindowStack
 
-_UNSEEN = 1e-3
-"""The weight of a mark that the window does not show."""
+_MIN_MARK_WEIGHT = 1e-3
+"""Lower bound of the window weight of the end mark in `EndOfTextHead`."""
 
 
 class EndOfTextHead(StepHead):
-    """A step head after what a window shows of a text, the last of it the mark behind that: the odds that a line ends
-    are multiplied by the weight of the mark. So lines seldom end at ends of words."""
+    """Step head that multiplies the odds of END by the window weight of the end mark, its last input feature.
+
+    A line therefore rarely ends at the end of a word inside the text.
+    """
 
     def end_logit_shift(self, features: Tensor) -> Tensor:
-        """The logarithm of the mark's weight, in float32 or wider; features (..., I), the last one phi(U)."""
-        seen = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
-        return seen.clamp_min(_UNSEEN).log()
+        """Return the log weight of the end mark, shape (..., 1), given features of shape (..., in_features)."""
+        weight = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
+        return weight.clamp_min(_MIN_MARK_WEIGHT).log()
 
 
 class HandwritingRNN(SequenceModel):
-    """p(step_t | steps before, text): what is written, and how far it is, comes through a window over the text.
+    """p(step_t | previous steps, text): LSTM layers that read the text through a window.
 
-    Behind the text stands a mark that it has no character for: what the window sees when a line may end.
+    An end mark, which is not a character of the alphabet, follows every text; the window shows it when a line may end.
+    Generation of a line stops when the window has passed the text (`finished`).
     """
 
     uses_text = True
@@ -42,10 +45,11 @@ class HandwritingRNN(SequenceModel):
         super().__init__()
         self.shape, self.config = shape, config
         if not shape.alphabet:
-            raise InputError("the data have no texts; expected lines with what is written in them")
+            raise InputError("data: received drawings without texts, expected lines with their texts")
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
         self.codes: Tensor
-        features = StepFeatures(shape.features, shape.events, 0, shape.position_features if config.position else 0)
+        position_features = shape.position_features if config.position else 0
+        features = StepFeatures(shape.features, shape.events, 0, position_features)
         stack = WindowStack(
             features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
         )
@@ -55,36 +59,42 @@ class HandwritingRNN(SequenceModel):
         self.decoder, self.component_choices = StepDecoder(features, stack, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """The pen before the text, the window on its first character."""
+        """Return a state of zeros with the text of the condition; the window is centered on its first character.
+
+        Raises:
+            InputError: there is no text, or it has a character that is not in the alphabet.
+        """
         text = condition.text if condition else None
         if text is None:
-            raise InputError("the model writes a text; received none; give one with --text")
-        state = self.decoder.lstm.initial_state(self._one_hot(text))
-        return self.decoder.initial_state(self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype), state)
+            raise InputError("text: received none; this model needs a text: pass --text")
+        state = self.decoder.lstm.initial_state(self._encode_text(text))
+        context = self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype)
+        return self.decoder.initial_state(context, state)
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """The distributions of all real steps, flat (S,)."""
+        """Return the distributions of all real steps, of batch shape (S,)."""
         return self.decoder(batch, self.initial_state(batch.size, Condition(text=batch.text)))
 
     def finished(self, state: DecoderState) -> Tensor:
-        """Which lines the window has left, (B,)."""
+        """Return a mask (B,) of the lines whose window has passed the text; see `has_passed_text`."""
         return state.lstm.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
-        """The window's weights at every real step, flat (S, U + 1): at each character, and behind the last."""
+        """Return the window weights at every real step, of each character and of the end mark, shape (S, U + 1)."""
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.from_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
         return batch.unpad(phi)[:, :-1]
 
-    def _one_hot(self, text: Tensor) -> Text:
-        """Code points (B, U), zeros after a text's end, as the window takes them: U + 1, a mark behind the last."""
+    def _encode_text(self, text: Tensor) -> Text:
+        """Return code points (B, U), zeros after a text's end, as one-hot characters (U + 1, B, C) with end marks."""
         like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
         if not torch.equal(known.any(-1), text > 0):
-            found = "".join(sorted({chr(code) for code in text[(text > 0) & ~known.any(-1)].tolist()}))
+            unknown = "".join(sorted({chr(code) for code in text[(text > 0) & ~known.any(-1)].tolist()}))
             raise InputError(
-                f"the text has {found!r}, which the model has not learned; expected some of {self.shape.alphabet!r}"
+                f"text: received {unknown!r}, which the model has not learned; expected characters of "
+                f"{self.shape.alphabet!r}"
             )
         mark = torch.arange(text.shape[1] + 1, device=text.device) == lengths.unsqueeze(1)
         characters = torch.cat([functional.pad(known, (0, 0, 0, 1)), mark.unsqueeze(-1)], -1)
@@ -92,26 +102,28 @@ class HandwritingRNN(SequenceModel):
 
 
 def check_text_corpus(corpus: Corpus) -> None:
-    """An error where data cannot be learned to be written: they have to be lines of strokes with their texts."""
-    missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
+    """Raise `InputError` unless a corpus consists of lines of strokes with their texts."""
+    name = corpus.metadata.name
+    missing = int((corpus.characters == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
         raise InputError(
-            f"{missing} of {len(corpus)} drawings in {corpus.metadata.name} do not say what is written in them; expected "
-            "that all do; leave the others out: mdnrnn data import ... --with-text"
+            f"data: received {name}, in which {missing} of {len(corpus)} drawings have no text; expected a text for "
+            "each drawing: import with mdnrnn data import ... --with-text to drop the others"
         )
     if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.metadata.start != "down":
         raise InputError(
-            f"{corpus.metadata.name} has {corpus.motion.shape[1]} features a step and starts {corpus.metadata.start!r}; "
-            "expected lines of strokes: dx and dy alone, starting 'down'"
+            f"data: received {name} with {corpus.motion.shape[1]} features per step and start "
+            f"{corpus.metadata.start!r}; expected lines of strokes: features dx and dy only, start 'down'"
         )
     if "\0" in corpus.alphabet:
-        raise InputError(
-            f"{corpus.metadata.name} has a text with the character 0; expected characters that are written"
-        )
+        raise InputError(f"data: received {name} with a text that contains the character 0; expected printable texts")
 
 
 def require_text_model(model: SequenceModel) -> HandwritingRNN:
-    """The model, if it writes; an error that says what to do where it does not."""
+    """Return the model; raise `InputError` if it is not text-conditional."""
     if isinstance(model, HandwritingRNN):
         return model
-    raise InputError("the run does not write texts; expected one that does: mdnrnn train handwriting, say")
+    raise InputError(
+        "model: received one that does not write texts, expected a text-conditional one, e.g. of mdnrnn train
+        handwriting"
+    )

@@ -1,4 +1,4 @@
-"""Models of sequences given a latent: variational autoencoders (Kingma and Welling, arXiv:1312.6114)."""
+"""Base class of variational autoencoders for sequences (Kingma and Welling, arXiv:1312.6114)."""
 
 from __future__ import annotations
 
@@ -15,59 +15,65 @@ from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
 
 
 class Posterior(NamedTuple):
-    """q(z | sequence): normals, mean and log_scale (B, Z). The prior p(z) is standard normal."""
+    """Approximate posterior q(z | sequence): a diagonal normal distribution; the prior p(z) is standard normal.
+
+    `mean` and `log_scale` have shape (B, Z).
+    """
 
     mean: Tensor
     log_scale: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Standard normal noise (..., B, Z) as draws of z."""
+        """Return samples of z from standard normal noise, shape (..., B, Z) each."""
         return self.mean + self.log_scale.exp() * noise
 
     def kl(self) -> Tensor:
-        """KL divergence from the prior, nats, shape (B,)."""
+        """Return the KL divergence from the prior in nats, shape (B,)."""
         return 0.5 * (self.mean.square() + (2 * self.log_scale).exp() - 1 - 2 * self.log_scale).sum(-1)
 
     def log_ratio(self, latent: Tensor) -> Tensor:
-        """log q(z | sequence) - log p(z) of z (..., B, Z), shape (..., B)."""
+        """Return log q(z | sequence) - log p(z), shape (..., B), at z of shape (..., B, Z)."""
         deviation = (latent - self.mean) * torch.exp(-self.log_scale)
         return (0.5 * (latent.square() - deviation.square()) - self.log_scale).sum(-1)
 
 
 class LatentModel(SequenceModel):
-    """A sequence model whose condition holds a latent z (B, Z), with an encoder of sequences to q(z | sequence).
+    """Sequence model conditioned on a latent vector z, with an encoder of sequences to q(z | sequence).
 
-    Where `latent` is 0 it is a sequence model like any other, and encodes nothing.
+    If `latent` is 0, the model has no encoder and no latent variables.
     """
 
     @abstractmethod
     def encode(self, batch: Batch) -> Posterior:
-        """q(z | sequence) of a batch's sequences."""
+        """Return q(z | sequence) of the sequences of a batch."""
 
     @abstractmethod
     def decode(self, batch: Batch, latent: Tensor | None) -> StepDistribution:
-        """The distributions of all real steps, flat (S,), teacher-forced, given z (B, Z)."""
+        """Return the teacher-forced distributions of all real steps, of batch shape (S,), given z, shape (B, Z)."""
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """The distributions of all real steps, flat (S,), given a draw of each sequence's own z."""
-        return self.decode(batch, _draw(self.encode(batch)) if self.latent else None)
+        """Return the distributions of all real steps, of batch shape (S,), given one posterior sample per sequence."""
+        return self.decode(batch, _sample(self.encode(batch)) if self.latent else None)
 
     def loss(self, batch: Batch) -> Loss:
-        """The bound, from one draw of z: reconstruction by its parts, and "kl", all a point."""
+        """Return the negative evidence lower bound with one posterior sample per sequence, in nats per point.
+
+        Its terms are "motion", "event" and "kl".
+        """
         if not self.latent:
             return super().loss(batch)
         posterior = self.encode(batch)
-        motion, event = negative_log_likelihood(self.decode(batch, _draw(posterior)), batch)
+        motion, event = negative_log_likelihood(self.decode(batch, _sample(posterior)), batch)
         terms = {"motion": motion.mean(), "event": event.mean(), "kl": posterior.kl().sum() / batch.points}
         return Loss(terms["motion"] + terms["event"] + terms["kl"], terms)
 
 
-def _draw(posterior: Posterior) -> Tensor:
+def _sample(posterior: Posterior) -> Tensor:
     return posterior.sample(torch.randn_like(posterior.mean))
 
 
 def require_encoder(model: SequenceModel) -> LatentModel:
-    """The model, if it encodes; an error that says what to do where it does not."""
+    """Return the model; raise `InputError` if it has no encoder."""
     if isinstance(model, LatentModel) and model.latent:
         return model
-    raise InputError("the run has no encoder; expected one of a variational model: mdnrnn train sketch, say")
+    raise InputError("model: received one without an encoder, expected a variational one, e.g. of mdnrnn train sketch")

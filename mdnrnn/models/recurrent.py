@@ -1,4 +1,4 @@
-"""MDN-RNN: an LSTM whose head is a mixture over the next motion beside a categorical over the next event."""
+"""MDN-RNN: an LSTM with a mixture density head, for strokes, gestures, performances and world models."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from mdnrnn.nn.lstm import LSTM
 
 
 class MDNRNN(SequenceModel):
-    """p(step_t | steps before, label, inputs): the model of Graves (2013) and Ha (2015), one head for all its uses."""
+    """p(step_t | previous steps, label, inputs): a mixture over the motion and a categorical over the event.
+
+    Sources: Graves (arXiv:1308.0850, section 4) and Ha (2015).
+    """
 
     carries_state = True
 
@@ -28,67 +31,69 @@ class MDNRNN(SequenceModel):
         super().__init__()
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
-        features = StepFeatures(
-            shape.features,
-            shape.events,
-            shape.inputs,
-            shape.position_features if config.position else 0,
-            float(config.position),
-        )
-        width = features.width + self.label.width
-        lstm = LSTM(width, config.hidden, config.layers, config.dropout, skip=config.skip)
+        position_features = shape.position_features if config.position else 0
+        features = StepFeatures(shape.features, shape.events, shape.inputs, position_features, float(config.position))
+        in_features = features.width + self.label.width
+        lstm = LSTM(in_features, config.hidden, config.layers, config.dropout, skip=config.skip)
         head = StepHead(
             lstm.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
         self.decoder, self.component_choices = StepDecoder(features, lstm, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Zeros; the condition's label embedded."""
+        """Return a state of zeros with the embedded label as context."""
         like = self.decoder.head.linear.bias.expand(batch_size, -1)
         return self.decoder.initial_state(self.label((condition or Condition()).label, like))
 
     def top_hidden(self, state: DecoderState) -> Tensor:
-        """What the model remembers, the hidden state of its top layer, (B, H)."""
+        """Return the hidden state of the top layer, shape (B, H)."""
         hidden: Tensor = state.lstm.hidden[-1]
         return hidden
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """The distributions of all real steps, flat (S,)."""
+        """Return the distributions of all real steps, of batch shape (S,)."""
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label)))
 
-    def loss_with_state(self, batch: Batch, carried: Any) -> Loss:
-        """The loss of windows: those that go on do so from `carried`, the others from the start."""
+    def loss_with_state(self, batch: Batch, state: Any) -> Loss:
+        """Return the loss of a batch of windows; windows that continue a sequence start from `state`."""
         if batch.continues is None:
             return self.loss(batch)
-        state = self.initial_state(batch.size, Condition(batch.label))
-        if carried is not None:
-            state = where_state(carried, state, batch.continues)._replace(
-                context=state.context
-            )  # the labels are as they were
-        steps, after = self.decoder.forward_with_state(batch, state)
-        return self.loss_from(steps, batch)._replace(state=detach_state(after))
+        initial = self.initial_state(batch.size, Condition(batch.label))
+        if state is not None:  # the context does not change over time and is taken from this batch's labels
+            initial = where_state(state, initial, batch.continues)._replace(context=initial.context)
+        steps, last = self.decoder.forward_with_state(batch, initial)
+        return self.loss_under(steps, batch)._replace(state=detach_state(last))
 
-    def loss_from(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """The loss under the distributions of all real steps; its "weighed" term is what training descends for
-        "event", where ends are weighed."""
-        loss = super().loss_from(steps, batch)
+    def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
+        """Return the loss under the given distributions.
+
+        If `end_weight` is not 1, the term "weighted_event" is what training minimizes instead of "event".
+        """
+        loss = super().loss_under(steps, batch)
         if self.config.end_weight != 1 and self.shape.events:
-            loss.terms["weighed"] = weighted_event_nll(steps.event_logits, batch.target.event, self.config.end_weight)
+            loss.terms["weighted_event"] = weighted_event_nll(
+                steps.event_logits, batch.target.event, self.config.end_weight
+            )
         return loss
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
-        """The loss, its ends weighed."""
+        """Return the loss, with END events weighted if `end_weight` is not 1."""
         terms = loss.terms
-        return terms["motion"] + terms["weighed"] if "weighed" in terms else loss.total
+        return terms["motion"] + terms["weighted_event"] if "weighted_event" in terms else loss.total
 
 
 def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
-    """Mean nats of events (S,) where each END counts `weight` times, of logits (S, 3) of their true probabilities.
+    """Return the mean negative log-likelihood of events with END weighted, in nats per event.
 
-    So weighed, nats are least at odds of an end that are `weight` times too high (Elkan, "The foundations of
-    cost-sensitive learning", 2001): it is those that are scored, and what the logits say is true again.
+    A weighted likelihood is maximized by odds of END that are `weight` times too high (Elkan, "The foundations of
+    cost-sensitive learning", 2001). The weighted likelihood is therefore computed under logits raised by log(weight),
+    so that the given logits converge to the true probabilities.
+
+    Args:
+        logits: logits of the true event probabilities, shape (S, 3).
+        event: shape (S,).
+        weight: weight of END.
     """
     weights = torch.ones_like(logits[0])
     weights[END] = weight
-    high = logits + weights.log()
-    return functional.cross_entropy(high, event, weights, reduction="sum") / len(event)
+    return functional.cross_entropy(logits + weights.log(), event, weights, reduction="sum") / len(event)

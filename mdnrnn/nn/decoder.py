@@ -1,4 +1,8 @@
-"""What every recurrent model of steps decodes with: the steps before and a context, an LSTM, a step head."""
+"""Recurrent decoder shared by all sequence models: input features, an LSTM and a step head.
+
+The LSTM reads the previous time step, the position (the running sum of the offsets) and a context that is constant over
+the sequence; the head maps its outputs to distributions over the next step.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,11 @@ from mdnrnn.nn.window import WindowStack
 
 
 class DecoderState(NamedTuple):
-    """The LSTM's state, the pen's position (1, B, D), normalized, and the context (1, B, C)."""
+    """State of a `StepDecoder`.
+
+    `lstm`: state of the LSTM. `position`: running sum of the motions, normalized, shape (1, B, D). `context`: shape
+    (1, B, C).
+    """
 
     lstm: Any
     position: Tensor
@@ -26,14 +34,19 @@ class DecoderState(NamedTuple):
 
 
 class StepFeatures(nn.Module):
-    """Steps as what goes into an LSTM: motion, event one-hot (START: zeros), the pen's position, inputs.
+    """Input features of time steps: motion, one-hot event, additional inputs and the position.
+
+    The event START is encoded as zeros. Events are fed back only if E = 3; with E = 2 the sequence has ended after any
+    event other than DOWN.
 
     Args:
-        features: D.
-        events: E; below 3 they are no news, since what has ended does not go on.
-        inputs: A.
-        position_features: how many of the first motion features are summed: their sums so far are the pen's position.
-        scale: what the position is multiplied by.
+        features: number of motion features D.
+        events: number of events E.
+        inputs: number of additional inputs per step A.
+        position_features: number of leading motion features whose running sums are the position.
+        scale: factor on the position.
+
+    The attribute `width` is the total number of features.
     """
 
     def __init__(self, features: int, events: int, inputs: int, position_features: int, scale: float = 1.0) -> None:
@@ -41,18 +54,22 @@ class StepFeatures(nn.Module):
         self.inputs, self.position_features, self.scale = inputs, position_features, scale
         events = events if events > END else 0
         self.width = features + position_features + events + inputs
-        # Row e + 1 is event e; row 0, START, is all zeros.
+        # Row e + 1 is the encoding of event e; row 0 (START) is all zeros.
         self.register_buffer("event_rows", torch.eye(1 + END + 1)[:, 1 : 1 + events], persistent=False)
         self.event_rows: Tensor
 
     def from_batch(
         self, batch: Batch, steps: Step, slots: Tensor | None = None, position: Tensor | None = None
     ) -> Tensor:
-        """Flat steps (S,) of a batch, laid out as (T, B, width): at the batch's slots, or at others of its own.
+        """Return the padded features of a batch, shape (T, B, width).
 
-        `position` (1, B, D) is where the pen stood before them, by default at 0.
+        Args:
+            batch: defines the padded layout.
+            steps: flat steps, shape (S,).
+            slots: indices of the steps in the padded layout, shape (S,); default: those of the batch.
+            position: position before the first step, shape (1, B, D); default: zeros.
         """
-        rows = [steps.motion, self.event_rows[steps.event + 1], *self.inputs_of(steps.inputs)]
+        rows = [steps.motion, self.event_rows[steps.event + 1], *self.require_inputs(steps.inputs)]
         padded = batch.pad(torch.cat(rows, -1), slots)
         if not self.position_features:
             return padded
@@ -61,23 +78,36 @@ class StepFeatures(nn.Module):
         return torch.cat([padded, self.scale * sums], -1)
 
     def from_step(self, step: Step, position: Tensor, context: Tensor) -> Tensor:
-        """One step of B sequences, the pen's position (B, D) after it and a context (B, C), as (B, width + C)."""
-        rows = [step.motion, self.event_rows[step.event + 1], *self.inputs_of(step.inputs)]
+        """Return features of one step of B sequences, with the context appended, shape (B, width + C).
+
+        Args:
+            step: motion (B, D), event (B,) and inputs (B, A) or None.
+            position: position after the step, shape (B, D).
+            context: shape (B, C).
+        """
+        rows = [step.motion, self.event_rows[step.event + 1], *self.require_inputs(step.inputs)]
         return torch.cat([*rows, self.scale * position[..., : self.position_features], context], -1)
 
-    def inputs_of(self, inputs: Tensor | None) -> list[Tensor]:
-        """Those of steps, (..., A), where there should be any."""
+    def require_inputs(self, inputs: Tensor | None) -> list[Tensor]:
+        """Return the additional inputs, (..., A), as a list that is empty if A is 0.
+
+        Raises:
+            InputError: A is not 0 and `inputs` is None.
+        """
         if not self.inputs:
             return []
         if inputs is None:
-            raise InputError(f"the model expects {self.inputs} inputs at every step; received none")
+            raise InputError(f"inputs: received none, expected {self.inputs} numbers per step")
         return [inputs]
 
 
 class StepDecoder(nn.Module):
-    """Distributions over the next step, given the steps before and a context (B, C) beside every one of them.
+    """Map previous steps and a constant context to distributions over the next step.
 
-    `lstm` takes rows of `features` and context, C numbers; `head` takes its outputs.
+    Args:
+        features: computes the input features.
+        lstm: reads features and context; any module with the interface of `LSTM`.
+        head: maps the outputs of the LSTM to step distributions.
     """
 
     def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM | WindowStack, head: StepHead) -> None:
@@ -86,32 +116,36 @@ class StepDecoder(nn.Module):
         self.lstm: Any = lstm
 
     def initial_state(self, context: Tensor, lstm: Any = None) -> DecoderState:
-        """The state before the first step; the LSTM's by default zeros."""
+        """Return the state before the first step, given a context (B, C) and an LSTM state (default: zeros)."""
         position = context.new_zeros(1, len(context), self.head.shape.features)
         return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """The distribution of the step after `previous`, of B sequences, and the next state."""
+        """Return the distribution of the step after `previous`, of batch shape (B,), and the next state."""
         hidden, state = self.step_hidden(previous, state)
         return self.head(hidden), state
 
     def step_hidden(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """What the head makes that distribution of, (B, width), and the next state."""
+        """Return the input of the head for the step after `previous`, shape (B, width), and the next state."""
         position = state.position + previous.motion
-        hidden, lstm = self.lstm.step(self.features.from_step(previous, position[0], state.context[0]), state.lstm)
+        features = self.features.from_step(previous, position[0], state.context[0])
+        hidden, lstm = self.lstm.step(features, state.lstm)
         return hidden, DecoderState(lstm, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
-        """The distributions of all real steps of a batch, flat (S,), from the state before the first."""
-        return self.head(batch.unpad(self._pass(batch, state)[0]))
+        """Return the distributions of all real steps of a batch, of batch shape (S,), given the initial state."""
+        return self.head(batch.unpad(self._run_lstm(batch, state)[0]))
 
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """The same, and the state after the last step: that of the sequences as long as the longest, of an LSTM."""
-        outputs, lstm = self._pass(batch, state)
+        """Return the result of `forward` and the state after step T.
+
+        The state is meaningful for sequences of length T. The LSTM must return its state (`LSTM`, `LayerNormLSTM`).
+        """
+        outputs, lstm = self._run_lstm(batch, state)
         position = state.position + batch.pad(batch.previous.motion).sum(0)
         return self.head(batch.unpad(outputs)), DecoderState(lstm, position, state.context)
 
-    def _pass(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
+    def _run_lstm(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
         features = self.features.from_batch(batch, batch.previous, position=state.position)
         context = state.context.expand(batch.steps, -1, -1)
         outputs: tuple[Tensor, Any] = self.lstm(torch.cat([features, context], -1), state.lstm)

@@ -1,37 +1,38 @@
-"""A stacked LSTM with layer-normalized gates and cells; its interface is that of `LSTM`."""
+"""Stacked LSTM with layer-normalized gates and cell states; it has the interface of `LSTM`."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mdnrnn.kernels import kernels_available
-from mdnrnn.nn.lstm import LSTMState, drop_weights
+from mdnrnn.nn.lstm import LSTMState, drop_units, drop_weights, update_state
 
 _EPSILON = 1e-3
-"""Added to variances, as in Sketch-RNN. Norms of zeros, which a first input of zeros leads to, multiply gradients by
-the inverse of its root, 32; PyTorch's own 1e-5 would make it 316."""
+"""Added to variances, as in Sketch-RNN. A first input of zeros leads to norms of zeros, which multiply gradients by
+1 / sqrt(epsilon): 32 here, 316 with PyTorch's default of 1e-5."""
 
 
 class LayerNormLSTM(nn.Module):
-    """`layers` LSTM layers of H units, layer-normalized, each followed by dropout: `LSTM` in all but the step.
+    """`layers` layer-normalized LSTM layers of hidden size H, each followed by dropout; see `LSTM` for the arguments.
 
-        i, f, g, o = LN_i(a_i), LN_f(a_f), LN_g(a_g), LN_o(a_o)    where a = W_x x + W_h h
+        i, f, g, o = LN_i(a_i), LN_f(a_f), LN_g(a_g), LN_o(a_o)    with a = W_x x + W_h h
         c' = sigmoid(f) c + sigmoid(i) tanh(g)
         h' = sigmoid(o) tanh(LN_c(c'))
 
-    from Ba, Kiros and Hinton (arXiv:1607.06450), as Sketch-RNN has it (Ha and Eck, arXiv:1704.03477). Every LN has a
-    gain and a bias of its own, each (H,); the forget gate's bias starts at 1. Dropout, recurrent dropout and the
-    matrices' starts are those of `LSTM`.
+    Source: Ba, Kiros and Hinton (arXiv:1607.06450), in the variant of Sketch-RNN (Ha and Eck, arXiv:1704.03477). Each
+    LN has a gain and a bias, shape (H,) each; the bias of the forget gate is initialized to 1. Dropout, recurrent
+    dropout and the initialization of the matrices are the same as in `LSTM`.
 
-    On a GPU, one kernel runs all steps and another all of their derivatives (`mdnrnn.kernels.layer_norm`), of float32
-    parameters, in float32 or bfloat16, if 64 divides H. So far they have run in Triton's interpreter alone.
+    On a GPU, one kernel runs all steps and another one computes their derivatives (`mdnrnn.kernels.layer_norm`). They
+    support float32 parameters, in float32 or bfloat16, if H is a multiple of 64. So far they have run in Triton's
+    interpreter only.
 
-    Else the steps are a loop. Forward and backward of T 128, B 100, H 512, it takes about 1.35 times the time of the
-    fused LSTM, on one CPU core, in float32 as in bfloat16; of B 16, in float32, about 1.7. It stays a loop because
-    matrix products are most of that: a backward pass by hand, with one product for the weights' gradient of all steps,
-    saves 5 to 9 percent, a compiled step 1 to 4. What counts is to multiply all inputs at once, before the loop, and to
-    take them apart by `unbind`: by an index, every step has a gradient as large as the sequence, and all takes twice as
-    long.
+    Elsewhere the steps are a Python loop. Forward and backward passes at T 128, B 100, H 512 take about 1.35 times as
+    long as the fused LSTM on one CPU core, in float32 and in bfloat16; at B 16, in float32, about 1.7 times. Most of
+    that time is spent in matrix products: a handwritten backward pass with one product for the weight gradient of all
+    steps saves 5 to 9 percent, a compiled step 1 to 4 percent. Two things matter: the products of all inputs are
+    computed before the loop, and they are split by `unbind`; indexing would allocate, at every step, a gradient of the
+    size of the whole sequence and double the time.
     """
 
     def __init__(
@@ -39,19 +40,19 @@ class LayerNormLSTM(nn.Module):
     ) -> None:
         super().__init__()
         self.hidden, self.dropout, self.recurrent_dropout = hidden, dropout, recurrent_dropout
-        self.layers = nn.ModuleList(_Layer(hidden if layer else in_features, hidden) for layer in range(layers))
+        self.layers = nn.ModuleList(LayerNormLayer(hidden if layer else in_features, hidden) for layer in range(layers))
 
     def initial_state(self, batch_size: int) -> LSTMState:
-        """Zeros."""
+        """Return a state of zeros."""
         zeros = next(self.parameters()).new_zeros(len(self.layers), batch_size, self.hidden)
         return LSTMState(zeros, zeros)
 
     def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """All steps: inputs (T, B, I) to the top layer's hidden states (T, B, H) and the state after the last."""
-        return self._run(inputs, state, self.recurrent_dropout, self.dropout if self.training else 0.0)
+        """Run all time steps: map inputs (T, B, I) to the top layer's hidden states (T, B, H) and the last state."""
+        return self._run(inputs, state, self.recurrent_dropout, self.dropout)
 
     def step(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """One step, without dropout: inputs (B, I) to the top layer's hidden state (B, H) and the next state."""
+        """Run one step without dropout: map inputs (B, I) to the top hidden state (B, H) and the next state."""
         outputs, state = self._run(inputs.unsqueeze(0), state, 0.0, 0.0)
         return outputs[0], state
 
@@ -59,17 +60,16 @@ class LayerNormLSTM(nn.Module):
         self, inputs: Tensor, state: LSTMState, recurrent_dropout: float, dropout: float
     ) -> tuple[Tensor, LSTMState]:
         hiddens, cells = [], []
-        for layer, before in zip(self.layers, zip(*state, strict=True), strict=True):
-            inputs, hidden, cell = layer(inputs, *before, recurrent_dropout)
-            if dropout:
-                inputs = inputs * functional.dropout(torch.ones_like(inputs[0]), dropout)
+        for layer, layer_state in zip(self.layers, zip(*state, strict=True), strict=True):
+            outputs, hidden, cell = layer(inputs, *layer_state, recurrent_dropout)
+            inputs = drop_units(outputs, dropout, self.training)
             hiddens.append(hidden)
             cells.append(cell)
         return inputs, LSTMState(torch.stack(hiddens), torch.stack(cells))
 
 
-class _Layer(nn.Module):
-    """Gates stand in the order input, forget, cell, output."""
+class LayerNormLayer(nn.Module):
+    """One layer of a `LayerNormLSTM`; the gates are in the order input, forget, candidate, output."""
 
     def __init__(self, in_features: int, hidden: int) -> None:
         super().__init__()
@@ -77,45 +77,58 @@ class _Layer(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden, hidden))
         self.gate_norms = nn.ModuleList(nn.LayerNorm(hidden, _EPSILON) for _ in range(4))
         self.cell_norm = nn.LayerNorm(hidden, _EPSILON)
-        for inward, recurrent in zip(self.weight_ih.detach().chunk(4), self.weight_hh.detach().chunk(4), strict=True):
-            nn.init.xavier_uniform_(inward)
-            nn.init.orthogonal_(recurrent)
+        for input_gate, recurrent_gate in zip(
+            self.weight_ih.detach().chunk(4), self.weight_hh.detach().chunk(4), strict=True
+        ):
+            nn.init.xavier_uniform_(input_gate)
+            nn.init.orthogonal_(recurrent_gate)
         nn.init.ones_(self.gate_norms[1].get_parameter("bias"))
 
     def forward(
         self, inputs: Tensor, hidden: Tensor, cell: Tensor, recurrent_dropout: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """All steps: inputs (T, B, I), the state before, (B, H) each, to hidden states (T, B, H) and the state after.
+        """Run all time steps.
 
-        Matrix products and hidden states are in the type of an autocast if there is one, norms, gates and cells in
-        the parameters'. Cast by hand, the weights once a pass.
+        Matrix products and hidden states have the dtype of the autocast context if there is one; norms, gates and cell
+        states have the dtype of the parameters. The casts are explicit, so weights are cast once per pass.
+
+        Args:
+            inputs: shape (T, B, I).
+            hidden: initial hidden state, shape (B, H).
+            cell: initial cell state, shape (B, H).
+            recurrent_dropout: dropout probability of the recurrent weights.
+
+        Returns:
+            Hidden states (T, B, H), last hidden state (B, H) and last cell state (B, H).
         """
-        device, wide = inputs.device.type, self.weight_hh.dtype
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else wide
-        recurrent = drop_weights(self.weight_hh, recurrent_dropout, self.training).to(dtype)
-        hidden, cell = hidden.to(dtype), cell.to(wide)
+        device, state_dtype = inputs.device.type, self.weight_hh.dtype
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else state_dtype
+        weight = drop_weights(self.weight_hh, recurrent_dropout, self.training).to(dtype)
+        hidden, cell = hidden.to(dtype), cell.to(state_dtype)
         with torch.autocast(device, enabled=False):
-            inward = functional.linear(inputs.to(dtype), self.weight_ih.to(dtype))
-            if kernels_available(inward):
+            input_products = functional.linear(inputs.to(dtype), self.weight_ih.to(dtype))
+            if kernels_available(input_products):
                 from mdnrnn.kernels import layer_norm
 
-                if layer_norm.is_supported(cell.shape[1], dtype, wide):
-                    outputs, cell = layer_norm.run_lstm(inward, recurrent, self._norms(), hidden, cell, _EPSILON)
+                if layer_norm.is_supported(cell.shape[1], dtype, state_dtype):
+                    outputs, cell = layer_norm.run_lstm(input_products, weight, self._norms(), hidden, cell, _EPSILON)
                     return outputs, outputs[-1], cell
-            return self._loop(inward, recurrent, hidden, cell)
+            return self._loop(input_products, weight, hidden, cell)
 
-    def _loop(self, inward: Tensor, recurrent: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The steps, from products of the inputs (T, B, 4H) and recurrent weights (4H, H)."""
-        hiddens, matrix = [], recurrent.t()
-        for row in inward.unbind(0):
-            parts = torch.addmm(row, hidden, matrix).to(cell.dtype).chunk(4, -1)
-            i, f, g, o = (norm(part) for norm, part in zip(self.gate_norms, parts, strict=True))
-            cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
-            hidden = (o.sigmoid() * self.cell_norm(cell).tanh()).to(hidden.dtype)
+    def _loop(
+        self, input_products: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Run all steps, given the products of the inputs (T, B, 4H) and the recurrent weights (4H, H)."""
+        hiddens, matrix = [], weight.t()
+        for product in input_products.unbind(0):
+            sums = torch.addmm(product, hidden, matrix).to(cell.dtype).chunk(4, -1)
+            i, f, g, o = (norm(part) for norm, part in zip(self.gate_norms, sums, strict=True))
+            next_hidden, cell = update_state(i, f, g, o, cell, self.cell_norm)
+            hidden = next_hidden.to(hidden.dtype)
             hiddens.append(hidden)
         return torch.stack(hiddens), hidden, cell
 
     def _norms(self) -> Tensor:
-        """Gains and biases (2, 5, H) of the gates' norms and the cell's."""
+        """Return gains and biases (2, 5, H) of the norms of the gates and of the cell state."""
         norms = [*self.gate_norms, self.cell_norm]
         return torch.stack([torch.stack([norm.get_parameter(name) for norm in norms]) for name in ("weight", "bias")])

@@ -1,6 +1,6 @@
-"""A soft window that an LSTM moves over a text as it writes it (Graves, arXiv:1308.0850, section 5.1).
+"""LSTM layer with a soft window over a text, and LSTM layers above it (Graves, arXiv:1308.0850, section 5.1).
 
-U characters of the longest text of a batch, C kinds of character, K Gaussians of the window.
+Shapes: U characters of the longest text of a batch, C distinct characters, K Gaussians of the window.
 """
 
 from __future__ import annotations
@@ -12,24 +12,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mdnrnn.nn.lstm import LSTM, LSTMState, drop_units
+from mdnrnn.nn.lstm import LSTM, LSTMState, drop_units, update_state
 from mdnrnn.nn.window_steps import WindowSteps
 
-_STRIDE = 0.08
-"""Characters that a new window moves on in a step."""
+_INITIAL_STRIDE = 0.08
+"""Number of characters that the window moves per step before training."""
 
 
 class Text(NamedTuple):
-    """Texts for a window to go over: characters one-hot, (U, B, C), zeros after a text's end; lengths (1, B, 1), in
-    which a mark behind the last character does not count."""
+    """Texts for a window.
+
+    `characters`: one-hot, zeros after the end of a text, shape (U, B, C). `lengths`: number of characters of each text
+    without the end mark, shape (1, B, 1).
+    """
 
     characters: Tensor
     lengths: Tensor
 
 
 class WindowState(NamedTuple):
-    """The LSTM's state, (1, B, H) each; place (1, B, K), kappa, the window's centers, in characters; what it shows,
-    seen (1, B, C); and whether it has left the text, over (1, B, 1), 1 or 0."""
+    """State of a `WindowLSTM`.
+
+    `lstm`: LSTM state, shape (1, B, H) each. `centers`: centers kappa of the window's Gaussians, in characters, shape
+    (1, B, K). `context`: sum of the characters weighted by the window, shape (1, B, C). `finished`: 1 if the window has
+    passed the end of the text, otherwise 0, shape (1, B, 1).
+    """
 
     lstm: LSTMState
     centers: Tensor
@@ -38,16 +45,21 @@ class WindowState(NamedTuple):
 
 
 class WindowLSTM(nn.Module):
-    """An LSTM layer of H units that reads what its window showed a step before, and moves the window.
+    """LSTM layer of hidden size H that reads the context of the previous step and moves the window.
 
         h' = LSTM(x, [h, w]);    (alpha, beta, delta) = exp(W h' + b);    kappa' = kappa + delta
         phi(u) = sum over K of alpha exp(-beta (kappa' - u)^2);    w' = sum over u of phi(u) character_u
 
-    Characters are counted from u = 0. The window has left the text when phi(U + 1) exceeds phi at every place before:
-    a character later than Graves has it, because a window learns to run ahead of the pen, and a line that ends as soon
-    as it is behind the text lacks the end of its last letter.
+    w is the context. Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. The
+    stopping rule is in `has_passed_text`.
 
-    All steps run with a backward pass written by hand (`WindowSteps`). No derivatives of derivatives.
+    `forward` has a backward pass written by hand (`WindowSteps`) and no second derivatives.
+
+    Args:
+        in_features: number of input features I.
+        hidden: hidden size H.
+        characters: number of distinct characters C.
+        components: number of Gaussians K.
     """
 
     def __init__(self, in_features: int, hidden: int, characters: int, components: int = 10) -> None:
@@ -58,7 +70,7 @@ class WindowLSTM(nn.Module):
         self.window = nn.Linear(hidden, 3 * components)
         with torch.no_grad():
             nn.init.zeros_(self.inward.bias)
-            for gate in range(4):  # output, input, forget, cell
+            for gate in range(4):
                 rows = slice(gate * hidden, (gate + 1) * hidden)
                 nn.init.xavier_uniform_(self.inward.weight[rows])
                 nn.init.orthogonal_(self.recurrent[rows, :hidden])
@@ -68,23 +80,20 @@ class WindowLSTM(nn.Module):
             alpha, beta, delta = self.window.bias.chunk(3)
             nn.init.constant_(alpha, -math.log(components))
             nn.init.zeros_(beta)
-            nn.init.constant_(delta, math.log(_STRIDE))
+            nn.init.constant_(delta, math.log(_INITIAL_STRIDE))
 
     def initial_state(self, text: Text) -> WindowState:
-        """Zeros: the window on the first character, showing nothing yet."""
+        """Return a state of zeros: the window is centered on the first character."""
         _, batch, characters = text.characters.shape
-        zeros = self.recurrent.new_zeros
-        hidden = zeros(1, batch, self.hidden)
-        over = zeros(1, batch, 1)
-        return WindowState(
-            LSTMState(hidden, hidden), zeros(1, batch, self.components), zeros(1, batch, characters), over
+        hidden, centers, context, finished = (
+            self.recurrent.new_zeros(1, batch, size) for size in (self.hidden, self.components, characters, 1)
         )
+        return WindowState(LSTMState(hidden, hidden), centers, context, finished)
 
     def forward(self, inputs: Tensor, text: Text, state: WindowState) -> tuple[Tensor, Tensor, Tensor]:
-        """All steps: inputs (T, B, I) to hidden states (T, B, H), what is seen (T, B, C), and phi (T, B, U + 1)."""
-        inward = self.inward(inputs)
+        """Run all steps: map inputs (T, B, I) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1)."""
         results: Any = WindowSteps.apply(
-            inward,
+            self.inward(inputs),
             self.recurrent,
             self.window.weight,
             self.window.bias,
@@ -98,30 +107,22 @@ class WindowLSTM(nn.Module):
         return results
 
     def step(self, inputs: Tensor, text: Text, state: WindowState) -> tuple[Tensor, Tensor, WindowState]:
-        """One step: inputs (B, I) to the hidden state (B, H), what the window shows (B, C), and the next state."""
-        before = torch.cat([state.lstm.hidden[0], state.context[0]], -1)
-        gates = functional.linear(before, self.recurrent) + self.inward(inputs)
-        output, enter, keep, new = gates.chunk(4, -1)
-        cell = keep.sigmoid() * state.lstm.cell[0] + enter.sigmoid() * new.tanh()
-        hidden = output.sigmoid() * cell.tanh()
+        """Run one step: map inputs (B, I) to the hidden state (B, H), the context (B, C) and the next state."""
+        recurrent_inputs = torch.cat([state.lstm.hidden[0], state.context[0]], -1)
+        gates = functional.linear(recurrent_inputs, self.recurrent) + self.inward(inputs)
+        o, i, f, g = gates.chunk(4, -1)
+        hidden, cell = update_state(i, f, g, o, state.lstm.cell[0])
         alpha, beta, delta = self.window(hidden).exp().chunk(3, -1)
-        place = state.centers[0] + delta
-        phi = _phi(alpha, beta, place, len(text.characters))
-        seen = (phi[:, :-1].t().unsqueeze(-1) * text.characters).sum(0)
-        return (
-            hidden,
-            seen,
-            WindowState(
-                LSTMState(hidden[None], cell[None]),
-                place[None],
-                seen[None],
-                has_left(alpha, beta, place, phi, text.lengths)[None],
-            ),
-        )
+        centers = state.centers[0] + delta
+        phi = _window_weights(alpha, beta, centers, len(text.characters))
+        context = (phi[:, :-1].t().unsqueeze(-1) * text.characters).sum(0)
+        finished = has_passed_text(alpha, beta, centers, phi, text.lengths)
+        lstm = LSTMState(hidden.unsqueeze(0), cell.unsqueeze(0))
+        return hidden, context, WindowState(lstm, centers.unsqueeze(0), context.unsqueeze(0), finished.unsqueeze(0))
 
 
 class StackState(NamedTuple):
-    """Of a WindowStack: that of its first layer, that of the others, (layers - 1, B, H), and the text."""
+    """State of a `WindowStack`: of the first layer, of the layers above it, shape (layers - 1, B, H), and the text."""
 
     window: WindowState
     above: LSTMState
@@ -129,11 +130,22 @@ class StackState(NamedTuple):
 
 
 class WindowStack(nn.Module):
-    """LSTM layers of H units, the first with a window over a text; inputs and window go into each, each goes out.
+    """LSTM layers of hidden size H, the first one with a window over a text.
 
-    What the window shows goes out beside them: the head has to see the mark behind a text.
+    All layers read the inputs; the layers above the first also read the context. The outputs are the hidden states of
+    all layers and the context, which the head needs: it contains the mark after the end of the text.
 
-    Only the first layer has to run step by step: what its window shows is known before the second begins.
+    Only the first layer runs in a Python loop: its contexts do not depend on the layers above it.
+
+    Args:
+        in_features: number of input features I.
+        hidden: hidden size H.
+        characters: number of distinct characters C.
+        layers: number of layers, at least 2.
+        components: number of Gaussians of the window K.
+        dropout: dropout probability after each layer.
+
+    The attribute `width` is the number of output features, layers x H + C.
     """
 
     def __init__(
@@ -142,43 +154,50 @@ class WindowStack(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.first = WindowLSTM(in_features, hidden, characters, components)
-        self.above = LSTM(in_features + characters, hidden, layers - 1, dropout, skip=True, below=hidden)
+        self.above = LSTM(in_features + characters, hidden, layers - 1, dropout, skip=True, lower_features=hidden)
         self.width = self.above.width + characters
 
     def initial_state(self, text: Text) -> StackState:
-        """Zeros, the window on the first character."""
+        """Return a state of zeros: the window is centered on the first character."""
         return StackState(self.first.initial_state(text), self.above.initial_state(text.lengths.shape[1]), text)
 
     def forward(self, inputs: Tensor, state: StackState) -> tuple[Tensor, Tensor]:
-        """All steps: inputs (T, B, I) to (T, B, width), all layers' hidden states and what the window shows, and phi
-        (T, B, U + 1)."""
-        hidden, seen, phi = self.first(inputs, state.text, state.window)
+        """Run all time steps: map inputs (T, B, I) to outputs (T, B, width) and phi (T, B, U + 1)."""
+        hidden, context, phi = self.first(inputs, state.text, state.window)
         hidden = drop_units(hidden, self.dropout, self.training)
-        outputs, _ = self.above(torch.cat([inputs, seen], -1), state.above, hidden)
-        return torch.cat([outputs, seen], -1), phi
+        outputs, _ = self.above(torch.cat([inputs, context], -1), state.above, hidden)
+        return torch.cat([outputs, context], -1), phi
 
     def step(self, inputs: Tensor, state: StackState) -> tuple[Tensor, StackState]:
-        """One step, without dropout: inputs (B, I) to (B, width) and the next state."""
-        hidden, seen, window = self.first.step(inputs, state.text, state.window)
-        outputs, above = self.above.step(torch.cat([inputs, seen], -1), state.above, hidden)
-        return torch.cat([outputs, seen], -1), StackState(window, above, state.text)
+        """Run one step without dropout: map inputs (B, I) to outputs (B, width) and the next state."""
+        hidden, context, window = self.first.step(inputs, state.text, state.window)
+        outputs, above = self.above.step(torch.cat([inputs, context], -1), state.above, hidden)
+        return torch.cat([outputs, context], -1), StackState(window, above, state.text)
 
 
-def _phi(alpha: Tensor, beta: Tensor, place: Tensor, characters: int) -> Tensor:
-    """The window's weights (..., U + 1), of the U characters and of the place behind them; arguments (..., K)."""
-    u = torch.arange(characters + 1, device=place.device, dtype=place.dtype)
-    bells = torch.exp(-beta.unsqueeze(-1) * (place.unsqueeze(-1) - u).square())
-    return (alpha.unsqueeze(-1) * bells).sum(-2)
+def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: int) -> Tensor:
+    """Return phi at the U characters and at the index after them, shape (..., U + 1); arguments have shape (..., K)."""
+    u = torch.arange(characters + 1, device=centers.device, dtype=centers.dtype)
+    gaussians = torch.exp(-beta.unsqueeze(-1) * (centers.unsqueeze(-1) - u).square())
+    return (alpha.unsqueeze(-1) * gaussians).sum(-2)
 
 
-def has_left(alpha: Tensor, beta: Tensor, place: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
-    """Whether a window has left texts of `lengths` (1, B, 1): (B, 1), 1 or 0. Its Gaussians are (B, K), its weights
-    phi (B, U + 1).
+def has_passed_text(alpha: Tensor, beta: Tensor, centers: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
+    """Return 1 where the window has passed the end of the text, otherwise 0, shape (B, 1).
 
-    Far behind a text all weights are 0, and its centers tell.
+    The window has passed a text of length U if phi(U + 1) exceeds phi at all smaller indices. Graves compares phi(U),
+    one character earlier; but windows learn to run ahead of the pen, and lines that end there lack the end of the last
+    letter. Far beyond the text all weights underflow to 0, so the centers are checked, too.
+
+    Args:
+        alpha: weights of the Gaussians, shape (B, K).
+        beta: inverse widths of the Gaussians, shape (B, K).
+        centers: shape (B, K).
+        phi: window weights, shape (B, U + 1).
+        lengths: text lengths, shape (1, B, 1).
     """
-    end = lengths[0]
-    beyond = (alpha * torch.exp(-beta * (place - end - 1).square())).sum(-1, keepdim=True)
+    length = lengths[0]
+    beyond = (alpha * torch.exp(-beta * (centers - length - 1).square())).sum(-1, keepdim=True)
     u = torch.arange(phi.shape[-1], device=phi.device)
-    heaviest = phi.masked_fill(u > end, 0).amax(-1, keepdim=True)
-    return ((beyond > heaviest) | (place.amin(-1, keepdim=True) > end + 2)).to(phi.dtype)
+    largest = phi.masked_fill(u > length, 0).amax(-1, keepdim=True)
+    return ((beyond > largest) | (centers.amin(-1, keepdim=True) > length + 2)).to(phi.dtype)

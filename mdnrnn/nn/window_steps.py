@@ -1,9 +1,11 @@
-"""All steps of a `WindowLSTM`, whose formulas it tells, and their derivatives by hand: nothing is recorded from step to
-step, inputs go in and weights' gradients come out as one product over all of them.
+"""All time steps of a `WindowLSTM` as one differentiable function, with derivatives computed by hand.
 
-The steps are one loop forward and one backward. On a GPU, the kernels of `mdnrnn.kernels.window` do what the loops do,
-of float32 parameters, in float32 or bfloat16, if 16 divides H, C is at most 128 and K at most 16. So far they have run
-in Triton's interpreter alone.
+Autograd records nothing per step: the products of the inputs are computed before the loop, and the gradients of the
+weights are one product over all steps after it. The formulas are stated in `WindowLSTM`.
+
+There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of `mdnrnn.kernels.window`
+replace the loops for float32 parameters, in float32 or bfloat16, if H is a multiple of 16, C is at most 128 and K at
+most 16. So far they have run in Triton's interpreter only.
 """
 
 from typing import Any
@@ -15,58 +17,62 @@ from mdnrnn.kernels import kernels_available
 
 
 class WindowSteps(torch.autograd.Function):
-    """Hidden states (T, B, H), what is seen (T, B, C) and phi (T, B, U + 1) from products of the inputs (T, B, 4H).
+    """Map the products of the inputs (T, B, 4H) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1).
 
-    Matrix products are in the type of those, all else in that of the weights.
+    Matrix products have the dtype of the inputs' products; everything else has the dtype of the weights.
     """
 
     @staticmethod
     def forward(
         ctx: Any,
-        inward: Tensor,
-        recurrent: Tensor,
+        input_products: Tensor,
         weight: Tensor,
-        bias: Tensor,
+        window_weight: Tensor,
+        window_bias: Tensor,
         characters: Tensor,
         hidden: Tensor,
         cell: Tensor,
-        place: Tensor,
-        seen: Tensor,
-        keep: bool,
+        centers: Tensor,
+        context: Tensor,
+        save: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        weights = [part.to(inward.dtype) for part in (recurrent, weight, bias)]
-        run, _ = _ways(inward, characters, cell, place.shape[-1])
-        with torch.autocast(inward.device.type, enabled=False):
-            *kept, phi = run(inward, *weights, characters, hidden, cell, place, seen, keep)
-        if keep:
-            ctx.save_for_backward(recurrent, weight, characters, *kept)
+        """Run all steps; `save` keeps the tensors that the backward pass needs. See `_forward_loop` for the shapes."""
+        weights = [part.to(input_products.dtype) for part in (weight, window_weight, window_bias)]
+        run, _ = _choose_passes(input_products, characters, cell, centers.shape[-1])
+        with torch.autocast(input_products.device.type, enabled=False):
+            *saved, phi = run(input_products, *weights, characters, hidden, cell, centers, context, save)
+        if save:
+            ctx.save_for_backward(weight, window_weight, characters, *saved)
         ctx.mark_non_differentiable(phi)
         ctx.set_materialize_grads(False)
-        # Copies: what is saved must not be changed by whoever receives the rest.
-        hiddens, seens = kept[3][1:].split([hidden.shape[-1], seen.shape[-1]], -1)
-        return hiddens.clone(), seens.clone(), phi
+        # Copies, so that in-place changes of the results do not change the saved tensors.
+        hiddens, contexts = saved[3][1:].split([hidden.shape[-1], context.shape[-1]], -1)
+        return hiddens.clone(), contexts.clone(), phi
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, d_hidden: Tensor | None, d_seen: Tensor | None, _: Tensor) -> tuple[Tensor | None, ...]:
-        recurrent, weight, characters, gates, cells, places, both, form, bells = ctx.saved_tensors
-        h, narrow = cells.shape[-1], both.dtype
-        by_output, by_cell, through = _gate_slopes(gates, cells)
-        by_phi = _window_slopes(form, places, bells)
-        slopes = by_output, by_cell, through, by_phi
-        weights = recurrent.to(narrow), weight.to(narrow)
-        _, run = _ways(both, characters, cells, places.shape[-1])
-        d_gates, d_form, *starts = run(d_hidden, d_seen, *weights, characters, gates, form, *slopes)
-        rows, marks = d_gates.flatten(0, 1), d_form.flatten(0, 1)
-        d_recurrent = torch.mm(rows.t(), both[:-1].flatten(0, 1)).to(recurrent.dtype)
-        d_weight = torch.mm(marks.t(), both[1:, :, :h].flatten(0, 1)).to(weight.dtype)
-        d_bias = marks.sum(0, dtype=weight.dtype)
-        d_both, d_cell, d_place = starts
-        return d_gates, d_recurrent, d_weight, d_bias, None, d_both[:, :h], d_cell, d_place, d_both[:, h:], None
+    def backward(ctx: Any, d_hidden: Tensor | None, d_context: Tensor | None, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the derivatives by the arguments of `forward`."""
+        weight, window_weight, characters, gates, cells, all_centers, joined, coefficients, gaussians = (
+            ctx.saved_tensors
+        )
+        h, dtype = cells.shape[-1], joined.dtype
+        slopes = *_gate_slopes(gates, cells), _phi_slopes(coefficients, all_centers, gaussians)
+        weights = weight.to(dtype), window_weight.to(dtype)
+        _, run = _choose_passes(joined, characters, cells, all_centers.shape[-1])
+        d_gates, d_coefficients, d_joined, d_cell, d_centers = run(
+            d_hidden, d_context, *weights, characters, gates, coefficients, *slopes
+        )
+        flat_gates, flat_coefficients = d_gates.flatten(0, 1), d_coefficients.flatten(0, 1)
+        d_weight = torch.mm(flat_gates.t(), joined[:-1].flatten(0, 1)).to(weight.dtype)
+        d_window_weight = torch.mm(flat_coefficients.t(), joined[1:, :, :h].flatten(0, 1)).to(window_weight.dtype)
+        d_window_bias = flat_coefficients.sum(0, dtype=window_weight.dtype)
+        d_weights = d_weight, d_window_weight, d_window_bias
+        return d_gates, *d_weights, None, d_joined[:, :h], d_cell, d_centers, d_joined[:, h:], None
 
 
-def _ways(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
-    """What goes over the steps, forward and backward."""
+def _choose_passes(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
+    """Return the functions of the forward and backward passes: kernels if they support these tensors, else loops."""
     if kernels_available(products):
         from mdnrnn.kernels import window
 
@@ -76,106 +82,139 @@ def _ways(products: Tensor, characters: Tensor, cell: Tensor, components: int) -
 
 
 def _forward_loop(
-    inward: Tensor,
-    recurrent: Tensor,
+    input_products: Tensor,
     weight: Tensor,
-    bias: Tensor,
+    window_weight: Tensor,
+    window_bias: Tensor,
     characters: Tensor,
     hidden: Tensor,
     cell: Tensor,
-    place: Tensor,
-    seen: Tensor,
-    keep: bool,
+    centers: Tensor,
+    context: Tensor,
+    save: bool,
 ) -> tuple[Tensor, ...]:
-    """Gates (T, B, 4H), cells (T + 1, B, H), places (T + 1, B, K), hidden states and window side by side
-    (T + 1, B, H + C), alpha, beta and delta (T, B, 3K), bells (T, B, K, U + 1) and phi (T, B, U + 1). Without `keep`
-    only the last step of what a backward pass would need."""
-    (steps, batch, _), h = inward.shape, hidden.shape[-1]
-    u, k = characters.shape[1], place.shape[-1]
-    matrix, window = recurrent.t(), weight.t()
-    kept = steps if keep else 1
-    gates = cell.new_empty(kept, batch, 4 * h)
-    cells, places = cell.new_empty(kept + 1, batch, h), place.new_empty(kept + 1, batch, k)
-    both = inward.new_empty(steps + 1, batch, matrix.shape[0])
-    form = place.new_empty(kept, batch, 3 * k)
-    bells = place.new_empty(kept, batch, k, u + 1)
-    phi = place.new_empty(steps, batch, u + 1)
-    cells[0], places[0], both[0, :, :h], both[0, :, h:] = cell, place, hidden, seen
-    at = torch.arange(u + 1, device=place.device, dtype=place.dtype)
+    """Run all steps.
+
+    Args:
+        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        weight: recurrent weights of hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window, shape (3K, H).
+        window_bias: shape (3K,).
+        characters: one-hot text, shape (B, U, C).
+        hidden: initial hidden state, shape (B, H).
+        cell: initial cell state, shape (B, H).
+        centers: initial centers of the window's Gaussians, shape (B, K).
+        context: initial context, shape (B, C).
+        save: whether to return the values of all steps that the backward pass needs; otherwise, of the last steps only.
+
+    Returns:
+        Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
+        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians (T, B, K, U + 1); phi (T, B, U + 1).
+    """
+    (steps, batch, _), h = input_products.shape, hidden.shape[-1]
+    u, k = characters.shape[1], centers.shape[-1]
+    matrix, window_matrix = weight.t(), window_weight.t()
+    saved = steps if save else 1
+    gates = cell.new_empty(saved, batch, 4 * h)
+    cells, all_centers = cell.new_empty(saved + 1, batch, h), centers.new_empty(saved + 1, batch, k)
+    joined = input_products.new_empty(steps + 1, batch, matrix.shape[0])
+    coefficients = centers.new_empty(saved, batch, 3 * k)
+    gaussians = centers.new_empty(saved, batch, k, u + 1)
+    phi = centers.new_empty(steps, batch, u + 1)
+    cells[0], all_centers[0], joined[0, :, :h], joined[0, :, h:] = cell, centers, hidden, context
+    indices = torch.arange(u + 1, device=centers.device, dtype=centers.dtype)
     for t in range(steps):
-        now, before, after = (t, t, t + 1) if keep else (0, t % 2, (t + 1) % 2)
+        now, before, after = (t, t, t + 1) if save else (0, t % 2, (t + 1) % 2)
         gate = gates[now]
-        gate.copy_(torch.addmm(inward[t], both[t], matrix))
+        gate.copy_(torch.addmm(input_products[t], joined[t], matrix))
         gate[:, : 3 * h].sigmoid_()
         gate[:, 3 * h :].tanh_()
-        output, enter, remember, new = gate.chunk(4, -1)
-        torch.mul(remember, cells[before], out=cells[after])
-        cells[after].addcmul_(enter, new)
-        both[t + 1, :, :h] = cells[after].tanh().mul_(output)
-        form[now] = torch.addmm(bias, both[t + 1, :, :h], window)
-        alpha, beta, delta = form[now].exp_().chunk(3, -1)
-        torch.add(places[before], delta, out=places[after])
-        bell = torch.sub(places[after].unsqueeze(-1), at, out=bells[now])
-        bell.square_().mul_(beta.unsqueeze(-1)).neg_().exp_()
-        torch.bmm(alpha.unsqueeze(1), bell, out=phi[t].unsqueeze(1))
-        both[t + 1, :, h:] = torch.bmm(phi[t, :, :-1].unsqueeze(1), characters).squeeze(1)
-    return gates, cells, places, both, form, bells, phi
+        output, input_gate, forget, candidate = gate.chunk(4, -1)
+        torch.mul(forget, cells[before], out=cells[after])
+        cells[after].addcmul_(input_gate, candidate)
+        joined[t + 1, :, :h] = cells[after].tanh().mul_(output)
+        coefficients[now] = torch.addmm(window_bias, joined[t + 1, :, :h], window_matrix)
+        alpha, beta, delta = coefficients[now].exp_().chunk(3, -1)
+        torch.add(all_centers[before], delta, out=all_centers[after])
+        gaussian = torch.sub(all_centers[after].unsqueeze(-1), indices, out=gaussians[now])
+        gaussian.square_().mul_(beta.unsqueeze(-1)).neg_().exp_()
+        torch.bmm(alpha.unsqueeze(1), gaussian, out=phi[t].unsqueeze(1))
+        joined[t + 1, :, h:] = torch.bmm(phi[t, :, :-1].unsqueeze(1), characters).squeeze(1)
+    return gates, cells, all_centers, joined, coefficients, gaussians, phi
 
 
 def _backward_loop(
     d_hidden: Tensor | None,
-    d_seen: Tensor | None,
-    matrix: Tensor,
-    window: Tensor,
+    d_context: Tensor | None,
+    weight: Tensor,
+    window_weight: Tensor,
     characters: Tensor,
     gates: Tensor,
-    form: Tensor,
-    by_output: Tensor,
-    by_cell: Tensor,
-    through: Tensor,
-    by_phi: Tensor,
+    coefficients: Tensor,
+    output_slope: Tensor,
+    cell_slopes: Tensor,
+    hidden_slope: Tensor,
+    phi_slopes: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Derivatives by sums before the gates (T, B, 4H), by logarithms of alpha, beta and delta (T, B, 3K), and by the
-    first state: hidden state and window side by side (B, H + C), cell (B, H), place (B, K)."""
-    (steps, batch, h), k = through.shape, form.shape[-1] // 3
-    keep, delta, by_phi = gates[..., 2 * h : 3 * h], form[..., 2 * k :], by_phi[..., :-1]
-    d_gates, d_form = matrix.new_empty(steps, batch, 4, h), matrix.new_empty(steps, batch, 3 * k)
-    d_both = through.new_zeros(batch, matrix.shape[1])
-    d_cell, d_place = torch.zeros_like(through[0]), torch.zeros_like(delta[0])
+    """Compute the derivatives of all steps.
+
+    Args:
+        d_hidden: derivatives by the hidden states, shape (T, B, H); None for zeros.
+        d_context: derivatives by the contexts, shape (T, B, C); None for zeros.
+        weight: recurrent weights of hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window, shape (3K, H).
+        characters: one-hot text, shape (B, U, C).
+        gates: shape (T, B, 4H).
+        coefficients: alpha, beta and delta, shape (T, B, 3K).
+        output_slope: derivative of the hidden state by the sum before the output gate, shape (T, B, H).
+        cell_slopes: derivatives of the cell state by the sums before the other gates, shape (T, B, 3, H).
+        hidden_slope: derivative of the hidden state by the cell state, shape (T, B, H).
+        phi_slopes: derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
+
+    Returns:
+        Derivatives by the sums before the gates (T, B, 4H); by log alpha, log beta and log delta (T, B, 3K); and by the
+        initial hidden state and context (B, H + C), cell state (B, H) and centers (B, K).
+    """
+    (steps, batch, h), k = hidden_slope.shape, coefficients.shape[-1] // 3
+    forget, delta, phi_slopes = gates[..., 2 * h : 3 * h], coefficients[..., 2 * k :], phi_slopes[..., :-1]
+    d_gates, d_coefficients = weight.new_empty(steps, batch, 4, h), weight.new_empty(steps, batch, 3 * k)
+    d_joined = hidden_slope.new_zeros(batch, weight.shape[1])
+    d_cell, d_centers = torch.zeros_like(hidden_slope[0]), torch.zeros_like(delta[0])
     for t in reversed(range(steps)):
         if d_hidden is not None:
-            d_both[:, :h] += d_hidden[t]
-        if d_seen is not None:
-            d_both[:, h:] += d_seen[t]
-        d_phi = torch.bmm(characters, d_both[:, h:].unsqueeze(-1))
-        d_logs = torch.bmm(by_phi[t], d_phi).squeeze(-1)  # of alpha and beta, and the centers' own share
-        d_place += d_logs[:, 2 * k :]
-        torch.mul(d_place, delta[t], out=d_logs[:, 2 * k :])
-        d_form[t] = d_logs
-        d_h = d_both[:, :h].add_(torch.mm(d_form[t], window))
-        d_cell.addcmul_(d_h, through[t])
-        d_gates[t, :, 0] = d_h * by_output[t]
-        d_gates[t, :, 1:] = d_cell.unsqueeze(1) * by_cell[t]
-        d_cell *= keep[t]
-        d_both.copy_(torch.mm(d_gates[t].view(batch, 4 * h), matrix))
-    return d_gates.flatten(2), d_form, d_both, d_cell, d_place
+            d_joined[:, :h] += d_hidden[t]
+        if d_context is not None:
+            d_joined[:, h:] += d_context[t]
+        d_phi = torch.bmm(characters, d_joined[:, h:].unsqueeze(-1))
+        d_logs = torch.bmm(phi_slopes[t], d_phi).squeeze(-1)  # by log alpha, log beta and this step's centers
+        d_centers += d_logs[:, 2 * k :]
+        torch.mul(d_centers, delta[t], out=d_logs[:, 2 * k :])
+        d_coefficients[t] = d_logs
+        d_h = d_joined[:, :h].add_(torch.mm(d_coefficients[t], window_weight))
+        d_cell.addcmul_(d_h, hidden_slope[t])
+        d_gates[t, :, 0] = d_h * output_slope[t]
+        d_gates[t, :, 1:] = d_cell.unsqueeze(1) * cell_slopes[t]
+        d_cell *= forget[t]
+        d_joined.copy_(torch.mm(d_gates[t].view(batch, 4 * h), weight))
+    return d_gates.flatten(2), d_coefficients, d_joined, d_cell, d_centers
 
 
 def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a step's derivatives multiply with: the output gate's row by that of h, the others' (T, B, 3, H) by that of
-    the cell; the cell's by that of h."""
-    output, enter, keep, new = gates.chunk(4, -1)
-    end = cells[1:].tanh()
-    by_output = end * output * (1 - output)
-    by_cell = torch.stack([new * enter * (1 - enter), cells[:-1] * keep * (1 - keep), enter * (1 - new.square())], -2)
-    return by_output, by_cell, output * (1 - end.square())
+    """Return the output, cell and hidden slopes; see `_backward_loop` for their meaning and shapes."""
+    output, input_gate, forget, candidate = gates.chunk(4, -1)
+    squashed = cells[1:].tanh()
+    output_slope = squashed * output * (1 - output)
+    by_input = candidate * input_gate * (1 - input_gate)
+    by_forget = cells[:-1] * forget * (1 - forget)
+    by_candidate = input_gate * (1 - candidate.square())
+    return output_slope, torch.stack([by_input, by_forget, by_candidate], -2), output * (1 - squashed.square())
 
 
-def _window_slopes(form: Tensor, places: Tensor, bells: Tensor) -> Tensor:
-    """Derivatives (T, B, 3K, U + 1) of phi by log alpha, log beta and kappa."""
-    alpha, beta, _ = (part.unsqueeze(-1) for part in form.chunk(3, -1))
-    u = torch.arange(bells.shape[-1], device=bells.device, dtype=bells.dtype)
-    away = places[1:].unsqueeze(-1) - u
-    weighed = alpha * bells
-    narrowed = -beta * away * weighed
-    return torch.cat([weighed, narrowed * away, 2 * narrowed], -2)
+def _phi_slopes(coefficients: Tensor, all_centers: Tensor, gaussians: Tensor) -> Tensor:
+    """Return the derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1)."""
+    alpha, beta, _ = (part.unsqueeze(-1) for part in coefficients.chunk(3, -1))
+    u = torch.arange(gaussians.shape[-1], device=gaussians.device, dtype=gaussians.dtype)
+    distance = all_centers[1:].unsqueeze(-1) - u
+    weighted = alpha * gaussians
+    by_distance = -beta * distance * weighted
+    return torch.cat([weighted, by_distance * distance, 2 * by_distance], -2)

@@ -16,8 +16,9 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.device import full_precision
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
+from mdnrnn.generation.arguments import check_generation_arguments
 from mdnrnn.generation.latent_completion import PROPOSALS, sample_latents_given_prefix
-from mdnrnn.generation.loop import check_generation_arguments, generate
+from mdnrnn.generation.loop import generate
 from mdnrnn.generation.prefix import Policy
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape

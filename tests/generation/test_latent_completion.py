@@ -17,7 +17,7 @@ from mdnrnn.generation.latent_completion import sample_latents_given_prefix
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior
 from mdnrnn.models.sketch import SketchRNN
-from tests.helpers import random_corpus, small_sketch, widened
+from tests.helpers import make_sketch_model, random_corpus, to_float64
 
 PROPOSALS, DRAWS = 4096, 20_000
 GRID = torch.linspace(-8, 8, 1601, dtype=torch.float64)
@@ -26,7 +26,7 @@ CORPUS = random_corpus([6, 4, 9], classes=("a", "b"))
 
 def sketch() -> SketchRNN:
     """In float32, with a latent of one number that motions and events depend on strongly."""
-    model = small_sketch(CORPUS, seed=6, latent=1).float().eval()
+    model = make_sketch_model(CORPUS, seed=6, latent=1).float().eval()
     with torch.no_grad():
         model.start_of.weight[:, :1] *= 4
         model.decoder.head.linear.weight[model.decoder.head.shape.size :] *= 6
@@ -62,7 +62,7 @@ class Exact(NamedTuple):
 
 @torch.no_grad()
 def exact(model: SketchRNN, prefix: Sequence, end_counts: bool = False) -> Exact:
-    model, batch = copy.deepcopy(model).double(), widened(copies(prefix, len(GRID)))
+    model, batch = copy.deepcopy(model).double(), to_float64(copies(prefix, len(GRID)))
     motion, event = negative_log_likelihood(model.decode(batch, GRID.unsqueeze(-1)), batch)
     if not end_counts:
         event = event.masked_fill(batch.target.event == END, 0)

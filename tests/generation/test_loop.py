@@ -20,7 +20,7 @@ from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
-from tests.helpers import random_corpus, run_of, small_model, small_sketch, touches
+from tests.helpers import make_model, make_run, make_sketch_model, make_touches, random_corpus
 
 CELL = torch.full((2,), 0.05)
 
@@ -81,7 +81,7 @@ def test_motions_lie_on_the_grid(model: MDNRNN) -> None:
 
 def test_a_prefix_is_kept_and_gone_on_from() -> None:
     """At temperature 0 the rest of a drawing is drawn again exactly, from any of its beginnings."""
-    model = endless(small_model(random_corpus([3]), hidden=16))
+    model = endless(make_model(random_corpus([3]), hidden=16))
     (whole,) = generate(model, 1, sampling=Sampling(temperature=0), max_steps=20)
     for length in (1, 7, 19):
         prefix = Step(torch.from_numpy(whole.motion[:length]), torch.from_numpy(whole.event[:length]))
@@ -92,7 +92,7 @@ def test_a_prefix_is_kept_and_gone_on_from() -> None:
 
 def test_inputs_reach_every_step_and_bound_the_length() -> None:
     corpus = random_corpus([4], inputs=2)
-    model = endless(small_model(corpus, hidden=16))
+    model = endless(make_model(corpus, hidden=16))
     inputs = torch.randn(2, 9, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     changed = inputs.clone()
     changed[:, 5] += 1
@@ -123,7 +123,7 @@ def test_first_steps_follow_the_models_own_distribution(model: MDNRNN) -> None:
 def test_likelihood_of_what_is_drawn_is_the_entropy_of_the_model(doodles: Corpus) -> None:
     """Generation and evaluation agree: the mean of log p over 3,000 drawn first steps is that over fresh samples of
     the distribution itself, within 5 standard errors of both; false failure below 1e-5."""
-    model = small_model(doodles).float().eval()
+    model = make_model(doodles).float().eval()
     n = 3000
     condition = Condition(torch.zeros(n, dtype=torch.long))
     steps, _ = model.step(model.initial_step(n), model.initial_state(n, condition))
@@ -151,15 +151,15 @@ def test_normalized_motions_come_back_as_whole_numbers(doodles: Corpus) -> None:
     normalizer = Normalizer.from_corpus(doodles)
     bin_width = torch.from_numpy(normalizer.bin_widths(doodles.metadata))
     (drawn,) = generate(
-        small_model(doodles).float(), 1, Condition(torch.tensor([0])), bin_width=bin_width, max_steps=50
+        make_model(doodles).float(), 1, Condition(torch.tensor([0])), bin_width=bin_width, max_steps=50
     )
     raw = normalizer.denormalize(drawn.motion)
     np.testing.assert_allclose(raw, np.rint(raw), atol=1e-3)
 
 
 def test_times_are_above_0_and_the_first_is_no_news() -> None:
-    corpus = touches()
-    normalizer, model = Normalizer.from_corpus(corpus), small_model(corpus).float()
+    corpus = make_touches()
+    normalizer, model = Normalizer.from_corpus(corpus), make_model(corpus).float()
     bin_width, first = (torch.from_numpy(normalizer.bin_widths(corpus.metadata, begins)) for begins in (False, True))
     for drawn in generate(model, 5, bin_width=bin_width, first_bin_width=first, max_steps=40):
         raw = normalizer.denormalize(drawn.motion)
@@ -171,7 +171,7 @@ def test_times_are_above_0_and_the_first_is_no_news() -> None:
 
 @pytest.fixture
 def sketch() -> SketchRNN:
-    return small_sketch(random_corpus([3], classes=("a", "b", "c")), covariance="full").float()
+    return make_sketch_model(random_corpus([3], classes=("a", "b", "c")), covariance="full").float()
 
 
 def one_by_one(model: SequenceModel, i: int, seed: int, steps: int, condition: Condition) -> tuple[Tensor, list[int]]:
@@ -312,12 +312,12 @@ def test_a_label_beyond_the_classes_is_refused(model: MDNRNN, label: int) -> Non
 )  # fmt: skip
 def test_requests_that_cannot_be(n: int, max_steps: Any, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        generate(small_model(random_corpus([4])), n, max_steps=max_steps)
+        generate(make_model(random_corpus([4])), n, max_steps=max_steps)
 
 
 def test_every_sequence_has_a_limit_of_its_own() -> None:
     """As drawn alone with it; END has no chance here."""
-    model = small_model(random_corpus([4])).eval()
+    model = make_model(random_corpus([4])).eval()
     with torch.no_grad():
         model.get_parameter("decoder.head.linear.bias")[-1] = -100.0
     limits = np.array([3, 40, 16, 1])
@@ -331,7 +331,7 @@ def test_every_sequence_has_a_limit_of_its_own() -> None:
 
 def test_what_would_leave_the_bounds_ends_at_them_and_is_gone_on_from() -> None:
     """The same noise without bounds is the same up to the first step that leaves; no place lies beyond them."""
-    run = run_of(touches())
+    run = make_run(make_touches())
     bounds = run.bounds()
     assert bounds is not None
     start = Step(torch.tensor([[6.0, 5.0, 0.0]]), torch.tensor([0]))
@@ -352,13 +352,13 @@ def test_what_would_leave_the_bounds_ends_at_them_and_is_gone_on_from() -> None:
 
 
 def test_touches_are_drawn_on_the_screen() -> None:
-    drawn = run_of(touches()).generate(20, max_steps=100)
+    drawn = make_run(make_touches()).generate(20, max_steps=100)
     places = np.concatenate([drawn[i].motion[:, :2].cumsum(0) for i in range(20)])
     assert -1e-4 < places.min() < places.max() < 1 + 1e-4
 
 
 def test_an_endless_sampling_never_ends() -> None:
-    run = run_of(random_corpus([20, 30]))
+    run = make_run(random_corpus([20, 30]))
     drawn = run.generate(20, sampling=Sampling(endless=True), max_steps=150)
     assert drawn.lengths.tolist() == [150] * 20
     assert END not in drawn.event

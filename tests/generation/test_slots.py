@@ -14,13 +14,15 @@ from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.generation.loop import GeneratedSequence, Sampling, generate
+from mdnrnn.generation.loop import generate
+from mdnrnn.generation.sampling import Sampling
+from mdnrnn.generation.slots import GeneratedSequence
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.multiprocess import map_in_processes
-from tests.helpers import controls, episodes, random_corpus, run_of, small_model, small_sketch, touches
+from tests.helpers import make_controls, make_episodes, make_model, make_run, make_sketch_model, make_touches, random_corpus
 
 N = 23
 LIMITS = np.random.default_rng(0).integers(1, 70, N)
@@ -69,24 +71,24 @@ def quick(model: MDNRNN) -> MDNRNN:
 
 
 def test_drawings_of_classes_that_end_when_they_end() -> None:
-    model = quick(small_model(random_corpus([3], classes=("a", "b", "c"))))
+    model = quick(make_model(random_corpus([3], classes=("a", "b", "c"))))
     in_turn_and_alone(model, Condition(labels(3)), limits=np.full(N, 200))
 
 
 def test_drawings_of_a_length_each() -> None:
-    drawn = in_turn_and_alone(small_model(random_corpus([4])), sampling=Sampling(endless=True))
+    drawn = in_turn_and_alone(make_model(random_corpus([4])), sampling=Sampling(endless=True))
     assert [len(each.event) for each in drawn] == LIMITS.tolist()
 
 
 @pytest.mark.parametrize("covariance", ["full", "per-dimension"])
 def test_drawings_from_the_prior(covariance: str) -> None:
-    sketch = small_sketch(random_corpus([3], classes=("a", "b", "c")), covariance=covariance)
+    sketch = make_sketch_model(random_corpus([3], classes=("a", "b", "c")), covariance=covariance)
     for latent in (None, torch.randn(N, 4).double()):
         in_turn_and_alone(sketch, Condition(labels(3), latent=latent), sampling=Sampling(endless=True))
 
 
 def test_drawings_of_layer_normalized_cells() -> None:
-    in_turn_and_alone(small_sketch(random_corpus([3]), cell="layer-norm"), sampling=Sampling(endless=True))
+    in_turn_and_alone(make_sketch_model(random_corpus([3]), cell="layer-norm"), sampling=Sampling(endless=True))
 
 
 def test_lines_of_texts_that_the_window_leaves() -> None:
@@ -94,7 +96,7 @@ def test_lines_of_texts_that_the_window_leaves() -> None:
 
 
 def test_completions_go_on_from_the_prefix_and_the_noise_after_it() -> None:
-    model = quick(small_model(random_corpus([3], classes=("a", "b"))))
+    model = quick(make_model(random_corpus([3], classes=("a", "b"))))
     prefix = Step(torch.randn(7, 2).double(), torch.tensor([0, 0, 1, 0, 0, 0, 1]))
     drawn = in_turn_and_alone(model, Condition(labels(2)), prefix=prefix)
     for each in drawn:
@@ -103,7 +105,7 @@ def test_completions_go_on_from_the_prefix_and_the_noise_after_it() -> None:
 
 def test_inputs_are_those_of_each_sequences_own_step() -> None:
     inputs = torch.randn(N, 90, 2, dtype=torch.float64)
-    model = small_model(random_corpus([4], inputs=2))
+    model = make_model(random_corpus([4], inputs=2))
     drawn = in_turn_and_alone(model, Condition(inputs=inputs), sampling=Sampling(endless=True))
     for i, each in enumerate(drawn):
         assert len(each.event) == min(LIMITS[i], 90)
@@ -113,7 +115,7 @@ def test_inputs_are_those_of_each_sequences_own_step() -> None:
 
 
 def test_a_policy_acts_on_each_sequences_own_steps_and_never_before_the_first() -> None:
-    world = run_of(episodes(), covariance="per-dimension").model
+    world = make_run(make_episodes(), covariance="per-dimension").model
     assert isinstance(world, MDNRNN)
 
     def act(motion: Tensor, state: Any, numbers: Tensor) -> Tensor:
@@ -128,9 +130,9 @@ def test_a_policy_acts_on_each_sequences_own_steps_and_never_before_the_first() 
             np.testing.assert_allclose(each.inputs[1:, 0], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("corpus", [touches(), controls()], ids=["touches", "controls"])
+@pytest.mark.parametrize("corpus", [make_touches(), make_controls()], ids=["touches", "controls"])
 def test_first_steps_are_on_their_own_grid_and_all_within_bounds(corpus: Any) -> None:
-    run = run_of(corpus)
+    run = make_run(corpus)
     bin_width, first = run.bin_widths()
     drawn = in_turn_and_alone(
         run.model, bin_width=bin_width, first_bin_width=first, bounds=run.bounds(), sampling=Sampling(endless=True)
@@ -143,7 +145,7 @@ def test_first_steps_are_on_their_own_grid_and_all_within_bounds(corpus: Any) ->
 
 
 def test_sequences_without_steps_to_draw_are_their_prefix() -> None:
-    model = small_model(random_corpus([4], inputs=2))
+    model = make_model(random_corpus([4], inputs=2))
     prefix = Step(torch.randn(5, 2).double(), torch.zeros(5, dtype=torch.long), torch.randn(5, 2).double())
     drawn = generate(model, 2, None, prefix)
     for each in drawn:
@@ -154,22 +156,22 @@ def test_sequences_without_steps_to_draw_are_their_prefix() -> None:
 
 def test_processes_draw_what_one_does() -> None:
     """In the same order, of classes and from the prior, whatever the model's weights are by now."""
-    sketch = small_sketch(random_corpus([3], classes=("a", "b", "c")))
+    sketch = make_sketch_model(random_corpus([3], classes=("a", "b", "c")))
     draw = partial(generate, sketch, 7, Condition(labels(3)[:7]), max_steps=LIMITS[:7], seed=4)
     same(draw(workers=3), draw())
-    model = small_model(random_corpus([4]))
+    model = make_model(random_corpus([4]))
     prefix = Step(torch.randn(3, 2).double(), torch.zeros(3, dtype=torch.long))
     same(*(generate(model, 2, None, prefix, max_steps=5, workers=workers) for workers in (4, 1)))
 
 
 def test_workers_that_cannot_be_are_refused() -> None:
-    model = small_model(random_corpus([4], inputs=2))
-    with pytest.raises(InputError, match="0 workers were asked for; expected 1 or more"):
+    model = make_model(random_corpus([4], inputs=2))
+    with pytest.raises(InputError, match="workers: received 0, expected 1 or more"):
         generate(model, 2, workers=0)
     with pytest.raises(InputError, match="beside a policy, which acts in one process"):
         generate(model, 2, policy=lambda motion, state, numbers: torch.zeros(len(numbers), 2), workers=2)
 
 
 def test_a_process_that_is_ended_is_told_of() -> None:
-    with pytest.raises(InputError, match="one of 2 processes was ended from outside"):
+    with pytest.raises(InputError, match="one of 2 worker processes was killed"):
         map_in_processes(os._exit, [1, 1], 2)

@@ -9,7 +9,7 @@ from torch import Tensor
 from mdnrnn.distributions import Step
 from mdnrnn.events import START
 from mdnrnn.generation.packed_linear import PackedMatrix
-from mdnrnn.generation.steppers import PackedStepper, PlainStepper, stepper
+from mdnrnn.generation.steppers import DecoderStepper, PackedStepper, make_decoder_stepper
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
@@ -44,7 +44,7 @@ def sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
     state = decoder.initial_state(
         random(batch, CONTEXT), LSTMState(random(layers, batch, HIDDEN), random(layers, batch, HIDDEN))
     )
-    return Step(random(batch, 3), torch.randint(START, 3, (batch,))), state._replace(place=random(1, batch, 3))
+    return Step(random(batch, 3), torch.randint(START, 3, (batch,))), state._replace(position=random(1, batch, 3))
 
 
 def rows_of(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
@@ -61,12 +61,12 @@ def rows_of(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, De
 def test_steps_are_the_decoders_own(kind: str, places: int, events: int, batch: int) -> None:
     decoder = decoder_of(kind, places, events=events)
     previous, state = sequences(decoder, batch)
-    steps = stepper(decoder, previous, state)
+    steps = make_decoder_stepper(decoder, previous, state)
     assert isinstance(steps, PackedStepper) == (kind in ("one layer", "three layers"))
     for _ in range(4):
         inputs = random(batch, INPUTS)
         expected, state = decoder.step_hidden(previous._replace(inputs=inputs), state)
-        torch.testing.assert_close(steps.step_hidden(inputs), expected)
+        torch.testing.assert_close(steps.step(inputs), expected)
         torch.testing.assert_close(tuple(steps.state.lstm), tuple(state.lstm))
         torch.testing.assert_close(steps.state.position[..., :places], state.position[..., :places])
         previous = Step(random(batch, 3), torch.randint(0, 3, (batch,)))
@@ -80,16 +80,16 @@ def test_sequences_come_and_go(kind: str) -> None:
     """Two of five are replaced, then three stay: each as if it were alone."""
     decoder = decoder_of(kind)
     old, new = sequences(decoder, 5), sequences(decoder, 2)
-    steps = stepper(decoder, *old)
+    steps = make_decoder_stepper(decoder, *old)
     inputs = random(5, INPUTS)
     _, state = decoder.step_hidden(old[0]._replace(inputs=inputs), old[1])
-    steps.step_hidden(inputs)
+    steps.step(inputs)
     previous = Step(random(5, 3), torch.tensor([0, 1, 2, 1, 0]))
     steps.set_previous(*previous[:2])
     steps.replace_rows(torch.tensor([3, 1]), *new)
     steps = steps.select_rows(torch.tensor([1, 2, 3]))
     inputs = random(3, INPUTS)
-    found = steps.step_hidden(inputs)
+    found = steps.step(inputs)
     alone = [
         rows_of(*new, torch.tensor([1])),
         rows_of(previous, state, torch.tensor([2])),
@@ -105,9 +105,9 @@ def test_what_it_was_given_stays_as_it_was() -> None:
     decoder = decoder_of("layer-normalized")
     previous, state = sequences(decoder, 2)
     before = state.lstm.hidden.clone()
-    steps = stepper(decoder, previous, state)
-    assert isinstance(steps, PlainStepper)
-    steps.step_hidden(random(2, INPUTS))
+    steps = make_decoder_stepper(decoder, previous, state)
+    assert isinstance(steps, DecoderStepper)
+    steps.step(random(2, INPUTS))
     assert torch.equal(state.lstm.hidden, before)
 
 
@@ -119,7 +119,7 @@ def test_products_are_the_plain_one(dtype: torch.dtype, rows: int, threads: int)
     torch.set_num_threads(threads)
     parts, buffer = list(torch.randn(24, 10, dtype=dtype).split([3, 6, 1], 1)), torch.zeros(rows, 10, dtype=dtype)
     matrix = PackedMatrix([part.contiguous() for part in parts])
-    product, fixed = matrix.times(buffer)
+    product, fixed = matrix.make_product(buffer)
     for _ in range(2):
         buffer.copy_(torch.randn(rows, 10))
         found = product()

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior, require_encoder
-from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
+from tests.helpers import make_batches, make_model, make_sketch_model, random_corpus, to_float64
 
 CORPUS = random_corpus([5, 9, 2, 7, 1])
 
@@ -59,7 +59,7 @@ def test_draws_are_those_of_the_posterior() -> None:
 
 
 def test_forward_is_decode_of_a_draw_of_each_sequences_own_posterior() -> None:
-    model, batch = small_sketch(CORPUS).eval(), widened(batches_of(CORPUS).batch(np.arange(5)))
+    model, batch = make_sketch_model(CORPUS).eval(), to_float64(make_batches(CORPUS).batch(np.arange(5)))
     torch.manual_seed(3)
     found = model(batch)
     own = model.encode(batch)
@@ -72,7 +72,7 @@ def test_forward_is_decode_of_a_draw_of_each_sequences_own_posterior() -> None:
 @pytest.mark.parametrize("bin_width", [1.0, None], ids=["cells", "densities"])
 def test_the_loss_is_the_bound_a_point_by_its_terms(bin_width: float | None) -> None:
     corpus = random_corpus([5, 9, 2, 7, 1], bin_width=bin_width)
-    model, batch = small_sketch(corpus).eval(), widened(batches_of(corpus).batch(np.arange(5)))
+    model, batch = make_sketch_model(corpus).eval(), to_float64(make_batches(corpus).batch(np.arange(5)))
     own = model.encode(batch)
     torch.manual_seed(3)
     z = own.sample(torch.randn_like(own.mean))
@@ -87,15 +87,15 @@ def test_the_loss_is_the_bound_a_point_by_its_terms(bin_width: float | None) -> 
 
 
 def test_without_a_latent_the_loss_has_no_kl_and_no_chance() -> None:
-    model, batch = small_sketch(CORPUS, latent=0).eval(), widened(batches_of(CORPUS).batch(np.arange(5)))
+    model, batch = make_sketch_model(CORPUS, latent=0).eval(), to_float64(make_batches(CORPUS).batch(np.arange(5)))
     loss = model.loss(batch)
     assert set(loss.terms) == {"motion", "event"}
     assert torch.equal(loss.total, model.loss(batch).total)
 
 
 def test_models_without_an_encoder_are_told_from_those_with_one() -> None:
-    model = small_sketch(CORPUS)
+    model = make_sketch_model(CORPUS)
     assert require_encoder(model) is model
-    for other in (small_sketch(CORPUS, latent=0), small_sketch(CORPUS, kl_weight=0.0), small_model(CORPUS)):
+    for other in (make_sketch_model(CORPUS, latent=0), make_sketch_model(CORPUS, kl_weight=0.0), make_model(CORPUS)):
         with pytest.raises(InputError, match="the run has no encoder; expected one of a variational model"):
             require_encoder(other)

@@ -17,14 +17,14 @@ from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN, weighted_event_nll
 from mdnrnn.runs.presets import PRESETS
-from tests.helpers import batches_of, controls, episodes, random_corpus, small_model, widened
+from tests.helpers import make_batches, make_controls, make_episodes, make_model, random_corpus, to_float64
 
 CORPORA = {
     "plain": random_corpus([5, 9, 2, 7]),
     "labels": random_corpus([5, 9, 2, 7], classes=("a", "b", "c")),
     "inputs": random_corpus([5, 9, 2, 7], inputs=3),
-    "a stream": controls((5, 9, 2, 7)),
-    "a world": episodes((5, 9, 2, 7)),
+    "a stream": make_controls((5, 9, 2, 7)),
+    "a world": make_episodes((5, 9, 2, 7)),
 }
 CONFIGS: dict[str, dict[str, Any]] = {
     "one layer": {},
@@ -52,9 +52,9 @@ def one_step(steps: Step, row: int, copies: int) -> Step:
 def test_stepping_gives_the_distributions_that_forward_gives(
     corpus: Corpus, config: dict[str, Any], copies: int
 ) -> None:
-    model = small_model(corpus, **config).eval()
+    model = make_model(corpus, **config).eval()
     indices = np.array([0, 1, 2, 3])
-    batch = widened(batches_of(corpus).batch(indices))
+    batch = to_float64(make_batches(corpus).batch(indices))
     whole = parameters_of(model(batch))
     row = 0
     for b, index in enumerate(indices):
@@ -71,10 +71,10 @@ def test_stepping_gives_the_distributions_that_forward_gives(
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA.keys())
 def test_padding_and_company_change_no_likelihood(corpus: Corpus) -> None:
-    model, data = small_model(corpus, layers=2).eval(), batches_of(corpus)
+    model, data = make_model(corpus, layers=2).eval(), make_batches(corpus)
 
     def nll(indices: list[int]) -> dict[int, torch.Tensor]:
-        batch = widened(data.batch(np.array(indices)))
+        batch = to_float64(data.batch(np.array(indices)))
         motion, event = negative_log_likelihood(model(batch), batch)
         return dict(zip(indices, (motion + event).split(batch.lengths.tolist()), strict=True))
 
@@ -86,7 +86,7 @@ def test_padding_and_company_change_no_likelihood(corpus: Corpus) -> None:
 
 def test_the_future_is_not_seen() -> None:
     corpus = random_corpus([12])
-    model, batch = small_model(corpus).eval(), widened(batches_of(corpus).batch(np.array([0])))
+    model, batch = make_model(corpus).eval(), to_float64(make_batches(corpus).batch(np.array([0])))
     before = parameters_of(model(batch))
     changed = batch.previous.motion.clone()
     changed[7] += 1
@@ -116,7 +116,7 @@ def test_a_model_learns_eight_sequences_by_heart(doodles: Corpus) -> None:
 
 def test_dropout_drops_in_training_only() -> None:
     corpus = random_corpus([9, 9])
-    model, batch = small_model(corpus, dropout=0.5), widened(batches_of(corpus).batch(np.array([0, 1])))
+    model, batch = make_model(corpus, dropout=0.5), to_float64(make_batches(corpus).batch(np.array([0, 1])))
     torch.manual_seed(0)
     assert not torch.equal(parameters_of(model(batch)), parameters_of(model(batch)))
     model.eval()
@@ -125,7 +125,7 @@ def test_dropout_drops_in_training_only() -> None:
 
 def test_a_label_changes_what_is_drawn_and_is_required() -> None:
     corpus = CORPORA["labels"]
-    model = small_model(corpus).eval()
+    model = make_model(corpus).eval()
     start = model.initial_step(2)
     steps, _ = model.step(start, model.initial_state(2, Condition(torch.tensor([0, 1]))))
     assert not torch.equal(parameters_of(steps)[0], parameters_of(steps)[1])
@@ -162,25 +162,25 @@ def test_impossible_configs_are_refused(settings: dict[str, float], complaint: s
 
 
 @pytest.mark.parametrize(
-    "corpus", [controls(), episodes(), random_corpus([30, 45])], ids=["stream", "world", "strokes"]
+    "corpus", [make_controls(), make_episodes(), random_corpus([30, 45])], ids=["stream", "world", "strokes"]
 )
 def test_windows_that_go_on_give_what_the_whole_sequence_gives(corpus: Corpus) -> None:
     """The mean loss of all windows of an epoch, each after the state of the one before, is that of whole sequences."""
-    model = small_model(corpus, layers=2).eval()
-    data = batches_of(corpus, 1)
+    model = make_model(corpus, layers=2).eval()
+    data = make_batches(corpus, 1)
     carried, total, points = None, 0.0, 0
     for batch in Windows(data, 7, carry=True).epoch(0):  # one lane: all windows in order
-        loss = model.loss_with_state(widened(batch), carried)
+        loss = model.loss_with_state(to_float64(batch), carried)
         carried, total, points = loss.state, total + loss.total.item() * batch.points, points + batch.points
     assert points == len(corpus.event[corpus.rows("train")])
-    whole = model.loss(widened(batches_of(corpus).batch(np.asarray(corpus.indices("train")))))
+    whole = model.loss(to_float64(make_batches(corpus).batch(np.asarray(corpus.indices("train")))))
     assert total / points == pytest.approx(whole.total.item(), abs=1e-9)
 
 
 def test_what_does_not_go_on_starts_anew() -> None:
     """The first step of a performance is the same whatever was played before it, that of a window is not."""
-    model, (batch, *_) = small_model(controls()).eval(), Windows(batches_of(controls(), 3), 9, carry=True).epoch(0)
-    batch = widened(batch)
+    model, (batch, *_) = make_model(make_controls()).eval(), Windows(make_batches(make_controls(), 3), 9, carry=True).epoch(0)
+    batch = to_float64(batch)
     left = model.loss_with_state(batch, None).state
     anew, after = (
         model.loss_with_state(replace(batch, continues=torch.full((batch.size,), continues)), left).total
@@ -191,8 +191,8 @@ def test_what_does_not_go_on_starts_anew() -> None:
 
 
 def test_no_gradient_flows_into_the_window_before() -> None:
-    model, batches = small_model(controls()), iter(Windows(batches_of(controls(), 3), 9, carry=True).epoch(0))
-    left = model.loss_with_state(widened(next(batches)), None).state
+    model, batches = make_model(make_controls()), iter(Windows(make_batches(make_controls(), 3), 9, carry=True).epoch(0))
+    left = model.loss_with_state(to_float64(next(batches)), None).state
     assert not any(tensor.requires_grad for part in left for tensor in (part if isinstance(part, tuple) else (part,)))
 
 
@@ -225,8 +225,8 @@ def test_the_probability_of_an_end_is_true_however_it_is_weighed() -> None:
 
 
 def test_training_descends_the_weighed_ends() -> None:
-    corpus = episodes()
-    model, batch = small_model(corpus, end_weight=10.0), widened(batches_of(corpus).batch(np.arange(4)))
+    corpus = make_episodes()
+    model, batch = make_model(corpus, end_weight=10.0), to_float64(make_batches(corpus).batch(np.arange(4)))
     loss = model.loss(batch)
     assert loss.total == loss.terms["motion"] + loss.terms["event"]
     assert model.objective(loss, batch, 0) == loss.terms["motion"] + loss.terms["weighed"]
@@ -235,9 +235,9 @@ def test_training_descends_the_weighed_ends() -> None:
 
 def test_labels_are_learnt_in_windows_that_go_on() -> None:
     corpus = random_corpus([40, 50], classes=("a", "b"))
-    model, batches = small_model(corpus), list(Windows(batches_of(corpus, 2), 9, carry=True).epoch(0))
-    left = model.loss_with_state(widened(batches[0]), None).state
-    model.loss_with_state(widened(batches[1]), left).total.backward()
+    model, batches = make_model(corpus), list(Windows(make_batches(corpus, 2), 9, carry=True).epoch(0))
+    left = model.loss_with_state(to_float64(batches[0]), None).state
+    model.loss_with_state(to_float64(batches[1]), left).total.backward()
     assert batches[1].continues is not None
     assert batches[1].continues.any()
     assert model.label.weight is not None

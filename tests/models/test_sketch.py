@@ -18,7 +18,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
 from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.sketch import SketchRNN
-from tests.helpers import batches_of, random_corpus, small_model, small_sketch, widened
+from tests.helpers import make_batches, make_model, make_sketch_model, random_corpus, to_float64
 
 LENGTHS = [5, 9, 2, 7, 1]
 CORPORA = {
@@ -44,7 +44,7 @@ CELLS = pytest.mark.parametrize("cell", ["plain", "layer-norm"])
 
 def batch_of(corpus: Corpus, indices: list[int] | None = None) -> Batch:
     """All sequences of a corpus, or some, in float64."""
-    return widened(batches_of(corpus).batch(np.arange(len(LENGTHS)) if indices is None else np.array(indices)))
+    return to_float64(make_batches(corpus).batch(np.arange(len(LENGTHS)) if indices is None else np.array(indices)))
 
 
 def latents_for(model: SketchRNN, batch_size: int, seed: int = 0) -> Tensor | None:
@@ -71,7 +71,7 @@ def one_step(steps: Step, row: int, copies: int) -> Step:
 def test_stepping_gives_the_distributions_that_decode_gives(
     corpus: Corpus, config: dict[str, Any], copies: int
 ) -> None:
-    model, batch = small_sketch(corpus, **config).eval(), batch_of(corpus)
+    model, batch = make_sketch_model(corpus, **config).eval(), batch_of(corpus)
     latent = latents_for(model, batch.size)
     whole = parameters_of(model.decode(batch, latent))
     row = 0
@@ -88,8 +88,8 @@ def test_stepping_gives_the_distributions_that_decode_gives(
 
 @EVERY_CORPUS
 def test_without_a_latent_it_is_the_mdn_rnn_of_the_same_weights(corpus: Corpus) -> None:
-    model = small_sketch(corpus, kl_weight=0.0).eval()
-    other = small_model(corpus, hidden=16, covariance="full").eval()
+    model = make_sketch_model(corpus, kl_weight=0.0).eval()
+    other = make_model(corpus, hidden=16, covariance="full").eval()
     other.load_state_dict(model.state_dict())
     batch = batch_of(corpus)
     assert torch.equal(parameters_of(model(batch)), parameters_of(other(batch)))
@@ -102,7 +102,7 @@ def test_without_a_latent_it_is_the_mdn_rnn_of_the_same_weights(corpus: Corpus) 
 def test_a_latent_reaches_the_start_and_every_step(way: str, cell: str) -> None:
     """With the other way cut off; what is beside every input is told from the start by steps that have no memory."""
     corpus = random_corpus([6])
-    model = small_sketch(corpus, cell=cell).eval()
+    model = make_sketch_model(corpus, cell=cell).eval()
     batch, width = batch_of(corpus, [0]), model.decoder.features.width
     core = model.decoder.lstm.layers[0]
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_a_latent_reaches_the_start_and_every_step(way: str, cell: str) -> None:
 
 def test_the_state_before_the_first_step_is_tanh_of_latent_and_label() -> None:
     corpus = CORPORA["labels"]
-    model = small_sketch(corpus, layers=2)
+    model = make_sketch_model(corpus, layers=2)
     latent, label = latents_for(model, 3), torch.tensor([2, 0, 1])
     assert latent is not None
     assert model.label.weight is not None
@@ -142,7 +142,7 @@ def test_the_state_before_the_first_step_is_tanh_of_latent_and_label() -> None:
 @CELLS
 def test_the_latent_of_a_drawing_is_its_own(corpus: Corpus, cell: str) -> None:
     """Whatever is beside it, in whatever order, however long."""
-    model = small_sketch(corpus, cell=cell).eval()
+    model = make_sketch_model(corpus, cell=cell).eval()
 
     def posteriors(indices: list[int]) -> dict[int, Tensor]:
         found = model.encode(batch_of(corpus, indices))
@@ -162,7 +162,7 @@ def test_the_latent_of_a_drawing_is_its_own(corpus: Corpus, cell: str) -> None:
 def test_the_encoder_reads_a_drawing_from_either_end(cell: str, position: bool) -> None:
     """Written out for one drawing at a time: motions, events and the place, counted from the end that is read from."""
     corpus = CORPORA["labels"]
-    model, batch = small_sketch(corpus, cell=cell, position=position).eval(), batch_of(corpus)
+    model, batch = make_sketch_model(corpus, cell=cell, position=position).eval(), batch_of(corpus)
     found, row = model.encode(batch), 0
     assert batch.label is not None
     assert model.label.weight is not None
@@ -184,7 +184,7 @@ def test_the_encoder_reads_a_drawing_from_either_end(cell: str, position: bool) 
 @pytest.mark.parametrize("what", ["motion", "event"])
 def test_every_step_reaches_the_latent_either_way(what: str, changed: str, read: str) -> None:
     corpus = random_corpus([7, 9, 9])
-    model, batch = small_sketch(corpus).eval(), batch_of(corpus, [0, 1, 2])
+    model, batch = make_sketch_model(corpus).eval(), batch_of(corpus, [0, 1, 2])
     with torch.no_grad():
         model.posterior.weight[:, :12] *= read == "forth"
         model.posterior.weight[:, 12:] *= read == "back"
@@ -200,7 +200,7 @@ def test_every_step_reaches_the_latent_either_way(what: str, changed: str, read:
 
 def test_a_label_is_part_of_what_the_latent_comes_from() -> None:
     corpus = CORPORA["labels"]
-    model, batch = small_sketch(corpus).eval(), batch_of(corpus)
+    model, batch = make_sketch_model(corpus).eval(), batch_of(corpus)
     assert batch.label is not None
     other = replace(batch, label=(batch.label + 1) % 3)
     assert ((model.encode(batch).mean - model.encode(other).mean).abs().amax(-1) > 1e-6).all()
@@ -209,7 +209,7 @@ def test_a_label_is_part_of_what_the_latent_comes_from() -> None:
 @CELLS
 def test_recurrent_dropout_is_in_encoder_and_decoder_in_training_only(cell: str) -> None:
     corpus = CORPORA["plain"]
-    model = small_sketch(corpus, cell=cell, recurrent_dropout=0.5).train()
+    model = make_sketch_model(corpus, cell=cell, recurrent_dropout=0.5).train()
     batch, latent = batch_of(corpus), latents_for(model, 5)
 
     def found() -> tuple[Tensor, Tensor]:
@@ -223,7 +223,7 @@ def test_recurrent_dropout_is_in_encoder_and_decoder_in_training_only(cell: str)
 
 def test_dropout_is_in_the_decoder_in_training_only() -> None:
     corpus = CORPORA["plain"]
-    model = small_sketch(corpus, dropout=0.5).train()
+    model = make_sketch_model(corpus, dropout=0.5).train()
     batch, latent = batch_of(corpus), latents_for(model, 5)
     assert torch.equal(model.encode(batch).mean, model.encode(batch).mean)
     assert not torch.equal(*(parameters_of(model.decode(batch, latent)) for _ in range(2)))
@@ -234,7 +234,7 @@ def test_posteriors_start_narrow() -> None:
     corpus = CORPORA["plain"]
     torch.manual_seed(0)
     model = SketchRNN(StepShape.from_corpus(corpus), SketchRNNConfig(encoder=64, hidden=64, latent=16))
-    posterior = model.encode(batches_of(corpus).batch(np.arange(5)))
+    posterior = model.encode(make_batches(corpus).batch(np.arange(5)))
     apart = (posterior.mean[:, None] - posterior.mean).norm(dim=-1)[~torch.eye(5, dtype=torch.bool)]
     torch.testing.assert_close(posterior.log_scale.mean(), torch.tensor(-2.0), atol=0.1, rtol=0)
     assert float((apart / posterior.log_scale.exp().norm(dim=-1).mean()).min().detach()) > 0.1
@@ -243,7 +243,7 @@ def test_posteriors_start_narrow() -> None:
 @EVERY_CORPUS
 @EVERY_CONFIG
 def test_every_weight_has_a_gradient(corpus: Corpus, config: dict[str, Any]) -> None:
-    model, batch = small_sketch(corpus, **config), batch_of(corpus)
+    model, batch = make_sketch_model(corpus, **config), batch_of(corpus)
     model.objective(model.loss(batch), batch, 0).backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -266,7 +266,7 @@ def made_up(kl: float) -> tuple[Loss, Tensor]:
 @pytest.mark.parametrize("weight", [1.0, 0.5])
 def test_the_weight_of_kl_rises_from_its_start_to_its_end(step: int, share: float, weight: float) -> None:
     """Ha and Eck's eta_step = 1 - (1 - eta_min) R^step, times the weight."""
-    model, batch = small_sketch(CORPORA["plain"], kl_weight=weight, kl_floor=0.0), batch_of(CORPORA["plain"])
+    model, batch = make_sketch_model(CORPORA["plain"], kl_weight=weight, kl_floor=0.0), batch_of(CORPORA["plain"])
     objective = model.objective(made_up(0.7)[0], batch, step)
     assert float(objective.detach()) == pytest.approx(3 + weight * share * 0.7, rel=1e-5)
 
@@ -274,7 +274,7 @@ def test_the_weight_of_kl_rises_from_its_start_to_its_end(step: int, share: floa
 @pytest.mark.parametrize(("kl", "counts"), [(0.99, False), (1.01, True)], ids=["below", "above"])
 def test_kl_below_its_floor_has_no_gradient(kl: float, counts: bool) -> None:
     """A floor of 0.2 nats of each of 4 numbers, for 5 drawings of 24 points in all: 4 / 24 nats a point."""
-    model, batch = small_sketch(CORPORA["plain"], kl_weight=0.5, kl_start=0.3), batch_of(CORPORA["plain"])
+    model, batch = make_sketch_model(CORPORA["plain"], kl_weight=0.5, kl_start=0.3), batch_of(CORPORA["plain"])
     loss, divergence = made_up(kl * 4 / 24)
     objective = model.objective(loss, batch, 0)
     objective.backward()
@@ -289,7 +289,7 @@ def test_kl_below_its_floor_has_no_gradient(kl: float, counts: bool) -> None:
     ids=["from the second step on", "from the first on"],
 )
 def test_with_nothing_held_back_training_descends_the_bound(settings: dict[str, Any], first: int) -> None:
-    model = small_sketch(CORPORA["plain"], kl_weight=1.0, kl_floor=0.0, **settings)
+    model = make_sketch_model(CORPORA["plain"], kl_weight=1.0, kl_floor=0.0, **settings)
     batch = batch_of(CORPORA["plain"])
     loss = model.loss(batch)
     for step in (first, 7, 100_000):
@@ -325,7 +325,7 @@ def test_what_the_encoder_keeps_the_decoder_uses() -> None:
 @pytest.mark.parametrize("cell", ["plain", "layer-norm"])
 def test_in_bfloat16_the_bound_is_nearly_what_it_is_in_float32(cell: str) -> None:
     corpus = CORPORA["labels"]
-    model, batch = small_sketch(corpus, cell=cell).float(), batches_of(corpus).batch(np.arange(5))
+    model, batch = make_sketch_model(corpus, cell=cell).float(), make_batches(corpus).batch(np.arange(5))
     losses = []
     for narrow in (False, True):
         torch.manual_seed(5)
@@ -344,8 +344,8 @@ def test_kinds_that_there_are_not_are_refused(settings: dict[str, Any]) -> None:
 
 
 def test_a_latent_is_asked_for() -> None:
-    model = small_sketch(CORPORA["plain"])
-    with pytest.raises(InputError, match="expects a latent of 4 numbers; received none"):
+    model = make_sketch_model(CORPORA["plain"])
+    with pytest.raises(InputError, match="latent: received none, expected 4 numbers per sequence"):
         model.initial_state(2)
 
 

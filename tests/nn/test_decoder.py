@@ -14,7 +14,7 @@ from mdnrnn.nn.decoder import StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
-from tests.helpers import batches_of, random_corpus, widened
+from tests.helpers import make_batches, random_corpus, to_float64
 
 LENGTHS = [5, 9, 2, 7, 1]
 CORPORA = {"no inputs": random_corpus(LENGTHS), "three inputs": random_corpus(LENGTHS, inputs=3)}
@@ -24,7 +24,7 @@ CONTEXT = 4
 
 
 def batch_of(corpus: Corpus) -> Batch:
-    return widened(batches_of(corpus).batch(np.arange(len(LENGTHS))))
+    return to_float64(make_batches(corpus).batch(np.arange(len(LENGTHS))))
 
 
 def features_for(corpus: Corpus, position: bool) -> StepFeatures:
@@ -129,5 +129,5 @@ def test_the_state_keeps_context_and_place() -> None:
 def test_inputs_are_asked_for() -> None:
     decoder = decoder_for(CORPORA["three inputs"], True, LSTM, 1)
     step = Step(torch.zeros(1, 2).double(), torch.tensor([START]))
-    with pytest.raises(InputError, match="expects 3 inputs at every step; received none"):
+    with pytest.raises(InputError, match="inputs: received none, expected 3 numbers per step"):
         decoder.step(step, decoder.initial_state(torch.zeros(1, CONTEXT).double()))

@@ -138,7 +138,7 @@ def test_the_interface_is_the_fused_lstms() -> None:
     """But for layers beside each other, which it does not have: skip and below."""
     for method in ("__init__", "initial_state", "forward", "step"):
         own, other = (list(inspect.signature(getattr(kind, method)).parameters) for kind in (LayerNormLSTM, LSTM))
-        assert own == [name for name in other if name not in ("skip", "below")]
+        assert own == [name for name in other if name not in ("skip", "lower", "lower_features")]
     models = LayerNormLSTM(3, 7, 2, 0.4, 0.2), LSTM(3, 7, 2, 0.4, 0.2)
     ours, fused = ((model.hidden, model.dropout, model.recurrent_dropout, len(model.layers)) for model in models)
     assert ours == fused == (7, 0.4, 0.2, 2)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.nn.lstm import LSTMState
-from mdnrnn.nn.window import Text, WindowLSTM, WindowStack, WindowState, has_left
+from mdnrnn.nn.window import Text, WindowLSTM, WindowStack, WindowState, has_passed_text
 
 T, B, A, H, C, U, K = 9, 3, 4, 6, 5, 4, 2
 
@@ -156,7 +156,7 @@ def test_a_window_has_left_when_it_is_heaviest_a_character_behind_the_text(place
     for longest in (3, 8):
         u = torch.arange(longest + 1)
         phi = (alpha.unsqueeze(-1) * torch.exp(-beta.unsqueeze(-1) * (place.unsqueeze(-1) - u) ** 2)).sum(1)
-        assert bool(has_left(alpha, beta, place, phi, torch.tensor([[[3.0]]]))) == left
+        assert bool(has_passed_text(alpha, beta, place, phi, torch.tensor([[[3.0]]]))) == left
 
 
 def test_a_stack_steps_as_it_goes_over_all_steps() -> None:

@@ -1,0 +1,115 @@
+"""Batched generation in slots: when a sequence ends, a waiting sequence takes its slot."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdnrnn.events import END
+from mdnrnn.generation.chunk import ChunkGenerator
+from mdnrnn.generation.constraints import SamplingConstraints
+from mdnrnn.generation.cuda_graph import GraphedFunction
+from mdnrnn.generation.noise import NOISE_CHUNK
+from mdnrnn.generation.prefix import SequenceInitializer
+from mdnrnn.generation.steppers import make_stepper
+
+_REFILL_FRACTION = 8
+"""Slots are refilled when 1 in this number is free, because computing initial states takes time."""
+
+
+class GeneratedSequence(NamedTuple):
+    """A generated sequence, its prefix first, or a part of one.
+
+    `motion`: normalized, shape (T, D). `event`: shape (T,). `inputs`: inputs of the steps, shape (T, A), or None.
+    """
+
+    motion: np.ndarray
+    event: np.ndarray
+    inputs: np.ndarray | None = None
+
+
+class SlotGenerator:
+    """Generates sequences in a fixed number of slots.
+
+    Args:
+        initializer: computes the initial states.
+        constraints: sampling options, bin widths and bounds.
+        limits: maximum number of new steps of each sequence, shape (n,).
+        slots: number of sequences generated at the same time.
+    """
+
+    def __init__(
+        self, initializer: SequenceInitializer, constraints: SamplingConstraints, limits: np.ndarray, slots: int
+    ) -> None:
+        self.initializer, self.limits = initializer, limits
+        self.parts: list[list[GeneratedSequence]] = [[] for _ in limits]
+        self.indices, self.next_index = np.arange(slots), slots
+        self.done, self.remaining = np.full(slots, initializer.prefix_length), limits[:slots].copy()
+        states = initializer(self.indices)
+        self.noises: list[np.random.Generator | None] = list(states.noises)
+        self.device = states.position.device
+        stepper = make_stepper(initializer.model, constraints.sampling, states.previous, states.state)
+        self.chunk = ChunkGenerator(initializer, constraints, stepper, states.position)
+        self.graph: GraphedFunction[list[Tensor]] | None = None
+        # Policies and general models may run code that a CUDA graph cannot record.
+        if self.device.type == "cuda" and initializer.policy is None and self.chunk.is_fast:
+            self.graph = GraphedFunction(partial(self.chunk.generate, NOISE_CHUNK), self.device)
+
+    def generate(self) -> list[list[GeneratedSequence]]:
+        """Generate all sequences; return the parts of each."""
+        while self.remaining.any():
+            self.chunk.prepare(self.noises, self.indices, self.done)
+            steps = min(NOISE_CHUNK, int(self.remaining.max()))
+            self._store(_to_host(self.chunk.generate(steps) if self.graph is None else self.graph()))
+            self._refill()
+        return self.parts
+
+    def _store(self, results: list[np.ndarray]) -> None:
+        """Append each sequence's steps up to its END or its limit."""
+        is_end, steps = results[1] == END, len(results[1])
+        has_end = is_end.any(0)
+        lengths = np.minimum(np.where(has_end, is_end.argmax(0) + 1, steps), self.remaining)
+        for row in np.flatnonzero(self.remaining):
+            part = GeneratedSequence(*(result[: lengths[row], row] for result in results))
+            self.parts[self.indices[row]].append(part)
+        self.done += steps
+        self.remaining = np.where(has_end, 0, np.maximum(self.remaining - steps, 0))
+
+    def _refill(self) -> None:
+        """Start waiting sequences in free slots; if none are waiting, drop the free slots."""
+        free = np.flatnonzero(self.remaining == 0)
+        for row in free:
+            self.noises[row] = None
+        waiting = len(self.limits) - self.next_index
+        if waiting and len(free) >= max(1, min(len(self.remaining) // _REFILL_FRACTION, waiting)):
+            self._start(free[:waiting])
+        elif not waiting and len(free) and self.remaining.any() and self.graph is None:
+            self._keep(np.flatnonzero(self.remaining))
+
+    def _start(self, rows: np.ndarray) -> None:
+        indices = np.arange(self.next_index, self.next_index + len(rows))
+        states = self.initializer(indices)
+        self.chunk.replace_rows(torch.from_numpy(rows).to(self.device), states)
+        for row, noise in zip(rows, states.noises, strict=True):
+            self.noises[row] = noise
+        self.indices[rows], self.done[rows] = indices, self.initializer.prefix_length
+        self.remaining[rows] = self.limits[indices]
+        self.next_index += len(rows)
+
+    def _keep(self, rows: np.ndarray) -> None:
+        self.chunk = self.chunk.select_rows(torch.from_numpy(rows).to(self.device))
+        self.noises = [self.noises[row] for row in rows]
+        self.indices, self.done, self.remaining = self.indices[rows], self.done[rows], self.remaining[rows]
+
+
+def _to_host(parts: list[Tensor]) -> list[np.ndarray]:
+    """Return arrays on the host, with one synchronization for all of them."""
+    if not parts[0].is_cuda:
+        return [part.numpy() for part in parts]
+    pinned = [part.to("cpu", non_blocking=True) for part in parts]
+    torch.cuda.current_stream(parts[0].device).synchronize()
+    return [part.numpy().copy() for part in pinned]
