@@ -15,7 +15,7 @@ from mdnrnn.data.formats.xml import XmlLimits, parse_xml
 from mdnrnn.errors import DataError
 
 _ADVICE = "save it as plain SVG"
-_LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
+LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
 """Entities are allowed because Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
 """Maximum characters of path data and points; parsing takes at most about a second per million."""
@@ -172,7 +172,7 @@ def read_document(path: Path) -> Document:
         DataError: the file is not XML, its root is not <svg>, or it exceeds a limit.
     """
     document = Document(str(path))
-    parse_xml(path, document, _LIMITS)
+    parse_xml(path, document, LIMITS)
     if document.root.tag != "svg":
         raise DataError(f"{path}: its root is <{document.root.tag[:60]}>; expected <svg>; leave it out")
     return document
