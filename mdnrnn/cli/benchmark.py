@@ -257,9 +257,9 @@ def main(arguments: list[str]) -> int:
         usage="usage: mdnrnn benchmark BENCHMARK ...",
     )
     if name == "table":
+        table = parse(TableOptions, "benchmark table", arguments[1:])
         from mdnrnn.benchmark.suite import write_table
 
-        table = parse(TableOptions, "benchmark table", arguments[1:])
         write_table(table.figures, table.readme)
         return 0
     options = parse(BENCHMARKS[name], f"benchmark {name}", arguments[1:])

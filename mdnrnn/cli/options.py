@@ -60,36 +60,38 @@ def parse(options: type[T], command: str, arguments: list[str], default: T | Non
     Raises:
         InputError: an option is unknown or missing, or has an invalid value.
     """
-    settings: dict[str, Any] = {} if default is None else {"default": default}
+    settings: dict[str, Any] = {"prog": f"mdnrnn {command}", "config": (tyro.conf.DisallowNone,)}
+    if default is not None:
+        settings["default"] = default
     stderr = io.StringIO()
     try:
         with contextlib.redirect_stderr(stderr):
-            return tyro.cli(options, prog=f"mdnrnn {command}", args=_american(arguments), **settings)
+            return tyro.cli(options, args=_replace_british(arguments), **settings)
     except SystemExit as end:
         if not end.code:
             raise
-        message = _unbox(stderr.getvalue()) or "invalid options"
+        message = _unbox(stderr.getvalue()).rstrip(".") or "invalid options"
         raise InputError(f"{message}; see mdnrnn {command} --help") from None
     except ValueError as error:  # raised by the dataclass
         raise InputError(str(error)) from error
 
 
-def _american(arguments: list[str]) -> list[str]:
+def _replace_british(arguments: list[str]) -> list[str]:
     """Replace British spellings of options."""
     split = [argument.partition("=") for argument in arguments]
     return [_SPELLINGS.get(name, name) + equals + value for name, equals, value in split]
 
 
 def _unbox(text: str) -> str:
-    """Return the first section of an error message that tyro draws as a box, as one line."""
-    words: list[str] = []
-    for line in _ANSI.sub("", text).splitlines():
-        content = line.strip("│| ")
-        if set(content) <= set("─-"):
-            break
-        if line.startswith(("│", "|")):
-            words.append(content)
-    return " ".join(words)
+    """Return the first section of an error message that tyro draws as a box, without the title, as one line."""
+    sections: list[list[str]] = [[]]
+    for line in _ANSI.sub("", text).splitlines()[1:]:
+        content = line.strip("│ ")
+        if set(content) <= set("─-╰╯"):  # a rule, the bottom of the box, or an empty line
+            sections.append([])
+        else:
+            sections[-1].append(content)
+    return next((" ".join(section) for section in sections if section), "")
 
 
 def print_json(value: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mdnrnn.cli.options import (
-    TEMPERATURES,
     Count,
     Indices,
     LatentDrawingOptions,
@@ -14,7 +13,7 @@ from mdnrnn.cli.options import (
     parse,
     select_indices,
 )
-from mdnrnn.tasks.latent_space import reconstruct, select
+from mdnrnn.tasks.latent_space import TEMPERATURES, reconstruct, select
 
 
 @dataclass(frozen=True, kw_only=True)
