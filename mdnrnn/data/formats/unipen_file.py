@@ -22,7 +22,7 @@ _MAX_COMPONENT = 16 << 20
 """Maximum characters of one component, enough for a million points."""
 _MAX_DESCRIPTION = 1 << 16
 """Maximum characters of one statement that are searched for the direction of y."""
-_MAX_PARTS = 1 << 18
+MAX_PARTS = 1 << 18
 """Maximum number of components and segments."""
 _MAX_INCLUDE_DEPTH, _MAX_INCLUDES = 8, 1000
 _MAX_PARENTS = 4
@@ -135,8 +135,8 @@ class UnipenFile:
 
     def _count_part(self) -> None:
         self._parts += 1
-        if self._parts > _MAX_PARTS:
-            raise DataError(f"{self.path}: over {_MAX_PARTS} components and segments; split the file")
+        if self._parts > MAX_PARTS:
+            raise DataError(f"{self.path}: over {MAX_PARTS} components and segments; split the file")
 
     def _parse_segment(self, body: str) -> Segment:
         match = _SEGMENT.match(body)
