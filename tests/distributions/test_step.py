@@ -1,4 +1,4 @@
-"""A step's distribution is the product of its two parts."""
+"""The step distribution is the product of a mixture over the motion and a categorical distribution over the event."""
 
 import math
 
@@ -10,83 +10,93 @@ from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, Ste
 from mdnrnn.events import DOWN, END
 
 
-def steps(batch: int = 5) -> StepDistribution:
+def random_steps(batch: int = 5) -> StepDistribution:
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
     return StepDistribution(GaussianMixture(draw(batch, 3), draw(batch, 3, 2), draw(batch, 3, 2)), draw(batch, 3))
 
 
-def test_log_prob_is_the_sum_of_both_parts() -> None:
-    distribution, motion, event = steps(), torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
-    expected = distribution.motion.log_prob(motion)
-    expected = expected - functional.cross_entropy(distribution.event_logits, event, reduction="none")
-    torch.testing.assert_close(distribution.log_prob(Step(motion, event)), expected)
+def test_log_prob_is_the_sum_of_motion_and_event() -> None:
+    steps, motion, event = random_steps(), torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])
+    expected = steps.motion.log_prob(motion)
+    expected = expected - functional.cross_entropy(steps.event_logits, event, reduction="none")
+    torch.testing.assert_close(steps.log_prob(Step(motion, event)), expected)
 
 
-@pytest.mark.parametrize("width", [None, torch.tensor([0.5, 0.0], dtype=torch.float64)], ids=["density", "bin_width"])
-def test_nats_are_those_of_both_parts(width: torch.Tensor | None) -> None:
-    distribution, value = steps(), Step(torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1]))
-    whole = distribution.log_prob(value) if width is None else distribution.discretized_log_prob(value, width)
-    motion, event = distribution.nll(value, width)
-    torch.testing.assert_close(-motion - event, whole)
-    torch.testing.assert_close(event, -distribution.event_log_prob(value.event))
+@pytest.mark.parametrize("bin_width", [None, torch.tensor([0.5, 0.0], dtype=torch.float64)], ids=["density", "bin"])
+def test_nll_of_motion_and_event_sums_to_the_negative_log_prob(bin_width: torch.Tensor | None) -> None:
+    steps, value = random_steps(), Step(torch.randn(5, 2, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1]))
+    log_prob = steps.log_prob(value) if bin_width is None else steps.discretized_log_prob(value, bin_width)
+    motion, event = steps.nll(value, bin_width)
+    torch.testing.assert_close(-motion - event, log_prob)
+    torch.testing.assert_close(event, -steps.event_log_prob(value.event))
 
 
-def test_events_come_with_their_probabilities() -> None:
-    """100,000 draws each: within 5 standard errors; false failure below 1e-5."""
-    distribution = steps()
-    drawn = distribution.sample((100_000,), generator=torch.Generator().manual_seed(0))
-    expected = distribution.mean.event
-    shares = functional.one_hot(drawn.event, 3).double().mean(0)
+def test_pen_log_prob_merges_up_and_end() -> None:
+    steps = random_steps()
+    probs = steps.mean.event
+    torch.testing.assert_close(steps.pen_log_prob(torch.full((5,), DOWN)).exp(), probs[:, 0])
+    for event in (1, 2):
+        torch.testing.assert_close(steps.pen_log_prob(torch.full((5,), event)).exp(), probs[:, 1] + probs[:, 2])
+
+
+def test_events_are_sampled_with_their_probabilities() -> None:
+    """100,000 samples of each step, within 5 standard errors: false-failure probability below 1e-5."""
+    steps = random_steps()
+    samples = steps.sample((100_000,), generator=torch.Generator().manual_seed(0))
+    expected = steps.mean.event
+    shares = functional.one_hot(samples.event, 3).double().mean(0)
     assert ((shares - expected).abs() < 5 * (expected * (1 - expected) / 100_000).sqrt()).all()
 
 
-def test_motion_and_event_are_drawn_independently() -> None:
-    """The correlation of 100,000 draws is within 5 / sqrt(n) of none; false failure below 1e-5."""
-    drawn = steps(1).sample((100_000,), generator=torch.Generator().manual_seed(1))
-    pair = torch.stack([drawn.motion[:, 0, 0], (drawn.event[:, 0] == 0).double()])
-    assert abs(float(torch.corrcoef(pair)[0, 1])) < 5 / math.sqrt(100_000)
+def test_motion_and_event_are_sampled_independently() -> None:
+    """The correlation of 100,000 samples is within 5 / sqrt(n) of zero: false-failure probability below 1e-5."""
+    samples = random_steps(1).sample((100_000,), generator=torch.Generator().manual_seed(1))
+    pairs = torch.stack([samples.motion[:, 0, 0], (samples.event[:, 0] == 0).double()])
+    assert abs(float(torch.corrcoef(pairs)[0, 1])) < 5 / math.sqrt(100_000)
 
 
-def test_temperature_reaches_the_events_and_bias_does_not() -> None:
-    distribution = steps()
-    torch.testing.assert_close(distribution.tempered(0.5).event_logits, distribution.event_logits * 2)
-    assert torch.equal(distribution.biased(1.0).event_logits, distribution.event_logits)
-    assert torch.equal(distribution.tempered(0).sample().event, distribution.event_logits.argmax(-1))
+def test_temperature_applies_to_events_and_bias_does_not() -> None:
+    steps = random_steps()
+    torch.testing.assert_close(steps.tempered(0.5).event_logits, steps.event_logits * 2)
+    assert torch.equal(steps.biased(1.0).event_logits, steps.event_logits)
+    assert torch.equal(steps.tempered(0).sample().event, steps.event_logits.argmax(-1))
 
 
-def test_without_events_nothing_is_scored_and_everything_goes_on() -> None:
-    mixture, motion = steps().motion, torch.randn(5, 2, dtype=torch.float64)
-    distribution = StepDistribution(mixture, torch.zeros(5, 0))
-    torch.testing.assert_close(distribution.log_prob(Step(motion, torch.full((5,), 2))), mixture.log_prob(motion))
-    for one in (distribution, distribution.tempered(0), distribution.endless()):
+def test_without_events_only_the_motion_is_scored_and_every_event_is_down() -> None:
+    mixture, motion = random_steps().motion, torch.randn(5, 2, dtype=torch.float64)
+    steps = StepDistribution(mixture, torch.zeros(5, 0))
+    torch.testing.assert_close(steps.log_prob(Step(motion, torch.full((5,), 2))), mixture.log_prob(motion))
+    for one in (steps, steps.tempered(0), steps.endless()):
         assert (one.sample((100,)).event == DOWN).all()
 
 
-def test_what_cannot_end_goes_on_in_the_other_shares() -> None:
-    """p(event | it is not END), and the mixture as it was."""
-    distribution = steps()
-    endless = distribution.endless()
-    shares = distribution.mean.event
-    torch.testing.assert_close(endless.mean.event[:, :END], shares[:, :END] / (1 - shares[:, END:]))
+def test_endless_renormalizes_the_other_events() -> None:
+    """Their probabilities are conditional on not END, and the mixture is unchanged."""
+    steps = random_steps()
+    endless = steps.endless()
+    probs = steps.mean.event
+    torch.testing.assert_close(endless.mean.event[:, :END], probs[:, :END] / (1 - probs[:, END:]))
     assert (endless.mean.event[:, END] == 0).all()
-    assert endless.motion is distribution.motion
+    assert endless.motion is steps.motion
 
 
-def test_a_mixture_for_each_dimension_is_drawn_as_it_is_scored() -> None:
-    """Shares of 100,000 draws left of a point against the closed form: within 5 standard errors; false failure below
-    1e-5. The dimensions are independent given the parameters, so their draws do not correlate."""
+def test_samples_of_a_per_dimension_mixture_follow_its_distribution_function() -> None:
+    """Shares of 100,000 samples below 0 within 5 standard errors: false-failure probability below 1e-5.
+
+    The dimensions are independent, so samples are not correlated.
+    """
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
     motion = PerDimensionMixture(draw(1, 2, 3), 2 * draw(1, 2, 3), draw(1, 2, 3))
-    distribution = StepDistribution(motion, draw(1, 3))
-    points = distribution.sample((100_000,), generator=generator).motion[:, 0]
+    steps = StepDistribution(motion, draw(1, 3))
+    points = steps.sample((100_000,), generator=generator).motion[:, 0]
     expected = motion.pit(torch.zeros(1, 2, dtype=torch.float64))[0]
     shares = (points < 0).double().mean(0)
     assert ((shares - expected).abs() < 5 * (expected * (1 - expected) / 100_000).sqrt()).all()
     assert abs(float(torch.corrcoef(points.T)[0, 1])) < 5 / math.sqrt(100_000)
 
 
-def test_parts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="event logits"):
-        StepDistribution(steps(5).motion, torch.zeros(4, 3))
+def test_event_logits_of_another_batch_shape_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"event_logits: received shape \(4, 3\), expected \(5, E\)"):
+        StepDistribution(random_steps(5).motion, torch.zeros(4, 3))
