@@ -1,7 +1,9 @@
-"""The names of corpora, and what `get` and `open_corpus` make of them."""
+"""Tests of the catalog: entries, names, `get`, `fetch` and `open_corpus`."""
 
 import dataclasses
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,18 +13,18 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from mdnrnn.data.catalog import CATALOG, Entry, fetch, find, get, is_name, open_corpus
+from mdnrnn.data.catalog import CATALOG, Entry, fetch, find, get, is_catalog_name, open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
 from tests.helpers import random_corpus
 
-BODY = b"as many points as there are bytes"
+BODY = b"the corpus has one point per byte"
 
 
-class Imports:
-    """An importer: a corpus of one sequence, as long as the file."""
+class FakeImporter:
+    """An importer that makes a corpus of one sequence with one step per byte of the file, and counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -36,7 +38,7 @@ class Imports:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty one."""
+    """Set an empty cache folder and change to its parent."""
     monkeypatch.setenv("MDNRNN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "cache"
@@ -44,16 +46,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, str]]:
-    """A folder that a server on loopback serves, and its address."""
+    """Serve a folder on the loopback interface; yield the folder and its address."""
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class SilentHandler(SimpleHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Nothing."""
+            pass
 
     monkeypatch.setenv("no_proxy", "*")
     folder = tmp_path / "served"
     folder.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(SilentHandler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield folder, f"http://127.0.0.1:{server.server_port}"
@@ -62,27 +64,33 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pa
 
 
 @pytest.fixture
-def add(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Entry]:
-    """Serves BODY as a file, and puts an entry for it into the catalog."""
+def add_entry(served: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Entry]:
+    """Return a function that serves BODY as a file and adds an entry for it to the catalog."""
     folder, address = served
 
-    def put(name: str, file: str, **fields: str) -> Entry:
+    def add(name: str, file: str, **fields: str) -> Entry:
         (folder / file).write_bytes(BODY)
-        settings = {"what": "a test", "license": "CC0", "source": "a server", "url": f"{address}/{file}", **fields}
+        settings = {
+            "description": "a test",
+            "license": "CC0",
+            "source": "a server",
+            "url": f"{address}/{file}",
+            **fields,
+        }
         entry = Entry(name=name, **settings)  # type: ignore[arg-type]
         monkeypatch.setitem(CATALOG, name, entry)
         return entry
 
-    return put
+    return add
 
 
-def files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("entry", CATALOG.values(), ids=lambda entry: entry.name)
-def test_an_entry_is_bundled_or_downloaded_or_got_by_hand(entry: Entry) -> None:
-    assert sum(map(bool, (entry.file, entry.url, entry.by_hand, entry.make))) == 1
+def test_entry_has_exactly_one_origin(entry: Entry) -> None:
+    assert sum(map(bool, (entry.bundled_file, entry.url, entry.instructions, entry.generate))) == 1
     assert entry.license
     assert entry.source
     if entry.url:
@@ -93,14 +101,14 @@ def test_an_entry_is_bundled_or_downloaded_or_got_by_hand(entry: Entry) -> None:
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["aaron_sheep", "short_kanji", "omniglot"])
-def test_the_checksums_are_those_of_the_real_files(shared_data: Path, name: str) -> None:
+def test_checksums_are_those_of_the_real_files(shared_data: Path, name: str) -> None:
     path = shared_data / "sketchrnn" / f"{name}.npz"
     entry = CATALOG[name]
     assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
     assert path.stat().st_size == entry.size
 
 
-def test_the_size_of_the_bundled_corpus_is_that_of_its_file() -> None:
+def test_size_of_the_bundled_corpus_is_that_of_its_file() -> None:
     assert CATALOG["doodles"].size == CATALOG["doodles"].path.stat().st_size
 
 
@@ -114,12 +122,12 @@ def test_the_size_of_the_bundled_corpus_is_that_of_its_file() -> None:
         ("quickdraw-binary/ice cream", "full/binary/ice%20cream.bin"),
     ],
 )
-def test_a_category_has_an_address_and_a_place(cache: Path, name: str, url: str) -> None:
+def test_category_determines_url_and_path(cache: Path, name: str, url: str) -> None:
     entry = find(name)
     assert entry is not None
     assert entry.url == f"https://storage.googleapis.com/quickdraw_dataset/{url}"
     assert (entry.name, entry.path) == (name, cache / "corpora" / name)
-    assert is_name(name)
+    assert is_catalog_name(name)
 
 
 @pytest.mark.parametrize(
@@ -131,89 +139,89 @@ def test_a_category_has_an_address_and_a_place(cache: Path, name: str, url: str)
         "/quickdraw/cat", "quickdraw/" + "a" * 41, "Doodles", "doodles/",
     ],
 )  # fmt: skip
-def test_anything_else_is_no_name(data: str) -> None:
-    assert not is_name(data)
+def test_other_strings_are_not_catalog_names(data: str) -> None:
+    assert not is_catalog_name(data)
     with pytest.raises(
         InputError, match=r"unknown corpus .*expected one of doodles, pen-text, rollouts, aaron_sheep"
     ) as caught:
-        get(data, Imports())
+        get(data, FakeImporter())
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("aaron_sheep", "aaron_sheep is not on this machine; get it with: mdnrnn data get aaron_sheep$"),
         ("quickdraw/The Eiffel Tower", "get it with: mdnrnn data get 'quickdraw/The Eiffel Tower'$"),
         ("iam-ondb", "register at https://.* then: mdnrnn data import "),
-        ("kanjivg", "load a .* then: mdnrnn data import "),
+        ("kanjivg", "download a .* then: mdnrnn data import "),
     ],
 )
-def test_a_corpus_not_on_this_machine_is_told_with_the_way_to_get_it(name: str, told: str) -> None:
-    with pytest.raises(InputError, match=told):
+def test_missing_corpus_raises_with_instructions(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         open_corpus(name)
 
 
-def test_a_path_called_as_a_corpus_counts_until_that_is_there(cache: Path) -> None:
+def test_existing_path_takes_precedence_until_the_corpus_is_available(cache: Path) -> None:
     Path("kanji").mkdir()
     Path("kanji/one.svg").write_text('<svg><path d="M0 0 L3 4"/></svg>')
-    assert not is_name("kanji")
+    assert not is_catalog_name("kanji")
     assert open_corpus("kanji").metadata.source == "kanji"
     native.write(random_corpus([3]), make_folder(cache / "corpora") / "kanji")
-    assert is_name("kanji")
+    assert is_catalog_name("kanji")
     assert open_corpus("kanji").metadata.name == "random"
 
 
-def test_a_corpus_is_made_once(cache: Path) -> None:
-    folder = get("rollouts", Imports())
+def test_generated_corpus_is_written_once(cache: Path) -> None:
+    folder = get("rollouts", FakeImporter())
     assert folder == cache / "corpora" / "rollouts"
-    made = (folder / "motion.npy").stat().st_mtime_ns
-    assert get("rollouts", Imports()) == folder
-    assert (folder / "motion.npy").stat().st_mtime_ns == made
+    written = (folder / "motion.npy").stat().st_mtime_ns
+    assert get("rollouts", FakeImporter()) == folder
+    assert (folder / "motion.npy").stat().st_mtime_ns == written
     corpus = open_corpus("rollouts")
     corpus.check()
     assert dict(corpus.splits) == {"train": (0, 800), "valid": (800, 900), "test": (900, 1000)}
     assert 90_000 < corpus.rows("train").stop < 110_000
 
 
-def test_a_bundled_corpus_needs_no_download(cache: Path) -> None:
+def test_bundled_corpus_needs_no_download(cache: Path) -> None:
     Path("doodles").mkdir()
-    assert get("doodles", Imports()) == CATALOG["doodles"].path
-    with pytest.raises(InputError, match="it is bundled"):
+    assert get("doodles", FakeImporter()) == CATALOG["doodles"].path
+    with pytest.raises(InputError, match="doodles cannot be downloaded; it is bundled"):
         fetch(CATALOG["doodles"])
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("name", ["iam-ondb", "kanjivg"])
-def test_what_is_got_by_hand_is_explained(cache: Path, name: str) -> None:
-    with pytest.raises(InputError, match=f"{name} is not downloaded; .*https://.*mdnrnn data import"):
-        get(name, Imports())
+def test_getting_a_manual_download_raises_with_instructions(cache: Path, name: str) -> None:
+    with pytest.raises(InputError, match=f"{name} cannot be downloaded; .*https://.*mdnrnn data import"):
+        get(name, FakeImporter())
     assert not cache.exists()
 
 
 @pytest.mark.parametrize(
-    ("family", "file", "name", "place"),
+    ("entry_name", "file", "name", "download_path"),
     [
         ("one", "one.rdp25.npz", "one", "one.npz"),
         ("things/CATEGORY", "The Eiffel Tower.ndjson", "things/The Eiffel Tower", "things/The Eiffel Tower.ndjson"),
         ("things/CATEGORY", "t-shirt.bin", "things/t-shirt", "things/t-shirt.bin"),
     ],
 )
-def test_a_corpus_is_got_once_and_opened_by_its_name(
-    add: Callable[..., Entry],
+def test_corpus_is_downloaded_once_and_opens_by_name(
+    add_entry: Callable[..., Entry],
     served: tuple[Path, str],
     cache: Path,
-    family: str,
+    entry_name: str,
     file: str,
     name: str,
-    place: str,
+    download_path: str,
 ) -> None:
     suffix = Path(file).suffix
-    add(family, file, **({"url": f"{served[1]}/CATEGORY{suffix}"} if "/" in family else {}))
-    importer = Imports()
+    add_entry(entry_name, file, **({"url": f"{served[1]}/CATEGORY{suffix}"} if "/" in entry_name else {}))
+    importer = FakeImporter()
     folder = get(name, importer)
     assert folder == cache / "corpora" / name
-    assert (cache / "downloads" / place).read_bytes() == BODY
+    assert (cache / "downloads" / download_path).read_bytes() == BODY
     corpus = open_corpus(name)
     assert len(corpus.event) == 3 * len(BODY)
     assert (corpus.metadata.name, corpus.metadata.license, corpus.metadata.source) == (name, "CC0", "a server")
@@ -222,8 +230,8 @@ def test_a_corpus_is_got_once_and_opened_by_its_name(
     assert not list(cache.rglob("*.tmp"))
 
 
-def test_a_changed_file_is_imported_anew(add: Callable[..., Entry], served: tuple[Path, str]) -> None:
-    entry, importer = add("one", "one.npz"), Imports()
+def test_changed_file_is_imported_again(add_entry: Callable[..., Entry], served: tuple[Path, str]) -> None:
+    entry, importer = add_entry("one", "one.npz"), FakeImporter()
     get("one", importer)
     old = open_corpus("one")
     (served[0] / "one.npz").write_bytes(b"new")
@@ -233,38 +241,37 @@ def test_a_changed_file_is_imported_anew(add: Callable[..., Entry], served: tupl
     assert (importer.calls, len(open_corpus("one").event), len(old.event)) == (2, 9, 3 * len(BODY))
 
 
-def test_a_missing_category_is_told(add: Callable[..., Entry], served: tuple[Path, str], cache: Path) -> None:
-    add("things/CATEGORY", "cat.npz", url=f"{served[1]}/CATEGORY.npz", absent="no such category")
+def test_missing_category_raises(add_entry: Callable[..., Entry], served: tuple[Path, str], cache: Path) -> None:
+    add_entry("things/CATEGORY", "cat.npz", url=f"{served[1]}/CATEGORY.npz", not_found_hint="no such category")
     with pytest.raises(InputError, match=r"ct\.npz: the server answers 404 .*; no such category$"):
-        get("things/ct", Imports())
-    assert files(cache) == []
+        get("things/ct", FakeImporter())
+    assert list_files(cache) == []
 
 
 @pytest.mark.parametrize("failure", [InputError("not an .npz file"), OSError(28, "No space left on device")])
-def test_an_import_that_fails_leaves_no_corpus(add: Callable[..., Entry], cache: Path, failure: Exception) -> None:
+def test_failed_import_leaves_no_corpus(add_entry: Callable[..., Entry], cache: Path, failure: Exception) -> None:
     def fail(source: Path, out: Path, entry: Entry) -> None:
         out.mkdir()
         (out / "half.npy").write_bytes(source.read_bytes())
         raise failure
 
-    add("page", "page.npz")
-    add("vouched", "vouched.npz", sha256=hashlib.sha256(BODY).hexdigest())
-    for name in ("page", "vouched"):
+    add_entry("unknown", "unknown.npz")
+    add_entry("verified", "verified.npz", sha256=hashlib.sha256(BODY).hexdigest())
+    for name in ("unknown", "verified"):
         with pytest.raises(InputError, match=r"not an \.npz file|No space left on device; free some space"):
             get(name, fail)
-    assert files(cache) == ["downloads/vouched.npz"]  # the page is not held for the corpus ever after
-    get("page", Imports())
-    get("vouched", Imports())
+    # A file without a known checksum may be another one, such as a log-in page, so it is downloaded again.
+    assert list_files(cache) == [str(Path("downloads/verified.npz"))]
+    get("unknown", FakeImporter())
+    get("verified", FakeImporter())
 
 
-def test_an_import_anew_that_fails_leaves_the_corpus_as_it_was(
-    add: Callable[..., Entry], served: tuple[Path, str]
-) -> None:
+def test_failed_second_import_keeps_the_old_corpus(add_entry: Callable[..., Entry], served: tuple[Path, str]) -> None:
     def fail(source: Path, out: Path, entry: Entry) -> None:
         raise InputError("not an .npz file")
 
-    entry = add("one", "one.npz")
-    get("one", Imports())
+    entry = add_entry("one", "one.npz")
+    get("one", FakeImporter())
     (served[0] / "one.npz").write_bytes(b"new")
     for path in fetch(entry).parent.iterdir():
         path.unlink()
@@ -273,38 +280,51 @@ def test_an_import_anew_that_fails_leaves_the_corpus_as_it_was(
     assert len(open_corpus("one").event) == 3 * len(BODY)
 
 
-def test_a_file_where_the_corpora_should_be_is_told(add: Callable[..., Entry], cache: Path) -> None:
-    add("one", "one.npz")
+def test_file_in_place_of_the_cache_folder_raises(add_entry: Callable[..., Entry], cache: Path) -> None:
+    add_entry("one", "one.npz")
     cache.mkdir()
     (cache / "corpora").write_text("in the way")
-    with pytest.raises(InputError, match=r"cannot keep .*corpora/one: File exists"):
-        get("one", Imports())
+    with pytest.raises(InputError, match=r"cannot write .*one: .*; free some space, or set MDNRNN_CACHE"):
+        get("one", FakeImporter())
 
 
-def test_a_corpus_that_is_made_is_made_once_until_it_is_made_otherwise(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[int] = []
+def test_corpus_is_generated_once_per_version(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
 
-    def make() -> Corpus:
-        made.append(len(made))
-        return random_corpus([3 + len(made), 4])
+    def generate() -> Corpus:
+        calls.append(len(calls))
+        return random_corpus([3 + len(calls), 4])
 
-    def put(version: str) -> None:
-        entry = Entry(name="made", what="a test", license="CC0", source="here", make=make, made=version)
-        monkeypatch.setitem(CATALOG, "made", entry)
+    def set_version(version: str) -> None:
+        entry = Entry(
+            name="generated", description="a test", license="CC0", source="here", generate=generate, version=version
+        )
+        monkeypatch.setitem(CATALOG, "generated", entry)
 
     def refuse(*_: object) -> None:
-        raise AssertionError("nothing is imported")
+        raise AssertionError("a generated corpus is not imported")
 
-    put("1")
-    with pytest.raises(InputError, match="made is not on this machine; get it with: mdnrnn data get made"):
-        open_corpus("made")
-    folder = get("made", refuse)
-    assert folder == cache / "corpora" / "made"
-    assert open_corpus("made").lengths.tolist() == [4, 4] * 3  # of each split
-    assert get("made", refuse) == folder
-    assert made == [0]
-    put("2")
-    get("made", refuse)
-    assert open_corpus("made").lengths.tolist() == [5, 4] * 3
+    set_version("1")
+    with pytest.raises(InputError, match="generated is not on this machine; get it with: mdnrnn data get generated"):
+        open_corpus("generated")
+    folder = get("generated", refuse)
+    assert folder == cache / "corpora" / "generated"
+    assert open_corpus("generated").lengths.tolist() == [4, 4] * 3  # the same sequences in every split
+    assert get("generated", refuse) == folder
+    assert calls == [0]
+    set_version("2")
+    get("generated", refuse)
+    assert open_corpus("generated").lengths.tolist() == [5, 4] * 3
+
+
+TORCH_FREE = (
+    "catalog", "corpus", "download", "drawings", "memmap", "metadata", "normalizer", "strokes", "text_lines",
+    "synthetic.corpora",
+)  # fmt: skip
+
+
+def test_reading_data_does_not_import_torch() -> None:
+    """In a fresh interpreter, since this one has imported torch."""
+    imports = "; ".join(f"import mdnrnn.data.{module}" for module in TORCH_FREE)
+    command = [sys.executable, "-c", f"import sys; {imports}; assert 'torch' not in sys.modules"]
+    subprocess.run(command, check=True, timeout=600)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import SPLITS, Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.data.synthetic.corpora import make_doodles
+from mdnrnn.data.synthetic.corpora import DOODLES_SEED, generate_doodle, make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
 from mdnrnn.events import DOWN, END, UP
@@ -259,7 +260,20 @@ def test_invalid_arrays_raise(arguments: dict[str, Any], message: str) -> None:
 
 
 def test_bundled_doodles_equal_the_generated_ones(tmp_path: Path) -> None:
-    native.write(make_doodles(), tmp_path / "doodles.npz")
+    """Every tenth doodle of each class and split: a doodle depends only on the seed, its class, number and split."""
+    corpus, classes = open_corpus("doodles"), len(CLASSES)
+    for split in SPLITS:
+        numbers = range(0, len(corpus.indices(split)) // classes, 10)
+        for label, number in product(range(classes), numbers):
+            generated = generate_doodle(label, number, split, DOODLES_SEED)
+            stored = corpus[corpus.indices(split)[number * classes + label]]
+            np.testing.assert_array_equal(stored.motion, generated.motion)
+            np.testing.assert_array_equal(stored.event, generated.event)
+            assert stored.label == label
+    few = make_doodles(20)
+    assert corpus.metadata == replace(few.metadata, source=few.metadata.source.replace("20", "500"))
+    assert dict(corpus.splits) == {"train": (0, 5400), "valid": (5400, 5700), "test": (5700, 6000)}
+    native.write(corpus, tmp_path / "doodles.npz")
     assert (tmp_path / "doodles.npz").read_bytes() == CATALOG["doodles"].path.read_bytes()
 
 

@@ -32,11 +32,20 @@ def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -
     )
     by_split = {
         split: [
-            _doodle(label, number, split, seed) for number in range(count) for label in range(len(metadata.classes))
+            generate_doodle(label, number, split, seed)
+            for number in range(count)
+            for label in range(len(metadata.classes))
         ]
         for split, count in counts.items()
     }
     return pack(metadata, by_split)
+
+
+def generate_doodle(label: int, number: int, split: str, seed: int = DOODLES_SEED) -> Sequence:
+    """Return doodle `number` of a class and split of the corpus with this seed."""
+    rng = np.random.default_rng([seed, label, number, SPLITS.index(split)])
+    motion, event = from_polylines(doodles.draw(doodles.CLASSES[label], rng))
+    return Sequence(motion.astype(np.int16), event, label)
 
 
 def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None = None, seed: int = 0) -> Corpus:
@@ -103,12 +112,6 @@ def _line(writer: int, number: int, seed: int) -> Sequence:
     text = texts.sample_line(rng)
     motion, event = from_polylines(pen_text.write(text, make_writer(writer, seed), rng))
     return Sequence(motion.astype(np.int16), event, text=text, writer=writer)
-
-
-def _doodle(label: int, number: int, split: str, seed: int) -> Sequence:
-    rng = np.random.default_rng([seed, label, number, SPLITS.index(split)])
-    motion, event = from_polylines(doodles.draw(doodles.CLASSES[label], rng))
-    return Sequence(motion.astype(np.int16), event, label)
 
 
 def _episodes(split: str, count: int, steps: int, seed: int) -> list[Sequence]:

@@ -184,7 +184,7 @@ class Hand:
         low, high = points.min(axis=0), points.max(axis=0)
         size = BOX * self.between(0.75, 1.0)
         points = (points - (low + high) / 2) * (size / (high - low).max()) + BOX / 2
-        return [_round_to_grid(s) for s in np.split(points, np.cumsum(lengths)[:-1])]
+        return _round_to_grid(points, np.array(lengths))
 
     def _join_and_split(self, strokes: Drawing) -> Drawing:
         """Randomly join strokes that end where the next begins, and split the longest stroke."""
@@ -229,8 +229,11 @@ class Hand:
         return points @ shear @ np.array([[cos, sin], [-sin, cos]])
 
 
-def _round_to_grid(stroke: np.ndarray) -> np.ndarray:
-    """Simplify a stroke (n, 2), round it to integers and remove consecutive duplicates."""
-    points = np.rint(stroke[simplify(stroke, _EPSILON)]).astype(np.int64)
-    moved = np.any(points[1:] != points[:-1], axis=1)
-    return points[np.concatenate([[True], moved])]
+def _round_to_grid(points: np.ndarray, lengths: np.ndarray) -> Drawing:
+    """Simplify strokes of `lengths` points, round them to integers and remove consecutive duplicates."""
+    stroke = np.arange(len(lengths)).repeat(lengths)
+    kept = simplify(points, _EPSILON, lengths)
+    points, stroke = np.rint(points[kept]).astype(np.int64), stroke[kept]
+    differs = np.ones(len(points), bool)
+    differs[1:] = np.any(points[1:] != points[:-1], axis=1) | (stroke[1:] != stroke[:-1])
+    return np.split(points[differs], np.flatnonzero(np.diff(stroke[differs])) + 1)

@@ -54,6 +54,7 @@ wild will win wind window wing winter wire wise wish with woman wonder wood word
 year yellow yes yesterday yet you young your zebra zero zigzag zone zoo
 """
 WORDS = tuple(_COMMON.split())
+_WORDS = np.array(WORDS)
 _MAX_TOKENS = 40
 _ENDINGS = (".", ".", "?", "!", ",", ";", ":")
 _BRACKETS = ("()", '""', "''", "[]", "{}", "<>")
@@ -76,7 +77,7 @@ def sample_line(rng: np.random.Generator, min_length: int = 6, max_length: int =
 
 def _token(rng: np.random.Generator) -> str:
     """Return a word, plain or with capitals or punctuation, a number, or random characters."""
-    kind, word = rng.random(), str(rng.choice(WORDS))
+    kind, word = rng.random(), str(rng.choice(_WORDS))
     if kind < 0.58:
         return word
     if kind < 0.66:
@@ -87,7 +88,9 @@ def _token(rng: np.random.Generator) -> str:
         left, right = rng.choice(_BRACKETS)
         return f"{left}{word}{right}"
     if kind < 0.85:
-        return word + str(rng.choice(["'s", "'t", "'ll", "-"])) + ("" if rng.random() < 0.7 else str(rng.choice(WORDS)))
+        return (
+            word + str(rng.choice(["'s", "'t", "'ll", "-"])) + ("" if rng.random() < 0.7 else str(rng.choice(_WORDS)))
+        )
     if kind < 0.88:
         return word.upper()[:6]
     if kind < 0.93:

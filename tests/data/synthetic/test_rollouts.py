@@ -1,4 +1,4 @@
-"""Rollouts: their law beside SciPy's, what is drawn beside their law, and that it takes a memory to know it."""
+"""Tests of rollouts: transition densities against SciPy, samples against the densities, dependence on the past."""
 
 from pathlib import Path
 
@@ -12,7 +12,18 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.synthetic import rollouts
 from mdnrnn.data.synthetic.corpora import make_rollouts
-from mdnrnn.data.synthetic.rollouts import FEATURES, SUPPORT, Law, Noise, Past, law, pasts, simulate, true_nll
+from mdnrnn.data.synthetic.rollouts import (
+    FEATURES,
+    SUPPORT,
+    Noise,
+    Past,
+    Transition,
+    compute_pasts,
+    simulate,
+    smooth_actions,
+    transition,
+    true_nll,
+)
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
 from tests.helpers import random_corpus
@@ -26,73 +37,75 @@ def corpus() -> Corpus:
     return make_rollouts({"train": 20, "valid": 1, "test": 150})
 
 
-def actions(rng: np.random.Generator, episodes: int, steps: int) -> np.ndarray:
-    return rollouts.policy(rng.normal(size=(episodes, steps, rollouts.ACTIONS)))
+def sample_actions(rng: np.random.Generator, episodes: int, steps: int) -> np.ndarray:
+    return smooth_actions(rng.normal(size=(episodes, steps, rollouts.ACTIONS)))
 
 
-def truth_of(corpus: Corpus) -> Law:
-    """The law of every row of a corpus."""
+def true_transition(corpus: Corpus) -> Transition:
+    """Return the true distribution of every row of a corpus."""
     assert corpus.inputs is not None
-    return law(pasts(corpus.motion, corpus.offsets), corpus.inputs)
+    return transition(compute_pasts(corpus.motion, corpus.offsets), corpus.inputs)
 
 
-def densities(truth: Law) -> np.ndarray:
-    """exp(-nats) of B rows on the grid (G,), shape (B, G, D)."""
-    widened = Law(*(np.repeat(array, len(GRID), axis=0) for array in truth))
+def densities(truth: Transition) -> np.ndarray:
+    """Return the densities of B rows on the grid (G,), shape (B, G, D)."""
+    repeated = Transition(*(np.repeat(array, len(GRID), axis=0) for array in truth))
     points = np.tile(GRID, len(truth.done))[:, None].repeat(len(FEATURES), axis=1)
-    return np.exp(-widened.nll(points)).reshape(-1, len(GRID), len(FEATURES))
+    return np.exp(-repeated.nll(points)).reshape(-1, len(GRID), len(FEATURES))
 
 
-def one_past(last: tuple[float, ...], before: tuple[float, ...], trace: float) -> Past:
+def make_past(last: tuple[float, ...], before: tuple[float, ...], trace: float) -> Past:
     return Past(np.array([last]), np.array([before]), np.array([trace]))
 
 
-def test_the_law_is_the_one_that_is_told() -> None:
-    """One row by hand, with SciPy's densities."""
+def test_transition_has_the_documented_densities() -> None:
+    """One row, computed from the equations with SciPy's densities."""
     x1, x2, x3, _ = x = (0.7, -0.4, 1.1, 0.2)
     y3, h, a1, a2 = -0.9, 0.5, 0.3, -0.8
-    truth = law(one_past(x, (5.0, 5.0, y3, 5.0), h), np.array([[a1, a2]]))
+    truth = transition(make_past(x, (5.0, 5.0, y3, 5.0), h), np.array([[a1, a2]]))
     z = np.array([0.1, -0.2, 1.9, -0.6])
-    hop, flee = expit(1.5 * a1 + x3), 1 - expit(1.5 - x2)
-    center, reach = 1.5 * np.tanh(x1 / 2), 0.9 * np.tanh(1.2 * h)
-    near = stats.norm.pdf
+    upper, minus = expit(1.5 * a1 + x3), 1 - expit(1.5 - x2)
+    center, mean = 1.5 * np.tanh(x1 / 2), 0.9 * np.tanh(1.2 * h)
+    density = stats.norm.pdf
     expected = [
-        hop * near(z[0], center + 0.8, 0.24) + (1 - hop) * near(z[0], center - 0.8, 0.24),
-        near(z[1], 1.2 * np.tanh(0.8 * x2 + 0.8 * a1), np.exp(-1.2 + 0.5 * np.tanh(x1))),
-        near(z[2], 1.6 * np.tanh(0.9 * x3 - 0.5 * y3 + 0.5 * a2), 0.3),
-        (1 - flee) * near(z[3], reach, 0.3) + flee * near(z[3], -reach, 0.3),
+        upper * density(z[0], center + 0.8, 0.24) + (1 - upper) * density(z[0], center - 0.8, 0.24),
+        density(z[1], 1.2 * np.tanh(0.8 * x2 + 0.8 * a1), np.exp(-1.2 + 0.5 * np.tanh(x1))),
+        density(z[2], 1.6 * np.tanh(0.9 * x3 - 0.5 * y3 + 0.5 * a2), 0.3),
+        (1 - minus) * density(z[3], mean, 0.3) + minus * density(z[3], -mean, 0.3),
     ]
     np.testing.assert_allclose(np.exp(-truth.nll(z[None]))[0], expected)
     done = expit(-6.5 + x1 + x3)
-    for happened, probability in ((True, done), (False, 1 - done)):
-        np.testing.assert_allclose(truth.event_nll(np.array([happened])), -np.log(probability))
+    for ends, probability in ((True, done), (False, 1 - done)):
+        np.testing.assert_allclose(truth.event_nll(np.array([ends])), -np.log(probability))
 
 
 def test_densities_integrate_to_one(corpus: Corpus) -> None:
-    truth = Law(*(array[::250] for array in truth_of(corpus)))
+    truth = Transition(*(array[::250] for array in true_transition(corpus)))
     np.testing.assert_allclose(trapezoid(densities(truth), GRID, axis=1), 1, atol=1e-9)
 
 
-def test_rows_are_drawn_from_their_law(corpus: Corpus) -> None:
-    """Each value's rank among all that it might have been is uniform, wherever the odds are high or low, by Kolmogorov
-    and Smirnov; as normal scores they have variance 1, and do not correlate with the other features' or with the ranks
-    one row before. False failures: 4 x 5 x 1e-5, 4 x 7e-6, 22 x 7e-6."""
-    truth = truth_of(corpus)
-    ranks = stats.norm.cdf((corpus.motion[..., None] - truth.mean) / truth.deviation)
-    rank = (ranks * np.stack([expit(truth.odds), expit(-truth.odds)], axis=-1)).sum(-1)
-    assert len(rank) > 15_000
-    for feature, odds in zip(rank.T, truth.odds.T, strict=True):
+def test_rows_are_samples_of_the_true_distribution(corpus: Corpus) -> None:
+    """The cumulative probability of each value is uniform in each fifth of the rows by odds (Kolmogorov-Smirnov test).
+
+    The corresponding normal scores have variance 1 and are uncorrelated, across features and with the preceding row.
+    False-failure probabilities, with a fixed seed: 4 x 5 x 1e-5, 4 x 7e-6, 22 x 7e-6.
+    """
+    truth = true_transition(corpus)
+    components = stats.norm.cdf((corpus.motion[..., None] - truth.mean) / truth.deviation)
+    probability = (components * np.stack([expit(truth.odds), expit(-truth.odds)], axis=-1)).sum(-1)
+    assert len(probability) > 15_000
+    for feature, odds in zip(probability.T, truth.odds.T, strict=True):
         for part in np.array_split(np.argsort(odds, kind="stable"), 5):
             assert stats.kstest(feature[part], "uniform").pvalue > 1e-5
-    scores = stats.norm.ppf(rank)
+    scores = stats.norm.ppf(probability)
     assert np.abs(np.square(scores).mean(0) - 1).max() < 4.5 * (2 / len(scores)) ** 0.5
     correlations = np.corrcoef(np.concatenate([scores[1:], scores[:-1]], axis=1).T) - np.eye(2 * len(FEATURES))
     assert np.abs(correlations).max() < 4.5 / len(scores) ** 0.5
 
 
-def test_the_trace_is_a_moving_average_of_the_first_feature() -> None:
+def test_trace_is_an_exponential_average_of_the_first_feature() -> None:
     rows = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
-    past = pasts(rows, np.array([0, 6]))
+    past = compute_pasts(rows, np.array([0, 6]))
     weights = 0.2 * 0.8 ** np.arange(5)[::-1]
     assert past.trace[5] == pytest.approx(weights @ rows[:5, Z1].astype(float))
     np.testing.assert_array_equal(past.last[1:], rows[:-1])
@@ -100,13 +113,16 @@ def test_the_trace_is_a_moving_average_of_the_first_feature() -> None:
     assert not any(array[0].any() for array in past)
 
 
-def test_episodes_end_as_often_as_they_should() -> None:
-    """In each fifth of the rows by their probability, the count against Poisson's; false failures: 5 x 2e-5."""
+def test_episodes_end_with_the_true_probability() -> None:
+    """Count of ends in each fifth of the rows by probability, against a Poisson distribution.
+
+    False-failure probability 5 x 2e-5, with a fixed seed.
+    """
     rng = np.random.default_rng(0)
-    inputs = actions(rng, 300, 400)
-    rows, done, _ = simulate(inputs, Noise.drawn(rng, 300, 400))
-    past = pasts(rows.reshape(-1, len(FEATURES)), np.arange(301) * 400)
-    probability = expit(law(past, inputs.reshape(-1, rollouts.ACTIONS)).done)
+    inputs = sample_actions(rng, 300, 400)
+    rows, done, _ = simulate(inputs, Noise.sample(rng, 300, 400))
+    past = compute_pasts(rows.reshape(-1, len(FEATURES)), np.arange(301) * 400)
+    probability = expit(transition(past, inputs.reshape(-1, rollouts.ACTIONS)).done)
     assert 0.003 < probability.mean() < 0.01
     order = np.argsort(probability)
     for part in np.split(order, 5):
@@ -115,24 +131,25 @@ def test_episodes_end_as_often_as_they_should() -> None:
         assert min(stats.poisson.cdf(count, expected), stats.poisson.sf(count - 1, expected)) > 1e-5
 
 
-@pytest.mark.parametrize("push", ["at random", "to one side"])
-def test_it_stays_in_its_support_for_20_000_steps(push: str) -> None:
+@pytest.mark.parametrize("actions", ["random", "constant"])
+def test_rows_stay_in_the_support_for_5_000_steps(actions: str) -> None:
+    """False-failure probability below 2e-9 per row and feature, 1.3e-3 in total, with a fixed seed."""
     rng = np.random.default_rng(1)
-    inputs = actions(rng, 8, 20_000) if push == "at random" else np.ones((8, 20_000, rollouts.ACTIONS), np.float32)
-    rows, _, _ = simulate(inputs, Noise.drawn(rng, 8, 20_000))
+    inputs = sample_actions(rng, 32, 5000) if actions == "random" else np.ones((32, 5000, rollouts.ACTIONS), np.float32)
+    rows, _, _ = simulate(inputs, Noise.sample(rng, 32, 5000))
     assert (np.abs(rows) < SUPPORT).all()
     assert (np.abs(rows).max((0, 1)) > 0.6 * SUPPORT).all()
     assert (rows[:, -1000:].std(1) > 0.2).all()
 
 
-def test_the_mean_is_within_the_support_after_any_past() -> None:
+def test_support_covers_all_means_after_extreme_pasts() -> None:
     extremes = np.array(np.meshgrid(*[[-1e3, 0, 1e3]] * 7)).reshape(7, -1).T
     past = Past(extremes[:, :4], np.tile(extremes[:, 4:5], 4), extremes[:, 5])
-    truth = law(past, np.sign(extremes[:, 5:]))
+    truth = transition(past, np.sign(extremes[:, 5:]))
     assert (np.abs(truth.mean) + 6 * truth.deviation <= SUPPORT[:, None] + 1e-12).all()
 
 
-def test_the_same_seed_makes_the_same_corpus(corpus: Corpus) -> None:
+def test_same_seed_makes_the_same_corpus(corpus: Corpus) -> None:
     counts = {"train": 20, "valid": 1, "test": 150}
     again, other = make_rollouts(counts), make_rollouts(counts, seed=1)
     assert again.fingerprint == corpus.fingerprint
@@ -141,17 +158,17 @@ def test_the_same_seed_makes_the_same_corpus(corpus: Corpus) -> None:
     corpus.check()
 
 
-@pytest.mark.parametrize(("episodes", "steps"), [(5, 200), (20, 60)], ids=["fewer episodes", "fewer steps"])
-def test_an_episode_is_the_same_whatever_else_is_made(corpus: Corpus, episodes: int, steps: int) -> None:
+@pytest.mark.parametrize(("episodes", "steps"), [(5, 200), (20, 60)], ids=["fewer-episodes", "fewer-steps"])
+def test_episode_does_not_depend_on_the_number_of_episodes_or_steps(corpus: Corpus, episodes: int, steps: int) -> None:
     fewer = make_rollouts({"test": episodes, "train": episodes}, steps)
     for split in ("train", "test"):
         for i, j in zip(fewer.indices(split), corpus.indices(split), strict=False):
-            for part, whole in zip(fewer[i][:2], corpus[j][:2], strict=True):
-                np.testing.assert_array_equal(part, whole[:steps])
+            for actual, expected in zip(fewer[i][:2], corpus[j][:2], strict=True):
+                np.testing.assert_array_equal(actual, expected[:steps])
             np.testing.assert_array_equal(fewer[i].inputs, np.asarray(corpus[j].inputs)[:steps])
 
 
-def test_an_episode_has_an_end_or_is_cut(corpus: Corpus) -> None:
+def test_episode_ends_or_has_the_maximum_length(corpus: Corpus) -> None:
     ended = corpus.event[corpus.offsets[1:] - 1] == END
     assert ended.sum() == (corpus.event == END).sum() == (corpus.event != 0).sum()
     np.testing.assert_array_equal(corpus.lengths[~ended], 200)
@@ -161,95 +178,97 @@ def test_an_episode_has_an_end_or_is_cut(corpus: Corpus) -> None:
     assert np.abs(corpus.inputs).max() <= 1
 
 
-def test_a_whole_number_of_episodes_is_divided() -> None:
+def test_total_number_of_episodes_is_divided_into_splits() -> None:
     corpus = make_rollouts(20, steps=3)
     assert dict(corpus.splits) == {"train": (0, 16), "valid": (16, 18), "test": (18, 20)}
     assert corpus.motion.dtype == np.float32
     assert (corpus.metadata.features, corpus.metadata.bin_width) == (FEATURES, None)
 
 
-def test_it_goes_on_from_any_past() -> None:
+def test_simulation_continues_from_a_past() -> None:
     rng = np.random.default_rng(2)
-    inputs, noise = actions(rng, 3, 50), Noise.drawn(rng, 3, 50)
+    inputs, noise = sample_actions(rng, 3, 50), Noise.sample(rng, 3, 50)
     rows, done, last = simulate(inputs, noise)
     first, _, past = simulate(inputs[:, :20], Noise(*(array[:, :20] for array in noise)))
-    rest, later, end = simulate(inputs[:, 20:], Noise(*(array[:, 20:] for array in noise)), past)
-    np.testing.assert_array_equal(rows, np.concatenate([first, rest], axis=1))
-    np.testing.assert_array_equal(done[:, 20:], later)
-    for whole, found in zip(last, end, strict=True):
-        np.testing.assert_array_equal(whole, found)
+    second, second_done, second_last = simulate(inputs[:, 20:], Noise(*(array[:, 20:] for array in noise)), past)
+    np.testing.assert_array_equal(rows, np.concatenate([first, second], axis=1))
+    np.testing.assert_array_equal(done[:, 20:], second_done)
+    for expected, actual in zip(last, second_last, strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_the_first_feature_has_two_modes(corpus: Corpus) -> None:
-    """Wherever neither side is below a tenth, both sides are peaks, the density between them under half the lower."""
-    truth = truth_of(corpus)
-    open_to_both = np.abs(truth.odds[:, Z1]) < np.log(9)
-    assert open_to_both.mean() > 0.5
-    truth = Law(*(array[open_to_both][::200] for array in truth))
+def test_first_feature_has_two_modes(corpus: Corpus) -> None:
+    """If both components weigh at least 0.1, the density has two peaks and less than half of the lower between them."""
+    truth = true_transition(corpus)
+    is_bimodal = np.abs(truth.odds[:, Z1]) < np.log(9)
+    assert is_bimodal.mean() > 0.5
+    truth = Transition(*(array[is_bimodal][::200] for array in truth))
     for density, mean in zip(densities(truth)[..., Z1], truth.mean[:, Z1], strict=True):
-        at_sides, between = np.interp(mean, GRID, density), np.interp(mean.mean(), GRID, density)
-        assert between < 0.5 * at_sides.min()
+        at_modes, between = np.interp(mean, GRID, density), np.interp(mean.mean(), GRID, density)
+        assert between < 0.5 * at_modes.min()
         assert ((density[1:-1] > density[:-2]) & (density[1:-1] > density[2:])).sum() == 2
 
 
-def test_the_second_is_loud_or_quiet_and_actions_count(corpus: Corpus) -> None:
-    truth = truth_of(corpus)
+def test_second_feature_varies_in_noise_and_actions_have_effects(corpus: Corpus) -> None:
+    truth = true_transition(corpus)
     low, high = np.percentile(truth.deviation[:, Z2, 0], [10, 90])
     assert high > 2 * low
-    pushed = [law(Past.rest(1), np.array([[a, a]])) for a in (-0.8, 0.8)]
-    assert pushed[1].odds[0, Z1] - pushed[0].odds[0, Z1] > 2
-    assert (pushed[1].mean - pushed[0].mean)[0, [Z2, Z3], 0].min() > 1
+    by_action = [transition(Past.initial(1), np.array([[a, a]])) for a in (-0.8, 0.8)]
+    assert by_action[1].odds[0, Z1] - by_action[0].odds[0, Z1] > 2
+    assert (by_action[1].mean - by_action[0].mean)[0, [Z2, Z3], 0].min() > 1
 
 
-@pytest.mark.parametrize(("feature", "forgotten"), [(Z3, "before"), (Z4, "trace")])
-def test_it_takes_a_memory(corpus: Corpus, feature: int, forgotten: str) -> None:
-    """Rows as they are told apart by what came before the last row: two pasts alike in all but that differ, and
-    whoever takes a past's typical value for it pays more than a tenth of a nat a row."""
-    past, split = pasts(corpus.motion, corpus.offsets), corpus.rows("test")
-    typical = past._replace(**{forgotten: np.zeros_like(getattr(past, forgotten))})
+@pytest.mark.parametrize(("feature", "part"), [(Z3, "before"), (Z4, "trace")])
+def test_prediction_requires_memory(corpus: Corpus, feature: int, part: str) -> None:
+    """Replacing a part of the past by its typical value costs over 0.1 nats per row in one feature and none in others.
+
+    Two values of this part alone give densities with a total variation distance above 0.5.
+    """
+    past, split = compute_pasts(corpus.motion, corpus.offsets), corpus.rows("test")
+    typical = past._replace(**{part: np.zeros_like(getattr(past, part))})
     assert corpus.inputs is not None
-    cost = (law(typical, corpus.inputs).nll(corpus.motion) - truth_of(corpus).nll(corpus.motion))[split]
+    cost = (transition(typical, corpus.inputs).nll(corpus.motion) - true_transition(corpus).nll(corpus.motion))[split]
     assert cost[:, feature].mean() > 0.1
     np.testing.assert_array_equal(np.delete(cost, feature, axis=1), 0)
-    spread = getattr(past, forgotten).std()
+    spread = getattr(past, part).std()
     last = (0.5, 0.0, 0.5, 0.0)
-    low, high = (one_past(last, (side,) * 4, side) for side in (-spread, spread))
-    left, right = densities(law(low, np.zeros((1, 2)))), densities(law(high, np.zeros((1, 2))))
-    assert 0.5 * trapezoid(np.abs(left - right), GRID, axis=1)[0, feature] > 0.5
+    low, high = (make_past(last, (side,) * 4, side) for side in (-spread, spread))
+    first, second = densities(transition(low, np.zeros((1, 2)))), densities(transition(high, np.zeros((1, 2))))
+    assert 0.5 * trapezoid(np.abs(first - second), GRID, axis=1)[0, feature] > 0.5
 
 
 @pytest.mark.parametrize("name", ["rollouts", "rollouts.npz"])
-def test_rollouts_are_kept_whole(corpus: Corpus, tmp_path: Path, name: str) -> None:
+def test_reading_inverts_writing(corpus: Corpus, tmp_path: Path, name: str) -> None:
     native.write(corpus, tmp_path / name)
-    again = native.read(tmp_path / name)
-    assert again.fingerprint == corpus.fingerprint
-    np.testing.assert_array_equal(again.inputs, corpus.inputs)
+    stored = native.read(tmp_path / name)
+    assert stored.fingerprint == corpus.fingerprint
+    np.testing.assert_array_equal(stored.inputs, corpus.inputs)
 
 
-def test_every_row_is_measured_after_its_own_past(corpus: Corpus) -> None:
-    """A split's rows as each of its episodes alone, and as they come out of the simulation itself."""
-    whole = true_nll(corpus, "test")
+def test_true_nll_conditions_each_row_on_its_episode(corpus: Corpus) -> None:
+    """The NLL of a split equals the NLL of each of its episodes, computed row by row."""
+    nll = true_nll(corpus, "test")
     rows = corpus.rows("test")
-    assert whole.motion.shape == (rows.stop - rows.start, len(FEATURES))
+    assert nll.motion.shape == (rows.stop - rows.start, len(FEATURES))
     first = 0
     for i in corpus.indices("test")[:10]:
         motion, event, _, inputs = corpus[i][:4]
-        past = Past.rest(1)
+        past = Past.initial(1)
         for t in range(len(event)):
             assert inputs is not None
-            truth = law(past, inputs[t : t + 1])
-            np.testing.assert_allclose(whole.motion[first + t], truth.nll(motion[t : t + 1])[0])
-            np.testing.assert_allclose(whole.event[first + t], truth.event_nll(event[t : t + 1] == END)[0])
-            past = past.after(motion[t : t + 1])
+            truth = transition(past, inputs[t : t + 1])
+            np.testing.assert_allclose(nll.motion[first + t], truth.nll(motion[t : t + 1])[0])
+            np.testing.assert_allclose(nll.event[first + t], truth.event_nll(event[t : t + 1] == END)[0])
+            past = past.append(motion[t : t + 1])
         first += len(event)
 
 
-def test_what_is_no_rollout_has_no_true_nats() -> None:
+def test_true_nll_of_another_corpus_raises() -> None:
     with pytest.raises(InputError, match="expected rollouts"):
         true_nll(random_corpus([3], inputs=2), "train")
 
 
 @pytest.mark.parametrize(("episodes", "steps"), [({"train": -1}, 5), ({"all": 5}, 5), (10, 0), (2, 5), ({}, 5)])
-def test_odd_numbers_are_refused(episodes: int | dict[str, int], steps: int) -> None:
+def test_invalid_numbers_of_episodes_or_steps_raise(episodes: int | dict[str, int], steps: int) -> None:
     with pytest.raises(InputError, match="expected 1 or more of each, of train, valid, test"):
         make_rollouts(episodes, steps)
