@@ -1,4 +1,4 @@
-"""Heads: modules like any other, sound starts, a floor that is smooth and holds."""
+"""Mixture heads: parameter layout, scale floor, gradients, initialization and loss; step heads: events and layout."""
 
 import math
 
@@ -17,8 +17,17 @@ COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", COVARIANCES)
 
 
-def test_a_mixture_head_works_in_anyones_sequential() -> None:
-    """y is x or -x: a mixture of two learns both branches, where a mean would be 0."""
+def normal_entropy(scale: float) -> float:
+    """Return the entropy of a univariate normal distribution, in nats."""
+    return 0.5 * math.log(2 * math.pi * math.e * scale**2)
+
+
+def mean_nll(head: MixtureHead, features: Tensor, targets: Tensor) -> float:
+    return float(head.loss(head(features), targets).detach())
+
+
+def test_a_mixture_head_trains_in_a_sequential() -> None:
+    """The target is x or -x: two components learn both, where a regression would predict 0."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), MixtureHead(32, 1, components=2))
     optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -29,27 +38,26 @@ def test_a_mixture_head_works_in_anyones_sequential() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    entropy = math.log(2) + 0.5 * math.log(2 * math.pi * math.e * 0.05**2)
-    assert float(loss.detach()) < entropy + 0.15
+    assert float(loss.detach()) < math.log(2) + normal_entropy(0.05) + 0.15
 
 
-def test_the_scale_floor_holds_and_lets_gradients_through() -> None:
+def test_scales_are_above_the_floor_and_have_gradients() -> None:
     shape = MixtureShape(features=1, components=1, log_floor=math.log(1e-3))
     raw = torch.linspace(-30, 5, 200)
-    rows = torch.stack([torch.zeros(200), torch.zeros(200), raw], -1).requires_grad_()
-    mixture = shape.unpack(rows)
+    parameters = torch.stack([torch.zeros(200), torch.zeros(200), raw], -1).requires_grad_()
+    mixture = shape.unpack(parameters)
     assert isinstance(mixture, GaussianMixture)
     log_scales = mixture.log_scales
     assert float(log_scales.min().detach()) >= math.log(1e-3) - 1e-6
     torch.testing.assert_close(log_scales[-1, 0, 0], raw[-1], rtol=1e-3, atol=1e-3)
     log_scales.sum().backward()
-    assert rows.grad is not None
-    assert (rows.grad[:, 2] > 0).all()
+    assert parameters.grad is not None
+    assert (parameters.grad[:, 2] > 0).all()
     expected = math.log(1e-3) + torch.nn.functional.softplus(raw - math.log(1e-3))
     torch.testing.assert_close(log_scales[:, 0, 0].detach(), expected)
 
 
-def test_first_and_second_derivatives_of_the_floor_are_difference_quotients() -> None:
+def test_derivatives_of_the_floor_equal_difference_quotients() -> None:
     raw = torch.linspace(-12, 4, 9, dtype=torch.float64).requires_grad_()
     floor = math.log(1e-3)
     assert torch.autograd.gradcheck(lambda raw: smooth_floor(raw, floor), [raw])
@@ -59,7 +67,7 @@ def test_first_and_second_derivatives_of_the_floor_are_difference_quotients() ->
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3), (0,), (2, 0)], ids=str)
 @pytest.mark.parametrize("features", [1, 3])
 @EVERY_COVARIANCE
-def test_batches_of_any_shape(covariance: Covariance, features: int, shape: tuple[int, ...]) -> None:
+def test_mixture_heads_support_any_batch_shape(covariance: Covariance, features: int, shape: tuple[int, ...]) -> None:
     mixture = MixtureHead(8, features, 5, covariance)(torch.randn(*shape, 8))
     assert mixture.batch_shape == shape
     assert mixture.event_shape == (features,)
@@ -67,20 +75,20 @@ def test_batches_of_any_shape(covariance: Covariance, features: int, shape: tupl
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3)], ids=str)
-def test_steps_of_any_shape(shape: tuple[int, ...]) -> None:
+def test_step_heads_support_any_batch_shape(shape: tuple[int, ...]) -> None:
     steps = StepHead(8, 2, 5, events=3)(torch.randn(*shape, 8))
     assert steps.batch_shape == shape
     assert steps.event_logits.shape == (*shape, 3)
 
 
-def test_likelihoods_are_float32_under_autocast() -> None:
+def test_log_probs_are_float32_under_autocast() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         mixture = MixtureHead(8, 2, 3)(torch.randn(4, 8))
         assert mixture.means.dtype == torch.float32
         assert mixture.log_prob(torch.zeros(4, 2)).dtype == torch.float32
 
 
-ROWS: dict[Covariance, int] = {
+PARAMETER_COUNTS: dict[Covariance, int] = {
     "diagonal": 4 + 4 * 3 + 4 * 3,
     "full": 4 + 4 * 3 + 4 * 3 + 4 * 3,
     "isotropic": 4 + 4 * 3 + 4,
@@ -90,66 +98,66 @@ ROWS: dict[Covariance, int] = {
 
 
 @EVERY_COVARIANCE
-def test_a_row_holds_logits_then_means_then_scales_then_slopes(covariance: Covariance) -> None:
-    """Four components in three dimensions, the row written out."""
+def test_parameters_are_logits_means_scales_and_slopes(covariance: Covariance) -> None:
+    """Four components in three dimensions."""
     head = MixtureHead(6, 3, 4, covariance, scale_floor=0.1)
-    assert head.linear.out_features == ROWS[covariance]
-    row = torch.randn(5, ROWS[covariance])
-    mixture = head.shape.unpack(row)
+    assert head.linear.out_features == PARAMETER_COUNTS[covariance]
+    parameters = torch.randn(5, PARAMETER_COUNTS[covariance])
+    mixture = head.shape.unpack(parameters)
     if isinstance(mixture, PerDimensionMixture):
-        torch.testing.assert_close(mixture.logits, row[:, :12].view(5, 3, 4))
-        torch.testing.assert_close(mixture.univariate.means, row[:, 12:24].view(5, 3, 4, 1))
-        torch.testing.assert_close(mixture.univariate.log_scales.exp(), row[:, 24:].view(5, 3, 4, 1).exp() + 0.1)
+        torch.testing.assert_close(mixture.logits, parameters[:, :12].view(5, 3, 4))
+        torch.testing.assert_close(mixture.means, parameters[:, 12:24].view(5, 3, 4))
+        torch.testing.assert_close(mixture.log_scales.exp(), parameters[:, 24:].view(5, 3, 4).exp() + 0.1)
         return
-    torch.testing.assert_close(mixture.logits, row[:, :4])
-    torch.testing.assert_close(mixture.means, row[:, 4:16].view(5, 4, 3))
-    scales = {"isotropic": (4, 1), "shared": (1, 3)}.get(covariance, (4, 3))
-    raw = row[:, 16 : 16 + math.prod(scales)].view(5, *scales)
+    torch.testing.assert_close(mixture.logits, parameters[:, :4])
+    torch.testing.assert_close(mixture.means, parameters[:, 4:16].view(5, 4, 3))
+    scale_shape = {"isotropic": (4, 1), "shared": (1, 3)}.get(covariance, (4, 3))
+    raw = parameters[:, 16 : 16 + math.prod(scale_shape)].view(5, *scale_shape)
     torch.testing.assert_close(mixture.log_scales.exp(), (raw.exp() + 0.1).expand(5, 4, 3))
     if covariance != "full":
         assert mixture.slopes is None
         return
     assert mixture.slopes is not None
-    below = row[:, 28:].view(5, 4, 3)
-    for place, (i, j) in enumerate([(1, 0), (2, 0), (2, 1)]):
-        assert torch.equal(mixture.slopes[..., i, j], below[..., place])
-    assert int((mixture.slopes != 0).sum()) == below.numel()
+    slopes = parameters[:, 28:].view(5, 4, 3)
+    for n, (i, j) in enumerate([(1, 0), (2, 0), (2, 1)]):
+        assert torch.equal(mixture.slopes[..., i, j], slopes[..., n])
+    assert int((mixture.slopes != 0).sum()) == slopes.numel()
 
 
-def test_numbers_below_the_diagonal_lie_row_by_row() -> None:
+def test_lower_triangular_fills_rows_below_the_diagonal() -> None:
     expected = torch.tensor([[0.0, 0, 0, 0], [1, 0, 0, 0], [2, 3, 0, 0], [4, 5, 6, 0]])
     assert torch.equal(lower_triangular(torch.arange(1.0, 7), 4), expected)
     assert torch.equal(lower_triangular(torch.zeros(2, 0), 1), torch.zeros(2, 1, 1))
 
 
 @EVERY_COVARIANCE
-def test_second_derivatives_pass_through_a_row(covariance: Covariance) -> None:
+def test_second_derivatives_by_the_parameters_equal_difference_quotients(covariance: Covariance) -> None:
     shape = MixtureShape(2, 2, math.log(1e-3), covariance)
-    row = torch.randn(2, shape.size, dtype=torch.float64).requires_grad_()
+    parameters = torch.randn(2, shape.size, dtype=torch.float64).requires_grad_()
     y = torch.randn(2, 2, dtype=torch.float64)
-    assert torch.autograd.gradgradcheck(lambda row: shape.unpack(row).log_prob(y), [row])
+    assert torch.autograd.gradgradcheck(lambda parameters: shape.unpack(parameters).log_prob(y), [parameters])
 
 
 @EVERY_COVARIANCE
-def test_the_jacobian_of_a_batch_is_the_loop(covariance: Covariance) -> None:
+def test_the_jacobian_of_a_batch_equals_a_loop(covariance: Covariance) -> None:
     head = MixtureHead(3, 2, 2, covariance).double()
     x, y = torch.randn(4, 3, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
     weights = {name: weight.detach() for name, weight in head.named_parameters()}
-    found = jacrev(lambda weights: functional_call(head, weights, (x,)).log_prob(y))(weights)
+    jacobian = jacrev(lambda weights: functional_call(head, weights, (x,)).log_prob(y))(weights)
     for i in range(4):
-        own = torch.autograd.grad(head(x[i]).log_prob(y[i]), list(head.parameters()))
-        for name, expected in zip(weights, own, strict=True):
-            torch.testing.assert_close(found[name][i], expected)
+        gradients = torch.autograd.grad(head(x[i]).log_prob(y[i]), list(head.parameters()))
+        for name, expected in zip(weights, gradients, strict=True):
+            torch.testing.assert_close(jacobian[name][i], expected)
 
 
-def correlated(n: int = 1000) -> Tensor:
-    """Points of a normal in the plane, correlated by 0.9, with scales 2 and 0.5."""
+def correlated_points(n: int = 1000) -> Tensor:
+    """Return points of a normal distribution in the plane with correlation 0.9 and scales 2 and 0.5."""
     e = torch.randn(n, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return torch.stack([2 * e[:, 0], 0.5 * (0.9 * e[:, 0] + math.sqrt(1 - 0.9**2) * e[:, 1])], -1) + 3
 
 
-def fitted(head: MixtureHead, y: Tensor) -> float:
-    """Nats after a fit that sees nothing but the targets."""
+def fit(head: MixtureHead, y: Tensor) -> float:
+    """Fit a head to targets with a constant input; return the mean negative log-likelihood in nats."""
     head = head.double()
     x = torch.ones(len(y), 1, dtype=torch.float64)
     optimizer = torch.optim.LBFGS(
@@ -163,107 +171,106 @@ def fitted(head: MixtureHead, y: Tensor) -> float:
         return loss
 
     optimizer.step(closure)
-    return float(head.loss(head(x), y).detach())
+    return mean_nll(head, x, y)
 
 
 @EVERY_COVARIANCE
-def test_fitted_to_points_one_component_reaches_the_entropy_of_their_covariance(covariance: Covariance) -> None:
-    """The most likely normal leaves log det(2 pi e S) / 2 nats, S the points' covariance or what the kind has of it."""
-    y = correlated()
+def test_one_fitted_component_reaches_the_entropy_of_the_covariance(covariance: Covariance) -> None:
+    """The maximum likelihood normal has log det(2 pi e S) / 2 nats, where S is the covariance of the points, restricted
+    to the structure of the component."""
+    y = correlated_points()
     s = torch.cov(y.mT, correction=0)
-    own: dict[Covariance, Tensor] = {"full": s, "isotropic": torch.eye(2).double() * s.trace() / 2}
-    allowed = own.get(covariance, torch.diag(s.diagonal()))
-    expected = 0.5 * float(torch.logdet(2 * math.pi * math.e * allowed))
-    assert fitted(MixtureHead(1, 2, 1, covariance, scale_floor=1e-6), y) == pytest.approx(expected, abs=1e-6)
+    restricted: dict[Covariance, Tensor] = {"full": s, "isotropic": torch.eye(2).double() * s.trace() / 2}
+    expected = 0.5 * float(torch.logdet(2 * math.pi * math.e * restricted.get(covariance, torch.diag(s.diagonal()))))
+    assert fit(MixtureHead(1, 2, 1, covariance, scale_floor=1e-6), y) == pytest.approx(expected, abs=1e-6)
 
 
-def test_of_correlated_groups_full_covariances_learn_more_than_diagonal_ones() -> None:
-    """Two normals, correlated by 0.9 and by -0.9, far apart: log 2 nats, and those of either group's own covariance;
-    diagonal components miss about -log(1 - 0.9^2) / 2 = 0.83 of them."""
-    y = correlated() - 3
-    pair = (y[:500] + torch.tensor([0.0, 20.0]), y[500:] * torch.tensor([1.0, -1.0]))
-    own = torch.stack([torch.cov(group.mT, correction=0) for group in pair])
-    flat = torch.diag_embed(own.diagonal(dim1=-2, dim2=-1))
-    nats = {}
-    for covariance, s in (("full", own), ("diagonal", flat)):
+def test_full_covariances_fit_correlated_groups_better_than_diagonal_ones() -> None:
+    """Two distant normals with correlations 0.9 and -0.9 have log 2 nats plus the mean entropy of their covariances;
+    diagonal components have about -log(1 - 0.9^2) / 2 = 0.83 nats more."""
+    y = correlated_points() - 3
+    groups = (y[:500] + torch.tensor([0.0, 20.0]), y[500:] * torch.tensor([1.0, -1.0]))
+    covariances = torch.stack([torch.cov(group.mT, correction=0) for group in groups])
+    diagonals = torch.diag_embed(covariances.diagonal(dim1=-2, dim2=-1))
+    nll = {}
+    for covariance, s in (("full", covariances), ("diagonal", diagonals)):
         head = MixtureHead(1, 2, 2, covariance, scale_floor=1e-6).double()  # type: ignore[arg-type]
-        head.initialize(torch.cat(pair))
-        nats[covariance] = fitted(head, torch.cat(pair))
+        head.initialize(torch.cat(groups))
+        nll[covariance] = fit(head, torch.cat(groups))
         expected = math.log(2) + 0.5 * float(torch.logdet(2 * math.pi * math.e * s).mean())
-        assert nats[covariance] == pytest.approx(expected, abs=1e-5)
-    assert nats["diagonal"] > nats["full"] + 0.7
+        assert nll[covariance] == pytest.approx(expected, abs=1e-5)
+    assert nll["diagonal"] > nll["full"] + 0.7
 
 
-def groups(scale: float, n: int = 2000, far: float = 1.0, d: int = 2) -> tuple[Tensor, float]:
-    """Points of four groups on the corners of a square, or a line's thirds, and the entropy that they were drawn of."""
+def make_groups(scale: float, n: int = 2000, distance: float = 1.0, d: int = 2) -> tuple[Tensor, float]:
+    """Return points of four normal groups in one or two dimensions, and the entropy of their distribution."""
     generator = torch.Generator().manual_seed(0)
-    centers = torch.tensor([[0.0, 0.0], [1.0, 0.1], [0.2, 1.0], [1.1, 1.2]])[:, :d] * far
+    centers = torch.tensor([[0.0, 0.0], [1.0, 0.1], [0.2, 1.0], [1.1, 1.2]])[:, :d] * distance
     points = centers[torch.randint(4, (n,), generator=generator)] + scale * torch.randn(n, d, generator=generator)
-    return points, math.log(4) + 0.5 * d * math.log(2 * math.pi * math.e * scale**2)
+    return points, math.log(4) + d * normal_entropy(scale)
 
 
-JOINT = pytest.mark.parametrize("covariance", COVARIANCES[:-1])
-
-
-@JOINT
-@pytest.mark.parametrize("far", [1e-2, 1.0, 100.0])
-def test_initialized_by_targets_a_head_is_the_mixture_of_their_groups(covariance: Covariance, far: float) -> None:
-    """Groups of a twentieth of their distance: nats within 0.05 of the entropy, whatever the features."""
-    y, entropy = groups(0.05 * far, far=far)
+@pytest.mark.parametrize("covariance", COVARIANCES[:-1])
+@pytest.mark.parametrize("distance", [1e-2, 1.0, 100.0])
+def test_an_initialized_head_is_the_mixture_of_the_groups(covariance: Covariance, distance: float) -> None:
+    """Scales are 5% of the distance: within 0.05 nats of the entropy, for any features."""
+    y, entropy = make_groups(0.05 * distance, distance=distance)
     head = MixtureHead(8, 2, 4, covariance, scale_floor=1e-5)
     head.initialize(y)
     for features in (torch.zeros(len(y), 8), torch.randn(len(y), 8), 100 * torch.randn(len(y), 8)):
-        assert float(head.loss(head(features), y).detach()) < entropy + 0.05
+        assert mean_nll(head, features, y) < entropy + 0.05
 
 
-def test_initialized_by_targets_each_dimension_has_its_own_groups() -> None:
-    """Two groups in each dimension, not the same: log 2 and a normal's entropy each, within 0.05 nats."""
+def test_an_initialized_per_dimension_head_clusters_each_dimension() -> None:
+    """Two independent groups per dimension: within 0.05 nats of log 2 plus the entropy of a normal in each."""
     generator = torch.Generator().manual_seed(0)
-    corner = torch.rand(2000, 2, generator=generator).argsort(0) % 2  # exactly half of each: quantiles fall between
-    y = corner * torch.tensor([1.0, 30.0]) + torch.tensor([0.02, 0.5]) * torch.randn(2000, 2, generator=generator)
-    entropy = sum(math.log(2) + 0.5 * math.log(2 * math.pi * math.e * scale**2) for scale in (0.02, 0.5))
+    group = torch.rand(2000, 2, generator=generator).argsort(0) % 2  # exactly half each, so quantiles separate them
+    y = group * torch.tensor([1.0, 30.0]) + torch.tensor([0.02, 0.5]) * torch.randn(2000, 2, generator=generator)
+    entropy = sum(math.log(2) + normal_entropy(scale) for scale in (0.02, 0.5))
     head = MixtureHead(8, 2, 2, "per-dimension")
     head.initialize(y)
-    assert float(head.loss(head(torch.zeros(2000, 8)), y).detach()) < entropy + 0.05
+    assert mean_nll(head, torch.zeros(2000, 8), y) < entropy + 0.05
 
 
 @EVERY_COVARIANCE
-@pytest.mark.parametrize("features", [1, 2], ids=["on a line", "in the plane"])
-@pytest.mark.parametrize("far", [0.05, 1.0, 20.0])
-def test_initialized_by_targets_a_head_starts_better_than_by_default(
-    far: float, features: int, covariance: Covariance
+@pytest.mark.parametrize("features", [1, 2], ids=["1-D", "2-D"])
+@pytest.mark.parametrize("distance", [0.05, 1.0, 20.0])
+def test_initialization_from_targets_is_better_than_the_default(
+    distance: float, features: int, covariance: Covariance
 ) -> None:
-    y, _ = groups(0.05 * far, far=far, d=features)
+    y, _ = make_groups(0.05 * distance, distance=distance, d=features)
     x = torch.randn(len(y), 16, generator=torch.Generator().manual_seed(1))
     head = MixtureHead(16, features, 6, covariance, scale_floor=1e-4)
-    before = float(head.loss(head(x), y).detach())
+    default = mean_nll(head, x, y)
     head.initialize(y)
-    assert float(head.loss(head(x), y).detach()) < before - 0.3
+    assert mean_nll(head, x, y) < default - 0.3
 
 
-def test_initialized_by_targets_on_a_line_means_are_those_of_equal_parts() -> None:
-    """Of an exponential distribution, by 4096 quantiles: between quantiles of p and q, its mean is the integral of
-    -log(1 - u) over (p, q), which is that of ((1 - u) log(1 - u) + u)', over q - p."""
+def test_means_initialized_in_one_dimension_are_those_of_quantile_groups() -> None:
+    """4096 quantiles of an exponential distribution: its mean between the quantiles of p and q is the integral of
+    -log(1 - u) over (p, q), with antiderivative (1 - u) log(1 - u) + u, divided by q - p."""
     y = -torch.log1p(-(torch.arange(4096) + 0.5).unsqueeze(-1) / 4096)
     head = MixtureHead(3, 1, 8)
     head.initialize(y)
-    up_to = [(1 - i / 8) * math.log(1 - i / 8) + i / 8 if i < 8 else 1.0 for i in range(9)]
-    expected = [8 * (up_to[i + 1] - up_to[i]) for i in range(8)]
+    antiderivative = [(1 - i / 8) * math.log(1 - i / 8) + i / 8 if i < 8 else 1.0 for i in range(9)]
+    expected = [8 * (antiderivative[i + 1] - antiderivative[i]) for i in range(8)]
     assert head(torch.zeros(3)).means.flatten().tolist() == pytest.approx(expected, rel=0.01)
 
 
-SCARCE = {
+DEGENERATE = {
     "one target": torch.tensor([[1.5, -2.0]]),
     "fewer targets than components": torch.tensor([[1.0, 0.0], [2.0, 5.0], [0.0, 1.0]]),
-    "targets all alike": torch.full((40, 2), 7.0),
-    "targets alike in one dimension": torch.stack([torch.linspace(-1, 1, 40), torch.zeros(40)], -1),
-    "whole numbers": (torch.arange(80) % 7).view(40, 2),
+    "equal targets": torch.full((40, 2), 7.0),
+    "targets equal in one dimension": torch.stack([torch.linspace(-1, 1, 40), torch.zeros(40)], -1),
+    "integers": (torch.arange(80) % 7).view(40, 2),
 }
 
 
 @EVERY_COVARIANCE
-@pytest.mark.parametrize("targets", SCARCE.values(), ids=SCARCE.keys())
-def test_scarce_targets_give_a_sound_start(targets: Tensor, covariance: Covariance) -> None:
+@pytest.mark.parametrize("targets", DEGENERATE.values(), ids=DEGENERATE.keys())
+def test_loss_and_gradients_are_finite_after_initialization_from_degenerate_targets(
+    targets: Tensor, covariance: Covariance
+) -> None:
     head = MixtureHead(4, 2, 8, covariance)
     head.initialize(targets)
     loss = head.loss(head(torch.randn(len(targets), 4)), targets.float())
@@ -272,43 +279,47 @@ def test_scarce_targets_give_a_sound_start(targets: Tensor, covariance: Covarian
     assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in head.parameters())
 
 
-def test_noise_widens_targets_in_training_alone() -> None:
-    """One normal of scale s: its expected nats rise by noise^2 / (2 s^2). 400,000 targets, within 5 standard errors of
-    z^2 / 2, whose deviation is 0.71 (1 + noise^2 / s^2): false failure below 1e-6."""
+def test_noise_is_added_to_targets_during_training_only() -> None:
+    """For a normal of scale s the expected loss increases by noise^2 / (2 s^2).
+
+    400,000 targets, within 5 standard errors of z^2 / 2, whose standard deviation is 0.71 (1 + noise^2 / s^2):
+    false-failure probability below 1e-6.
+    """
     noise, scale, n = 0.5, 0.8, 400_000
     head = MixtureHead(1, 1, 1, noise=noise)
     with torch.no_grad():
         nn.init.zeros_(head.linear.weight)
         head.linear.bias.copy_(torch.tensor([0.0, 2.0, math.log(scale - 1e-3)]))
     y, mixture = 2 + scale * torch.randn(n, 1), head(torch.zeros(n, 1))
-    plain = float(-mixture.log_prob(y).mean().detach())
-    noisy = float(head.train().loss(mixture, y).detach())
+    without_noise = float(-mixture.log_prob(y).mean().detach())
+    with_noise = float(head.train().loss(mixture, y).detach())
     error = 0.71 * (1 + noise**2 / scale**2) / math.sqrt(n)
-    assert abs(noisy - plain - noise**2 / (2 * scale**2)) < 5 * error
-    assert float(head.eval().loss(mixture, y).detach()) == plain
+    assert abs(with_noise - without_noise - noise**2 / (2 * scale**2)) < 5 * error
+    assert float(head.eval().loss(mixture, y).detach()) == without_noise
 
 
-def test_noise_leaves_the_targets_as_they_are() -> None:
+def test_noise_does_not_modify_the_targets_in_place() -> None:
     head, y = MixtureHead(2, 2, 3, noise=1.0), torch.zeros(5, 2)
     head.loss(head(torch.randn(5, 2)), y)
     assert torch.equal(y, torch.zeros(5, 2))
 
 
 @EVERY_COVARIANCE
-@pytest.mark.parametrize("reward", [0.7, -0.3])
-def test_the_entropy_of_weights_is_rewarded_in_training_alone(reward: float, covariance: Covariance) -> None:
-    head = MixtureHead(4, 2, 3, covariance, weight_entropy=reward)
+@pytest.mark.parametrize("factor", [0.7, -0.3])
+def test_weight_entropy_is_subtracted_during_training_only(factor: float, covariance: Covariance) -> None:
+    head = MixtureHead(4, 2, 3, covariance, weight_entropy=factor)
     mixture, y = head(torch.randn(6, 4)), torch.randn(6, 2)
-    plain = -mixture.log_prob(y).mean()
+    nll = -mixture.log_prob(y).mean()
     entropy = torch.distributions.Categorical(logits=mixture.logits).entropy().mean()
-    torch.testing.assert_close(head.train().loss(mixture, y), plain - reward * entropy)
-    torch.testing.assert_close(head.eval().loss(mixture, y), plain)
+    torch.testing.assert_close(head.train().loss(mixture, y), nll - factor * entropy)
+    torch.testing.assert_close(head.eval().loss(mixture, y), nll)
 
 
-@pytest.mark.parametrize("reward", [1.0, -1.0], ids=["kept alive", "pruned"])
-def test_the_reward_moves_weights_the_way_it_says(reward: float) -> None:
-    """Where the data say nothing, components all alike, its gradient is -reward dH/dlogits = reward w (log w + H)."""
-    head = MixtureHead(1, 1, 3, weight_entropy=reward)
+@pytest.mark.parametrize("factor", [1.0, -1.0], ids=["equalize", "prune"])
+def test_weight_entropy_has_the_gradient_of_the_entropy(factor: float) -> None:
+    """With equal components the likelihood has no gradient by the logits; the entropy term has
+    -factor dH/dlogits = factor w (log w + H)."""
+    head = MixtureHead(1, 1, 3, weight_entropy=factor)
     with torch.no_grad():
         nn.init.zeros_(head.linear.weight)
         head.linear.bias.copy_(torch.tensor([1.0, 0.0, -1.0, 0, 0, 0, 0, 0, 0]))
@@ -317,19 +328,19 @@ def test_the_reward_moves_weights_the_way_it_says(reward: float) -> None:
     w = torch.softmax(torch.tensor([1.0, 0.0, -1.0]), 0)
     entropy = -(w * w.log()).sum()
     assert head.linear.bias.grad is not None
-    torch.testing.assert_close(head.linear.bias.grad[:3], reward * w * (w.log() + entropy))
-    assert float(head.linear.bias.grad[0] * reward) > 0
+    torch.testing.assert_close(head.linear.bias.grad[:3], factor * w * (w.log() + entropy))
+    assert float(head.linear.bias.grad[0] * factor) > 0
 
 
-def test_what_only_goes_on_or_ends_is_never_lifted() -> None:
-    """Two logits: their softmax is that of going on and END, and gradients stay numbers."""
+def test_two_event_logits_are_down_and_end() -> None:
+    """UP has probability 0, and gradients are finite."""
     head, features = StepHead(5, 2, 3, 2), torch.randn(7, 5)
     torch.nn.init.normal_(head.linear.weight)
     steps = head(features)
     expected = torch.softmax(head.linear(features)[:, -2:], -1)
-    shares = steps.mean.event
-    torch.testing.assert_close(shares[:, [0, 2]], expected)
-    assert (shares[:, 1] == 0).all()
+    probs = steps.mean.event
+    torch.testing.assert_close(probs[:, [0, 2]], expected)
+    assert (probs[:, 1] == 0).all()
     steps.event_log_prob(torch.tensor([0, 2, 0, 0, 2, 0, 0])).sum().backward()
     assert head.linear.weight.grad is not None
     assert head.linear.weight.grad.isfinite().all()
@@ -337,13 +348,13 @@ def test_what_only_goes_on_or_ends_is_never_lifted() -> None:
 
 
 @pytest.mark.parametrize("events", [1, 4])
-def test_other_numbers_of_events_are_refused(events: int) -> None:
+def test_other_numbers_of_events_are_rejected(events: int) -> None:
     with pytest.raises(InputError, match=f"events: received {events}, expected 3, 2 or 0"):
         StepHead(5, 2, 3, events)
 
 
-def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
-    """Ha and Schmidhuber: of Z latents with K components each, 3 K Z numbers (480 of CarRacing's 32 latents)."""
+def test_a_per_dimension_step_head_has_the_published_number_of_outputs() -> None:
+    """Ha and Schmidhuber: 3 K Z outputs for Z latent variables with K components each, 480 for the 32 of CarRacing."""
     head = StepHead(256, 32, 5, 0, "per-dimension")
     assert head.linear.out_features == 480
     assert head.component_choices == 32
@@ -352,14 +363,14 @@ def test_a_mixture_for_each_feature_has_the_published_layout() -> None:
     assert motion.logits.shape == (4, 32, 5)
 
 
-def test_what_is_first_looked_at_without_gradients_has_them_all_the_same() -> None:
-    """Steps that are drawn from while they are learned from."""
+def test_sampling_without_gradients_keeps_the_gradients_of_later_calls() -> None:
+    """Parameters that are unpacked under `torch.no_grad` are still differentiable."""
     head, features = StepHead(8, 2, 5, events=2), torch.randn(4, 8)
     gradients: list[Tensor] = []
-    for look in (False, True):
+    for sample_first in (False, True):
         steps = head(features)
         with torch.no_grad():
-            assert not look or steps.sample().motion.shape == (4, 2)
+            assert not sample_first or steps.sample().motion.shape == (4, 2)
         value = Step(torch.zeros(4, 2), torch.zeros(4, dtype=torch.long))
         gradients += torch.autograd.grad(steps.log_prob(value).sum(), head.linear.weight)
     assert torch.equal(gradients[0], gradients[1])
@@ -367,18 +378,17 @@ def test_what_is_first_looked_at_without_gradients_has_them_all_the_same() -> No
         assert not head(features).motion.means.requires_grad
 
 
-@pytest.mark.parametrize("rows", [1, 255, 256, 700])
-def test_under_autocast_rows_are_those_of_the_linear_layer(rows: int) -> None:
-    """To the rounding of bfloat16, whatever number of rows the product was made of; gradients too."""
-    head, features = StepHead(8, 2, 3, 3), torch.randn(rows, 8, requires_grad=True)
+@pytest.mark.parametrize("steps", [1, 255, 256, 700])
+def test_padding_under_autocast_does_not_change_parameters_or_gradients(steps: int) -> None:
+    """Within the rounding of bfloat16, for any number of steps."""
+    head, features = StepHead(8, 2, 3, 3), torch.randn(steps, 8, requires_grad=True)
     with torch.autocast("cpu", torch.bfloat16):
-        found, expected = head(features).parameters, head.linear(features)
-    assert found.shape == expected.shape
-    torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
-    weights = torch.randn_like(found)
+        padded, expected = head(features).parameters, head.linear(features)
+    assert padded.shape == expected.shape
+    torch.testing.assert_close(padded, expected, rtol=1e-2, atol=1e-2)
+    weights, leaves = torch.randn_like(padded), [features, head.linear.weight, head.linear.bias]
     gradients = [
-        torch.autograd.grad((each * weights).sum(), [features, head.linear.weight, head.linear.bias], retain_graph=True)
-        for each in (found, expected)
+        torch.autograd.grad((result * weights).sum(), leaves, retain_graph=True) for result in (padded, expected)
     ]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-2, atol=2e-2 * float(other.abs().max()))

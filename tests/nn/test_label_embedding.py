@@ -1,4 +1,4 @@
-"""Labels as vectors: integers and blends of them, of the same weights."""
+"""Embeddings of integer labels and of weighted blends of classes."""
 
 import pytest
 import torch
@@ -10,13 +10,13 @@ LIKE = torch.zeros(3, 7)
 
 
 @pytest.mark.parametrize("classes", [1, 5, 40])
-def test_a_blend_of_one_class_is_its_label(classes: int) -> None:
+def test_a_one_hot_blend_equals_its_label(classes: int) -> None:
     label = torch.arange(3) % classes
     embedding = LabelEmbedding(classes)
-    own, blended = embedding(label, LIKE), embedding(torch.eye(classes)[label], LIKE)
-    assert own.shape == (3, embedding.width)
+    by_label, by_blend = embedding(label, LIKE), embedding(torch.eye(classes)[label], LIKE)
+    assert by_label.shape == (3, embedding.width)
     assert embedding.width == min(classes, 32)
-    assert torch.equal(own, blended)
+    assert torch.equal(by_label, by_blend)
 
 
 def test_a_blend_is_the_weighted_sum_of_its_classes() -> None:
@@ -27,7 +27,7 @@ def test_a_blend_is_the_weighted_sum_of_its_classes() -> None:
     torch.testing.assert_close(embedding(weights, LIKE), expected)
 
 
-def test_gradients_reach_the_classes_in_a_blend_alone() -> None:
+def test_only_the_classes_of_a_blend_receive_gradients() -> None:
     embedding = LabelEmbedding(5)
     assert embedding.weight is not None
     embedding(torch.tensor([[0.25, 0.0, 0.75, 0.0, 0.0]]), LIKE[:1]).sum().backward()
@@ -35,7 +35,7 @@ def test_gradients_reach_the_classes_in_a_blend_alone() -> None:
     assert torch.equal(embedding.weight.grad[:, 0], torch.tensor([0.25, 0.0, 0.75, 0.0, 0.0]))
 
 
-def test_without_classes_there_are_no_numbers() -> None:
+def test_without_classes_embeddings_have_no_features() -> None:
     embedding = LabelEmbedding(0)
     assert embedding.width == 0
     assert not list(embedding.parameters())
@@ -44,11 +44,11 @@ def test_without_classes_there_are_no_numbers() -> None:
     assert embedding(None, LIKE.double()).dtype == torch.float64
 
 
-def test_a_label_that_is_missing_is_told() -> None:
-    with pytest.raises(InputError, match="the model expects a label from 0 to 4; received none"):
+def test_a_missing_label_is_rejected() -> None:
+    with pytest.raises(InputError, match="label: received none; the model expects a label from 0 to 4"):
         LabelEmbedding(5)(None, LIKE)
 
 
-def test_a_blend_of_other_classes_is_told() -> None:
-    with pytest.raises(InputError, match=r"5.*received.*4"):
+def test_a_blend_of_another_number_of_classes_is_rejected() -> None:
+    with pytest.raises(InputError, match="label: received a blend of 4 classes, expected 5"):
         LabelEmbedding(5)(torch.ones(3, 4) / 4, LIKE)
