@@ -1,4 +1,4 @@
-"""What patterns and folders name: every file once, in an order that stays, whatever links and names there are."""
+"""Tests of import sources: order of files, patterns, links, special files, and classes and splits in paths."""
 
 import os
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.data.formats import native
-from mdnrnn.data.importing.sources import expand_sources, list_files, walk_folder
+from mdnrnn.data.importing.sources import PathInfo, expand_sources, list_files, walk_folder
 from mdnrnn.errors import InputError
 from tests.helpers import random_corpus
 
 
-def make(folder: Path, *names: str) -> Path:
+def create_files(folder: Path, *names: str) -> Path:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,26 +19,27 @@ def make(folder: Path, *names: str) -> Path:
     return folder
 
 
-def below(folder: Path) -> list[str]:
-    return [str(path.relative_to(folder)) for path in walk_folder(folder)]
+def relative_files(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in walk_folder(folder)]
 
 
-def test_a_folder_is_read_in_the_order_of_names_its_own_files_first(tmp_path: Path) -> None:
-    make(tmp_path, "b/2", "b/10", "a/z/1", "a/1", "c", "A")
-    assert below(tmp_path) == ["A", "c", "a/1", "a/z/1", "b/10", "b/2"]
+def test_files_are_in_the_order_of_names_before_those_in_subfolders(tmp_path: Path) -> None:
+    create_files(tmp_path, "b/2", "b/10", "a/z/1", "a/1", "c", "A")
+    assert relative_files(tmp_path) == ["A", "c", "a/1", "a/z/1", "b/10", "b/2"]
 
 
 def test_hidden_files_and_folders_are_left_out(tmp_path: Path) -> None:
-    assert below(make(tmp_path, ".DS_Store", ".git/x", "a", "b/.hidden", "b/c")) == ["a", "b/c"]
+    create_files(tmp_path, ".DS_Store", ".git/x", "a", "b/.hidden", "b/c")
+    assert relative_files(tmp_path) == ["a", "b/c"]
 
 
-def test_a_corpus_in_a_folder_is_one(tmp_path: Path) -> None:
+def test_corpus_folder_counts_as_a_file(tmp_path: Path) -> None:
     native.write(random_corpus([3]), tmp_path / "b")
-    assert below(make(tmp_path, "a", "c/1")) == ["a", "b", "c/1"]
+    assert relative_files(create_files(tmp_path, "a", "c/1")) == ["a", "b", "c/1"]
 
 
-def test_links_are_followed_and_loops_of_them_end(tmp_path: Path) -> None:
-    make(tmp_path, "all/a/1", "elsewhere/2")
+def test_links_are_followed_and_each_folder_is_visited_once(tmp_path: Path) -> None:
+    create_files(tmp_path, "all/a/1", "elsewhere/2")
     (tmp_path / "all/a/up").symlink_to("..")
     (tmp_path / "all/a/self").symlink_to("self")
     (tmp_path / "all/nowhere").symlink_to("gone")
@@ -46,48 +47,78 @@ def test_links_are_followed_and_loops_of_them_end(tmp_path: Path) -> None:
     (tmp_path / "all/again").symlink_to("../elsewhere")
     (tmp_path / "all/file").symlink_to("a/1")
     (tmp_path / "elsewhere/back").symlink_to("../all")
-    assert below(tmp_path / "all") == ["file", "a/1", "again/2"]
+    assert relative_files(tmp_path / "all") == ["file", "a/1", "again/2"]
 
 
-def test_pipes_are_passed_over_in_folders_and_refused_by_name(tmp_path: Path) -> None:
-    """Opened, they would be waited for."""
-    os.mkfifo(make(tmp_path, "a") / "pipe")
-    assert below(tmp_path) == ["a"]
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_are_ignored_in_folders_and_refused_as_sources(tmp_path: Path) -> None:
+    """Reading a pipe would block."""
+    os.mkfifo(create_files(tmp_path, "a") / "pipe")
+    assert relative_files(tmp_path) == ["a"]
     with pytest.raises(InputError, match="pipe: is a pipe or a device; expected a file, or - for lines"):
         list(list_files([tmp_path / "pipe"]))
 
 
 def test_patterns_are_expanded_in_order(tmp_path: Path) -> None:
-    make(tmp_path, "b.svg", "a.svg", "c.txt", "d/e.svg")
+    create_files(tmp_path, "b.svg", "a.svg", "c.txt", "d/e.svg")
     assert list(expand_sources([f"{tmp_path}/*.svg"])) == [tmp_path / "a.svg", tmp_path / "b.svg"]
     found = list(expand_sources([f"{tmp_path}/c.txt", f"{tmp_path}/**/*.svg"]))
     assert [path.name for path in found] == ["c.txt", "a.svg", "b.svg", "e.svg"]
 
 
-@pytest.mark.parametrize("name", ["[1].svg", "a*", "what?", "two\nlines", 'it\'s "this"', "é 仂", " ", "-x"])
-def test_a_name_that_is_there_is_no_pattern(tmp_path: Path, name: str) -> None:
-    make(tmp_path, name, "1.svg", "abc")
+NAMES = ["[1].svg", "é 仂", " ", "-x"]
+if os.name == "posix":
+    NAMES += ["a*", "what?", "two\nlines", 'it\'s "this"']
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_existing_name_is_not_a_pattern(tmp_path: Path, name: str) -> None:
+    create_files(tmp_path, name, "1.svg", "abc")
     assert list(expand_sources([str(tmp_path / name)])) == [tmp_path / name]
 
 
 @pytest.mark.parametrize("name", ["gone", "*.svg", "two\nlines"])
-def test_what_names_nothing_is_told_in_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"no such file or folder; expected drawings of any known format") as told:
+def test_source_without_files_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    message = "no such file or folder; expected drawings of any known format"
+    with pytest.raises(InputError, match=message) as caught:
         list(expand_sources([str(tmp_path / name)]))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(caught.value)
 
 
-def test_no_sources_are_told() -> None:
+def test_empty_list_of_sources_is_refused() -> None:
     with pytest.raises(InputError, match="nothing to import; expected files, folders, patterns, or - for lines"):
         list(expand_sources([]))
 
 
-def test_the_folder_that_a_file_was_met_in_is_known(tmp_path: Path) -> None:
+def test_files_are_listed_with_their_source_folder(tmp_path: Path) -> None:
     native.write(random_corpus([3]), tmp_path / "corpus")
-    make(tmp_path, "folder/a", "b")
+    create_files(tmp_path, "folder/a", "b")
     assert list(list_files([tmp_path / "folder", tmp_path / "b", tmp_path / "corpus", Path("-")])) == [
         (tmp_path / "folder" / "a", tmp_path / "folder"),
         (tmp_path / "b", None),
         (tmp_path / "corpus", None),
         (Path("-"), None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "by_file", "expected"),
+    [
+        ("data/cat/1.svg", "data", False, ("cat", None)),
+        ("data/1.svg", "data", False, ("data", None)),
+        ("data/cat/1.svg", None, False, ("cat", None)),
+        ("data/cat.ndjson", "data", True, ("cat", None)),
+        ("data/cat.ndjson", None, True, ("cat", None)),
+        ("data/Train/cat/1.svg", "data", False, ("cat", "train")),
+        ("data/cat/val/1.svg", "data", False, ("cat", "valid")),
+        ("data/testing/1.svg", "data", False, ("data", "test")),
+        ("data/cat/test.ndjson", "data", True, (None, "test")),
+        ("test/1.svg", None, False, ("test", None)),
+        ("test.ndjson", None, True, (None, "test")),
+    ],
+)
+def test_path_names_class_and_split(
+    tmp_path: Path, path: str, root: str | None, by_file: bool, expected: tuple[str | None, str | None]
+) -> None:
+    info = PathInfo.from_path(tmp_path / path, None if root is None else tmp_path / root, by_file=by_file)
+    assert info == expected
