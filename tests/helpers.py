@@ -144,7 +144,7 @@ def to_float64(batch: Batch) -> Batch:
     """Return the batch with its floating-point tensors in float64."""
 
     def convert(step: Step) -> Step:
-        return Step(*(part.double() if part is not None and part.is_floating_point() else part for part in step))
+        return Step(step.motion.double(), step.event, None if step.inputs is None else step.inputs.double())
 
     bin_width = None if batch.bin_width is None else batch.bin_width.double()
     return replace(batch, target=convert(batch.target), previous=convert(batch.previous), bin_width=bin_width)

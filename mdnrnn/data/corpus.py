@@ -9,18 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from mdnrnn.data.array_arguments import check_events, check_matrices, check_strings, divide_into_splits
 from mdnrnn.data.memmap import find_large_mapping
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
 from mdnrnn.data.validation import check_arrays, check_values
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.events import DOWN, END
 
-SPLITS = ("train", "valid", "test")
 _BLOCK_ROWS = 1 << 20
 
 
@@ -82,12 +83,12 @@ class Corpus:
     @classmethod
     def from_arrays(
         cls,
-        motions: Iterable[np.ndarray],
-        events: Iterable[np.ndarray] | None = None,
+        motions: Iterable[ArrayLike],
+        events: Iterable[ArrayLike] | None = None,
         labels: Iterable[str] | None = None,
         *,
         texts: Iterable[str] | None = None,
-        inputs: Iterable[np.ndarray] | None = None,
+        inputs: Iterable[ArrayLike] | None = None,
         splits: SequenceOf[float] | SequenceOf[str] = (0.9, 0.05, 0.05),
         seed: int = 0,
         metadata: Metadata | None = None,
@@ -98,7 +99,7 @@ class Corpus:
             motions: M arrays (T, D) in raw units: for drawings, the offset from each point to the next.
             events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans (True: the pen lifts after this
                 point); default: DOWN. In drawings the last event of each sequence is set to END.
-            labels: M class names. The classes are those of `metadata`, or the distinct names in alphabetical order.
+            labels: M class names. Default classes: those in `metadata`, or the distinct names in alphabetical order.
             texts: M texts, for text-conditional models.
             inputs: M arrays (T, A), the inputs that are known when a step is predicted.
             splits: shares of train, valid and test, by which the sequences are divided at random; or M split names.
@@ -109,25 +110,25 @@ class Corpus:
         Raises:
             InputError: if numbers, shapes, types or values do not match.
         """
-        motions = _check_matrices("motions", motions)
-        count = len(motions)
+        matrices = check_matrices("motions", motions)
+        count = len(matrices)
         if metadata is None:
-            is_integer = all(motion.dtype.kind in "iu" for motion in motions)
+            is_integer = all(motion.dtype.kind in "iu" for motion in matrices)
             metadata = Metadata(name="arrays", bin_width=1.0 if is_integer else None)
-        names = None if labels is None else _check_count("labels", labels, count)
+        names = None if labels is None else check_strings("labels", labels, count)
         if names is not None and not metadata.classes:
             metadata = replace(metadata, classes=tuple(sorted(set(names))))
         columns = (
-            motions,
-            [np.full(len(motion), DOWN) for motion in motions] if events is None else _check_events(events, motions),
+            matrices,
+            [np.full(len(motion), DOWN) for motion in matrices] if events is None else check_events(events, matrices),
             [None] * count if names is None else [metadata.class_index(name) for name in names],
-            [None] * count if inputs is None else _check_matrices("inputs", inputs, motions),
-            [None] * count if texts is None else _check_count("texts", texts, count),
+            [None] * count if inputs is None else check_matrices("inputs", inputs, matrices),
+            [None] * count if texts is None else check_strings("texts", texts, count),
         )
         sequences = [Sequence(*fields) for fields in zip(*columns, strict=True)]
         if metadata.is_drawing:
             sequences = [sequence._replace(event=mark_end(sequence.event)) for sequence in sequences]
-        members = _divide(count, splits, seed)
+        members = divide_into_splits(count, splits, seed)
         corpus = pack(metadata, {split: [sequences[i] for i in indices] for split, indices in members.items()})
         corpus.check()
         return corpus
@@ -332,63 +333,3 @@ def mark_end(event: np.ndarray) -> np.ndarray:
     event = np.array(event, dtype=np.uint8)
     event[-1] = END
     return event
-
-
-def _check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
-    values = list(values)
-    if len(values) != count:
-        raise InputError(f"{name}: received {len(values)}, expected {count}, one per sequence")
-    return values
-
-
-def _check_matrices(
-    name: str, arrays: Iterable[np.ndarray], motions: list[np.ndarray] | None = None
-) -> list[np.ndarray]:
-    """Return arrays (T, width) of numbers of the same width; T as in `motions`, if given."""
-    arrays = [np.asarray(array) for array in arrays]
-    if motions is not None:
-        _check_count(name, arrays, len(motions))
-    for i, array in enumerate(arrays):
-        rows = "T" if motions is None else len(motions[i])
-        width = arrays[0].shape[1] if i and arrays[0].ndim == 2 else "D"
-        if array.ndim != 2 or not array.size or rows not in ("T", len(array)) or width not in ("D", array.shape[1]):
-            raise InputError(f"{name}[{i}]: received shape {array.shape}, expected ({rows}, {width}), at least (1, 1)")
-        if array.dtype.kind not in "iuf":
-            raise InputError(f"{name}[{i}]: received dtype {array.dtype}, expected integers or floats")
-    return arrays
-
-
-def _check_events(events: Iterable[np.ndarray], motions: list[np.ndarray]) -> list[np.ndarray]:
-    """Return integer events (T,); booleans are converted to DOWN and UP."""
-    arrays = [np.asarray(event) for event in events]
-    _check_count("events", arrays, len(motions))
-    for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
-        if event.shape != (len(motion),):
-            raise InputError(f"events[{i}]: received shape {event.shape}, expected ({len(motion)},) as in motions")
-        if event.dtype.kind not in "iub":
-            raise InputError(f"events[{i}]: received dtype {event.dtype}, expected integers or booleans")
-        unknown = np.setdiff1d(event, (DOWN, UP, END))
-        if len(unknown):
-            raise InputError(f"events[{i}]: received {unknown[0]}, expected DOWN (0), UP (1) or END (2)")
-    return [np.where(event, UP, DOWN) if event.dtype.kind == "b" else event for event in arrays]
-
-
-def _divide(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) -> dict[str, list[int]]:
-    """Return the sequences of each split, from M names or from shares of train, valid and test."""
-    splits = list(splits)
-    if splits and all(isinstance(split, str) for split in splits):
-        names = _check_count("splits", splits, count)
-        unknown = set(names) - set(SPLITS)
-        if unknown:
-            raise InputError(f"splits: received {', '.join(sorted(unknown))}, expected {', '.join(SPLITS)}")
-        return {split: [i for i, name in enumerate(names) if name == split] for split in SPLITS}
-    is_numeric = all(isinstance(split, (int, float)) for split in splits)
-    shares = np.array(splits if is_numeric else [], dtype=np.float64)
-    if shares.shape != (len(SPLITS),) or shares.min() < 0 or shares[0] == 0 or not abs(shares.sum() - 1) < 1e-6:
-        raise InputError(f"splits: received {splits}, expected shares of {', '.join(SPLITS)} with the sum 1")
-    held_out = [max(1, round(float(share) * count)) if share else 0 for share in shares[1:]]
-    if sum(held_out) >= count:
-        held_out = [0, 0]
-    order = np.random.default_rng(seed).permutation(count)
-    bounds = np.cumsum([count - sum(held_out), *held_out])[:-1]
-    return {split: sorted(part.tolist()) for split, part in zip(SPLITS, np.split(order, bounds), strict=True)}

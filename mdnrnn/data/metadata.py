@@ -12,6 +12,8 @@ import numpy as np
 from mdnrnn.data.strokes import Start
 from mdnrnn.errors import InputError
 
+SPLITS = ("train", "valid", "test")
+"""Names of the splits, in the order in which a corpus stores them."""
 _HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
 """Fields that version 1 of the corpus format stores under other names."""
 

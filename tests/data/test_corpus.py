@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.synthetic.corpora import DOODLES_SEED, generate_doodle, make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
@@ -241,6 +241,8 @@ def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
         ({"labels": ["a"]}, "labels: received 1, expected 40, one per sequence"),
         ({"labels": ["b"] * 40, "metadata": Metadata(name="x", classes=("a",))}, "unknown label 'b'; expected"),
         ({"texts": ["a"] * 41}, "texts: received 41, expected 40, one per sequence"),
+        ({"texts": [b"a"] * 40}, r"texts\[0\]: received b'a', expected a string"),
+        ({"labels": [7] * 40}, r"labels\[0\]: received 7, expected a string"),
         ({"inputs": [np.zeros((9, 1))] * 40}, r"inputs\[0\]: received shape \(9, 1\), expected \(1, D\)"),
         ({"splits": (0.5, 0.5)}, r"splits: received \[0\.5, 0\.5\], expected shares of train"),
         ({"splits": (0.5, 0.5, 0.5)}, "with the sum 1"),

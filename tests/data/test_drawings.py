@@ -68,7 +68,7 @@ def test_strokes_are_split_at_jumps_and_isolated_points_are_removed() -> None:
     split = pack_drawings([[jump], [outlier, np.array([[7, 7]])]]).split_at_jumps(10)
     for actual, expected in zip(split.polylines(0), [jump[:2], jump[2:]], strict=True):
         np.testing.assert_array_equal(actual, expected)
-    for actual, expected in zip(split.polylines(1), [outlier[[0, 1, 3, 4]], [[7, 7]]], strict=True):
+    for actual, expected in zip(split.polylines(1), [outlier[[0, 1, 3, 4]], np.array([[7, 7]])], strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 

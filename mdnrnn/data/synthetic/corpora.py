@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Sequence, pack
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.corpus import Corpus, Sequence, pack
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import doodles, pen_text, rollouts, texts
 from mdnrnn.errors import InputError
@@ -107,7 +107,7 @@ def make_writer(number: int, seed: int = 0) -> pen_text.Writer:
 
 
 def _line(writer: int, number: int, seed: int) -> Sequence:
-    # 1 + number: trailing zeros of a seed have no effect, so [seed, writer, 0] would repeat the writer's own stream.
+    # 1 + number: trailing zeros of a seed have no effect, so [seed, writer, 0] is the stream of [seed, writer].
     rng = np.random.default_rng([seed, writer, 1 + number])
     text = texts.sample_line(rng)
     motion, event = from_polylines(pen_text.write(text, make_writer(writer, seed), rng))

@@ -74,7 +74,7 @@ class Writer:
 
 
 def alphabet() -> str:
-    """Return the characters that can be written: those of ASCII that both fonts have, sorted."""
+    """Return the supported characters, sorted: the ASCII characters that both fonts have."""
     return "".join(sorted(set(_glyphs("printed")) & set(_glyphs("joined"))))
 
 

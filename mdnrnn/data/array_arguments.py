@@ -1,0 +1,82 @@
+"""Checks and conversions of the arguments of `Corpus.from_arrays`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from collections.abc import Sequence as SequenceOf
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mdnrnn.data.metadata import SPLITS
+from mdnrnn.errors import InputError
+from mdnrnn.events import DOWN, END, UP
+
+
+def check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
+    """Return the values as a list; raise `InputError` unless there are `count` of them."""
+    values = list(values)
+    if len(values) != count:
+        raise InputError(f"{name}: received {len(values)}, expected {count}, one per sequence")
+    return values
+
+
+def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
+    """Return `count` strings; raise `InputError` for other values."""
+    values = check_count(name, values, count)
+    for i, value in enumerate(values):
+        if not isinstance(value, str):
+            raise InputError(f"{name}[{i}]: received {value!r}, expected a string")
+    return [str(value) for value in values]
+
+
+def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
+    """Return arrays (T, width) of numbers of the same width; T as in `motions`, if given."""
+    arrays = [np.asarray(value) for value in values]
+    if motions is not None:
+        check_count(name, arrays, len(motions))
+    for i, array in enumerate(arrays):
+        rows = "T" if motions is None else len(motions[i])
+        width = arrays[0].shape[1] if i and arrays[0].ndim == 2 else "D"
+        if array.ndim != 2 or not array.size or rows not in ("T", len(array)) or width not in ("D", array.shape[1]):
+            raise InputError(f"{name}[{i}]: received shape {array.shape}, expected ({rows}, {width}), at least (1, 1)")
+        if array.dtype.kind not in "iuf":
+            raise InputError(f"{name}[{i}]: received dtype {array.dtype}, expected integers or floats")
+    return arrays
+
+
+def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list[np.ndarray]:
+    """Return integer events (T,); booleans are converted to DOWN and UP."""
+    arrays = [np.asarray(event) for event in events]
+    check_count("events", arrays, len(motions))
+    for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
+        if event.shape != (len(motion),):
+            raise InputError(f"events[{i}]: received shape {event.shape}, expected ({len(motion)},) as in motions")
+        if event.dtype.kind not in "iub":
+            raise InputError(f"events[{i}]: received dtype {event.dtype}, expected integers or booleans")
+        unknown = np.setdiff1d(event, (DOWN, UP, END))
+        if len(unknown):
+            raise InputError(f"events[{i}]: received {unknown[0]}, expected DOWN (0), UP (1) or END (2)")
+    return [np.where(event, UP, DOWN) if event.dtype.kind == "b" else event for event in arrays]
+
+
+def divide_into_splits(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) -> dict[str, list[int]]:
+    """Return the sequences of each split, from M names or from shares of train, valid and test."""
+    values: list[Any] = list(splits)
+    if values and all(isinstance(value, str) for value in values):
+        names = check_count("splits", values, count)
+        unknown = set(names) - set(SPLITS)
+        if unknown:
+            raise InputError(f"splits: received {', '.join(sorted(unknown))}, expected {', '.join(SPLITS)}")
+        return {split: [i for i, name in enumerate(names) if name == split] for split in SPLITS}
+    is_numeric = all(isinstance(value, (int, float)) for value in values)
+    shares = np.array(values if is_numeric else [], dtype=np.float64)
+    if shares.shape != (len(SPLITS),) or shares.min() < 0 or shares[0] == 0 or not abs(shares.sum() - 1) < 1e-6:
+        raise InputError(f"splits: received {values}, expected shares of {', '.join(SPLITS)} with the sum 1")
+    held_out = [max(1, round(float(share) * count)) if share else 0 for share in shares[1:]]
+    if sum(held_out) >= count:
+        held_out = [0, 0]
+    order = np.random.default_rng(seed).permutation(count)
+    bounds = np.cumsum([count - sum(held_out), *held_out])[:-1]
+    return {split: sorted(part.tolist()) for split, part in zip(SPLITS, np.split(order, bounds), strict=True)}
