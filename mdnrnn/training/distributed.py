@@ -35,10 +35,12 @@ def rank() -> int:
 def process_group() -> Iterator[None]:
     """Join the process group if torchrun started this process: gloo for CPU tensors, NCCL for CUDA tensors.
 
+    A nested call uses the group that the process has joined already.
+
     Raises:
         InputError: another rank ended; every remaining rank raises it within seconds.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
         return
     cuda = torch.cuda.is_available()
