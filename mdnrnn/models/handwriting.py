@@ -104,7 +104,7 @@ class HandwritingRNN(SequenceModel):
 def check_text_corpus(corpus: Corpus) -> None:
     """Raise `InputError` unless a corpus consists of lines of strokes with their texts."""
     name = corpus.metadata.name
-    missing = int((corpus.characters == 0).sum()) if corpus.text is not None else len(corpus)
+    missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
         raise InputError(
             f"data: received {name}, in which {missing} of {len(corpus)} drawings have no text; expected a text for "

@@ -8,10 +8,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats.format import check_drawing_corpus
 from mdnrnn.data.formats.inkml import MAX_BYTES
 from mdnrnn.data.formats.xml import MAX_MARKS, count_marks, escape_text, find_invalid_character
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_file
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats.format import check_drawing_corpus
 from mdnrnn.data.formats.xml import escape_text, replace_invalid_characters
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path

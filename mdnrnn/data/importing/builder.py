@@ -10,9 +10,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.formats import native
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_json
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data import formats
-from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format, StepLayout
@@ -18,6 +17,7 @@ from mdnrnn.data.importing.builder import Block, narrow_integers
 from mdnrnn.data.importing.recipe import Recipe, reshape
 from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
 from mdnrnn.data.importing.splits import assign_splits
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN
 
@@ -86,7 +86,7 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
-    """Parse a chunk and convert its drawings into the steps of the corpus; an unreadable file is returned as it is.
+    """Parse a chunk and convert its drawings into the steps of the corpus; an unreadable file is returned unchanged.
 
     Raises:
         InputError: the recipe has options for drawings, but the file is a stream.

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
 

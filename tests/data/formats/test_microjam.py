@@ -103,7 +103,7 @@ def test_time_starts_anew_with_each_performance_also_in_the_next_chunk(tmp_path:
     assert [len(drawings) for drawings in chunks] == [256, 256, 88]
     assert_strokes(chunks[0], 1, STROKES)
     assert_strokes(chunks[2], 87, STROKES)
-    assert chunks[2].records[87].where.endswith("a.npz: raw_perfs[599]")
+    assert chunks[2].records[87].location.endswith("a.npz: raw_perfs[599]")
 
 
 def test_steps_are_offsets_with_dt(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
+from mdnrnn.data.metadata import SPLITS
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><path fill="none" stroke="black" d="{}"/></svg>'
 

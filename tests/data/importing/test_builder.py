@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing.builder import UNLABELED, Block, Builder, narrow_integers
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.errors import InputError
 
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import DrawingBatch, Record
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.splits import assign_splits
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import InputError
 from tests.data.formats.samples import ndjson_line, object_array, pack_quickdraw
 from tests.data.importing.helpers import import_files, splits_by_number, write_text
