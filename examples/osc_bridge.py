@@ -66,7 +66,7 @@ class Bridge:
                 self.stopped.wait(max(0.01, SILENCE - silent))
                 continue
             with self.lock:
-                step, due = self.player.predict(), self.last
+                step, due = self.player.predict(), self.last_step
             due += float(step.motion[0])
             self.stopped.wait(max(0.0, due - time.monotonic()))
             with self.lock:

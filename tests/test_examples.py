@@ -20,7 +20,7 @@ from scipy import stats
 
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.synthetic.corpora import make_doodles
-from tests.helpers import controls, run_of
+from tests.helpers import make_controls, make_run
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
@@ -160,7 +160,7 @@ def test_osc_bridge_predicts_and_plays_after_a_silence() -> None:
     dispatcher.map("/prediction", lambda address, *values: received.put(values))
     with ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        bridge = example.Bridge(run_of(controls()), 0, server.server_address[1])
+        bridge = example.Bridge(make_run(make_controls()), 0, server.server_address[1])
         playing = threading.Thread(target=bridge.run)
         playing.start()
         client = SimpleUDPClient("127.0.0.1", bridge.server.server_address[1])

@@ -178,17 +178,18 @@ def train_alone(folder: str, name: str, steps: str) -> None:
     precision = choose_precision("auto", device)
     model = KINDS[preset.kind].build(StepShape.from_corpus(small), preset.model).to(device)
     objective, optimizer = Objective(model), make_optimizer(model, training)
+    turn_steps = min(_TURN, int(steps))
 
     def train(batches: Iterator[BatchLike]) -> int:
         points = 0
-        for batch in islice(batches, _TURN):
+        for batch in islice(batches, turn_steps):
             _, norm = train_step(objective, optimizer, batch.to(device), device, precision, training.clip)
             points += batch.points
         float(norm)
         return points
 
     points, seconds = dict.fromkeys(data, 0), dict.fromkeys(data, 0.0)
-    settled, turns = 0, -(-int(steps) // _TURN)
+    settled, turns = 0, -(-int(steps) // turn_steps)
     for turn in range(turns):
         train(data["large"])
         if turn == turns // 10:

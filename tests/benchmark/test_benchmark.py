@@ -31,7 +31,7 @@ from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn import parameters
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.runs.presets import PRESETS
-from tests.helpers import batches_of, random_corpus
+from tests.helpers import make_batches, random_corpus
 
 
 def test_baseline_head_has_equal_loss_and_gradient() -> None:
@@ -80,7 +80,7 @@ def test_likelihood_kernel_is_measured_if_available(monkeypatch: pytest.MonkeyPa
 def density_batch(corpus: Corpus) -> Batch:
     """Return a batch of the first drawings without classes and bin width, in float64."""
     corpus = replace(corpus, metadata=replace(corpus.metadata, bin_width=None, classes=()), label=None)
-    batch = batches_of(corpus).batch(np.arange(8))
+    batch = make_batches(corpus).batch(np.arange(8))
     target, previous = (Step(steps.motion.double(), steps.event) for steps in (batch.target, batch.previous))
     return replace(batch, target=target, previous=previous)
 
@@ -212,8 +212,8 @@ def test_baseline_parameters_differ_by_pen_position_inputs() -> None:
     ("preset", "sizes", "complaint"),
     [
         ("nosuch", {}, "preset: received 'nosuch', expected one of stroke"),
-        ("sketch", {"hidden": 0}, "model.hidden is 0"),
-        ("stroke", {"batch_size": 0}, "batch_size is 0"),
+        ("sketch", {"hidden": 0}, "hidden"),
+        ("stroke", {"batch_size": 0}, "batch_size: received 0"),
     ],
     ids=["preset", "hidden", "batch size"],
 )
@@ -226,7 +226,7 @@ def test_invalid_training_benchmark_is_refused(preset: str, sizes: dict[str, int
 def test_every_preset_is_measured(preset: str) -> None:
     """Baselines exist for drawings and for handwriting synthesis only."""
     corpus = benchmark_corpus(preset, small=True)
-    result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1)
+    result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1, batches=1)
     assert 0 < result.fraction_of_matmul < 1
     other = preset in ("touch", "world", "handwriting-prediction") or preset.startswith("gesture")
     assert (result.speedup is None) == other
@@ -237,7 +237,7 @@ def test_operations_per_point_counts_matrix_products() -> None:
     corpus = random_corpus([7, 7, 7])
     config = SketchRNNConfig(cell="layer-norm", hidden=16, components=3, kl_weight=0.0, dropout=0.0)
     model = SketchRNN(StepShape.from_corpus(corpus), config)
-    (batch,) = batches_of(corpus)
+    (batch,) = make_batches(corpus)
     with FlopCounterMode(display=False) as counted:
         model.loss(batch).total.backward()
     layer = model.decoder.lstm.layers[0]
@@ -258,7 +258,7 @@ def test_doodle_variations_are_a_valid_corpus(tmp_path: Path) -> None:
 
 
 def test_training_on_a_large_corpus_is_measured(tmp_path: Path) -> None:
-    result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=20)
+    result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=10)
     assert result.drawings == 40_000
     assert result.large_over_small == pytest.approx(result.points_per_second / result.small_points_per_second)
     assert 100 < result.peak_mb < 4000

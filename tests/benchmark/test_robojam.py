@@ -20,12 +20,12 @@ from mdnrnn.errors import InputError
 from mdnrnn.events import UP
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.trainer import fit
-from tests.helpers import batches_of, random_corpus, touches
+from tests.helpers import make_batches, make_touches, random_corpus
 
 
 def uneven() -> Corpus:
     """Return performances of 1 to 30 touches, identical in every split."""
-    full = touches()
+    full = make_touches()
     lengths = [30, 1, 7, 2, 19]
     parts = [Sequence(full[i].motion[-n:].copy(), full[i].event[-n:].copy()) for i, n in enumerate(lengths)]
     for part in parts:
@@ -36,7 +36,7 @@ def uneven() -> Corpus:
 def small(corpus: Corpus) -> RoboJam:
     """Return a small RoboJam in float64 with uncertain predictions of `moving`."""
     torch.manual_seed(0)
-    model = RoboJam(corpus.metadata, batches_of(corpus).normalizer, 12, 2, scale_floor=1).double()
+    model = RoboJam(corpus.metadata, make_batches(corpus).normalizer, 12, 2, scale_floor=1).double()
     torch.nn.init.normal_(model.head.linear.weight, std=0.5)
     torch.nn.init.normal_(model.head.linear.bias, 1, 2)
     return model
@@ -69,7 +69,7 @@ BIN_WIDTHS = torch.tensor([10 / 1024, 10 / 1024, 0]).double()
 def test_rows_contain_the_touches() -> None:
     corpus = uneven()
     model = small(corpus)
-    for batch in batches_of(corpus, 3):
+    for batch in make_batches(corpus, 3):
         expected = np.concatenate([raw_rows(corpus[int(index)]) for index in batch.indices])
         np.testing.assert_allclose(model.rows(batch).numpy() / 10, expected, rtol=1e-5, atol=1e-6)
 
@@ -117,7 +117,7 @@ def reference_nll(mixture: GaussianMixture, row: np.ndarray, first: bool) -> flo
 
 
 def test_nats_are_those_computed_reference_nll() -> None:
-    corpus = touches(51)
+    corpus = make_touches(51)
     corpus = replace(corpus, splits={"test": (50, 51), "train": (0, 40)})
     model, total = small(corpus), 0.0
     rows = raw_rows(corpus[50])
@@ -127,13 +127,13 @@ def test_nats_are_those_computed_reference_nll() -> None:
         with torch.no_grad():
             total += reference_nll(model.head(hidden), row, t == 0)
         before = torch.from_numpy(10 * row)[None]
-    data = replace(batches_of(corpus), split="test")
+    data = replace(make_batches(corpus), split="test")
     assert nll(model, data) == pytest.approx(total / len(rows), rel=1e-5)
 
 
 def test_loss_is_the_joint_density_of_all_columns() -> None:
     corpus = uneven()
-    model, batch = small(corpus), batches_of(corpus).batch(np.arange(5))
+    model, batch = small(corpus), make_batches(corpus).batch(np.arange(5))
     rows = model.rows(batch)
     mixture = model(batch, rows)
     parts = Independent(Normal(mixture.means, mixture.log_scales.exp()), 1)
@@ -143,7 +143,7 @@ def test_loss_is_the_joint_density_of_all_columns() -> None:
 
 def test_taps_follow_from_the_probabilities() -> None:
     corpus = uneven()
-    model, data = small(corpus), batches_of(corpus, 2)
+    model, data = small(corpus), make_batches(corpus, 2)
     past, seen, true = [], [], []
     for i in sorted(range(5), key=lambda i: len(corpus[i].event)):
         batch, rows = data.batch(np.array([i])), raw_rows(corpus[i])
@@ -171,14 +171,14 @@ def select_row(mixture: GaussianMixture, t: int) -> GaussianMixture:
 def test_results_do_not_depend_on_the_batch_size(batch_size: int) -> None:
     corpus = uneven()
     model = small(corpus)
-    together, apart = batches_of(corpus, 5), batches_of(corpus, batch_size)
+    together, apart = make_batches(corpus, 5), make_batches(corpus, batch_size)
     assert nll(model, apart) == pytest.approx(nll(model, together), rel=1e-10)
     np.testing.assert_array_equal(np.stack(predict_taps(model, apart)), np.stack(predict_taps(model, together)))
 
 
 def test_predictions_depend_on_previous_rows_only() -> None:
     corpus = uneven()
-    model, batch = small(corpus), batches_of(corpus).batch(np.array([0]))
+    model, batch = small(corpus), make_batches(corpus).batch(np.array([0]))
     rows = model.rows(batch)
     other = rows.clone()
     other[11:] += 1
@@ -188,8 +188,8 @@ def test_predictions_depend_on_previous_rows_only() -> None:
 
 
 def test_training_lowers_loss_and_nll() -> None:
-    corpus = touches()
-    train = batches_of(corpus, 10)
+    corpus = make_touches()
+    train = make_batches(corpus, 10)
     held_out = Batches(corpus, "valid", train.normalizer, 10)
     torch.manual_seed(0)
     model = RoboJam(corpus.metadata, train.normalizer, 16, 1)
@@ -202,7 +202,7 @@ def test_training_lowers_loss_and_nll() -> None:
 
 def test_autocast_does_not_change_the_loss() -> None:
     corpus = uneven()
-    model, batch = small(corpus).float(), batches_of(corpus).batch(np.arange(5))
+    model, batch = small(corpus).float(), make_batches(corpus).batch(np.arange(5))
     with torch.autocast("cpu", torch.bfloat16):
         narrow = model.loss(batch).total
     torch.testing.assert_close(narrow, model.loss(batch).total, rtol=0, atol=0)
@@ -211,4 +211,4 @@ def test_autocast_does_not_change_the_loss() -> None:
 def test_other_data_is_refused() -> None:
     corpus = random_corpus([3, 4])
     with pytest.raises(InputError, match="expected touch performances"):
-        RoboJam(corpus.metadata, batches_of(corpus).normalizer)
+        RoboJam(corpus.metadata, make_batches(corpus).normalizer)

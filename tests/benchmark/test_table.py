@@ -18,7 +18,9 @@ from mdnrnn.cli import main
 def figures() -> dict[str, Any]:
     """Return results as `mdnrnn benchmark all --json` prints them, for small sizes and an invented machine."""
     train = {
-        preset: asdict(benchmark_train(benchmark_corpus(preset, small=True), preset, hidden=8, batch_size=3, repeats=1))
+        preset: asdict(
+            benchmark_train(benchmark_corpus(preset, small=True), preset, hidden=8, batch_size=3, repeats=1, batches=1)
+        )
         for preset in ("stroke-small", "gesture-s")
     }
     found = {

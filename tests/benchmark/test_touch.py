@@ -11,13 +11,13 @@ from mdnrnn.data.corpus import Sequence
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.events import DOWN, UP
-from tests.helpers import run_of, touches
+from tests.helpers import make_run, make_touches
 
 
 def test_taps_are_inferred_with_bayes_rule() -> None:
     """Agrees with a step-by-step computation that evaluates the model after both possible previous events."""
-    corpus = touches()
-    run = run_of(corpus, covariance="full")
+    corpus = make_touches()
+    run = make_run(corpus, covariance="full")
     data = Batches(corpus, "test", run.config.normalizer)
     found = touch.predict_taps(run, data)
     batch = data.batch(np.asarray(corpus.indices("test")))
@@ -62,7 +62,7 @@ def test_wasserstein_distance_agrees_with_scipy() -> None:
 
 def test_null_responses_have_the_moments_of_the_data() -> None:
     """Compares the log times of 200 responses with the training split; offsets are clipped to the screen."""
-    corpus = touches()
+    corpus = make_touches()
     null = touch._null_answers([corpus[0]], corpus, Normalizer.from_corpus(corpus), seed=0)
     assert len(null) == 200
     assert all(map(touch._is_complete, null, null))
