@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
@@ -50,7 +50,7 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
         return list(_imap_in_pool(pool, function, items, workers))
 
 
-def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Iterator[R]:
+def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """Yield the results of `function` in the order of the items, with at most 2 * `workers` items in memory.
 
     With one worker the function runs in this process. Close the generator to end the processes early.

@@ -24,10 +24,10 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.xml import element_id, local_name, parse_xml_tree, root_name
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import DataError
 
@@ -137,10 +137,11 @@ def _find_trace_formats(root: Element, path: Path) -> _TraceFormats:
             continue
         inner = [element] if name == "traceFormat" else _find_nested(element, "traceFormat")
         references = (element.get(kind, "") for kind in ("traceFormatRef", "inkSourceRef", "contextRef"))
-        if inner:
-            trace_format = _parse_trace_format(inner[0], path)
-        else:
-            trace_format = next(filter(None, map(trace_formats.get, references)), None)
+        trace_format = (
+            _parse_trace_format(inner[0], path)
+            if inner
+            else next(filter(None, map(trace_formats.get, references)), None)
+        )
         if trace_format is not None:
             trace_formats.setdefault(None, trace_format)
             trace_formats[element] = trace_formats[f"#{element_id(element)}"] = trace_format

@@ -155,7 +155,7 @@ def test_segments_with_a_malformed_component_are_dropped(tmp_path: Path) -> None
 
 
 def write_collection(folder: Path) -> Path:
-    """Write a collection as it is distributed, with points in the folder `include`, and return its top file."""
+    """Write a collection with points in the folder `include`, as distributed, and return its top file."""
     top, ink = folder / "data" / "1a" / "apa", folder / "include" / "apa" / "data"
     top.mkdir(parents=True)
     ink.mkdir(parents=True)
