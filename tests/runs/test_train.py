@@ -1,0 +1,160 @@
+"""`train` and `resume`: kinds of data arguments, contents of the run folder, interruption, and errors."""
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import mdnrnn
+from mdnrnn.data.formats import native
+from mdnrnn.errors import InputError
+from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
+from mdnrnn.runs.config import CONFIG_FILE, RunConfig
+from mdnrnn.runs.data import describe_data
+from mdnrnn.runs.presets import KINDS, find_preset
+from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
+from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.metrics import METRICS_FILE
+from mdnrnn.training.progress import Progress
+from tests.helpers import random_corpus
+
+MODEL = MDNRNNConfig(hidden=8, components=2)
+TRAINING = SequenceTrainConfig(steps=4, batch_size=8, validations=2)
+CORPUS = random_corpus([5, 9, 4, 7] * 4)
+
+
+class Stop(Callback):
+    """Raises SIGTERM after step 3."""
+
+    def on_step(self, progress: Progress) -> None:
+        if progress.step == 3:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run that was trained by preset name on a corpus in memory."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    mdnrnn.train("stroke", CORPUS, folder, model=MODEL, training=TRAINING)
+    return folder
+
+
+def test_run_folder_has_config_weights_checkpoint_metrics_and_previews(run_folder: Path) -> None:
+    files = {CONFIG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, METRICS_FILE, "loss.svg", "samples"}
+    assert {path.name for path in run_folder.iterdir()} == files
+    assert [path.name for path in sorted((run_folder / "samples").iterdir())] == ["step-000002.svg", "step-000004.svg"]
+
+
+def test_config_records_name_and_fingerprint_of_a_corpus_in_memory(run_folder: Path) -> None:
+    config = json.loads((run_folder / CONFIG_FILE).read_text())
+    assert config["data"] == "random"
+    assert config["fingerprint"] == CORPUS.fingerprint
+    assert RunConfig.read(run_folder).model == MODEL
+
+
+def test_corpus_path_and_string_train_the_same_weights(tmp_path: Path) -> None:
+    """The same seed trains bit-identical weights; preset and data may be passed as objects or by name."""
+    native.write(CORPUS, tmp_path / "data.npz")
+    weights = []
+    for number, (preset, data) in enumerate(
+        [
+            ("stroke", CORPUS),
+            (mdnrnn.PRESETS["stroke"], tmp_path / "data.npz"),
+            ("stroke", str(tmp_path / "data.npz")),
+        ]
+    ):
+        out = tmp_path / str(number)
+        mdnrnn.train(preset, data, out, model=MODEL, training=TRAINING)
+        weights.append(load_file(out / WEIGHTS_FILE))
+        if number:
+            assert RunConfig.read(out).data == str((tmp_path / "data.npz").resolve())
+    for other in weights[1:]:
+        assert all(torch.equal(tensor, weights[0][name]) for name, tensor in other.items())
+
+
+def test_recorded_data_is_a_catalog_name_an_absolute_path_or_a_corpus_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert describe_data("doodles") == "doodles"
+    assert describe_data("file") == describe_data(Path("file")) == str(tmp_path.resolve() / "file")
+    assert describe_data(CORPUS) == "random"
+
+
+def test_unknown_preset_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"unknown preset 'strok'; expected one of stroke, stroke-small, sketch,"):
+        mdnrnn.train("strok", CORPUS, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_that_is_not_empty_is_rejected(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="exists already; choose another folder, or continue with --resume"):
+        mdnrnn.train("stroke", CORPUS, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_windows_are_rejected_for_a_model_of_whole_sequences(tmp_path: Path) -> None:
+    training = replace(TRAINING, window=10, augment_scale=0.0, augment_drop=0.0)
+    with pytest.raises(InputError, match="window: received 10, expected 0: this model trains on whole sequences only"):
+        mdnrnn.train("sketch", CORPUS, tmp_path / "run", model=SketchRNNConfig(encoder=8, hidden=8), training=training)
+    assert not (tmp_path / "run").exists()
+
+
+def test_model_that_cannot_be_built_is_rejected(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="on this machine; choose smaller sizes"):
+        mdnrnn.train("stroke", CORPUS, tmp_path / "run", model=MDNRNNConfig(hidden=10**9), training=TRAINING)
+    assert not (tmp_path / "run").exists()
+
+
+def test_resumed_run_has_the_weights_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    mdnrnn.train("stroke", CORPUS, whole, model=MODEL, training=TRAINING)
+    result = mdnrnn.train("stroke", CORPUS, stopped, model=MODEL, training=TRAINING, callbacks=[Stop()])
+    assert result.interrupted == signal.SIGTERM
+    result = mdnrnn.resume(stopped, CORPUS)
+    assert (result.interrupted, result.progress.step) == (None, 4)
+    weights = [load_file(folder / WEIGHTS_FILE) for folder in (whole, stopped)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
+def test_resume_needs_the_corpus_that_was_in_memory(run_folder: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"trained on the corpus 'random', which was passed in memory; pass that corpus"
+    ):
+        mdnrnn.resume(run_folder)
+    with pytest.raises(InputError, match="passed in memory"):
+        mdnrnn.load(run_folder).evaluate()
+    assert mdnrnn.resume(run_folder, CORPUS).progress.finished
+
+
+def test_resume_with_other_data_is_rejected(run_folder: Path) -> None:
+    with pytest.raises(InputError, match="random differs from the data that the run was trained on"):
+        mdnrnn.resume(run_folder, random_corpus([5, 9, 4]))
+
+
+def test_resume_without_a_checkpoint_is_rejected(tmp_path: Path) -> None:
+    mdnrnn.train("stroke", CORPUS, tmp_path / "run", model=MODEL, training=TRAINING)
+    (tmp_path / "run" / CHECKPOINT_FILE).unlink()
+    with pytest.raises(InputError, match=r"last.pt is missing; a run cannot be resumed without it"):
+        mdnrnn.resume(tmp_path / "run", CORPUS)
+
+
+def test_config_of_an_unknown_kind_is_rejected(run_folder: Path, tmp_path: Path) -> None:
+    config = json.loads((run_folder / CONFIG_FILE).read_text())
+    (tmp_path / CONFIG_FILE).write_text(json.dumps({**config, "kind": "transformer"}))
+    with pytest.raises(InputError, match="received kind 'transformer', expected one of mdnrnn, sketchrnn, handwriting"):
+        mdnrnn.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", mdnrnn.PRESETS)
+def test_preset_has_a_description_and_the_config_of_its_kind(name: str) -> None:
+    preset = find_preset(name)
+    assert preset.description
+    assert isinstance(preset.model, KINDS[preset.kind].config)
