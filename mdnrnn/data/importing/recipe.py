@@ -27,10 +27,10 @@ class Recipe:
     box: float | None = None
     """Longer side of each drawing after it is moved to 0 and scaled, for example 255."""
     resample: float | None = None
-    """Spacing of resampled points along a stroke, in units of --box or, without it, of the file (an upper bound)."""
+    """Spacing, at most, of resampled points along a stroke, in units of --box if given, else of the file."""
     simplify: float | None = None
-    """Tolerance of the Ramer-Douglas-Peucker simplification, in units of --box or, without it, of the file; 2 in a
-    box of 255 for Quick, Draw!."""
+    """Tolerance of the Ramer-Douglas-Peucker simplification, in units of --box if given, else of the file. Quick, Draw!
+    uses 2 in a box of 255."""
     grid: float | None = None
     """Grid to whose multiples positions are rounded; 0: no rounding. By default 1 in a box of 16 or more, 1/1024 of the
     screen for touches of MicroJam without a box, else no rounding."""
@@ -48,8 +48,8 @@ class Recipe:
     """Shares of train, valid and test, by default 0.9,0.05,0.05; or files with one key per line (for IAM-OnDB:
     forms), train=trainset.txt,valid=testset_v.txt,test=testset_t.txt: drawings in no list are dropped. The split of a
     drawing depends only on its key or, without a key, on its points, so it does not change when data are added. By
-    default the splits in the files are kept, and folders and files named train, valid or test are splits. Streams of
-    500 rows or more are divided by time: train, then valid, then test."""
+    default the splits in the files are kept, and folders and files named train, valid or test are splits. Long
+    streams (500 rows or more) are divided by time: train, then valid, then test."""
     limit: int | None = None
     """Maximum number of drawings; the first ones are kept."""
     skip_bad: bool = False
