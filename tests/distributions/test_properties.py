@@ -230,7 +230,7 @@ def test_per_dimension_log_prob_is_finite_and_the_sum_of_marginals(case: Case) -
 @pytest.mark.parametrize("k", [2, 3, 7, 20, 100])
 @pytest.mark.parametrize("impossible", ["first", "last", "all but one"])
 def test_a_component_of_weight_zero_is_never_sampled(impossible: str, k: int) -> None:
-    """Not even with the smallest and the largest uniform number, whatever the rounding."""
+    """Not even with the smallest and the largest uniform number, with any rounding."""
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(50, k, generator=generator)
     components = {"first": [0], "last": [k - 1], "all but one": [i for i in range(k) if i != k // 2]}[impossible]

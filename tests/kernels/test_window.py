@@ -70,8 +70,8 @@ def run(
 
 
 CASES: dict[str, tuple[int, int, int, int, int, int]] = {  # steps, batch, H, U, C, K
-    "small": (5, 3, 16, 5, 6, 2),
-    "two programs": (3, 19, 16, 4, 3, 1),
+    "small": (3, 3, 16, 5, 6, 2),
+    "two programs": (2, 19, 16, 4, 3, 1),
     "several tiles": (2, 2, 80, 70, 9, 3),
     "H and C in two tiles": (2, 2, 64, 3, 70, 12),
     "one step, one sequence": (1, 1, 32, 17, 5, 10),
