@@ -1,5 +1,6 @@
 """Univariate mixtures (distribution function, quantiles, intervals, CRPS) and the probability integral transform."""
 
+import functools
 import math
 from collections.abc import Callable
 
@@ -158,12 +159,17 @@ def test_an_interval_contains_its_share_of_samples() -> None:
     assert abs(share - 0.8) < 5 * math.sqrt(0.8 * 0.2 / 100_000)
 
 
+@functools.cache
+def legendre_nodes_and_weights() -> tuple[np.ndarray, np.ndarray]:
+    return np.polynomial.legendre.leggauss(400)
+
+
 @pytest.mark.parametrize("name", ["standard normal", "overlapping components", "50 components"])
 @pytest.mark.parametrize("value", [-7.0, -1.0, 0.2, 4.0])
 def test_crps_is_the_integral_of_the_squared_difference_of_distribution_functions(name: str, value: float) -> None:
     """Over (-30, value) and (value, 30), where the integrand is smooth: Gauss-Legendre quadrature with 400 nodes."""
     mixture = MIXTURES[name]
-    nodes, weights = np.polynomial.legendre.leggauss(400)
+    nodes, weights = legendre_nodes_and_weights()
 
     def integral(low: float, high: float, step: float) -> float:
         x = 0.5 * (high - low) * nodes + 0.5 * (high + low)
