@@ -116,7 +116,7 @@ def table(figures: dict[str, Any]) -> str:
     lines = [
         textwrap.fill(description, 125),
         "",
-        "| benchmark | result | speedup over plain PyTorch | fraction of the hardware limit |",
+        "| benchmark | result | speedup over plain PyTorch | relative to the hardware |",
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| {' | '.join(row)} |" for rows in _ROWS for row in rows(figures)]
@@ -128,7 +128,7 @@ def _train_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
         speedup = "" if own["speedup"] is None else f"{own['speedup']:.1f}"
         yield [
             f"training, preset `{preset}`, H {own['hidden']}",
-            f"{own['points_per_second']:,.0f} real points per second",
+            f"{own['points_per_second']:,.0f} points per second",
             speedup,
             f"{own['fraction_of_matmul']:.0%} of a matrix product in {own['precision']}",
         ]
@@ -139,19 +139,19 @@ def _generate_rows(figures: dict[str, Any]) -> Iterator[list[str]]:
     for size, rate in own["drawings_per_second"].items():
         share = own["fraction_of_matmul"][size]
         yield [
-            f"drawings of {own['steps']} steps, batch {int(size):,}, H {own['hidden']}",
+            f"generating drawings of {own['steps']} steps, batch {int(size):,}, H {own['hidden']}",
             f"{rate:,.0f} per second",
             "",
             f"{share:.0%} of a matrix product in float32",
         ]
     yield [
-        "one step at batch size 1",
+        f"generating one step at batch size 1, H {own['hidden']}",
         f"{own['step_microseconds']:.0f} µs",
         "",
         f"{own['step_over_matvec']:.2f} times the matrix-vector product of its weights by `torch.mv`",
     ]
     yield [
-        f"1,000 drawings with a mean length of {own['sheep_mean_steps']:.0f} steps",
+        f"generating 1,000 drawings with a mean length of {own['sheep_mean_steps']:.0f} steps",
         f"{own['sheep_seconds']:.1f} s",
         "",
         "",

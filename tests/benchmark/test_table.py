@@ -60,11 +60,11 @@ def test_table_contains_the_results(figures: dict[str, Any]) -> None:
     assert "420 GFLOP/s in bfloat16 and 178 GFLOP/s in float32, copy 29.7 GB/s" in words
     stroke = figures["train"]["stroke-small"]
     row = next(line for line in lines if "`stroke-small`" in line)
-    assert f"{stroke['points_per_second']:,.0f} real points per second | {stroke['speedup']:.1f} |" in row
+    assert f"{stroke['points_per_second']:,.0f} points per second | {stroke['speedup']:.1f} |" in row
     assert f"{stroke['fraction_of_matmul']:.0%} of a matrix product" in row
     assert " |  | " in next(line for line in lines if "`gesture-s`" in line)  # no baseline
     assert "5,000 drawings per second |  | 25% of" in next(line for line in lines if "ndjson" in line)
-    assert re.search(r"one step at batch size 1 \| \d+ µs \|  \| [\d.]+ times", text)
+    assert re.search(r"one step at batch size 1, H 8 \| \d+ µs \|  \| [\d.]+ times", text)
 
 
 def test_table_replaces_the_previous_table(figures: dict[str, Any], tmp_path: Path) -> None:
