@@ -1,8 +1,10 @@
-"""Imports point down only, and importing the package does no work."""
+"""Structure of the package: imports point down, packages have no cycle, imports are light, public names exist."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Callable
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -20,19 +22,37 @@ LAYERS = {
     "runs": 8, "tasks": 9, "export": 10, "benchmark": 10, "studio": 11,
     "cli": 12, "__main__": 13, "__init__": 13,
 }  # fmt: skip
-"""A module may import from its own layer and from those below."""
+"""Layer of each module by its longest prefix; a module may import from its own layer and from lower layers."""
 FILES = sorted(ROOT.rglob("*.py"))
+LIGHT_MODULES = [
+    "device", "errors", "events", "files", "multiprocess", "version",
+    "models.configs", "nn.covariance", "runs.config", "runs.presets", "training.config", "training.schedule",
+]  # fmt: skip
+"""Modules that do not import torch, so that the help of a command does not wait for it."""
 
 
-def layer(module: str) -> int:
-    """Return the layer of a dotted name inside the package, for example "nn.lstm": that of its longest listed prefix."""
+def module_name(path: Path) -> str:
+    """Return the dotted name of a file inside the package, for example "nn.lstm"."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+def find_unit(module: str) -> str:
+    """Return the longest prefix of a dotted name that is listed in LAYERS."""
     parts = module.split(".")
     prefixes = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
-    return next(LAYERS[prefix] for prefix in prefixes if prefix in LAYERS)
+    return next(prefix for prefix in prefixes if prefix in LAYERS)
 
 
-def imported(path: Path) -> set[str]:
-    """Names of this package's modules that a file imports, without the package's name."""
+def find_layer(module: str) -> int:
+    return LAYERS[find_unit(module)]
+
+
+def find_package(module: str) -> str:
+    return module.split(".")[0]
+
+
+def find_imports(path: Path) -> set[str]:
+    """Return the dotted names inside the package that a file imports anywhere."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module == "mdnrnn":
@@ -44,25 +64,53 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_import_points_up(path: Path) -> None:
-    own = str(path.relative_to(ROOT).with_suffix("")).replace("/", ".")
-    upward = {name for name in imported(path) if layer(name) > layer(own)}
-    assert not upward
+@pytest.mark.parametrize("path", FILES, ids=module_name)
+def test_imports_point_down(path: Path) -> None:
+    layer = find_layer(module_name(path))
+    assert not {name for name in find_imports(path) if find_layer(name) > layer}
 
 
-def test_concrete_models_do_not_import_each_other() -> None:
-    concrete = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__", "base", "configs", "latent"}
-    for name in concrete:
-        others = {f"models.{other}" for other in concrete - {name}}
-        assert not imported(ROOT / "models" / f"{name}.py") & others
+@pytest.mark.parametrize("group", [find_package, find_unit], ids=["packages", "units of LAYERS"])
+def test_imports_have_no_cycle(group: Callable[[str], str]) -> None:
+    """`TopologicalSorter.prepare` raises `CycleError`, which lists the members of a cycle."""
+    graph: dict[str, set[str]] = {}
+    for path in FILES:
+        node = group(module_name(path))
+        graph.setdefault(node, set()).update(group(name) for name in find_imports(path))
+    del graph["__init__"]  # imports the whole package, for type checkers only
+    TopologicalSorter({node: imports - {node} for node, imports in graph.items()}).prepare()
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    code = "import sys, mdnrnn, mdnrnn.cli; print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_model_modules_do_not_import_each_other() -> None:
+    models = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__", "base", "configs", "latent"}
+    for name in models:
+        others = {f"models.{other}" for other in models - {name}}
+        assert not find_imports(ROOT / "models" / f"{name}.py") & others
 
 
-def test_every_public_name_is_there() -> None:
+@pytest.mark.parametrize(
+    ("modules", "heavy"),
+    [
+        (["mdnrnn", "mdnrnn.cli"], ["torch", "numpy", "matplotlib"]),
+        ([f"mdnrnn.{name}" for name in LIGHT_MODULES], ["torch", "matplotlib"]),
+    ],
+    ids=["package", "light modules"],
+)
+def test_import_does_not_load_heavy_libraries(modules: list[str], heavy: list[str]) -> None:
+    code = f"import sys, {', '.join(modules)}; print([name for name in {heavy} if name in sys.modules])"
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert process.stdout.strip() == "[]"
+
+
+def test_public_names_exist_and_are_declared_for_type_checkers() -> None:
     assert all(getattr(mdnrnn, name) is not None for name in mdnrnn.__all__)
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    declared = {alias.asname for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert declared | {"__version__"} == set(mdnrnn.__all__)
+    assert (ROOT / "py.typed").exists()
+
+
+def test_unknown_public_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'mdnrnn' has no attribute 'unknown'"):
+        _ = mdnrnn.unknown
