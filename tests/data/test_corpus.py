@@ -279,6 +279,12 @@ def test_bundled_doodles_equal_the_generated_ones(tmp_path: Path) -> None:
     assert (tmp_path / "doodles.npz").read_bytes() == CATALOG["doodles"].path.read_bytes()
 
 
+@pytest.mark.slow
+def test_bundled_doodles_are_reproduced_bit_for_bit(tmp_path: Path) -> None:
+    native.write(make_doodles(), tmp_path / "doodles.npz")
+    assert (tmp_path / "doodles.npz").read_bytes() == CATALOG["doodles"].path.read_bytes()
+
+
 def test_bundled_doodles_are_valid_distinct_and_balanced() -> None:
     corpus = open_corpus("doodles")
     corpus.check()

@@ -92,7 +92,7 @@ def test_density_integrates_to_one() -> None:
     assert float(total) == pytest.approx(1, abs=1e-6)
 
 
-@pytest.mark.parametrize("width", [0.06, 0.5, 3.0])
+@pytest.mark.parametrize("width", [0.03, 0.5, 3.0])
 def test_probabilities_of_all_bins_sum_to_one(width: float) -> None:
     mixture = random_mixture(seed=4)
     axis = torch.arange(-12, 12 + width, width, dtype=torch.float64)

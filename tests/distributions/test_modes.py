@@ -141,12 +141,12 @@ def test_modes_have_no_gradient() -> None:
 
 
 def test_no_ascent_of_scipy_finds_a_higher_point() -> None:
-    """From the midpoints of all pairs of means, for 30 mixtures in the plane with full covariances, in NumPy."""
+    """From the midpoints of all pairs of means, for 60 mixtures in the plane with full covariances, in NumPy."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    mixture = GaussianMixture(draw(30, 5), draw(30, 5, 2), draw(30, 5, 2), draw(30, 5, 2, 2))
+    mixture = GaussianMixture(draw(60, 5), draw(60, 5, 2), draw(60, 5, 2), draw(60, 5, 2, 2))
     log_prob = mixture.log_prob(mixture.mode)
-    for i in range(30):
+    for i in range(60):
         weights, means = torch.softmax(mixture.logits[i], -1).numpy(), mixture.means[i].numpy()
         factor = mixture.scale_tril[i].numpy()
         whitening = np.linalg.inv(factor)
