@@ -1,28 +1,72 @@
 """Helpers of the command-line tests."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from xml.etree.ElementTree import Element
 
 import pytest
+from defusedxml import ElementTree
 
 from mdnrnn.cli import main
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
+from mdnrnn.device import single_thread
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+"""Environment of a process with one thread."""
+SVG = "{http://www.w3.org/2000/svg}"
+FIRST_BYTES = {
+    ".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF8", ".npz": b"PK", ".ndjson": b"{",
+    ".inkml": b"<?xml",
+}  # fmt: skip
+"""First bytes of a file by its extension."""
 
 
 def train_run(folder: Path, corpus: Corpus, preset: str, *options: str) -> Path:
-    """The run folder that `mdnrnn train PRESET` makes of a corpus."""
+    """Write `corpus` to data.npz in `folder`, train a preset on it with the command, and return the run folder."""
     native.write(corpus, folder / "data.npz")
-    arguments = ["--data", str(folder / "data.npz"), "--out", str(folder / "run"), *options]
-    assert main(["train", preset, *arguments]) == 0
+    arguments = ["--data", str(folder / "data.npz"), "--out", str(folder / "run"), "--device", "cpu", *options]
+    with single_thread():  # fixtures of a session run before those that limit the threads of a test
+        assert main(["train", preset, *arguments]) == 0
     return folder / "run"
 
 
-def assert_refused(arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit status 2, one line on stderr that says `complaint`, nothing on stdout."""
+def assert_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Assert that a command exits with status 2 and prints one line with `message` on stderr, nothing on stdout."""
     capsys.readouterr()
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert complaint in err
+    assert message in err
+
+
+def run_process(arguments: list[str], folder: Path, max_file_size: int) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that can write at most `max_file_size` bytes per file, as on a full disk."""
+    import resource
+
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_size, max_file_size))  # noqa: E731
+    command = [sys.executable, "-m", "mdnrnn", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=ONE_THREAD, preexec_fn=limit, capture_output=True, text=True, check=False
+    )
+
+
+def svg_root(path: Path) -> Element:
+    """Parse an SVG."""
+    root = ElementTree.parse(path).getroot()
+    assert root is not None
+    return root
+
+
+def svg_texts(path: Path) -> list[str | None]:
+    """Return the texts of an SVG in order."""
+    return [text.text for text in svg_root(path).iter(f"{SVG}text")]
+
+
+def count_paths(path: Path) -> int:
+    """Return the number of paths of an SVG."""
+    return len(list(svg_root(path).iter(f"{SVG}path")))
