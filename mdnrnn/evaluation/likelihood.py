@@ -93,7 +93,7 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     Args:
         model: the model; its training mode is restored.
         data: batches of the split.
-        seed: seed of all random numbers; those of a sequence do not depend on its batch.
+        seed: random seed; the random numbers of a sequence do not depend on its batch.
         importance: number of samples of z for the importance-sampling estimate and for the bound; 0 omits the estimate
             and uses one sample for the bound.
     """

@@ -54,8 +54,8 @@ def train(
         preset: a preset or its name, a key of `PRESETS`.
         data: a corpus, the path of a file or folder of any known format, or a catalog name.
         out: folder of the new run.
-        model: model config; by default that of the preset.
-        training: training options; by default those of the preset.
+        model: model config; by default the preset's.
+        training: training options; by default the preset's.
         callbacks: loggers and other callbacks.
 
     Returns:

@@ -36,5 +36,5 @@ def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
     try:
         yield received
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for caught, handler in previous.items():
+            signal.signal(caught, handler)

@@ -94,14 +94,14 @@ def fit(
     """
     keep_freed_memory()
     config, device = config or TrainConfig(), next(model.parameters()).device
-    train = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
-    valid = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
+    train_data = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
+    valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
     with ExitStack() as stack:
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         if distributed.rank() == 0:
             make_folder(folder)
         try:
-            return Trainer(model, train, valid, folder, config, callbacks).run()
+            return Trainer(model, train_data, valid_data, folder, config, callbacks).run()
         finally:
             model.to(device).eval()
 

@@ -14,7 +14,7 @@ from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
-from mdnrnn.runs.data import describe_data
+from mdnrnn.runs.data import Data, describe_data
 from mdnrnn.runs.presets import KINDS, find_preset
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
@@ -59,20 +59,18 @@ def test_config_records_name_and_fingerprint_of_a_corpus_in_memory(run_folder: P
 
 def test_corpus_path_and_string_train_the_same_weights(tmp_path: Path) -> None:
     """The same seed trains bit-identical weights; preset and data may be passed as objects or by name."""
-    native.write(CORPUS, tmp_path / "data.npz")
+    path = tmp_path / "data.npz"
+    native.write(CORPUS, path)
+    arguments: list[tuple[mdnrnn.Preset | str, Data]] = [
+        ("stroke", CORPUS), (mdnrnn.PRESETS["stroke"], path), ("stroke", str(path))
+    ]  # fmt: skip
     weights = []
-    for number, (preset, data) in enumerate(
-        [
-            ("stroke", CORPUS),
-            (mdnrnn.PRESETS["stroke"], tmp_path / "data.npz"),
-            ("stroke", str(tmp_path / "data.npz")),
-        ]
-    ):
+    for number, (preset, data) in enumerate(arguments):
         out = tmp_path / str(number)
         mdnrnn.train(preset, data, out, model=MODEL, training=TRAINING)
         weights.append(load_file(out / WEIGHTS_FILE))
         if number:
-            assert RunConfig.read(out).data == str((tmp_path / "data.npz").resolve())
+            assert RunConfig.read(out).data == str(path.resolve())
     for other in weights[1:]:
         assert all(torch.equal(tensor, weights[0][name]) for name, tensor in other.items())
 
