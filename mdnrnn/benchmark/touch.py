@@ -17,7 +17,7 @@ from mdnrnn.benchmark.timing import Machine, raise_if_interrupted
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end
-from mdnrnn.data.formats.microjam import LONGEST_MOVE
+from mdnrnn.data.formats.microjam import MAX_MOVE_DT
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device, full_precision
 from mdnrnn.distributions import Step
@@ -131,7 +131,7 @@ def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None
         inferred=TapFigures.from_predictions(taps.inferred, taps.true),
         robojam_predicted=TapFigures.from_predictions(robojam_taps.predicted, robojam_taps.true),
         robojam_inferred=TapFigures.from_predictions(robojam_taps.inferred, robojam_taps.true),
-        rule=TapFigures.from_predictions(dt > LONGEST_MOVE, taps.true),
+        rule=TapFigures.from_predictions(dt > MAX_MOVE_DT, taps.true),
         answers=_distances(answers, real),
         answers_at_temperature_one=_distances(_answers(run, calls, Sampling()), real),
         answers_as_robojam_samples=_distances(_answers(run, calls, _ROBOJAM_SAMPLING), real),

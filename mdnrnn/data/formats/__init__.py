@@ -1,4 +1,4 @@
-"""Formats of stroke data, and which one a file is of: by what stands in it first, by its ending second."""
+"""File formats of stroke data: registry of readers and writers, and recognition of files by content and extension."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mdnrnn.data.formats import (
     impsy,
     inkml,
     inkml_writer,
+    lightpad,
     microjam,
     native,
     ndjson,
     quickdraw_bin,
     sketchrnn,
-    streams,
     svg_reader,
     svg_writer,
     unipen,
@@ -36,9 +36,9 @@ FORMATS: dict[str, Format] = {
     "microjam-arrays": microjam.ARRAYS,
     "impsy": impsy.LOG,
     "impsy-arrays": impsy.ARRAYS,
-    "lightpad": streams.FORMAT,
+    "lightpad": lightpad.FORMAT,
 }
-"""By the name that `--format` takes; asked in this order whether they recognize a file."""
+"""Value of `--format` -> format. The first format that recognizes a file reads it."""
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
@@ -48,18 +48,18 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
-"""The formats that a corpus can be written in; what is read again is the same."""
+"""Value of `--format` -> function that writes a corpus, which the reader of the format restores."""
 
 
 def find_format(name: str) -> Format:
-    """The format of a name."""
+    """Return the format with a given name; raise `InputError` if there is none."""
     if name not in FORMATS:
         raise InputError(f"unknown format {name!r}; expected one of {', '.join(FORMATS)}")
     return FORMATS[name]
 
 
 def recognize_format(path: Path) -> Format | None:
-    """The format of a file, or of a folder that is a corpus; None where no format knows it."""
+    """Return the format of a file or of a corpus folder; None if no format recognizes it."""
     head = b""
     if not path.is_dir():
         with path.open("rb") as file:
@@ -70,12 +70,12 @@ def recognize_format(path: Path) -> Format | None:
 
 
 def unknown_format_error(path: Path) -> DataError:
-    """Says what is wrong with a file that no format knows."""
+    """Return an error that describes a file which no format recognizes."""
     if path.stat().st_size == 0:
         return DataError(f"{path}: the file is empty; expected drawings in one of the formats {', '.join(FORMATS)}")
     with path.open("rb") as file:
-        zipped = file.read(4) == b"PK\x03\x04"
-    found = "an .npz that is cut short, or has none of the keys train, valid, test" if zipped else "not a known format"
-    if not zipped and path.suffix.lower() == ".npz":
+        is_zip = file.read(4) == b"PK\x03\x04"
+    found = "an .npz that is cut short, or has none of the keys train, valid, test" if is_zip else "not a known format"
+    if not is_zip and path.suffix.lower() == ".npz":
         found = "not an .npz file"
     return DataError(f"{path}: {found}; expected one of {', '.join(FORMATS)}")

@@ -1,6 +1,6 @@
-"""Arrays of sequences in `.npy` and `.npz` files, record by record, without unpickling.
+"""Read the sequences in `.npy` and `.npz` files, one array at a time, without trusting their sizes or their pickles.
 
-Sequences of different lengths are stored as an array of objects, which NumPy pickles: `pickled.py` reads it.
+NumPy pickles sequences of different lengths as one object array: `safe_pickle.py` reads it.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import io
 import math
+import pickle
 import struct
 import tokenize
 import warnings
@@ -21,18 +22,18 @@ from typing import IO, Any
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS
-from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, ObjectArray, exactly
+from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, read_object_array
 from mdnrnn.errors import DataError
 
-_LARGEST_MEMBER = 16 << 30
-_LARGEST_RATIO = 100
-"""Strokes do not compress better; a bomb does."""
-_LARGEST_TRANSPOSED = 1 << 30
-"""Bytes of an array in Fortran order, which has to be read as a whole."""
+_MAX_MEMBER_BYTES = 16 << 30
+_MAX_COMPRESSION = 100
+"""Maximum ratio of sizes before and after compression: strokes compress less, decompression bombs more."""
+_MAX_FORTRAN_BYTES = 1 << 30
+"""Maximum size of an array in Fortran order, which has to be read as a whole."""
 
 
-def entries(path: Path) -> list[str]:
-    """Names of all that is in a zip archive; none where `path` is no archive, or one whose directory is damaged."""
+def archive_names(path: Path) -> list[str]:
+    """Return the names of all members of a zip archive; [] for other files and archives with a damaged directory."""
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     try:
@@ -42,63 +43,71 @@ def entries(path: Path) -> list[str]:
         return []
 
 
-def members(path: Path) -> list[str]:
-    """Names of the arrays in an `.npz`, without `.npy`; none where it is no zip archive."""
-    return [name.removesuffix(".npy") for name in entries(path) if name.endswith(".npy")]
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in an `.npz`, without `.npy`; [] for other files."""
+    return [name.removesuffix(".npy") for name in archive_names(path) if name.endswith(".npy")]
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether in Fortran order, and dtype of the `.npy` that begins here."""
+    """Return the shape, whether in Fortran order, and the dtype of the `.npy` data at the position of the file."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a header that Python 2 wrote
+        warnings.simplefilter("ignore", UserWarning)  # about headers that Python 2 wrote
         shape, fortran, dtype = read(file)
     if min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {shape}")
     return shape, fortran, dtype
 
 
-def read_records(path: Path, member: str | None = None) -> Iterator[Any]:
-    """The sequences of one array: NumPy arrays of numbers, or nested lists of them, as they were saved.
+def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray | None]:
+    """Yield the sequences of an array along its first axis; None if a sequence is not a rectangular array of numbers.
+
+    Arrays of numbers are read one sequence at a time, object arrays as a whole.
 
     Args:
-        path: an `.npz`, or an `.npy` where there is no `member`.
+        path: an `.npz` file, or an `.npy` file if `member` is None.
+        member: name of the array, without `.npy`.
+
+    Raises:
+        DataError: the array is damaged, is not an array of sequences of numbers, or claims more than the file has.
     """
-    where = f"{path}: {member}" if member else str(path)
-    with convert_errors(where):
+    location = f"{path}: {member}" if member else str(path)
+    with convert_errors(location):
         if member is None:
             with path.open("rb") as file:
-                yield from _records(file, where)
+                yield from _read_array(file, location)
             return
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo(f"{member}.npy")
-            if info.file_size > _LARGEST_MEMBER:
-                raise DataError(f"{where} claims {info.file_size} bytes; expected under {_LARGEST_MEMBER}")
-            if info.file_size > _LARGEST_RATIO * max(info.compress_size, 1 << 20):
-                raise DataError(f"{where} unpacks {info.compress_size} bytes to {info.file_size}; not read")
+            if info.file_size > _MAX_MEMBER_BYTES:
+                raise DataError(f"{location} claims {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
+            if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
+                raise DataError(f"{location} unpacks {info.compress_size} bytes to {info.file_size}; not read")
             with archive.open(info) as file:
-                yield from _records(io.BufferedReader(file, 1 << 20), where)
+                yield from _read_array(io.BufferedReader(file, 1 << 20), location)  # type: ignore[type-var]
 
 
 @contextmanager
-def convert_errors(where: str) -> Iterator[None]:
-    """One line for all the ways in which a damaged archive, header or pickle fails to be read."""
+def convert_errors(location: str) -> Iterator[None]:
+    """Raise a `DataError` that begins with `location` for every error that a damaged archive or array can cause."""
     try:
         yield
     except DataError:
         raise
     except MemoryError as error:
-        raise DataError(f"{where} asks for more memory than there is; it is damaged") from error
+        raise DataError(f"{location} asks for more memory than there is; it is damaged") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # of a seek to where an archive's damaged directory points
+        if error.errno != errno.EINVAL:  # of a seek to an offset in a damaged archive
             raise
-        raise DataError(f"{where} is damaged or cut short ({error}); get it again") from error
+        raise DataError(f"{location} is damaged or cut short ({error}); get it again") from error
     except (
         EOFError,
         struct.error,
         zlib.error,
         zipfile.BadZipFile,
+        pickle.UnpicklingError,
+        tokenize.TokenError,
         ValueError,
         TypeError,
         LookupError,
@@ -107,27 +116,36 @@ def convert_errors(where: str) -> Iterator[None]:
         RuntimeError,
         NotImplementedError,
         OverflowError,
-        tokenize.TokenError,
     ) as error:
-        raise DataError(f"{where} is damaged or cut short ({error}); get it again") from error
+        raise DataError(f"{location} is damaged or cut short ({error}); get it again") from error
 
 
-def _records(file: Any, where: str) -> Iterator[Any]:
+def _read_array(file: Any, location: str) -> Iterator[np.ndarray | None]:
     shape, fortran, dtype = read_npy_header(file)
     if not shape:
-        raise DataError(f"{where} holds a single thing; expected an array of sequences")
+        raise DataError(f"{location} is a single value; expected an array of sequences")
     if dtype.hasobject:
-        yield from ObjectArray(file, where).records(shape)
-    elif dtype.kind not in "biuf":
-        raise DataError(f"{where} holds {dtype}; expected numbers")
-    elif fortran:
-        size = math.prod(shape) * dtype.itemsize
-        if size > _LARGEST_TRANSPOSED:
-            raise DataError(f"{where} has {size >> 20} MB in Fortran order; save it again in C order")
-        yield from np.frombuffer(exactly(file, size), dtype).reshape(shape[::-1]).T
-    else:
-        size = math.prod(shape[1:]) * dtype.itemsize
-        if size > MAX_RECORD_BYTES:
-            raise DataError(f"{where} has records of shape {shape[1:]}; expected at most {MAX_POINTS} points")
-        for _ in range(shape[0]):
-            yield np.frombuffer(exactly(file, size), dtype).reshape(shape[1:])
+        yield from read_object_array(file, shape, location)
+        return
+    if dtype.kind not in "biuf":
+        raise DataError(f"{location} has type {dtype}; expected numbers")
+    size = math.prod(shape[1:]) * dtype.itemsize
+    if not size and shape[0]:
+        raise DataError(f"{location} has shape {shape}; expected sequences that are not empty")
+    if fortran:
+        size *= shape[0]
+        if size > _MAX_FORTRAN_BYTES:
+            raise DataError(f"{location} has {size >> 20} MB in Fortran order; save it in C order")
+        yield from np.frombuffer(_read_exactly(file, size), dtype).reshape(shape[::-1]).T
+        return
+    if size > MAX_RECORD_BYTES:
+        raise DataError(f"{location} has sequences of shape {shape[1:]}; expected at most {MAX_POINTS} points")
+    for _ in range(shape[0]):
+        yield np.frombuffer(_read_exactly(file, size), dtype).reshape(shape[1:])
+
+
+def _read_exactly(file: IO[bytes], size: int) -> bytes:
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError("unexpected end of the data")
+    return data

@@ -1,4 +1,4 @@
-"""What a format of stroke data is: how its files are recognized, cut into chunks, and parsed."""
+"""Description of a file format of stroke data, and helpers that several formats share."""
 
 from __future__ import annotations
 
@@ -13,53 +13,61 @@ from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError
 
 HEAD_BYTES = 1 << 16
+"""Number of first bytes by which a file is recognized."""
 
 
 @dataclass(frozen=True)
 class StepLayout:
-    """What the rows of a format mean, once they are steps."""
+    """Meaning of the steps of a format."""
 
     start: Start = "down"
+    """Pen position before the first step, as in `Metadata`."""
     features: tuple[str, ...] = ()
-    """Names of the columns of motion, as in `Metadata`; of a stream dt alone, the values follow."""
+    """Names of the motion columns, as in `Metadata`; for a stream only "dt", since its number of values varies."""
     units: str = "px"
     grid: float = 0.0
-    """What places are rounded to, unless somebody says otherwise; 0: not at all."""
+    """Default spacing of the grid to which positions are rounded; 0: no rounding."""
 
     @property
     def is_stream(self) -> bool:
-        """Whether its rows are steps as they stand, without strokes or end."""
+        """Whether the steps are rows of values over time, without strokes or end."""
         return self.features == ("dt",)
 
 
 @dataclass(frozen=True)
 class Format:
-    """One outside format.
-
-    recognizes(path, head): whether a file with these first bytes is of this format, by what stands in it.
-    chunks(path): the file cut into pieces of a few thousand whole records at most, which cross to another process;
-    cheap, in constant memory. parse(chunk): the drawings of one chunk; the work. Of what is wrong with one record a
-    `Remark` comes back, among the drops, of what is wrong with the file a `DataError`.
-    """
+    """A file format of stroke data."""
 
     name: str
     extensions: tuple[str, ...]
+    """Usual extensions of its files, lower case, with the dot."""
     recognizes: Callable[[Path, bytes], bool]
+    """(path, head) -> whether the file, whose first `HEAD_BYTES` bytes are `head`, has this format."""
     chunks: Callable[[Path], Iterator[Any]]
+    """path -> chunks of up to a few thousand complete records. They can be pickled, to be parsed in another process.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     parse: Callable[[Any], DrawingBatch]
+    """chunk -> its drawings. Malformed records are among `DrawingBatch.dropped`.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     layout: StepLayout = StepLayout()
     default_label: Literal["folder", "file"] | None = "folder"
-    """What names the class of a drawing that has no label of its own: the folder that its file lies in, or, where a
-    file holds many drawings, the file."""
+    """Source of the class of a drawing without a label: the name of its folder, or of its file if a file usually has
+    many drawings; None: no class."""
 
 
 def single_chunk(path: Path) -> Iterator[Path]:
-    """The chunks of a format whose files are small: each file is one."""
+    """Yield `path` as the only chunk: `Format.chunks` of formats with small files."""
     yield path
 
 
 def check_drawing_corpus(corpus: Corpus) -> None:
-    """An error where a corpus holds more than strokes, or none: a format of drawings would lose the rest."""
+    """Raise `InputError` unless the corpus consists of drawings, with offsets (dx, dy) and no other features."""
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
         features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
         raise InputError(
@@ -67,10 +75,10 @@ def check_drawing_corpus(corpus: Corpus) -> None:
         )
 
 
-def read_bounded(path: Path, most: int) -> bytes:
-    """All bytes of a file that may have at most `most`."""
+def read_bounded(path: Path, max_bytes: int) -> bytes:
+    """Return all bytes of a file; raise `DataError` if there are more than `max_bytes`."""
     with path.open("rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
-        raise DataError(f"{path}: over {most >> 20} MB; no drawing of this format is so large; split the file")
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise DataError(f"{path}: over {max_bytes >> 20} MB; expected a smaller file of this format; split the file")
     return data

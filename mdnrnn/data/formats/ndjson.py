@@ -1,7 +1,7 @@
-"""Quick, Draw! `.ndjson`: one JSON object a line, its drawing as strokes [xs, ys] or [xs, ys, ts], y down.
+"""Quick, Draw! `.ndjson`: one JSON object per line, its drawing as strokes [xs, ys] or [xs, ys, ts], y down.
 
-The simplified files hold integers of 0 to 255, the raw ones pixels of any range with the time of each point in
-milliseconds, which is left aside. The class is the record's own `word`, whatever the file is called.
+Simplified files have integers of 0 to 255, raw files pixels of any range with the time of each point in milliseconds,
+which is not used. The class is the field `word`.
 """
 
 from __future__ import annotations
@@ -20,20 +20,23 @@ from mdnrnn.data.formats.format import Format, check_drawing_corpus
 from mdnrnn.files import atomic_file
 
 CHUNK_BYTES = 1 << 20
-LONGEST_LINE = 32 << 20
+MAX_LINE_BYTES = 32 << 20
 _OBJECT = re.compile(rb"^\s*\{", re.MULTILINE)
 
 
 class _Chunk(NamedTuple):
-    """Whole lines of a file, the first of them number `first`, counted from 1; a line that is too long is None."""
+    """Consecutive lines of a file."""
 
     name: str
+    """Name of the file, for messages."""
     first: int
+    """Number of the first line, from 1."""
     lines: list[bytes | None]
+    """None: a line that exceeds `MAX_LINE_BYTES`."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Whether it begins with a JSON object that has a drawing in it, or is called so and has a line like JSON."""
+    """Return whether the file begins with a JSON object with a drawing, or is an `.ndjson` with any JSON object."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     if path.suffix.lower() == ".ndjson":
         return _OBJECT.search(head) is not None
@@ -46,9 +49,14 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
 
 
 def read_chunks(file: BinaryIO, name: str) -> Iterator[_Chunk]:
-    """The lines of an open file, which may be a pipe."""
+    """Yield the lines of an open file, which may be a pipe, in chunks of about `CHUNK_BYTES`.
+
+    Args:
+        file: open file.
+        name: name of the file, for messages.
+    """
     number, lines, size = 1, [], 0
-    for line in _lines(file):
+    for line in _read_lines(file):
         lines.append(line)
         size += len(line or b"")
         if size >= CHUNK_BYTES:
@@ -58,94 +66,100 @@ def read_chunks(file: BinaryIO, name: str) -> Iterator[_Chunk]:
         yield _Chunk(name, number, lines)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes | None]:
-    while line := file.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
+def _read_lines(file: BinaryIO) -> Iterator[bytes | None]:
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        if len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
             yield None
             while line and not line.endswith(b"\n"):
-                line = file.readline(LONGEST_LINE)
+                line = file.readline(MAX_LINE_BYTES)
         else:
             yield line
 
 
 def _parse(chunk: _Chunk) -> DrawingBatch:
-    points, strokes, counts, records, drops = [], [], [], [], []
+    points, stroke_lengths, stroke_counts, records, dropped = [], [], [], [], []
     for number, line in enumerate(chunk.lines, chunk.first):
         if line is not None and not line.strip():
             continue
-        where = f"{chunk.name}, line {number}"
+        location = f"{chunk.name}, line {number}"
         try:
-            fields = _fields(line)
-            xy, lengths = _drawing(fields["drawing"])
-        except _Wrong as error:
-            drops.append(Remark(error.reason, f"{where}: {error}"))
+            fields = _parse_fields(line)
+            xy, lengths = _parse_drawing(fields["drawing"])
+        except _LineError as error:
+            dropped.append(Remark(error.reason, f"{location}: {error}"))
             continue
         if not lengths:
-            drops.append(Remark("empty", f"{where} has no points", malformed=False))
+            dropped.append(Remark("empty", f"{location} has no points", malformed=False))
             continue
         points.append(xy)
-        strokes += lengths
-        counts.append(len(lengths))
-        key, word, text, split = (_string(fields.get(name)) for name in ("key_id", "word", "text", "split"))
-        records.append(Record(where, key, word, text, split))
+        stroke_lengths += lengths
+        stroke_counts.append(len(lengths))
+        key, word, text, split = (_to_text(fields.get(name)) for name in ("key_id", "word", "text", "split"))
+        records.append(Record(location, key, word, text, split))
     if not points:
-        return DrawingBatch.from_polylines([], drops)
-    flat = np.concatenate(points, axis=1).T
-    return DrawingBatch(np.ascontiguousarray(flat), np.array(strokes), np.array(counts), records, drops)
+        return DrawingBatch.from_polylines([], dropped)
+    all_points = np.ascontiguousarray(np.concatenate(points, axis=1).T)
+    return DrawingBatch(all_points, np.array(stroke_lengths), np.array(stroke_counts), records, dropped)
 
 
-class _Wrong(Exception):
-    """What is wrong with a line, and under which reason it is counted."""
+class _LineError(Exception):
+    """A line that cannot be read."""
 
-    def __init__(self, reason: str, found: str) -> None:
-        super().__init__(f"{found}; expected a JSON object with a drawing of strokes [xs, ys]")
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(f"{problem}; expected a JSON object with a drawing of strokes [xs, ys]")
         self.reason = reason
+        """Reason of the remark."""
 
 
-def _fields(line: bytes | None) -> dict[str, Any]:
+def _parse_fields(line: bytes | None) -> dict[str, Any]:
     if line is None:
-        raise _Wrong("line too long", f"over {LONGEST_LINE >> 20} MB")
+        raise _LineError("line too long", f"over {MAX_LINE_BYTES >> 20} MB")
     try:
         fields = json.loads(line)
     except RecursionError as error:
-        raise _Wrong("not JSON", "nested too deep") from error
-    except ValueError as error:  # of JSON, of UTF-8, of numbers with thousands of digits
-        raise _Wrong("not JSON", str(error)) from error
+        raise _LineError("not JSON", "nested too deep") from error
+    except ValueError as error:  # invalid JSON, invalid UTF-8, or a number of thousands of digits
+        raise _LineError("not JSON", str(error)) from error
     if not isinstance(fields, dict) or "drawing" not in fields:
-        raise _Wrong("no drawing", "there is no drawing in it")
+        raise _LineError("no drawing", "there is no drawing in it")
     return fields
 
 
-def _drawing(strokes: Any) -> tuple[np.ndarray, list[int]]:
-    """The points of all strokes, (2, n), and how many each has, those without a point left out."""
+def _parse_drawing(strokes: Any) -> tuple[np.ndarray, list[int]]:
+    """Return the points of all strokes, (2, n), and the number of points of each stroke that is not empty."""
     try:
         xs = [x for stroke in strokes for x in stroke[0]]
         ys = [y for stroke in strokes for y in stroke[1]]
         lengths = [len(stroke[0]) for stroke in strokes]
         if lengths != [len(stroke[1]) for stroke in strokes]:
-            raise _Wrong("ragged", "a stroke has unlike numbers of xs and ys")
+            raise _LineError("ragged", "a stroke has different numbers of xs and ys")
         points = np.array((xs, ys))
         if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):
             raise TypeError
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError) as error:
-        raise _Wrong("not strokes", "its drawing is no list of strokes") from error
+        raise _LineError("not strokes", "its drawing is not a list of strokes") from error
     return points.astype(np.float64), [length for length in lengths if length]
 
 
-def _string(value: Any) -> str | None:
+def _to_text(value: Any) -> str | None:
     return None if value in (None, "") else str(value)
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """All sequences of a corpus of drawings in the simplified layout, each moved so that its least x and y are 0;
-    beside the fields of Quick, Draw! stand `split`, and `text` where there is one."""
+    """Write all drawings of a corpus in the simplified layout, each moved so that its minimum x and y are 0.
+
+    Fields in addition to those of Quick, Draw! are `split`, and `text` if the drawing has one.
+
+    Raises:
+        InputError: the corpus is not drawings.
+    """
     check_drawing_corpus(corpus)
     with atomic_file(path) as file:
         file.writelines(f"{json.dumps(to_json_object(corpus, i))}\n".encode() for i in range(len(corpus)))
 
 
 def to_json_object(corpus: Corpus, index: int) -> dict[str, Any]:
-    """Drawing `index` as the object that stands in one line."""
+    """Return drawing `index` as the JSON object of its line."""
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
     sequence, splits = corpus[index], corpus.splits.items()
@@ -155,13 +169,13 @@ def to_json_object(corpus: Corpus, index: int) -> dict[str, Any]:
         "recognized": True,
         "split": next((name for name, (first, last) in splits if first <= index < last), ""),
         **({} if sequence.text is None else {"text": sequence.text}),
-        "drawing": [[_numbers(axis) for axis in (stroke - corner).T] for stroke in strokes],
+        "drawing": [[_to_numbers(axis) for axis in (stroke - corner).T] for stroke in strokes],
     }
 
 
-def _numbers(values: np.ndarray) -> list[int] | list[float]:
-    whole = np.rint(values)
-    return whole.astype(int).tolist() if np.array_equal(whole, values) else values.tolist()
+def _to_numbers(values: np.ndarray) -> list[int] | list[float]:
+    integers = np.rint(values)
+    return integers.astype(int).tolist() if np.array_equal(integers, values) else values.tolist()
 
 
 FORMAT = Format("Quick, Draw! .ndjson", (".ndjson", ".jsonl"), _recognizes, _chunks, _parse, default_label="file")

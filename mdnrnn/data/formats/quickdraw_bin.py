@@ -1,7 +1,7 @@
-"""Quick, Draw! `.bin`: drawings of 0 to 255, packed without gaps, little-endian, y down.
+"""Quick, Draw! `.bin`: drawings with coordinates of 0 to 255, packed without gaps, little-endian, y down.
 
 A drawing is uint64 key, 2 bytes country, int8 recognized, uint32 time, uint16 number of strokes; a stroke is uint16
-number of points n, then n bytes x and n bytes y. The class is the file's name: the records do not say it.
+number of points n, then n bytes x and n bytes y. The class is the name of the file: the records do not have it.
 """
 
 from __future__ import annotations
@@ -17,31 +17,32 @@ from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format
 from mdnrnn.errors import DataError
 
-_HEAD = struct.Struct("<Q2sbIH")
-_COUNT = struct.Struct("<H")
+_DRAWING_HEADER = struct.Struct("<Q2sbIH")
+_POINT_COUNT = struct.Struct("<H")
 _CHUNK_BYTES = 1 << 20
-_MOST_BYTES = 16 << 20
-"""Of one drawing: 65,535 strokes of 65,535 points can be claimed, by nobody who drew them."""
+_MAX_DRAWING_BYTES = 16 << 20
+"""A damaged header can claim 65,535 strokes of 65,535 points."""
 
 
 class _Chunk(NamedTuple):
-    """Whole drawings of a file, the first of them number `first`."""
+    """Consecutive drawings of a file."""
 
     path: Path
     first: int
+    """Index of the first drawing."""
     data: bytes
     keys: list[int]
-    counts: list[int]
-    """Strokes of each drawing."""
-    places: list[int]
-    """Where the count of each stroke stands in data."""
+    stroke_counts: list[int]
+    """Number of strokes of each drawing."""
+    stroke_starts: list[int]
+    """Index in `data` of the point count of each stroke."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Whether it is called .bin, and its first drawing has a country and a recognition."""
-    if path.suffix.lower() != ".bin" or len(head) < _HEAD.size:
+    """Return whether the file is a `.bin` whose first drawing has a country and a valid `recognized`."""
+    if path.suffix.lower() != ".bin" or len(head) < _DRAWING_HEADER.size:
         return False
-    _, country, recognized, _, _ = _HEAD.unpack_from(head)
+    _, country, recognized, _, _ = _DRAWING_HEADER.unpack_from(head)
     return recognized in (0, 1) and (country.isalpha() or country in (b"\0\0", b"  "))
 
 
@@ -49,65 +50,66 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
     with path.open("rb") as file:
         data, first, offset = b"", 0, 0
         while True:
-            more = file.read(_CHUNK_BYTES)
-            data += more
-            keys, counts, places, end = _walk(data)
+            block = file.read(_CHUNK_BYTES)
+            data += block
+            keys, stroke_counts, stroke_starts, end = _find_drawings(data)
             if keys:
-                yield _Chunk(path, first, data[:end], keys, counts, places)
+                yield _Chunk(path, first, data[:end], keys, stroke_counts, stroke_starts)
             first += len(keys)
             offset += end
             data = data[end:]
-            if not more and data:
+            if not block and data:
                 raise DataError(f"{path}: drawing {first}, from byte {offset} on, is cut short; get the file again")
-            if len(data) > _MOST_BYTES:
+            if len(data) > _MAX_DRAWING_BYTES:
                 raise DataError(
-                    f"{path}: drawing {first}, from byte {offset} on, claims over {_MOST_BYTES >> 20} MB; it is damaged"
+                    f"{path}: drawing {first}, from byte {offset} on, claims over {_MAX_DRAWING_BYTES >> 20} MB; "
+                    "it is damaged"
                 )
-            if not more:
+            if not block:
                 return
 
 
-def _walk(data: bytes) -> tuple[list[int], list[int], list[int], int]:
-    """Keys and stroke counts of the whole drawings at the start of data, where their strokes stand, where they end."""
+def _find_drawings(data: bytes) -> tuple[list[int], list[int], list[int], int]:
+    """Return the keys, stroke counts and stroke starts of the complete drawings in `data`, and the end of the last."""
     keys: list[int] = []
-    counts: list[int] = []
-    places: list[int] = []
-    end, size, head, count = 0, len(data), _HEAD.unpack_from, _COUNT.unpack_from
-    while end + _HEAD.size <= size:
-        key, _, _, _, strokes = head(data, end)
-        place, whole = end + _HEAD.size, len(places)
+    stroke_counts: list[int] = []
+    stroke_starts: list[int] = []
+    end, size, read_header, read_count = 0, len(data), _DRAWING_HEADER.unpack_from, _POINT_COUNT.unpack_from
+    while end + _DRAWING_HEADER.size <= size:
+        key, _, _, _, strokes = read_header(data, end)
+        position, complete = end + _DRAWING_HEADER.size, len(stroke_starts)
         for _ in range(strokes):
-            if place + 2 > size:
+            if position + 2 > size:
                 break
-            places.append(place)
-            place += 2 + 2 * count(data, place)[0]
-        if len(places) < whole + strokes or place > size:
-            del places[whole:]
+            stroke_starts.append(position)
+            position += 2 + 2 * read_count(data, position)[0]
+        if len(stroke_starts) < complete + strokes or position > size:
+            del stroke_starts[complete:]
             break
         keys.append(key)
-        counts.append(strokes)
-        end = place
-    return keys, counts, places, end
+        stroke_counts.append(strokes)
+        end = position
+    return keys, stroke_counts, stroke_starts, end
 
 
 def _parse(chunk: _Chunk) -> DrawingBatch:
     data = np.frombuffer(chunk.data, np.uint8)
-    places, counts = np.array(chunk.places, np.int64), np.array(chunk.counts, np.int64)
-    lengths = data[places] + 256 * data[places + 1].astype(np.int64) if len(places) else places
-    x = np.arange(lengths.sum()) + (places + 2 - (np.cumsum(lengths) - lengths)).repeat(lengths)
+    starts, counts = np.array(chunk.stroke_starts, np.int64), np.array(chunk.stroke_counts, np.int64)
+    lengths = data[starts] + 256 * data[starts + 1].astype(np.int64) if len(starts) else starts
+    x = np.arange(lengths.sum()) + (starts + 2 - (np.cumsum(lengths) - lengths)).repeat(lengths)
     points = np.stack([data[x], data[x + lengths.repeat(lengths)]], axis=1).astype(np.float64)
-    of_drawing = np.arange(len(counts)).repeat(counts)
-    counts = np.bincount(of_drawing[lengths > 0], minlength=len(counts))
-    records, drops = [], []
+    drawing_index = np.arange(len(counts)).repeat(counts)
+    counts = np.bincount(drawing_index[lengths > 0], minlength=len(counts))
+    records, dropped = [], []
     for number, key in enumerate(chunk.keys):
-        where = f"{chunk.path}, drawing {chunk.first + number}"
+        location = f"{chunk.path}, drawing {chunk.first + number}"
         if counts[number]:
-            records.append(Record(where, str(key)))
-        elif not key:  # a gigabyte of zeros is no sixty million drawings
-            raise DataError(f"{where} has neither a key nor points; the file is damaged, get it again")
+            records.append(Record(location, str(key)))
+        elif not key:  # bytes of zero, which are not millions of empty drawings
+            raise DataError(f"{location} has neither a key nor points; the file is damaged, get it again")
         else:
-            drops.append(Remark("empty", f"{where} has no points", malformed=False))
-    return DrawingBatch(points, lengths[lengths > 0], counts[counts > 0], records, drops)
+            dropped.append(Remark("empty", f"{location} has no points", malformed=False))
+    return DrawingBatch(points, lengths[lengths > 0], counts[counts > 0], records, dropped)
 
 
 FORMAT = Format("Quick, Draw! .bin", (".bin",), _recognizes, _chunks, _parse, default_label="file")

@@ -1,174 +1,229 @@
-"""sketch-rnn `.npz` files: object arrays of stroke-3 rows (dx, dy, pen), pickled, some by Python 2.
+"""sketch-rnn `.npz` files: object arrays of stroke-3 rows (dx, dy, pen), pickled, some of them by Python 2.
 
-pen 1 = the last point of a stroke; y points down. The rows are offsets from an implicit origin, the first
-stroke's first point, so the start is "down" and the rows are steps as they stand; where row 0 is (0, 0, 0) in
-every sequence it is that origin written out, and is dropped.
+pen = 1 marks the last point of a stroke; y points down. The rows are offsets from an implicit origin, the first point
+of the first stroke, so the start is "down" and the rows are steps. If row 0 of every sequence is (0, 0, 0), it is the
+explicit origin, and is dropped.
 """
 
 from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import SPLITS, Corpus
+from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.arrays import members, read_records
+from mdnrnn.data.formats.arrays import array_names, read_records
 from mdnrnn.data.formats.format import Format
+from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN
 from mdnrnn.files import atomic_file
 
-_RECORDS_A_CHUNK = 1024
+_CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22
+_MAX_BUFFERED_NUMBERS = 1 << 26
+"""Maximum size of a split that is kept in memory until the origin of all splits is known."""
 
 
 class _Chunk(NamedTuple):
-    """Records of one split, the first of them number `first`."""
+    """Consecutive records of one split."""
 
     path: Path
     split: str
     first: int
-    records: list[Any]
+    """Index of the first record."""
+    records: list[np.ndarray | None]
     origin: bool
     """Whether row 0 is the origin."""
 
+    def location(self, index: int) -> str:
+        return f"{self.path}: {self.split}[{index}]"
+
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Whether `path` is a zip archive with a `train.npy`, `valid.npy` or `test.npy` in it."""
-    return head.startswith(b"PK") and any(split in members(path) for split in SPLITS)
+    """Return whether `path` is a zip archive with a member `train.npy`, `valid.npy` or `test.npy`."""
+    return head.startswith(b"PK") and any(split in array_names(path) for split in SPLITS)
 
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
-    there = members(path)
-    splits = [split for split in SPLITS if split in there]
-    origin = all(_begins_with_origin(record) for split in splits for record in read_records(path, split))
+    names = array_names(path)
+    splits = [split for split in SPLITS if split in names]
+    origin, buffered = True, {}
     for split in splits:
-        records, first, empty = read_records(path, split), 0, True
-        while chunk := list(islice(records, _RECORDS_A_CHUNK)):
+        origin, buffered[split] = _begin_reading(path, split)
+        if not origin:
+            break
+    for split in splits:
+        records = buffered.pop(split, None) or read_records(path, split)
+        first, empty = 0, True
+        for chunk in _group(records):
             yield _Chunk(path, split, first, chunk, origin)
             first += len(chunk)
-            empty &= not any(map(np.size, chunk))
+            empty &= not any(map(_size, chunk))
         if empty:
             raise DataError(f"{path}: split {split!r} is empty; expected at least one sequence")
 
 
-def _begins_with_origin(record: Any) -> bool:
-    if not isinstance(record, np.ndarray | list | tuple) or not len(record):  # dropped later, whatever it is
+def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | None]]:
+    """Return whether all records begin with the origin, and an iterator over the records.
+
+    Reading stops at the first record that does not begin with the origin.
+    """
+    records, buffered, numbers = read_records(path, split), [], 0
+    for record in records:
+        buffered.append(record)
+        if not _begins_with_origin(record):
+            return False, chain(buffered, records)
+        numbers += _size(record)
+        if numbers > _MAX_BUFFERED_NUMBERS:
+            return all(map(_begins_with_origin, records)), read_records(path, split)
+    return True, iter(buffered)
+
+
+def _begins_with_origin(record: np.ndarray | None) -> bool:
+    """Return whether row 0 is zero; True for a record without rows, which is dropped."""
+    if record is None or not record.size or not record.ndim:
         return True
-    return not np.any(record[0])
+    return not (any(map(record.item, range(3))) if record.shape[1:] == (3,) else record[0].any())
+
+
+def _size(record: np.ndarray | None) -> int:
+    return 1 if record is None else record.size
+
+
+def _group(records: Iterable[np.ndarray | None]) -> Iterator[list[np.ndarray | None]]:
+    """Split records into lists of at most `_CHUNK_RECORDS` records and about `_CHUNK_NUMBERS` numbers."""
+    group: list[np.ndarray | None] = []
+    numbers = 0
+    for record in records:
+        group.append(record)
+        numbers += _size(record)
+        if len(group) == _CHUNK_RECORDS or numbers > _CHUNK_NUMBERS:
+            yield group
+            group, numbers = [], 0
+    if group:
+        yield group
 
 
 def _parse(chunk: _Chunk) -> DrawingBatch:
-    drops: list[Remark] = []
-    numbered = list(_wanted(chunk, drops))
-    if not numbered:
-        return DrawingBatch.from_polylines([], drops)
-    records = [Record(_where(chunk, number), split=chunk.split) for number, _ in numbered]
-    lengths = np.array([len(rows) for _, rows in numbered])
-    parts = [rows for _, rows in numbered]
-    if not chunk.origin:  # it stands for a row of zeros that is not there
-        zeros = np.zeros((1, 3), parts[0].dtype)
-        parts = [part for rows in parts for part in (zeros, rows)]
-        lengths = lengths + 1
-    rows = np.concatenate(parts)
-    firsts = np.cumsum(lengths) - lengths
-    points = _sums(rows[:, :2], firsts)
-    lifted = rows[:, 2] == 1
-    lifted[firsts + lengths - 1] = True
-    strokes = np.diff(np.flatnonzero(lifted) + 1, prepend=0)
-    return DrawingBatch(points, strokes, np.add.reduceat(lifted, firsts, dtype=np.int64), records, drops)
+    dropped: list[Remark] = []
+    indices, arrays = _select_valid(chunk, dropped)
+    if not indices:
+        return DrawingBatch.from_polylines([], dropped)
+    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
+    if not chunk.origin:  # prepend the implicit origin to each drawing
+        origin = np.zeros((1, 3), arrays[0].dtype)
+        arrays = [part for rows in arrays for part in (origin, rows)]
+        lengths += 1
+    rows = np.concatenate(arrays)
+    first_rows = np.cumsum(lengths) - lengths
+    points = _cumulative_sums(rows[:, :2], first_rows)
+    pen_up = rows[:, 2] == 1
+    pen_up[first_rows + lengths - 1] = True
+    stroke_lengths = np.diff(np.flatnonzero(pen_up) + 1, prepend=0)
+    stroke_counts = np.add.reduceat(pen_up, first_rows, dtype=np.int64)
+    records = [Record(chunk.location(index), split=chunk.split) for index in indices]
+    return DrawingBatch(points, stroke_lengths, stroke_counts, records, dropped)
 
 
-def _wanted(chunk: _Chunk, drops: list[Remark]) -> Iterator[tuple[int, np.ndarray]]:
-    """Records that are rows of (dx, dy, pen), with their numbers; the others go to `drops`."""
-    plain = _all_plain(chunk.records)
-    for number, record in enumerate(chunk.records, chunk.first):
+def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list[np.ndarray]]:
+    """Return the indices and rows of the records that have steps; append the remaining records to `dropped`."""
+    indices, arrays = [], []
+    if (valid := _all_valid(chunk.records)) and min(map(len, valid)) > chunk.origin:
+        return list(range(chunk.first, chunk.first + len(valid))), valid
+    for index, record in enumerate(chunk.records, chunk.first):
+        location = chunk.location(index)
         try:
-            rows = record if plain else _checked(record, _where(chunk, number))
+            array = _to_rows(record, location)
         except DataError as error:
-            drops.append(Remark("no rows of (dx, dy, pen)", str(error)))
+            dropped.append(Remark("no rows of (dx, dy, pen)", str(error)))
             continue
-        if len(rows) > chunk.origin:
-            yield number, rows
+        if len(array) > chunk.origin:
+            indices.append(index)
+            arrays.append(array)
         else:
-            reason = "an origin alone" if len(rows) else "empty sequence"
-            drops.append(Remark(reason, f"{_where(chunk, number)} has no steps", malformed=False))
+            reason = "an origin alone" if len(array) else "empty sequence"
+            dropped.append(Remark(reason, f"{location} has no steps", malformed=False))
+    return indices, arrays
 
 
-def _all_plain(records: list[Any]) -> bool:
-    """Whether nothing is wrong with any of them, found out in one go."""
-    if not all(
-        isinstance(r, np.ndarray) and r.ndim == 2 and r.shape[1] == 3 and r.dtype.kind in "iuf" for r in records
-    ):
-        return False
-    rows = np.concatenate(records)
-    return bool(np.isfinite(rows).all() and ((rows[:, 2] == 0) | (rows[:, 2] == 1)).all())
+def _all_valid(records: list[np.ndarray | None]) -> list[np.ndarray]:
+    """Return the records if all are valid arrays (T, 3), else []."""
+    arrays = [record for record in records if record is not None and record.shape[1:] == (3,)]
+    if len(arrays) < len(records) or not {array.dtype.kind for array in arrays} <= set("iuf"):
+        return []
+    rows = np.concatenate(arrays)
+    pen = rows[:, 2]
+    valid = ((pen == 0) | (pen == 1)).all() and (rows.dtype.kind != "f" or np.isfinite(rows).all())
+    return arrays if valid else []
 
 
-def _sums(offsets: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """Places (P, 2), float64: offsets (P, 2) summed up from each of the rows `firsts` on."""
-    if offsets.dtype.kind in "iu":  # exact, whatever stands before
-        sums = np.cumsum(offsets, axis=0, dtype=np.int64)
-        lengths = np.diff(firsts, append=len(offsets))
-        return (sums - (sums[firsts] - offsets[firsts]).repeat(lengths, axis=0)).astype(np.float64)
-    parts = np.split(offsets.astype(np.float64), firsts[1:])
-    return np.concatenate([np.cumsum(part, axis=0) for part in parts])
-
-
-def _where(chunk: _Chunk, number: int) -> str:
-    return f"{chunk.path}: {chunk.split}[{number}]"
-
-
-def _checked(record: Any, where: str) -> np.ndarray:
-    """A record as numbers (T, 3), or one line on what is wrong with it."""
-    try:
-        rows = np.asarray(record)
-        if rows.size == 0:
-            return np.zeros((0, 3))
-        if rows.dtype.kind not in "biuf":
+def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
+    """Return a record as an array (T, 3); raise `DataError` if it is not valid rows (dx, dy, pen)."""
+    if record is not None and not record.size:
+        return np.zeros((0, 3))
+    rows = record
+    if rows is not None and rows.dtype.kind not in "biuf":
+        with suppress(TypeError, ValueError, OverflowError):
             rows = rows.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{where} is ragged or holds no numbers; expected rows of (dx, dy, pen)") from error
+    if rows is None or rows.dtype.kind not in "biuf":
+        raise DataError(f"{location} is ragged or holds no numbers; expected rows of (dx, dy, pen)")
     if rows.ndim != 2 or rows.shape[1] != 3:
-        raise DataError(f"{where} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
+        raise DataError(f"{location} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         row = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
-        raise DataError(f"{where} holds NaN or infinity in row {row}; expected finite offsets")
+        raise DataError(f"{location} holds NaN or infinity in row {row}; expected finite offsets")
     pen = rows[:, 2]
-    wrong = (pen != 0) & (pen != 1)
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise DataError(f"{where} has pen {pen[row]} in row {row}; expected 0 or 1")
+    invalid = (pen != 0) & (pen != 1)
+    if invalid.any():
+        row = int(invalid.argmax())
+        raise DataError(f"{location} has pen {pen[row]} in row {row}; expected 0 or 1")
     return rows
 
 
+def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
+    """Return positions (N, 2), float64: the sums of offsets (N, 2), restarted at each of `first_rows`."""
+    if offsets.dtype.kind in "iu":  # exact; converted first, since a sum that converts is several times slower
+        offsets = offsets.astype(np.int64)
+        sums = np.cumsum(offsets, axis=0)
+        lengths = np.diff(first_rows, append=len(offsets))
+        sums -= (sums[first_rows] - offsets[first_rows]).repeat(lengths, axis=0)
+        return sums.astype(np.float64)
+    parts = np.split(offsets.astype(np.float64), first_rows[1:])
+    return np.concatenate([np.cumsum(part, axis=0) for part in parts])
+
+
 def write(corpus: Corpus, path: Path) -> None:
-    """An `.npz` that sketch-rnn's own tools read: each split an object array of (T, 3) int16, or float32 where the
-    coordinates are no integers. Labels and texts are lost: the format has none."""
+    """Write an `.npz` for the original sketch-rnn tools: per split an object array of (T, 3) rows.
+
+    The rows are int16, or float32 if the coordinates are not integers. Labels and texts are lost: the format has none.
+
+    Raises:
+        InputError: the corpus is not drawings that start with the pen down, or its offsets exceed int16.
+    """
+    name = corpus.metadata.name
     if corpus.metadata.start != "down" or corpus.motion.shape[1] != 2:
-        raise InputError(
-            f"{corpus.metadata.name} holds no drawings that start with the pen down; sketch-rnn knows no other"
-        )
-    whole = corpus.motion.dtype.kind in "iu" or corpus.metadata.bin_width == 1
-    if whole and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
-        raise InputError(
-            f"{corpus.metadata.name} has offsets beyond 32767; sketch-rnn's are int16; scale it with --box"
-        )
+        raise InputError(f"{name} is not a corpus of drawings that start with the pen down; choose another format")
+    integers = corpus.motion.dtype.kind in "iu" or corpus.metadata.bin_width == 1
+    if integers and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
+        raise InputError(f"{name} has offsets beyond 32767, the maximum of int16 in sketch-rnn; scale it with --box")
     splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
     firsts = corpus.offsets[:-1]
-    # Where all begin with a step of nothing, it would be read as the origin: the origin stands before it.
+    # If every sequence begins with a step of zero, the reader would take it for the origin: write the origin before it.
     origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
-    arrays = {split: _records(corpus, split, np.int16 if whole else np.float32, origin) for split in splits}
+    dtype = np.int16 if integers else np.float32
+    arrays = {split: _object_array(corpus, split, dtype, origin) for split in splits}
     with atomic_file(path) as file:
-        _write(file, arrays)
+        _write_archive(file, arrays)
 
 
-def _records(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) -> np.ndarray:
+def _object_array(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) -> np.ndarray:
     first, last = corpus.splits[split]
     records = np.empty(last - first, dtype=object)
     for i in range(first, last):
@@ -181,14 +236,14 @@ def _records(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) 
     return records
 
 
-def _write(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
+def _write_archive(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, records in arrays.items():
-            # A fixed date: the same corpus is the same bytes.
+            # ZipInfo has a fixed date, so that equal corpora give equal bytes.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 header = {"descr": "|O", "fortran_order": False, "shape": records.shape}
                 np.lib.format.write_array_header_1_0(member, header)
-                # What Python 2 and the NumPy of its time can read: they know the function by its older name.
+                # Python 2 and NumPy 1 read protocol 2 and know the function by its older name.
                 data = pickle.dumps(records, protocol=2)
                 member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch
-from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
+from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.samples import CONTROL_ROWS, IMPSY_LOG, LIGHTPAD_LOG, object_array
 
-ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
+ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
 LOG_ROWS = np.array([[0, 0.25, 0.5], [0.5, 0.5, 0.75], [765, 1, 0]])
 PAD_ROWS = np.array([[0, 29, 88, 4], [0.019394, 29, 30, 1], [8.811069, 0, 127, 0]])
 
@@ -172,7 +172,7 @@ def test_what_is_no_performance_is_left_out_and_told(tmp_path: Path) -> None:
 def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header: bool) -> None:
     path = text(tmp_path / "pad.txt", LIGHTPAD_LOG if header else LIGHTPAD_LOG.partition("\n")[2])
     assert claims(path) == ["Lightpad log"]
-    drawings = streams.FORMAT.parse(path)
+    drawings = lightpad.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
     assert not drawings.repaired
 
@@ -182,7 +182,7 @@ def test_a_lightpad_is_a_stream_of_position_and_pressure(tmp_path: Path, header:
 )
 def test_other_messages_are_left_out_and_told(tmp_path: Path, line: str) -> None:
     path = text(tmp_path / "pad.txt", LIGHTPAD_LOG.replace("34.236", f"{line}\n34.236"))
-    drawings = streams.FORMAT.parse(path)
+    drawings = lightpad.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, PAD_ROWS, atol=1e-12)
     assert [mend.detail for mend in drawings.repaired] == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
 
@@ -197,7 +197,7 @@ def test_the_real_streams(shared_data: Path) -> None:
     assert drawings.points.min() >= 0
     assert not drawings.dropped + drawings.repaired
     assert claims(folder / "lightpad-block-perf1.txt") == ["Lightpad log"]
-    (drawings,) = read(streams.FORMAT, folder / "lightpad-block-perf1.txt")
+    (drawings,) = read(lightpad.FORMAT, folder / "lightpad-block-perf1.txt")
     assert drawings.points.shape == (10_730, 4)
     assert drawings.points.min() == 0
     assert drawings.points[:, 1:].max() == 127

@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.drawings import DrawingBatch
-from mdnrnn.data.formats import impsy, microjam, sketchrnn, streams
+from mdnrnn.data.formats import impsy, lightpad, microjam, sketchrnn
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
@@ -21,7 +21,7 @@ from mdnrnn.events import DOWN, END, UP
 from tests.data.formats.fuzzing import EXAMPLES
 from tests.data.formats.samples import MICROJAM_CSV, TOUCH_ROWS
 
-ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, streams.FORMAT, sketchrnn.FORMAT)
+ALL = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
 STROKES = [[[0.1, 0.2, 0.5], [0.2, 0.4, 0.75]], [[0.9, 0.8, 1.0]]]
 
 

@@ -130,7 +130,7 @@ def test_the_lines_are_the_same_in_chunks_of_any_size(
 
 
 def test_a_line_that_is_too_long_is_passed_over_and_the_next_one_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ndjson, "LONGEST_LINE", 100)
+    monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", 100)
     exactly = GOOD.ljust(100)
     drawings = parsed("\n".join([exactly, "x" * 250, exactly, GOOD.ljust(101), GOOD]))
     assert [record.location for record in drawings.records] == [f"x.ndjson, line {number}" for number in (1, 3, 5)]

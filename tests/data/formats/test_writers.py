@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.corpus import SPLITS, Corpus, Sequence, mark_end, pack
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.errors import InputError
 from tests.helpers import random_corpus
@@ -154,7 +154,7 @@ def _placed(corpus: Corpus, index: int) -> list[list[list[float]]]:
 
 @pytest.mark.parametrize("form", sorted(WRITERS))
 def test_the_same_corpus_is_the_same_bytes(form: str, tmp_path: Path) -> None:
-    corpus = touches() if form == "microjam" else random_corpus([4, 5], classes=("a", "b"))
+    corpus = make_touches() if form == "microjam" else random_corpus([4, 5], classes=("a", "b"))
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         WRITERS[form](corpus, tmp_path / name / NAMES[form])
@@ -165,7 +165,7 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def touches() -> Corpus:
+def make_touches() -> Corpus:
     """One performance."""
     motion, event = np.array([[0.5, 0.5, 0.25], [0.125, 0, 0.5]], np.float32), np.array([0, 2], np.uint8)
     metadata = Metadata(name="touches", start="up", features=("dx", "dy", "dt"))
@@ -179,8 +179,8 @@ def stream() -> Corpus:
 
 
 REFUSED: dict[str, tuple[str, Callable[[], Corpus], str]] = {
-    "touches as sketches": ("sketchrnn", touches, "sketch-rnn knows no other"),
-    "sketches as touches": ("microjam", lambda: random_corpus([3]), "holds no touch performances"),
+    "touches as sketches": ("sketchrnn", make_touches, "not a corpus of drawings that start with the pen down"),
+    "sketches as touches": ("microjam", lambda: random_corpus([3]), "not a corpus of touch performances"),
     "offsets beyond int16": (
         "sketchrnn", lambda: replace(random_corpus([3]), motion=np.full((9, 2), 40_000, np.int32)), "beyond 32767"
     ),

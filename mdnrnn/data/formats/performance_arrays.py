@@ -1,0 +1,137 @@
+"""Arrays of performances in `.npy` and `.npz` files, as MicroJam and IMPSY save them: recognition, chunks, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnrnn.data.drawings import Remark
+from mdnrnn.data.formats.arrays import array_names, read_records
+from mdnrnn.data.metadata import SPLITS
+from mdnrnn.errors import DataError
+
+TOUCHES, STREAMS = "raw_perfs", "perfs"
+"""Keys of the arrays of MicroJam and of IMPSY."""
+_CHUNK_RECORDS, _CHUNK_NUMBERS = 256, 1 << 20
+_INSPECTED_RECORDS = 64
+_MIN_PLAUSIBLE = 0.95
+"""Minimum share of plausible rows in the first record."""
+
+
+def find_key(path: Path, head: bytes) -> str | None:
+    """Return the kind of performances in a file: `TOUCHES`, `STREAMS`, or None for other files.
+
+    The key decides, or, if the file has a single array under another key, its first rows. Rows of 4 floats whose last
+    column is 0 or 1 are touches (x, y, dt, moving); other rows of 4 are a stream. Rows of 3 are touches (x, y, dt),
+    unless the last column is 0 or 1, which is a pen. The numbers of the first record must be plausible as positions on
+    a screen and as times.
+    """
+    if not head.startswith((b"PK", b"\x93NUMPY")):
+        return None
+    names = array_names(path)
+    if any(split in names for split in SPLITS):
+        return None
+    for key in (TOUCHES, STREAMS):
+        if key in names:
+            return key
+    if len(names) > 1:
+        return None
+    widths, is_switch = set(), True
+    first = np.zeros((0, 4))
+    try:
+        for rows in islice(read_records(path, names[0] if names else None), _INSPECTED_RECORDS):
+            if rows is None or (rows.size and (rows.ndim != 2 or rows.dtype.kind != "f")):
+                return None
+            if rows.size:
+                first = first if first.size else rows
+                widths.add(rows.shape[1])
+                is_switch = is_switch and bool(np.isin(rows[:, -1], (0, 1)).all())
+    except (DataError, OSError):
+        return None
+    if widths == {4} and not is_switch:
+        return STREAMS if _are_times(first[:, 0]) else None
+    may_be_touches = widths == {4} or (widths == {3} and not is_switch)
+    return TOUCHES if may_be_touches and _are_touches(first) else None
+
+
+def _are_times(dt: np.ndarray) -> bool:
+    """Return whether numbers (T,) are plausible times between rows. A few may be negative, after a clock adjustment."""
+    return bool((dt >= -0.1).mean() >= _MIN_PLAUSIBLE)
+
+
+def _are_touches(rows: np.ndarray) -> bool:
+    """Return whether rows (T, 3 or 4) are plausible as (x, y, dt, ...). A few may be off the screen or have long dt."""
+    on_screen = ((rows[:, :2] > -0.5) & (rows[:, :2] < 1.6)).all(1)
+    return bool(on_screen.mean() >= _MIN_PLAUSIBLE and _are_times(rows[:, 2]) and (rows[:, 2] < 10).mean() >= 0.5)
+
+
+class ArrayChunk(NamedTuple):
+    """Consecutive records of an array."""
+
+    location: str
+    """File and array, for messages."""
+    first: int
+    """Index of the first record."""
+    records: list[np.ndarray | None]
+    """None: not an array of numbers."""
+    width: int
+    """Number of columns of the first record of the array that has rows."""
+
+
+def read_array_chunks(path: Path, key: str) -> Iterator[ArrayChunk]:
+    """Yield the records of the array `key`, or of the only array in the file."""
+    names = array_names(path)
+    if len(names) > 1 and key not in names:
+        raise DataError(f"{path} has arrays {', '.join(names)[:80]}; expected one called {key}, or a single one")
+    member = key if key in names else names[0] if names else None
+    location = f"{path}: {member}" if member else str(path)
+    records: list[np.ndarray | None] = []
+    first = size = width = 0
+    for record in map(_numeric, read_records(path, member)):
+        records.append(record)
+        if record is not None:
+            size += record.size
+            width = width or (record.shape[1] if record.ndim == 2 and len(record) else 0)
+        if len(records) == _CHUNK_RECORDS or size > _CHUNK_NUMBERS:
+            yield ArrayChunk(location, first, records, width)
+            first, records, size = first + len(records), [], 0
+    if records:
+        yield ArrayChunk(location, first, records, width)
+
+
+def _numeric(record: np.ndarray | None) -> np.ndarray | None:
+    return record if record is None or record.dtype.kind in "biuf" or not record.size else None
+
+
+def select_records(
+    chunk: ArrayChunk, widths: tuple[int, ...], expected: str, dropped: list[Remark]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the location and the rows (T, width), float64, of each valid record; append the others to `dropped`.
+
+    Args:
+        chunk: consecutive records.
+        widths: valid numbers of columns.
+        expected: description of valid rows, for messages.
+        dropped: list to which a remark on each invalid record is appended.
+    """
+    for index, record in enumerate(chunk.records, chunk.first):
+        location = f"{chunk.location}[{index}]"
+        if record is None:
+            dropped.append(Remark("no numbers", f"{location} is ragged or holds no numbers; expected {expected}"))
+        elif not record.size:
+            dropped.append(Remark("empty", f"{location} has no rows", malformed=False))
+        elif record.ndim != 2 or record.shape[1] not in widths:
+            dropped.append(Remark("wrong shape", f"{location} has shape {record.shape}; expected {expected}"))
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rows = record.astype(np.float64)
+            not_finite = np.flatnonzero(~np.isfinite(rows).all(1))
+            if len(not_finite):
+                detail = f"{location} holds NaN or infinity in row {not_finite[0]}; expected finite numbers"
+                dropped.append(Remark("not finite", detail))
+            else:
+                yield location, rows
