@@ -360,8 +360,8 @@ WRONG: dict[str, tuple[Callable[[Run, Corpus], object], str]] = {
     "no rows": (lambda run, d: interpolate(run, select(d, FOUR), rows=0), "0 rows were asked for"),
     "one column": (lambda run, d: interpolate(run, select(d, TWO), columns=1), "columns is 1; expected 2 or more"),
     "no temperature": (lambda run, d: reconstruct(run, d, ()), "no temperature was given"),
-    "temperature below 0": (lambda run, d: reconstruct(run, d, (-1,)), "temperature is -1; expected 0 or more"),
-    "seed below 0": (lambda run, d: reconstruct(run, d, seed=-1), "the seed is -1"),
+    "temperature below 0": (lambda run, d: reconstruct(run, d, (-1,)), "temperature: received -1, expected a number >= 0"),
+    "seed below 0": (lambda run, d: reconstruct(run, d, seed=-1), "seed: received -1"),
     "signs of others": (lambda run, d: combine(run, select(d, TWO), [1]), "signs are [1]; expected 1 or -1 for each"),
     "signs that are none": (lambda run, d: combine(run, select(d, TWO), [1, 2]), "signs are [1, 2]; expected 1 or -1"),
     "one term": (lambda run, d: combine(run, select(d, ONE), [1]), "expected 2 or more, one of them added"),
@@ -374,7 +374,7 @@ WRONG: dict[str, tuple[Callable[[Run, Corpus], object], str]] = {
     "nothing select": (lambda run, d: select(d, []), "holds no sequence"),
     "a map of one": (lambda run, d: save_map(run, select(d, ONE), "x.svg"), "received shape (1, 4), expected (M, Z)"),
     "a map of none": (lambda run, d: save_map(run, d, "x.svg", 0), "0 drawings were asked for"),
-    "a map in sound": (lambda run, d: save_map(run, d, "x.wav"), "its ending is '.wav'; expected one of .svg"),
+    "a map in sound": (lambda run, d: save_map(run, d, "x.wav"), "received extension '.wav', expected one of .svg"),
     "latents in one row": (lambda run, d: project_to_plane(np.zeros(5)), "received shape (5,), expected (M, Z)"),
     "latents of no width": (lambda run, d: project_to_plane(np.zeros((5, 0))), "received shape (5, 0), expected"),
     "latents of other width": (
@@ -407,13 +407,13 @@ def test_data_that_the_run_cannot_encode_are_told(run: Run, plain: Run, tmp_path
     some = replace(random_corpus([3, 4], classes=("unicorn", "cat")), splits={"test": (0, 6)})
     native.write(some, tmp_path / "some.npz")
     for name, label, complaint in (
-        ("three", None, "three has 3 features and 0 inputs a step; the run expects 2 and 0"),
+        ("three", None, "three has 3 features and 0 inputs per step; the run expects 2 and 0"),
         ("bare", None, "random has no classes; expected some of butterfly"),
         ("some", None, "classes that the run does not know: unicorn"),
     ):
         with pytest.raises(InputError, match=re.escape(complaint)):
             load_drawings(run, str(tmp_path / f"{name}.npz"), label=label)
-    with pytest.raises(InputError, match="label 'cat' was asked for; random has no labels; leave the label out"):
+    with pytest.raises(InputError, match="label 'cat': random has no labels; omit the label"):
         load_drawings(plain, label="cat")
 
 
@@ -435,5 +435,5 @@ def test_a_run_without_an_encoder_is_told(doodles: Corpus, tmp_path: Path) -> No
         lambda: find_nearest(unable, [0], drawings),
         lambda: save_map(unable, drawings, tmp_path / "map.svg"),
     ):
-        with pytest.raises(InputError, match="the run has no encoder; expected one of a variational model"):
+        with pytest.raises(InputError, match="received one without an encoder, expected a variational one"):
             use()
