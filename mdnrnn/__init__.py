@@ -97,7 +97,7 @@ _NAMES_BY_MODULE = {
     "mdnrnn.training.config": ["SequenceTrainConfig", "TrainConfig"],
     "mdnrnn.training.trainer": ["fit"],
 }
-"""The names above, imported on first use so that `import mdnrnn` does not import torch or NumPy."""
+"""Public names by module. They are imported on first use, so that `import mdnrnn` does not import torch or NumPy."""
 _MODULE_OF = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 __all__ = ["__version__"]

@@ -1,6 +1,7 @@
-"""Speed as ratios, measured in one process: this package against plain PyTorch baselines and hardware limits.
+"""Benchmarks of speed relative to plain PyTorch baselines and hardware limits, and of the quality of trained models.
 
-Machines are shared and noisy, so after a warm-up the contenders run in turns and their median times are compared.
+Machines are shared and noisy. The compared functions therefore run in the same process and in turns, after a warm-up,
+and their median times are compared.
 """
 
 from mdnrnn.benchmark.corpus_size import SizeBenchmark, benchmark_size

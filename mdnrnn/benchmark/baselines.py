@@ -1,7 +1,7 @@
 """Baseline implementations of the models in plain PyTorch.
 
-Padded batches, float32, `nn.LSTM`, `torch.distributions` with validation, a mask over the loss; two-dimensional
-drawings without dropout and classes.
+They use padded batches, float32, `nn.LSTM`, `torch.distributions` with argument validation, and a masked loss. They
+support two-dimensional drawings, without dropout and without classes.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class PlainSketchRNN(PlainModel):
     """Sketch-RNN with a bidirectional encoder, z appended to every input, and bivariate Gaussians.
 
     The encoder runs over padded sequences because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. Its
-    backward direction therefore reads the padding first: it computes exactly Sketch-RNN's posterior if all sequences of
-    a batch have equal length, and takes the same time otherwise.
+    backward direction therefore reads the padding first. The result is Sketch-RNN's posterior only if all sequences of
+    a batch have equal length, but the computing time is the same.
 
     Args:
         config: sizes of the model.
@@ -75,7 +75,7 @@ class PlainSketchRNN(PlainModel):
         self.head = nn.Linear(config.hidden, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the negative evidence lower bound in nats per real step, with densities."""
+        """Return the negative evidence lower bound, computed from densities, in nats per real step."""
         posterior = self._encode(batch)
         z = posterior.rsample()
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)
@@ -131,12 +131,16 @@ class PlainHandwriting(PlainModel):
             outputs.append(torch.cat([*hiddens, window], -1))
         features = torch.stack(outputs)
         rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
-        rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)  # window weight of the end mark
+        # The log of the window weight of the end mark is added to the logit of END.
+        rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)
         return _full_nll(batch, rows, self.config.components, factors=True)
 
 
 def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
-    """Return the mean nats per real step under K bivariate Gaussians and pen logits, parameters (T, B, 6 K + 3)."""
+    """Return the mean negative log-density in nats per real step.
+
+    `rows` (T, B, 6 K + 3) contains the parameters of K bivariate Gaussians, followed by the pen logits.
+    """
     logits, mean, log_scale, correlation, pen = rows.split([k, 2 * k, 2 * k, k, 3], -1)
     shape = (*logits.shape, 2)
     parts = _gaussians(mean.view(shape), log_scale.view(shape).exp(), torch.tanh(correlation), factors)
@@ -161,7 +165,10 @@ def _rows(batch: Batch, steps: Step) -> Tensor:
 
 
 def _masked_mean(batch: Batch, motion: Distribution, pen: Tensor) -> Tensor:
-    """Return the mean nats per real step under distributions of padded steps (T, B) and event logits (T, B, 3)."""
+    """Return the mean negative log-density in nats per real step.
+
+    `motion` has batch shape (T, B), and `pen` contains event logits (T, B, 3).
+    """
     target, event = batch.pad(batch.target.motion), batch.pad(batch.target.event.unsqueeze(-1)).squeeze(-1)
     mask = torch.arange(batch.steps, device=target.device)[:, None] < batch.lengths
     nll = functional.cross_entropy(pen.flatten(0, 1), event.flatten(), reduction="none").view(mask.shape)

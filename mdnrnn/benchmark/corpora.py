@@ -17,7 +17,7 @@ _STREAM_STEPS = 800
 
 
 def benchmark_corpus(preset: str, small: bool = False) -> Corpus:
-    """Return a corpus of the kind that a preset is made for.
+    """Return a corpus of the kind of data that a preset is made for.
 
     Args:
         preset: name of the preset.
@@ -36,7 +36,7 @@ def benchmark_corpus(preset: str, small: bool = False) -> Corpus:
 
 
 def _streams(count: int) -> Corpus:
-    """Return gesture streams of three slowly varying controls on a grid of 1/128, with random time steps."""
+    """Return gesture streams of three slowly varying controls on a grid of 1/128, with random time intervals."""
     rng = np.random.default_rng(0)
     sequences = []
     for _ in range(count):
@@ -49,7 +49,7 @@ def _streams(count: int) -> Corpus:
 
 
 def _performed(doodles: Corpus) -> Corpus:
-    """Return the doodles as touch performances on a screen of side 1, with random time steps."""
+    """Return the doodles as touch performances on a screen of side 1, with random time intervals."""
     rng = np.random.default_rng(0)
     dt = rng.lognormal(-3, 0.5, len(doodles.event))
     dt[doodles.offsets[:-1]] = 0

@@ -36,7 +36,7 @@ from mdnrnn.training.step import Objective, make_optimizer, train_step
 _HELD_OUT = 10_000
 _BLOCK = 50_000
 _TURN = 20
-"""Training steps per turn of a corpus."""
+"""Number of training steps per turn; the large and the small corpus take turns."""
 _CHILD = "import sys; from mdnrnn.benchmark.corpus_size import train_alone; train_alone(*sys.argv[1:])"
 
 
@@ -50,13 +50,13 @@ class SizeBenchmark:
     """Size of the corpus on disk."""
     open_seconds: float
     first_batch_seconds: float
-    """Time from the opened corpus to its first batch, including shuffling."""
+    """Time from the end of opening the corpus to its first batch, including shuffling."""
     steps: int
-    """Training steps on the large corpus, followed by as many on both corpora in turns."""
+    """Number of training steps on the large corpus alone; then the same number on each corpus, in turns."""
     peak_mb: float
-    """Peak resident memory until the end of the training on the large corpus."""
+    """Peak resident memory until the end of the steps on the large corpus alone."""
     grown_mb: float
-    """Resident memory after the last step on the large corpus minus that after the first tenth of the steps."""
+    """Growth of resident memory from the first tenth to the end of the steps on the large corpus alone."""
     points_per_second: float
     small_points_per_second: float
     large_over_small: float
@@ -135,7 +135,7 @@ def _save(path: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> N
 
 
 def _rows(base: Corpus, chosen: np.ndarray) -> np.ndarray:
-    """Return the row numbers of the chosen drawings, concatenated."""
+    """Return the row indices of the chosen drawings, concatenated."""
     lengths = base.lengths[chosen]
     tops = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) + (base.offsets[chosen] - tops).repeat(lengths)
@@ -154,7 +154,7 @@ def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndar
     moved = np.einsum("ijn,nj->ni", matrix.repeat(lengths, axis=2), motion)
     tops = np.cumsum(lengths) - lengths
     points = np.cumsum(moved, axis=0, dtype=np.float64)
-    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # first point of each drawing
+    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # running sum before each drawing
     positions = np.rint(points - before.repeat(lengths, axis=0))
     steps = np.diff(positions, axis=0, prepend=np.zeros((1, 2)))
     steps[tops] = positions[tops]
@@ -162,7 +162,7 @@ def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 def train_alone(folder: str, name: str, steps: str) -> None:
-    """Run the measurement in a separate process and print the results as JSON."""
+    """Measure and print the results as JSON: entry point of the separate process."""
     keep_freed_memory()
     started = time.perf_counter()
     large = open_corpus(folder)

@@ -20,7 +20,7 @@ from mdnrnn.models.recurrent import MDNRNN
 _SIZES = (1, 16, 256, 1024)
 _SHEEP = 1000
 _SEQUENTIAL = 8
-"""Drawings per timed call at batch size 1."""
+"""Number of drawings per timed call at batch size 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class GenerateBenchmark:
     step_microseconds: float
     """Time per step at batch size 1: LSTM, head and sampling."""
     matvec_microseconds: float
-    """Time of `torch.mv` with the LSTM's weights."""
+    """Time of `torch.mv` with the weight matrix of the LSTM."""
     step_over_matvec: float
     fraction_of_matmul: dict[int, float]
     """FLOP/s of generation relative to one large float32 matrix product, by batch size."""
     sheep_seconds: float
-    """Time for 1,000 drawings with lengths distributed as in aaron_sheep; finished sequences are replaced."""
+    """Time for 1,000 drawings with lengths distributed as in the dataset aaron_sheep; free slots are refilled."""
     sheep_mean_steps: float
     hidden: int
     steps: int
@@ -51,7 +51,7 @@ def benchmark_generate(
 
     Args:
         hidden: hidden size of the LSTM.
-        steps: length of every drawing, except in the run with varying lengths.
+        steps: length of every drawing, except in the measurement with varying lengths.
         repeats: number of timed rounds.
         device: "auto", "cpu" or "cuda".
     """
@@ -93,5 +93,5 @@ def benchmark_generate(
 
 
 def sheep_lengths(n: int) -> np.ndarray:
-    """Return n lengths distributed as in aaron_sheep: normal with mean 131 and deviation 51, clipped to 20..250."""
+    """Return n lengths distributed as in aaron_sheep: normal, mean 131, standard deviation 51, clipped to 20..250."""
     return np.rint(np.random.default_rng(0).normal(131, 51, n)).clip(20, 250).astype(np.int64)

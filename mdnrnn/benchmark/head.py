@@ -1,6 +1,6 @@
 """Speed and memory of the mixture head with its loss, relative to `MixtureSameFamily` on a linear layer.
 
-On a GPU the likelihood kernel is measured too.
+On a GPU the fused likelihood kernel is measured too.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from mdnrnn.nn.heads import MixtureHead
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBenchmark:
-    """Time and peak memory of one forward and backward pass. `compiled_*` is None if torch.compile failed.
+    """Time and peak memory of one forward and backward pass.
 
-    `step_*` describes the likelihood kernel relative to plain PyTorch on the same parameters, without the linear layer;
-    None if no kernel is used (on a CPU). `*_copy_fraction` is the time of a copy of the parameters divided by the time
-    of the kernel; both read the parameters and write as many bytes.
+    Results under torch.compile (`compiled_*`, `plain_compiled_*`) are None if it failed. `step_*` are results of the
+    fused likelihood kernel without the linear layer: `step_cell_*` for bin probabilities, the others for densities.
+    The baseline is plain PyTorch on the same parameters. They are None if no kernel is used, for example on a CPU.
+    `*_copy_fraction` is the time of copying the parameters divided by the time of the kernel; both read the parameters
+    and write the same number of bytes.
     """
 
     speedup: float
-    """Time of the baseline divided by ours, both in eager mode."""
+    """Time of the baseline divided by the time of our head, both in eager mode."""
     speedup_unchecked: float
-    """The same with argument validation disabled in the baseline; ours does not validate values."""
+    """`speedup` with argument validation disabled in the baseline; our head never validates values."""
     memory_ratio: float
     """Our peak memory divided by that of the baseline, in eager mode."""
     milliseconds: float
@@ -41,20 +43,20 @@ class HeadBenchmark:
     megabytes: float
     plain_megabytes: float
     compiled_speedup: float | None
-    """Time of the baseline divided by ours, both compiled."""
+    """Time of the baseline divided by the time of our head, both compiled."""
     compiled_milliseconds: float | None
     plain_compiled_milliseconds: float | None
     step_speedup: float | None
-    """Time of plain PyTorch divided by the kernel, for densities."""
+    """Time of plain PyTorch divided by the time of the kernel, for densities."""
     step_milliseconds: float | None
     step_copy_fraction: float | None
     step_cell_speedup: float | None
-    """Time of plain PyTorch divided by the kernel, for bin probabilities."""
+    """Time of plain PyTorch divided by the time of the kernel, for bin probabilities."""
     step_cell_milliseconds: float | None
     step_cell_copy_fraction: float | None
     step_rows: int | None
     step_copy_gigabytes_per_second: float | None
-    """Bandwidth of a copy of the parameters, bytes read and written."""
+    """Bandwidth of a copy of the parameters, counting bytes read and bytes written."""
     rows: int
     components: int
     features: int
@@ -161,7 +163,7 @@ def benchmark_head(
 def _compiled(
     inputs: Tensor, targets: Tensor, ours: MixtureHead, plain: PlainHead, repeats: int
 ) -> dict[str, float] | None:
-    """Return the seconds of each compiled head, or None if torch.compile does not work on this machine."""
+    """Return the seconds per pass of each compiled head, or None if torch.compile does not work on this machine."""
 
     def call(head: nn.Module) -> Callable[[], None]:
         loss = torch.compile(lambda x, y: -head(x).log_prob(y).mean())
@@ -169,13 +171,13 @@ def _compiled(
 
     try:
         return take_turns({"ours": call(ours), "plain": call(plain)}, repeats, inputs.device)
-    except RuntimeError as error:  # usually no compiler for this device
+    except RuntimeError as error:  # usually there is no compiler for this device
         print(f"torch.compile failed: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
 
 def peak_bytes(run: Callable[[], object], leaves: list[Tensor]) -> int:
-    """Return the peak of the bytes that `run` allocates, including the gradients of the leaves."""
+    """Return the peak number of bytes allocated by `run`, including the gradients of the leaves."""
     for leaf in leaves:
         leaf.grad = None
     if leaves[0].device.type == "cuda":

@@ -22,13 +22,13 @@ _WIDTH = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class RowsBenchmark:
-    """Results for a loss and its gradient with respect to the head's parameters."""
+    """Results of computing a loss and its gradient with respect to the head's parameters."""
 
     speedup: float
-    """Time of plain PyTorch divided by the kernel."""
+    """Time of plain PyTorch divided by the time of the kernel."""
     milliseconds: float
     copy_fraction: float
-    """Time of a copy divided by the kernel; both read the parameters and write as many bytes."""
+    """Time of copying the parameters divided by the time of the kernel. Both read and write equally many bytes."""
     copy_gigabytes_per_second: float
     rows: int
 

@@ -47,16 +47,17 @@ class ImportFigures:
     parse_per_second: float | None
     """Drawings per second if the lines are only parsed as JSON; None for binary formats."""
     peak_mb_small: float
-    """Peak memory for 10,000 drawings."""
+    """Peak memory for the smaller file, with 10,000 drawings."""
     peak_mb: float
-    """Peak memory for all drawings."""
+    """Peak memory for the larger file."""
 
 
 def benchmark_import(drawings: int = 100_000) -> dict[str, ImportFigures]:
     """Return the results by format.
 
     Args:
-        drawings: drawings in the larger file; a tenth of it for raw drawings, which are resampled and simplified.
+        drawings: number of drawings in the larger file. Files of raw drawings, which are resampled and simplified, have
+            a tenth of this number.
     """
     if drawings < _SMALL:
         raise InputError(f"drawings: received {drawings}, expected {_SMALL} or more")
@@ -84,7 +85,7 @@ def _measure(case: _Case, doodles: Corpus, drawings: int) -> ImportFigures:
 
 
 def _parse_alone(source: Path) -> float:
-    """Return the seconds that parsing all lines as JSON takes."""
+    """Return the time of parsing all lines as JSON, in seconds."""
     started = time.perf_counter()
     with source.open("rb") as file:
         for line in file:
@@ -100,14 +101,14 @@ def _import(source: Path, out: Path, recipe: dict[str, float]) -> tuple[int, flo
 
 
 def import_alone(source: str, out: str, recipe: str) -> None:
-    """Import in a separate process and print the kept drawings, the seconds and the peak memory in MB."""
+    """Import and print drawings kept, seconds and peak memory in MB as JSON: entry point of the separate process."""
     started = time.perf_counter()
     report = import_corpus([source], out, Recipe(**json.loads(recipe)))
     print(json.dumps([report.kept, time.perf_counter() - started, peak_bytes() / 2**20]))
 
 
 def _repeat(corpus: Corpus, count: int) -> Iterator[int]:
-    """Return `count` drawing numbers, cycling over the first `_BASE`."""
+    """Return `count` indices of drawings, cycling over the first `_BASE` drawings."""
     return islice(cycle(range(min(_BASE, len(corpus)))), count)
 
 
@@ -127,7 +128,7 @@ def _make_raw(corpus: Corpus, path: Path, count: int) -> None:
 
 
 def _raw(record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return the drawing as a browser records it: any scale, many points, fractional coordinates, times."""
+    """Return the drawing as if recorded by a browser: random scale, many points, fractional coordinates, timestamps."""
     size, time, strokes = rng.uniform(2, 4), 0, []
     for stroke in record["drawing"]:
         points, _ = resample(np.array(stroke, np.float64).T * size, _RAW_SPACING)

@@ -12,7 +12,7 @@ from mdnrnn.models.latent import LatentModel
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
-"""Bytes, several times the size of the caches."""
+"""Number of bytes to copy, several times the size of the caches."""
 
 
 def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
@@ -30,7 +30,7 @@ def copy(device: torch.device) -> tuple[Callable[[], object], float]:
 
 
 def operations_per_point(model: SequenceModel) -> float:
-    """Return the floating-point operations of training per real step of a sequence.
+    """Return the number of floating-point operations of training per real time step.
 
     Counts matrix products only: two operations per weight in the forward pass and four in the backward pass.
     """

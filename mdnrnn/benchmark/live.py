@@ -1,4 +1,4 @@
-"""Latency of a performer's step, and growth of memory over many steps."""
+"""Latency of one step of a `Performer`, and growth of memory over many steps."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class LiveBenchmark:
     p999_ms: float
     worst_ms: float
     matvec_ms: float
-    """Time of the model's matrix-vector products."""
+    """Time of one matrix-vector product with every weight matrix of the model, in total."""
     grown_bytes: int
-    """Resident memory after the last step minus that after the first tenth of the steps."""
+    """Growth of resident memory from the first tenth of the steps to the last step."""
     machine: Machine
 
 
 def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBenchmark:
-    """Measure steps of gesture streams with a time and three controls on a grid of 1/128.
+    """Measure the generation of gesture streams: time, and three controls on a grid of 1/128.
 
     Args:
         preset: name of an MDN-RNN preset.
@@ -89,7 +89,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
 
 
 def _matvec_seconds(model: nn.Module) -> float:
-    """Return the median time of one matrix-vector product per weight matrix of the model."""
+    """Return the median time of one matrix-vector product with every weight matrix of the model, in total."""
     matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
     vectors = [torch.randn(weight.shape[1]) for weight in matrices]
     times = np.empty(_WARM_UP)

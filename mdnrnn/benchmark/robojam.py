@@ -2,18 +2,20 @@
 
 A row is (x, y, dt, moving), multiplied by 10: the position on the screen, the seconds since the previous row (0 in the
 first row), and 0 for a tap or 1 for a continued touch. An LSTM reads the previous row (zeros at the start) and a
-mixture of K = 5 diagonal Gaussians predicts the four columns jointly. The training loss is the density of a row.
+mixture of K = 5 diagonal Gaussians predicts the four columns jointly. The training loss is the negative log-density of
+a row.
 
-A density of discrete values is not comparable: `moving` is 0 or 1 and positions lie on a grid. The negative
-log-likelihood in our units therefore uses, for a mixture with weights w_k, means m_k and scales s_k over the multiplied
-columns, the probability
+This density cannot be compared with the likelihood of our model: `moving` is 0 or 1 and positions lie on a grid. For a
+mixture with weights w_k, means m_k and scales s_k over the multiplied columns, the comparable likelihood is
 
     p(x, y, dt, moving) = sum_k w_k P_k(x) P_k(y) 10 N(10 dt; m_k, s_k) Phi(+-(m_k - 5) / s_k)
 
-where P_k is the probability of the bin around the position (given the past, the same event as the bin of the offset),
-dt has a density in seconds, and `moving` has the mass of its Gaussian above the midpoint (+, for 1) or below it (-, for
-0). The first row's dt and moving are fixed and are left out. RoboJam does not model the end of a performance, which our
-model pays for at every event; the comparison is in RoboJam's favor.
+P_k is the probability of the bin around the position. Given the previous position, it equals the probability of the bin
+of the offset. The time dt has a density per second. The probability of `moving` is the mass of its Gaussian above the
+midpoint (+, for 1) or below it (-, for 0). The dt and moving of a first row are fixed and are left out.
+
+RoboJam does not model the end of a performance, whereas the likelihood of our model includes the probability at every
+event that the performance ends or not. The comparison therefore favors RoboJam.
 """
 
 from __future__ import annotations
@@ -48,17 +50,18 @@ _COLUMNS = 4
 class RoboJam(Model):
     """Density of the next row (x, y, dt, moving) given the previous rows.
 
-    In short trainings the model improves if its head is initialized from the training data, which is not published:
-    `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`.
+    After short training, the likelihood is better if the head was initialized from the training data (not part of the
+    published model): `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`.
 
     Args:
         metadata: metadata of a corpus of touch performances, with features dx, dy, dt.
         normalizer: normalizer of the batches' motions.
         hidden: H.
-        layers: LSTM layers.
-        scale_floor: smallest scale of a component, for the multiplied columns. None is published, and without a floor
-            the density of `moving`, which is 0 or 10, has no upper bound. On the tiny performances (600 steps of 32 at
-            H = 256) the validation split had 8.6 nats per event with 0.01, 5.6 with 0.1 and 6.9 with 0.3.
+        layers: number of LSTM layers.
+        scale_floor: minimum scale of a component, in units of the multiplied columns. No minimum is published, but
+            without one the density of `moving`, which is 0 or 10, has no upper bound. On tiny-performances (600 steps,
+            batch size 32, H = 256) the validation split had 8.6 nats per event with 0.01, 5.6 with 0.1 and 6.9 with
+            0.3.
     """
 
     def __init__(
@@ -75,7 +78,7 @@ class RoboJam(Model):
         self.head = MixtureHead(hidden, _COLUMNS, COMPONENTS, scale_floor=scale_floor)
 
     def rows(self, batch: Batch) -> Tensor:
-        """Return x, y, dt, moving of the batch's real steps multiplied by 10, shape (S, 4)."""
+        """Return the rows (x, y, dt, moving), multiplied by 10, of the batch's real steps, shape (S, 4)."""
         raw = torch.from_numpy(self.normalizer.denormalize(batch.target.motion.cpu().numpy())).to(batch.slots.device)
         position = batch.unpad(batch.pad(raw[:, :2]).cumsum(0))
         time = raw[:, 2].masked_fill(batch.previous.event == START, 0)
@@ -85,7 +88,7 @@ class RoboJam(Model):
     def forward(self, batch: Batch, rows: Tensor) -> GaussianMixture:
         """Return the mixtures over the batch's `rows` (S, 4), each conditioned on the previous rows; batch shape (S,).
 
-        Always computed in float32: bfloat16 would round absolute positions to 1/256.
+        They are always computed in float32, because bfloat16 would round absolute positions to 1/256.
         """
         before = functional.pad(batch.pad(rows), (0, 0, 0, 0, 1, 0))[:-1]
         with torch.autocast(rows.device.type, enabled=False):
@@ -99,7 +102,10 @@ class RoboJam(Model):
         return Loss(density, {"density": density})
 
     def bin_widths(self, batch: Batch) -> Tensor:
-        """Return bin widths (S, 3) of the multiplied x, y, dt: 0 for a density, `CERTAIN_BIN_WIDTH` for a first dt."""
+        """Return bin widths (S, 3) of the multiplied x, y, dt.
+
+        The bin width is 0 for features with a density, and `CERTAIN_BIN_WIDTH` for the dt of a first row.
+        """
         first = (batch.previous.event == START).unsqueeze(-1)
         grid = torch.from_numpy(TIMES * self.metadata.bin_widths(_COLUMNS - 1)).to(self.head.linear.weight)
         return torch.where(first & (torch.arange(_COLUMNS - 1, device=first.device) == 2), CERTAIN_BIN_WIDTH, grid)
@@ -123,7 +129,7 @@ def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Ten
 @full_precision()
 @torch.no_grad()
 def nll(model: RoboJam, data: Batches) -> float:
-    """Return the mean negative log-likelihood of a split in our units, nats per event."""
+    """Return the mean negative log-likelihood of a split in nats per event, comparable with that of our model."""
     total, points = 0.0, 0
     for batch, rows, mixture in _mixtures(model, data):
         logs = log_probs(mixture, rows, model.bin_widths(batch)).double()

@@ -80,7 +80,7 @@ def write_table(files: list[Path], readme: Path) -> None:
 
     Args:
         files: outputs of `mdnrnn benchmark all --json`, one per machine.
-        readme: Markdown file that contains the two marker comments once.
+        readme: Markdown file that contains each of the two marker comments exactly once.
     """
     text = readme.read_text(encoding="utf-8")
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:

@@ -1,4 +1,4 @@
-"""Timing of contenders in turns, and a description of the machine."""
+"""Timing of functions in turns, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdnrnn.training.trainer import TrainingResult
 
 _WARM_UP = 1
 _PAUSE = 0.1
-"""Seconds before each turn: idle threads of the previous contender spin for a while and slow down the next one."""
+"""Pause before each turn in seconds, because idle threads of the previous function spin and slow down the next one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +46,12 @@ def raise_if_interrupted(result: TrainingResult) -> None:
 
 
 def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
-    """Return the median seconds of each contender.
+    """Return the median time of each function in seconds.
 
-    The contenders run in turns, so that other load on the machine affects all of them.
+    The functions run in turns, so that other load on the machine affects all of them.
 
     Args:
-        contenders: functions by name.
+        contenders: functions to compare, by name.
         repeats: number of timed rounds, after one round of warm-up.
         device: device to synchronize with before and after each call.
     """

@@ -31,7 +31,7 @@ from mdnrnn.training.trainer import fit
 
 _ANSWERS, _SECONDS, _NULL_STEPS = 200, 5.0, 5000
 _ROBOJAM_RATE = 6e-3
-"""Learning rate at which RoboJam learns fastest here; the published 1e-3 is too small for a training of minutes."""
+"""Learning rate at which RoboJam learns fastest here; the published 1e-3 is too low for a training time of minutes."""
 _ROBOJAM_SAMPLING = Sampling(temperature=1.5, scale_temperature=0.01)
 
 
@@ -45,7 +45,7 @@ class TapFigures:
 
     @classmethod
     def from_predictions(cls, predicted: np.ndarray, true: np.ndarray) -> TapFigures:
-        """Return the figures of boolean predictions (N,)."""
+        """Return accuracy, recall and precision of boolean predictions (N,)."""
         hits = float((predicted & true).sum())
         accuracy = float((predicted == true).mean())
         return cls(accuracy=accuracy, recall=hits / true.sum(), precision=hits / max(1, predicted.sum()))
@@ -53,7 +53,7 @@ class TapFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Distances:
-    """Wasserstein distances between responses and real performances, divided by the real standard deviation."""
+    """Wasserstein distances between statistics of responses and of real performances, in real standard deviations."""
 
     rate: float
     """Touches per second."""
@@ -67,11 +67,11 @@ class Distances:
 
 @dataclass(frozen=True, kw_only=True)
 class TouchBenchmark:
-    """Negative log-likelihoods in nats per event of the test split, in raw units; tap prediction; responses."""
+    """Negative log-likelihoods of the test split in nats per event and raw units; tap prediction; responses."""
 
     ours: float
     robojam: float
-    """Does not include the end of a performance, which RoboJam does not model."""
+    """Negative log-likelihood without the end of a performance, which RoboJam does not model."""
     null: float
     events: int
     predicted: TapFigures
@@ -83,15 +83,15 @@ class TouchBenchmark:
     rule: TapFigures
     """Baseline: an event is a tap if dt exceeds 0.1 s."""
     answers: Distances
-    """Distances of responses at the default temperatures from the first 5 s of held-out performances."""
+    """Distances between responses at the default temperatures and the first 5 s of held-out performances."""
     answers_at_temperature_one: Distances
     answers_as_robojam_samples: Distances
-    """Distances at temperature 1.5 and scale temperature 0.01."""
+    """Distances at the temperatures of RoboJam: temperature 1.5 and scale temperature 0.01."""
     null_answers: Distances
     complete: int
-    """Number of responses with positive times that fill the given duration."""
+    """Number of responses whose times are positive and that fill the requested duration."""
     requested: int
-    """Number of responses."""
+    """Total number of responses."""
     minutes: float
     hidden: int
     layers: int
@@ -171,7 +171,7 @@ def predict_taps(run: Run, data: Batches) -> Taps:
     """Return the true and the predicted taps of a split, in order of sequence length, without first events.
 
     The inference from an event's position and time follows Bayes' rule: p(tap | motion) is proportional to
-    p(tap) p(motion | tap). Whether an event is a tap is stored in the previous event, which is an input of the model.
+    p(tap) p(motion | tap). The previous event, an input of the model, encodes whether an event is a tap.
     """
     device = next(run.model.parameters()).device
     parts = [torch.stack(list(_taps_of(run, batch.to(device)))) for batch in data]
@@ -182,7 +182,7 @@ def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
     """Yield the predicted, inferred and true taps of a batch, without the first step of each sequence."""
     assert batch.bin_width is not None
     model, later = run.model, batch.previous.event != START
-    pen_logits = model(batch).event_logits[:, [DOWN, UP]]  # the previous event says whether a tap follows
+    pen_logits = model(batch).event_logits[:, [DOWN, UP]]  # the previous event encodes whether a tap follows
     before = torch.log_softmax(pen_logits, -1).roll(1, 0)
     motion, bin_widths, event = map(batch.pad, (batch.target.motion, batch.bin_width, batch.target.event.unsqueeze(-1)))
     previous, state = model.initial_step(batch.size), model.initial_state(batch.size)
@@ -201,7 +201,7 @@ def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
 
 
 def _answers(run: Run, calls: list[Sequence], sampling: Sampling, seconds: float = _SECONDS) -> list[Sequence]:
-    """Return responses to the calls in turn, `_ANSWERS` in all."""
+    """Return `_ANSWERS` responses, distributed evenly over the calls."""
     found = []
     for number, call in enumerate(calls):
         wanted = len(range(number, _ANSWERS, len(calls)))
@@ -220,9 +220,9 @@ def _first_seconds(performance: Sequence) -> Sequence:
 
 
 def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer, seed: int) -> list[Sequence]:
-    """Return responses of the null model: one Gaussian over offsets and log times, and the marginal of the events.
+    """Return responses of the null model: a Gaussian over offsets and log times, and event frequencies.
 
-    A response starts at the end of its call, is clipped to the screen at every step and lasts `_SECONDS` seconds.
+    A response starts at the last position of its call and lasts `_SECONDS`. Positions are clipped to the screen.
     """
     rng, rows = np.random.default_rng(seed), corpus.rows("train")
     motion = normalizer.normalize(corpus.motion[rows][~corpus.is_first_row(rows)], None, np.float64)
@@ -245,11 +245,13 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
 
 
 def _is_complete(answer: Sequence, longer: Sequence) -> bool:
-    """Return whether all times are positive and the next touch, in `longer`, is beyond the duration."""
+    """Return whether the times of a response are positive and its next touch is after `_SECONDS`.
+
+    `longer` is the same response before `_first_seconds` shortened it.
+    """
     times, on = answer.motion[:, 2], longer.motion[: len(answer.event) + 1, 2].astype(np.float64)
-    follows = (
-        len(on) == len(times) or on.sum() > _SECONDS
-    )  # without a next touch within twice the duration, the wait exceeds it
+    # If `longer`, of twice the duration, has no next touch, the next touch is after `_SECONDS`, too.
+    follows = len(on) == len(times) or on.sum() > _SECONDS
     return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS and follows)
 
 

@@ -37,20 +37,20 @@ _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
     },
     "handwriting": {"plain": lambda config, shape: PlainHandwriting(config, shape.alphabet)},
 }
-"""Baselines of each kind of model."""
+"""Baselines by kind of model and name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmark:
-    """Training speed in real points per second; None if the preset has no baseline.
+    """Training speed in real points per second.
 
-    `scale_tril_*` belongs to a baseline with Cholesky factors; None if the model has no covariances or its baseline
-    uses Cholesky factors anyway.
+    Fields that depend on a baseline are None if the preset has none. Fields with `scale_tril` are results of a baseline
+    with Cholesky factors; they are None if the model has no covariances or if its only baseline uses Cholesky factors.
     """
 
     speedup: float | None
     speedup_same_memory: float | None
-    """Speedup over the same baseline if the C library keeps freed memory, as in our training."""
+    """Speedup over the same baseline with the memory settings of our training (`keep_freed_memory`)."""
     speedup_scale_tril: float | None
     """Speedup over a baseline with Cholesky factors instead of covariance matrices."""
     speedup_scale_tril_same_memory: float | None
@@ -58,10 +58,10 @@ class TrainBenchmark:
     plain_points_per_second: float | None
     scale_tril_points_per_second: float | None
     real_fraction: float
-    """Share of real steps among the steps that our LSTM computes; the rest is padding."""
+    """Fraction of the steps computed by our LSTM that are real; the others are padding."""
     plain_real_fraction: float | None
     operations_per_second: float
-    """FLOP/s in matrix products, counted for real points only."""
+    """FLOP/s of our training, counting only matrix products for real points."""
     product_operations_per_second: float
     """FLOP/s of one large matrix product in the same precision."""
     fraction_of_matmul: float
@@ -73,7 +73,7 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int | None
-    """Differs from ours: the baseline has no pen position and no classes among its inputs, and two biases per gate."""
+    """Differs from `parameters`: the baseline has no pen position and class as inputs, and two biases per gate."""
     machine: Machine
 
 
@@ -87,9 +87,9 @@ def benchmark_train(
     batches: int = 8,
     device: str = "auto",
 ) -> TrainBenchmark:
-    """Measure training steps of a preset's model on prepared batches of all lengths.
+    """Measure training steps of a preset's model on prepared batches that cover all lengths.
 
-    The baseline takes random batches, padded to the longest sequence.
+    The baseline trains on random batches, padded to the longest sequence.
 
     Args:
         corpus: training data.
@@ -159,7 +159,11 @@ def benchmark_train(
 
 
 def _has_plain_counterpart(config: Any, shape: StepShape) -> bool:
-    """Return whether the baselines support the model: whole two-dimensional drawings and the simplest configuration."""
+    """Return whether a baseline supports the model and the shape of its steps.
+
+    Baselines support two-dimensional drawings without inputs. The MDN-RNN baseline has one layer and diagonal
+    covariances.
+    """
     simple = not isinstance(config, MDNRNNConfig) or (config.layers == 1 and config.covariance == "diagonal")
     return simple and shape.features == 2 and shape.events == 3 and not shape.inputs
 
@@ -190,7 +194,7 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _sample_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
-    """Return `count` batches of an epoch, evenly spaced by length."""
+    """Return `count` batches of an epoch, evenly spaced in the order of length."""
     epoch = sorted(data.epoch(0), key=lambda batch: batch.steps)
     chosen = np.linspace(0, len(epoch) - 1, min(len(epoch), count)).round().astype(int)
     return [epoch[index].to(device) for index in chosen]

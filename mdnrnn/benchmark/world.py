@@ -22,25 +22,25 @@ from mdnrnn.runs.train import train
 from mdnrnn.tasks.dream import dream
 
 _HIDDEN, _BATCH, _RATE, _DECAY = 64, 64, 6e-3, 0.05
-"""Sizes for 100,000 rows; the preset's own sizes are those of a model of encoded images."""
+"""Options for a corpus of 100,000 rows; the options of the preset are for a model of encoded images."""
 _DREAMS, _DREAM_STEPS = 100, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldBenchmark:
-    """Negative log-likelihoods of the test split in nats per step, and rollouts under a policy outside the data."""
+    """Negative log-likelihoods of the test split in nats per step, and rollouts under a policy that the data lack."""
 
     learned: float
     true: float
     gap_per_dimension: float
-    """Difference of the learned and the true negative log-likelihood of the motion, per dimension."""
+    """Learned minus true negative log-likelihood of the motion, divided by the number of dimensions."""
     learned_event: float
     true_event: float
     null: float
     rollout_steps: int
-    """Number of generated steps; rollouts do not end."""
+    """Total number of generated steps. END is excluded from sampling."""
     in_support: float
-    """Share of the generated steps inside the support of the true system."""
+    """Fraction of the generated steps inside the support of the true system."""
     max_abs: tuple[float, ...]
     """Largest |z| per dimension in the rollouts."""
     max_abs_in_data: tuple[float, ...]
@@ -48,7 +48,7 @@ class WorldBenchmark:
     rollouts_true_nll: float
     """Negative log-likelihood of the rollouts under the true system, nats per step."""
     system_true_nll: float
-    """The same for samples of the true system under the same policy."""
+    """Negative log-likelihood of samples of the true system under the same policy, nats per step."""
     parameters: int
     minutes: float
     machine: Machine

@@ -28,7 +28,7 @@ def check_generation_arguments(n: int, seed: int, max_steps: int | np.ndarray = 
 
 
 def check_label(label: Tensor | None, classes: int) -> None:
-    """Raise `InputError` if an integer label is not that of a class; blends are checked by the embedding."""
+    """Raise `InputError` if an integer label is not a class index. The embedding checks the weights of blends."""
     if label is None or label.is_floating_point() or not classes:
         return
     if not ((label >= 0) & (label < classes)).all():

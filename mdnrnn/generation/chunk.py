@@ -26,7 +26,7 @@ class ChunkGenerator:
     Args:
         initializer: model, condition and policy.
         constraints: sampling options, bin widths and bounds.
-        stepper: the sequences before their next step, as returned by `make_stepper`.
+        stepper: result of `make_stepper` for the B sequences.
         position: positions of the sequences, shape (B, D).
     """
 
@@ -52,7 +52,7 @@ class ChunkGenerator:
         self.normals = self.noise[1].unbind(1)
         self.indices = torch.zeros(batch, dtype=torch.long, device=device)
         self.is_first = torch.zeros(batch, 1, dtype=torch.bool, device=device)
-        """Whether the first step of the chunk is the first step of the sequence."""
+        """(B, 1), whether the first step of the chunk is the first step of the sequence."""
         self.known_inputs = position.new_zeros(NOISE_CHUNK, batch, model.shape.inputs)
         self.has_stopping_rule = type(model).finished is not SequenceModel.finished or "finished" in vars(model)
 
@@ -72,7 +72,7 @@ class ChunkGenerator:
         Args:
             noises: noise streams of the B sequences; None for an empty slot.
             indices: indices of the sequences, shape (B,).
-            done: number of steps that the sequences have, shape (B,).
+            done: number of steps that each sequence has already, including its prefix, shape (B,).
         """
         for row, noise in enumerate(noises):
             if noise is not None:
@@ -88,7 +88,7 @@ class ChunkGenerator:
             self.known_inputs.copy_(inputs[self.indices, torch.from_numpy(times).to(inputs.device)])
 
     def generate(self, steps: int) -> list[Tensor]:
-        """Generate steps: motion (steps, B, D), event (steps, B) and, if there are inputs, inputs (steps, B, A)."""
+        """Return the next steps: motion (steps, B, D), event (steps, B) and inputs (steps, B, A), if there are any."""
         results: list[tuple[Tensor, ...]] = []
         for time in range(steps):
             inputs = self._choose_inputs(time)
@@ -116,7 +116,7 @@ class ChunkGenerator:
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:
-        """Return the known inputs of a step or those that the policy chooses; zeros at first steps of a policy."""
+        """Return the known inputs of a step, else the policy's inputs (zeros at first steps), else None."""
         policy = self.initializer.policy
         if self.initializer.condition.inputs is not None:
             return self.known_inputs[time]

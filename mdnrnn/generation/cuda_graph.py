@@ -13,13 +13,14 @@ Result = TypeVar("Result")
 
 
 class GraphedFunction(Generic[Result]):
-    """Function without arguments, from fixed buffers to fixed buffers, that is replayed as a CUDA graph.
+    """Function without arguments that is replayed as a CUDA graph.
 
-    The first call runs the function on a separate stream, which initializes libraries; the second call records the
-    graph. If recording fails, a warning gives the reason once, and the function is called directly from then on.
+    The first call runs the function directly, on a separate stream, to initialize libraries. The second call records
+    the graph, and later calls replay it. If recording fails, a warning gives the reason, and all calls run the function
+    directly.
 
     Args:
-        function: the work to record.
+        function: function to record; it must read from and write to fixed buffers.
         device: CUDA device.
     """
 
@@ -31,7 +32,7 @@ class GraphedFunction(Generic[Result]):
         self.calls = 0
 
     def __call__(self) -> Result:
-        """Return the result; once recorded, the same tensors at every call."""
+        """Return the result of the function. Calls that replay the graph return the same tensors, with new values."""
         self.calls += 1
         if self.calls == 2:
             self._record()

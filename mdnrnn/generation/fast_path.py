@@ -31,13 +31,13 @@ _SAMPLING_OPTIONS = {"temperature", "scale_temperature", "bias", "endless"}
 
 
 def supports_fast_path(model: SequenceModel, sampling: Sampling) -> bool:
-    """Return whether a decoder's hidden features and `FusedSampler` give the same steps as the general path."""
+    """Return whether the fast path supports the model and the options, that is, gives the steps of the general path."""
     has_default_step = type(model).step is SequenceModel.step and "step" not in vars(model)
     return has_default_step and _is_supported_decoder(model.decoder) and _is_supported_sampling(sampling)
 
 
 def supports_packed_lstm(decoder: StepDecoder) -> bool:
-    """Return whether `PackedStepper` supports a decoder of the fast path."""
+    """Return whether `PackedStepper` supports a decoder that the fast path supports."""
     return type(decoder.lstm) is LSTM and not decoder.lstm.skip
 
 

@@ -1,9 +1,9 @@
 """Fused sampler: sample steps from the input of a step head without computing the whole distribution.
 
 A sampled step needs the parameters of one component only. The outputs of the head's linear layer are reordered once:
-first the logits of all categorical choices, side by side, then the parameters of each component together. One softmax
-serves the components and the event; mean and scale are computed for the selected component only. The formulas are those
-of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
+first the logits of all categorical choices, then the parameters of each component side by side. One call of softmax
+computes the probabilities of the components and of the event. Mean and scale are computed for the selected component
+only. The formulas are those of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from mdnrnn.nn.parameters import add_floor
 class FusedSampler:
     """Computes `sampling(head(features)).transform(noise, bin_width)` for B sequences.
 
-    Results are stored in fixed buffers, as CUDA graphs require: they are valid until the next call. The attribute
-    `groups` is the number of categorical choices per step, G: the components and, if there are events, the event.
+    Results are stored in fixed buffers, as CUDA graphs require, and are valid until the next call. The attribute
+    `groups` is the number of categorical choices per step, G: one choice of a component (per-dimension mixtures: D
+    choices) and, if there are events, one choice of the event.
 
     Args:
         head: step head of one of the types that `fast_path` supports.
@@ -88,7 +89,7 @@ class FusedSampler:
 
         Args:
             features: input of the head, shape (B, I).
-            uniform: noise in [0, 1) that selects the components and then the event, shape (B, G, 1).
+            uniform: noise in [0, 1) that selects the components and the event, in this order, shape (B, G, 1).
             normal: standard normal noise of the motion, shape (B, D).
             bin_width: spacing of the grid of the motions, shape (D,) or (B, D), 0 for a continuous feature; None
                 without a grid.
@@ -116,13 +117,15 @@ class FusedSampler:
 
 
 def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
-    """Return the row of the head's linear layer for each logit and for each number of each component.
+    """Return the indices of rows of the head's linear layer that compute each logit and each component parameter.
 
-    The index one past the last row marks a class that does not exist.
+    All choices are padded to the same number of classes. The index one past the last row marks the logit of a class
+    that does not exist.
 
     Returns:
-        Rows of the logits, shape (groups, classes), one group per component choice and one for the event if there are
-        events; and rows of the means, raw scales and slopes of each component, shape (choices, classes, numbers).
+        Row indices of the logits, shape (groups, classes), one group per component choice and, if there are events, one
+        for the event; and row indices of the means, raw scales and slopes of each component, shape (choices, classes,
+        numbers).
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

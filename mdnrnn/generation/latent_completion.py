@@ -23,8 +23,8 @@ PROPOSALS = 256
 def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
     """Return n samples of z, shape (n, Z), approximately from p(z | prefix).
 
-    Half of the proposals are samples of the prior; half are samples of q(z | prefix), from the encoder, which has
-    learned from finished sequences only. Proposals are weighted by p(prefix | z) p(z) / (proposal density) and
+    Half of the proposals are samples of the prior. The other half are samples of q(z | prefix) from the encoder, which
+    was trained on finished sequences only. Proposals are weighted by p(prefix | z) p(z) / (proposal density) and
     resampled (Rubin 1987, "sampling importance resampling").
 
     Args:
@@ -33,13 +33,14 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
         n: number of samples.
         seed: random seed.
     """
-    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # not the noise stream of any sequence
+    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # differs from all noise streams of sequences
     noise = torch.from_numpy(generator.standard_normal((batch.size, model.latent), np.float32)).to(batch.lengths.device)
     posterior = model.encode(batch)
     is_from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0
     latent = torch.where(is_from_prior.unsqueeze(-1), noise, posterior.sample(noise))
     motion, event = negative_log_likelihood(model.decode(batch, latent), batch)
-    nll = motion + torch.where(batch.target.event == END, 0, event)  # the END of the prefix is not part of the sequence
+    # END only marks the end of the prefix in the batch; it is not an observed event.
+    nll = motion + torch.where(batch.target.event == END, 0, event)
     log_prefix = -nll.new_zeros(batch.size).index_add_(0, batch.sequence_of_row(), nll)
     log_proposal = torch.logaddexp(torch.zeros_like(log_prefix), posterior.log_ratio(latent)) - math.log(2)
     cumulative = torch.softmax((log_prefix - log_proposal).double(), 0).cumsum(0)

@@ -42,7 +42,7 @@ def generate(
     """Generate n sequences.
 
     The last event of a sequence is END, unless the sequence reached its maximum number of steps. All noise of sequence
-    i depends on (seed, i) only, so the sequence does not depend on batch size, number of sequences or workers.
+    i depends on (seed, i) only, so the sequence does not depend on `batch_size`, `n` or `workers`.
 
     Args:
         model: any sequence model.
@@ -51,7 +51,8 @@ def generate(
             T limits the number of steps. A missing latent is sampled from the prior.
         prefix: unfinished sequence that all sequences continue: motion (P, D), normalized, and event (P,); with a
             policy also the inputs (P, A) of its steps.
-        policy: chooses the inputs of each step if the condition has none; the inputs of first steps are 0.
+        policy: chooses the inputs of each step if the condition has none; the inputs of the first step of a sequence
+            are 0.
         sampling: sampling options; by default, samples of the model's distribution.
         seed: random seed.
         max_steps: maximum number of new steps, a number or shape (n,).
@@ -62,11 +63,11 @@ def generate(
         bounds: lower and upper bounds of the position's first P features, normalized, shape (2, P). Motions that would
             leave the bounds are shortened, and the model reads the shortened motions.
         batch_size: number of sequences generated at the same time.
-        shared_noise: whether all sequences have the noise of (seed, 0), so that only their conditions differ.
-        workers: number of worker processes, on a CPU.
+        shared_noise: whether all sequences use the noise of sequence 0, so that they differ by their conditions only.
+        workers: number of worker processes; more than 1 requires a model on a CPU and no policy.
 
     Raises:
-        InputError: if an argument is invalid.
+        InputError: an argument is invalid.
     """
     check_generation_arguments(n, seed, max_steps)
     check_label(None if condition is None else condition.label, model.shape.classes)
@@ -96,7 +97,7 @@ def generate(
 
 
 class _Job(NamedTuple):
-    """Sequences to generate, of at most `limits` (n,) new steps."""
+    """Sequences to generate and their maximum numbers of new steps, `limits` (n,)."""
 
     initializer: SequenceInitializer
     constraints: SamplingConstraints
@@ -106,7 +107,7 @@ class _Job(NamedTuple):
     @full_precision()
     @torch.inference_mode()
     def run(self) -> list[list[GeneratedSequence]]:
-        """Return the parts of each sequence."""
+        """Generate all sequences; return each as a list of consecutive parts."""
         if not self.limits.any():
             return [[] for _ in self.limits]
         slots = min(len(self.limits), self.batch_size)
@@ -114,7 +115,7 @@ class _Job(NamedTuple):
 
 
 def _run_in_processes(job: _Job, workers: int) -> list[list[GeneratedSequence]]:
-    """Divide the sequences evenly among worker processes; return the parts of each sequence."""
+    """Divide the sequences evenly among worker processes; return each as a list of consecutive parts."""
     ends = np.linspace(0, len(job.limits), workers + 1).astype(int)
     shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
     jobs = [job._replace(initializer=job.initializer.select(rows), limits=job.limits[rows]) for rows in shares]

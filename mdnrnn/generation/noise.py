@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 NOISE_CHUNK = 16
-"""Number of steps whose noise is drawn at once; always whole chunks, so that a stream does not depend on batching."""
+"""Number of steps whose noise is drawn at once. It is constant, so that a stream does not depend on the batch size."""
 
 
 def noise_stream(seed: int, index: int) -> np.random.Generator:

@@ -24,7 +24,7 @@ be called for sequences that have ended.
 
 
 class InitialStates(NamedTuple):
-    """State of B sequences before their first generated step.
+    """States of B sequences before their first generated step.
 
     `noises`: noise streams. `previous`: previous steps. `state`: state of the model. `position`: shape (B, D).
     """
@@ -46,7 +46,7 @@ class SequenceInitializer:
     seed: int
     shared_noise: bool
     first_index: int = 0
-    """Index of the first sequence, which its noise stream depends on."""
+    """Index of the first sequence. The noise stream of a sequence depends on its index."""
 
     def select(self, rows: slice) -> SequenceInitializer:
         """Return the initializer of a part of the sequences."""
@@ -59,7 +59,7 @@ class SequenceInitializer:
 
     @property
     def known_inputs(self) -> Tensor | None:
-        """Inputs of the condition, shape (n, T, A), else of the prefix, shape (1, P, A), else None."""
+        """Inputs of the condition, shape (n, T, A), if given; else inputs of the prefix, shape (1, P, A); else None."""
         if self.condition.inputs is not None or self.prefix is None or self.prefix.inputs is None:
             return self.condition.inputs
         return self.prefix.inputs.unsqueeze(0)

@@ -1,4 +1,4 @@
-"""Samplers: turn the outputs of a stepper and noise into steps; `FusedSampler` is the one of the fast path."""
+"""Samplers: map the output of a stepper and noise to steps; `FusedSampler` is the sampler of the fast path."""
 
 from __future__ import annotations
 

@@ -17,10 +17,10 @@ class Sampling:
     """Sampling options: a map from a model's step distribution to the distribution that steps are sampled from."""
 
     temperature: float = 1.0
-    """Sampling temperature; lower values give more probable sequences, 0 the most probable step each time. See
-    GaussianMixture.tempered."""
+    """Sampling temperature; lower values give more probable sequences, and 0 gives the most probable step at every time
+    step. See GaussianMixture.tempered."""
     scale_temperature: float | None = None
-    """Temperature of the scales; None for the same as temperature."""
+    """Temperature of the component scales; if None, equal to temperature."""
     bias: float = 0.0
     """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
     endless: bool = False
@@ -42,7 +42,7 @@ class Sampling:
     def __call__(self, steps: StepDistribution) -> StepDistribution:
         """Return the distribution to sample from.
 
-        A subclass may override this method, for example to sample from the k largest components only.
+        A subclass may override this method, for example to sample from the k components with the largest weights only.
         """
         steps = steps.endless() if self.endless else steps  # first, because temperature 0 could select END
         if self.bias:

@@ -18,11 +18,11 @@ from mdnrnn.generation.prefix import SequenceInitializer
 from mdnrnn.generation.steppers import make_stepper
 
 _REFILL_FRACTION = 8
-"""Slots are refilled when 1 in this number is free, because computing initial states takes time."""
+"""Slots are refilled when one in `_REFILL_FRACTION` is free, because each computation of initial states takes time."""
 
 
 class GeneratedSequence(NamedTuple):
-    """A generated sequence, its prefix first, or a part of one.
+    """A generated sequence, including its prefix, or a part of such a sequence.
 
     `motion`: normalized, shape (T, D). `event`: shape (T,). `inputs`: inputs of the steps, shape (T, A), or None.
     """
@@ -60,7 +60,7 @@ class SlotGenerator:
             self.graph = GraphedFunction(partial(self.chunk.generate, NOISE_CHUNK), self.device)
 
     def generate(self) -> list[list[GeneratedSequence]]:
-        """Generate all sequences; return the parts of each."""
+        """Generate all sequences; return each as a list of consecutive parts."""
         while self.remaining.any():
             self.chunk.prepare(self.noises, self.indices, self.done)
             steps = min(NOISE_CHUNK, int(self.remaining.max()))
@@ -107,7 +107,7 @@ class SlotGenerator:
 
 
 def _to_host(parts: list[Tensor]) -> list[np.ndarray]:
-    """Return arrays on the host, with one synchronization for all of them."""
+    """Return the tensors as arrays on the host, with one synchronization for all of them."""
     if not parts[0].is_cuda:
         return [part.numpy() for part in parts]
     pinned = [part.to("cpu", non_blocking=True) for part in parts]

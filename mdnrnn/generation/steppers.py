@@ -1,7 +1,8 @@
-"""Steppers: advance a batch of sequences through a model by one time step, with slots that can be replaced.
+"""Steppers: advance a batch of sequences by one time step of a model; sequences in the batch can be replaced.
 
-`PackedStepper` covers decoders with a plain LSTM: one matrix product per layer and step, with weights packed once and
-no allocation. `DecoderStepper` covers the remaining decoders of this package. `ModelStepper` covers every model.
+`PackedStepper` supports decoders with a plain LSTM. It computes one matrix product per layer and step, with weights
+that it packs once and states in fixed buffers. `DecoderStepper` supports the other decoders of this package.
+`ModelStepper` supports every model.
 """
 
 from __future__ import annotations
@@ -47,18 +48,18 @@ def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderSta
 
 
 class Stepper(ABC):
-    """B sequences before their next step."""
+    """Interface of steppers: B sequences with their previous steps and their states."""
 
     motion: Tensor
     """Previous motions, shape (B, D)."""
 
     @abstractmethod
     def step(self, inputs: Tensor | None) -> Any:
-        """Advance by one step with inputs (B, A) or None; return what the matching sampler reads."""
+        """Advance by one step with inputs (B, A) or None; return the output for the sampler, see `StepSampler`."""
 
     @abstractmethod
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
-        """Set the steps that were sampled, motion (B, D) and event (B,); the next step reads them."""
+        """Set the sampled motion (B, D) and event (B,) as the previous steps, which the next call of `step` reads."""
 
     @abstractmethod
     def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
@@ -199,7 +200,7 @@ class PackedStepper(Stepper):
 
     @property
     def state(self) -> DecoderState:
-        """A copy of the state; the position has only the features that the decoder reads, the rest are 0."""
+        """A copy of the state. Features of the position that the decoder does not read are 0."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
         position = torch.zeros_like(self.motion)
         if self.position.shape[1]:
@@ -218,9 +219,9 @@ class _PackedLayer:
 
     @cached_property
     def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
-        """The product of the row and the weights, and views of its gates if its buffer is fixed.
+        """Function that multiplies the row by the weights; and views of the gates in its output buffer, if it has one.
 
-        Computed on first use, because packing takes as long as many steps.
+        Computed on first use, because packing takes as long as many time steps.
         """
         multiply, out = self.matrix.make_product(self.row)
         return multiply, None if out is None else Gates.from_product(out)

@@ -1,4 +1,4 @@
-"""config.json of a run folder: reading and building the model; this module does not import torch."""
+"""config.json of a run folder: reading it, and building its model; this module does not import torch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunConfig:
     """Key of `KINDS`."""
     shape: StepShape
     model: Any
-    """Config of the kind's model."""
+    """Model config, of the config class of `kind`."""
     normalizer: Normalizer
     metadata: Metadata
     """Metadata of the training corpus."""
@@ -38,11 +38,11 @@ class RunConfig:
     """SHA-256 of the training corpus."""
     training: SequenceTrainConfig
     max_steps: int
-    """Number of steps of the longest sequence of the training corpus; limits generated sequences without a text."""
+    """Number of steps of the longest training sequence; default maximum for sequences generated without a text."""
     longest_text: int = 0
     """Number of characters of the longest text of the training corpus; 0 if it has no texts."""
     steps_per_character: float = 0.0
-    """Maximum over the training corpus; limits sequences generated from a text."""
+    """Maximum number of steps per character over the training corpus; limits sequences generated from a text."""
     version: str = VERSION
 
     @classmethod
@@ -67,7 +67,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> RunConfig:
-        """Return the config whose `dataclasses.asdict` is `fields`."""
+        """Return the config that `dataclasses.asdict` converts to `fields`."""
         from mdnrnn.models.base import StepShape
 
         classes: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""The data argument of runs: a corpus, a path or a catalog name; and how config.json records it."""
+"""The `data` argument of training and of runs, a corpus, a path or a catalog name, and its record in config.json."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Data = Corpus | Path | str
 
 
 def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
-    """Return the corpus; a path or catalog name is opened, with `recipe` if it is not a corpus file."""
+    """Return `data` if it is a corpus, else open it; `recipe` sets the import options of files in other formats."""
     return data if isinstance(data, Corpus) else open_corpus(str(data), recipe)
 
 
@@ -27,10 +27,10 @@ def describe_data(data: Data) -> str:
 
 
 def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
-    """Return the training corpus of a run: from `data` if given, else from the place that config.json records.
+    """Return the training corpus of a run, opened from `data` if given, else from the source recorded in config.json.
 
     Raises:
-        InputError: the run was trained on a corpus in memory, which config.json cannot locate.
+        InputError: `data` is None, but the run was trained on a corpus in memory, whose source is unknown.
     """
     if data is not None:
         return open_data(data)

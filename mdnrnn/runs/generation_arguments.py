@@ -17,9 +17,9 @@ from mdnrnn.events import END, UP
 from mdnrnn.runs.config import RunConfig
 
 _STEP_LIMIT_FACTOR = 1.25
-"""Step limit of a text, relative to the maximum number of steps per character of the training corpus."""
+"""Step limit per character, as a multiple of the maximum number of steps per character in the training corpus."""
 _EXTRA_CHARACTERS = 4
-"""Added to the length of a text for its step limit: a single character may take many more steps than the average."""
+"""Added to the number of characters for the step limit, because one character may need far more steps than average."""
 
 
 def to_tensor(array: np.ndarray | None) -> Tensor | None:
@@ -81,9 +81,9 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
 
 
 def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:
-    """Return the default limit of new steps: a number, or with texts one number (n,) per text.
+    """Return the default maximum number of new steps: one number, or with texts one number per text, shape (n,).
 
-    A text's limit is proportional to its number of characters, without those that the prefix contains already.
+    The limit of a text grows linearly with the number of characters that the prefix does not contain yet.
     """
     if texts is None or not config.steps_per_character:
         return config.max_steps
@@ -101,7 +101,8 @@ def label_weights(
         config: config of the run.
         n: number of sequences.
         labels: class names, one for all or one per sequence; or weights (n, classes), returned unchanged.
-        default: class index if there are no labels; by default sequence i gets class i modulo the number of classes.
+        default: class index of all sequences if `labels` is None. If both are None, sequence i has class i modulo the
+            number of classes.
 
     Raises:
         InputError: the run has no classes, a name is unknown, or the number or shape of the labels is wrong.
@@ -125,7 +126,7 @@ def label_weights(
 
 
 def check_prefix(config: RunConfig, prefix: Sequence) -> None:
-    """Raise `InputError` if a prefix (raw units) does not have the run's features and inputs, or is invalid."""
+    """Raise `InputError` if a prefix in raw units is invalid or has other features or inputs than the run."""
     features = prefix.motion.shape[-1]
     if features != config.shape.features:
         raise InputError(f"the prefix has {features} features per step; the run expects {config.shape.features}")

@@ -42,13 +42,13 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A model kind with sizes and training options for one purpose."""
+    """A model kind with sizes and training options for one type of data."""
 
     description: str
     kind: str
     """Key of `KINDS`."""
     model: Any
-    """Config of the kind's model."""
+    """Model config, of the config class of `kind`."""
     training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
 
 
@@ -71,10 +71,10 @@ PRESETS = {
     "sketch": Preset(
         description="Sketch-RNN with its published sizes; a latent vector per drawing, to reconstruct and interpolate",
         kind="sketchrnn",
-        # Sizes and augmentation as published. KL annealing and learning rate are chosen for a budget of minutes instead
-        # of days: with the published rate of 0.99995 per step the KL weight would reach a tenth of its final value in
-        # 2,000 steps, and the published learning rate of 1e-3 would be too low. With a kl_floor of 0.2 the latent
-        # vector carries less information after few steps.
+        # Sizes and augmentation are the published ones. KL annealing and learning rate are chosen for a training time
+        # of minutes instead of days. With the published rate of 0.99995 per step the KL weight would reach only a tenth
+        # of its final value in 2,000 steps. The published learning rate of 1e-3 would be too low. With the published
+        # kl_floor of 0.2 the latent vector would carry less information after few steps.
         model=SketchRNNConfig(dropout=0.15, kl_weight=0.5, kl_rate=0.9995, kl_floor=0.25),
         training=SequenceTrainConfig(batch_size=100, learning_rate=1.2e-2),
     ),
@@ -101,9 +101,9 @@ PRESETS = {
     "touch": Preset(
         description="touch-screen performances: continuation, and call and response",
         kind="mdnrnn",
-        # The screen is 13 standard deviations of an offset wide. Validation loss after 1,400 steps with H = 256: 5.88
-        # with position 1, 5.79 with position 0.1, 5.76 without the position; but without it responses crowd at the
-        # edges of the screen.
+        # The position is scaled by 0.1 because the screen is 13 standard deviations of an offset wide. Validation loss
+        # after 1,400 steps with H = 256: 5.88 with position 1, 5.79 with position 0.1, 5.76 without the position. But
+        # without the position, responses crowd at the edges of the screen.
         model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=0.1),
         training=SequenceTrainConfig(
             learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True

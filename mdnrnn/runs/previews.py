@@ -1,4 +1,4 @@
-"""Previews of a run during training: the loss curve and a few samples, after each validation."""
+"""Previews of a run during training: the loss curve and a few samples, written after each validation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mdnrnn.training.progress import Progress
 LOSS_CURVE_FILE, SAMPLES_FOLDER = "loss.svg", "samples"
 _SAMPLES = 16
 _TEMPERATURE = 0.4
-"""Temperature of drawings; touch performances and streams are sampled at 1."""
+"""Sampling temperature of drawings; that of touch performances and streams is 1."""
 _MAX_STEPS = 300
 """Maximum number of steps of touch performances and streams, which may be endless."""
 
@@ -28,15 +28,15 @@ class PreviewWriter(Callback):
 
     Args:
         run: the run in training.
-        corpus: its training corpus, whose validation texts are written by text-conditional models.
-        null_nll_per_point: negative log-likelihood of the null model, for the loss curve.
+        corpus: its training corpus; samples of text-conditional models use texts of its valid split.
+        null_nll_per_point: negative log-likelihood of the null model, in nats per point, for the loss curve.
     """
 
     def __init__(self, run: Run, corpus: Corpus, null_nll_per_point: float) -> None:
         self._run, self._corpus, self._null_nll_per_point = run, corpus, null_nll_per_point
 
     def on_validation(self, progress: Progress) -> None:
-        """Write both pictures; no samples of data that are neither drawings nor touches nor streams."""
+        """Write the loss curve and, for drawings, touch performances and streams, the samples."""
         folder = self._run.folder
         figure = loss_figure(read_metrics(folder), {"null model": self._null_nll_per_point})
         write_bytes(folder / LOSS_CURVE_FILE, figure_bytes(figure, ".svg"))

@@ -1,4 +1,4 @@
-"""A run: a trained model with its config; evaluation, generation and encoding in raw units."""
+"""`Run`, a trained model with its config: evaluation, generation and encoding in raw units."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Run:
     model: SequenceModel
 
     def open_data(self, data: Data | None = None, recipe: Recipe | None = None) -> Corpus:
-        """Return the training corpus, or other data with the same kind of steps; all of it is checked.
+        """Return the training corpus, or another corpus whose steps have the same format, after checking all its data.
 
         Args:
             data: a corpus, a path or a catalog name; by default the training data.
-            recipe: processing of drawings that are not in the corpus format.
+            recipe: import options of drawings that are not in the corpus format.
 
         Raises:
-            InputError: the data are invalid or have other features than the run's model.
+            InputError: the data are invalid, or their features, inputs or start are not those of the run.
         """
         corpus = open_training_data(self.config) if data is None else open_data(data, recipe)
         corpus.check()
@@ -73,16 +73,18 @@ class Run:
         Args:
             split: name of the split.
             data: a corpus, a path or a catalog name; by default the training data.
-            importance: number of samples of z per sequence for the importance-sampling estimate; 0 omits it.
+            importance: number of samples of z per sequence for the importance-sampling estimate of the likelihood; 0
+                omits the estimate.
         """
         corpus = self.with_run_classes(self.open_data(data))
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
 
     def with_run_classes(self, corpus: Corpus) -> Corpus:
-        """Return the corpus with its labels renumbered to the run's classes.
+        """Return the corpus with labels that are indices of the run's classes.
 
         Raises:
-            InputError: the corpus has classes that the run does not have, or lacks the classes or texts that it needs.
+            InputError: the corpus has a class that the run does not have, or it lacks classes or texts that the model
+                needs.
         """
         if self.model.uses_text:
             check_text_corpus(corpus)
@@ -116,18 +118,18 @@ class Run:
 
         Args:
             n: number of sequences.
-            labels: class names, one for all or one per sequence, or class weights (n, classes) of blends; by default
-                the label of the prefix, or all classes in turn.
+            labels: class names, one for all or one per sequence; or weights (n, classes) that blend classes. By default
+                the label of the prefix or, without one, all classes in turn.
             latents: latent vectors (n, Z), as returned by `encode`; by default sampled from the prior or, with a
                 prefix, from p(z | prefix).
-            texts: one text per sequence, for a text-conditional model; includes the text of the prefix.
+            texts: one text per sequence, for a text-conditional model; each text includes the text of the prefix.
             prefix: an unfinished sequence that all sequences continue; END in it is replaced by UP.
             inputs: inputs (n, T, A) of every step, for a model that takes them.
-            policy: computes the inputs of each step instead; see `mdnrnn.dream`.
-            sampling: temperatures and bias; by default the model's own distribution.
+            policy: function that chooses the inputs of each step, instead of `inputs`; see `mdnrnn.dream`.
+            sampling: temperatures and bias; by default steps are sampled from the model's distribution.
             seed: random seed; the noise of sequence i depends only on the seed and i.
             max_steps: maximum number of new steps; by default the length of the longest training sequence or, with
-                texts, in proportion to the number of characters.
+                texts, a limit that grows with the number of characters.
             shared_noise: use the noise of sequence 0 for all sequences, so that they differ only by label and latent.
             workers: number of worker processes on a CPU; the result does not depend on it.
 
@@ -189,7 +191,7 @@ class Run:
         return arguments.check_texts(texts, n, self.config.shape.alphabet)
 
     def _sample_latents(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
-        """Sample n latents (n, Z) from p(z | prefix, class), the class given by `weights` (n, classes)."""
+        """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
         if self.config.shape.inputs:
             raise InputError("received a prefix for a model with inputs and a latent vector; pass the latents, too")
         event = mark_end(arguments.replace_end(prefix.event))
@@ -209,7 +211,7 @@ class Run:
         return latents
 
     def bin_widths(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return the normalized bin widths (D,) of a step and of a first step; None if all features are continuous."""
+        """Return the normalized bin widths (D,) of all steps but the first, and of the first; None without a grid."""
         normalizer, metadata = self.config.normalizer, self.config.metadata
         return (
             arguments.to_tensor(normalizer.bin_widths(metadata)),
@@ -217,7 +219,7 @@ class Run:
         )
 
     def bounds(self) -> Tensor | None:
-        """Return the lower and upper bounds (2, P) of positions, normalized: the screen for touch data, else None."""
+        """Return the normalized lower and upper bounds (2, P) of the position: the screen for touch data, else None."""
         if not self.config.metadata.is_touch:
             return None
         scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.position_features]
@@ -228,7 +230,7 @@ class Run:
 
         Args:
             motion: motion (T, D), normalized.
-            starts_sequence: whether motion[0] is the first step of a sequence, whose time is 0.
+            starts_sequence: whether motion[0] is the first step of a sequence; the time of a first step is 0.
         """
         metadata, raw = self.config.metadata, self.config.normalizer.denormalize(motion)
         raw[: int(starts_sequence), list(metadata.time_features)] = 0
@@ -241,11 +243,11 @@ class Run:
         """Return the latent vectors (M, Z) of sequences: the means of q(z | sequence), in the order of the corpus.
 
         Args:
-            corpus: sequences with the same kind of steps as the run's data.
+            corpus: sequences with the same features and inputs as the run's data.
             split: name of the split to encode; by default all sequences.
 
         Raises:
-            InputError: the model has no encoder, or the corpus does not fit it.
+            InputError: the model has no encoder, or the corpus does not match the model.
         """
         model = require_encoder(self.model)
         self._check_shape(corpus)
@@ -261,7 +263,10 @@ class Run:
         return means
 
     def attention(self, corpus: Corpus) -> list[np.ndarray]:
-        """Return the window weights (T, U + 1) of every line: its U characters and the position after the last."""
+        """Return the weights of the attention window of every line, shape (T, U + 1).
+
+        The columns are the U characters of the line and the position after the last character.
+        """
         model, windows = require_text_model(self.model), []
         device = next(model.parameters()).device
         check_text_corpus(corpus)
@@ -273,7 +278,7 @@ class Run:
 
 
 def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
-    """Return the run in a folder, its model with the best weights and in evaluation mode.
+    """Load the run in a folder. Its model has the best weights and is in evaluation mode.
 
     Raises:
         InputError: the folder is not a run folder, or a file in it is missing or damaged.
@@ -288,7 +293,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
 
 
 def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
-    """Return the first `points` steps of a drawing, for `run` to complete, with its label if the run has that class.
+    """Return the first `points` steps of a drawing as a prefix for `run.generate`, labeled if the run has its class.
 
     Args:
         run: the run that completes the drawing.
@@ -296,7 +301,7 @@ def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) 
         index: index of the drawing, in the order of the file.
         points: number of steps; by default all.
     """
-    corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split keeps the order of the file
+    corpus = run.open_data(data, Recipe(split="1,0,0"))  # a single split keeps the order of the file
     if not 0 <= index < len(corpus):
         raise InputError(f"index of the prefix: received {index}, expected 0 to {len(corpus) - 1} for {data}")
     if points is not None and points < 1:

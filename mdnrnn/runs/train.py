@@ -30,7 +30,7 @@ from mdnrnn.training.trainer import TrainingResult, fit
 
 
 class _PreparedRun(NamedTuple):
-    """A run that is ready to train; NaN as null model on ranks other than 0."""
+    """A run that is ready to train. On ranks other than 0, `null_nll_per_point` is NaN."""
 
     config: RunConfig
     corpus: Corpus
@@ -48,7 +48,7 @@ def train(
 ) -> TrainingResult:
     """Train a new run in the folder `out`.
 
-    If torchrun started several ranks, all of them call this; rank 0 makes the folder and writes the files.
+    If torchrun started several ranks, all of them must call this function. Only rank 0 writes files.
 
     Args:
         preset: a preset or its name, a key of `PRESETS`.
@@ -59,7 +59,7 @@ def train(
         callbacks: loggers and other callbacks.
 
     Returns:
-        The progress at the end, and the signal that stopped the training, if any.
+        Progress at the end of training, and the signal that stopped it, if any.
 
     Raises:
         InputError: the preset is unknown, the folder is not empty, or the data or options are invalid; nothing is
@@ -78,9 +78,9 @@ def train(
 
 
 def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[Callback] = ()) -> TrainingResult:
-    """Continue a run from its last checkpoint, with the same result as without the interruption.
+    """Continue the training of a run from its last checkpoint, with the same result as without the interruption.
 
-    The number of ranks may differ from before.
+    The number of ranks may differ from that of the interrupted training.
 
     Args:
         folder: the run folder.
@@ -106,7 +106,7 @@ def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[
 
 
 def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig) -> _PreparedRun:
-    """Check everything, then make the folder and write config.json."""
+    """Check all arguments and the data, then make the folder and write config.json."""
     if folder.exists() and (not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())):
         raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
     choose_device(training.device)

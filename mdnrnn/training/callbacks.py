@@ -25,15 +25,17 @@ from mdnrnn.training.progress import Progress
 
 
 class Callback:
-    """Base class of callbacks, whose methods do nothing; `fit` calls them on rank 0 only."""
+    """Base class of callbacks. Its methods do nothing; subclasses override some of them. `fit` calls them on rank 0."""
 
     def on_step(self, progress: Progress) -> None:
         """Called after every training step."""
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Called with the means of the training loss and its terms since the last call, and with every validation.
+        """Called with training metrics every 20 steps, and with validation metrics after every validation.
 
-        Names start with "train_" or "valid_"; "lr" is the learning rate.
+        Training metrics: the learning rate "lr", and the means of the loss and its terms over the steps since the
+        previous training metrics ("train_loss", "train_" and the name of a term). Validation metrics: the loss and its
+        terms on the validation data ("valid_loss", "valid_" and the name of a term).
         """
 
     def on_validation(self, progress: Progress) -> None:
@@ -44,7 +46,7 @@ class Callback:
 
 
 class ProgressBar(Callback):
-    """Progress bar on stderr: steps, or seconds if the budget is a time."""
+    """Progress bar on stderr that counts steps or, if the budget is a training time, seconds."""
 
     def __init__(self, config: TrainConfig, progress: Progress) -> None:
         self._counts_steps = config.steps is not None

@@ -1,4 +1,4 @@
-"""Files of a training: last.pt, the checkpoint for an exact resume, and model.safetensors, the best weights."""
+"""Files of a training run: last.pt, the checkpoint for an exact resume, and model.safetensors, the best weights."""
 
 import io
 import pickle
@@ -26,16 +26,18 @@ _DAMAGE = (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, 
 def save_checkpoint(
     path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried_state: Any
 ) -> None:
-    """Write a checkpoint atomically: weights, optimizer, progress, random generators of all ranks and carried state.
+    """Write a checkpoint atomically.
 
-    All ranks call this together; rank 0 writes.
+    The checkpoint contains the weights, the optimizer state, the progress, the states of the random generators of all
+    ranks, and `carried_state`. All ranks must call this function together; rank 0 writes the file.
 
     Args:
         path: the file.
         model: the model.
         optimizer: its optimizer.
-        progress: progress of the training.
-        carried_state: state of all ranks' sequences after the last batch, nested tuples of tensors, or None.
+        progress: training progress.
+        carried_state: recurrent state of the sequences of all ranks after the last batch, for truncated
+            backpropagation through time: nested tuples of tensors, or None.
     """
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     generators = distributed.gather_objects({"cpu": torch.get_rng_state(), "cuda": cuda})
@@ -54,7 +56,9 @@ def save_checkpoint(
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
-    """Return the checkpoint in a file, or None if the file does not exist; unpickles tensors and plain values only.
+    """Return the checkpoint in a file, or None if the file does not exist.
+
+    Only tensors and plain Python values are unpickled.
 
     Raises:
         InputError: the file is damaged.
@@ -70,9 +74,9 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
 def restore_checkpoint(
     checkpoint: dict[str, Any], path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, Any]:
-    """Restore model, optimizer and random generators; return the progress and the carried state.
+    """Restore model, optimizer and random generators; return the progress and the carried state (`save_checkpoint`).
 
-    A rank that did not exist when the checkpoint was written seeds its generators anew.
+    If there are more ranks than when the checkpoint was written, each additional rank seeds its generators.
 
     Args:
         checkpoint: result of `read_checkpoint`.
@@ -101,7 +105,7 @@ def restore_checkpoint(
 
 
 def seed_generators(seed: int) -> None:
-    """Seed torch's global generators: rank 0 with `seed`, every other rank with a seed derived from it and the rank."""
+    """Seed torch's global generators: rank 0 with `seed`, every other rank with a hash of `seed` and the rank."""
     rank = distributed.rank()
     torch.manual_seed(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]) if rank else seed)
 
@@ -116,7 +120,7 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the weights of a safetensors file, read on rank 0, into the model.
+    """Load the weights in a safetensors file into the model. Only rank 0 reads the file.
 
     Raises:
         InputError: the file is missing or damaged, or does not match the model exactly.

@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 DEFAULT_MINUTES = 10.0
-"""Budget if neither steps nor minutes are set."""
+"""Training time in minutes if neither `steps` nor `minutes` is set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Training options. The budget is either `steps` or `minutes`; if neither is set, 10 minutes."""
+    """Training options. The budget is either `steps` or `minutes`; if neither is set, it is 10 minutes."""
 
     steps: int | None = None
     """Number of training steps."""
     minutes: float | None = None
     """Training time in minutes, including validation."""
     batch_size: int = 32
-    """Number of sequences per batch; for static problems, number of points."""
+    """Number of sequences per batch; if the data are points instead of sequences, number of points per batch."""
     learning_rate: float = 6e-3
-    """Peak learning rate; a linear warmup precedes it, and a cosine decay spans the whole budget."""
+    """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole budget."""
     final_rate: float = 0.02
     """Learning rate at the end of the budget, as a fraction of learning_rate."""
     warmup: int = 100
@@ -50,8 +50,8 @@ class TrainConfig:
     device: Device = "auto"
     """Device to train on; auto: CUDA if available, else the CPU."""
     precision: Precision = "auto"
-    """Precision of matrix products; auto: bfloat16 on hardware that accelerates it. Likelihoods are always computed in
-    float32. Networks of a few units resolve finer detail with float32."""
+    """Precision of matrix products; auto: bfloat16 if the hardware accelerates it, else float32. Likelihoods are always
+    computed in float32. Networks with few units can fit finer detail in float32."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
@@ -69,17 +69,18 @@ class SequenceTrainConfig(TrainConfig):
     augment_scale: float = 0.15
     """Augmentation: each axis is scaled by a random factor in 1 ± augment_scale."""
     augment_drop: float = 0.1
-    """Augmentation: fraction of the points that are dropped, inside strokes only."""
+    """Augmentation: fraction of the points that are dropped. The first and last point of a stroke are kept."""
     by_points: bool = False
-    """Whether to balance batches by their number of points; batch_size is then the mean number of sequences. Useful if
-    sequences differ much in length: the loss is a mean over the points of a batch, so without balancing, points in
-    batches of few points weigh more."""
+    """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
+    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so otherwise
+    each point in a batch with few points has a larger weight."""
     window: int = 0
     """Number of steps per training window; 0 trains on whole sequences."""
     carry: bool = True
-    """Whether a window starts from the final state of the previous one (truncated backpropagation through time)."""
+    """Whether a window starts from the final state of the preceding window of its sequence (truncated backpropagation
+    through time)."""
     most_valid: int = 2500
-    """Maximum number of validation sequences, evenly spaced over the valid split."""
+    """Maximum number of validation sequences; a larger valid split is sampled at even intervals."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

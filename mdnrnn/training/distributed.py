@@ -35,10 +35,11 @@ def rank() -> int:
 def process_group() -> Iterator[None]:
     """Join the process group if torchrun started this process: gloo for CPU tensors, NCCL for CUDA tensors.
 
-    A nested call uses the group that the process has joined already.
+    If the process has joined a group already, a nested call uses that group.
 
     Raises:
-        InputError: another rank ended; every remaining rank raises it within seconds.
+        InputError: the connection to another rank was lost because that rank ended. All remaining ranks raise this
+            error within seconds.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
         yield
@@ -70,10 +71,10 @@ def all_reduce_sum(*values: float) -> list[float]:
 
 
 def from_rank_zero(function: Callable[[], T]) -> T:
-    """Call `function` on rank 0 only and return its result, plain values and tensors, on all ranks.
+    """Call `function` on rank 0 only and return its result on all ranks.
 
-    If it raises `InputError` on rank 0, the remaining ranks exit silently with status 2, so that the error is reported
-    once.
+    The result may contain tensors and plain Python values. If `function` raises `InputError`, rank 0 raises it and the
+    other ranks exit silently with status 2, so that the error is reported once.
     """
     if world_size() == 1:
         return function()
@@ -91,7 +92,7 @@ def from_rank_zero(function: Callable[[], T]) -> T:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Return the values of all ranks, plain values and tensors, in the order of the ranks."""
+    """Return the values of all ranks, ordered by rank. They may contain tensors and plain Python values."""
     if world_size() == 1:
         return [value]
     data = _serialize(value)
@@ -104,7 +105,7 @@ def gather_objects(value: T) -> list[T]:
 
 
 def _broadcast(value: T) -> T:
-    """Return the value of rank 0 on all ranks."""
+    """Return rank 0's value on all ranks."""
     data = _serialize(value)
     size = torch.tensor(len(data))
     distributed.broadcast(size, 0)

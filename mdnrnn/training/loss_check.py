@@ -29,7 +29,8 @@ class _Step(NamedTuple):
 class LossCheck:
     """Queue of training steps whose loss has not been checked yet.
 
-    Reading a loss waits until the device has computed it. Checking all but the last `lag` losses avoids that wait.
+    Reading a loss waits until the device has computed it. The last `lag` steps therefore remain unchecked, so that the
+    device can compute them in the meantime.
     """
 
     def __init__(self, folder: Path, lag: int) -> None:
@@ -37,7 +38,7 @@ class LossCheck:
         self._unchecked: deque[_Step] = deque()
 
     def add(self, step: int, loss: Tensor, gradient_norm: Tensor, indices: Tensor) -> None:
-        """Add a step, and check all steps but the last `lag`."""
+        """Add a step, and check all unchecked steps except the last `lag`."""
         self._unchecked.append(_Step(step, loss.detach(), gradient_norm, indices))
         self._check(self._lag)
 

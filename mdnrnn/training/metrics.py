@@ -1,4 +1,4 @@
-"""metrics.jsonl, the log of a training: one JSON object per line, with step, points, seconds and metrics."""
+"""metrics.jsonl, the training log: one JSON object per line, with step, points, seconds and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class MetricsWriter(Callback):
-    """Appends metrics to metrics.jsonl in a folder; truncates the file to the length at the restored checkpoint."""
+    """Appends metrics to metrics.jsonl in a folder, after removing lines newer than the restored checkpoint."""
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self._path = folder / METRICS_FILE
@@ -27,14 +27,14 @@ class MetricsWriter(Callback):
             os.truncate(self._path, progress.metrics_bytes)
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Append a line, and count its bytes in the progress."""
+        """Append a line, and store the new length of the file in `progress.metrics_bytes`."""
         counters = {"step": progress.step, "points": progress.points, "seconds": round(progress.seconds, 3)}
         with self._path.open("ab") as file:
             file.write((json.dumps({**counters, **metrics}) + "\n").encode())
             progress.metrics_bytes = file.tell()
 
     def flush_to_disk(self) -> None:
-        """Wait until all lines are on the disk."""
+        """Flush all lines to disk with fsync."""
         if self._path.exists():
             with self._path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -54,7 +54,7 @@ class RunningMeans:
         self._steps += 1
 
     def reset(self) -> dict[str, float]:
-        """Return the means and start anew; all ranks call this together."""
+        """Return the means and reset them. All ranks must call this together."""
         sums = distributed.all_reduce_sum(*map(float, self._sums.values()))
         means = {name: total / self._steps for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._steps = {}, 0
@@ -62,7 +62,7 @@ class RunningMeans:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl in a folder, without a line cut short by a crash; [] if there is no file."""
+    """Return the records of metrics.jsonl in a folder; [] if there is no file. Incomplete lines are skipped."""
     path = folder / METRICS_FILE
     records: list[dict[str, Any]] = []
     if not path.exists():

@@ -17,24 +17,24 @@ def linear_warmup(step: int, warmup: int) -> float:
 
 
 def cosine_decay(progress: float, final: float) -> float:
-    """Return the decay factor: half a cosine from 1 at progress 0 to `final` at progress 1."""
+    """Return the decay factor: half a cosine period, from 1 at progress 0 to `final` at progress 1."""
     return final + (1 - final) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Schedule of a training: learning rate and validations over the budget of `config`."""
+    """Training schedule: learning rate and validations over the budget of `config`."""
 
     config: TrainConfig
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return the used fraction of the budget; more than 1 if the budget is exceeded."""
+        """Return the fraction of the budget that is used; more than 1 if the budget is exceeded."""
         if self.config.steps is not None:
             return step / self.config.steps
         return seconds / (60 * (self.config.minutes or DEFAULT_MINUTES))
 
     def learning_rate(self, step: int, seconds: float) -> float:
-        """Return the learning rate of the step after `step` completed steps."""
+        """Return the learning rate of the next step, after `step` steps and `seconds` seconds."""
         decay = cosine_decay(min(1.0, self.progress(step, seconds)), self.config.final_rate)
         return self.config.learning_rate * linear_warmup(step, self.config.warmup) * decay
 

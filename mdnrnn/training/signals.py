@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM: signals are collected, so that training stops at a resumable step."""
+"""Handling of SIGINT and SIGTERM: training finishes its current step and saves a checkpoint before it stops."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
     Outside the main thread, where Python does not deliver signals, nothing is collected.
 
     Args:
-        repeated: whether to collect repeated signals, too: torchrun forwards signals that its processes may have
-            received already. By default a second signal of the same kind has its previous effect.
+        repeated: whether to collect all signals of the same kind, because torchrun forwards signals that its processes
+            may have received already. By default only the first is collected; the previous handler handles the second.
     """
     received: list[signal.Signals] = []
     previous: dict[int, Any] = {}

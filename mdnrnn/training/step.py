@@ -33,7 +33,7 @@ class Objective(nn.Module):
         self.model = model
 
     def forward(self, batch: BatchLike, state: Any, step: int) -> tuple[Tensor, Loss]:
-        """Return the objective and the loss of a batch, given the state after the previous batch and the step."""
+        """Return the objective and the loss of a batch at step `step`, given the state after the previous batch."""
         loss = self.model.loss_with_state(batch, state)
         return self.model.objective(loss, batch, step), loss
 
@@ -51,7 +51,7 @@ def train_step(
 ) -> tuple[Loss, Tensor]:
     """Update the weights by one step; return the loss and the gradient norm before clipping.
 
-    If the loss or the gradient is NaN or infinite, so is the norm, and the weights stay unchanged.
+    If the loss or the gradient is NaN or infinite, the returned norm is too, and the weights are not changed.
 
     Args:
         objective: an `Objective`, or DistributedDataParallel around one.
@@ -62,7 +62,7 @@ def train_step(
         clip: maximum norm of the gradient.
         step: number of completed steps; the objective may depend on it (KL annealing).
         state: state after the previous batch, or None.
-        weight: factor on the objective: number of points of this rank, relative to the mean over all ranks.
+        weight: factor on the objective: number of points of this rank divided by the mean number over all ranks.
     """
     with autocast(device, precision):
         value, loss = objective(batch, state, step)
@@ -78,7 +78,7 @@ def train_step(
 
 @torch.no_grad()
 def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
-    """Return the mean loss per point over all batches of all ranks: "valid_loss" and one entry per term of the loss.
+    """Return the mean loss per point, "valid_loss", and its terms, "valid_" and name, over the batches of all ranks.
 
     The model is left in training mode.
     """

@@ -43,24 +43,27 @@ from mdnrnn.training.signals import catch_signals
 from mdnrnn.training.step import Objective, make_optimizer, train_step, validation_loss
 
 _LOG_INTERVAL = 20
-"""Steps between two records of the training loss."""
+"""Number of steps between two logs of the training loss."""
 
 
 class Epochs(Protocol):
-    """Training data: batches of epoch after epoch, in a reproducible order, from any batch on."""
+    """Protocol of training data: the batches of any epoch, in a reproducible order, starting at any batch."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[BatchLike]:
-        """Return the batches of an epoch from index `start` on; the same for the same number. Iterated in a thread."""
+        """Return the batches of epoch `number` from index `start` on.
+
+        The same `number` must always give the same batches. A background thread iterates over the result.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """How a training ended."""
+    """Progress at the end of training, and the signal that stopped it, if any."""
 
     progress: Progress
     interrupted: signal.Signals | None = None
-    """The signal that stopped the training, or None."""
+    """Signal that stopped training, or None."""
 
 
 def fit(
@@ -73,12 +76,13 @@ def fit(
 ) -> TrainingResult:
     """Train a model, starting from the last checkpoint in `folder` if there is one.
 
-    The model ends in evaluation mode, on its original device, with the weights of the best validation, or with the last
-    weights without validation data. `folder` receives model.safetensors (these weights), last.pt and metrics.jsonl.
-    SIGINT and SIGTERM stop the training; a further call continues from the checkpoint, with bit-identical results.
+    When training is finished, the model has the weights with the lowest validation loss or, without validation data,
+    the final weights. It is in evaluation mode and on its original device. `folder` contains model.safetensors (these
+    weights), last.pt (the checkpoint) and metrics.jsonl. SIGINT and SIGTERM stop training after the current step. The
+    next call with the same folder continues from the checkpoint, with bit-identical results.
 
-    If torchrun started several ranks (see `mdnrnn.training.distributed`), all ranks call this with the same arguments.
-    They share every batch; only rank 0 writes and calls the callbacks.
+    If torchrun started several ranks (see `mdnrnn.training.distributed`), all ranks must call this function with the
+    same arguments. Each batch is divided among the ranks. Only rank 0 writes files and calls the callbacks.
 
     Args:
         model: the model; modified in place.
@@ -90,7 +94,8 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be sharded.
+        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be
+            divided among ranks.
     """
     keep_freed_memory()
     config, device = config or TrainConfig(), next(model.parameters()).device
@@ -107,7 +112,7 @@ def fit(
 
 
 def _shard(data: Any) -> Any:
-    """Return the part of the data that this rank trains on."""
+    """Return this rank's part of the data."""
     if distributed.world_size() == 1 or data is None:
         return data
     if not hasattr(data, "shard"):
@@ -119,7 +124,7 @@ def _shard(data: Any) -> Any:
 
 
 class Trainer:
-    """One training: model, optimizer, data, progress, and the state carried from batch to batch."""
+    """Training loop with its model, optimizer, data, progress, and the recurrent state carried from batch to batch."""
 
     def __init__(
         self,
@@ -144,7 +149,7 @@ class Trainer:
         self.stop_requested = False
         """Whether any rank had received a signal before the last step."""
         self.state: Any = None
-        """State of this rank's sequences after the last batch, or None (truncated backpropagation through time)."""
+        """State of this rank's sequences after the last batch, for truncated backpropagation through time; or None."""
         self._batch_is_idle = False
         self._saved_at = 0.0
 
@@ -167,7 +172,7 @@ class Trainer:
         self._saved_at = self.progress.seconds
 
     def run(self) -> TrainingResult:
-        """Train until the budget is spent, validation does not improve, or a signal arrives."""
+        """Train until the budget is spent, early stopping ends training, or a signal arrives."""
         distributed_run = distributed.world_size() > 1
         with catch_signals(repeated=distributed_run) as signals, ExitStack() as stack:
             for callback in self.callbacks:
@@ -178,7 +183,7 @@ class Trainer:
                     self.validate()
                 if self.is_over():
                     break
-                # With several ranks, all of them have to stop after the same step.
+                # With several ranks, all ranks must stop after the same step.
                 if self.stop_requested or (signals and not distributed_run):
                     self.save_checkpoint()
                     return TrainingResult(self.progress, signals[0] if signals else signal.SIGTERM)
@@ -262,13 +267,13 @@ class Trainer:
             callback.on_validation(progress)
 
     def is_over(self) -> bool:
-        """Return whether the training is finished, the budget is spent, or validation has not improved for too long."""
+        """Return whether training is finished, the budget is spent, or early stopping (`patience`) ends training."""
         progress, patience = self.progress, self.config.patience
         spent = self.schedule.progress(progress.step, progress.seconds) >= 1
         return progress.finished or spent or (patience > 0 and progress.validations_since_best >= patience)
 
     def save_checkpoint(self) -> None:
-        """Save a checkpoint; the metrics reach the disk first, because it stores their length."""
+        """Flush the metrics to disk, because the checkpoint stores their length, and save a checkpoint."""
         self.loss_check.check_all()
         if self.metrics is not None:
             self.metrics.flush_to_disk()
