@@ -27,7 +27,7 @@ class HeadBenchmark:
 
     Results under torch.compile (`compiled_*`, `plain_compiled_*`) are None if it failed. `step_*` are results of the
     fused likelihood kernel without the linear layer: `step_cell_*` for bin probabilities, the others for densities.
-    The baseline is plain PyTorch on the same parameters. They are None if no kernel is used, for example on a CPU.
+    Their baseline is plain PyTorch on the same parameters. They are None if no kernel is used, for example on a CPU.
     `*_copy_fraction` is the time of copying the parameters divided by the time of the kernel; both read the parameters
     and write the same number of bytes.
     """

@@ -293,7 +293,9 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
 
 
 def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
-    """Return the first `points` steps of a drawing as a prefix for `run.generate`, labeled if the run has its class.
+    """Return the first `points` steps of a drawing as a prefix for `run.generate`.
+
+    The prefix has the label of the drawing if the run has that class.
 
     Args:
         run: the run that completes the drawing.

@@ -34,8 +34,8 @@ class Callback:
         """Called with training metrics every 20 steps, and with validation metrics after every validation.
 
         Training metrics: the learning rate "lr", and the means of the loss and its terms over the steps since the
-        previous training metrics ("train_loss", "train_" and the name of a term). Validation metrics: the loss and its
-        terms on the validation data ("valid_loss", "valid_" and the name of a term).
+        previous training metrics ("train_loss", "train_<term>"). Validation metrics: the loss and its terms on the
+        validation data ("valid_loss", "valid_<term>").
         """
 
     def on_validation(self, progress: Progress) -> None:

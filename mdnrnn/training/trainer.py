@@ -94,8 +94,7 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be
-            divided among ranks.
+        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be divided among ranks.
     """
     keep_freed_memory()
     config, device = config or TrainConfig(), next(model.parameters()).device
