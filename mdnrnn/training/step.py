@@ -78,7 +78,7 @@ def train_step(
 
 @torch.no_grad()
 def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
-    """Return the mean loss per point, "valid_loss", and its terms, "valid_" and name, over the batches of all ranks.
+    """Return the mean loss per point over the batches of all ranks, "valid_loss", and its terms, "valid_<term>".
 
     The model is left in training mode.
     """
