@@ -1,4 +1,4 @@
-"""Events of a step, as stored in a corpus and predicted by a model."""
+"""Events of a time step, as stored in a corpus and predicted by a model."""
 
 DOWN = 0
 """The pen stays down after this point: the stroke continues."""

@@ -1,4 +1,4 @@
-"""Probability distributions over points and over steps; they depend on PyTorch alone."""
+"""Probability distributions over points and over time steps; the only dependency is PyTorch."""
 
 from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
 from mdnrnn.distributions.per_dimension import PerDimensionMixture

@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
-    """Return class indices sampled by inversion of the cumulative distribution function.
+    """Sample class indices by inverting the cumulative distribution function.
 
     Args:
         logits: unnormalized log probabilities, shape (..., K).
         uniform: uniform noise in [0, 1), shape (...) or (*sample_shape, ...).
 
     Returns:
-        Indices from 0 to K - 1 of the shape of `uniform`.
+        Class indices from 0 to K - 1; the shape is that of `uniform`.
     """
     cumulative = cumulative_weights(logits)
     if uniform.shape != cumulative.shape[:-1]:
@@ -34,8 +34,8 @@ def invert_cdf(
 ) -> Tensor:
     """Return the class whose interval of the cumulative distribution function contains the uniform noise.
 
-    The noise is multiplied by `total`, because rounding can leave the last cumulative probability below 1 and a class
-    of probability 0 must not be selected. If the logits are NaN, the index is clamped to a valid class.
+    The noise is multiplied by `total`, because rounding can leave the last cumulative probability below 1. Noise above
+    it could select a class of probability 0. If the logits are NaN, the index is clamped to a valid class.
 
     Args:
         cumulative: cumulative probabilities, shape (..., K), as returned by `cumulative_weights`.
@@ -52,7 +52,9 @@ def invert_cdf(
 
 
 def temper_logits(logits: Tensor, temperature: float) -> Tensor:
-    """Return logits / temperature; at temperature 0, 0 for the largest logit (the first if tied) and -inf elsewhere.
+    """Return logits / temperature.
+
+    At temperature 0, the result is 0 for the largest logit (the first one in case of ties) and -inf for all others.
 
     Raises `ValueError` if the temperature is negative, infinite or NaN.
     """

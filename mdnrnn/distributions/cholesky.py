@@ -1,11 +1,12 @@
-"""Covariance matrices parameterized by modified Cholesky factors: positive definite, no linear solve for a likelihood.
+"""Covariance matrices parameterized by modified Cholesky factors.
 
-A component with scales s and slopes c (strictly lower triangular) is a chain of regressions
+The matrices are positive definite for all parameters, and a likelihood needs no linear solve. A component with scales s
+and slopes c (strictly lower triangular) is a chain of regressions
 
     x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent.
 
 The covariance is L L^T with L = (I - c)^-1 diag(s), and log |L| is the sum of the log scales (Pourahmadi, "Joint
-mean-covariance models", Biometrika 1999). The products s_i e_i are the innovations. With slopes of zero the covariance
+mean-covariance models", Biometrika 1999). The products s_i e_i are the innovations. If all slopes are 0, the covariance
 is diagonal.
 """
 
@@ -47,7 +48,7 @@ def transform_noise(
         normal: standard normal noise, shape (..., D).
         bin_width: spacing of the grid that the sample is rounded to, shape (D,) or (..., D), 0 for a dimension without
             a grid; None for a continuous sample.
-        all_positive: whether all bin widths are known to be positive.
+        all_positive: whether the caller guarantees that all bin widths are positive.
 
     Returns:
         Samples, shape (..., D).
@@ -64,7 +65,7 @@ def transform_noise(
 def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) -> Tensor:
     """Return the nearest multiple of `bin_width`; where the bin width is 0, return `point` unchanged.
 
-    `all_positive` skips the check for zeros: every bin width is known to be positive.
+    If `all_positive`, the check for zeros is skipped: the caller guarantees that every bin width is positive.
     """
     rounded = (point / bin_width).round_().mul_(bin_width)
     return rounded if all_positive else torch.where(bin_width > 0, rounded, point)
@@ -73,31 +74,33 @@ def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) 
 def invert_innovations_on_grid(
     mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Return grid points, shape (..., D); each dimension is rounded before the next dimensions regress on it.
+    """Return points on the grid, shape (..., D).
+
+    The dimensions are computed in order, and each one is rounded before later dimensions are regressed on it.
 
     Args:
         mean: shape (..., D).
         innovation: shape (..., D).
         slopes: shape (..., D, D), zero on and above the diagonal.
         bin_width: shape (D,) or (..., D).
-        all_positive: whether all bin widths are known to be positive.
+        all_positive: whether the caller guarantees that all bin widths are positive.
     """
     point = mean.clone()
-    for i in range(mean.shape[-1]):  # slopes[..., i, j] is zero for j >= i, where `point` is still the mean
+    for i in range(mean.shape[-1]):  # slopes[..., i, j] is 0 for dimensions j >= i, which are not computed yet
         expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
         point[..., i] = round_to_grid(expected + innovation[..., i], bin_width[..., i], all_positive)
     return point
 
 
 def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
-    """Return the Cholesky factor L, shape (..., D, D), of log scales (..., D) and slopes (..., D, D)."""
+    """Return the Cholesky factor L, shape (..., D, D), given log scales (..., D) and slopes (..., D, D)."""
     return torch.linalg.solve_triangular(
         _unit_lower(slopes), torch.diag_embed(log_scales.exp()), upper=False, unitriangular=True
     )
 
 
 def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log scales (..., D) and slopes (..., D, D) of a Cholesky factor (..., D, D) with a positive diagonal."""
+    """Return log scales (..., D) and slopes (..., D, D), given a Cholesky factor (..., D, D) with positive diagonal."""
     scales = factor.diagonal(dim1=-2, dim2=-1)
     unit = factor / scales.unsqueeze(-2)
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)

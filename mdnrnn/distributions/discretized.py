@@ -6,9 +6,10 @@ of 0 selects the log density instead, for a continuous feature next to discretiz
 
 narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
         log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h
-tail    z - h > 8: Q(t) = phi(t) S(t) / t with the asymptotic series S (Abramowitz & Stegun 26.2.12), and phi(z - h)
-        factored out of the difference: log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a),  a, b = z -+ h
-plain   elsewhere: the difference of two erfc, which neither cancels nor underflows there
+tail    z - h > 8: Q(t) = phi(t) S(t) / t with the standard normal density phi and the asymptotic series S (Abramowitz &
+        Stegun 26.2.12); with a = z - h, b = z + h and phi(a) factored out of the difference,
+        log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a)
+plain   elsewhere: the difference of two values of erfc, which neither cancels nor underflows there
 
 The relative error of the result is below 1e-5 in float32 (the tests compare with SciPy's float64).
 """
@@ -59,7 +60,7 @@ class _DiscretizedLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, distance: Tensor, log_scale: Tensor, bin_width: Tensor) -> Tensor:
         inverse, absolute = torch.exp(-log_scale), distance.abs()
-        # Subtracting before scaling is exact where the value lies near an edge of the bin.
+        # Subtract before scaling: if the mean lies near an edge of the bin, the difference is exact.
         a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse
         z, h = absolute * inverse, 0.5 * bin_width * inverse
         y = z * h
@@ -74,8 +75,8 @@ class _DiscretizedLogProb(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         distance, log_scale, a, b, z, h, rest = ctx.saved_tensors  # type: ignore[attr-defined]
         y = z * h
-        # d log P = pb db - pa da, where pa and pb are the densities at the bin's edges over P; phi(a) cancels in the
-        # tail.
+        # d log P = pb db - pa da, where pa and pb are the densities at the edges of the bin divided by P. In the tail
+        # form, phi(a) cancels.
         log_pa = torch.where(a > _TAIL_START, 0.0, -0.5 * a * a - _HALF_LOG_TWO_PI) - rest
         pa, pb = torch.exp(log_pa), torch.exp(log_pa - 2 * y)
         narrow = _is_narrow(y, h)

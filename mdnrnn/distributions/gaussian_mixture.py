@@ -25,7 +25,7 @@ from mdnrnn.distributions.reparameterization import attach_gradients
 from mdnrnn.distributions.validation import check_elements, check_shapes, check_value, check_values, normalize_dims
 
 _MAX_ELEMENTS = 2**23
-"""Largest number of elements of an intermediate tensor when many samples are drawn."""
+"""`entropy` draws samples in chunks of about this many elements per intermediate tensor, to limit memory use."""
 
 
 class Estimate(NamedTuple):
@@ -43,17 +43,17 @@ class Interval(NamedTuple):
 
 
 class GaussianMixture(Distribution):
-    """Mixture of K Gaussians over points of shape (..., D); `...` is the batch shape, of any number of dimensions.
+    """Mixture of K Gaussians over points of shape (..., D), where `...` is the batch shape.
 
     Args:
         logits: unnormalized log weights, shape (..., K); -inf is a weight of zero.
         means: component means, shape (..., K, D).
         log_scales: logs of the component standard deviations, shape (..., K, D), or with 1 in place of K (shared by
             all components) or D (isotropic); -inf is a point mass, which can only be sampled from.
-        slopes: for full covariances, shape (..., K, D, D); only the part below the diagonal is used. In a component,
-            x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i.
-        validate_args: whether to check the parameters and the values passed to methods; by default the setting of
-            torch.distributions (which is on until torch.compile is used for the first time and turns it off).
+        slopes: for full covariances, shape (..., K, D, D); only the part below the diagonal is used. In each component,
+            x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i with standard normal e_i.
+        validate_args: whether to check the parameters and the values passed to methods. Default: the setting of
+            torch.distributions, which is on; the first use of torch.compile turns it off.
 
     Raises:
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
@@ -156,9 +156,9 @@ class GaussianMixture(Distribution):
     def discretized_log_prob(self, value: Tensor, bin_width: Tensor) -> Tensor:
         """Return the log probability of the bin centered at `value`, shape (...).
 
-        With full covariances, the probability of each dimension's bin is conditional on the centers of the bins of the
-        dimensions before it. `transform` with the same bin widths samples from this distribution. The probabilities of
-        all bins sum to 1 for diagonal and for full covariances.
+        With full covariances, the probability of the bin of a dimension is conditional on the bin centers of the
+        preceding dimensions. `transform` with the same bin widths samples from this distribution. For diagonal and full
+        covariances, the probabilities of all bins sum to 1.
 
         Args:
             value: shape (..., D).
@@ -170,10 +170,7 @@ class GaussianMixture(Distribution):
         return torch.logsumexp(self.log_weights + components, -1)
 
     def component_posterior(self, value: Tensor) -> Tensor:
-        """Return the posterior probabilities of the components, shape (..., K), given `value`, shape (..., D).
-
-        Bishop calls them responsibilities.
-        """
+        """Return the posterior probabilities (responsibilities) of the components, shape (..., K), given `value`."""
         return torch.softmax(self.log_weights + self._component_log_density(self._prepare_value(value)), -1)
 
     def transform(self, uniform: Tensor, normal: Tensor, bin_width: Tensor | None = None) -> Tensor:
@@ -182,8 +179,8 @@ class GaussianMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects the component, shape (...).
             normal: standard normal noise that is scaled by the component, shape (..., D).
-            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid. The bins
-                have the probabilities of `discretized_log_prob`.
+            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid; None for
+                continuous samples. Grid points have the probabilities that `discretized_log_prob` returns.
         """
         component = sample_categorical(self.logits, uniform)
         d = self.means.shape[-1]
@@ -208,10 +205,11 @@ class GaussianMixture(Distribution):
     def rsample(  # type: ignore[override]
         self, sample_shape: torch.Size | tuple[int, ...] = (), *, generator: torch.Generator | None = None
     ) -> Tensor:
-        """Draw samples, shape (*sample_shape, ..., D), with gradients to the parameters.
+        """Draw samples, shape (*sample_shape, ..., D), that are differentiable with respect to the parameters.
 
         Uses implicit reparameterization (see reparameterization.py); only first derivatives are correct. If components
-        are far apart, the gradients of the weights come from the few samples between them and have high variance.
+        are far apart, the gradients with respect to the weights have high variance, because they come from the few
+        samples between the components.
         """
         self._check_density()
         point = self.sample(sample_shape, generator=generator)
@@ -222,7 +220,7 @@ class GaussianMixture(Distribution):
 
         Args:
             samples: number of samples, at least 2.
-            generator: random generator of the samples.
+            generator: random number generator.
         """
         if samples < 2:
             raise ValueError(f"samples: received {samples}, expected 2 or more")
@@ -243,11 +241,11 @@ class GaussianMixture(Distribution):
         return self._with_parameters(self.logits, means, *cholesky.from_scale_tril(factor))
 
     def condition(self, dims: int | Sequence[int], value: Tensor) -> GaussianMixture:
-        """Return the conditional distribution of the remaining dimensions, in their order.
+        """Return the distribution of the remaining dimensions, in their original order, given the dimensions `dims`.
 
         Args:
-            dims: the given dimensions, not all of them.
-            value: values of the given dimensions, shape (..., len(dims)).
+            dims: dimensions to condition on; at least one dimension must remain.
+            value: values of these dimensions, shape (..., len(dims)).
         """
         dims = normalize_dims(dims, self.means.shape[-1])
         remaining = [i for i in range(self.means.shape[-1]) if i not in dims]
@@ -270,8 +268,9 @@ class GaussianMixture(Distribution):
     def pit(self, value: Tensor) -> Tensor:
         """Return the probability integral transform of `value`, shape (..., D).
 
-        Element d is the distribution function of dimension d at its value, given the dimensions before d. The result is
-        uniform and independent over dimensions if `value` is a sample of this distribution (Rosenblatt 1952).
+        Element d is the cumulative distribution function of dimension d at `value[..., d]`, conditional on the values
+        of the preceding dimensions. If `value` is a sample of this distribution, the elements are independent and
+        uniform on [0, 1] (Rosenblatt 1952).
         """
         z = self._innovations(self._prepare_value(value)) * torch.exp(-self.log_scales)
         logs = -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
@@ -280,12 +279,12 @@ class GaussianMixture(Distribution):
         return (torch.softmax(before, -2) * univariate.normal_cdf(z)).sum(-2).clamp(max=1)
 
     def cdf(self, value: Tensor) -> Tensor:
-        """Return the distribution function, shape (...), at `value`, shape (..., 1). D = 1 only."""
+        """Return the cumulative distribution function, shape (...), at `value`, shape (..., 1). D = 1 only."""
         self._check_univariate("cdf")
         return self.pit(value).squeeze(-1)
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Return quantiles, shape (..., 1), of the probabilities `value`, shape (...). D = 1 only.
+        """Return the quantiles, shape (..., 1), at the probabilities `value`, shape (...). D = 1 only.
 
         The result is differentiable with respect to the parameters and the probabilities.
         """
@@ -315,7 +314,7 @@ class GaussianMixture(Distribution):
     def crps(self, value: Tensor) -> Tensor:
         """Return the continuous ranked probability score, shape (...), of `value`, shape (..., 1). D = 1 only.
 
-        Its unit is that of `value`; see univariate.py.
+        The score has the unit of `value`; see univariate.py.
         """
         self._check_univariate("crps")
         self._check_density()
@@ -323,12 +322,12 @@ class GaussianMixture(Distribution):
         return univariate.crps(value, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp())
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> GaussianMixture:
-        """Return a new mixture with less randomness for temperatures below 1 and more for temperatures above 1.
+        """Return a new mixture that is less random for temperatures below 1 and more random for temperatures above 1.
 
-        Logits are divided by `temperature`. **Variances** are multiplied by `scale_temperature` (default: the same
-        number), so scales are multiplied by its square root, the convention of Ha and Eck (arXiv:1704.03477, section
-        3.3). Temperature 0 is the limit: a point mass at the mean of the most probable component, which can only be
-        sampled from.
+        Logits are divided by `temperature`. **Variances** are multiplied by `scale_temperature` (default:
+        `temperature`), so scales are multiplied by its square root. This is the convention of Ha and Eck
+        (arXiv:1704.03477, section 3.3). Temperature 0 gives a point mass at the mean of the most probable component,
+        which can only be sampled from.
         """
         logits = temper_logits(self.logits, temperature)
         shift = log_scale_shift(temperature if scale_temperature is None else scale_temperature)
@@ -342,7 +341,7 @@ class GaussianMixture(Distribution):
         return self._with_parameters(bias_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
-        """Return the distribution of shift + scale x, for example in raw units.
+        """Return the distribution of shift + scale x, for example to convert from normalized to raw units.
 
         Args:
             shift: shape (..., D).
@@ -360,7 +359,7 @@ class GaussianMixture(Distribution):
         return self._map_parameters(lambda tensor, n: tensor.expand(*shape, *tensor.shape[tensor.ndim - n :]))
 
     def __getitem__(self, index: Any) -> GaussianMixture:
-        """Return a part of the batch; `index` is any index of a tensor of the batch shape."""
+        """Return the distributions at `index`, any index that is valid for a tensor of the batch shape."""
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
         return self._map_parameters(lambda tensor, n: tensor[(*index, *[slice(None)] * n)])
@@ -370,7 +369,7 @@ class GaussianMixture(Distribution):
         return self._map_parameters(lambda tensor, n: tensor.to(target))
 
     def _map_parameters(self, change: Callable[[Tensor, int], Tensor]) -> GaussianMixture:
-        """Apply `change(parameter, n)` to every parameter, where n is its number of non-batch dimensions."""
+        """Return a mixture of `change(parameter, n)` for every parameter; n is its number of non-batch dimensions."""
         slopes = None if self.slopes is None else change(self.slopes, 3)
         logits, means, log_scales = change(self.logits, 1), change(self.means, 2), change(self.log_scales, 2)
         return self._with_parameters(logits, means, log_scales, slopes)
@@ -378,7 +377,10 @@ class GaussianMixture(Distribution):
     def _with_parameters(
         self, logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None = None
     ) -> GaussianMixture:
-        """Return a mixture with unchecked parameters that validates values if and only if this one does."""
+        """Return a mixture with the given parameters, without checking them.
+
+        It checks the values passed to methods if and only if this mixture does.
+        """
         new = GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
         new._validate_args = self._validate_args
         return new
@@ -388,7 +390,7 @@ class GaussianMixture(Distribution):
         return _to_float32_or_wider(value)
 
     def _innovations(self, value: Tensor) -> Tensor:
-        """Return `value` minus its expectation given the dimensions before, shape (..., K, D)."""
+        """Return `value` minus its conditional mean given the preceding dimensions, per component, (..., K, D)."""
         distance = value.unsqueeze(-2) - self.means
         return distance if self.slopes is None else cholesky.innovations(distance, self.slopes)
 
@@ -407,12 +409,12 @@ class GaussianMixture(Distribution):
 
 
 def _gather_component(parameter: Tensor, index: Tensor) -> Tensor:
-    """Return the rows (..., D) of a parameter (..., K, D) for the component indices (*sample_shape, ..., 1, D)."""
+    """Return the rows, (*sample_shape, ..., D), of a parameter (..., K, D) at indices (*sample_shape, ..., 1, D)."""
     if index.shape[:-2] != parameter.shape[:-2]:  # several samples per distribution
         parameter = parameter.expand(*index.shape[:-2], *parameter.shape[-2:])
     return parameter.gather(-2, index).squeeze(-2)
 
 
 def _to_float32_or_wider(tensor: Tensor) -> Tensor:
-    """Return the tensor in float32 if it is narrower: likelihoods are never computed in half precision."""
+    """Convert narrower dtypes than float32 to float32: likelihoods are never computed in half precision."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

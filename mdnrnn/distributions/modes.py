@@ -1,10 +1,13 @@
-"""The mode of a Gaussian mixture, by ascents from the means of all components.
+"""Mode of a Gaussian mixture, found by hill climbing from the means of all components.
 
 Each iteration takes a Newton step if the Hessian of the log density is negative definite and the step increases the
 density. Otherwise it takes the fixed-point step x = (sum_k r_k P_k)^-1 sum_k r_k P_k mean_k with responsibilities r and
 precision matrices P, which always increases the density (Carreira-Perpinan, "Mode-finding for mixtures of Gaussian
-distributions", IEEE TPAMI 22, 2000). In more than one dimension two elongated components can cross in a peak that no
-ascent from a mean reaches, so K more ascents start from the points of highest density where two components cross.
+distributions", IEEE TPAMI 22, 2000).
+
+In more than one dimension, two elongated components can form a peak where they cross, and no ascent from a mean may
+reach it. Therefore up to K additional ascents start from the crossings of highest density. The crossing of two
+components is the mode of the product of their densities.
 """
 
 import torch
@@ -41,9 +44,9 @@ def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
 
 
 def _find_crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Return the K points of highest density among the crossings of components i and j, shape (N, K, D).
+    """Return the K crossings of highest density (all of them if there are fewer), shape (N, at most K, D).
 
-    The crossing is (P_i + P_j)^-1 (P_i mean_i + P_j mean_j).
+    The crossing of components i and j is (P_i + P_j)^-1 (P_i mean_i + P_j mean_j).
     """
     weighted_means, k = precision @ means.unsqueeze(-1), means.shape[1]
     points = [
@@ -84,7 +87,7 @@ def _ascent_step(x: Tensor, constants: Tensor, means: Tensor, precision: Tensor)
     factor, failed = torch.linalg.cholesky_ex(inner - outer)
     newton = torch.cholesky_solve(gradient.unsqueeze(-1), factor).squeeze(-1)
     newton = torch.where((failed == 0).unsqueeze(-1), newton, 0.0)
-    # Near the peak rounding hides the increase of a step: the tolerance lets Newton find the last digits.
+    # Near the peak, the increase of the density is below the rounding error: the tolerance still accepts Newton steps.
     current = torch.logsumexp(log_joint, -1)
     increases = _log_density(x + newton, constants, means, precision) > current - _ROUNDING * (1 + current.abs())
     return torch.where(increases.unsqueeze(-1) & (failed == 0).unsqueeze(-1), newton, fixed_point)

@@ -46,7 +46,7 @@ class PerDimensionMixture(Distribution):
 
     @classmethod
     def from_univariate(cls, univariate: GaussianMixture) -> PerDimensionMixture:
-        """Return the product of univariate mixtures; the last dimension of their batch shape (..., D) becomes D."""
+        """Return the product of D univariate mixtures, given as one `GaussianMixture` of batch shape (..., D)."""
         if univariate.event_shape[0] != 1 or not univariate.batch_shape:
             raise ValueError(
                 f"univariate: received batch shape {tuple(univariate.batch_shape)} and {univariate.event_shape[0]} "
@@ -58,7 +58,7 @@ class PerDimensionMixture(Distribution):
 
     def _initialize(self, univariate: GaussianMixture) -> None:
         self.univariate = univariate
-        """The mixtures of the dimensions: batch shape (..., D), event shape (1,)."""
+        """Univariate mixtures, one per dimension: batch shape (..., D), event shape (1,)."""
         Distribution.__init__(self, univariate.batch_shape[:-1], univariate.batch_shape[-1:], validate_args=False)
         self._validate_args = univariate._validate_args
 
@@ -128,7 +128,8 @@ class PerDimensionMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects each dimension's component, shape (..., D).
             normal: standard normal noise that is scaled by the components, shape (..., D).
-            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid.
+            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid; None for
+                continuous samples.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
         return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
@@ -150,7 +151,7 @@ class PerDimensionMixture(Distribution):
 
         Args:
             samples: number of samples per dimension, at least 2.
-            generator: random generator of the samples.
+            generator: random number generator.
         """
         value, error = self.univariate.entropy(samples, generator=generator)
         return Estimate(value.sum(-1), error.square().sum(-1).sqrt())
@@ -163,8 +164,8 @@ class PerDimensionMixture(Distribution):
         """Return the distribution of the remaining dimensions, which are independent of `value`.
 
         Args:
-            dims: the given dimensions, not all of them.
-            value: values of the given dimensions, shape (..., len(dims)); only its shape matters.
+            dims: dimensions to condition on; at least one dimension must remain.
+            value: values of these dimensions, shape (..., len(dims)); only the shape affects the result.
         """
         dims = normalize_dims(dims, self.event_shape[0])
         remaining = [i for i in range(self.event_shape[0]) if i not in dims]
@@ -179,7 +180,7 @@ class PerDimensionMixture(Distribution):
         return self.univariate.cdf(self._prepare_value(value))
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Return the quantiles of each dimension, shape (..., D), of the probabilities `value`, shape (..., D)."""
+        """Return the quantiles of each dimension, shape (..., D), at the probabilities `value`, shape (..., D)."""
         return self.univariate.icdf(value).squeeze(-1)
 
     def interval(self, mass: float) -> Interval:
@@ -214,7 +215,7 @@ class PerDimensionMixture(Distribution):
         return PerDimensionMixture.from_univariate(self.univariate.expand((*batch_shape, *self.event_shape)))
 
     def __getitem__(self, index: Any) -> PerDimensionMixture:
-        """Return a part of the batch; `index` is any index of a tensor of the batch shape."""
+        """Return the distributions at `index`, any index that is valid for a tensor of the batch shape."""
         index = index if isinstance(index, tuple) else (index,)
         index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
         return PerDimensionMixture.from_univariate(self.univariate[(*index, slice(None))])

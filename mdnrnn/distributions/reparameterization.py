@@ -1,8 +1,9 @@
 """Implicit reparameterization: gradients of samples with respect to the parameters of a mixture.
 
-A sample keeps its probability integral transform u = F(x; parameters) while the parameters change, so dx = -dF / p,
-where p is the density at x. For D dimensions this holds for each dimension in turn, conditional on the dimensions
-before it (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih, arXiv:1805.08498).
+The probability integral transform u = F(x; parameters) of a sample x is held constant while the parameters change.
+Therefore dx = -dF / p, where dF is the change of F at fixed x and p is the density at x. In D dimensions, this holds
+for each dimension conditional on the preceding ones (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih,
+arXiv:1805.08498).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def attach_gradients(
         means: shape (..., K, D).
         log_scales: shape (..., K, D).
         slopes: shape (..., K, D, D); None for diagonal covariances.
-        prob: for D = 1, probabilities of which `point` are the quantiles, shape (...); they receive gradients, too.
+        prob: for quantiles (D = 1 only), the probabilities of `point`, shape (...); the result is differentiable with
+            respect to them, too. None for samples.
     """
     if not torch.is_grad_enabled():
         return point
@@ -48,7 +50,7 @@ def attach_gradients(
         cdf = (weights * normal_cdf(z)).sum(-1)
         cdf = cdf if prob is None else cdf - prob
         density = (weights * torch.exp(-0.5 * z.square() - log_scales[..., d] - HALF_LOG_TWO_PI)).sum(-1).detach()
-        # The difference is exactly zero and carries the gradient; where the density is 0, the gradient is 0.
+        # The value of `change` is exactly 0, but its gradient is not; where the density is 0, the gradient is 0.
         change = (cdf - cdf.detach()) / torch.where(finite & (density > 0), density, torch.inf)
         x = point[..., d] - change
         dimensions.append(x)

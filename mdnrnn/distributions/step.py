@@ -71,7 +71,7 @@ class StepDistribution(Distribution):
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
     def pen_log_prob(self, event: Tensor) -> Tensor:
-        """Return the log probability of the pen state of `event`, shape (...): either DOWN, or one of UP and END."""
+        """Return the log probability of the pen state, shape (...): down for DOWN, lifted for UP and END."""
         if not self.event_logits.shape[-1]:
             return self.event_logits.new_zeros(event.shape)
         log_probs = torch.log_softmax(self.event_logits, -1)
@@ -103,11 +103,14 @@ class StepDistribution(Distribution):
 
     @property
     def mean(self) -> Step:  # type: ignore[override]
-        """Mean motion, shape (..., D); the `event` of the step holds the event probabilities, shape (..., E)."""
+        """Step of the mean motion, shape (..., D), with the event probabilities, shape (..., E), as its `event`."""
         return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
 
     def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
-        """Transform noise into a sample; with `bin_width`, shape (D,), the motion is a point of that grid."""
+        """Transform noise into a sample.
+
+        `bin_width`, shape (D,), is the spacing of the grid that the motion lies on; None for a continuous motion.
+        """
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
             event = sample_categorical(self.event_logits, noise.event)

@@ -10,19 +10,19 @@ _MAX_ITERATIONS = 200
 
 
 def normal_cdf(z: Tensor) -> Tensor:
-    """Return the standard normal distribution function, accurate far into both tails, unlike torch.special.ndtr."""
+    """Return the standard normal CDF; unlike torch.special.ndtr, it is accurate far into both tails."""
     return 0.5 * torch.erfc(z * -math.sqrt(0.5))
 
 
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Return the quantiles of `prob`, shape (...), in float64.
+    """Return the quantiles at the probabilities `prob`, shape (...), in float64.
 
-    Newton's method inside a bracket; an iteration bisects the bracket where Newton's step is not at most half of the
-    last step. A quantile of a mixture lies between the least and the greatest of its components' quantiles, which gives
-    the initial bracket.
+    Uses Newton's method inside a bracket. If a Newton step is longer than half of the preceding step or leaves the
+    bracket, the iteration bisects the bracket instead. The initial bracket is the range of the quantiles of the
+    components, which contains the quantile of the mixture.
 
     Args:
-        prob: probabilities, shape (...).
+        prob: probabilities, shape (...); at 0 and 1 the result is finite and must be replaced by the caller.
         log_weights: shape (..., K).
         means: shape (..., K).
         scales: shape (..., K).
@@ -51,8 +51,12 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
 def crps(value: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """Return the continuous ranked probability score of `value`, shape (...), in the units of `value`.
 
-    sum_k w_k A(y - m_k, s_k) - 1/2 sum_jk w_j w_k A(m_j - m_k, sqrt(s_j^2 + s_k^2)), where A(d, s) is the mean of
-    |d + s e| for a standard normal e (Grimit, Gneiting, Berrocal and Johnson, Q. J. R. Meteorol. Soc. 132, 2006).
+    With weights w, means m and scales s, the score of a value y is
+
+        sum_k w_k A(y - m_k, s_k) - 1/2 sum_jk w_j w_k A(m_j - m_k, sqrt(s_j^2 + s_k^2)),
+
+    where A(d, s) is the mean of |d + s e| for a standard normal e (Grimit, Gneiting, Berrocal and Johnson, Q. J. R.
+    Meteorol. Soc. 132, 2006).
 
     Args:
         value: shape (...).

@@ -1,4 +1,4 @@
-"""Checks of the arguments of mixtures; error messages name the argument, what was received and what was expected."""
+"""Argument checks for mixtures; error messages contain the argument's name, the received and the expected value."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def _is_expandable(shape: torch.Size, target: torch.Size) -> bool:
 
 
 def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
-    """Raise `ValueError` if a parameter is NaN, or infinite where that is invalid (-inf is a valid logit and scale)."""
+    """Raise `ValueError` if a parameter is NaN or infinite.
+
+    -inf is valid for log scales, and for logits if at least one logit of the mixture is finite.
+    """
     check_elements("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
     impossible = (logits == -math.inf).all(-1, keepdim=True).expand_as(logits)
     check_elements("logits", logits, impossible, "at least one above -inf")
@@ -50,11 +53,11 @@ def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tens
 
 
 def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size, check_nan: bool) -> None:
-    """Raise `ValueError` if `value` is not (..., D) with leading dimensions that broadcast with the batch shape.
+    """Raise `ValueError` if `value` is not of shape (..., D), where `...` broadcasts with the batch shape.
 
-    With `check_nan`, also raise it if an element is NaN.
+    If `check_nan`, also raise `ValueError` if an element is NaN.
     """
-    valid = value.shape[-1:] == event_shape  # a size of 1 must not be broadcast over all dimensions
+    valid = value.shape[-1:] == event_shape  # the last dimension must be D: a size of 1 is not broadcast
     if valid:
         try:
             torch.broadcast_shapes(value.shape[:-1], batch_shape)
@@ -70,14 +73,14 @@ def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size,
 
 
 def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) -> None:
-    """Raise `ValueError` with the first invalid element and its index if any element is `invalid`."""
+    """Raise `ValueError` if the mask `invalid` is true anywhere; the message contains the first invalid element."""
     if bool(invalid.any()):
         index = tuple(invalid.nonzero()[0].tolist())
         raise ValueError(f"{name}: received {float(tensor[index])} at index {index}, expected {expected}")
 
 
 def normalize_dims(dims: int | Sequence[int], size: int) -> list[int]:
-    """Return dimensions as a list of indices from 0 to size - 1; negative ones count from the end.
+    """Return dimensions as a list of indices from 0 to size - 1; negative dimensions count from the end.
 
     Raises `ValueError` if a dimension is out of range, repeated or not an integer, or if there are none.
     """

@@ -1,15 +1,16 @@
-"""Triton functions for one feature of one component: probability of a bin or density, and its derivatives.
+"""Triton functions for one feature of one component: density or probability of a bin, and its derivatives.
 
-A probability is stored as exp(E) F with a factor F near 1, so that a component needs no logarithm, which costs as much
-as the rest of a density. With the smooth floor f of the log scales and m = max(raw, f), the scale is s = exp(raw) +
-exp(f) = exp(m) (1 + exp(-|raw - f|)): m is part of E and r = 1 / (1 + exp(-|raw - f|)) is part of F.
+A density or probability is represented as exp(E) F, by an exponent E and a factor F of moderate size. A component then
+needs no logarithm, which would cost as much as the rest of a density. The scale is s = exp(raw) + exp(f), where f is
+the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)), s = exp(m) / r: m is part of E and r
+is part of F.
 
 Probabilities of bins follow distributions/discretized.py: the edges of the bin are at a = z - h and b = z + h, and
-y = z h. With Q(t) = exp(-t^2 / 2) g(t) the plain and the tail form there are one formula, because b^2 - a^2 = 4 y:
+y = z h. With Q(t) = exp(-t^2 / 2) g(t), one formula covers the plain and the tail form, because b^2 - a^2 = 4 y:
 
     P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  if a >= 0,  P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  otherwise
 
-It loses digits if h is small, so the narrow form is used up to h < 0.1, with more terms of the expansion:
+The formula loses precision for small h, so the narrow form is used for h < 0.1, with more terms of the expansion:
 
     log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6 - h^2 y^2/45 + h^4/90
 """
@@ -29,8 +30,8 @@ _NARROW_Y = tl.constexpr(0.5)
 def _mills_ratio(t):
     """Return g(t) = Q(t) exp(t^2 / 2) for t >= 0, with a relative error of 4e-7 in float32.
 
-    A polynomial in (t - k) / (t + k), after Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2)
-    erfc(x)" (Mathematics of Computation, 1981); the coefficients were fitted to minimize the relative error.
+    The approximation is a polynomial in (t - k) / (t + k), as in Shepherd and Laframboise, "Chebyshev approximation of
+    (1 + 2x) exp(x^2) erfc(x)" (Mathematics of Computation, 1981). Its coefficients minimize the relative error.
     """
     r = 3.25 / (t + 3.25)
     q = 2 * r - 1
@@ -48,7 +49,7 @@ def _mills_ratio(t):
 
 @triton.jit
 def add_floor(raw, log_floor, inverse_floor):
-    """Return m, r and 1 / s of the scale s = exp(raw) + floor = exp(m) / r, and the derivative of log s by raw."""
+    """Return m, r and 1 / s of the scale s = exp(raw) + floor = exp(m) / r, and the derivative d log s / d raw."""
     ratio = tl.exp(-tl.abs(raw - log_floor))
     above, r = raw > log_floor, 1 / (1 + ratio)
     return (
@@ -61,7 +62,7 @@ def add_floor(raw, log_floor, inverse_floor):
 
 @triton.jit
 def density(distance, m, r, inverse):
-    """Return E and F of the density, and the derivatives of the log density by distance and by log scale.
+    """Return E and F of the density, and the derivatives of the log density w.r.t. `distance` and the log scale.
 
     `distance` is x - mean; the scale is exp(m) / r = 1 / inverse.
     """
@@ -71,9 +72,10 @@ def density(distance, m, r, inverse):
 
 @triton.jit
 def discretized(distance, m, r, inverse, bin_width, log_bin_width):
-    """Return E and F of the probability of a bin, and the derivatives of its log by distance and by log scale.
+    """Return E and F of the probability of a bin, and the derivatives of its log w.r.t. `distance` and the log scale.
 
-    The other arguments are those of `density`. A bin width of 0 selects the density; its `log_bin_width` must be 0.
+    The first four arguments are those of `density`. If the bin width is 0, the density is used instead and
+    `log_bin_width` must be 0.
     """
     absolute = tl.abs(distance)
     a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse

@@ -1,13 +1,13 @@
-"""Triton kernels of a layer-normalized LSTM: one runs all time steps, the other computes their derivatives.
+"""Triton kernels of a layer-normalized LSTM: one runs the forward pass of all time steps, the other the backward pass.
 
-Sequences are independent, so each program runs ROWS of them through all T steps. At every step it reads the recurrent
-weights again, tile by tile, from the cache that all programs share. Values pass from one step to the next, and from one
-pass over the columns to the next, through global memory: layer normalization needs whole rows, which do not fit into
-registers. The gates' sums before normalization are stored in the dtype of the products; norms, gates and cell states
-are float32.
+Sequences are independent, so each program runs ROWS sequences through all T steps. At every step it reads the recurrent
+weights again, tile by tile, from the L2 cache that all programs share. Layer normalization needs whole rows, which do
+not fit into registers. Values are therefore passed through global memory, both between time steps and between passes
+over the columns. The `sums`, which are the gates before normalization, have the dtype of the matrix products. Norms,
+gates and cell states are float32.
 
-The formulas are those of `mdnrnn.nn.layer_norm`, whose loop gives the same results on any device. The 5 norms are
-numbered: input gate, forget gate, candidate, output gate, cell state.
+The formulas are those of `mdnrnn.nn.layer_norm`, whose loop gives the same results on any device. The 5 layer norms
+("norms") are numbered 0 to 4: input gate, forget gate, candidate, output gate, cell state.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, ta
 
 
 def is_supported(hidden: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
-    """Return whether the kernels support hidden size H, products in `dtype` and everything else in `state_dtype`.
+    """Return whether the kernels support hidden size H, matrix products in `dtype` and all else in `state_dtype`.
 
     H must be a multiple of 64, because norms are computed over whole tiles.
     """
@@ -33,12 +33,13 @@ def run_lstm(
 ) -> tuple[Tensor, Tensor]:
     """Run all time steps; return hidden states (T, B, H) and the last cell state (B, H).
 
-    Differentiable once. Products, weights and hidden states have one dtype; norms and cell states are float32.
+    The results are differentiable once. Products, weights and hidden states have the same dtype; norms and cell states
+    are float32.
 
     Args:
-        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        input_products: inputs multiplied by the input weights, shape (T, B, 4H).
         weight: recurrent weights, shape (4H, H).
-        norms: gains and biases of the norms, shape (2, 5, H).
+        norms: gains and biases of the 5 norms, shape (2, 5, H).
         hidden: initial hidden state, shape (B, H).
         cell: initial cell state, shape (B, H).
         epsilon: added to the variances.
@@ -62,7 +63,7 @@ class _LayerNormSteps(torch.autograd.Function):
         with torch.cuda.device_of(input_products):
             _forward[triton.cdiv(batch, ROWS),](input_products, *saved, hiddens, steps, batch, epsilon, **constants)
         ctx.save_for_backward(*saved, hiddens)
-        # Copies, so that in-place changes of the results do not change the saved tensors.
+        # Clone the results, so that in-place changes by the caller do not change the saved tensors.
         return hiddens[1:].clone(), cells[-1].clone()
 
     @staticmethod
@@ -83,7 +84,10 @@ class _LayerNormSteps(torch.autograd.Function):
 
 
 def _constants(h: int, products: Tensor) -> dict[str, Any]:
-    """Return compile-time constants (TILE columns per tile, BLOCK elements of a product at a time) and options."""
+    """Return compile-time constants and launch options.
+
+    TILE: columns per tile. BLOCK: elements of the inner dimension that a matrix product processes at a time.
+    """
     tile, block = (128, 64) if products.dtype == torch.bfloat16 else (64, 32)
     sizes = {"H": h, "TILE": tile if h % tile == 0 else 64, "BLOCK": block, "ROWS": ROWS}
     return {**sizes, **OPTIONS}
@@ -95,13 +99,14 @@ def _forward(
     steps, batch, epsilon,
     H: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Compute sums (T, B, 4H), moments (T, 2, 5, B) and all but the first of cells and hiddens (T + 1, B, H).
+    """Compute sums (T, B, 4H), moments (T, 2, 5, B), and elements 1 to T of cells and hiddens (T + 1, B, H).
 
-    Moments are means and reciprocal standard deviations. Inputs are input_products (T, B, 4H), weight (4H, H), norms
-    (2, 5, H), and the first of cells and hiddens.
+    The moments are means and reciprocal standard deviations. Inputs are input_products (T, B, 4H), weight (4H, H),
+    norms (2, 5, H), and element 0 of cells and hiddens.
 
-    Values read after a barrier may have been written by other threads before it; values that are overwritten were last
-    read before the preceding barrier. The interpreter that runs the tests has one thread and cannot check the barriers.
+    Threads exchange values through memory: a value written before a barrier may be read by any thread after it, and is
+    overwritten only after a later barrier. The comment on each barrier names the values that were written before it.
+    The tests run in Triton's interpreter, which has one thread and therefore cannot detect a missing barrier.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -151,14 +156,15 @@ def _backward(
     steps, batch,
     H: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Compute d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H), which is summed over the rows of a program.
+    """Compute the gradients d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H), one sum over rows per program.
 
-    Inputs are d_outputs, the derivatives by the hidden states (T, B, H), and the inputs and results of `_forward`.
+    A name d_x denotes the gradient with respect to x. Inputs are d_outputs, the gradient with respect to the hidden
+    states (T, B, H), and the inputs and results of `_forward`.
 
-    d_hidden and d_cell, (B, H) each, hold the derivatives by the last state at first and those by the initial state at
-    the end. d_cell and d_cell_before swap roles after each step, so the last result is in the second buffer if T is
-    odd. d_normed (B, 5, H) is a buffer for one step's derivatives by the outputs of the norms. For the barriers, see
-    `_forward`.
+    d_hidden and d_cell, shape (B, H) each, contain the gradients with respect to the last state at the start, and with
+    respect to the initial state at the end. d_cell and d_cell_before are swapped after each step, so the final result
+    is in the second buffer if T is odd. d_normed (B, 5, H) is a buffer for the gradients with respect to the outputs of
+    the norms at one step. For the barriers, see `_forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -183,7 +189,7 @@ def _backward(
             d_output_gate = d_h * activation * output_gate * (1 - output_gate)
             tl.store(d_normed + 3 * H + normed_at, d_output_gate, row_mask[:, None])
             tl.store(d_normed + 4 * H + normed_at, d_h * output_gate * (1 - activation * activation), row_mask[:, None])
-        tl.debug_barrier()  # derivatives by the outputs of norms 3 and 4
+        tl.debug_barrier()  # d_normed of norms 3 and 4
         mean_d, mean_dx = _norm_means(4, d_normed, cells_after, H, moments, norms, d_norms, rows, batch, H, TILE, ROWS)
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
@@ -200,7 +206,7 @@ def _backward(
             tl.store(d_normed + H + normed_at, d_forget_gate, row_mask[:, None])
             tl.store(d_normed + 2 * H + normed_at, d_c * input_gate * (1 - candidate * candidate), row_mask[:, None])
             tl.store(d_cell_before + at, d_c * forget_gate, row_mask[:, None])
-        tl.debug_barrier()  # derivatives by the outputs of norms 0 to 2
+        tl.debug_barrier()  # d_normed of norms 0 to 2
         for gate in range(4):
             mean_d, mean_dx = _norm_means(
                 gate, d_normed, sums + gate * H, 4 * H, moments, norms, d_norms, rows, batch, H, TILE, ROWS
@@ -232,9 +238,10 @@ def _backward(
 
 @triton.jit
 def _update_moments(mean, deviation, count, values, TILE: tl.constexpr):
-    """Combine means and summed squared deviations (ROWS,) of `count` elements per row with those of a tile.
+    """Update the mean and the sum of squared deviations of each row, (ROWS,), from `count` to `count` + TILE elements.
 
-    The update of Chan, Golub and LeVeque (1979): unlike a difference of sums of squares it is accurate for large means.
+    Uses the method of Chan, Golub and LeVeque (1979). Unlike a difference of sums of squares, it is accurate for large
+    means.
     """
     tile_mean = tl.sum(values, 1) / TILE
     centered = values - tile_mean[:, None]
@@ -252,7 +259,7 @@ def _store_moments(moments, mean, variance, rows, batch):
 
 @triton.jit
 def _standardize(values, width, moments, rows, columns, batch):
-    """Return a tile of rows of `width` elements with mean 0 and variance 1, and reciprocal standard deviations."""
+    """Return a standardized tile of a matrix with `width` columns, and reciprocal standard deviations of its rows."""
     row_mask = rows < batch
     mean, scale = tl.load(moments + rows, row_mask, 0.0), tl.load(moments + 5 * batch + rows, row_mask, 0.0)
     tile = tl.load(values + rows[:, None] * width + columns[None, :], row_mask[:, None], 0.0).to(tl.float32)
@@ -261,7 +268,7 @@ def _standardize(values, width, moments, rows, columns, batch):
 
 @triton.jit
 def _normalize(norm, values, width, moments, norms, rows, columns, batch, H: tl.constexpr):
-    """Return a tile of the output of a norm applied to `values`."""
+    """Return a tile of the output of norm number `norm` for the input `values`."""
     standardized, _ = _standardize(values, width, moments + norm * batch, rows, columns, batch)
     gain, bias = tl.load(norms + norm * H + columns), tl.load(norms + (5 + norm) * H + columns)
     return standardized * gain[None, :] + bias[None, :]
@@ -269,7 +276,7 @@ def _normalize(norm, values, width, moments, norms, rows, columns, batch, H: tl.
 
 @triton.jit
 def _load_d_normed(norm, d_normed, rows, columns, batch, H: tl.constexpr):
-    """Return a tile of the derivatives by the output of a norm; 0 for rows beyond the batch."""
+    """Return a tile of the gradient with respect to the output of a norm; 0 for rows beyond the batch."""
     at = rows[:, None] * (5 * H) + (norm * H + columns)[None, :]
     return tl.load(d_normed + at, (rows < batch)[:, None], 0.0)
 
@@ -279,11 +286,9 @@ def _norm_means(
     norm, d_normed, values, width, moments, norms, d_norms, rows, batch,
     H: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Return two means over each row (ROWS,) that the backward pass of a norm needs; store the derivatives of its gain
-    and bias.
+    """Store the gradients of the gain and bias of a norm, and return two means per row, (ROWS,), for its backward pass.
 
-    The first is the mean of the derivatives by the standardized values, the second the mean of these derivatives times
-    the standardized values.
+    Let d be the gradient with respect to the standardized values x. The two means are mean(d) and mean(d x).
     """
     mean_d, mean_dx = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
     for start in range(0, H, TILE):
@@ -303,7 +308,7 @@ def _norm_backward(
     norm, d_normed, values, width, mean_d, mean_dx, moments, norms, rows,
     columns, batch, H: tl.constexpr,
 ):  # fmt: skip
-    """Return a tile of the derivatives by the input of a norm; `mean_d` and `mean_dx` are from `_norm_means`."""
+    """Return a tile of the gradient with respect to the input of a norm, given the results of `_norm_means`."""
     standardized, scale = _standardize(values, width, moments + norm * batch, rows, columns, batch)
     d_output = _load_d_normed(norm, d_normed, rows, columns, batch, H)
     d_standardized = d_output * tl.load(norms + norm * H + columns)[None, :]

@@ -1,17 +1,18 @@
-"""Triton kernel of the negative log-likelihood of steps and its gradient, which reads a head's parameters once.
+"""Triton kernel of the negative log-likelihood of steps and its gradient; it reads the parameters of a head only once.
 
-The formulas are those of distributions/density.py, discretized.py and cholesky.py; component.py contains one component.
-nn/parameters.py defines the layout of the parameters of a step, a row.
+The formulas are those of distributions/density.py, discretized.py and cholesky.py; component.py contains those of one
+feature of one component. A row contains the parameters of one step, in the layout of nn/parameters.py.
 
-**Memory traffic.** The kernel has read the row when it computes the likelihood, so it writes the gradient at once,
-times 1 / S: the training loss is the mean over its S steps, and the backward pass then only checks that the upstream
-gradient is 1 / S. That is one read and one write of the parameters, the minimum. Reading them again in the backward
-pass would take one more read and twice the arithmetic. For any other loss the gradient is rescaled in place, which
-takes one more read and write.
+**Memory traffic.** The forward pass has the parameters in registers, so it also computes and writes their gradient. It
+multiplies the gradient by 1 / S, because the training loss is the mean over S steps. The backward pass then only checks
+that the upstream gradient is 1 / S. This takes one read and one write of the parameters, the minimum. Computing the
+gradient in the backward pass would take one more read and twice the arithmetic. For any other loss, the backward pass
+rescales the gradient in place, which takes one more read and write.
 
-**Layout.** A tile is N rows x L components x P features, with L P elements adjacent in memory and few threads per row:
-sums over components are mostly sums within a thread. The components are processed in unrolled chunks of L, so K is not
-padded further. Rows beyond the last one read the last row and are not written.
+**Layout.** A tile has N rows, L components and P features, and L P elements of a row are adjacent in memory. Few
+threads share a row, so most additions of a sum over components happen within a thread. The components are processed in
+unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, row indices beyond the last row are
+clamped to it, and the results of these rows are not stored.
 """
 
 from typing import Any, NamedTuple
@@ -25,19 +26,20 @@ from torch.autograd.function import once_differentiable
 from mdnrnn.kernels import next_power_of_two
 from mdnrnn.kernels.component import add_floor, density, discretized
 
-# All tiles use one thread layout, so that threads exchange no data. Triton would choose a different layout for aligned
-# pointers or other strides. Therefore it does not specialize on alignment, and max_contiguous declares positions along
-# a row adjacent even where they are not. Triton orders threads by that; without alignment it concludes nothing else.
+# All tiles must have the same thread layout, so that threads exchange no data. Triton chooses the layout by the
+# alignment and strides of pointers. Therefore specialization on alignment is disabled, and max_contiguous declares the
+# positions along a row contiguous even where they are not. Without alignment, Triton uses this hint only to order the
+# threads.
 _POINTERS = (
     "rows", "motion", "bin_width", "event", "shift", "motion_nll", "event_nll", "gradient", "by_motion", "by_event"
 )  # fmt: skip
 _WARPS = 4
 _ROWS = 8 * _WARPS
-"""Largest number of rows N per program, used if rows are short."""
+"""Maximum number of rows N per program; fewer are used if rows are long."""
 _MIN_ADJACENT = 8
-"""Smallest number L P of adjacent elements of a row: 32 bytes of float32 or 16 of bfloat16."""
+"""Minimum number L P of adjacent elements of a row: 32 bytes in float32 or 16 bytes in bfloat16."""
 _MAX_CHUNKS = 12
-"""Largest number of chunks of components, and of elements of one kind, such as means, that a thread holds."""
+"""Maximum number of chunks of components, and of elements per thread for each kind of parameter, such as means."""
 
 
 @triton.jit
@@ -50,7 +52,7 @@ def _event_nll(
     rows, event, shift, nll, gradient, row_count, gradient_scale,
     R: tl.constexpr, E: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihood of the events of N rows, whose last E elements are logits.
+    """Store the negative log-likelihoods of the events of N rows; the last E elements of a row are the event logits.
 
     E = 3 for DOWN, UP and END; E = 2 for DOWN and END.
     """
@@ -80,10 +82,10 @@ def _nll_kernel(
     PER_DIMENSION: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr,
     N: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihoods of N of `count` rows (S, R), and `gradient_scale` times their gradient.
+    """Store the negative log-likelihoods of N of the `count` rows (S, R), and their gradient times `gradient_scale`.
 
     DISCRETIZED: `bin_width` is used. FULL: the components have slopes, D = 2. PER_DIMENSION: every feature has its own
-    mixture. SHIFTED: `shift` (S,) is added to the last event logit.
+    mixture. SHIFTED: `shift` (S,) is added to the last event logit. GRADIENT: the gradient is stored.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row_count = tl.minimum(count - first, N).to(tl.int32)
@@ -195,10 +197,10 @@ def _rescale(
     gradient, by_motion, by_event, motion_stride, event_stride, count, gradient_scale,
     R: tl.constexpr, E: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Replace the factor `gradient_scale` of N rows of a gradient by the upstream gradients.
+    """Multiply N rows of a gradient by the upstream gradients divided by `gradient_scale`, in place.
 
-    Upstream gradients are by_motion (S,) and, for the last E columns, by_event (S,). If all of them equal
-    `gradient_scale`, the rows are not read or written.
+    The upstream gradients are `by_event` (S,) for the last E columns and `by_motion` (S,) for all others. If all of
+    them are equal to `gradient_scale`, the rows are neither read nor written.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row, column = tl.arange(0, N)[:, None], tl.arange(0, WIDTH)[None, :]
@@ -215,7 +217,7 @@ def _rescale(
 
 
 class Layout(NamedTuple):
-    """Layout of a row: K logits, K D means, raw log scales, the slopes of full covariances, and E event logits.
+    """Layout of a row: K logits, K D means, K D raw log scales, slopes (full covariances only), and E event logits.
 
     Per-dimension mixtures have D K logits. `log_floor` is the log of the smallest scale.
     """
@@ -253,8 +255,8 @@ def step_nll(
 ) -> tuple[Tensor, Tensor]:
     """Return the negative log-likelihoods of motions and of events in nats, shape (S,) each.
 
-    Differentiable with respect to `rows` and `end_logit_shift`, once per call: the gradient is computed together with
-    the result, and a second backward pass raises `RuntimeError`.
+    The results are differentiable with respect to `rows` and `end_logit_shift`. The gradient is computed together with
+    the result, so only one backward pass per call is possible; a second one raises `RuntimeError`.
 
     Args:
         rows: parameters, shape (S, R).
@@ -284,7 +286,7 @@ class _StepNLL(torch.autograd.Function):
         differentiable: bool,
     ) -> tuple[Tensor, Tensor]:
         rows, motion, event = rows.contiguous(), motion.contiguous(), event.contiguous()
-        # Unused pointers must be valid: `motion` and `rows` replace missing tensors.
+        # Pointers must be valid even if the kernel does not use them: `motion` and `rows` replace missing tensors.
         bin_width = motion if bin_width is None else bin_width.contiguous()
         shift = motion if end_logit_shift is None else end_logit_shift.float().contiguous()
         count = len(rows)

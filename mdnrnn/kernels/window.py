@@ -1,9 +1,9 @@
-"""Triton kernels of an LSTM with a window over a text: one runs all time steps, the other computes their derivatives.
+"""Triton kernels of an LSTM with a window over a text: the forward and the backward pass of all time steps.
 
 As in `mdnrnn.kernels.layer_norm`, a program runs ROWS sequences through all T steps and reads the weights again at
-every step. Both kernels compute the results of the loops in `mdnrnn.nn.window_steps`, which contains the formulas.
-Hidden states and window contexts are stored side by side in one tensor `joined`, padded with zeros to WIDTH columns, a
-multiple of the tile size.
+every step. The loops in `mdnrnn.nn.window_steps` contain the formulas and give the same results. Hidden states and
+window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a multiple of
+the tile size.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, ta
 def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
     """Return whether the kernels support hidden size H, C characters and K components with these dtypes.
 
-    Products are in `dtype`, everything else is in `state_dtype`. H must be a multiple of 16, because weights are loaded
-    16 elements at a time; C is at most 128 and K at most 16, because tiles of a row's characters or Gaussians must fit
-    into shared memory.
+    Matrix products are in `dtype`, everything else is in `state_dtype`. H must be a multiple of 16, because weights are
+    loaded 16 elements at a time. C must be at most 128 and K at most 16, because tiles that span all characters or all
+    Gaussians must fit into shared memory.
     """
     return hidden % 16 == 0 and characters <= 128 and components <= 16 and supports_dtypes(dtype, state_dtype)
 
@@ -42,7 +42,7 @@ def forward(
     """Run all time steps, as the forward loop of `mdnrnn.nn.window_steps` does.
 
     Args:
-        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        input_products: inputs multiplied by the input weights, shape (T, B, 4H).
         weight: recurrent weights of hidden state and context, shape (4H, H + C).
         window_weight: weights of the window, shape (3K, H).
         window_bias: shape (3K,).
@@ -51,11 +51,12 @@ def forward(
         cell: initial cell state, shape (B, H).
         centers: initial centers of the window's Gaussians, shape (B, K).
         context: initial context, shape (B, C).
-        save: whether to compute gates and Gaussians for the backward pass; without it they are undefined.
+        save: whether to store the gates and Gaussians, which the backward pass needs; if False, they are undefined.
 
     Returns:
         Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
-        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians (T, B, K, U + 1); phi (T, B, U + 1).
+        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians exp(-beta (center - u)^2) (T, B, K, U + 1); phi
+        (T, B, U + 1).
     """
     steps, (batch, h), (length, c), k = len(input_products), hidden.shape, characters.shape[1:], centers.shape[-1]
     constants = _constants(h, c, k, input_products.dtype)
@@ -86,24 +87,25 @@ def backward(
     hidden_slope: Tensor,
     phi_slopes: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the derivatives of all time steps, as the backward loop of `mdnrnn.nn.window_steps` does.
+    """Compute the gradients of all time steps, as the backward loop of `mdnrnn.nn.window_steps` does.
 
     Args:
-        d_hidden: derivatives by the hidden states, shape (T, B, H); None for zeros.
-        d_context: derivatives by the contexts, shape (T, B, C); None for zeros.
+        d_hidden: gradient with respect to the hidden states, shape (T, B, H); None for zeros.
+        d_context: gradient with respect to the contexts, shape (T, B, C); None for zeros.
         weight: recurrent weights of hidden state and context, shape (4H, H + C).
         window_weight: weights of the window, shape (3K, H).
         characters: one-hot text, shape (B, U, C).
         gates: shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
-        output_slope: derivative of the hidden state by the sum before the output gate, shape (T, B, H).
-        cell_slopes: derivatives of the cell state by the sums before the other gates, shape (T, B, 3, H).
-        hidden_slope: derivative of the hidden state by the cell state, shape (T, B, H).
-        phi_slopes: derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
+        output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
+        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
+        hidden_slope: derivative of the hidden state w.r.t. the cell state, shape (T, B, H).
+        phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Derivatives by the sums before the gates (T, B, 4H); by log alpha, log beta and log delta (T, B, 3K); and by the
-        initial hidden state and context (B, H + C), cell state (B, H) and centers (B, K).
+        Gradients with respect to the pre-activations of the gates (T, B, 4H); log alpha, log beta and log delta
+        (T, B, 3K); the initial hidden state and context (B, H + C); the initial cell state (B, H); and the initial
+        centers (B, K).
     """
     (steps, batch, h), (length, c), k = hidden_slope.shape, characters.shape[1:], coefficients.shape[-1] // 3
     constants = _constants(h, c, k, weight.dtype)
@@ -127,8 +129,8 @@ def backward(
 def _constants(h: int, c: int, k: int, dtype: torch.dtype) -> dict[str, Any]:
     """Return compile-time constants and launch options.
 
-    TILE: columns per tile. BLOCK: elements of a product at a time. C_PADDED, K_PADDED and K3_PADDED: powers of two that
-    are at least C, K and 3K.
+    TILE: columns per tile. BLOCK: elements of the inner dimension that a matrix product processes at a time. C_PADDED,
+    K_PADDED and K3_PADDED: powers of two that are at least C, K and 3K.
     """
     tile, block = (128, 64) if dtype == torch.bfloat16 else (64, 32)
     sizes = {"H": h, "C": c, "K": k, "WIDTH": triton.cdiv(h + c, tile) * tile, "TILE": tile, "BLOCK": block}
@@ -150,8 +152,7 @@ def _forward(
 ):  # fmt: skip
     """Compute the results of `forward`.
 
-    Values read after a barrier may have been written by other threads before it; values that are overwritten were last
-    read before the preceding barrier. The interpreter that runs the tests has one thread and cannot check the barriers.
+    For the barriers, see `mdnrnn.kernels.layer_norm._forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask = rows < batch
@@ -235,9 +236,10 @@ def _backward(
 ):  # fmt: skip
     """Compute the results of `backward`.
 
-    d_joined and d_cell are 0 at first and hold the derivatives by the initial state at the end. d_cell and
-    d_cell_before swap roles after each step, so the last result is in the second buffer if T is odd. d_phi (B, U) is a
-    buffer for one step. For the barriers, see `_forward`.
+    A name d_x denotes the gradient with respect to x; d_coefficients is with respect to the logs of the coefficients.
+    d_joined and d_cell are 0 at the start and contain the gradients with respect to the initial state at the end.
+    d_cell and d_cell_before are swapped after each step, so the final result is in the second buffer if T is odd. d_phi
+    (B, U) is a buffer for one step. For the barriers, see `mdnrnn.kernels.layer_norm._forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask = rows < batch
@@ -323,7 +325,7 @@ def _backward(
 
 @triton.jit
 def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexpr):
-    """Return a tile (rows, u, letters) of the characters; zeros outside the text."""
+    """Return a tile (rows, u, letters) of the one-hot characters; zeros outside the text."""
     mask = ((rows < batch)[:, None] & (u < length)[None, :])[:, :, None] & (letters < C)[None, None, :]
     at = (rows[:, None] * length + u[None, :])[:, :, None] * C + letters[None, None, :]
     return tl.load(characters + at, mask, 0.0).to(tl.float32)
@@ -331,7 +333,10 @@ def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexp
 
 @triton.jit
 def _sum_over_text(part: tl.constexpr, phi_slopes, d_u, rows, u, components, batch, length, K: tl.constexpr):
-    """Return derivatives (rows, components) by one part (0: log alpha, 1: log beta, 2: centers), summed over `u`."""
+    """Return the gradient (rows, components) with respect to one part, summed over the indices `u`.
+
+    Part 0 is log alpha, part 1 is log beta, part 2 is the centers.
+    """
     mask = ((rows < batch)[:, None] & (components < K)[None, :])[:, :, None] & (u < length)[None, None, :]
     at = (rows[:, None] * (3 * K) + (part * K + components)[None, :])[:, :, None] * (length + 1) + u[None, None, :]
     return tl.sum(tl.load(phi_slopes + at, mask, 0.0) * d_u[:, None, :], 2)

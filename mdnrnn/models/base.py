@@ -1,4 +1,4 @@
-"""Base classes of all models and the values that they exchange: shapes, conditions, losses and states."""
+"""Base classes of all models, and data structures that the models share: shapes, conditions, losses and states."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ class StepShape:
     features: int = 2
     """Number of motion features, D."""
     events: int = 3
-    """Number of events, E: 3 (DOWN, UP, END) for strokes; 2 (DOWN, END); 0 for sequences without an end."""
+    """Number of events, E: 3 (DOWN, UP, END) for strokes; 2 (DOWN, END) for sequences without strokes that end; 0 for
+    sequences without an end."""
     inputs: int = 0
     """Number of additional inputs per step, A, for example actions."""
     classes: int = 0
@@ -33,7 +34,7 @@ class StepShape:
     alphabet: str = ""
     """Characters of the texts, in order; empty if there are no texts."""
     offsets: int | None = None
-    """Number of leading motion features that are offsets, whose running sums are a position; None for all features."""
+    """Number of leading motion features that are offsets (their running sums are the position); None for all."""
 
     @classmethod
     def from_corpus(cls, corpus: Corpus) -> StepShape:
@@ -77,9 +78,9 @@ class Condition(NamedTuple):
 class Loss(NamedTuple):
     """Loss of a batch.
 
-    `total`: mean over the points, a negative log-likelihood in nats per point unless a model says otherwise. `terms`:
-    parts of the loss by name. `state`: state after the batch for truncated backpropagation through time, nested tuples
-    of detached tensors, or None.
+    `total`: mean over the points, a negative log-likelihood in nats per point unless the model defines another loss.
+    `terms`: parts of the loss by name. `state`: state after the batch for truncated backpropagation through time, as
+    nested tuples of detached tensors, or None.
     """
 
     total: Tensor
@@ -92,7 +93,7 @@ class BatchLike(Protocol):
 
     @property
     def points(self) -> int:
-        """Number of points that the loss is the mean of."""
+        """Number of points over which the loss is averaged."""
         ...
 
     @property
@@ -106,27 +107,33 @@ class BatchLike(Protocol):
 
 
 class Model(nn.Module, ABC):
-    """Module that can be trained: it computes a loss."""
+    """Base class of trainable modules, which compute a loss."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Loss:
         """Return the loss of a batch, a mean over its points."""
 
     def loss_with_state(self, batch: Any, state: Any) -> Loss:
-        """Return the loss of a batch, given the state of the previous batch (`Loss.state`), or None."""
+        """Return the loss of a batch, given the state after the preceding batch (`Loss.state`) or None.
+
+        By default the state is ignored.
+        """
         return self.loss(batch)
 
     def objective(self, loss: Loss, batch: Any, step: int) -> Tensor:
-        """Return the scalar that training minimizes at step `step`: by default the loss; override it for weights."""
+        """Return the scalar that training minimizes at training step `step`.
+
+        By default this is the loss; override the method to weight the terms of the loss.
+        """
         return loss.total
 
 
 class SequenceModel(Model):
     """Distribution over the next time step, given the previous steps and a condition.
 
-    State is explicit and is never stored on the module: a (nested) NamedTuple of tensors whose second-to-last
+    The state is explicit and is never stored on the module. It is a (nested) NamedTuple of tensors whose second-to-last
     dimension is the batch. Evaluation and generation call `initial_step`, `initial_state`, `step`, `finished` and
-    `forward`; models with a `StepDecoder` inherit `step`.
+    `forward`. The default `step` requires a `StepDecoder`.
     """
 
     shape: StepShape
@@ -137,7 +144,7 @@ class SequenceModel(Model):
     uses_text: bool = False
     """Whether the model is text-conditional."""
     carries_state: bool = False
-    """Whether the model can be trained on windows of sequences with state carried over from one to the next."""
+    """Whether the model can be trained on windows of sequences, with the state carried over to the next window."""
     component_choices: int = 1
     """Number of components that are selected per sampled step: D for per-dimension mixtures, otherwise 1."""
 
@@ -161,23 +168,29 @@ class SequenceModel(Model):
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Return a mask (B,) of the sequences that end with the step that led to this state, whatever its event.
+        """Return a mask (B,) of the sequences that end with the last step, regardless of its event.
 
-        None means that no sequence does.
+        Args:
+            state: state after the last step.
+
+        Returns:
+            A boolean mask, or None if the model ends sequences only by the event END.
         """
         return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepDistribution:
-        """Return the teacher-forced distributions of all real steps of a batch, of batch shape (S,)."""
+        """Return the teacher-forced distributions of all real (unpadded) steps of a batch, of batch shape (S,)."""
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the mean negative log-likelihood of the real steps: of bins if the data have a bin width, otherwise of
-        densities."""
+        """Return the mean negative log-likelihood of the real steps.
+
+        Motions are scored by the probability of their bins if the data have a bin width, otherwise by their density.
+        """
         return self.loss_under(self(batch), batch)
 
     def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """Return the loss under the given distributions of all real steps, of batch shape (S,)."""
+        """Return the loss of a batch, given the distributions of its real steps, of batch shape (S,)."""
         motion, event = negative_log_likelihood(steps, batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
         return Loss(terms["motion"] + terms["event"], terms)
@@ -189,7 +202,7 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
 
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply a function to all tensors of a state, together with the tensors in the same place of the other states."""
+    """Apply a function to each tensor of a state, together with the corresponding tensors of the other states."""
     if isinstance(state, Tensor):
         return function(state, *others)
     parts = [map_state(function, *part) for part in zip(state, *others, strict=True)]
@@ -200,10 +213,10 @@ def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
     """Return the carried-over state where sequences continue and the initial state elsewhere.
 
     Args:
-        carried: state of at least B sequences. A state of fewer sequences is of the end of an epoch and is ignored,
-            because batches shrink within an epoch only.
+        carried: state of at least B sequences. Batches only become smaller within an epoch, so a state of fewer
+            sequences is from the preceding epoch and is ignored.
         initial: state of B sequences.
-        continues: boolean mask, shape (B,).
+        continues: boolean mask of the sequences that continue, shape (B,).
     """
     if isinstance(initial, Tensor):
         if carried.shape[-2] < len(continues):

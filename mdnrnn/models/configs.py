@@ -22,8 +22,8 @@ class BodyConfig:
     activation: Activation = "silu"
     """Activation after each hidden layer."""
     detail: float = 1.0
-    """Initial range of the first layer's weights, per standard deviation of an input; larger values resolve finer
-    detail."""
+    """Maximum absolute value of the initial weights of the first layer, for standardized inputs; larger values resolve
+    finer detail."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
@@ -51,7 +51,7 @@ class MDNConfig(BodyConfig):
     target_noise: float = 0.0
     """Standard deviation of the noise added to targets in training, in standard deviations of the targets."""
     weight_entropy: float = 0.0
-    """Reward in training per nat of the mean entropy of the mixture weights."""
+    """Factor of the mean entropy of the mixture weights, in nats, that is subtracted from the training loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,14 +71,14 @@ class MDNRNNConfig:
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "diagonal"
-    """Covariance structure of the components: diagonal; full; or per-dimension, an independent univariate mixture in
-    each dimension."""
+    """Covariance structure of the components: diagonal, full or per-dimension (an independent univariate mixture in
+    each dimension)."""
     skip: bool = False
     """Skip connections from the input to every layer and from every layer to the head, as in Graves (2013)."""
     dropout: float = 0.4
     """Dropout probability after each LSTM layer in training; one mask per sequence."""
     position: float = 1.0
-    """Factor on the position (the sum of the offsets so far) as an input feature; 0 omits the position."""
+    """Factor by which the position (the sum of the offsets so far) is multiplied as an input feature; 0 omits it."""
     scale_floor: float = 1e-3
     """Lower bound of the components' scales, in normalized units."""
     end_weight: float = 1.0
@@ -99,8 +99,8 @@ class SketchRNNConfig:
 
     The training objective, in nats per drawing, is reconstruction + weight(step) max(KL, kl_floor Z) with
     weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step). Ha and Eck (arXiv:1704.03477) divide the reconstruction
-    by the number of points of the longest drawing, N_max, and the KL divergence by Z, so their w_KL of 0.5 corresponds
-    to a kl_weight of 0.5 N_max / Z: 0.98 if N_max is 250.
+    by the number of points of the longest drawing, N_max, and the KL divergence by Z. Their w_KL of 0.5 therefore
+    corresponds to a kl_weight of 0.5 N_max / Z, which is 0.98 for N_max = 250 and Z = 128.
     """
 
     encoder: int = 256
@@ -114,9 +114,9 @@ class SketchRNNConfig:
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "full"
-    """Covariance structure of the components: full, as published; diagonal; or per-dimension."""
+    """Covariance structure of the components: full (as published), diagonal or per-dimension."""
     cell: Cell = "plain"
-    """Type of the LSTM layers; layer-norm, also published, is slower."""
+    """Type of the LSTM layers: plain, or layer-norm, which is slower; both are published variants."""
     dropout: float = 0.0
     """Dropout probability after each decoder layer in training; one mask per drawing."""
     recurrent_dropout: float = 0.1
@@ -126,11 +126,11 @@ class SketchRNNConfig:
     kl_weight: float = 1.0
     """Final weight of the KL divergence in the objective; 1 gives the evidence lower bound, 0 omits the encoder."""
     kl_start: float = 0.01
-    """Weight at the first step, as a fraction of kl_weight."""
+    """Weight of the KL divergence at the first step, as a fraction of kl_weight."""
     kl_rate: float = 0.99995
     """KL annealing decay per step."""
     kl_floor: float = 0.2
-    """Free nats: KL divergence per dimension of z that is not penalized."""
+    """Free nats: the KL divergence in nats per dimension of z below which it is not penalized."""
     scale_floor: float = 1e-3
     """Lower bound of the components' scales, in normalized units."""
 
@@ -172,7 +172,7 @@ class HandwritingConfig:
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "full"
-    """Covariance structure of the components: full, as published; diagonal; or per-dimension."""
+    """Covariance structure of the components: full (as published), diagonal or per-dimension."""
     dropout: float = 0.0
     """Dropout probability after each LSTM layer in training; one mask per line."""
     position: bool = False

@@ -15,7 +15,7 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
 
 _INPUT_RANGE = 2.0
-"""The first layer's units are centered within this number of standard deviations of the inputs."""
+"""Maximum distance of the centers of the first layer's units from the mean input, in standard deviations."""
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
@@ -26,7 +26,7 @@ class _Feedforward(Model):
         inputs: number of input features A.
         targets: number of target features D.
         config: hidden layers.
-        head: maps the last hidden layer to the prediction in standardized units.
+        head: module that maps the last hidden layer to the prediction in standardized units.
     """
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
@@ -72,7 +72,7 @@ class _Feedforward(Model):
 
 @torch.no_grad()
 def _initialize_first_layer(layer: nn.Linear, detail: float) -> None:
-    """Initialize units in random directions, centered all over the standardized inputs."""
+    """Initialize the units with random directions, and with centers spread over the range of standardized inputs."""
     nn.init.uniform_(layer.weight, -detail, detail)
     centers = torch.empty_like(layer.bias).uniform_(-_INPUT_RANGE, _INPUT_RANGE)
     layer.bias.copy_(centers * layer.weight.norm(dim=1))
@@ -85,8 +85,8 @@ class MDN(_Feedforward):
         inputs: number of input features A.
         targets: number of target features D.
         config: sizes and regularizers.
-        data: points whose means and scales standardize inputs and targets, and whose targets initialize the mixture; by
-            default nothing is standardized.
+        data: training points. Their means and standard deviations standardize inputs and targets, and their targets
+            initialize the mixture. By default nothing is standardized.
 
     Raises:
         InputError: if an argument is invalid.
@@ -122,13 +122,16 @@ class MDN(_Feedforward):
 
 
 class SquaredErrorNetwork(_Feedforward):
-    """Least-squares regression E[y | x] with the same hidden layers; it averages over the branches of y.
+    """Least-squares regression of E[y | x], with the hidden layers of `MDN`.
+
+    If y has several modes given x, the prediction averages over them.
 
     Args:
         inputs: number of input features A.
         targets: number of target features D.
         config: hidden layers.
-        data: points whose means and scales standardize inputs and targets; by default nothing is standardized.
+        data: training points. Their means and standard deviations standardize inputs and targets. By default nothing is
+            standardized.
 
     Raises:
         InputError: if an argument is invalid.

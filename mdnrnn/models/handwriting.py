@@ -23,7 +23,7 @@ _MIN_MARK_WEIGHT = 1e-3
 class EndOfTextHead(StepHead):
     """Step head that multiplies the odds of END by the window weight of the end mark, its last input feature.
 
-    A line therefore rarely ends at the end of a word inside the text.
+    Lines therefore rarely end after a word in the middle of the text.
     """
 
     def end_logit_shift(self, features: Tensor) -> Tensor:
@@ -35,8 +35,8 @@ class EndOfTextHead(StepHead):
 class HandwritingRNN(SequenceModel):
     """p(step_t | previous steps, text): LSTM layers that read the text through a window.
 
-    An end mark, which is not a character of the alphabet, follows every text; the window shows it when a line may end.
-    Generation of a line stops when the window has passed the text (`finished`).
+    Every text is followed by an end mark, which is not a character of the alphabet. A line may end when the window has
+    reached the end mark. Generation of a line stops when the window has passed it (`finished`).
     """
 
     uses_text = True
@@ -80,14 +80,14 @@ class HandwritingRNN(SequenceModel):
         return state.lstm.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
-        """Return the window weights at every real step, of each character and of the end mark, shape (S, U + 1)."""
+        """Return the window weights of the characters and the end mark at every real step, shape (S, U + 1)."""
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.from_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
         return batch.unpad(phi)[:, :-1]
 
     def _encode_text(self, text: Tensor) -> Text:
-        """Return code points (B, U), zeros after a text's end, as one-hot characters (U + 1, B, C) with end marks."""
+        """Convert code points (B, U), padded with zeros, to one-hot characters (U + 1, B, C) with end marks."""
         like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
         if not torch.equal(known.any(-1), text > 0):
@@ -102,7 +102,7 @@ class HandwritingRNN(SequenceModel):
 
 
 def check_text_corpus(corpus: Corpus) -> None:
-    """Raise `InputError` unless a corpus consists of lines of strokes with their texts."""
+    """Raise `InputError` unless a corpus consists of lines of handwriting with a text for each line."""
     name = corpus.metadata.name
     missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:

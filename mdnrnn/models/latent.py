@@ -24,7 +24,7 @@ class Posterior(NamedTuple):
     log_scale: Tensor
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return samples of z from standard normal noise, shape (..., B, Z) each."""
+        """Transform standard normal noise, shape (..., B, Z), into samples of z of the same shape."""
         return self.mean + self.log_scale.exp() * noise
 
     def kl(self) -> Tensor:
@@ -38,14 +38,14 @@ class Posterior(NamedTuple):
 
 
 class LatentModel(SequenceModel):
-    """Sequence model conditioned on a latent vector z, with an encoder of sequences to q(z | sequence).
+    """Sequence model conditioned on a latent vector z, with an encoder that maps sequences to q(z | sequence).
 
     If `latent` is 0, the model has no encoder and no latent variables.
     """
 
     @abstractmethod
     def encode(self, batch: Batch) -> Posterior:
-        """Return q(z | sequence) of the sequences of a batch."""
+        """Return q(z | sequence) for each sequence of a batch."""
 
     @abstractmethod
     def decode(self, batch: Batch, latent: Tensor | None) -> StepDistribution:

@@ -20,7 +20,7 @@ from mdnrnn.nn.lstm import LSTM
 
 
 class MDNRNN(SequenceModel):
-    """p(step_t | previous steps, label, inputs): a mixture over the motion and a categorical over the event.
+    """p(step_t | previous steps, label, inputs): a mixture over the motion and a categorical event.
 
     Sources: Graves (arXiv:1308.0850, section 4) and Ha (2015).
     """
@@ -67,7 +67,7 @@ class MDNRNN(SequenceModel):
     def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
         """Return the loss under the given distributions.
 
-        If `end_weight` is not 1, the term "weighted_event" is what training minimizes instead of "event".
+        If `end_weight` is not 1, training minimizes the term "weighted_event" instead of "event".
         """
         loss = super().loss_under(steps, batch)
         if self.config.end_weight != 1 and self.shape.events:
@@ -83,11 +83,11 @@ class MDNRNN(SequenceModel):
 
 
 def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
-    """Return the mean negative log-likelihood of events with END weighted, in nats per event.
+    """Return the mean negative log-likelihood of events, in which END has weight `weight`, in nats per event.
 
-    A weighted likelihood is maximized by odds of END that are `weight` times too high (Elkan, "The foundations of
-    cost-sensitive learning", 2001). The weighted likelihood is therefore computed under logits raised by log(weight),
-    so that the given logits converge to the true probabilities.
+    A weighted likelihood is maximized if the odds of END are `weight` times the true odds (Elkan, "The foundations of
+    cost-sensitive learning", 2001). Therefore log(weight) is added to the logit of END before the weighted likelihood
+    is computed, so that the given logits converge to the true probabilities.
 
     Args:
         logits: logits of the true event probabilities, shape (S, 3).

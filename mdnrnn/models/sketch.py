@@ -54,18 +54,19 @@ class SketchRNN(LatentModel):
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
             nn.init.xavier_uniform_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
-            # Small scales at first: with noisy z, the decoder would learn to ignore z while the KL weight is small.
+            # Small initial scales: if z were noisy, the decoder would learn to ignore it while the KL weight is small.
             nn.init.constant_(self.posterior.bias.detach()[self.latent :], _INITIAL_LOG_SCALE)
 
     def encode(self, batch: Batch) -> Posterior:
-        """Return q(z | drawing) of the targets, from the last hidden states of the forward and backward LSTM."""
+        """Return q(z | drawing) of the targets, from the final outputs of the forward and the backward LSTM."""
         steps, hiddens = batch.target, []
         for lstm, slots in ((self.forth, batch.slots), (self.back, batch.backward_slots())):
             inputs = self.encoder_features.from_batch(batch, steps, slots)
             outputs, _ = lstm(inputs, lstm.initial_state(batch.size))
             hiddens.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
         label = self.label(batch.label, hiddens[0])
-        parameters = self.posterior(torch.cat([*hiddens, label], -1)).to(steps.motion.dtype)  # autocast narrows them
+        # Autocast returns the parameters in half precision.
+        parameters = self.posterior(torch.cat([*hiddens, label], -1)).to(steps.motion.dtype)
         return Posterior(*parameters.chunk(2, -1))
 
     def decode(self, batch: Batch, latent: Tensor | None) -> StepDistribution:
@@ -73,7 +74,10 @@ class SketchRNN(LatentModel):
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label, latent=latent)))
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Return tanh of a linear map of z and the embedded label as LSTM state, and both as context.
+        """Return the state before the first step, given z and the label.
+
+        The context is the concatenation of z and the embedded label. The LSTM state is tanh of a linear map of the
+        context, or zeros for a model without latent variables.
 
         Raises:
             InputError: the model has latent variables and the condition has none.

@@ -3,7 +3,10 @@
 from typing import Literal
 
 Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
-"""Covariance structure: one variance per dimension; full matrix; one variance for all dimensions; one diagonal shared
-by all components; or an independent univariate mixture in each dimension."""
+"""Covariance structure of the components.
+
+"diagonal": one variance per dimension. "full": full matrix. "isotropic": one variance for all dimensions. "shared": one
+diagonal matrix shared by all components. "per-dimension": an independent univariate mixture in each dimension.
+"""
 StepCovariance = Literal["diagonal", "full", "per-dimension"]
 """Covariance structures of the motion of a time step."""

@@ -1,7 +1,7 @@
 """Recurrent decoder shared by all sequence models: input features, an LSTM and a step head.
 
 The LSTM reads the previous time step, the position (the running sum of the offsets) and a context that is constant over
-the sequence; the head maps its outputs to distributions over the next step.
+time. The head maps the outputs of the LSTM to distributions over the next step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mdnrnn.nn.window import WindowStack
 class DecoderState(NamedTuple):
     """State of a `StepDecoder`.
 
-    `lstm`: state of the LSTM. `position`: running sum of the motions, normalized, shape (1, B, D). `context`: shape
-    (1, B, C).
+    `lstm`: state of the LSTM. `position`: running sum of the normalized motions, shape (1, B, D). `context`: vector
+    that the LSTM reads at every step, shape (1, B, C).
     """
 
     lstm: Any
@@ -36,15 +36,15 @@ class DecoderState(NamedTuple):
 class StepFeatures(nn.Module):
     """Input features of time steps: motion, one-hot event, additional inputs and the position.
 
-    The event START is encoded as zeros. Events are fed back only if E = 3; with E = 2 the sequence has ended after any
-    event other than DOWN.
+    The event START is encoded as zeros. Events are input features only if E = 3; with E = 2, every event before the end
+    of a sequence is DOWN.
 
     Args:
         features: number of motion features D.
         events: number of events E.
-        inputs: number of additional inputs per step A.
+        inputs: number A of additional inputs per step.
         position_features: number of leading motion features whose running sums are the position.
-        scale: factor on the position.
+        scale: factor by which the position is multiplied.
 
     The attribute `width` is the total number of features.
     """
@@ -64,8 +64,8 @@ class StepFeatures(nn.Module):
         """Return the padded features of a batch, shape (T, B, width).
 
         Args:
-            batch: defines the padded layout.
-            steps: flat steps, shape (S,).
+            batch: batch that defines the padded layout.
+            steps: steps without padding, shape (S,).
             slots: indices of the steps in the padded layout, shape (S,); default: those of the batch.
             position: position before the first step, shape (1, B, D); default: zeros.
         """
@@ -105,9 +105,9 @@ class StepDecoder(nn.Module):
     """Map previous steps and a constant context to distributions over the next step.
 
     Args:
-        features: computes the input features.
-        lstm: reads features and context; any module with the interface of `LSTM`.
-        head: maps the outputs of the LSTM to step distributions.
+        features: module that computes the input features.
+        lstm: module that reads features and context; it must have the interface of `LSTM`.
+        head: module that maps the outputs of the LSTM to step distributions.
     """
 
     def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM | WindowStack, head: StepHead) -> None:
@@ -139,7 +139,8 @@ class StepDecoder(nn.Module):
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the result of `forward` and the state after step T.
 
-        The state is meaningful for sequences of length T. The LSTM must return its state (`LSTM`, `LayerNormLSTM`).
+        The state is valid only for sequences of length T; for shorter ones it includes padding. The LSTM must return
+        its state, as `LSTM` and `LayerNormLSTM` do.
         """
         outputs, lstm = self._run_lstm(batch, state)
         position = state.position + batch.pad(batch.previous.motion).sum(0)

@@ -37,8 +37,9 @@ class MixtureHead(nn.Module):
         scale_floor: smallest scale of a component, in units of the targets.
         noise: standard deviation, in units of the targets, of the noise that `loss` adds to targets during training;
             it smooths the density where data are sparse (Rothfuss et al., arXiv:1907.08982).
-        weight_entropy: factor of the mean entropy of the mixture weights (in nats) that `loss` subtracts during
-            training; it keeps components in use. A negative factor prunes components.
+        weight_entropy: factor of the entropy regularizer: during training, `loss` subtracts this factor times the mean
+            entropy of the mixture weights in nats. A positive factor keeps components in use; a negative one prunes
+            components.
 
     Raises:
         InputError: if an argument is invalid.
@@ -72,7 +73,7 @@ class MixtureHead(nn.Module):
     def initialize(self, targets: Tensor) -> None:
         """Initialize the head to a mixture of clusters of the targets: quantile groups if D = 1, k-means otherwise.
 
-        The weights of the linear layer become 0, so the initial mixture does not depend on the features.
+        The weights of the linear layer are set to 0, so the initial mixture does not depend on the features.
 
         Args:
             targets: shape (N, D).
@@ -151,15 +152,15 @@ class StepHead(nn.Module):
         return StepParameters(parameters, self.shape, self.events, None if shift is None else shift.squeeze(-1))
 
     def end_logit_shift(self, features: Tensor) -> Tensor | None:
-        """Return a shift of the logit of END, shape (..., 1), or None for no shift; subclasses may override it."""
+        """Return the value to add to the logit of END, shape (..., 1), or None; subclasses may override this method."""
         return None
 
 
 def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
     """Return `linear(features)` for features (S, in_features); under autocast on a CPU, pad S to a multiple of 256.
 
-    oneDNN compiles its forward and backward products for every S and caches a thousand of them; padding bounds their
-    number.
+    oneDNN compiles the matrix products of the forward and backward pass for every new S and caches up to a thousand of
+    them. Padding limits the number of different sizes.
     """
     missing = -len(features) % 256
     if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

@@ -12,9 +12,10 @@ _CANDIDATES = 8
 
 
 def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the weights (K,), centers (K, D) and standard deviations (K, D), all positive, of K clusters.
+    """Return the weights (K,), centers (K, D) and standard deviations (K, D) of K clusters.
 
-    At most 4096 evenly spaced points are used. The result is deterministic.
+    Weights and standard deviations are positive. If N > 4096, only 4096 evenly spaced rows of `points` are used. The
+    result is deterministic.
 
     Args:
         points: shape (N, D).
@@ -28,22 +29,22 @@ def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     counts = membership.sum(0)
     centers = _cluster_means(points, membership)
     variances = membership.T @ (points - centers[assignment]).square() / counts.clamp_min(1).unsqueeze(-1)
-    # A cluster without spread, such as a single or a repeated point, gets the variance of all points over K^2.
+    # If the variance of a cluster is 0 (a single or repeated point), use the variance of all points divided by K^2.
     fallback = points.var(0, correction=0).clamp_min(1e-12) / k**2
     weights = (counts + 1) / (len(points) + k)
     return weights, centers, torch.where(variances > 1e-6 * fallback, variances, fallback).sqrt()
 
 
 def _assign_by_rank(points: Tensor, k: int) -> Tensor:
-    """Return the index of the quantile group, one of K of equal size, that contains each point."""
+    """Return the quantile group of each point, from 0 to K - 1; the K groups have equal sizes."""
     rank = points.squeeze(-1).argsort().argsort()
     return rank * k // len(points)
 
 
 def _k_means(points: Tensor, k: int) -> Tensor:
-    """Return the index of the nearest of K centers for each point.
+    """Return the cluster of each point, from 0 to K - 1.
 
-    Lloyd's algorithm on standardized points, initialized by greedy k-means++ (Arthur and Vassilvitskii 2007).
+    Uses Lloyd's algorithm on standardized points, initialized by greedy k-means++ (Arthur and Vassilvitskii 2007).
     """
     generator = torch.Generator(points.device).manual_seed(0)
     scaled = points / points.std(0, correction=0).clamp_min(1e-12)

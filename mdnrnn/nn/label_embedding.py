@@ -1,4 +1,4 @@
-"""Embedding of class labels and of weighted blends of classes."""
+"""Embedding of class labels, and of blends: weighted sums of the embeddings of classes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _MAX_WIDTH = 32
 
 
 class LabelEmbedding(nn.Module):
-    """Learned vector of `width` = min(classes, 32) features for each class; of 0 features if there are no classes.
+    """Learned embedding of class labels with `width` = min(classes, 32) features.
 
     Args:
-        classes: number of classes, 0 for a model without labels.
+        classes: number of classes; 0 for a model without labels, whose embeddings have 0 features.
     """
 
     def __init__(self, classes: int) -> None:
@@ -26,7 +26,7 @@ class LabelEmbedding(nn.Module):
         """Return embeddings, shape (B, width).
 
         Args:
-            label: integer labels, shape (B,), or weights of a blend of classes, shape (B, classes).
+            label: integer labels, shape (B,), or weights of the classes of a blend, shape (B, classes).
             like: tensor of shape (B, ...) that determines batch size, device and dtype if there are no classes.
 
         Raises:

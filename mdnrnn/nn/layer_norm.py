@@ -8,8 +8,8 @@ from mdnrnn.kernels import kernels_available
 from mdnrnn.nn.lstm import LSTMState, drop_units, drop_weights, update_state
 
 _EPSILON = 1e-3
-"""Added to variances, as in Sketch-RNN. A first input of zeros leads to norms of zeros, which multiply gradients by
-1 / sqrt(epsilon): 32 here, 316 with PyTorch's default of 1e-5."""
+"""Added to variances, as in Sketch-RNN. If the first input is 0, layer norms have inputs of 0 and multiply gradients by
+1 / sqrt(epsilon): 32 for this value, 316 for PyTorch's default of 1e-5."""
 
 
 class LayerNormLSTM(nn.Module):
@@ -23,16 +23,16 @@ class LayerNormLSTM(nn.Module):
     LN has a gain and a bias, shape (H,) each; the bias of the forget gate is initialized to 1. Dropout, recurrent
     dropout and the initialization of the matrices are the same as in `LSTM`.
 
-    On a GPU, one kernel runs all steps and another one computes their derivatives (`mdnrnn.kernels.layer_norm`). They
-    support float32 parameters, in float32 or bfloat16, if H is a multiple of 64. So far they have run in Triton's
-    interpreter only.
+    On a GPU, one kernel runs the forward pass of all steps and another one the backward pass
+    (`mdnrnn.kernels.layer_norm`). They support float32 parameters, with matrix products in float32 or bfloat16, if H is
+    a multiple of 64. So far they have been run only in Triton's interpreter, not on a GPU.
 
-    Elsewhere the steps are a Python loop. Forward and backward passes at T 128, B 100, H 512 take about 1.35 times as
-    long as the fused LSTM on one CPU core, in float32 and in bfloat16; at B 16, in float32, about 1.7 times. Most of
-    that time is spent in matrix products: a handwritten backward pass with one product for the weight gradient of all
-    steps saves 5 to 9 percent, a compiled step 1 to 4 percent. Two things matter: the products of all inputs are
-    computed before the loop, and they are split by `unbind`; indexing would allocate, at every step, a gradient of the
-    size of the whole sequence and double the time.
+    In all other cases, a Python loop runs the steps. At T = 128, B = 100, H = 512 on one CPU core, forward and backward
+    passes take about 1.35 times as long as the fused LSTM, in float32 and in bfloat16; at B = 16 in float32, about 1.7
+    times. Most of that time is spent in matrix products. A handwritten backward pass with one product for the weight
+    gradient of all steps would save only 5 to 9 percent, and a compiled step 1 to 4 percent. Two optimizations matter:
+    the input products of all steps are computed before the loop, and they are split by `unbind`. Indexing would
+    allocate a gradient of the size of the whole sequence at every step, which would double the time.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class LayerNormLayer(nn.Module):
     def _loop(
         self, input_products: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all steps, given the products of the inputs (T, B, 4H) and the recurrent weights (4H, H)."""
+        """Run all time steps in a Python loop, given the input products (T, B, 4H) and recurrent weights (4H, H)."""
         hiddens, matrix = [], weight.t()
         for product in input_products.unbind(0):
             sums = torch.addmm(product, hidden, matrix).to(cell.dtype).chunk(4, -1)
@@ -129,6 +129,6 @@ class LayerNormLayer(nn.Module):
         return torch.stack(hiddens), hidden, cell
 
     def _norms(self) -> Tensor:
-        """Return gains and biases (2, 5, H) of the norms of the gates and of the cell state."""
+        """Return the gains and biases, shape (2, 5, H), of the layer norms of the 4 gates and the cell state."""
         norms = [*self.gate_norms, self.cell_norm]
         return torch.stack([torch.stack([norm.get_parameter(name) for norm in norms]) for name in ("weight", "bias")])

@@ -20,13 +20,14 @@ from mdnrnn.nn.initialization import cluster_points
 class MixtureShape(NamedTuple):
     """Layout of a mixture's unconstrained parameters in one vector: logits, means, raw log scales, slopes.
 
-    Means and raw log scales are ordered (K, D). Per-dimension mixtures order logits, means and raw log scales (D, K).
+    Means and raw log scales are ordered (K, D). For per-dimension mixtures, logits, means and raw log scales are
+    ordered (D, K). A raw log scale becomes a log scale through `smooth_floor`.
     """
 
     features: int
     """Number of features D."""
     components: int
-    """Number of components K, per dimension for per-dimension mixtures."""
+    """Number of components K; for per-dimension mixtures, the number per dimension."""
     log_floor: float
     """Log of the smallest scale."""
     covariance: Covariance = "diagonal"
@@ -45,7 +46,7 @@ class MixtureShape(NamedTuple):
         return sum(self.sizes)
 
     def unpack(self, parameters: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Return the mixture of the parameters, shape (..., P), in float32 or wider."""
+        """Return the mixture, in float32 or wider, that is defined by parameters of shape (..., P)."""
         parameters = parameters.float() if parameters.dtype in (torch.bfloat16, torch.float16) else parameters
         k, d = self.components, self.features
         logits, means, raw, below_diagonal = parameters.split_with_sizes(self.sizes, -1)
@@ -64,9 +65,10 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialize(self, linear: nn.Linear) -> None:
-        """Initialize a layer for normalized targets: equal weights, means spread as the data, scales below theirs.
+        """Initialize a linear layer for normalized targets, which have standard deviation 1.
 
-        The outputs of `linear` begin with the mixture's parameters in the order of `unpack`.
+        The biases give equal mixture weights. If K > 1, means are drawn from a normal distribution with standard
+        deviation 0.7, and scales are 0.7. The first outputs of `linear` are the parameters, in the order of `unpack`.
         """
         nn.init.normal_(linear.weight, std=0.1 / math.sqrt(linear.in_features))
         nn.init.zeros_(linear.bias)
@@ -77,7 +79,7 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialize_from_targets(self, linear: nn.Linear, targets: Tensor) -> None:
-        """Initialize a layer to the mixture of clusters of `targets`, shape (N, D), independent of its inputs."""
+        """Initialize a layer to output a mixture of clusters of `targets`, shape (N, D), for all inputs."""
         k = self.components
         linear.weight[: self.size].zero_()
         if self.covariance == "per-dimension":  # parameters are ordered (D, K); each dimension is clustered separately
@@ -106,12 +108,15 @@ def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
 
 
 def add_floor(raw: Tensor, log_floor: Tensor) -> Tensor:
-    """Return log(exp(raw) + floor) for a floor that is a 0-dimensional tensor."""
+    """Return log(exp(raw) + exp(log_floor)) for a 0-dimensional tensor `log_floor`."""
     return torch.logaddexp(raw, log_floor)
 
 
 class _SmoothFloor(torch.autograd.Function):
-    """`smooth_floor`; saves only its argument, a view of the head's output, so it uses no additional memory."""
+    """Autograd function of `smooth_floor`.
+
+    It saves only its argument, a view of the output of the head, so it uses no additional memory.
+    """
 
     generate_vmap_rule = True
 
@@ -130,7 +135,7 @@ class _SmoothFloor(torch.autograd.Function):
 
 
 def lower_triangular(values: Tensor, features: int) -> Tensor:
-    """Return strictly lower triangular matrices (..., D, D) of values (..., D (D - 1) / 2), ordered row by row."""
+    """Return strictly lower triangular matrices (..., D, D), filled row by row with values (..., D (D - 1) / 2)."""
     rows, columns = torch.tril_indices(features, features, -1, device=values.device)
     matrix = values.new_zeros(*values.shape[:-1], features * features)
     return matrix.index_copy(-1, rows * features + columns, values).unflatten(-1, (features, features))
@@ -139,8 +144,8 @@ def lower_triangular(values: Tensor, features: int) -> Tensor:
 class StepParameters(StepDistribution):
     """Step distribution defined by the unconstrained parameters that a head returns.
 
-    `motion` and `event_logits` are unpacked at the first access. If a kernel computes `nll` from the parameters, they
-    are never unpacked.
+    `motion` and `event_logits` are unpacked when they are first accessed. If a kernel computes `nll`, it reads the
+    parameters directly.
 
     Args:
         parameters: parameters of the mixture followed by E event logits, shape (..., P + E).
@@ -167,7 +172,10 @@ class StepParameters(StepDistribution):
         return self.unpack()[1]
 
     def unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
-        """Return the mixture and the event logits, differentiable if the parameters are, even under `torch.no_grad`."""
+        """Return the mixture and the event logits, which are computed at the first call and cached.
+
+        They are differentiable if the parameters require gradients, even if the first call is under `torch.no_grad`.
+        """
         if self._unpacked is None:
             if self.parameters.requires_grad and not torch.is_grad_enabled():
                 with torch.enable_grad():

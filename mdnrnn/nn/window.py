@@ -50,10 +50,10 @@ class WindowLSTM(nn.Module):
         h' = LSTM(x, [h, w]);    (alpha, beta, delta) = exp(W h' + b);    kappa' = kappa + delta
         phi(u) = sum over K of alpha exp(-beta (kappa' - u)^2);    w' = sum over u of phi(u) character_u
 
-    w is the context. Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. The
-    stopping rule is in `has_passed_text`.
+    w is the context. Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. See
+    `has_passed_text` for the stopping rule.
 
-    `forward` has a backward pass written by hand (`WindowSteps`) and no second derivatives.
+    `forward` has a handwritten backward pass (`WindowSteps`) and does not support second derivatives.
 
     Args:
         in_features: number of input features I.
@@ -122,7 +122,11 @@ class WindowLSTM(nn.Module):
 
 
 class StackState(NamedTuple):
-    """State of a `WindowStack`: of the first layer, of the layers above it, shape (layers - 1, B, H), and the text."""
+    """State of a `WindowStack`.
+
+    `window`: state of the first layer. `above`: state of the layers above it, shape (layers - 1, B, H) each. `text`:
+    the texts, which do not change.
+    """
 
     window: WindowState
     above: LSTMState
@@ -133,16 +137,18 @@ class WindowStack(nn.Module):
     """LSTM layers of hidden size H, the first one with a window over a text.
 
     All layers read the inputs; the layers above the first also read the context. The outputs are the hidden states of
-    all layers and the context, which the head needs: it contains the mark after the end of the text.
+    all layers and the context. The head needs the context, because its last feature is the window weight of the mark
+    after the end of the text.
 
-    Only the first layer runs in a Python loop: its contexts do not depend on the layers above it.
+    Only the first layer needs a loop over the steps, because it reads the context of the previous step. The context
+    does not depend on the layers above, which process all steps of a sequence in one call.
 
     Args:
         in_features: number of input features I.
         hidden: hidden size H.
         characters: number of distinct characters C.
         layers: number of layers, at least 2.
-        components: number of Gaussians of the window K.
+        components: number K of Gaussians of the window.
         dropout: dropout probability after each layer.
 
     The attribute `width` is the number of output features, layers x H + C.
@@ -176,7 +182,7 @@ class WindowStack(nn.Module):
 
 
 def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: int) -> Tensor:
-    """Return phi at the U characters and at the index after them, shape (..., U + 1); arguments have shape (..., K)."""
+    """Return phi(u) for u from 0 to U, shape (..., U + 1), given alpha, beta and centers of shape (..., K)."""
     u = torch.arange(characters + 1, device=centers.device, dtype=centers.dtype)
     gaussians = torch.exp(-beta.unsqueeze(-1) * (centers.unsqueeze(-1) - u).square())
     return (alpha.unsqueeze(-1) * gaussians).sum(-2)
@@ -185,9 +191,10 @@ def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: in
 def has_passed_text(alpha: Tensor, beta: Tensor, centers: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
     """Return 1 where the window has passed the end of the text, otherwise 0, shape (B, 1).
 
-    The window has passed a text of length U if phi(U + 1) exceeds phi at all smaller indices. Graves compares phi(U),
-    one character earlier; but windows learn to run ahead of the pen, and lines that end there lack the end of the last
-    letter. Far beyond the text all weights underflow to 0, so the centers are checked, too.
+    The window has passed a text of L characters, whose end mark has index L, if phi(L + 1) exceeds phi(0) to phi(L).
+    Graves uses phi(L), one index earlier. However, windows learn to run ahead of the pen, and with his rule lines stop
+    before the last letter is complete. Far beyond the text, all phi underflow to 0. The result is therefore also 1 if
+    all centers are above L + 2.
 
     Args:
         alpha: weights of the Gaussians, shape (B, K).

@@ -1,11 +1,11 @@
-"""All time steps of a `WindowLSTM` as one differentiable function, with derivatives computed by hand.
+"""All time steps of a `WindowLSTM` as one differentiable function with a handwritten backward pass.
 
-Autograd records nothing per step: the products of the inputs are computed before the loop, and the gradients of the
-weights are one product over all steps after it. The formulas are stated in `WindowLSTM`.
+Autograd records no operations per step. The input products are computed before the loop. The gradients of the weights
+are computed after it, by one matrix product over all steps. `WindowLSTM` states the formulas of the forward pass.
 
 There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of `mdnrnn.kernels.window`
-replace the loops for float32 parameters, in float32 or bfloat16, if H is a multiple of 16, C is at most 128 and K at
-most 16. So far they have run in Triton's interpreter only.
+replace the loops for float32 parameters, with matrix products in float32 or bfloat16, if H is a multiple of 16, C is at
+most 128 and K at most 16. So far they have been run only in Triton's interpreter, not on a GPU.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ from mdnrnn.kernels import kernels_available
 
 
 class WindowSteps(torch.autograd.Function):
-    """Map the products of the inputs (T, B, 4H) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1).
+    """Map input products (T, B, 4H) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1).
 
-    Matrix products have the dtype of the inputs' products; everything else has the dtype of the weights.
+    Matrix products have the dtype of `input_products`; everything else has the dtype of the weights.
     """
 
     @staticmethod
@@ -45,14 +45,14 @@ class WindowSteps(torch.autograd.Function):
             ctx.save_for_backward(weight, window_weight, characters, *saved)
         ctx.mark_non_differentiable(phi)
         ctx.set_materialize_grads(False)
-        # Copies, so that in-place changes of the results do not change the saved tensors.
+        # Clone the results, so that in-place changes by the caller do not change the saved tensors.
         hiddens, contexts = saved[3][1:].split([hidden.shape[-1], context.shape[-1]], -1)
         return hiddens.clone(), contexts.clone(), phi
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_hidden: Tensor | None, d_context: Tensor | None, _: Tensor) -> tuple[Tensor | None, ...]:
-        """Return the derivatives by the arguments of `forward`."""
+        """Return the gradients with respect to the arguments of `forward`."""
         weight, window_weight, characters, gates, cells, all_centers, joined, coefficients, gaussians = (
             ctx.saved_tensors
         )
@@ -72,7 +72,7 @@ class WindowSteps(torch.autograd.Function):
 
 
 def _choose_passes(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
-    """Return the functions of the forward and backward passes: kernels if they support these tensors, else loops."""
+    """Return the functions of the forward and backward passes: kernels if they support the tensors, otherwise loops."""
     if kernels_available(products):
         from mdnrnn.kernels import window
 
@@ -96,7 +96,7 @@ def _forward_loop(
     """Run all steps.
 
     Args:
-        input_products: products of the inputs and their weights, shape (T, B, 4H).
+        input_products: inputs multiplied by the input weights, shape (T, B, 4H).
         weight: recurrent weights of hidden state and context, shape (4H, H + C).
         window_weight: weights of the window, shape (3K, H).
         window_bias: shape (3K,).
@@ -105,11 +105,13 @@ def _forward_loop(
         cell: initial cell state, shape (B, H).
         centers: initial centers of the window's Gaussians, shape (B, K).
         context: initial context, shape (B, C).
-        save: whether to return the values of all steps that the backward pass needs; otherwise, of the last steps only.
+        save: whether to keep the results of all steps, for the backward pass; if False, only hidden states, contexts
+            and phi are kept for all steps.
 
     Returns:
         Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
-        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians (T, B, K, U + 1); phi (T, B, U + 1).
+        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians exp(-beta (center - u)^2) (T, B, K, U + 1); phi
+        (T, B, U + 1).
     """
     (steps, batch, _), h = input_products.shape, hidden.shape[-1]
     u, k = characters.shape[1], centers.shape[-1]
@@ -156,24 +158,25 @@ def _backward_loop(
     hidden_slope: Tensor,
     phi_slopes: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Compute the derivatives of all steps.
+    """Compute the gradients of all steps.
 
     Args:
-        d_hidden: derivatives by the hidden states, shape (T, B, H); None for zeros.
-        d_context: derivatives by the contexts, shape (T, B, C); None for zeros.
+        d_hidden: gradient with respect to the hidden states, shape (T, B, H); None for zeros.
+        d_context: gradient with respect to the contexts, shape (T, B, C); None for zeros.
         weight: recurrent weights of hidden state and context, shape (4H, H + C).
         window_weight: weights of the window, shape (3K, H).
         characters: one-hot text, shape (B, U, C).
         gates: shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
-        output_slope: derivative of the hidden state by the sum before the output gate, shape (T, B, H).
-        cell_slopes: derivatives of the cell state by the sums before the other gates, shape (T, B, 3, H).
-        hidden_slope: derivative of the hidden state by the cell state, shape (T, B, H).
-        phi_slopes: derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
+        output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
+        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
+        hidden_slope: derivative of the hidden state w.r.t. the cell state, shape (T, B, H).
+        phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Derivatives by the sums before the gates (T, B, 4H); by log alpha, log beta and log delta (T, B, 3K); and by the
-        initial hidden state and context (B, H + C), cell state (B, H) and centers (B, K).
+        Gradients with respect to the pre-activations of the gates (T, B, 4H); log alpha, log beta and log delta
+        (T, B, 3K); the initial hidden state and context (B, H + C); the initial cell state (B, H); and the initial
+        centers (B, K).
     """
     (steps, batch, h), k = hidden_slope.shape, coefficients.shape[-1] // 3
     forget, delta, phi_slopes = gates[..., 2 * h : 3 * h], coefficients[..., 2 * k :], phi_slopes[..., :-1]
@@ -186,7 +189,7 @@ def _backward_loop(
         if d_context is not None:
             d_joined[:, h:] += d_context[t]
         d_phi = torch.bmm(characters, d_joined[:, h:].unsqueeze(-1))
-        d_logs = torch.bmm(phi_slopes[t], d_phi).squeeze(-1)  # by log alpha, log beta and this step's centers
+        d_logs = torch.bmm(phi_slopes[t], d_phi).squeeze(-1)  # w.r.t. log alpha, log beta, centers
         d_centers += d_logs[:, 2 * k :]
         torch.mul(d_centers, delta[t], out=d_logs[:, 2 * k :])
         d_coefficients[t] = d_logs
@@ -211,7 +214,7 @@ def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _phi_slopes(coefficients: Tensor, all_centers: Tensor, gaussians: Tensor) -> Tensor:
-    """Return the derivatives of phi by log alpha, log beta and the centers, shape (T, B, 3K, U + 1)."""
+    """Return the derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1)."""
     alpha, beta, _ = (part.unsqueeze(-1) for part in coefficients.chunk(3, -1))
     u = torch.arange(gaussians.shape[-1], device=gaussians.device, dtype=gaussians.dtype)
     distance = all_centers[1:].unsqueeze(-1) - u
