@@ -32,7 +32,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether matrix products in bfloat16 are accelerated: CUDA from Ampere on, CPUs with AVX512-BF16 or AMX."""
+    """Return whether bfloat16 matrix products are accelerated: CUDA since Ampere, CPUs with AVX512-BF16 or AMX."""
     import torch
 
     if device.type == "cuda":
@@ -49,7 +49,7 @@ def choose_precision(name: str, device: torch.device) -> str:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return the context for a forward pass in the given precision."""
+    """Return a context manager for forward passes in the given precision."""
     import torch
 
     if precision == "bfloat16":
@@ -59,7 +59,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Disable TensorFloat-32 on CUDA, for likelihoods and generation: float32 products keep their full precision."""
+    """Disable TensorFloat-32 on CUDA within the context, so that float32 products have full precision."""
     import torch
 
     if not torch.cuda.is_available():
@@ -76,7 +76,7 @@ def full_precision() -> Iterator[None]:
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Limit PyTorch to one CPU thread."""
+    """Limit PyTorch to one CPU thread within the context."""
     import torch
 
     threads = torch.get_num_threads()

@@ -21,7 +21,7 @@ ADVICE = "free some space or choose another path"
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path`; rename it to `path` when the block succeeds, delete it otherwise.
 
-    The data are flushed to the disk before the renaming.
+    The data are flushed to the disk before the file is renamed.
 
     Raises:
         InputError: `path` cannot be written.
@@ -49,7 +49,7 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
 
     Args:
         replace: whether an existing file or folder `path` is replaced.
-        advice: the end of the error message: what the user can do.
+        advice: end of the error message, which tells the user what to do.
 
     Raises:
         InputError: `path` or something in the block cannot be written.
@@ -75,7 +75,7 @@ def _explain_errors(path: Path, advice: str) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Return whether `path` has the name of a temporary file, which remains if a process is killed."""
+    """Return whether `path` is named like a temporary file; such files remain if a process is killed."""
     return path.name.startswith(".") and path.suffix == SUFFIX
 
 

@@ -21,7 +21,7 @@ R = TypeVar("R")
 
 
 def check_workers(workers: int, device: torch.device, policy: object) -> None:
-    """Raise `InputError` unless `workers` is 1, or more than 1 on a CPU and without a policy."""
+    """Raise `InputError` if `workers` is less than 1, or if it is more than 1 on a GPU or with a policy."""
     if workers < 1:
         raise InputError(f"workers: received {workers}, expected 1 or more")
     if workers > 1 and device.type != "cpu":
@@ -33,11 +33,11 @@ def check_workers(workers: int, device: torch.device, policy: object) -> None:
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
     """Return the results of `function` for all items, in order, computed by `workers` processes.
 
-    The workers share this process's number of PyTorch threads.
+    The number of PyTorch threads of this process is divided among the workers.
 
     Args:
         function: a module-level function, so that it can be pickled.
-        items: its arguments; can be pickled.
+        items: arguments of the function; must be picklable.
         workers: number of processes.
 
     Raises:
@@ -53,11 +53,11 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
 def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
     """Yield the results of `function` in the order of the items, with at most 2 * `workers` items in memory.
 
-    With one worker the function runs in this process. Close the generator to end the processes early.
+    With one worker the function runs in this process. Close the generator to stop the workers early.
 
     Args:
         function: a module-level function, so that it can be pickled.
-        items: its arguments; can be pickled.
+        items: arguments of the function; must be picklable.
         workers: number of processes.
 
     Raises:

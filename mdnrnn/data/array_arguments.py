@@ -32,7 +32,7 @@ def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
 
 
 def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
-    """Return arrays (T, width) of numbers of the same width; T as in `motions`, if given."""
+    """Return numeric arrays (T, width) of equal width, with the lengths T of `motions` if given."""
     arrays = [np.asarray(value) for value in values]
     if motions is not None:
         check_count(name, arrays, len(motions))
@@ -62,7 +62,7 @@ def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list
 
 
 def divide_into_splits(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) -> dict[str, list[int]]:
-    """Return the sequences of each split, from M names or from shares of train, valid and test."""
+    """Return the sequence indices of each split, given M split names or the shares of train, valid and test."""
     values: list[Any] = list(splits)
     if values and all(isinstance(value, str) for value in values):
         names = check_count("splits", values, count)

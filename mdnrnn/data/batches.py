@@ -1,6 +1,6 @@
 """Batches of sequences of similar length, shuffled and augmented in each epoch, reproducible from a seed.
 
-Batches hold flat rows, without padding; only the call of an LSTM pads.
+A batch holds the rows of its sequences end to end; padding is added only for the LSTM.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LENGTH_JITTER = 0.01
 
 
 class Segments(NamedTuple):
-    """Segments of B sequences: rows `first` to `last` (exclusive) of each, counted from the sequence's start."""
+    """B segments of sequences: rows `first` to `last` (exclusive), counted from the start of the sequence."""
 
     sequence: np.ndarray
     """(B,), indices of the sequences in the corpus."""
@@ -37,12 +37,12 @@ class Segments(NamedTuple):
 
 @dataclass(frozen=True)
 class Augment:
-    """Random changes of training sequences, new in each epoch; they apply to offsets only."""
+    """Random augmentation of the offsets of training sequences, sampled anew in each epoch."""
 
     scale: float = 0.15
     """Range of the random scale: each axis is multiplied by a factor from U(1 - scale, 1 + scale)."""
     drop: float = 0.0
-    """Share of the points that are dropped from inside strokes."""
+    """Share of the points to drop; the first and last point of each stroke are kept."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
@@ -56,7 +56,7 @@ class Batch:
     target: Step
     """Steps to predict: motion (S, D) and event (S,)."""
     previous: Step
-    """Steps before the targets, with inputs (S, A) or None; at the start of a sequence motion 0 and event START."""
+    """Step before each target (motion 0 and event START before the first one); inputs (S, A) of the target or None."""
     bin_width: Tensor | None
     """(S, D), bin widths of the targets, 0 for continuous features; None if all features are continuous."""
     lengths: Tensor
@@ -72,9 +72,9 @@ class Batch:
     text: Tensor | None = None
     """(B, U), code points of the texts, padded with zeros."""
     continues: Tensor | None = None
-    """(B,), for windows: whether each continues the sequence in the same row of the preceding batch."""
+    """(B,), for windows with carried-over state: whether each window continues the same row of the preceding batch."""
     idle: bool = False
-    """Whether this rank has no sequence in the batch; the batch is then a placeholder, to be given weight 0."""
+    """Whether this rank has no sequence in the batch; the batch is then a placeholder with weight 0."""
 
     @property
     def size(self) -> int:
@@ -132,7 +132,7 @@ def _move(tensor: Any, device: torch.device) -> Any:
 
 
 class _Noise(NamedTuple):
-    """Random numbers of the local sequences of a batch, of which N rows are read."""
+    """Random numbers for the B sequences of this rank in a batch and for their N rows."""
 
     stretch: np.ndarray
     """(B, D), uniform."""
@@ -141,12 +141,12 @@ class _Noise(NamedTuple):
     rows: np.ndarray
     """(N,), uniform."""
     normal: np.ndarray
-    """(N, D), normal, if motions are posteriors; (0,) if not."""
+    """(N, D), standard normal; (0,) if the corpus has no posteriors."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of one split: `epoch(e)` for training; iteration for an evaluation pass in order of length."""
+    """Batches of a split: `epoch(e)` yields training batches, iteration yields evaluation batches, sorted by length."""
 
     corpus: Corpus
     split: str
@@ -159,10 +159,10 @@ class Batches:
     max_sequences: int | None = None
     """Number of sequences to use, evenly spread over the split; None uses all."""
     by_points: bool = False
-    """Whether batches hold about equally many points, so that batches of short sequences exceed `batch_size`."""
+    """Whether all batches have about the same number of points; those of short sequences then exceed `batch_size`."""
     pool: int = 1 << 17
-    """Number of sequences that are sorted by length together. A larger epoch is processed pool by pool, which bounds
-    memory and start-up time."""
+    """Maximum number of sequences that are sorted by length at once. A larger epoch is divided into pools of this size,
+    which bounds memory and start-up time."""
     rank: int = 0
     """Rank of this process, 0 to world_size - 1."""
     world_size: int = 1
@@ -230,18 +230,24 @@ class Batches:
         return np.split(ordered, np.flatnonzero(np.diff(number)) + 1)
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """Return the batch of these sequences (B,); with `rng` they are augmented and posteriors sampled from it."""
+        """Return the batch of the sequences `indices` (B,).
+
+        With `rng` the sequences are augmented and posteriors are sampled at random. Without it they are not augmented,
+        and every call returns the same posterior samples.
+        """
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
         return self.from_segments(Segments(indices, np.zeros_like(lengths), lengths), rng)
 
     def from_segments(self, segments: Segments, rng: np.random.Generator | None = None) -> Batch:
-        """Return this rank's batch of these segments; `previous` of a segment's first step is the step before it.
+        """Return this rank's part of a batch of segments.
 
-        Random numbers are drawn for the segments of all ranks, so that they do not depend on the sharding.
+        `previous` of the first step of a segment is the preceding step of its sequence.
+
+        Random numbers are drawn for the segments of all ranks, so that they do not depend on the number of ranks.
         """
         corpus, augment = self.corpus, self.augment if rng is not None else None
-        # A segment from the middle of a sequence is read with the row before it, which `_assemble` removes again.
+        # If a segment does not start at row 0, the preceding row is read too; `_assemble` uses it as `previous` only.
         local, counts = self.local_rows(len(segments.sequence)), segments.last - segments.first + (segments.first > 0)
         noise = self._draw_noise(counts, local, rng)
         indices, has_previous, lengths = segments.sequence[local], segments.first[local] > 0, counts[local]
@@ -255,7 +261,7 @@ class Batches:
         if augment and augment.drop and noise and inputs is None and corpus.metadata.is_drawing:
             uniform = noise.rounding, noise.rows
             motion, event, lengths = drop_points(motion, event, lengths, augment.drop, uniform, corpus.metadata.start)
-        # Row 0 of a sequence is read for segments from row 0, and as the previous row for segments from row 1.
+        # Row 0 of a sequence is read for segments that start at row 0, or at row 1, where it is the previous row.
         first_rows = (np.cumsum(lengths) - lengths)[segments.first[local] <= 1]
         motion = self.normalizer.normalize(motion, first_rows)
         bin_widths = self._bin_widths(motion.shape, first_rows)
@@ -271,11 +277,11 @@ class Batches:
         return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
     def local_rows(self, count: int) -> np.ndarray:
-        """Return this rank's positions in a batch of `count` sequences; [0], a placeholder, if it has none."""
+        """Return the positions of this rank's sequences in a batch of `count`; [0], a placeholder, if it has none."""
         return np.arange(self.rank, count, self.world_size) if self.rank < count else np.zeros(1, np.int64)
 
     def _draw_noise(self, counts: np.ndarray, local: np.ndarray, rng: np.random.Generator | None) -> _Noise | None:
-        """Draw noise for segments of `counts` (B,) rows and return that of the `local` segments."""
+        """Draw noise for all segments, of `counts` (B,) rows, and return the noise of the `local` segments."""
         if rng is None:
             return None
         is_local, width = np.zeros(len(counts), bool), self.corpus.motion.shape[1]
@@ -286,14 +292,14 @@ class Batches:
         return _Noise(stretch[is_local], rounding[is_local], rows[is_local_row], normal)
 
     def _fixed_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Return normal noise (N, D) that depends only on the seed and each segment's first row."""
+        """Return normal noise (N, D) that depends only on the seed and the corpus index of each segment's first row."""
         width = self.corpus.motion.shape[1]
         segments = zip(firsts.tolist(), lengths.tolist(), strict=True)
         draws = [np.random.default_rng([self.seed, first]).standard_normal((count, width)) for first, count in segments]
         return np.concatenate(draws)
 
     def _bin_widths(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
-        """Return the bin widths (S, D) of a batch, in which rows `firsts` are the first of a sequence."""
+        """Return the bin widths (S, D) of the rows of a batch; `firsts` are the first rows of sequences."""
         bin_width = self.normalizer.bin_widths(self.corpus.metadata)
         if bin_width is None or not self.normalizer.logs:
             return None if bin_width is None else np.broadcast_to(bin_width, shape)
@@ -324,7 +330,10 @@ def _assemble(
     indices: np.ndarray,
     text: Tensor | None,
 ) -> Batch:
-    """Build a batch of segments end to end; where `has_previous` (B,), a segment's first row serves as `previous`."""
+    """Build a batch from segments that are packed end to end.
+
+    If `has_previous` (B,) is true for a segment, its first row is not a target; it is the `previous` of the second row.
+    """
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     previous, previous_event = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
     previous[firsts], previous_event[firsts] = 0, START

@@ -41,12 +41,12 @@ class Entry:
     description: str
     license: str
     source: str
-    """Author, or documentation of the corpus."""
+    """Author or documentation of the corpus."""
     bundled_file: str | None = None
     """Name of the file in the folder `datasets`."""
     url: str | None = None
     sha256: str | None = None
-    """Checksum of the download; None if unknown: the checksum of the first download is recorded."""
+    """Expected checksum of the download. None: the checksum of the first download is recorded and expected later."""
     size: int | None = None
     """Size of the file in bytes, if known."""
     max_bytes: int = 1 << 26
@@ -56,13 +56,13 @@ class Entry:
     instructions: str = ""
     """How to obtain a corpus that cannot be downloaded automatically."""
     generate: Callable[[], Corpus] | None = None
-    """Generates the corpus, identically on every call."""
+    """Function that generates the corpus; it returns the same corpus on every call."""
     version: str = ""
     """Version of the generated corpus; a cached corpus of another version is replaced."""
 
     @property
     def path(self) -> Path:
-        """Path of the corpus: for a bundled one in the package or checkout, for others in the cache."""
+        """Path of the corpus: in the package or checkout if it is bundled, else in the cache."""
         if self.bundled_file is None:
             return cache_folder() / "corpora" / self.name
         package = Path(__file__).parents[1]
@@ -201,7 +201,7 @@ CATALOG = {entry.name: entry for entry in _ENTRIES}
 
 
 def find(name: str) -> Entry | None:
-    """Return the entry called `name`, with the category of a family filled in; None if there is none."""
+    """Return the entry called `name`, or None; in a family, CATEGORY is replaced by the category in `name`."""
     kind, _, category = name.partition("/")
     family = CATALOG.get(f"{kind}/CATEGORY")
     if name in CATALOG or family is None or family.url is None or not _CATEGORY.fullmatch(category):
@@ -210,7 +210,7 @@ def find(name: str) -> Entry | None:
 
 
 def is_catalog_name(data: str) -> bool:
-    """Whether `data` names a corpus of the catalog; an existing path takes precedence until the corpus is available."""
+    """Return whether `data` is a catalog name; an existing path takes precedence over a corpus not on this machine."""
     entry = find(data)
     return entry is not None and (entry.path.exists() or not Path(data).exists())
 
@@ -235,7 +235,7 @@ def open_corpus(data: str, recipe: Recipe | None = None) -> Corpus:
 
     Args:
         data: catalog name or path.
-        recipe: processing of the drawings if they are read from another format.
+        recipe: import options; ignored if `data` is already a corpus.
     """
     return pipeline.read(resolve(data), recipe)
 
@@ -246,7 +246,7 @@ def fetch(entry: Entry, *, timeout: float = TIMEOUT, stall_timeout: float = STAL
     Args:
         entry: entry with a `url`.
         timeout: maximum duration of the download, in seconds.
-        stall_timeout: maximum time without a chunk of 16 KiB, in seconds.
+        stall_timeout: maximum time between chunks of 16 KiB, in seconds.
     """
     if entry.url is None:
         instructions = entry.instructions or "it is bundled or generated; get it with: mdnrnn data get"
@@ -299,7 +299,7 @@ def _read_origin(folder: Path) -> object:
 
 
 def _store(entry: Entry, origin: object, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary folder, then move it to the entry's path: a cached corpus is always complete."""
+    """Call `write` with a temporary folder, then move it to the entry's path, so that a cached corpus is complete."""
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(entry.path, replace=True, advice=_CACHE_ADVICE) as folder:

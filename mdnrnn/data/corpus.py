@@ -31,36 +31,36 @@ class Sequence(NamedTuple):
     motion: np.ndarray
     """(T, D), raw units."""
     event: np.ndarray
-    """(T,), integers; END last if the sequence ends."""
+    """(T,), integers; the last event is END if the sequence ends."""
     label: int | None = None
     """Index of the class."""
     inputs: np.ndarray | None = None
-    """(T, A), inputs that are known when a step is predicted."""
+    """(T, A), model inputs for the prediction of each step, for example actions."""
     text: str | None = None
-    """Text that the sequence writes."""
+    """Transcription of the handwriting."""
     writer: int | None = None
-    """Number of the writer."""
+    """Index of the writer."""
     logvar: np.ndarray | None = None
-    """(T, D), log variances of the posteriors whose means are in motion."""
+    """(T, D), log variances of Gaussian posteriors; `motion` holds their means."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """M sequences of N steps in total, packed end to end: sequence i is rows offsets[i] to offsets[i + 1].
+    """M sequences with N steps in total, packed end to end: sequence i is rows offsets[i] to offsets[i + 1] - 1.
 
     Args:
         metadata: name, classes, features, ...
         motion: (N, D), raw units.
         event: (N,), integers.
         offsets: (M + 1,).
-        splits: split name -> (first, last + 1) sequence.
+        splits: split name -> (first, last + 1), indices of sequences.
         label: (M,), or None.
-        inputs: (N, A), inputs that are known when a step is predicted, or None.
+        inputs: (N, A), model inputs for the prediction of each step, for example actions, or None.
         text: all texts end to end, UTF-8, (bytes,), or None.
         text_offsets: (M + 1,), byte offsets of the texts, or None.
-        writer: (M,), number of each sequence's writer, or None. No model receives it.
-        logvar: (N, D), or None. If present, motion holds means of posteriors and logvar their log variances; every
-            batch then draws new samples.
+        writer: (M,), index of each sequence's writer, or None. It is not a model input.
+        logvar: (N, D), log variances of Gaussian posteriors whose means are in `motion`, or None. With posteriors,
+            every training batch draws new samples.
     """
 
     metadata: Metadata
@@ -101,14 +101,14 @@ class Corpus:
                 point); default: DOWN. In drawings the last event of each sequence is set to END.
             labels: M class names. Default classes: those in `metadata`, or the distinct names in alphabetical order.
             texts: M texts, for text-conditional models.
-            inputs: M arrays (T, A), the inputs that are known when a step is predicted.
-            splits: shares of train, valid and test, by which the sequences are divided at random; or M split names.
+            inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
+            splits: shares of train, valid and test for a random division, or M split names.
             seed: random seed of the division.
-            metadata: metadata of the corpus. Default: named "arrays", drawings that start with the pen down, with bin
-                width 1 if all motions are integers, continuous otherwise.
+            metadata: metadata of the corpus. Default: drawings with the name "arrays" that start with the pen down;
+                the bin width is 1 if all motions are integers, else None.
 
         Raises:
-            InputError: if numbers, shapes, types or values do not match.
+            InputError: if an argument has a wrong length, shape, type or value.
         """
         matrices = check_matrices("motions", motions)
         count = len(matrices)
@@ -162,7 +162,7 @@ class Corpus:
 
     @cached_property
     def events(self) -> int:
-        """Number of event classes E: 3 for strokes, 2 for worlds with episodes that end, 0 without events."""
+        """Number of event classes E: 3 for data with strokes, 2 for episodes with an end, 0 without events."""
         if self.metadata.is_stream:
             return 0
         if not self.metadata.is_world:
@@ -174,7 +174,7 @@ class Corpus:
         """Number of characters of every text, shape (M,); shape (0,) if there are no texts."""
         if self.text is None or self.text_offsets is None:
             return np.zeros(0, np.int64)
-        is_first_byte = (np.asarray(self.text) & 0xC0) != 0x80  # of a character in UTF-8
+        is_first_byte = (np.asarray(self.text) & 0xC0) != 0x80  # other bytes of a UTF-8 character are 0b10......
         return np.diff(np.concatenate([[0], np.cumsum(is_first_byte)])[self.text_offsets])
 
     @property
@@ -206,14 +206,14 @@ class Corpus:
         return range(first, last)
 
     def rows(self, split: str) -> slice:
-        """Return the rows of a split in `motion`, `event`, `inputs` and `logvar`."""
+        """Return the range of rows of a split in `motion`, `event`, `inputs` and `logvar`."""
         indices = self.indices(split)
         return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
 
     def row_blocks(self, rows: slice) -> Iterator[slice]:
         """Yield `rows` in blocks of at most 2**20 rows and release memory-mapped pages after each block.
 
-        A pass over a whole corpus then needs the memory of one block.
+        Reading a whole corpus in blocks keeps at most one block in memory.
         """
         for first in range(rows.start, rows.stop, _BLOCK_ROWS):
             yield slice(first, min(first + _BLOCK_ROWS, rows.stop))
@@ -227,7 +227,7 @@ class Corpus:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def is_first_row(self, rows: slice) -> np.ndarray:
-        """Return which of these n rows are the first of a sequence, shape (n,)."""
+        """Return a mask (n,) of the n rows: True for the first row of a sequence."""
         is_first = np.zeros(rows.stop - rows.start, bool)
         firsts = self.offsets[:-1]
         in_range = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))
@@ -237,8 +237,8 @@ class Corpus:
     def drawing(self, index: int) -> Drawing:
         """Return sequence `index` as polylines (n, 2).
 
-        For drawings and performances these are the strokes, in raw units. For streams and worlds they are one curve
-        per value, over time or over steps.
+        For drawings and performances these are the strokes, in raw units. For streams they are one curve over time per
+        value; for world-model latents, one curve over steps per value.
         """
         motion, event = self[index][:2]
         if not self.metadata.is_drawing:

@@ -1,4 +1,4 @@
-"""Downloads into the user's cache, complete and with a verified checksum, within limits of size and time."""
+"""Download files to the user's cache, with checksums and with limits of size and time."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _clock = time.monotonic
 
 
 def cache_folder() -> Path:
-    """Return the folder for downloads: the environment variable MDNRNN_CACHE, or the cache folder of the system."""
+    """Return the cache folder: the environment variable MDNRNN_CACHE if it is set, else the system's cache folder."""
     return Path(os.environ.get("MDNRNN_CACHE") or pooch.os_cache("mdnrnn")).expanduser()
 
 
@@ -46,16 +46,16 @@ def download(
     Args:
         url: address of the file.
         path: file to write.
-        sha256: expected checksum. None: that of the first download is recorded and expected from then on.
+        sha256: expected checksum. None: the checksum of the first download is recorded and expected later.
         max_bytes: maximum size; a larger download is aborted.
         not_found_hint: advice in the error message if the server does not have the file.
         timeout: maximum duration of the download, in seconds.
-        stall_timeout: maximum time without a chunk of 16 KiB, in seconds.
+        stall_timeout: maximum time between chunks of 16 KiB, in seconds.
 
     Raises:
         InputError: if the download fails; `path` then does not exist.
     """
-    # Checked before the checksum is read: another process records the checksum first, then moves the file into place.
+    # Test this before reading the checksum: a concurrent download writes the checksum first, then moves the file.
     exists = path.exists()
     known = sha256 or recorded_checksum(url, path)
     try:
@@ -80,7 +80,7 @@ def download(
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot keep {path}: {reason}; free some space, or set MDNRNN_CACHE to a folder") from error
-    except ValueError as error:  # pooch: another checksum; it has deleted the file
+    except ValueError as error:  # pooch deleted the file because its checksum differs
         advice = f"delete {_checksum_path(path)} to trust the new file" if sha256 is None else "try another network"
         origin = "the first download had" if sha256 is None else "the catalog expects"
         raise InputError(
@@ -134,7 +134,7 @@ def _receive(
     stall_timeout: float,
     checksum_path: Path | None,
 ) -> None:
-    """Write the content of `url` to `target` and its checksum to `checksum_path`; a downloader for pooch."""
+    """Download `url` to `target` and write its checksum to `checksum_path`; a `downloader` of `pooch.retrieve`."""
     response, received = _Response(url, stall_timeout), 0
     name = url.rsplit("/", 1)[-1]
     # disable=None: no progress bar if stderr is not a terminal
@@ -161,10 +161,10 @@ def _receive(
 
 
 class _Response:
-    """The response of a server, received in a thread.
+    """HTTP response that a background thread receives and puts into a queue.
 
-    The timeouts of a socket limit neither a slow name server nor a server that sends its headers byte by byte; the
-    reader of the queue enforces the limits instead.
+    Socket timeouts do not limit slow name servers, or servers that send their headers byte by byte. Therefore `chunks`
+    enforces the time limits when it reads the queue.
     """
 
     def __init__(self, url: str, stall_timeout: float) -> None:
@@ -211,13 +211,13 @@ class _Response:
                 self.has_end_marker = is_chunked or is_sized
                 if is_sized and not is_chunked and "Content-Encoding" not in response.headers:
                     self.length = int(response.headers["Content-Length"])
-                self._put(b"")  # lets the reader check the length before any content arrives
+                self._put(b"")  # `_receive` can check the length before any content arrives
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     self._put(chunk)
                     if self._canceled.is_set():
                         return
             self._put(None)
-        except Exception as error:  # the reader of the queue reports it
+        except Exception as error:  # `chunks` reports it
             self._put(error)
 
     def _put(self, item: bytes | Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""Parsed drawings, packed flat: the output of every reader and the input of the geometry and the corpus builder."""
+"""Parsed drawings, packed end to end: the output of all readers and the input of the corpus builder."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from mdnrnn.data.strokes import Drawing, Polyline, Start, fit_to_box, resample, 
 MAX_POINTS = 1 << 20
 """Maximum points per drawing; larger drawings are dropped."""
 MAX_COORDINATE = 1e9
-"""Maximum absolute coordinate; beyond it offsets are not exact."""
+"""Maximum absolute coordinate; with larger coordinates, offsets are not exact."""
 
 
 class Record(NamedTuple):
     """Metadata of one drawing in a file."""
 
     location: str
-    """File and position in it, for messages: "cat.ndjson, line 17"."""
+    """File and position in the file, for messages; for example "cat.ndjson, line 17"."""
     key: str | None = None
-    """Identity of the drawing; drawings with equal keys share a split. None: the points identify the drawing."""
+    """Key by which the drawing is assigned to a split; equal keys have the same split. None: the points are the key."""
     label: str | None = None
     """Class name."""
     text: str | None = None
-    """Text that the drawing writes."""
+    """Transcription of the handwriting."""
     split: str | None = None
-    """train, valid or test, if the file assigns splits."""
+    """train, valid or test; None if the file does not assign splits."""
     writer: str | None = None
-    """Writer name, the same in all files."""
+    """Name of the writer; equal names in different files are the same writer."""
 
 
 class Remark(NamedTuple):
     """Why a record was dropped or repaired."""
 
     reason: str
-    """Category under which the remark is counted: "not JSON"."""
+    """Category under which the remark is counted, for example "not JSON"."""
     detail: str
     """File, position and problem, in one line."""
     malformed: bool = True
-    """True if the file is faulty; False if the record is valid but not wanted."""
+    """True if the record is malformed; False if it is valid but excluded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,9 +152,9 @@ class DrawingBatch:
     def split_at_jumps(self, max_distance: float) -> DrawingBatch:
         """Split strokes between consecutive points that are more than `max_distance` apart.
 
-        A single point between two jumps, or between a jump and an end of its stroke, is a sensor error and is removed;
-        the stroke is not split there if the points before and after it are within `max_distance` of each other. A
-        stroke of such points alone keeps its first point.
+        A single point between two jumps, or between a jump and an end of the stroke, is a sensor error and is removed.
+        If the points before and after it are at most `max_distance` apart, the stroke is not split there. If a stroke
+        has only such points, its first point is kept.
         """
         if not len(self):
             return self
@@ -178,7 +178,7 @@ class DrawingBatch:
         return replace(self, points=self.points[keep], stroke_lengths=strokes, stroke_counts=counts)
 
     def fit_to_box(self, size: float) -> DrawingBatch:
-        """Move each drawing to (0, 0) and scale both axes alike, so that its longer side is `size`."""
+        """Translate each drawing to minimum x and y of 0 and scale it so that its longer side is `size`."""
         return self._with_points(fit_to_box(self.points, self.point_counts, size), self.stroke_lengths)
 
     def resample(self, spacing: float) -> DrawingBatch:
@@ -190,7 +190,7 @@ class DrawingBatch:
             return self
         lengths = np.hypot(*np.diff(self.points[:, :2], axis=0, prepend=self.points[:1, :2]).T)
         lengths[self._stroke_starts] = 0
-        # Checked before allocation: a spacing that is small relative to a drawing can exceed the memory.
+        # Check before allocation: with a very small spacing the points would not fit in memory.
         expected_points = np.add.reduceat(lengths, self._ends - self.point_counts) / spacing + 2 * self.stroke_counts
         few = expected_points <= MAX_POINTS
         if not few.all():

@@ -1,4 +1,4 @@
-"""Metadata of a corpus: name, pen start, bin width, classes and features."""
+"""Metadata of a corpus: name, initial pen state, bin width, classes and features."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Metadata:
 
     name: str
     start: Start = "down"
-    """Pen position before the first step: "down" at the origin, or "up" (the first step only moves the pen)."""
+    """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
     bin_width: float | None = None
     """Spacing of the grid on which all features except times lie, in raw units; None for continuous data."""
     units: str = "px"
@@ -35,9 +35,9 @@ class Metadata:
     features: tuple[str, ...] = ()
     """Names of the motion columns; empty for offsets dx and dy.
 
-    `dt` is the time since the preceding row in seconds, > 0 except in a sequence's first row. `dt` as the first column
-    marks a stream without strokes or end. `z1` as the first column marks a world: latents z1, z2, ..., optionally
-    followed by a reward; its episodes may end.
+    `dt` is the time since the preceding row in seconds, > 0 except in a sequence's first row. If the first column is
+    `dt`, the data are streams, without strokes and without END. If it is `z1`, the data are the latents z1, z2, ...
+    of a world model, optionally followed by a reward; END marks the end of an episode.
     """
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class Metadata:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the data are a stream of values over time, without strokes or end."""
+        """Whether the data are streams of values over time, without strokes and without END."""
         return self.features[:1] == ("dt",)
 
     @property
@@ -60,12 +60,12 @@ class Metadata:
 
     @property
     def is_world(self) -> bool:
-        """Whether the data are latents of a world model, in episodes."""
+        """Whether the data are episodes of latents of a world model."""
         return self.features[:1] == ("z1",)
 
     @property
     def is_drawing(self) -> bool:
-        """Whether motion begins with pen offsets dx and dy; if not, it holds values over time or steps."""
+        """Whether the first motion columns are the pen offsets dx and dy, as in drawings and touch performances."""
         return self.features[:2] in ((), ("dx", "dy"))
 
     @property
@@ -76,7 +76,7 @@ class Metadata:
     def offset_features(self, count: int) -> tuple[int, ...]:
         """Return the indices of the offsets among `count` features; all indices if the features have no names.
 
-        Offsets are the features whose running sum is a position.
+        Offsets are the features whose cumulative sum is a position.
         """
         names = self.features or ("dx",) * count
         return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
@@ -91,7 +91,7 @@ class Metadata:
         """Return the label of the class `name`.
 
         Raises:
-            InputError: if there are no classes, or none of this name.
+            InputError: if there are no classes, or none has this name.
         """
         if not self.classes:
             raise InputError(f"label {name!r}: {self.name} has no labels; omit the label")

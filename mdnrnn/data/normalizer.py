@@ -26,7 +26,7 @@ class Normalizer:
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     logs: tuple[int, ...] = ()
-    """Indices of the features whose logarithm is taken: times, which thus stay positive."""
+    """Indices of the features that are normalized as logarithms: times, which are then always positive."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -41,12 +41,12 @@ class Normalizer:
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:
-        """Fit mean and scale to one split, according to the names of the features.
+        """Fit mean and scale to one split, depending on the names of the features.
 
         Offsets dx and dy (or all features, if they have no names) have mean 0 and share one scale, the standard
-        deviation of all offsets together (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Logarithms
-        of times and all other features are standardized one by one. The mean of a feature on a grid is rounded to the
-        grid, so that its normalized values lie on a grid through 0.
+        deviation of all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Each other feature is
+        standardized separately, and times as logarithms. The mean of a feature on a grid is rounded to the grid, so
+        that its normalized values lie on a grid through 0.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
@@ -64,7 +64,7 @@ class Normalizer:
     def normalize(
         self, motion: np.ndarray, firsts: np.ndarray | int | None = None, dtype: type = np.float32
     ) -> np.ndarray:
-        """Return raw motion (..., D) normalized.
+        """Normalize raw motion (..., D).
 
         Args:
             motion: (..., D), raw units.
@@ -80,7 +80,7 @@ class Normalizer:
         return ((raw - self.mean) / self.scale).astype(dtype)
 
     def denormalize(self, motion: np.ndarray) -> np.ndarray:
-        """Return normalized motion (..., D) in raw units, float64."""
+        """Convert normalized motion (..., D) to raw units, float64."""
         raw = np.asarray(motion, dtype=np.float64) * self.scale + self.mean
         if self.logs:
             logs = list(self.logs)
@@ -92,7 +92,7 @@ class Normalizer:
 
         Args:
             metadata: metadata of the corpus.
-            first: whether the row is the first of a sequence.
+            first: whether to return the bin widths of the first row of a sequence.
         """
         if metadata.bin_width is None and not self.logs:
             return None
@@ -120,7 +120,7 @@ class Normalizer:
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Return mean and standard deviation of the pooled features, or of the logarithm of a time."""
+    """Return mean and standard deviation of the pooled features, or of the logarithm of a time feature."""
     count, total = 0, 0.0
     for values in _values(corpus, split, features):
         count, total = count + values.size, total + float(values.sum(dtype=np.float64))
@@ -143,7 +143,7 @@ def _posterior_deviation(corpus: Corpus, split: str, feature: int) -> float:
 
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:
-    """Yield the features (n, F) of a split in blocks; for a time, the logarithms without first rows."""
+    """Yield the features (n, F) of a split in blocks; for a time feature, its logarithm, without first rows."""
     is_time = features[0] in corpus.metadata.time_features
     for rows in corpus.row_blocks(corpus.rows(split)):
         motion = np.asarray(corpus.motion[rows])

@@ -1,4 +1,4 @@
-"""Points of static problems, each an input and a target, and batches of them for the training loop."""
+"""Data without time steps: points, each an input and a target, and batches of them for the training loop."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PointBatch:
     indices: Tensor
     """(B,), indices of the points in the data."""
     idle: bool = False
-    """Whether this rank has no point in the batch; the batch is then a placeholder, to be given weight 0."""
+    """Whether this rank has no point in the batch; the batch is then a placeholder with weight 0."""
 
     @property
     def points(self) -> int:
@@ -48,7 +48,7 @@ class PointBatch:
 
 @dataclass(frozen=True)
 class PointBatches:
-    """Batches of points: `epoch(e)` for training, shuffled in each epoch; iteration for an evaluation pass."""
+    """Batches of points. `epoch(e)` yields shuffled training batches; iteration yields evaluation batches in order."""
 
     data: Points
     batch_size: int
@@ -80,7 +80,7 @@ class PointBatches:
         order = torch.arange(len(self.data.x))
         if self.batch_size < len(order):  # the order within a single batch has no effect
             order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(len(order)))
-        # Batches of equal size: the gradient of a small last batch would be noisy.
+        # All batches have about the same size, because the gradient of a small last batch would be noisy.
         for indices in order.tensor_split(-(-len(order) // self.batch_size))[start:]:
             yield self._batch(indices)
 

@@ -11,23 +11,23 @@ import numpy as np
 from mdnrnn.events import DOWN, END, UP
 
 Start = Literal["down", "up"]
-"""Pen position before the first step: "down" at the origin, or "up" (the first step only moves the pen)."""
+"""Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
 Polyline = np.ndarray
-"""Points (n, 2) of one stroke, in pen order; n = 1 is a dot."""
+"""Points (n, 2) of one stroke, in drawing order; n = 1 is a dot."""
 Drawing = list[Polyline]
-"""Strokes in pen order."""
+"""Strokes, in drawing order."""
 
 
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
     """Convert steps to strokes.
 
-    With start "down" the first stroke begins at the origin; with "up" it begins after the first step. A sequence
-    without END, cut short, gives the strokes up to its last step.
+    With start "down" the first stroke begins at the origin; with "up" it begins after the first step. If END is
+    missing, the last stroke ends at the last step.
 
     Args:
         motion: (T, 2), offsets.
         event: (T,).
-        start: pen position before the first step.
+        start: pen state before the first step.
     """
     points = np.cumsum(np.asarray(motion, dtype=np.float64), axis=0)
     lifts = np.flatnonzero(np.asarray(event) != DOWN) + 1
@@ -57,7 +57,7 @@ def to_curves(rows: np.ndarray) -> Drawing:
 def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
     """Convert one drawing to steps: motion (T, 2) and event (T,), uint8.
 
-    This is the inverse of `to_polylines`, up to the position of the first point if start is "down".
+    This is the inverse of `to_polylines`. With start "down" the position of the first point is lost.
     """
     strokes = [np.asarray(stroke) for stroke in strokes if len(stroke)]
     if not strokes:
@@ -70,17 +70,17 @@ def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray,
 def to_steps(
     points: np.ndarray, stroke_lengths: np.ndarray, stroke_counts: np.ndarray, start: Start
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Convert M drawings, packed end to end, to steps: motion (N, F), event (N,), uint8, and lengths (M,).
+    """Convert M drawings, packed end to end, to steps: motion (N, F), event (N,), uint8, and lengths T (M,).
 
     Args:
         points: (P, F), all strokes end to end.
         stroke_lengths: number of points of each stroke, (S,), at least 1.
         stroke_counts: number of strokes of each drawing, (M,), at least 1.
-        start: pen position before the first step.
+        start: pen state before the first step.
     """
     first_strokes = np.cumsum(stroke_counts) - stroke_counts
     if start == "down":
-        # A dot as the first stroke becomes a step of (0, 0): its point is repeated.
+        # If the first stroke is a dot, its point is repeated, so that the dot becomes a step of (0, 0).
         dots = first_strokes[stroke_lengths[first_strokes] == 1]
         repeats = np.ones(len(points), np.int64)
         repeats[(np.cumsum(stroke_lengths) - stroke_lengths)[dots]] = 2
@@ -103,9 +103,9 @@ def to_steps(
 
 
 def fit_to_box(points: np.ndarray, point_counts: np.ndarray, side: float) -> np.ndarray:
-    """Move the minimum x and y of each drawing to 0 and scale its longer side to `side`.
+    """Translate each drawing to minimum x and y of 0 and scale it so that its longer side is `side`.
 
-    A drawing without extent is moved but not scaled.
+    If all points of a drawing are equal, it is translated but not scaled.
 
     Args:
         points: (P, F), drawings end to end; only x and y are changed.
@@ -128,7 +128,7 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample strokes at equal arc lengths; return the points (Q, F) and the number of points of each stroke (S,).
 
-    The ends of strokes are kept; features beyond x and y are interpolated.
+    The end points of strokes are kept; all features are interpolated linearly.
 
     Args:
         points: (P, F), the strokes end to end.
@@ -144,14 +144,14 @@ def resample(
     segments[lasts[:-1]] = 0
     arc_length = np.concatenate([[0.0], np.cumsum(segments)])
     totals = arc_length[lasts] - arc_length[firsts]
-    # The tolerance absorbs rounding of the running sum: a length of exactly n spacings gets n + 1 points.
+    # The tolerance absorbs rounding errors of the cumulative sum: a length of exactly n spacings has n + 1 points.
     spans = np.ceil(totals / spacing - 1e-9).astype(np.int64)
     counts = np.where(totals > 0, np.maximum(2, spans + 1), 1)
     starts = np.cumsum(counts) - counts
     position = np.arange(counts.sum()) - starts.repeat(counts)
     targets = arc_length[firsts].repeat(counts) + position * (totals / np.maximum(counts - 1, 1)).repeat(counts)
     resampled = np.stack([np.interp(targets, arc_length, feature) for feature in points.T], axis=1)
-    # The end of a stroke and the start of the next have equal arc length, so interpolation cannot separate them.
+    # The end of a stroke and the start of the next have equal arc length, so interpolation does not distinguish them.
     resampled[starts + counts - 1] = points[lasts]
     resampled[starts] = points[firsts]
     return resampled, counts
@@ -160,7 +160,7 @@ def resample(
 def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | None = None) -> np.ndarray:
     """Return a mask (P,) of the points that the Ramer-Douglas-Peucker algorithm keeps.
 
-    Each iteration splits all spans of all strokes together: one level of the recursion.
+    Each iteration performs one level of the recursion, for the spans of all strokes at once.
 
     Args:
         points: (P, F), the strokes end to end; only x and y are used.
@@ -184,7 +184,7 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
         square = _squared_distances(x, y, index, first, last, counts)
         largest = np.maximum.reduceat(square, starts)
         split = largest > epsilon * epsilon
-        # The first point of each span at the largest distance.
+        # `middle` is the first point of each span with the largest distance.
         furthest = np.flatnonzero(square == largest.repeat(counts))
         middle = index[furthest[np.searchsorted(furthest, starts)]][split]
         keep[middle] = True
@@ -216,11 +216,11 @@ def drop_points(
     noise: tuple[np.ndarray, np.ndarray],
     start: Start = "down",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drop random points inside strokes: a `share` of each drawing's points, or all inner points if there are fewer.
+    """Drop random inner points of strokes: a `share` of a drawing's points, or all inner points if there are fewer.
 
-    The next kept step takes over the motion of the dropped steps. The first and last step of each stroke are kept, so
-    every drawing keeps its strokes. The number of dropped points depends on T alone, up to rounding, so sequences of
-    similar length keep similar lengths.
+    The motion of dropped steps is added to the next kept step. The first and last step of each stroke are kept, so the
+    number of strokes does not change. Except for rounding, the number of dropped points depends only on T, so sequences
+    of similar length keep similar lengths.
 
     Args:
         motion: (N, D), steps of M drawings end to end.
@@ -228,7 +228,7 @@ def drop_points(
         lengths: T of each drawing, (M,), at least 1.
         share: share of the points to drop, 0 <= share < 1.
         noise: uniform numbers: (M,) for rounding the counts, (N,) for choosing the points.
-        start: pen position before the first step.
+        start: pen state before the first step.
 
     Returns:
         motion (N', D), float64, event (N',) and lengths (M,).
@@ -239,7 +239,7 @@ def drop_points(
     is_inside[firsts] = is_down[firsts] & (start == "down")
     is_inside[firsts + lengths - 1] = False
     drawing = np.arange(len(lengths)).repeat(lengths)
-    # Within each drawing, the candidates come first, in random order.
+    # Sort the steps of each drawing: candidates first, in random order, then the other steps.
     order = np.argsort(drawing + np.where(is_inside, 0.5 * noise[1], 0.75))
     rank = np.arange(len(event)) - firsts.repeat(lengths)
     candidates = np.add.reduceat(is_inside, firsts, dtype=np.int64)

@@ -13,10 +13,10 @@ import numpy as np
 from mdnrnn.data.strokes import Drawing, Polyline
 
 _MAX_SLANT_DEVIATION = 25.0
-"""Degrees between the slant and the segments from which it is estimated."""
+"""Maximum angle between the slant and a segment from which it is estimated, in degrees."""
 _MAX_COLUMNS = 500
 _LINE_SPACING = 3.0
-"""Distance between baselines, in heights of the small letters."""
+"""Default distance between baselines, as a multiple of the x-height."""
 
 
 class LineShape(NamedTuple):
@@ -25,25 +25,25 @@ class LineShape(NamedTuple):
     baseline: float
     """y of the baseline at x = 0."""
     slope: float
-    """Slope of the baseline, downwards per unit of x."""
+    """Slope of the baseline, dy / dx; positive if the line descends to the right."""
     slant: float
-    """Slant of the letters to the right, degrees."""
+    """Slant of the letters in degrees; positive to the right."""
     height: float
-    """Height of the small letters."""
+    """x-height: height of lowercase letters without ascenders and descenders."""
 
 
 def measure_line(strokes: Sequence[Polyline]) -> LineShape:
     """Estimate the shape of one line of handwriting.
 
-    The line is divided into columns about as wide as a letter. The baseline goes through the lowest point of each
-    column; the medians ignore the descenders, since most letters have none. The height comes from the columns' highest
-    points in the same way. The slant is the mean direction of the downward segments within 25 degrees of that
-    direction.
+    The line is divided into columns about as wide as a letter. The baseline is fitted to the lowest points of the
+    columns by medians, which ignore descenders, since most letters have none. The x-height is the distance from the
+    baseline to the median of the columns' highest points. The slant is the mean direction of the downward segments,
+    without segments that differ from it by 25 degrees or more.
     """
     points = np.concatenate(strokes).astype(np.float64)
     width, tall = np.ptp(points, axis=0).tolist()
     column, slope = max(0.4 * tall, width / _MAX_COLUMNS, 1e-9), 0.0
-    for _ in range(3):  # the lowest point of a column depends on the slope
+    for _ in range(3):  # iterate, because the lowest point of a column depends on the slope
         x, low, _ = _column_extremes(points, slope, column)
         slope += _median_slope(x, low)
     _, low, high = _column_extremes(points, slope, column)
@@ -62,12 +62,12 @@ def remove_slant(strokes: Sequence[Polyline], shape: LineShape) -> Drawing:
 
 
 def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Drawing:
-    """Place lines below one another with horizontal baselines and aligned left ends.
+    """Stack lines vertically, with aligned left ends; the slope of each line is kept.
 
     Args:
         lines: strokes of each line.
-        spacing: line spacing, as a multiple of the default. The default is three heights of the small letters, or four
-            fifths of the tallest line if that is more.
+        spacing: line spacing, as a multiple of the default. The default is 3 times the x-height, or 0.8 times the
+            height of the tallest line if that is larger.
     """
     shapes = [measure_line(line) for line in lines]
     leveled = [remove_slope(line, shape) for line, shape in zip(lines, shapes, strict=True)]
@@ -82,7 +82,7 @@ def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Dr
 
 
 def _column_extremes(points: np.ndarray, slope: float, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return, per column with points, x of the lowest point, its y and the y of the highest; y without the slope."""
+    """Return x and y of the lowest point and y of the highest point per non-empty column; y is corrected for slope."""
     level = points[:, 1] - slope * points[:, 0]
     column = ((points[:, 0] - points[:, 0].min()) // width).astype(np.int64)
     x, low, high = [], [], []
@@ -108,7 +108,7 @@ def _slant(strokes: Sequence[Polyline], slope: float) -> float:
     segments[:, 1] -= slope * segments[:, 0]
     segments = segments[segments[:, 1] > 0]  # downwards
     angle, slant = np.degrees(np.arctan2(-segments[:, 0], segments[:, 1])), 0.0
-    for _ in range(5):  # the selected segments depend on the slant
+    for _ in range(5):  # iterate, because the selected segments depend on the slant
         right, down = segments[np.abs(angle - slant) < _MAX_SLANT_DEVIATION].sum(0)
         slant = float(np.degrees(np.arctan2(-right, down))) if down > 0 else 0.0
     return slant

@@ -27,15 +27,15 @@ _TAIL = 8.0
 
 
 class Scale(NamedTuple):
-    """Raw minimum and maximum of both columns, by which a data set was scaled.
+    """Minimum and maximum of both columns before min-max scaling, for S parts that are scaled separately.
 
-    One row per separately scaled set. Problems without scaling have minimum 0 and maximum 1.
+    Problems without scaling have minimum 0 and maximum 1.
     """
 
     low: np.ndarray
-    """(S, 2)."""
+    """(S, 2), minimum."""
     high: np.ndarray
-    """(S, 2)."""
+    """(S, 2), maximum."""
 
 
 _UNSCALED = Scale(np.zeros((1, 2)), np.ones((1, 2)))
@@ -45,7 +45,7 @@ _Entropy = Callable[[Scale, int], float]
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """A distribution of one input x and one or two targets y."""
+    """Joint distribution of one input x and one or two targets y."""
 
     name: str
     title: str
@@ -54,9 +54,9 @@ class ToyProblem:
     source: str
     """Author of the problem."""
     _sample: _Sample = field(repr=False)
-    """Draws points (n, 1 + D), the input first, in the given scale; None: in the scale of the new sample."""
+    """(rng, n, scale) -> points (n, 1 + D), the input first, and their scale; None: the scale of the new points."""
     _entropy: _Entropy = field(repr=False)
-    """Computes h(y|x) in a scale, on grids that are refined by an integer factor."""
+    """(scale, refine) -> h(y|x) of points with this scale; `refine` multiplies the resolution of the grids."""
 
     def make_dataset(self, n: int | None = None, seed: int = 0) -> "ToyDataset":
         """Draw a data set of `n` points (default: the published size) from a random seed."""
@@ -66,7 +66,7 @@ class ToyProblem:
 
 @dataclass(frozen=True, eq=False)
 class ToyDataset:
-    """Training points of a toy problem, with new points and the entropy of the same distribution."""
+    """Training points of a toy problem; methods return new points and the entropy in the same scale."""
 
     toy: ToyProblem
     points: Points
@@ -74,7 +74,7 @@ class ToyDataset:
     scale: Scale
 
     def sample(self, n: int, seed: int = 0) -> Points:
-        """Draw `n` new points in the scale of the training points; they differ from these for every seed."""
+        """Draw `n` new points in the scale of the training points; no seed reproduces the training points."""
         return _to_points(self.toy._sample(_make_rng(seed, 1), _check_size(n), self.scale)[0])
 
     def entropy(self) -> float:
@@ -101,12 +101,12 @@ def _to_points(columns: np.ndarray) -> Points:
 
 
 def _rescale(raw: np.ndarray, scale: Scale, box: tuple[float, float]) -> np.ndarray:
-    """Map raw columns (..., 2) linearly, so that a scale's low and high become the sides of the box."""
+    """Map raw columns (..., 2) linearly from the interval `scale.low` to `scale.high` to the interval `box`."""
     return (raw - scale.low) / (scale.high - scale.low) * (box[1] - box[0]) + box[0]
 
 
 def _conditional_entropy(density: np.ndarray, width: float) -> float:
-    """Return h(b|a) in nats of an unnormalized joint density (I, J) on a regular grid with spacing `width` of b."""
+    """Return h(b|a) in nats, given an unnormalized joint density (I, J) on a regular grid; `width`: spacing of b."""
     mass = density / density.sum()
     conditional = mass / mass.sum(axis=1, keepdims=True)
     return float(-(mass * np.log(np.maximum(conditional, 1e-300) / width)).sum())
@@ -180,14 +180,15 @@ def _spiral_entropy(scale: Scale, refine: int) -> float:
 
 
 # Spirals with uniform noise: 5 (u cos 4 pi u, u sin 4 pi u) + U(-0.1, 0.1)^2, u = i / 1000; each column of each spiral
-# is scaled separately. A point thus has a mixture of boxes, one per step of each spiral, and the entropy depends on the
-# sampled scales: 0.200 to 0.236 over 40 data sets of ten spirals. With one common scale it would be 0.171.
+# is scaled separately. The density is therefore a mixture of uniform densities on boxes, one per step of each spiral,
+# and the entropy depends on the sampled scales: 0.200 to 0.236 over 40 data sets of ten spirals. With one common scale
+# it would be 0.171.
 
 _STEPS = 5 / (4 * np.pi) * _spiral(4 * np.pi * np.arange(_JITTER_STEPS) / _JITTER_STEPS)
 
 
 def _sample_jittered(rng: np.random.Generator, n: int, scale: Scale | None) -> tuple[np.ndarray, Scale]:
-    """Draw whole spirals and select n of their points; in a given scale, draw n independent points of its spirals."""
+    """Draw complete spirals and return n of their points; with `scale`, draw n independent points of its S spirals."""
     if scale is None:
         spiral, step = np.divmod(np.arange(-(-n // _JITTER_STEPS) * _JITTER_STEPS), _JITTER_STEPS)
     else:
@@ -201,7 +202,7 @@ def _sample_jittered(rng: np.random.Generator, n: int, scale: Scale | None) -> t
 
 
 def _jittered_entropy(scale: Scale, refine: int) -> float:
-    """Average h(b|a) over slices of a; within a slice the density of b is a step function with an exact entropy."""
+    """Average h(b|a) over a grid of a; for each a the density of b is a step function, whose entropy is exact."""
     scales = Scale(scale.low[:, None], scale.high[:, None])
     low, high = (_rescale(_STEPS + side, scales, _JITTER_BOX).reshape(-1, 2) for side in (-_JITTER, _JITTER))
     weight = 1 / (high - low)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_arrays(corpus: Corpus) -> None:
-    """Raise `InputError` if shapes or types of the arrays do not match each other; no rows are read."""
+    """Raise `InputError` if the shapes or types of the arrays are not consistent; motions and events are not read."""
     problem = _find_array_problem(corpus)
     if problem:
         raise InputError(f"corpus {corpus.metadata.name} has {problem}; import it again")
@@ -59,7 +59,7 @@ def check_values(corpus: Corpus) -> None:
 
     Raises:
         InputError: if a sequence is empty, a motion is not finite or off the grid, a time is not positive, an event is
-            unknown or follows END, inputs or log variances are not finite, or a label has no class.
+            unknown or follows END, inputs or log variances are not finite, or a label is not a class index.
     """
     name, offsets = corpus.metadata.name, corpus.offsets
     empty = np.flatnonzero(corpus.lengths < 1)
@@ -110,7 +110,7 @@ def _sequence_of_row(corpus: Corpus, row: int) -> int:
 
 
 def _is_off_grid(corpus: Corpus, motion: np.ndarray) -> np.ndarray:
-    """Return which rows of motion (n, D) are not multiples of the bin width, shape (n,)."""
+    """Return a mask (n,) of the rows of motion (n, D) that are not multiples of the bin width."""
     bin_width = corpus.metadata.bin_width
     if bin_width is None or (motion.dtype.kind in "iu" and bin_width == 1):
         return np.zeros(len(motion), bool)
@@ -121,6 +121,6 @@ def _is_off_grid(corpus: Corpus, motion: np.ndarray) -> np.ndarray:
 
 
 def _has_invalid_time(corpus: Corpus, motion: np.ndarray, rows: slice) -> np.ndarray:
-    """Return which rows, motion (n, D), have a time that is not positive, or negative in a first row, shape (n,)."""
+    """Return a mask (n,) of the rows of motion (n, D) with a time <= 0, or in the first row of a sequence < 0."""
     times = motion[:, list(corpus.metadata.time_features)]
     return np.asarray(np.where(corpus.is_first_row(rows)[:, None], times < 0, times <= 0).any(1))

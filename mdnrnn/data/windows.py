@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 
 
 class Window(NamedTuple):
-    """Rows `first` to `last` (exclusive) of a sequence; `continues` if it follows the lane's preceding window."""
+    """Rows `first` to `last` (exclusive) of a sequence; `continues`: whether it continues the window before it."""
 
     sequence: int
     first: int
@@ -27,10 +27,10 @@ class Window(NamedTuple):
 class Windows:
     """Training batches of one split, whose sequences are cut into windows of at most `window` steps.
 
-    With `carry` (truncated backpropagation through time) the shuffled sequences of an epoch are concatenated and
-    divided into as many lanes as a batch has rows. Each batch takes the next window of every lane; `Batch.continues`
-    is true for windows that continue the sequence of the preceding window, and false at the start of a sequence or
-    lane. Without `carry` the windows are shuffled.
+    With `carry` the LSTM state is carried over between batches. The shuffled sequences of an epoch are concatenated and
+    divided into lanes, one per row of a batch. Each batch consists of the next window of every lane. `Batch.continues`
+    is false for the first window of a sequence or lane, and true for other windows. Without `carry` the windows are
+    shuffled.
     """
 
     batches: Batches
@@ -44,7 +44,7 @@ class Windows:
             raise InputError(f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows")
 
     def shard(self, rank: int, world_size: int) -> Windows:
-        """Return the windows of one rank: every `world_size`-th row, or lane, of each batch."""
+        """Return the windows of one rank: every `world_size`-th row of each batch; with `carry` a row is a lane."""
         return replace(self, batches=self.batches.shard(rank, world_size))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
@@ -77,14 +77,14 @@ class Windows:
         return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
 
     def _lanes(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
-        """Return batches of the windows of all lanes at the same position."""
+        """Return batches; batch i consists of window i of every lane."""
         ends = np.cumsum(self._lengths(order))
         rows = int(ends[-1])
         count = min(self.batches.batch_size, -(-rows // self.window))
         bounds = [rows * lane // count for lane in range(count + 1)]
         first_length = int(rng.integers(1, self.window + 1))  # varies the windows between epochs
         lanes = [self._cut_lane(order, ends, *lane, first_length) for lane in pairwise(bounds)]
-        lanes.sort(key=len, reverse=True)  # lanes that end early are the last rows of the batch
+        lanes.sort(key=len, reverse=True)  # the remaining lanes keep their rows when others end
         return [[lane[i] for lane in lanes if i < len(lane)] for i in range(len(lanes[0]))]
 
     def _cut_lane(self, order: np.ndarray, ends: np.ndarray, first: int, last: int, first_length: int) -> list[Window]:
@@ -95,8 +95,9 @@ class Windows:
             if begin >= last:
                 break
             bounds = max(first, begin) - begin, min(last, int(ends[i])) - begin
-            # The state after a batch is the state after its longest windows, so a window that is continued must be one
-            # of the longest: all have full length except the last of a sequence and the first of every lane.
+            # The carried-over state is the state after the last padded step. It is valid only for the longest windows
+            # of a batch. Therefore the first windows of all lanes have the same length, and further windows have full
+            # length, except the last window of a sequence, which is not continued.
             windows = self._cut(*bounds, self.window if found else first_length)
             found += [Window(int(order[i]), *window, number > 0) for number, window in enumerate(windows)]
         return found

@@ -1,7 +1,7 @@
-"""Likelihood of held-out sequences: per sequence, per point and per class, beside the null model.
+"""Likelihood of held-out sequences, per sequence, per point and per class, and that of the null model.
 
 Models without a latent vector are evaluated exactly. With a latent vector z the result is the variational bound and, on
-request, an importance-sampling estimate. The conventions of the sketch-rnn and handwriting papers are reported, too.
+request, an importance-sampling estimate. The losses defined in the sketch-rnn and handwriting papers are included.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Likelihood:
     sequences: int
     points: int
     measure: str
-    """What the NLL of motions measures: "discretized", the probability of a bin of the data's bin width; "density", a
-    density in raw units; "mixed", bin probabilities of some features times the density of the others. The time of a
-    sequence's first row is undefined and contributes nothing."""
+    """Kind of the NLL of motions: "discretized", the probability of a bin of the data's bin width; "density", a density
+    in raw units; "mixed", bin probabilities of some features times the density of the others. The time of a sequence's
+    first row is undefined and not included."""
     nll_per_sequence: float
     nll_per_point: float
     motion_nll_per_point: float
@@ -68,17 +68,17 @@ class Likelihood:
     """NLL of the null model."""
     null_nll_per_point: float
     density_nll_per_sequence: float
-    """NLL with the density of motions in normalized units; discrete values receive uniform noise of one bin width."""
+    """NLL with the density of motions in normalized units; values on a grid are dequantized with uniform noise."""
     density_nll_per_point: float
     paper_L_R: float | None
     """Reconstruction loss of Ha and Eck (arXiv:1704.03477): density in normalized units without noise, divided by the
-    longest length N_max instead of T. None if there are features other than dx and dy."""
+    maximum length N_max instead of T. None if there are features other than dx and dy."""
     paper_L_KL: float
     """KL loss of Ha and Eck: KL divergence per dimension of z; 0 without a latent vector."""
     graves_nll_per_sequence: float | None
-    """Convention of Graves (arXiv:1308.0850): density without noise of offsets whose standard deviation over the train
-    split is 1 along each axis; one binary event per point, the end of a stroke; no END. With a latent vector,
-    reconstruction only. None if there are features other than dx and dy."""
+    """NLL in the convention of Graves (arXiv:1308.0850): density, without noise, of offsets with standard deviation 1
+    per axis on the train split; one binary event per point, the end of a stroke; no END. With a latent vector, without
+    the KL divergence. None if there are features other than dx and dy."""
     by_class: dict[str, ClassLikelihood]
     """NLL of each class that occurs in the split."""
 
@@ -93,7 +93,7 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     Args:
         model: the model; its training mode is restored.
         data: batches of the split.
-        seed: random seed; the random numbers of a sequence do not depend on its batch.
+        seed: random seed; the samples of z of a sequence do not depend on its batch.
         importance: number of samples of z for the importance-sampling estimate and for the bound; 0 omits the estimate
             and uses one sample for the bound.
     """
@@ -129,17 +129,17 @@ class _SequenceTerms(NamedTuple):
     noisy_density: np.ndarray
     """NLL of motions as a density in normalized units, with uniform noise of one bin width."""
     density: np.ndarray
-    """The same without noise."""
+    """NLL of motions as a density in normalized units, without noise."""
     pen: np.ndarray
-    """NLL of the binary event that the pen lifts."""
+    """NLL of the binary event "end of a stroke"."""
     kl: np.ndarray
     importance: np.ndarray
-    """Importance-sampling estimate, raw units."""
+    """Importance-sampling estimate of the NLL, raw units."""
     importance_variance: np.ndarray
 
 
 def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -> Tensor:
-    """Return standard normal noise (samples, B, Z); that of a sequence depends only on the seed and its index."""
+    """Return standard normal noise (samples, B, Z); the noise of a sequence depends only on the seed and its index."""
     if not model.latent:
         return torch.zeros(samples, batch.size, 0)
     generators = [np.random.Generator(np.random.Philox([seed, int(i)])) for i in batch.indices]
@@ -155,10 +155,10 @@ def _sequence_terms(
     Args:
         model: the model.
         batch: the batch, on the device of the model.
-        noise: (S, D), uniform in -0.5 to 0.5, in bin widths.
+        noise: (S, D), uniform between -0.5 and 0.5, in units of the bin width.
         log_det: (S,), log |d raw / d normalized| of the motions.
         latent_noise: (samples, B, Z), standard normal.
-        bar: progress bar, advanced by one per sample of a sequence.
+        bar: progress bar; its unit is one sample of one sequence.
     """
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
@@ -177,7 +177,7 @@ def _sequence_terms(
         bar.update(batch.size)
     stacked = torch.stack(log_weights)
     estimate = math.log(len(stacked)) - stacked.logsumexp(0)
-    variance = torch.softmax(stacked, 0).square().sum(0) - 1 / len(stacked)  # of the log of a mean, by the delta method
+    variance = torch.softmax(stacked, 0).square().sum(0) - 1 / len(stacked)  # delta method for the log of a mean
     return _SequenceTerms(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
@@ -210,7 +210,7 @@ def _summarize(terms: _SequenceTerms, data: Batches, latent: int, importance: bo
     has_strokes = not corpus.metadata.features
     total, density = terms.motion + terms.event + terms.kl, terms.noisy_density + terms.event + terms.kl
     longest = max(int(corpus.lengths[first:last].max()) for first, last in corpus.splits.values() if first < last)
-    # The null model is evaluated on the whole split, even if `data` is a part of it.
+    # The null model is evaluated on the whole split, even if `data` contains only some of its sequences.
     null, null_rows = null_model_nll(corpus, data.split, data.normalizer), corpus.rows(data.split)
     graves = terms.density + terms.pen + lengths * _log_unit_scale(data) if has_strokes else None
     return Likelihood(
@@ -243,7 +243,7 @@ def _measure(bin_widths: np.ndarray | None) -> str:
 
 
 def _log_unit_scale(data: Batches) -> float:
-    """Return the NLL per point to add to a density in normalized units for one of offsets with standard deviation 1."""
+    """Return the NLL per point to add when offsets are rescaled from normalized units to standard deviation 1."""
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = motion_moments(data.corpus, data.corpus.rows(split), data.normalizer)
     data.corpus.release_memory()

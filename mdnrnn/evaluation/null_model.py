@@ -1,6 +1,6 @@
 """The null model: one Gaussian with full covariance for motions, and the marginal frequencies of events.
 
-It is the baseline of every likelihood: a model that ignores the past must not beat it. Times enter as logarithms.
+It is the baseline of every likelihood. Times are modeled as logarithms.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.events import END
 
 _QUADRATURE_NODES = 4
-"""Gauss-Legendre nodes per dimension of a bin."""
+"""Number of Gauss-Legendre nodes per dimension of a bin."""
 _SEED = 180310122
-"""Seed for samples of posteriors; different from the seeds that synthetic corpora use."""
+"""Random seed of posterior samples, different from the seeds of the synthetic corpora."""
 
 
 def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
@@ -32,9 +32,9 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
         corpus: the corpus.
         split: name of the split.
         normalizer: defines the normalized units.
-        raw: whether densities are in raw units, otherwise in normalized units.
+        raw: whether densities are in raw units instead of normalized units.
     """
-    if corpus.logvar is not None:  # motions are means of posteriors: score a sample, as for a model
+    if corpus.logvar is not None:  # motions are means of posteriors: evaluate a sample, as for a model
         noise = np.random.default_rng(_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
@@ -45,7 +45,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
     log_likelihood = 0.0
     for block in corpus.row_blocks(rows):
         log_likelihood += float(log_event[corpus.event[block]].sum()) if corpus.events else 0.0
-        # Only with times do first rows differ from the other rows.
+        # First rows differ from other rows only if there are times.
         is_first = corpus.is_first_row(block) if normalizer.logs else np.zeros(block.stop - block.start, bool)
         for selected, bin_width in zip((~is_first, is_first), bin_widths, strict=True):
             raw_motion, counts = _count_distinct(np.ascontiguousarray(corpus.motion[block][selected]))
@@ -59,7 +59,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
 
 
 def motion_moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean (D,) and the covariance (D, D) of normalized motions, without first rows if they lack a time."""
+    """Return the mean (D,) and covariance (D, D) of normalized motions; with times, without the first rows."""
 
     def motions() -> Iterator[np.ndarray]:
         for block in corpus.row_blocks(rows):
@@ -93,8 +93,7 @@ def _gaussian_log_prob(
     bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
     used = bin_width < CERTAIN_BIN_WIDTH
     motion, mean, covariance, bin_width = motion[:, used], mean[used], covariance[np.ix_(used, used)], bin_width[used]
-    # Values are spread uniformly over their bin: that adds the variance of a uniform distribution, and keeps the
-    # covariance positive definite.
+    # Add the variance of a uniform distribution over the bin. This also keeps the covariance positive definite.
     covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     log_normalization = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)

@@ -1,4 +1,4 @@
-"""Animations of drawings as SVG and GIF: all drawings of a sheet are drawn at once, or one replaces the other."""
+"""Animations of drawings as SVG and GIF: all drawings of a sheet at the same time, or one after the other (morph)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSE = 1.5
 FRAME = 50
 """Milliseconds per frame of a GIF."""
 MORPH_FRAME, MORPH_END = 120, 600
-"""Milliseconds per drawing of a morph: for inner drawings, and for the first and the last one."""
+"""Milliseconds per drawing of a morph: inner drawings; first and last drawing."""
 GIF_MAX_SIDE = 800
 """Maximum width and height of a GIF in pixels."""
 
@@ -73,10 +73,11 @@ def to_morph_gif(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_
 
 
 def animate_path(path: Path, times: Sequence[float], lengths: Sequence[float], seconds: float) -> None:
-    """Add an animation to a path that draws it repeatedly.
+    """Add an animation to a path that repeatedly draws it from its start to its end.
 
-    The path is hidden until the first time. Then it is drawn by an animated dash pattern; only the animation sets it,
-    so viewers without animation show the complete path. Hiding is necessary because a dash of length 0 has round caps.
+    The path is hidden until the first time, because a dash of length 0 would be visible as a round cap. Then an
+    animated dash pattern draws it. Only the animation sets the pattern, so viewers without animation show the complete
+    path.
 
     Args:
         times: increasing, as fractions of the loop.
@@ -130,8 +131,8 @@ def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
 def _palette(image: Image) -> Image:
     """Return a palette image with the colors of `image`; colors that are almost white become white.
 
-    Pillow looks colors up in bins of 4 levels, by the lowest level of the bin: without this, the white background (bin
-    252 to 255) would match a color that is almost white.
+    Pillow looks up colors in bins of 4 levels and compares the lowest level of the bin. Without this, the white
+    background (bin 252 to 255) would match a color that is almost white.
     """
     indexed = image.quantize(128)
     colors = np.array(indexed.getpalette()).reshape(-1, 3)
@@ -141,7 +142,7 @@ def _palette(image: Image) -> Image:
 
 
 def _partial_sheet(sheet: Sheet, fraction: float) -> Sheet:
-    """Return the sheet with each drawing as it is after a fraction of its drawing time."""
+    """Return the sheet with the part of each drawing that is complete after a fraction of its drawing time."""
     cells = []
     for cell in sheet.cells:
         strokes = partial_drawing(cell.strokes, fraction)

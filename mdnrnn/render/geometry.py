@@ -1,4 +1,4 @@
-"""Geometry of drawings: bounding boxes, arc lengths, and the part of a drawing that exists at a given time.
+"""Geometry of drawings: bounding boxes, arc lengths, and the part of a drawing that is complete at a given time.
 
 A drawing is a list of strokes in pen order, each an array (n, 2) of n >= 1 points: x right, y down, in raw units. A dot
 is a stroke of one point, or of several equal points.
@@ -52,7 +52,7 @@ def bounds(drawing: Drawing, index: int = 0) -> Bounds:
         index: number of the drawing, for the error message.
 
     Raises:
-        InputError: as `check_drawing`.
+        InputError: see `check_drawing`.
     """
     strokes = check_drawing(drawing, index)
     if not strokes:
@@ -77,7 +77,7 @@ def stroke_times(drawing: Drawing) -> np.ndarray:
     """Return the time at which each stroke starts, and the end time 1 of the last stroke, shape (strokes + 1,).
 
     The pen moves along the strokes at constant speed; moves between strokes take no time. A dot takes `DOT_FRACTION`
-    of the time for all lines. An empty drawing has the one time 0.
+    of the time for all lines. For an empty drawing, the result is [0].
     """
     if not drawing:
         return np.zeros(1)
@@ -104,7 +104,7 @@ def partial_drawing(drawing: Drawing, fraction: float) -> Drawing:
 
 
 def _truncate_by_length(stroke: Polyline, fraction: float) -> Polyline:
-    """Return the first part of a stroke, a fraction of its length; a dot is returned complete."""
+    """Return the first part of a stroke, up to a fraction of its length; a dot is returned unchanged."""
     if is_dot(stroke):
         return stroke
     lengths = arc_lengths(stroke)

@@ -20,7 +20,7 @@ from mdnrnn.render.geometry import Bounds, bounds, check_drawing
 from mdnrnn.render.style import DEFAULT_OPTIONS, DrawingOptions, PictureOptions, stroke_colors
 
 MAX_ASPECT = 16.0
-"""Largest aspect ratio of a cell, and largest inverse aspect ratio."""
+"""Maximum ratio of width to height of a cell, and of height to width."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Cell:
     label_position: tuple[float, float]
     """Center of the label's baseline."""
     point_times: tuple[np.ndarray, ...] = ()
-    """Of a touch performance: for each stroke the time of each point in seconds, (n,)."""
+    """Time of each point of each stroke in seconds, (n,); only for touch performances."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def lay_out(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_OPTIO
     """Arrange drawings in a grid: each is scaled uniformly to fit its cell and centered in it.
 
     Raises:
-        InputError: a drawing is not valid (see `check_drawing`), or the number of labels is not that of the drawings.
+        InputError: a drawing is not valid (see `check_drawing`), or the numbers of labels and drawings differ.
     """
     labels = clean_labels(options.labels, len(drawings))
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
@@ -127,7 +127,7 @@ def make_grid(labels: Sequence[str], aspect: float, options: PictureOptions) -> 
 
 
 def clean_labels(labels: Sequence[str] | None, count: int) -> list[str]:
-    """Return `count` labels of one line each: unprintable characters become spaces; no labels become empty labels.
+    """Return `count` labels of one line each: unprintable characters become spaces; None becomes empty labels.
 
     Raises:
         InputError: the number of labels is not `count`.
@@ -157,7 +157,7 @@ def _font_size(labels: Sequence[str], cell_width: float, cell_size: float) -> fl
 
 
 def unit_scales(drawings: Sequence[Drawing], options: DrawingOptions) -> list[float]:
-    """Return the page units per raw unit of each drawing for a cell size of 1."""
+    """Return the scale of each drawing, in page units per raw unit, for a cell size of 1."""
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
     side = math.sqrt(_cell_aspect(boxes))
     return _scales(boxes, side, 1 / side, options, options.line_width)
@@ -166,7 +166,7 @@ def unit_scales(drawings: Sequence[Drawing], options: DrawingOptions) -> list[fl
 def _scales(
     boxes: Sequence[Bounds], width: float, height: float, options: DrawingOptions, line_width: float
 ) -> list[float]:
-    """Return the page units per raw unit of each drawing in cells of this width and height; 1 for single points."""
+    """Return the scale of each drawing, in page units per raw unit, in cells of this size; 1 for single points."""
     inset = options.margin * min(width, height) + line_width / 2
     width, height = width - 2 * inset, height - 2 * inset
     scales = [

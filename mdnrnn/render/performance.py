@@ -23,7 +23,7 @@ MARGIN = 0.06
 LINE, TAP, EDGE = 0.011, 0.044, 0.006
 """Line widths as fractions of a cell: of moves, of the dots of touch-downs, and of the edges of the screen."""
 FONT, BAR = 0.07, 0.025
-"""Font size of a time scale without labels above it, and height of its color bar, as fractions of a cell."""
+"""Font size of the time scale if there are no labels, and height of its color bar, as fractions of a cell."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Performance:
     positions: np.ndarray
     """Positions (T, 2) on a screen of 0 to 1: x right, y down."""
     down: np.ndarray
-    """Whether the finger came down at this touch, (T,), bool, as at the first one; otherwise it moved here."""
+    """(T,), bool: True at a touch-down, such as the first touch; False if the finger moved."""
 
     @classmethod
     def from_steps(cls, motion: np.ndarray, lifted: np.ndarray) -> Performance:
         """Return the performance of a sequence of steps.
 
         Args:
-            motion: (T, 3), offsets (dx, dy, dt); the first one starts at (0, 0).
+            motion: (T, 3), offsets (dx, dy, dt); the first offset is relative to the position (0, 0).
             lifted: whether the finger was lifted after each touch, (T,).
         """
         x, y, time = np.cumsum(np.asarray(motion, np.float64), axis=0).T
@@ -74,13 +74,13 @@ class Performance:
 
 
 def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str] | None = None) -> str:
-    """Return all touches as JSON, one touch per line; numbers have 6 decimals, and `moving` is 0 at a touch-down.
+    """Return all touches as JSON, one touch per line; numbers are rounded to 6 decimals; `moving` is 0 at a touch-down.
 
     {"name": .., "performances": [{"label": .., "seconds": .., "touches": [{"time": .., "x": .., "y": .., "moving": 0},
     ..]}, ..]}; without labels, or with an empty one, `label` is null.
 
     Raises:
-        InputError: a performance is not valid, or the number of labels is not that of the performances.
+        InputError: a performance is not valid, or the numbers of labels and performances differ.
     """
     count = len(performances)
     texts: Sequence[str | None] = [None] * count if labels is None else labels
@@ -112,16 +112,16 @@ class Part(NamedTuple):
     """Time of each point in seconds, (n,)."""
     color: str
     line_width: float
-    """As a fraction of a cell."""
+    """Line width, as a fraction of a cell."""
 
 
 def lay_out_performances(performances: Sequence[Performance], options: PictureOptions = DEFAULT_OPTIONS) -> Sheet:
-    """Arrange performances in a grid, each on a complete screen, above a scale of the time colors.
+    """Arrange performances in a grid, each in the frame of its screen, and add a scale of the time colors below.
 
-    Touches outside the screen are drawn in the margin around it, at most at the edge of the cell.
+    Touches outside the screen are drawn in the margin around it; those outside the cell, at its edge.
 
     Args:
-        options: columns, labels and cell size are used.
+        options: only columns, labels and cell size are used.
 
     Raises:
         InputError: there are no performances, one is not valid, or the number of labels is wrong.
@@ -163,7 +163,7 @@ def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
 
 
 def _lines(performance: Performance, longest: float) -> list[Part]:
-    """Return the moves, each in the color of its middle time; consecutive moves of one color are one line."""
+    """Return the moves, each in the color of the middle of its time; consecutive moves of equal color form one line."""
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)
     changes = np.flatnonzero((level[1:] != level[:-1]) | (moved[1:] != moved[:-1])) + 1
@@ -198,7 +198,7 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
 
 
 def _time_scale(longest: float, width: float, top: float, font_size: float, cell_size: float) -> list[Cell]:
-    """Return a color bar between its first and its last time, in a row below `top` of a sheet of this width."""
+    """Return the time scale in a row at `top`: a color bar between the texts of its start and end time."""
     texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
     before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # width of each text and a gap
     length = max(min(2 * cell_size, (1 - 2 * MARGIN) * width) - before - after, font_size)
@@ -213,7 +213,7 @@ def _time_scale(longest: float, width: float, top: float, font_size: float, cell
 
 
 def _color_bar(longest: float, left: float, length: float, center: float, height: float) -> Cell:
-    """Return a bar with a piece per color, which an animation fills as time passes, on a pale background."""
+    """Return a bar with a segment per color on a pale background; an animation fills it as time passes."""
     fractions = np.linspace(0, 1, LEVELS + 1)
     y = np.full(LEVELS + 1, round(center))  # whole pixels give sharp edges
     points = np.column_stack([left + length * fractions, y]).round(2)

@@ -1,4 +1,4 @@
-"""Animations of touch performances in real time, as SVG and GIF: each touch appears at the time it was made."""
+"""Animations of touch performances in real time, as SVG and GIF: each touch appears at its time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mdnrnn.render.layout import Cell, Sheet
 from mdnrnn.render.svg import svg_document
 
 MAX_FRAMES = 300
-"""Maximum number of frames of a GIF; frames of longer performances last longer."""
+"""Maximum number of frames of a GIF; for long performances, the duration of a frame increases."""
 
 
 def to_performance_svg(sheet: Sheet) -> str:
@@ -53,14 +53,14 @@ def _duration(sheet: Sheet) -> float:
 
 
 def _frames(sheet: Sheet, fractions: np.ndarray) -> Iterator[Sheet]:
-    """Yield the sheet after each of these fractions of its duration."""
+    """Yield the sheet as it is after each of these fractions of its duration."""
     duration = _duration(sheet)
     for fraction in fractions:
         yield replace(sheet, cells=[cell_at_time(cell, fraction * duration) for cell in sheet.cells])
 
 
 def cell_at_time(cell: Cell, seconds: float) -> Cell:
-    """Return the cell with the touches made up to a time."""
+    """Return the cell with only the touches up to a time."""
     visible = [i for i, times in enumerate(cell.point_times) if times[0] <= seconds]
     return replace(
         cell,

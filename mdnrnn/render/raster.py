@@ -23,7 +23,7 @@ PIXELS_PER_POINT = 2.0
 MAX_SIDE = 4000
 """Maximum width and height in pixels; larger sheets are drawn at a lower resolution."""
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-"""Metadata that each file format leaves out, so that equal figures have equal bytes."""
+"""Metadata that are omitted in each file format, so that equal figures have equal bytes."""
 
 
 def to_figure(sheet: Sheet) -> Figure:
@@ -32,7 +32,7 @@ def to_figure(sheet: Sheet) -> Figure:
 
 
 def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCollection]:
-    """Return a figure whose axes fill it, in page units, and the collection of all its strokes in pen order.
+    """Return a figure of the sheet, filled by axes in page units, and the collection of its strokes in pen order.
 
     Args:
         max_side: maximum width and height in pixels.
@@ -77,7 +77,7 @@ def figure_bytes(figure: Figure, extension: str) -> bytes:
         extension: .png, .pdf or .svg.
 
     Raises:
-        InputError: another extension.
+        InputError: the extension is not one of these.
     """
     import matplotlib
 

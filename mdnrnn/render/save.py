@@ -1,4 +1,4 @@
-"""Write drawings and performances in the format that a file's extension names.
+"""Write drawings and performances in the format of a file's extension.
 
 To add a picture format, add its encoders to `PICTURE_FORMATS`; to add a data format, add its writer to
 `DRAWING_FORMATS` or `PERFORMANCE_FORMATS`.
@@ -28,7 +28,7 @@ from mdnrnn.render.svg import to_svg
 
 
 class PictureFormat(NamedTuple):
-    """Encoders of a picture format; an encoder is None if the format has no such pictures."""
+    """Encoders of a picture format; an encoder is None if the format does not support it."""
 
     still: Callable[[Sheet], bytes] | None = None
     drawing_animation: Callable[[Sheet, float], bytes] | None = None
@@ -84,13 +84,13 @@ MAX_LABEL = 18
 def check_output_path(
     path: Path | str, extensions: Sequence[str] = DRAWING_EXTENSIONS, *, animate: bool = False
 ) -> None:
-    """Raise `InputError` if `path` cannot be written: its extension or its folder is wrong, or it is a folder.
+    """Raise `InputError` if `path` has a wrong extension, its folder does not exist, or it is a folder itself.
 
     Commands call this before a long computation.
 
     Args:
         extensions: the extensions to accept.
-        animate: whether the extension must be one of an animated picture.
+        animate: whether the format must support animation.
     """
     path = Path(path)
     _check_extension(path.suffix.lower(), extensions, animate, str(path))
@@ -137,10 +137,10 @@ def render_performances(
 
 
 def save_picture(drawings: Sequence[Drawing], path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
-    """Write a picture of drawings atomically, in the format that the extension of `path` names.
+    """Write a picture of drawings atomically, in the format of the extension of `path`.
 
     Raises:
-        InputError: as `render`, or `path` cannot be written.
+        InputError: see `render`; or `path` cannot be written.
     """
     extension = Path(path).suffix.lower()
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
@@ -150,10 +150,10 @@ def save_picture(drawings: Sequence[Drawing], path: Path | str, options: Drawing
 def save_performance_picture(
     performances: Sequence[Performance], path: Path | str, options: PictureOptions = DEFAULT_OPTIONS
 ) -> None:
-    """Write a picture of touch performances atomically, in the format that the extension of `path` names.
+    """Write a picture of touch performances atomically, in the format of the extension of `path`.
 
     Raises:
-        InputError: as `render_performances`, or `path` cannot be written.
+        InputError: see `render_performances`; or `path` cannot be written.
     """
     extension = Path(path).suffix.lower()
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
@@ -170,7 +170,7 @@ def save_drawings(corpus: Corpus, path: Path | str, options: DrawingOptions = DE
     """Write all drawings of a corpus: as a picture (.svg .png .pdf .gif) or as data (.ndjson .inkml .npz).
 
     Args:
-        options: used by pictures only.
+        options: options of pictures; ignored by data formats.
 
     Raises:
         InputError: the extension or an option is wrong, or `path` cannot be written.
@@ -190,7 +190,7 @@ def save_performances(corpus: Corpus, path: Path | str, options: PictureOptions 
     one performance per file; .npz is a corpus.
 
     Args:
-        options: used by pictures, and the labels also by JSON.
+        options: options of pictures; .json uses only the labels.
 
     Raises:
         InputError: the corpus has no touch performances, the extension or an option is wrong, or `path` cannot be
@@ -206,7 +206,7 @@ def save_performances(corpus: Corpus, path: Path | str, options: PictureOptions 
 
 
 def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> list[Performance]:
-    """Return sequences of a corpus, by default all, as touch performances.
+    """Return the sequences `indices` of a corpus, by default all, as touch performances.
 
     Raises:
         InputError: the corpus has no touch performances.
@@ -219,7 +219,7 @@ def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> lis
 def sequence_labels(
     corpus: Corpus, indices: Sequence[int] | None = None, max_length: int = MAX_LABEL
 ) -> list[str] | None:
-    """Return the class name or the text of sequences of a corpus, by default all; None if they have none.
+    """Return the class name or text of the sequences `indices`, by default all; None if none has a class or text.
 
     Args:
         max_length: maximum number of characters; longer labels are shortened.
@@ -233,7 +233,7 @@ def sequence_labels(
 
 
 def _check_extension(extension: str, extensions: Sequence[str], animate: bool, name: str) -> None:
-    """Raise `InputError` if the extension is not one of `extensions`, or with `animate` not one of an animation."""
+    """Raise `InputError` unless the extension is one of `extensions` and, with `animate`, of an animated format."""
     purpose = ""
     if animate:
         extensions = [each for each in extensions if each in ANIMATION_EXTENSIONS]

@@ -26,11 +26,11 @@ class PictureOptions:
     """Options of a picture of drawings or touch performances in a grid."""
 
     columns: int | None = None
-    """Columns of the grid. None: as many as make the page about square."""
+    """Number of columns of the grid. None: such that the page is about square."""
     labels: Sequence[str] | None = None
     """Text below each cell; empty strings are allowed."""
     cell_size: float = 160.0
-    """Side of a cell: SVG pixels, points of a PDF. A cell that is not square has the area `cell_size`²."""
+    """Side of a cell, in SVG pixels or PDF points. A cell that is not square has the area `cell_size`²."""
     animate: bool = False
     """Animate an SVG. A GIF is always animated."""
 
@@ -54,9 +54,9 @@ class DrawingOptions(PictureOptions):
     same_scale: bool = False
     """Scale all drawings by the same factor instead of fitting each drawing to its cell."""
     groups: tuple[tuple[int, ...], ...] = ()
-    """For each drawing, a group number per stroke: with color "stroke", strokes of a group have the same color."""
+    """Group number of each stroke of each drawing; with color "stroke", the strokes of a group have the same color."""
     seconds: float = 4.0
-    """Duration of an animation, without the pause at its end."""
+    """Duration of an animation in seconds, without the pause at its end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -20,7 +20,7 @@ def to_svg(sheet: Sheet) -> str:
 def svg_document(sheet: Sheet) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     """Return an SVG document and the path of each stroke of each cell.
 
-    The white background is CSS on the root element: viewers in dark mode use it, and plotters ignore it.
+    The white background is a CSS style of the root element, which viewers in dark mode apply and plotters ignore.
     """
     document = svgwrite.Drawing(
         size=(_round(sheet.width), _round(sheet.height)),

@@ -19,7 +19,7 @@ _MAX_CLASSES = 1 << 16
 _COPY_ROWS = 1 << 18
 _FILES = ("motion", "event", "lengths", "labels", "text", "text_lengths", "writers")
 UNLABELED = "unlabeled"
-"""Class of drawings without a class, in a corpus in which other drawings have one."""
+"""Class name of drawings without a class, if other drawings of the corpus have classes."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Block:
         event: (N,).
         lengths: number of steps of each sequence, (M,).
         split: indices into SPLITS, (M,).
-        labels: class of each sequence or None, M.
-        texts: text of each sequence or None, M.
-        writers: writer of each sequence or None, M; None: no sequence has a writer.
+        labels: M classes, None for a sequence without a class.
+        texts: M texts, None for a sequence without a text.
+        writers: M writers, None for a sequence without a writer; or None if no sequence has a writer.
     """
 
     motion: np.ndarray
@@ -64,7 +64,7 @@ class Block:
 
 
 def narrow_integers(motion: np.ndarray) -> np.ndarray:
-    """Return the same values as int16 or, if they do not fit, int32; unchanged if they are not integers of 32 bits."""
+    """Convert integer values to int16 or, if they do not fit, int32; other values are returned unchanged."""
     with np.errstate(invalid="ignore"):
         integers = motion.astype(np.int32)
     if motion.dtype.kind == "f" and not np.array_equal(integers, motion):
@@ -82,16 +82,16 @@ class _SplitFiles:
 
     files: dict[str, IO[bytes]]
     runs: list[tuple[np.dtype[Any], int]] = field(default_factory=list)
-    """Type and number of consecutive rows of the same type in the file of motions."""
+    """Runs of consecutive rows of the same dtype in the file of motions: dtype and number of rows."""
     sequences: int = 0
     rows: int = 0
     text_bytes: int = 0
 
 
 class Builder:
-    """Write blocks to temporary files, one set per split, and join these into a corpus folder.
+    """Write blocks to temporary files, one set per split, and join the files into a corpus folder.
 
-    Within a split the sequences keep their order. `close` must be called in any case.
+    Within a split the sequences keep their order. Always call `close`, even after an error.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -188,7 +188,7 @@ class Builder:
         self._save("offsets", np.int64, (sequences + 1,), _cumulative_sums(self._read("lengths", np.int64)))
         if names:
             index_by_name = {name: index for index, name in enumerate(names)}
-            # Class numbers are in order of appearance until here.
+            # The stored numbers are in order of appearance; the classes of a corpus are in alphabetical order.
             index_by_number = np.array([index_by_name[name or UNLABELED] for name in self.classes], np.int32)
             labels = (index_by_number[numbers] for numbers in self._read("labels", np.int32))
             self._save("label", np.int32, (sequences,), labels)

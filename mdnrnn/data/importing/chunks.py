@@ -22,11 +22,11 @@ from mdnrnn.errors import DataError, InputError
 from mdnrnn.events import DOWN
 
 _KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz")
-"""Files with these extensions that are not recognized are damaged; other such files in folders are ignored."""
+"""In a folder, an unrecognized file with one of these extensions is an error; other unrecognized files are ignored."""
 
 
 class ChunkTask(NamedTuple):
-    """A chunk of a file, and what a process needs to process it."""
+    """A chunk of a file, with everything that a worker process needs to process it."""
 
     path: Path
     is_first: bool
@@ -39,14 +39,14 @@ class ChunkTask(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """Sequences of a chunk."""
+    """Sequences of a chunk, and remarks on its records."""
 
     block: Block
     layout: StepLayout
     is_first: bool
     """Whether the chunk is the first of its file."""
     has_labels: bool
-    """Whether records of the file have classes."""
+    """Whether any record of the chunk has a class."""
     dropped: list[Remark]
     repaired: list[Remark]
 
@@ -56,7 +56,7 @@ class Unreadable(NamedTuple):
 
     path: Path
     error: DataError | None
-    """None: a file of no known format in a folder."""
+    """None: the file is in a folder, and its format is not recognized."""
 
 
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
@@ -86,7 +86,7 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
-    """Parse a chunk and convert its drawings into the steps of the corpus; an unreadable file is returned unchanged.
+    """Parse a chunk and convert its drawings into a block of steps; return an unreadable file unchanged.
 
     Raises:
         InputError: the recipe has options for drawings, but the file is a stream.

@@ -30,17 +30,17 @@ from mdnrnn.files import atomic_path, make_folder
 from mdnrnn.multiprocess import imap_in_processes
 
 _CONTROL_GRIDS = (1.0, 1 / 128)
-"""Possible bin widths of streams of control values: integers, or the multiples of 1/128 of IMPSY."""
+"""Candidate bin widths of streams of control values: 1 for integers, 1/128 for values of IMPSY."""
 
 
 def read(path: Path, recipe: Recipe | None = None) -> Corpus:
     """Return a file or folder of any known format as a corpus.
 
     Args:
-        recipe: import options; a corpus is opened without them.
+        recipe: import options; ignored if `path` is already a corpus.
 
     Raises:
-        DataError: a file or a record is malformed; `import_corpus` can skip and count them instead.
+        DataError: a file or a record is malformed; `import_corpus` can drop and count these instead.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
@@ -67,14 +67,14 @@ def import_corpus(
 ) -> Report:
     """Write all drawings in files and folders as one corpus: a folder, or a file if `out` ends in `.npz`.
 
-    Malformed records are dropped and counted. With several workers, scripts need `if __name__ == "__main__":`.
+    Malformed records are dropped and counted. With several workers, guard the call with `if __name__ == "__main__":`.
 
     Args:
         sources: one or several files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
         out: path of the corpus, which must not exist.
         recipe: import options.
-        name: name of the corpus; by default that of `out`.
-        license: license of the data; by default "unknown" or that of the imported corpus.
+        name: name of the corpus; by default the name of `out`.
+        license: license of the data; by default that of the source if it is a single corpus, else "unknown".
         source: origin of the data; by default the names of the sources.
         workers: number of processes that parse the files.
         progress: whether to show the progress on stderr.
@@ -112,7 +112,7 @@ def _open_corpus(path: Path) -> Corpus:
 
 
 def _initial_metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
-    """Return the metadata that the arguments give; a single corpus that is imported again keeps its own."""
+    """Return metadata with these arguments; if the only source is a corpus, its other metadata are kept."""
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
         old = _open_corpus(paths[0]).metadata
         return replace(old, name=name, license=license or old.license)
@@ -132,7 +132,7 @@ def _build_corpus(
     """Import files into an empty folder.
 
     Args:
-        strict: whether the first malformed record is an error.
+        strict: whether to raise an error at the first malformed record.
     """
     report, builder, contents = Report(), Builder(folder), _Contents(metadata.name)
     results = imap_in_processes(process_chunk, chunk_tasks(paths, recipe), workers)
@@ -172,17 +172,17 @@ class _Contents:
 
     name: str
     layout: StepLayout | None = None
-    """None: no sequences."""
+    """Layout of the sequences; None: no sequences yet."""
     has_labels: bool = False
-    """Whether records have classes."""
+    """Whether any record has a class."""
     control_grids: list[float] = field(default_factory=lambda: list(_CONTROL_GRIDS))
-    """Grids on which all values of the streams lie."""
+    """Candidate grids on which all values of the streams so far lie."""
 
     def add(self, result: ChunkResult, block: Block) -> None:
-        """Add a chunk, of which `block` is kept.
+        """Add a chunk; `block` holds its sequences within the limit.
 
         Raises:
-            InputError: its sequences have another layout than the previous ones.
+            InputError: the layout of its sequences differs from that of the previous ones.
         """
         if len(result.block):
             if self.layout not in (None, result.layout):
@@ -220,7 +220,7 @@ def _check_records(result: ChunkResult) -> None:
 
 
 def _limit_block(block: Block, recipe: Recipe, report: Report) -> Block:
-    """Return the first sequences of a block, as many as the limit allows."""
+    """Return the first sequences of a block, up to the limit of the recipe."""
     if recipe.limit is None or report.kept + len(block) <= recipe.limit:
         return block
     return block.select(np.arange(len(block)) < recipe.limit - report.kept)
@@ -230,14 +230,14 @@ def _is_labeled(builder: Builder, contents: _Contents, recipe: Recipe) -> bool:
     """Return whether the corpus has classes."""
     if recipe.labels == "none" or set(builder.classes) == {None}:
         return False
-    # A single folder or file is not a class.
+    # With "auto", the name of a single folder or file is not a class.
     return recipe.labels != "auto" or contents.has_labels or len(builder.classes) > 1
 
 
 def _complete_metadata(
     metadata: Metadata, contents: _Contents, layout: StepLayout, builder: Builder, recipe: Recipe
 ) -> Metadata:
-    """Add the features, the bin width and the units of the data."""
+    """Return the metadata with the initial pen state, the features, the bin width and the units of the data."""
     features = layout.features
     bin_width = None if recipe.changes_positions else metadata.bin_width
     grid = recipe.effective_grid(layout.grid)

@@ -11,7 +11,7 @@ from mdnrnn.data.importing.splits import check_split
 from mdnrnn.errors import InputError
 
 _MIN_ROUNDED_BOX = 16.0
-"""Minimum box in which positions are rounded to integers by default."""
+"""Minimum size of the box for which positions are rounded to integers by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,40 +20,40 @@ class Recipe:
 
     format: str | None = None
     """Format of all files; in folders only files with its extension are read. By default the format of each file is
-    recognized."""
+    detected."""
     jump: float | None = None
     """Distance between consecutive points above which a stroke is split, in raw units. Single points between two such
-    jumps, which are errors of the sensor, are removed."""
+    jumps are removed as sensor errors."""
     box: float | None = None
-    """Longer side of each drawing after it is moved to 0 and scaled, for example 255."""
+    """Longer side of each drawing after scaling, for example 255; minimum x and y are moved to 0."""
     resample: float | None = None
-    """Spacing, at most, of resampled points along a stroke, in units of --box if given, else of the file."""
+    """Maximum spacing of resampled points along a stroke, in the units of --box if it is set, else in raw units."""
     simplify: float | None = None
-    """Tolerance of the Ramer-Douglas-Peucker simplification, in units of --box if given, else of the file. Quick, Draw!
-    uses 2 in a box of 255."""
+    """Tolerance of the Ramer-Douglas-Peucker simplification, in the units of --box if it is set, else in raw units.
+    Quick, Draw! uses 2 in a box of 255."""
     grid: float | None = None
-    """Grid to whose multiples positions are rounded; 0: no rounding. By default 1 in a box of 16 or more, 1/1024 of the
-    screen for touches of MicroJam without a box, else no rounding."""
+    """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more, 1/1024
+    of the screen for MicroJam performances without --box, else no rounding."""
     min_points: int = 1
     """Minimum number of steps per drawing; shorter drawings are dropped."""
     max_points: int | None = None
     """Maximum number of steps per drawing; longer drawings are dropped."""
     with_text: bool = False
-    """Whether drawings without a text are dropped."""
+    """Drop drawings without a text."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
     """Source of the classes. record: the records; folder, file: the names of folders or files; none: no classes; auto:
-    the records and, if none has a class, the names of the folders, or of the files if they hold many drawings, provided
-    that there are several."""
+    the records or, for records without a class, the names of folders (of files, in formats with many drawings per
+    file). If no record has a class and there is only one name, auto assigns no classes."""
     split: str | None = None
-    """Shares of train, valid and test, by default 0.9,0.05,0.05; or files with one key per line (for IAM-OnDB:
-    forms), train=trainset.txt,valid=testset_v.txt,test=testset_t.txt: drawings in no list are dropped. The split of a
-    drawing depends only on its key or, without a key, on its points, so it does not change when data are added. By
-    default the splits in the files are kept, and folders and files named train, valid or test are splits. Long
-    streams (500 rows or more) are divided by time: train, then valid, then test."""
+    """Shares of train, valid and test, by default 0.9,0.05,0.05; or lists of keys, one key per line:
+    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB, the keys are forms). Drawings in no list
+    are dropped. The split of a drawing depends only on its key or, without a key, on its points, so it does not change
+    when data are added. By default the splits in the files are kept, and folders and files named train, valid or test
+    are splits. Long streams (500 rows or more) are divided by time: train, then valid, then test."""
     limit: int | None = None
     """Maximum number of drawings; the first ones are kept."""
     skip_bad: bool = False
-    """Whether files that cannot be read are skipped and counted. By default the first one ends the import."""
+    """Skip and count files that cannot be read. By default the first one ends the import."""
 
     def __post_init__(self) -> None:
         for name in ("jump", "box", "resample", "simplify", "limit", "max_points"):
@@ -67,10 +67,10 @@ class Recipe:
         check_split(self.split)
 
     def effective_grid(self, default: float) -> float:
-        """Return the grid to which positions are rounded; 0: no rounding.
+        """Return the spacing of the grid to which positions are rounded; 0: no rounding.
 
         Args:
-            default: grid of the file format.
+            default: grid spacing of the file format.
         """
         if self.grid is not None:
             return self.grid
@@ -80,7 +80,7 @@ class Recipe:
 
     @property
     def changes_positions(self) -> bool:
-        """Whether points can be at positions at which the file has no point."""
+        """Whether an option scales, resamples, simplifies or rounds the points."""
         return bool(self.box or self.resample or self.simplify or self.grid)
 
 
@@ -88,7 +88,7 @@ def reshape(drawings: DrawingBatch, recipe: Recipe, default_grid: float) -> Draw
     """Apply the recipe's geometric operations.
 
     Args:
-        default_grid: grid of the file format.
+        default_grid: grid spacing of the file format.
     """
     if recipe.jump:
         drawings = drawings.split_at_jumps(recipe.jump)

@@ -26,7 +26,7 @@ class Report:
     points: int = 0
     """Number of steps in the corpus."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Steps per drawing: percentile -> T."""
+    """Percentiles of the number of steps per drawing: percentile -> T."""
     splits: dict[str, int] = field(default_factory=dict)
     """Number of drawings per split."""
     classes: int = 0
@@ -60,7 +60,7 @@ class Report:
             _count(self.repaired, remark)
 
     def describe_first_problem(self) -> str:
-        """Return the end of an error message with the first unreadable file or dropped drawing, or ""."""
+        """Return a suffix for error messages with the first unreadable file or dropped drawing; "" if there is none."""
         for reason, (_, first) in {**self.bad_files, **self.dropped}.items():
             return f"; the first one dropped, {reason}: {first}"
         return ""
@@ -72,7 +72,7 @@ def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
 
 
 def _to_one_line(text: str) -> str:
-    """Replace line breaks, which file names can contain."""
+    """Replace line breaks, which file names can contain, with spaces."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""Files to import: expansion of patterns and folders, and the class and split that a path names."""
+"""Files to import: expansion of patterns and folders, and the class and split in the path of a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STDIN = "-"
 
 
 def expand_sources(sources: list[str]) -> Iterator[Path]:
-    """Yield each source that exists, and for other sources the paths that match them as patterns.
+    """Yield each source that exists; expand the others as glob patterns.
 
     Raises:
         InputError: there are no sources, or a source matches nothing.
@@ -30,7 +30,7 @@ def expand_sources(sources: list[str]) -> Iterator[Path]:
 
 
 def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """Yield every file to read, with the folder in `paths` that contains it, or None if the file itself is in `paths`.
+    """Yield every file to read and the folder in `paths` that contains it; None if the file itself is in `paths`.
 
     A corpus folder counts as a file.
 
@@ -50,7 +50,7 @@ def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
 def walk_folder(folder: Path) -> Iterator[Path]:
     """Yield all files below a folder in the order of their names; a corpus folder counts as a file.
 
-    Hidden files are left out. Links to folders are followed, each folder once.
+    Hidden files are skipped. Symbolic links to folders are followed; each folder is visited once.
     """
     pending, visited = [folder], set()
     while pending:
@@ -79,27 +79,28 @@ def walk_folder(folder: Path) -> Iterator[Path]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a link to itself
+    except OSError:  # for example a link to itself
         return False
 
 
 class PathInfo(NamedTuple):
-    """Class and split that a file's path names."""
+    """Class and split in the path of a file."""
 
     label: str | None = None
-    """Class of drawings without a class."""
+    """Class for drawings whose record has no class."""
     split: str | None = None
 
     @classmethod
     def from_path(cls, path: Path, root: Path | None, *, by_file: bool) -> PathInfo:
         """Read the class and the split from the names of the file and its folders.
 
-        The split is named by the outermost folder below `root`, or the file, that is called train, valid or test. The
-        class is the name of the file or of its innermost folder, up to `root`, that does not name the split.
+        The split is the name of the outermost folder below `root` that is called train, valid or test or, if there is
+        none and `by_file` is true, of the file. The class is the name of the file if `by_file` is true, else of its
+        innermost folder, up to `root`. The name of the split is not used as the class.
 
         Args:
             root: the imported folder that contains the file, or None.
-            by_file: whether the file's own name counts.
+            by_file: whether to use the name of the file.
         """
         folders = list(path.absolute().parent.parts[-1:] if root is None else path.relative_to(root).parent.parts)
         split_candidates = [*(folders if root else ()), *([path.stem] if by_file else ())]

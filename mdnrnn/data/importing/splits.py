@@ -19,11 +19,11 @@ from mdnrnn.errors import InputError
 DEFAULT_SHARES = "0.9,0.05,0.05"
 _MAX_LIST_BYTES = 64 << 20
 _MIN_DIVIDED_ROWS = 500
-"""Minimum rows of a stream that is divided by time."""
+"""Minimum number of rows of a stream that is divided by time."""
 
 
 def check_split(split: str | None) -> None:
-    """Raise `InputError` if a --split is neither shares nor readable lists of keys."""
+    """Raise `InputError` unless `split` is None, three shares, or readable lists of keys."""
     if split and "=" in split:
         _load_lists(split)
     else:
@@ -35,13 +35,13 @@ def assign_splits(
 ) -> DrawingBatch:
     """Return the drawings with a split in each record.
 
-    With lists of keys, drawings that are in no list are dropped. Else long streams are divided by time, and a drawing
-    keeps the split of its record or folder, unless --split is given; other drawings are distributed by a hash of their
-    key or, without a key, of their points. Call it before the drawings are modified, so that the hash does not change.
+    With lists of keys, drawings that are in no list are dropped. If `split` is None, drawings keep the split of their
+    record or folder. Other long streams are divided by time; other drawings are assigned by a hash of their key or,
+    without a key, of their points. Call this before drawings are modified, so that the hash does not change.
 
     Args:
         split: value of --split; None: default shares.
-        folder_split: split that the file's path names.
+        folder_split: split in the path of the file.
         is_stream: whether the drawings are streams.
     """
     if split and "=" in split:
@@ -134,7 +134,7 @@ def _load_lists(split: str) -> dict[str, str]:
 
 @lru_cache(maxsize=4)
 def _read_lists(versions: tuple[tuple[str, str, int, int], ...]) -> dict[str, str]:
-    """Read the lists, once per version of the files.
+    """Read the lists; the result is cached until a file changes.
 
     Args:
         versions: split, path, modification time and size of each file.

@@ -20,14 +20,14 @@ _HELD_OUT = 0.05
 
 
 def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -> Corpus:
-    """Draw `per_class` doodles of each class, of which a twentieth each are the valid and test splits (at least 1)."""
+    """Draw `per_class` doodles per class; valid and test each get a twentieth of them, at least 1 per class."""
     held_out = max(1, round(per_class * _HELD_OUT))
     counts = {"train": per_class - 2 * held_out, "valid": held_out, "test": held_out}
     metadata = Metadata(
         name="doodles",
         bin_width=1.0,
         license="MIT",
-        source=f"made by mdnrnn, {per_class} a class, seed {seed}",  # part of the fingerprint
+        source=f"made by mdnrnn, {per_class} a class, seed {seed}",  # part of the fingerprint: do not reword
         classes=doodles.CLASSES,
     )
     by_split = {
@@ -62,7 +62,7 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
         name="pen-text",
         bin_width=1.0,
         license="MIT",
-        # Part of the fingerprint.
+        # Part of the fingerprint: do not reword.
         source=f"made by mdnrnn from the Hershey fonts, {lines} lines by each of {sum(writers.values())}, seed {seed}",
     )
     by_split = {
@@ -75,10 +75,10 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
 def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
     """Simulate episodes of the system in `rollouts`.
 
-    An episode depends only on seed, split and its number, and its rows do not depend on `steps`.
+    An episode depends only on the seed, its split and its number; with more `steps` it begins with the same rows.
 
     Args:
-        episodes: number of episodes of each split; or in total, of which a tenth each are valid and test (at least 1).
+        episodes: number of episodes of each split, or in total; then valid and test each get a tenth, at least 1.
         steps: maximum number of rows per episode.
         seed: random seed.
     """
@@ -94,7 +94,7 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
         name="rollouts",
         units="1",
         license="MIT",
-        # Part of the fingerprint.
+        # Part of the fingerprint: do not reword.
         source=f"made by mdnrnn, {sum(counts.values())} episodes of at most {steps} steps, seed {seed}",
         features=rollouts.FEATURES,
     )
@@ -107,7 +107,7 @@ def make_writer(number: int, seed: int = 0) -> pen_text.Writer:
 
 
 def _line(writer: int, number: int, seed: int) -> Sequence:
-    # 1 + number: trailing zeros of a seed have no effect, so [seed, writer, 0] is the stream of [seed, writer].
+    # 1 + number, because NumPy ignores trailing zeros: the seed [seed, writer, 0] equals that of `make_writer`.
     rng = np.random.default_rng([seed, writer, 1 + number])
     text = texts.sample_line(rng)
     motion, event = from_polylines(pen_text.write(text, make_writer(writer, seed), rng))

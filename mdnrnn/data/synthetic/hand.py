@@ -62,7 +62,7 @@ def spline(points: Points, closed: bool = False) -> np.ndarray:
 
 
 def round_corners(corners: Points, radius: float) -> np.ndarray:
-    """Return straight lines through the corners (n, 2), with each inner corner rounded within `radius` of it."""
+    """Return a polyline through the corners (n, 2); inner corners are rounded, starting at a distance of `radius`."""
     p = np.asarray(corners, dtype=float)
     if len(p) < 3 or radius == 0:
         return p
@@ -78,8 +78,8 @@ def round_corners(corners: Points, radius: float) -> np.ndarray:
 class Hand:
     """One person drawing one picture.
 
-    Habits are drawn from `rng` once, on first use; deviations at every stroke. The order of the calls determines the
-    drawing.
+    Habits are sampled from `rng` once, on first use; deviations are sampled for every stroke. The drawing therefore
+    depends on the order of the calls.
     """
 
     rng: np.random.Generator
@@ -137,7 +137,7 @@ class Hand:
         return ellipse(center, radii, np.linspace(start + error[0], end + error[1], 33))
 
     def outline(self, *corners: Point) -> np.ndarray:
-        """Draw a closed polygon from a random corner; its last side overshoots or misses the first corner."""
+        """Draw a closed polygon, starting at a random corner; the last side overshoots or misses that corner."""
         p = np.roll(self._perturb(corners), self.integer(1, len(corners)), axis=0)
         p = p[::-1] if self.chance(self.reversal_probability) else p
         side = p[0] - p[-1]
@@ -149,12 +149,12 @@ class Hand:
         return self.outline((x - rx, y - ry), (x - rx, y + ry), (x + rx, y + ry), (x + rx, y - ry))
 
     def oval(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """Draw a closed ellipse from near its top."""
+        """Draw a closed ellipse, starting near its top."""
         stretch = 1 + self.rng.normal(0, 0.04 * self.sloppiness, 2)
         return self.loop(ellipse((x, y), (rx, ry) * stretch, self.rng.normal(0.75, 0.06) + np.linspace(0, 1, 49)))
 
     def blob(self, *points: Point) -> np.ndarray:
-        """Draw a smooth closed curve from a random one of the points."""
+        """Draw a smooth closed curve through the points, starting at a random one."""
         p = self._perturb(points)
         return self.loop(spline(np.roll(p, -self.integer(0, len(p) - 1), axis=0), closed=True))
 
@@ -172,11 +172,11 @@ class Hand:
         return p + self.rng.normal(0, 0.014 * self.sloppiness, p.shape)
 
     def _overshoot(self, maximum: float) -> float:
-        """Return by how much a closed shape overshoots its start, in sheet units; negative for a gap."""
+        """Return the length by which a closed shape overshoots its start, in sheet units; negative for a gap."""
         return float(np.clip(self.rng.normal(0.01, 0.05 * self.sloppiness), max(-0.08, -maximum), min(0.14, maximum)))
 
     def finish(self, strokes: Drawing) -> Drawing:
-        """Convert planned strokes to the finished drawing: few integer points (n, 2) inside the box."""
+        """Convert planned strokes to the finished drawing: simplified strokes of integer points (n, 2) in the box."""
         strokes = self._join_and_split([s[::-1] if self.chance(0.12) else s for s in strokes])
         strokes = [resample(s, _SPACING)[0] if len(s) > 1 else s for s in strokes]
         lengths = [len(s) for s in strokes]
@@ -203,7 +203,7 @@ class Hand:
         return joined
 
     def _warp(self, points: np.ndarray) -> np.ndarray:
-        """Bend the whole sheet in long waves, which changes proportions but keeps contacts."""
+        """Displace all points by the same smooth waves: proportions change, but strokes that touch still touch."""
         waves = self.rng.uniform(-0.35, 0.35, (2, 3))
         phases = self.rng.uniform(0, 2 * np.pi, 3)
         swing = self.rng.uniform(-0.045, 0.045, (3, 2))

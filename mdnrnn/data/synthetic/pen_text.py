@@ -1,6 +1,6 @@
 """Pen text: lines of text in simulated handwriting, from the single-line fonts of A. V. Hershey (1967).
 
-Coordinates: x to the right, y down, the baseline at y = 0. Capitals are 21 font units high, small letters 14.
+Coordinates: x to the right, y down, the baseline at y = 0. The cap height is 21 font units, the x-height 14.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Script = Literal["printed", "joined"]
 _FONTS: dict[Script, str] = {"printed": "futural", "joined": "scripts"}
 _BASELINE = 9
 _DOT_SIZE = 4.0
-"""Font units; smaller rings are dots: the fonts draw their dots as rings."""
+"""Size in font units below which a ring is replaced by a dot; the fonts draw dots as rings."""
 _JOIN_DISTANCE = 3.6
-"""Font units: maximum distance between the end of a stroke and the start of the next for joining them."""
+"""Maximum distance, in font units, between the end of a stroke and the start of the next to join them."""
 _PATH_SPACING = 0.5
-"""Font units between the points of the path along which the pen moves."""
+"""Spacing of the points of a stroke before it is sampled at equal times, in font units."""
 _MIN_SPEED = 0.35
 """Minimum speed in sharp turns, relative to the speed on a straight line."""
 
@@ -39,25 +39,25 @@ class Writer:
     width: float
     """Width of letters, as a multiple of the font's."""
     size: float
-    """Page units per font unit: with 2 the small letters are 28 high."""
+    """Page units per font unit: with 2 the x-height is 28."""
     spacing: float
-    """Additional space between letters, font units."""
+    """Additional space between letters, in font units."""
     gap: float
-    """Space between words, as a multiple of the font's."""
+    """Width of the space character, as a multiple of the font's."""
     drift: float
-    """Angle of the baseline in degrees; positive slopes down to the right."""
+    """Angle of the baseline in degrees; positive if the line descends to the right."""
     sway: float
-    """Amplitude of the baseline's waves, font units."""
+    """Amplitude of the waves of the baseline, in font units."""
     wobble: float
-    """Amplitude of the pen's deviations in waves about as long as a letter, font units."""
+    """Amplitude of random deviations with a wavelength of about one letter, in font units."""
     softness: float
-    """Arc length over which corners are rounded, font units."""
+    """Arc length over which corners are rounded, in font units."""
     stride: float
-    """Distance between two points on a straight line, font units."""
+    """Distance between consecutive points on a straight line, in font units."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator, script: Script | None = None) -> Writer:
-        """Draw a random writer; without `script`, two in three print."""
+        """Draw a random writer; without `script`, the script is "printed" with probability 2/3."""
         return cls(
             script=script or ("printed" if rng.random() < 2 / 3 else "joined"),
             slant=float(rng.normal(4, 9)),
@@ -84,10 +84,10 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
     Args:
         text: text of the characters in `alphabet()`.
         writer: parameters of the handwriting.
-        rng: source of the variation between repetitions of a text.
+        rng: random generator of the variation between repetitions of a text.
 
     Raises:
-        InputError: if the text is blank or has other characters.
+        InputError: if the text is blank or has unsupported characters.
     """
     unknown = sorted(set(text) - set(alphabet()))
     if unknown or not text.strip():
@@ -156,7 +156,7 @@ def _smooth(path: np.ndarray, radius: float) -> np.ndarray:
     if reach < 1 or len(path) < 3:
         return path
     weights = reach + 1.0 - np.abs(np.arange(-reach, reach + 1))
-    # The path is extended by its reflection in its end points.
+    # Extend the path by point reflection at its ends, which keeps the end points in place.
     before, after = 2 * path[:1] - path[reach:0:-1], 2 * path[-1:] - path[-2 : -2 - reach : -1]
     if len(before) < reach or len(after) < reach:
         return path
@@ -192,6 +192,6 @@ def _glyphs(script: Script) -> dict[str, tuple[float, Drawing]]:
 
 
 def _collapse_dot(stroke: np.ndarray) -> np.ndarray:
-    """Replace a ring of the size of a dot by its center."""
+    """Replace a ring that represents a dot by its center."""
     is_dot = np.ptp(stroke, axis=0).max() < _DOT_SIZE and len(stroke) > 4
     return stroke.mean(0, keepdims=True) if is_dot else stroke

@@ -1,14 +1,14 @@
 """A small controlled system with known transition distributions: test data for world models.
 
-A row z has four features. They depend on the preceding row x, the row before it y, the action a taken at x, and a trace
-h of all rows up to x. Given these, the features are independent, each normal with mean m and standard deviation d. With
-s(u) = 1 / (1 + exp(-u)):
+A row z has four features. They depend on the preceding row x, the row y before x, the action a taken at x, and the
+trace h, an exponential moving average of z1 up to x. Given these, the features are independent, each normal with mean m
+and standard deviation d, or a mixture of two normals where m has two signs. With s(u) = 1 / (1 + exp(-u)):
 
-    z1 has two modes           m = 1.5 tanh(x1 / 2) ± 0.8, + with probability s(1.5 a1 + x3)    d = 0.24
-    z2 varies in its noise     m = 1.2 tanh(0.8 x2 + 0.8 a1)                       d = exp(-1.2 + 0.5 tanh x1)
-    z3 oscillates under a2     m = 1.6 tanh(0.9 x3 - 0.5 y3 + 0.5 a2)              d = 0.3
-    z4 is plus or minus h      m = ± 0.9 tanh(1.2 h), + with probability s(1.5 - x2)            d = 0.3
-    the trace averages z1      h = 0.8 (preceding h) + 0.2 x1
+    z1 is bimodal              m = 1.5 tanh(x1 / 2) ± 0.8, + with probability s(1.5 a1 + x3)    d = 0.24
+    z2 has variable noise      m = 1.2 tanh(0.8 x2 + 0.8 a1)                       d = exp(-1.2 + 0.5 tanh x1)
+    z3 oscillates              m = 1.6 tanh(0.9 x3 - 0.5 y3 + 0.5 a2)              d = 0.3
+    z4 depends on the trace    m = ± 0.9 tanh(1.2 h), + with probability s(1.5 - x2)            d = 0.3
+    the trace                  h = 0.8 (preceding h) + 0.2 x1
     the episode ends           with probability s(-6.5 + x1 + x3), independent of z
 
 At the start of an episode x, y, a and h are 0.
@@ -27,8 +27,8 @@ from mdnrnn.events import END
 FEATURES = ("z1", "z2", "z3", "z4")
 ACTIONS = 2
 SUPPORT = np.array([1.5 + 0.8, 1.2, 1.6, 0.9]) + 6 * np.array([0.24, np.exp(-0.7), 0.3, 0.3])
-"""(D,): maximum |m| plus six times the maximum standard deviation. For any actions and any past, the probability that
-|z| exceeds it is below 2e-9 per row and feature."""
+"""(D,), bound of |z|: maximum |m| plus six times the maximum standard deviation. For all actions and pasts, |z| exceeds
+it with a probability below 2e-9 per row and feature."""
 _TRACE_DECAY = 0.8
 _ACTION_CORRELATION = 0.9
 """Correlation of consecutive actions, before the tanh."""
@@ -42,7 +42,7 @@ class Past(NamedTuple):
     before: np.ndarray
     """(B, D), the row before `last`."""
     trace: np.ndarray
-    """(B,)."""
+    """(B,), exponential moving average of z1."""
 
     @classmethod
     def initial(cls, episodes: int) -> Past:
@@ -56,16 +56,16 @@ class Past(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """Standard noise of B episodes of T rows."""
+    """Standard normal and standard logistic noise for B episodes of T rows."""
 
     normal: np.ndarray
-    """(B, T, D)."""
+    """(B, T, D), normal noise of the features."""
     logistic: np.ndarray
-    """(B, T, D + 1), for the D components and the end of the episode."""
+    """(B, T, D + 1), logistic noise, which selects the mixture component of each feature and whether to end."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator, episodes: int, steps: int) -> Noise:
-        """Draw noise; for a single episode, fewer steps give a prefix of the same noise."""
+        """Draw noise; for a single episode, the noise of fewer steps is a prefix of the noise of more steps."""
         normal, logistic = rng.spawn(2)
         width = len(FEATURES)
         return cls(normal.normal(size=(episodes, steps, width)), logistic.logistic(size=(episodes, steps, width + 1)))
@@ -141,7 +141,7 @@ def simulate(inputs: np.ndarray, noise: Noise, past: Past | None = None) -> tupl
 
     Returns:
         Rows z (B, T, D), float32; whether the episode ends at each row, (B, T); and the state after the last row. The
-        simulation continues after the end of an episode; the caller cuts the rows.
+        simulation continues after the end of an episode; the caller removes those rows.
     """
     episodes, steps, _ = inputs.shape
     past = Past.initial(episodes) if past is None else past
@@ -155,7 +155,7 @@ def simulate(inputs: np.ndarray, noise: Noise, past: Past | None = None) -> tupl
 
 
 def compute_pasts(motion: np.ndarray, offsets: np.ndarray) -> Past:
-    """Return the state before every row of motion (N, D), of episodes that begin at offsets (M + 1,)."""
+    """Return the state before every row of motion (N, D); episode i is rows offsets[i] to offsets[i + 1] - 1."""
     lengths = np.diff(offsets)
     pasts, past = Past.initial(len(motion)), Past.initial(len(lengths))
     for t in range(int(lengths.max(initial=0))):
@@ -170,16 +170,16 @@ class NLL(NamedTuple):
     """Negative log-likelihoods of n rows, in nats."""
 
     motion: np.ndarray
-    """(n, D), of each feature."""
+    """(n, D), NLL of each feature."""
     event: np.ndarray
-    """(n,), of the end of the episode."""
+    """(n,), NLL of whether the episode ends."""
 
 
 def true_nll(corpus: Corpus, split: str) -> NLL:
-    """Return the NLL of one split of rollouts, or of generated rollouts, under the true system.
+    """Return the NLL of one split of rollouts, simulated or generated by a model, under the true system.
 
-    Each row is conditioned on the preceding rows of its episode. The expected NLL of any world model on the data of the
-    system is at least this.
+    Each row is conditioned on the preceding rows of its episode. For simulated rollouts, its expectation is the
+    lower bound of the expected NLL of any world model.
 
     Raises:
         InputError: if the corpus does not hold rollouts.

@@ -1,4 +1,4 @@
-"""Random short lines of text: mostly common English words, with enough of every other ASCII character to learn it."""
+"""Random short lines of text: mostly common English words; all other ASCII characters are frequent enough to learn."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def sample_line(rng: np.random.Generator, min_length: int = 6, max_length: int =
 
 
 def _token(rng: np.random.Generator) -> str:
-    """Return a word, plain or with capitals or punctuation, a number, or random characters."""
+    """Return a random word, possibly with capitals or punctuation, a random number, or random characters."""
     kind, word = rng.random(), str(rng.choice(_WORDS))
     if kind < 0.58:
         return word

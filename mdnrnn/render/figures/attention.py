@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Figure:
-    """Return a figure with a panel per text: time steps to the right, characters upward, window weights as darkness.
+    """Return a figure with a panel per text: time steps as x, characters as y, window weights as darkness.
 
     The darkness is the square root of the weight, so that small weights are visible.
 
@@ -23,7 +23,7 @@ def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Fig
         windows: for each text, weights (T, U + 1) of its U characters and of the position after the last one.
 
     Raises:
-        InputError: a window has another shape.
+        InputError: a window has a wrong shape.
     """
     for window, text in zip(windows, texts, strict=True):
         if window.ndim != 2 or window.shape[1] != len(text) + 1:

@@ -1,8 +1,8 @@
 """Figures of a mixture density network and its data: samples, components, conditional density, calibration.
 
 Shapes: N points, G values of x, H values of y, K components, D target features, Q quantiles; D is the last dimension.
-Labels name x and then each target. If D > 1, each target has a separate panel. All functions raise `InputError` if an
-array or the labels have another shape.
+Labels are the name of x, then the name of each target. If D > 1, each target has a separate panel. All functions raise
+`InputError` if the shape of an array or the number of labels is wrong.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 Labels = Sequence[str] | None
 Sizes = dict[str, int]
-"""Size of each dimension by its letter, as far as known."""
+"""Known sizes of dimensions: letter -> size."""
 
 BLUE, PALE, ORANGE = "#0072b2", "#a9c9ea", "#d55e00"
-"""Colors that color-blind readers can distinguish: pale for data in the background, orange for curves above them."""
+"""Colors that color-blind readers can distinguish: pale for data in the background, orange for curves in front."""
 OPACITY_LEVELS = 25
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Default quantile levels."""
 BINS = 20
-"""Bars of a calibration histogram."""
+"""Number of bars of a calibration histogram."""
 BAND = 0.99
 """Probability that a bar of a calibrated model lies in the band of a calibration histogram."""
 
@@ -51,13 +51,13 @@ class PointCloud:
 def samples_figure(
     data: PointCloud, baseline: PointCloud | None, samples: PointCloud, *, labels: Labels = None, title: str = ""
 ) -> Figure:
-    """Return a figure with panels of the data, of a squared-error network, and of samples of the mixture.
+    """Return a figure with a panel each for the data, a squared-error network, and samples of the mixture.
 
-    The panels show y over x if D = 1, and the plane of the targets if D = 2. The limits include all data and the
-    samples between their 0.2% and 99.8% quantiles.
+    The panels show y against x if D = 1, and the second target against the first if D = 2. The limits include all data,
+    and the samples between their 0.2% and 99.8% quantiles.
 
     Args:
-        baseline: points of the squared-error network's curve, in order; None leaves its panel out.
+        baseline: points of the curve of the squared-error network, in order; None omits this panel.
     """
     sizes: Sizes = {}
     known, sampled = (_table(name, cloud, sizes)[:, -2:] for name, cloud in (("data", data), ("samples", samples)))
@@ -89,7 +89,7 @@ def components_figure(
     labels: Labels = None,
     title: str = "means of the components",
 ) -> Figure:
-    """Return a figure of each component's mean over x, with the mixture weight as opacity, above the data.
+    """Return a figure of the component means over x, with the mixture weights as opacity, in front of the data.
 
     Args:
         x: (G,).
@@ -126,7 +126,7 @@ def density_figure(
     labels: Labels = None,
     title: str = "conditional density and its quantiles",
 ) -> Figure:
-    """Return a figure of the density of each target given x, as shades on a square-root scale, with quantile lines.
+    """Return a figure of the conditional density of each target, as shades on a square-root scale, with quantile lines.
 
     Args:
         x: (G,), increasing.
@@ -163,7 +163,7 @@ def pit_figure(
     labels: Labels = None,
     title: str = "calibration: where the targets fall in their predicted distributions",
 ) -> Figure:
-    """Return histograms of probability integral transforms with the band in which a calibrated model's bars lie.
+    """Return histograms of probability integral transforms, with a band for the bars of a calibrated model.
 
     Args:
         values: probability integral transforms, (N, D), from 0 to 1.
@@ -190,7 +190,7 @@ def pit_figure(
 
 
 def calibrated_band(count: int) -> tuple[int, int]:
-    """Return the central interval of probability `BAND` for the number of `count` uniform values in one of the bins.
+    """Return the central interval, of probability `BAND`, of the number of values in a bin for `count` uniform values.
 
     The number has the binomial distribution with `count` trials of probability 1 / `BINS`.
     """
@@ -203,7 +203,7 @@ def calibrated_band(count: int) -> tuple[int, int]:
 
 
 def _histogram(axes: Axes, values: np.ndarray) -> list[Artist]:
-    """Draw bars whose areas sum to 1, the uniform density, and its band; return their legend handles."""
+    """Draw bars with a total area of 1, the uniform density and its band; return their legend handles."""
     per_count = BINS / max(len(values), 1)
     counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
     bars = axes.bar(edges[:-1], counts * per_count, width=1 / BINS, align="edge", color=PALE, edgecolor="white")
@@ -248,9 +248,9 @@ def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Se
 
 
 def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
-    """Draw a line through G points; the opacity of a segment is the mean weight of its ends. Jumps are left out.
+    """Draw a line through G points; the opacity of a segment is the mean weight of its ends. Jumps are omitted.
 
-    Adjacent segments of equal opacity are one line, because antialiased segments show a light seam where they meet.
+    Adjacent segments of equal opacity are drawn as one line: between antialiased segments there would be light seams.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgb
@@ -266,7 +266,7 @@ def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
 
 
 def _jumps(values: np.ndarray) -> np.ndarray:
-    """Return whether each difference (G - 1,) is a jump: above a tenth of the range and 8 times the median."""
+    """Return a mask (G - 1,) of the jumps: differences above 0.1 times the range and 8 times the median difference."""
     differences = np.abs(np.diff(values))
     known = values[np.isfinite(values)]
     if not len(differences) or not np.isfinite(differences).any():
@@ -284,7 +284,7 @@ def _names(labels: Labels, targets: int) -> list[str]:
 
 
 def _table(name: str, points: PointCloud, sizes: Sizes) -> np.ndarray:
-    """Return the columns x and y of the points, (N, 1 + D)."""
+    """Return x and y of the points as the columns of an array (N, 1 + D)."""
     sizes.pop("N", None)
     x, y = _array(f"{name}.x", points.x, "N", sizes), _array(f"{name}.y", points.y, "ND", sizes)
     return np.concatenate([x[:, None], y], axis=1)
@@ -297,7 +297,7 @@ def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
         shape: expected dimensions, for example "GKD"; a letter that is not in `sizes` is added to it.
 
     Raises:
-        InputError: the array has another shape, or D is 0.
+        InputError: the array has a wrong shape, or D is 0.
     """
     array = np.asarray(values, dtype=np.float64)
     expected = ", ".join(f"{letter} = {sizes[letter]}" if letter in sizes else letter for letter in shape)

@@ -38,7 +38,7 @@ HEAD = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <link rel="icon" href="data:,">
 """
-"""The content security policy forbids the browser to load anything from outside the file."""
+"""The content security policy prevents the browser from loading anything from outside the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def _picture(title: str, caption: str, picture: bytes) -> str:
 
 
 def _value(value: object) -> str:
-    """Return the text of a table cell: integers with thousands separators, other numbers with four digits."""
+    """Return the text of a table cell: integers with thousands separators, other numbers with 4 significant digits."""
     if value is None or isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return "–" if value is None else escape(str(value))
     number = float(value)

@@ -1,4 +1,4 @@
-"""Figure of the losses of a training over its steps, with reference losses as horizontal lines."""
+"""Figure of the losses of a training run over its steps, with reference losses as horizontal lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Records = Sequence[Mapping[str, float]]
 LossCurve = tuple[np.ndarray, np.ndarray]
 """Steps and losses, both (N,)."""
 CURVES = {"train": ("train_loss", PALETTE[0]), "valid": ("valid_loss", PALETTE[1])}
-"""Key in the records and color of each curve."""
+"""Curve -> key in the records, and color."""
 REFERENCE_COLOR = "#5b6472"
 
 
@@ -69,7 +69,7 @@ def _curve(records: Records, key: str) -> LossCurve:
 
 
 def _limits(curves: Mapping[str, LossCurve], levels: Mapping[str, float]) -> tuple[float, float]:
-    """Return axis limits that include all validation and reference losses, and training losses without outliers."""
+    """Return axis limits that include all validation and reference losses, and training losses except outliers."""
     train, valid = curves["train"][1], curves["valid"][1]
     included = [*valid, *levels.values(), *(np.quantile(train, [0.01, 0.95]) if len(train) else [])]
     low, high = (min(included), max(included)) if included else (0.0, 1.0)
@@ -78,7 +78,7 @@ def _limits(curves: Mapping[str, LossCurve], levels: Mapping[str, float]) -> tup
 
 
 def _annotate(axes: Axes, annotations: Sequence[Annotation], gap: float = 0.055) -> None:
-    """Write the annotations, from low to high, at least `gap` apart (a fraction of the height of the axes)."""
+    """Write the annotations at their losses, but at least `gap` apart (a fraction of the height of the axes)."""
     longest = max((len(annotation.text) for annotation in annotations), default=0)
     axes.set_position((0.1, 0.13, max(0.86 - 0.0105 * longest, 0.4), 0.82))
     low, high = axes.get_ylim()

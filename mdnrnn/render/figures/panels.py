@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 7.2
-"""Width of every figure in inches: text is readable at a width of 700 pixels."""
+"""Width of every figure in inches; the text is readable if the figure is shown 700 pixels wide."""
 MAX_POINTS = 5000
-"""Approximate maximum number of points of a scatter plot; of more points, every k-th is drawn."""
+"""Approximate maximum number of points of a scatter plot; if there are more, only every k-th point is drawn."""
 
 
 def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
-    """Draw the finite points (N, 2), smaller and more transparent the more there are, at most about `MAX_POINTS`."""
+    """Draw the finite points (N, 2), at most about `MAX_POINTS`. With more points, size and opacity decrease."""
     points = finite_rows(points)
     points = points[:: max(-(-len(points) // MAX_POINTS), 1)]
     size = np.clip(9000 / max(len(points), 1), 2.5, 14)
@@ -42,7 +42,7 @@ def make_panels(count: int, columns: int, height: float, title: str, shared: boo
         count: number of panels.
         columns: maximum number of panels per row.
         height: height of a row in inches.
-        shared: whether all panels have the axes of the first one.
+        shared: whether all panels share the axes of the first one.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine

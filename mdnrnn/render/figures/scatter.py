@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 MIN_DISTANCE = 0.8
 """Minimum distance between two drawings, as a fraction of the side of a drawing's square."""
 MAX_LEGEND_ENTRIES = 30
-"""A legend with more entries would be larger than the plot and is left out."""
+"""Maximum number of legend entries; a longer legend would be larger than the plot and is omitted."""
 _MIN_ASPECT = 0.3
 _TINTS = ((0.0, 0), (0.5, 0), (0.45, 255))
-"""Fraction and gray level that are mixed into the palette in its first, second and third use."""
+"""Fraction and level of the gray that is mixed with the palette: in its first, second and third use."""
 
 
 def map_figure(
@@ -39,13 +39,13 @@ def map_figure(
 
     Args:
         positions: (M, 2).
-        draw: returns drawing i; called for the drawings of the plot only.
-        label: class number of each drawing, (M,); classes have colors, and up to 30 of them a legend.
+        draw: function that returns drawing i; it is called only for drawings that are shown as drawings, not as dots.
+        label: class index of each drawing, (M,), which determines its color; for up to 30 classes there is a legend.
         classes: name of each class.
         axis_labels: labels of the horizontal and of the vertical axis.
 
     Raises:
-        InputError: `positions` has another shape, M is 0, or a number is not finite.
+        InputError: `positions` has a wrong shape, M is 0, or a number is not finite.
     """
     from matplotlib.collections import LineCollection
 
@@ -85,8 +85,8 @@ def map_figure(
 def select_distant(positions: np.ndarray, max_count: int, min_distance: float) -> list[int]:
     """Return the indices of up to `max_count` of the positions (M, 2), all at least `min_distance` apart.
 
-    Farthest-point traversal (Gonzalez 1985): the first position is the one nearest to the mean, each next one is the
-    farthest from all selected positions.
+    Farthest-point traversal (Gonzalez 1985): the first selected position is the nearest to the mean; each next one is
+    the farthest from the positions selected so far.
     """
     selected: list[int] = []
     distance = np.full(len(positions), np.inf)
