@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from mdnrnn.errors import DataError as DataError
     from mdnrnn.errors import InputError as InputError
     from mdnrnn.evaluation.likelihood import evaluate as evaluate
-    from mdnrnn.generation.sampling import Sampling as Sampling
     from mdnrnn.generation.loop import generate as generate
+    from mdnrnn.generation.sampling import Sampling as Sampling
     from mdnrnn.models.base import Condition as Condition
     from mdnrnn.models.base import SequenceModel as SequenceModel
     from mdnrnn.models.base import StepShape as StepShape
