@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch
-from mdnrnn.data.formats import inkml
-from mdnrnn.data.formats.format import Format
+from mdnrnn.data.formats import impsy, inkml, lightpad, microjam, sketchrnn
+from mdnrnn.data.formats.format import HEAD_BYTES, Format
 
 KANJIVG_SVG = """<?xml version="1.0" encoding="UTF-8"?>
 <!-- Copyright, and so on -->
@@ -189,9 +189,28 @@ def parse_bytes(path: Path, data: bytes, form: Format = inkml.FORMAT) -> Drawing
     return DrawingBatch.from_polylines([]) if not (chunks := list(form.chunks(path))) else form.parse(chunks[0])
 
 
+def parse_chunks(form: Format, path: Path) -> list[DrawingBatch]:
+    """Return the drawings of each chunk of a file."""
+    return [form.parse(chunk) for chunk in form.chunks(path)]
+
+
+def performance_formats(path: Path) -> list[str]:
+    """Return the names of the formats of performances, or of sketch-rnn, that recognize a file."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    forms = (microjam.CSV, microjam.ARRAYS, impsy.LOG, impsy.ARRAYS, lightpad.FORMAT, sketchrnn.FORMAT)
+    return [form.name for form in forms if form.recognizes(path, head)]
+
+
 def strokes_as_lists(drawings: DrawingBatch, index: int = 0) -> list[list[list[float]]]:
     """Return the points of one drawing, stroke by stroke."""
     return [stroke.tolist() for stroke in drawings.polylines(index)]
+
+
+def write_text(path: Path, content: str) -> Path:
+    """Write a text file and return its path."""
+    path.write_text(content)
+    return path
 
 
 def ndjson_line(number: int, **fields: Any) -> str:
