@@ -15,7 +15,7 @@ from mdnrnn.data.batches import Batches, to_code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.data.windows import Windows
+from mdnrnn.data.training_windows import Windows
 from mdnrnn.distributions import GaussianMixture, Step
 from mdnrnn.evaluation.likelihood import evaluate
 from mdnrnn.generation.cuda_graph import GraphedFunction

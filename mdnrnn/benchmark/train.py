@@ -19,7 +19,7 @@ from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.windows import Windows
+from mdnrnn.data.training_windows import Windows
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mdnrnn.events import END
 from mdnrnn.generation.constraints import SamplingConstraints, clip_to_bounds
+from mdnrnn.generation.distribution_sampler import DistributionSampler, StepSampler
 from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise
 from mdnrnn.generation.prefix import InitialStates, SequenceInitializer
-from mdnrnn.generation.samplers import DistributionSampler, StepSampler
 from mdnrnn.generation.steppers import ModelStepper, Stepper
 from mdnrnn.models.base import SequenceModel
 

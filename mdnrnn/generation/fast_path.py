@@ -16,11 +16,11 @@ from torch.nn.modules import module as global_hooks
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import SequenceModel
 from mdnrnn.models.handwriting import EndOfTextHead
+from mdnrnn.nn.attention_window import WindowLSTM, WindowStack
 from mdnrnn.nn.decoder import StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLayer, LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM
-from mdnrnn.nn.window import WindowLSTM, WindowStack
 
 _HEADS = {StepHead, EndOfTextHead}
 _LSTMS = {LSTM, LayerNormLSTM, WindowStack}

@@ -12,9 +12,9 @@ from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import HandwritingConfig
+from mdnrnn.nn.attention_window import Text, WindowStack
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
-from mdnrnn.nn.window import Text, WindowStack
 
 _MIN_MARK_WEIGHT = 1e-3
 """Lower bound of the window weight of the end mark in `EndOfTextHead`."""

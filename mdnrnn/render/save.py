@@ -20,11 +20,11 @@ from mdnrnn.events import DOWN
 from mdnrnn.files import write_bytes
 from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph_gif
 from mdnrnn.render.layout import Sheet, lay_out
-from mdnrnn.render.performance import Performance, lay_out_performances, to_json
-from mdnrnn.render.performance_animation import to_performance_gif, to_performance_svg
 from mdnrnn.render.raster import figure_bytes, to_figure
 from mdnrnn.render.style import DEFAULT_OPTIONS, DrawingOptions, PictureOptions
 from mdnrnn.render.svg import to_svg
+from mdnrnn.render.touch_animation import to_performance_gif, to_performance_svg
+from mdnrnn.render.touch_performance import Performance, lay_out_performances, to_json
 
 
 class PictureFormat(NamedTuple):

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from mdnrnn.data.batches import Batches
     from mdnrnn.data.corpus import Corpus
     from mdnrnn.data.normalizer import Normalizer
-    from mdnrnn.data.windows import Windows
+    from mdnrnn.data.training_windows import Windows
 
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -96,7 +96,7 @@ class SequenceTrainConfig(TrainConfig):
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
         """Return the batches of the train split (windows if `window` is set) and of the valid split."""
         from mdnrnn.data.batches import Augment, Batches
-        from mdnrnn.data.windows import Windows
+        from mdnrnn.data.training_windows import Windows
 
         augment = Augment(self.augment_scale, self.augment_drop)
         train = Batches(corpus, "train", normalizer, self.batch_size, self.seed, augment, by_points=self.by_points)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import mdnrnn
-from mdnrnn.kernels import layer_norm, window
+from mdnrnn.kernels import attention_window, layer_norm
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,10 @@ def test_layer_norm_kernels_support(hidden: int, dtype: torch.dtype, state_dtype
 def test_window_kernels_support() -> None:
     """H that is a multiple of 16, C up to 128 and K up to 16."""
     dtypes = torch.bfloat16, torch.float32
-    assert window.is_supported(400, 80, 10, *dtypes)
-    assert not any(window.is_supported(*sizes, *dtypes) for sizes in ((401, 80, 10), (400, 129, 10), (400, 80, 17)))
+    assert attention_window.is_supported(400, 80, 10, *dtypes)
+    assert not any(
+        attention_window.is_supported(*sizes, *dtypes) for sizes in ((401, 80, 10), (400, 129, 10), (400, 80, 17))
+    )
 
 
 PRODUCTS = {
@@ -51,13 +53,13 @@ def compile_kernels() -> None:
 
     products = torch.empty(0, dtype=torch.bfloat16)
     norm_constants = layer_norm._constants(512, products)
-    window_constants = window._constants(400, 79, 10, products.dtype)
+    window_constants = attention_window._constants(400, 79, 10, products.dtype)
     kernels: list[tuple[Any, dict[str, Any]]] = [
         (layer_norm._forward, norm_constants),
         (layer_norm._backward, norm_constants),
-        (window._forward, {"SAVE": True, **window_constants}),
-        (window._forward, {"SAVE": False, **window_constants}),
-        (window._backward, window_constants),
+        (attention_window._forward, {"SAVE": True, **window_constants}),
+        (attention_window._forward, {"SAVE": False, **window_constants}),
+        (attention_window._backward, window_constants),
     ]
     shared = []
     for kernel, constants in kernels:

@@ -8,7 +8,7 @@ from defusedxml import ElementTree
 from PIL import Image
 
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.render.performance import Performance
+from mdnrnn.render.touch_performance import Performance
 
 SVG = "{http://www.w3.org/2000/svg}"
 FILE_STARTS = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF89a"}

@@ -18,7 +18,6 @@ from mdnrnn.data.strokes import Drawing
 from mdnrnn.events import DOWN, END, UP
 from mdnrnn.render.animation import to_animated_svg, to_gif
 from mdnrnn.render.layout import lay_out
-from mdnrnn.render.performance import MARGIN, TAP
 from mdnrnn.render.save import (
     DRAWING_EXTENSIONS,
     PICTURE_EXTENSIONS,
@@ -33,6 +32,7 @@ from mdnrnn.render.save import (
 )
 from mdnrnn.render.style import PLASMA, DrawingOptions, PictureOptions
 from mdnrnn.render.svg import to_svg
+from mdnrnn.render.touch_performance import MARGIN, TAP
 from tests.helpers import make_touches, random_corpus
 from tests.render.helpers import FILE_STARTS, ONE_TAP, PERFORMANCES, SVG, png_pixels
 

@@ -30,7 +30,7 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.static import Points
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.data.windows import Windows
+from mdnrnn.data.training_windows import Windows
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model, StepShape, shard_state, unshard_state
 from mdnrnn.models.configs import HandwritingConfig, MDNConfig, MDNRNNConfig, SketchRNNConfig

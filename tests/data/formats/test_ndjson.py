@@ -169,7 +169,7 @@ def test_file_is_recognized_by_a_drawing_or_by_its_extension(head: str, name: st
 
 def test_bad_line_is_an_error_if_a_file_is_opened_without_import(tmp_path: Path) -> None:
     (tmp_path / "x.ndjson").write_text(f"{VALID}\nhello\n")
-    with pytest.raises(DataError, match=r"x\.ndjson, line 2: Expecting value"):
+    with pytest.raises(DataError, match=r"x\.ndjson, line 2: Expecting value.*; correct it, or use mdnrnn data import"):
         pipeline.read(tmp_path / "x.ndjson")
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mdnrnn.render.layout import Cell
-from mdnrnn.render.performance import (
+from mdnrnn.render.style import PLASMA, PictureOptions
+from mdnrnn.render.touch_performance import (
     COLORS,
     LEVELS,
     MARGIN,
@@ -21,7 +22,6 @@ from mdnrnn.render.performance import (
     screen_parts,
     to_json,
 )
-from mdnrnn.render.style import PLASMA, PictureOptions
 from tests.render.helpers import LONGEST, ONE_TAP, PERFORMANCES
 
 MOTION = np.array([[0.25, 0.5, 0.0], [0.25, -0.25, 0.5], [-0.5, 0.25, 1.25], [0.0, 0.125, 0.25]])

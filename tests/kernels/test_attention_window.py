@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mdnrnn.nn.attention_window import Text, WindowLSTM, WindowState
 from mdnrnn.nn.lstm import LSTMState
-from mdnrnn.nn.window import Text, WindowLSTM, WindowState
 from tests.kernels.helpers import DEVICE, largest_error
 
 INPUTS = 3
@@ -57,7 +57,7 @@ def run(
     initial = WindowState(LSTMState(leaves[1], leaves[2]), leaves[3], leaves[4], state.finished)
     text = Text(*(part.to(DEVICE, parameter_dtype) for part in text))
     with pytest.MonkeyPatch.context() as patch, torch.autocast(DEVICE, dtype, enabled=dtype == torch.bfloat16):
-        patch.setattr("mdnrnn.nn.window_steps.kernels_available", lambda tensor: kernels)
+        patch.setattr("mdnrnn.nn.attention_window_loop.kernels_available", lambda tensor: kernels)
         results = layer(leaves[0], text, initial)
         with torch.no_grad():  # on a GPU this is another program, which may round differently
             without_grad, tolerance = layer(leaves[0], text, initial), 0 if DEVICE == "cpu" else 0.02

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdnrnn.nn.attention_window_loop import WindowSteps
 from mdnrnn.nn.lstm import LSTM, LSTMState, drop_units, update_state
-from mdnrnn.nn.window_steps import WindowSteps
 
 _INITIAL_STRIDE = 0.08
 """Number of characters that the window moves per step before training."""

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from mdnrnn.nn.attention_window import Text, WindowLSTM, WindowStack, WindowState, has_passed_text
 from mdnrnn.nn.lstm import LSTMState
-from mdnrnn.nn.window import Text, WindowLSTM, WindowStack, WindowState, has_passed_text
 from tests.nn.helpers import relative_error
 
 T, B, A, H, C, U, K = 9, 3, 4, 6, 5, 4, 2

@@ -6,14 +6,14 @@ from xml.etree.ElementTree import Element
 import numpy as np
 import pytest
 
-from mdnrnn.render import performance_animation
+from mdnrnn.render import touch_animation
 from mdnrnn.render.animation import PAUSE
 from mdnrnn.render.geometry import arc_lengths, is_dot
 from mdnrnn.render.layout import Cell
-from mdnrnn.render.performance import Performance, lay_out_performances
-from mdnrnn.render.performance_animation import cell_at_time, to_performance_gif, to_performance_svg
 from mdnrnn.render.style import PictureOptions
 from mdnrnn.render.svg import to_svg
+from mdnrnn.render.touch_animation import cell_at_time, to_performance_gif, to_performance_svg
+from mdnrnn.render.touch_performance import Performance, lay_out_performances
 from tests.render.helpers import (
     LONGEST,
     ONE_TAP,
@@ -107,7 +107,7 @@ def test_gif_lasts_as_long_as_the_longest_performance_and_the_pause() -> None:
 
 
 def test_gif_of_a_long_performance_has_a_limited_number_of_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(performance_animation, "MAX_FRAMES", 40)
+    monkeypatch.setattr(touch_animation, "MAX_FRAMES", 40)
     moves = np.linspace(0, 1, 400)
     slow = Performance(100 * moves, np.column_stack([moves, moves]), moves == 0)
     frames, durations = animate([slow], cell_size=40)

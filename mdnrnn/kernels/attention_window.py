@@ -1,8 +1,8 @@
 """Triton kernels of an LSTM with a window over a text: the forward and the backward pass of all time steps.
 
 As in `mdnrnn.kernels.layer_norm`, a program runs ROWS sequences through all T steps and reads the weights again at
-every step. The loops in `mdnrnn.nn.window_steps` contain the formulas and give the same results. Hidden states and
-window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a multiple of
+every step. The loops in `mdnrnn.nn.attention_window_loop` contain the formulas and give the same results. Hidden states
+and window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a multiple of
 the tile size.
 """
 
@@ -39,7 +39,7 @@ def forward(
     context: Tensor,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run all time steps, as the forward loop of `mdnrnn.nn.window_steps` does.
+    """Run all time steps, as the forward loop of `mdnrnn.nn.attention_window_loop` does.
 
     Args:
         input_products: inputs multiplied by the input weights, shape (T, B, 4H).
@@ -87,7 +87,7 @@ def backward(
     hidden_slope: Tensor,
     phi_slopes: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of all time steps, as the backward loop of `mdnrnn.nn.window_steps` does.
+    """Compute the gradients of all time steps, as the backward loop of `mdnrnn.nn.attention_window_loop` does.
 
     Args:
         d_hidden: gradient with respect to the hidden states, shape (T, B, H); None for zeros.

@@ -3,8 +3,8 @@
 Autograd records no operations per step. The input products are computed before the loop. The gradients of the weights
 are computed after it, by one matrix product over all steps. `WindowLSTM` states the formulas of the forward pass.
 
-There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of `mdnrnn.kernels.window`
-replace the loops for float32 parameters, with matrix products in float32 or bfloat16, if H is a multiple of 16, C is at
+There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of
+`mdnrnn.kernels.attention_window` replace the loops for float32 parameters, with matrix products in float32 or bfloat16, if H is a multiple of 16, C is at
 most 128 and K at most 16. So far they have been run only in Triton's interpreter, not on a GPU.
 """
 
@@ -74,10 +74,10 @@ class WindowSteps(torch.autograd.Function):
 def _choose_passes(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
     """Return the functions of the forward and backward passes: kernels if they support the tensors, otherwise loops."""
     if kernels_available(products):
-        from mdnrnn.kernels import window
+        from mdnrnn.kernels import attention_window
 
-        if window.is_supported(cell.shape[-1], characters.shape[-1], components, products.dtype, cell.dtype):
-            return window.forward, window.backward
+        if attention_window.is_supported(cell.shape[-1], characters.shape[-1], components, products.dtype, cell.dtype):
+            return attention_window.forward, attention_window.backward
     return _forward_loop, _backward_loop
 
 

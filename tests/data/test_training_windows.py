@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mdnrnn.data.batches import Augment, Batch, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.data.windows import Windows
+from mdnrnn.data.training_windows import Windows
 from mdnrnn.errors import InputError
 from mdnrnn.events import START
 from tests.helpers import make_controls, make_touches, random_corpus
