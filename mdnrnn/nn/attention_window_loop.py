@@ -4,8 +4,9 @@ Autograd records no operations per step. The input products are computed before 
 are computed after it, by one matrix product over all steps. `WindowLSTM` states the formulas of the forward pass.
 
 There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of
-`mdnrnn.kernels.attention_window` replace the loops for float32 parameters, with matrix products in float32 or bfloat16, if H is a multiple of 16, C is at
-most 128 and K at most 16. So far they have been run only in Triton's interpreter, not on a GPU.
+`mdnrnn.kernels.attention_window` replace the loops for float32 parameters, with matrix products in float32 or bfloat16,
+if H is a multiple of 16, C is at most 128 and K at most 16. So far they have been run only in Triton's interpreter, not
+on a GPU.
 """
 
 from typing import Any

@@ -127,8 +127,11 @@ class Performer:
 
     def _predict(self, inputs: np.ndarray | None) -> StepDistribution:
         """Return the distribution of the next step; repeated calls with the same inputs run the model once."""
-        if self._prediction is not None and (inputs is None or np.array_equal(inputs, self._prediction.inputs)):
-            return self._prediction.distribution
+        known = self._prediction
+        if known is not None and (
+            inputs is None or (known.inputs is not None and np.array_equal(inputs, known.inputs))
+        ):
+            return known.distribution
         previous = self._previous
         if self.run.config.shape.inputs:
             previous = previous._replace(inputs=self._check_inputs(inputs))

@@ -34,7 +34,8 @@ def test_state_updates_equal_torch_lstm_cell() -> None:
     input_weight, weight, input_bias, bias = (part.detach() for part in layer.parameters())
     expected = torch.lstm_cell(inputs, (hidden, cell), input_weight, weight, input_bias, bias)
     sums = inputs @ input_weight.T + hidden @ weight.T + input_bias + bias
-    torch.testing.assert_close(update_state(*sums.chunk(4, 1), cell), expected)
+    i, f, g, o = sums.chunk(4, 1)
+    torch.testing.assert_close(update_state(i, f, g, o, cell), expected)
     next_hidden = update_state_(Gates.from_product(sums), cell, hidden)
     assert next_hidden is hidden
     torch.testing.assert_close((hidden, cell), expected)
