@@ -1,4 +1,4 @@
-"""Stepping in place is the decoder's own step, whatever it is made of and whoever comes and goes."""
+"""Tests that steppers equal the decoder's step, also after sequences in the batch are replaced or removed."""
 
 from typing import Any
 
@@ -16,18 +16,19 @@ from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
 
 HIDDEN, CONTEXT, INPUTS = 8, 4, 2
-KINDS: dict[str, Any] = {
+LSTMS: dict[str, Any] = {
     "one layer": lambda width: LSTM(width, HIDDEN),
     "three layers": lambda width: LSTM(width, HIDDEN, 3),
-    "three layers, skipping": lambda width: LSTM(width, HIDDEN, 3, skip=True),
-    "layer-normalized": lambda width: LayerNormLSTM(width, HIDDEN, 2),
+    "skip connections": lambda width: LSTM(width, HIDDEN, 3, skip=True),
+    "layer norm": lambda width: LayerNormLSTM(width, HIDDEN, 2),
 }
-EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+EACH_LSTM = pytest.mark.parametrize("lstm_name", LSTMS)
 
 
-def decoder_of(kind: str, places: int = 2, scale: float = 0.5, events: int = 3) -> StepDecoder:
-    features = StepFeatures(3, events, INPUTS, places, scale)
-    lstm = KINDS[kind](features.width + CONTEXT)
+def make_decoder(lstm_name: str, position_features: int = 2, scale: float = 0.5, events: int = 3) -> StepDecoder:
+    """Make a decoder with random biases; all parameters are in float64."""
+    features = StepFeatures(3, events, INPUTS, position_features, scale)
+    lstm = LSTMS[lstm_name](features.width + CONTEXT)
     for name, parameter in lstm.named_parameters():
         if "bias" in name:
             torch.nn.init.normal_(parameter)
@@ -35,19 +36,20 @@ def decoder_of(kind: str, places: int = 2, scale: float = 0.5, events: int = 3) 
     return StepDecoder(features, lstm, StepHead(width, 3, 2, events)).double().eval()
 
 
-def random(*shape: int) -> Tensor:
+def randn(*shape: int) -> Tensor:
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
+def make_sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
+    """Make random previous steps and states."""
     layers = len(decoder.lstm.layers)
     state = decoder.initial_state(
-        random(batch, CONTEXT), LSTMState(random(layers, batch, HIDDEN), random(layers, batch, HIDDEN))
+        randn(batch, CONTEXT), LSTMState(randn(layers, batch, HIDDEN), randn(layers, batch, HIDDEN))
     )
-    return Step(random(batch, 3), torch.randint(START, 3, (batch,))), state._replace(position=random(1, batch, 3))
+    return Step(randn(batch, 3), torch.randint(START, 3, (batch,))), state._replace(position=randn(1, batch, 3))
 
 
-def rows_of(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
+def select_rows(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
     lstm = LSTMState(*(part[:, rows] for part in state.lstm))
     return Step(previous.motion[rows], previous.event[rows]), DecoderState(
         lstm, state.position[:, rows], state.context[:, rows]
@@ -55,73 +57,76 @@ def rows_of(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, De
 
 
 @pytest.mark.parametrize("batch", [1, 5])
-@pytest.mark.parametrize(("places", "events"), [(2, 3), (3, 3), (0, 3), (2, 0)])
-@EVERY_KIND
+@pytest.mark.parametrize(("position_features", "events"), [(2, 3), (3, 3), (0, 3), (2, 0)])
+@EACH_LSTM
 @torch.inference_mode()
-def test_steps_are_the_decoders_own(kind: str, places: int, events: int, batch: int) -> None:
-    decoder = decoder_of(kind, places, events=events)
-    previous, state = sequences(decoder, batch)
-    steps = make_decoder_stepper(decoder, previous, state)
-    assert isinstance(steps, PackedStepper) == (kind in ("one layer", "three layers"))
+def test_stepper_equals_decoder_step(lstm_name: str, position_features: int, events: int, batch: int) -> None:
+    decoder = make_decoder(lstm_name, position_features, events=events)
+    previous, state = make_sequences(decoder, batch)
+    stepper = make_decoder_stepper(decoder, previous, state)
+    assert isinstance(stepper, PackedStepper) == (lstm_name in ("one layer", "three layers"))
     for _ in range(4):
-        inputs = random(batch, INPUTS)
+        inputs = randn(batch, INPUTS)
         expected, state = decoder.step_hidden(previous._replace(inputs=inputs), state)
-        torch.testing.assert_close(steps.step(inputs), expected)
-        torch.testing.assert_close(tuple(steps.state.lstm), tuple(state.lstm))
-        torch.testing.assert_close(steps.state.position[..., :places], state.position[..., :places])
-        previous = Step(random(batch, 3), torch.randint(0, 3, (batch,)))
-        steps.set_previous(*previous[:2])
-        assert torch.equal(steps.motion, previous.motion)
+        torch.testing.assert_close(stepper.step(inputs), expected)
+        torch.testing.assert_close(tuple(stepper.state.lstm), tuple(state.lstm))
+        torch.testing.assert_close(
+            stepper.state.position[..., :position_features], state.position[..., :position_features]
+        )
+        previous = Step(randn(batch, 3), torch.randint(0, 3, (batch,)))
+        stepper.set_previous(*previous[:2])
+        assert torch.equal(stepper.motion, previous.motion)
 
 
-@EVERY_KIND
+@EACH_LSTM
 @torch.inference_mode()
-def test_sequences_come_and_go(kind: str) -> None:
-    """Two of five are replaced, then three stay: each as if it were alone."""
-    decoder = decoder_of(kind)
-    old, new = sequences(decoder, 5), sequences(decoder, 2)
-    steps = make_decoder_stepper(decoder, *old)
-    inputs = random(5, INPUTS)
+def test_replaced_and_selected_rows_equal_separate_sequences(lstm_name: str) -> None:
+    """Replace two of five sequences, then select three: each steps as in a batch of one."""
+    decoder = make_decoder(lstm_name)
+    old, new = make_sequences(decoder, 5), make_sequences(decoder, 2)
+    stepper = make_decoder_stepper(decoder, *old)
+    inputs = randn(5, INPUTS)
     _, state = decoder.step_hidden(old[0]._replace(inputs=inputs), old[1])
-    steps.step(inputs)
-    previous = Step(random(5, 3), torch.tensor([0, 1, 2, 1, 0]))
-    steps.set_previous(*previous[:2])
-    steps.replace_rows(torch.tensor([3, 1]), *new)
-    steps = steps.select_rows(torch.tensor([1, 2, 3]))
-    inputs = random(3, INPUTS)
-    found = steps.step(inputs)
-    alone = [
-        rows_of(*new, torch.tensor([1])),
-        rows_of(previous, state, torch.tensor([2])),
-        rows_of(*new, torch.tensor([0])),
+    stepper.step(inputs)
+    previous = Step(randn(5, 3), torch.tensor([0, 1, 2, 1, 0]))
+    stepper.set_previous(*previous[:2])
+    stepper.replace_rows(torch.tensor([3, 1]), *new)
+    stepper = stepper.select_rows(torch.tensor([1, 2, 3]))
+    inputs = randn(3, INPUTS)
+    hidden = stepper.step(inputs)
+    separate = [
+        select_rows(*new, torch.tensor([1])),
+        select_rows(previous, state, torch.tensor([2])),
+        select_rows(*new, torch.tensor([0])),
     ]
-    for row, (before, own) in enumerate(alone):
-        expected, _ = decoder.step_hidden(before._replace(inputs=inputs[row : row + 1]), own)
-        torch.testing.assert_close(found[row : row + 1], expected)
+    for row, (row_previous, row_state) in enumerate(separate):
+        row_inputs = inputs[row : row + 1]
+        expected, _ = decoder.step_hidden(row_previous._replace(inputs=row_inputs), row_state)
+        torch.testing.assert_close(hidden[row : row + 1], expected)
 
 
 @torch.inference_mode()
-def test_what_it_was_given_stays_as_it_was() -> None:
-    decoder = decoder_of("layer-normalized")
-    previous, state = sequences(decoder, 2)
+def test_stepper_does_not_change_the_initial_state() -> None:
+    decoder = make_decoder("layer norm")
+    previous, state = make_sequences(decoder, 2)
     before = state.lstm.hidden.clone()
-    steps = make_decoder_stepper(decoder, previous, state)
-    assert isinstance(steps, DecoderStepper)
-    steps.step(random(2, INPUTS))
+    stepper = make_decoder_stepper(decoder, previous, state)
+    assert isinstance(stepper, DecoderStepper)
+    stepper.step(randn(2, INPUTS))
     assert torch.equal(state.lstm.hidden, before)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rows", [1, 2, 16, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_products_are_the_plain_one(dtype: torch.dtype, rows: int, threads: int) -> None:
-    """However they are laid out, and whatever is in the buffer by then; of float32, within its rounding."""
+def test_packed_product_equals_matmul(dtype: torch.dtype, rows: int, threads: int) -> None:
+    """Each call reads the current contents of the buffer; tolerance: rounding of the dtype."""
     torch.set_num_threads(threads)
     parts, buffer = list(torch.randn(24, 10, dtype=dtype).split([3, 6, 1], 1)), torch.zeros(rows, 10, dtype=dtype)
     matrix = PackedMatrix([part.contiguous() for part in parts])
-    product, fixed = matrix.make_product(buffer)
+    multiply, out = matrix.make_product(buffer)
     for _ in range(2):
         buffer.copy_(torch.randn(rows, 10))
-        found = product()
-        torch.testing.assert_close(found, buffer @ torch.cat(parts, 1).t())
-        assert fixed is None or fixed.data_ptr() == found.data_ptr()
+        product = multiply()
+        torch.testing.assert_close(product, buffer @ torch.cat(parts, 1).t())
+        assert out is None or out.data_ptr() == product.data_ptr()
