@@ -2,8 +2,8 @@
 
 As in `mdnrnn.kernels.layer_norm`, a program runs ROWS sequences through all T steps and reads the weights again at
 every step. The loops in `mdnrnn.nn.attention_window_loop` contain the formulas and give the same results. Hidden states
-and window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a multiple
-of the tile size.
+and window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a
+multiple of the tile size.
 """
 
 from typing import Any

@@ -9,8 +9,8 @@ import pytest
 
 from mdnrnn.cli import main
 from mdnrnn.runs.presets import PRESETS, Preset
-from mdnrnn.training.progress import Progress
 from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.progress import Progress
 from mdnrnn.training.trainer import TrainingResult
 from tests.cli.helpers import assert_refused, count_paths, svg_texts
 
