@@ -62,3 +62,17 @@ def test_null_model_of_sheep_drawings_has_its_known_value(shared_data: Path) -> 
     two_events = replace(corpus, event=np.minimum(corpus.event, UP))
     assert null_model_nll(two_events, "test", normalizer) / 300 == pytest.approx(1138.3, abs=0.1)
     assert null_model_nll(corpus, "test", normalizer) / 300 == pytest.approx(1141.7, abs=0.1)
+
+
+def test_null_model_of_posteriors_is_evaluated_on_samples() -> None:
+    """Means with standard deviation 3 and posteriors with 3 give samples of variance 18.
+
+    The entropy of such a Gaussian is log(18 * 2 pi e) / 2 per number. With 60,000 numbers the mean has a standard error
+    of 0.0032; the tolerance is 6 standard errors (false-failure probability below 1e-8; fixed seed).
+    """
+    rng = np.random.default_rng(0)
+    motion, logvar = rng.normal(0, 3, (20_000, 3)).astype(np.float32), np.full((20_000, 3), np.log(9), np.float32)
+    metadata = Metadata(name="x", features=("z1", "z2", "z3"))
+    corpus = pack(metadata, {"train": [Sequence(motion, np.zeros(20_000, np.uint8), logvar=logvar)]})
+    nll = null_model_nll(corpus, "train", Normalizer.from_corpus(corpus)) / motion.size
+    assert nll == pytest.approx(0.5 * np.log(18 * 2 * np.pi * np.e), abs=0.02)

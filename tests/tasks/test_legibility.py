@@ -16,7 +16,8 @@ from mdnrnn.data.synthetic.pen_text import Script, Writer
 from mdnrnn.data.text_lines import measure_line
 from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
-from mdnrnn.render import Style, save_picture
+from mdnrnn.render.save import save_picture
+from mdnrnn.render.style import DrawingOptions
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import WrittenLines, write
 
@@ -73,7 +74,7 @@ def read(sequence: Sequence, folder: Path) -> str:
     height = measure_line(strokes).height
     picture = folder / "line.png"
     width = 0.1 * height / np.sqrt(extent[0] * extent[1])
-    save_picture([strokes], picture, style=Style(width=float(np.clip(width, 0.003, 0.05)), margin=0.2))
+    save_picture([strokes], picture, DrawingOptions(line_width=float(np.clip(width, 0.003, 0.05)), margin=0.2))
     done = subprocess.run(
         ["tesseract", str(picture), "-", "--psm", "7", "-l", "eng"], capture_output=True, text=True, check=True
     )
