@@ -1,4 +1,4 @@
-"""Latents given an unfinished sequence, against the exact posterior of one number on a grid."""
+"""Tests of latents sampled given a prefix, against the exact posterior of a one-dimensional latent on a grid."""
 
 import copy
 import math
@@ -19,13 +19,14 @@ from mdnrnn.models.latent import Posterior
 from mdnrnn.models.sketch import SketchRNN
 from tests.helpers import make_sketch_model, random_corpus, to_float64
 
-PROPOSALS, DRAWS = 4096, 20_000
+PROPOSALS, SAMPLES = 4096, 20_000
 GRID = torch.linspace(-8, 8, 1601, dtype=torch.float64)
+"""Values of z at which densities are computed."""
 CORPUS = random_corpus([6, 4, 9], classes=("a", "b"))
 
 
-def sketch() -> SketchRNN:
-    """In float32, with a latent of one number that motions and events depend on strongly."""
+def make_latent_model() -> SketchRNN:
+    """Make a Sketch-RNN in float32 with Z = 1, whose motions and events depend strongly on the latent."""
     model = make_sketch_model(CORPUS, seed=6, latent=1).float().eval()
     with torch.no_grad():
         model.start_of.weight[:, :1] *= 4
@@ -33,109 +34,117 @@ def sketch() -> SketchRNN:
     return model
 
 
-def copies(prefix: Sequence, number: int) -> Batch:
-    """Of a prefix, normalized as the corpus is."""
+def make_copies(prefix: Sequence, n: int) -> Batch:
+    """Make a batch of n copies of a prefix, normalized with the statistics of the corpus."""
     data = Batches(pack(CORPUS.metadata, {"test": [prefix]}), "test", Normalizer.from_corpus(CORPUS))
-    return data.batch(np.zeros(number, np.int64))
+    return data.batch(np.zeros(n, np.int64))
 
 
-def prefix_of(index: int, points: int, last: int) -> Sequence:
-    """The beginning of a sequence; its last event is another."""
+def make_prefix(index: int, points: int, last_event: int) -> Sequence:
+    """Return the first points of a sequence of the corpus, with the last event replaced."""
     motion, event, label = CORPUS[index][:3]
-    return Sequence(motion[:points], np.append(event[: points - 1], last).astype(np.uint8), label)
+    return Sequence(motion[:points], np.append(event[: points - 1], last_event).astype(np.uint8), label)
 
 
-class Exact(NamedTuple):
-    """p(z | prefix) on the grid, and what the proposals are drawn by, both densities."""
+class ExactPosterior(NamedTuple):
+    """Densities p(z | prefix) and of the proposals, both on the grid."""
 
     density: Tensor
     proposal: Tensor
 
-    def error(self, of: Tensor) -> tuple[float, float]:
-        """Of a function of z on the grid: its mean, and the standard error of that over resampled proposals."""
-        step = GRID[1] - GRID[0]
-        mean = float((self.density * of).sum() * step)
-        spread = self.density * (of - mean).square()
-        variance = (spread * self.density / self.proposal).sum() / PROPOSALS + spread.sum() / DRAWS
-        return mean, math.sqrt(float(variance * step))
+    def mean_and_error(self, values: Tensor) -> tuple[float, float]:
+        """Return the mean of a function of z, given on the grid, and the standard error of its estimate.
+
+        The estimate is the mean over SAMPLES samples that are resampled from PROPOSALS proposals.
+        """
+        spacing = GRID[1] - GRID[0]
+        mean = float((self.density * values).sum() * spacing)
+        spread = self.density * (values - mean).square()
+        variance = (spread * self.density / self.proposal).sum() / PROPOSALS + spread.sum() / SAMPLES
+        return mean, math.sqrt(float(variance * spacing))
 
 
 @torch.no_grad()
-def exact(model: SketchRNN, prefix: Sequence, end_counts: bool = False) -> Exact:
-    model, batch = copy.deepcopy(model).double(), to_float64(copies(prefix, len(GRID)))
+def compute_exact_posterior(model: SketchRNN, prefix: Sequence, score_end: bool = False) -> ExactPosterior:
+    """Return the exact posterior of a prefix; `score_end` adds the log-probability of END to the likelihood."""
+    model, batch = copy.deepcopy(model).double(), to_float64(make_copies(prefix, len(GRID)))
     motion, event = negative_log_likelihood(model.decode(batch, GRID.unsqueeze(-1)), batch)
-    if not end_counts:
+    if not score_end:
         event = event.masked_fill(batch.target.event == END, 0)
     prior = torch.distributions.Normal(0.0, 1.0).log_prob(GRID)
     density = torch.softmax(prior - (motion + event).view(len(GRID), -1).sum(1), 0) / (GRID[1] - GRID[0])
-    own = Posterior(*(part[:1] for part in model.encode(batch)))
-    encoded = torch.distributions.Normal(own.mean[0], own.log_scale[0].exp()).log_prob(GRID)
-    return Exact(density, 0.5 * (prior.exp() + encoded.exp()))
+    posterior = Posterior(*(part[:1] for part in model.encode(batch)))
+    encoder = torch.distributions.Normal(posterior.mean[0], posterior.log_scale[0].exp()).log_prob(GRID)
+    return ExactPosterior(density, 0.5 * (prior.exp() + encoder.exp()))
 
 
 PREFIXES = {
-    "one point": prefix_of(0, 1, END),
-    "four points": prefix_of(2, 4, END),
-    "nine points": prefix_of(2, 9, END),
-    "of another class": prefix_of(2, 4, END)._replace(label=0),
-    "not ended": prefix_of(2, 4, UP),
+    "one point": make_prefix(0, 1, END),
+    "four points": make_prefix(2, 4, END),
+    "nine points": make_prefix(2, 9, END),
+    "other class": make_prefix(2, 4, END)._replace(label=0),
+    "without END": make_prefix(2, 4, UP),
 }
 
 
 @pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES.keys())
-def test_latents_come_from_the_exact_posterior(prefix: Sequence) -> None:
-    """4,096 proposals, 20,000 draws: mean, square and the shares of ten bins within 5 standard errors of what a grid
-    says; false failure below 1e-5 a prefix. Draws from the prior, or from the encoder's own, would be told."""
-    model = sketch()
-    truth = exact(model, prefix)
-    drawn = sample_latents_given_prefix(model, copies(prefix, PROPOSALS), DRAWS, seed=1)
-    assert drawn.shape == (DRAWS, 1)
-    z = drawn[:, 0].double()
+def test_samples_match_the_exact_posterior(prefix: Sequence) -> None:
+    """The mean, the mean square and the shares of ten bins are within 5 standard errors of the exact values.
+
+    False failure below 1e-5 per prefix; the seed is fixed. The test can detect samples from the prior or from the
+    encoder's distribution: for each of the two, at least one exact statistic differs by more than 10 standard errors.
+    """
+    model = make_latent_model()
+    exact = compute_exact_posterior(model, prefix)
+    samples = sample_latents_given_prefix(model, make_copies(prefix, PROPOSALS), SAMPLES, seed=1)
+    assert samples.shape == (SAMPLES, 1)
+    z = samples[:, 0].double()
     edges = torch.linspace(-2, 2, 9, dtype=torch.float64)
-    told = {"prior": False, "encoder": False}
-    encoded = 2 * truth.proposal - torch.distributions.Normal(0.0, 1.0).log_prob(GRID).exp()
+    is_detectable = {"prior": False, "encoder": False}
+    encoder = 2 * exact.proposal - torch.distributions.Normal(0.0, 1.0).log_prob(GRID).exp()
     pairs = [(z, GRID), (z.square(), GRID.square())]
     pairs += [
         ((torch.bucketize(z, edges) == k).double(), (torch.bucketize(GRID, edges) == k).double()) for k in range(10)
     ]
-    for found, expected in pairs:
-        mean, error = truth.error(expected)
-        assert float(found.mean()) == pytest.approx(mean, abs=5 * error + 1e-4)
-        for name, density in (("prior", 2 * truth.proposal - encoded), ("encoder", encoded)):
-            other = float((density * expected).sum() * (GRID[1] - GRID[0]))
-            told[name] |= abs(other - mean) > 10 * error + 1e-3
-    assert told == {"prior": True, "encoder": True}
+    for sampled, on_grid in pairs:
+        mean, error = exact.mean_and_error(on_grid)
+        assert float(sampled.mean()) == pytest.approx(mean, abs=5 * error + 1e-4)
+        for name, density in (("prior", 2 * exact.proposal - encoder), ("encoder", encoder)):
+            other_mean = float((density * on_grid).sum() * (GRID[1] - GRID[0]))
+            is_detectable[name] |= abs(other_mean - mean) > 10 * error + 1e-3
+    assert is_detectable == {"prior": True, "encoder": True}
 
 
-def test_where_a_prefix_ends_is_no_event_of_it() -> None:
-    """An END that counted would move the mean by more than 20 standard errors."""
-    model, prefix = sketch(), PREFIXES["one point"]
-    counted, (mean, error) = exact(model, prefix, end_counts=True), exact(model, prefix).error(GRID)
-    assert abs(counted.error(GRID)[0] - mean) > 20 * error
-    z = sample_latents_given_prefix(model, copies(prefix, PROPOSALS), DRAWS, seed=2)
+def test_end_of_the_prefix_is_not_scored() -> None:
+    """Scoring END would move the mean by more than 20 standard errors; tolerance: 5, false failure below 1e-6."""
+    model, prefix = make_latent_model(), PREFIXES["one point"]
+    mean, error = compute_exact_posterior(model, prefix).mean_and_error(GRID)
+    mean_with_end, _ = compute_exact_posterior(model, prefix, score_end=True).mean_and_error(GRID)
+    assert abs(mean_with_end - mean) > 20 * error
+    z = sample_latents_given_prefix(model, make_copies(prefix, PROPOSALS), SAMPLES, seed=2)
     assert float(z.mean()) == pytest.approx(mean, abs=5 * error)
 
 
-def test_the_first_latents_do_not_depend_on_how_many_are_asked_for() -> None:
-    model, batch = sketch(), copies(PREFIXES["four points"], 256)
+def test_first_samples_do_not_depend_on_the_number_of_samples() -> None:
+    model, batch = make_latent_model(), make_copies(PREFIXES["four points"], 256)
     few, many = (sample_latents_given_prefix(model, batch, n) for n in (3, 50))
     assert few.shape == (3, 1)
     assert torch.equal(few, many[:3])
     assert sample_latents_given_prefix(model, batch, 0).shape == (0, 1)
 
 
-def test_seeds_make_other_latents_and_nobodys_numbers_change() -> None:
-    model, batch = sketch(), copies(PREFIXES["four points"], 256)
+def test_samples_depend_on_the_seed_and_leave_the_global_generator_unchanged() -> None:
+    model, batch = make_latent_model(), make_copies(PREFIXES["four points"], 256)
     before = torch.get_rng_state()
-    one, same, other = (sample_latents_given_prefix(model, batch, 20, seed) for seed in (1, 1, 2))
+    first, same, other = (sample_latents_given_prefix(model, batch, 20, seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), before)
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
-    assert len(one.unique()) > 5
+    assert torch.equal(first, same)
+    assert not torch.equal(first, other)
+    assert len(first.unique()) > 5
 
 
-def test_a_prefix_that_no_proposal_explains_still_has_latents() -> None:
-    """A motion of 30,000 units: likelihoods of e^-1e9 and less."""
+def test_improbable_prefix_gives_finite_samples() -> None:
+    """Motions of 30,000 units have likelihoods of e^-1e9 and less for all proposals."""
     prefix = Sequence(np.full((3, 2), 30_000, np.int16), np.array([0, 0, END], np.uint8), 0)
-    drawn = sample_latents_given_prefix(sketch(), copies(prefix, 256), 20)
-    assert drawn.isfinite().all()
+    samples = sample_latents_given_prefix(make_latent_model(), make_copies(prefix, 256), 20)
+    assert samples.isfinite().all()
