@@ -191,7 +191,7 @@ class DrawOptions:
 class ImportOptions:
     """Import drawings in any supported format as a corpus.
 
-    A corpus opens immediately, whatever its size.
+    A corpus of any size opens without delay.
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]

@@ -1,4 +1,4 @@
-"""`mdnrnn interpolate RUN --out FILE`: drawings between two or four others."""
+"""`mdnrnn interpolate RUN --out FILE`: drawings between two or four given drawings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the run that ships writes, read by Tesseract (Debian's tesseract-ocr); slow, skipped where that is missing."""
+"""Legibility of the bundled handwriting run, measured with Tesseract (Debian package tesseract-ocr); slow."""
 
 import shutil
 import subprocess
@@ -38,37 +38,38 @@ LINES = (
     "I had never seen snow", "Our train leaves at five", "Sing it once more for me", "The lake froze in March",
     "You can see the harbour", "Leave your shoes outside",
 )  # fmt: skip
-"""WrittenLines for this test: none is made of the generator of pen text."""
+"""Lines that were written for this test; the generator of pen text cannot make them."""
 
 
 @pytest.fixture(scope="module")
 def run() -> Run:
+    """Return the bundled run; skip the test if Tesseract is missing."""
     if shutil.which("tesseract") is None:
         pytest.skip("needs tesseract; apt-get install tesseract-ocr")
     return mdnrnn.load(FOLDER)
 
 
-def test_the_lines_are_fifty_of_the_length_that_was_asked_for() -> None:
+def test_lines_are_fifty_of_10_to_30_characters() -> None:
     assert len(LINES) == len(set(LINES)) == 50
     assert all(10 <= len(line) <= 30 for line in LINES)
 
 
-def style(script: Script, number: int = 0) -> tuple[Sequence, Writer]:
-    """A line by the first writer of the test split who writes this script, or by another one, and the writer."""
+def make_style(script: Script, number: int = 0) -> tuple[Sequence, Writer]:
+    """Return a style line by a writer of the test split, the number-th one with this script, and the writer."""
     first = PEN_TEXT_WRITERS["train"] + PEN_TEXT_WRITERS["valid"]
-    found = [make_writer(i) for i in range(first, first + PEN_TEXT_WRITERS["test"])]
-    writer = [each for each in found if each.script == script][number]
-    text = "some words in my own hand"
-    return by_writer(text, writer, 10**6), writer
+    writers = [make_writer(i) for i in range(first, first + PEN_TEXT_WRITERS["test"])]
+    writer = [writer for writer in writers if writer.script == script][number]
+    return write_as(writer, "some words in my own hand", 10**6), writer
 
 
-def by_writer(text: str, writer: Writer, seed: int) -> Sequence:
+def write_as(writer: Writer, text: str, seed: int) -> Sequence:
+    """Return a line of synthetic handwriting of a writer."""
     motion, event = from_polylines(pen_text.write(text, writer, np.random.default_rng(seed)))
     return Sequence(motion, event, text=text)
 
 
-def read(sequence: Sequence, folder: Path) -> str:
-    """What Tesseract makes of a line, rendered with small letters about 30 pixels high."""
+def recognize(sequence: Sequence, folder: Path) -> str:
+    """Return the text that Tesseract recognizes, with small letters about 30 pixels high."""
     strokes = to_polylines(sequence.motion, sequence.event)
     extent = np.ptp(np.concatenate(strokes), axis=0)
     height = measure_line(strokes).height
@@ -81,79 +82,75 @@ def read(sequence: Sequence, folder: Path) -> str:
     return done.stdout.strip()
 
 
-def edits(one: str, other: str) -> int:
-    """The Levenshtein distance."""
-    row = list(range(len(other) + 1))
-    for i, a in enumerate(one, 1):
+def levenshtein_distance(first: str, second: str) -> int:
+    """Return the minimum number of insertions, deletions and substitutions that turn one string into the other."""
+    row = list(range(len(second) + 1))
+    for i, a in enumerate(first, 1):
         diagonal, row[0] = row[0], i
-        for j, b in enumerate(other, 1):
+        for j, b in enumerate(second, 1):
             diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (a != b))
     return row[-1]
 
 
 def error_rate(sequences: list[Sequence], folder: Path) -> float:
-    """Edits a character."""
+    """Return the number of edits per character between the texts and the recognized texts."""
     texts = [sequence.text or "" for sequence in sequences]
-    return sum(edits(text, read(line, folder)) for text, line in zip(texts, sequences, strict=True)) / sum(
-        map(len, texts)
-    )
+    pairs = zip(texts, sequences, strict=True)
+    return sum(levenshtein_distance(text, recognize(line, folder)) for text, line in pairs) / sum(map(len, texts))
 
 
-def written(run: Run, script: Script, number: int = 0) -> WrittenLines:
-    return write(run, LINES, style(script, number)[0], sampling=Sampling(bias=1.0), seed=0)
+def write_all(run: Run, script: Script, number: int = 0) -> WrittenLines:
+    """Write all lines in the style of a writer."""
+    return write(run, LINES, make_style(script, number)[0], sampling=Sampling(bias=1.0), seed=0)
 
 
-def sequences(found: WrittenLines) -> list[Sequence]:
-    return [found.lines[i] for i in range(len(found.lines))]
-
-
-def test_a_printed_hand_can_be_read(run: Run, tmp_path: Path) -> None:
-    rate = error_rate(sequences(written(run, "printed")), tmp_path)
-    print(f"printed: {rate:.1%} of the characters are misread")
+def test_error_rate_of_printed_handwriting_is_at_most_15_percent(run: Run, tmp_path: Path) -> None:
+    rate = error_rate(write_all(run, "printed").sequences(), tmp_path)
+    print(f"printed: error rate {rate:.1%}")
     assert rate <= 0.15
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_joined_hand_is_read_about_as_well_as_its_writer(run: Run, tmp_path: Path, number: int) -> None:
-    rate = error_rate(sequences(written(run, "joined", number)), tmp_path)
-    writer = style("joined", number)[1]
-    real = error_rate([by_writer(text, writer, i) for i, text in enumerate(LINES)], tmp_path)
-    print(f"joined {number}: {rate:.1%} of the characters are misread, {real:.1%} of the writer's own")
-    assert rate <= 1.5 * real
+def test_error_rate_of_joined_handwriting_is_at_most_half_above_that_of_its_writer(
+    run: Run, tmp_path: Path, number: int
+) -> None:
+    rate = error_rate(write_all(run, "joined", number).sequences(), tmp_path)
+    writer = make_style("joined", number)[1]
+    writer_rate = error_rate([write_as(writer, text, i) for i, text in enumerate(LINES)], tmp_path)
+    print(f"joined {number}: error rate {rate:.1%}, of the writer {writer_rate:.1%}")
+    assert rate <= 1.5 * writer_rate
 
 
 @pytest.mark.parametrize("script", ["printed", "joined"])
-def test_the_window_goes_over_every_character_and_no_line_runs_away(run: Run, script: Script) -> None:
-    """Of at least 95 of 100 lines: where the window is heaviest never goes back by more than one, misses no letter."""
-    found = written(run, script)
-    good = 0
-    for window, text in zip(found.windows, LINES, strict=True):
-        place = window[:, : len(text)].argmax(1)
-        good += bool((np.diff(place) >= -1).all() and set(place) == set(range(len(text))))
-    ended = [int(line.event[-1]) == END for line in sequences(found)]
-    print(f"{script}: the window goes over every character of {good} of {len(LINES)} lines; {sum(ended)} end")
-    assert good >= 0.95 * len(LINES)
-    assert all(ended)
+def test_window_visits_every_character_in_order_and_every_line_ends(run: Run, script: Script) -> None:
+    """In at least 95% of the lines, the window's maximum visits all characters and goes back by one at most."""
+    written = write_all(run, script)
+    ordered = 0
+    for window, text in zip(written.windows, LINES, strict=True):
+        position = window[:, : len(text)].argmax(1)
+        ordered += bool((np.diff(position) >= -1).all() and set(position) == set(range(len(text))))
+    is_ended = [int(line.event[-1]) == END for line in written.sequences()]
+    print(f"{script}: the window visits all characters of {ordered} of {len(LINES)} lines; {sum(is_ended)} end")
+    assert ordered >= 0.95 * len(LINES)
+    assert all(is_ended)
 
 
 @pytest.mark.parametrize("script", ["printed", "joined"])
 @pytest.mark.parametrize("number", [0, 1])
-def test_a_hand_is_like_its_writer(run: Run, script: Script, number: int) -> None:
-    """The slant of what a style is followed by within 6 degrees of the writer's own on the same texts, the width of
-    its lines within a fifth."""
-    given, writer = style(script, number)
+def test_slant_and_width_are_close_to_those_of_the_writer(run: Run, script: Script, number: int) -> None:
+    """On the same texts, the mean slant differs by at most 6 degrees and the mean width by at most 20%."""
+    style, writer = make_style(script, number)
     texts = LINES[:20]
-    ours = sequences(write(run, texts, given, sampling=Sampling(bias=1.0), seed=0))
-    (slant, width), (own_slant, own_width) = (
-        _habits(lines) for lines in (ours, [by_writer(text, writer, i) for i, text in enumerate(texts)])
-    )
-    print(f"{script} {number}: slant {slant:.1f}, the writer's {own_slant:.1f}; width {width:.1f}, {own_width:.1f}")
-    assert slant == pytest.approx(own_slant, abs=6)
-    assert width == pytest.approx(own_width, rel=0.2)
+    lines = write(run, texts, style, sampling=Sampling(bias=1.0), seed=0).sequences()
+    slant, width = mean_slant_and_width(lines)
+    writer_slant, writer_width = mean_slant_and_width([write_as(writer, text, i) for i, text in enumerate(texts)])
+    print(f"{script} {number}: slant {slant:.1f}, writer {writer_slant:.1f}; width {width:.1f}, {writer_width:.1f}")
+    assert slant == pytest.approx(writer_slant, abs=6)
+    assert width == pytest.approx(writer_width, rel=0.2)
 
 
-def _habits(lines: list[Sequence]) -> tuple[float, float]:
-    """Slant and width of a line, means."""
-    drawn = [to_polylines(line.motion, line.event) for line in lines]
-    widths = [np.ptp(np.concatenate(strokes)[:, 0]) for strokes in drawn]
-    return float(np.mean([measure_line(strokes).slant for strokes in drawn])), float(np.mean(widths))
+def mean_slant_and_width(lines: list[Sequence]) -> tuple[float, float]:
+    """Return the mean slant in degrees and the mean width of lines."""
+    drawings = [to_polylines(line.motion, line.event) for line in lines]
+    widths = [np.ptp(np.concatenate(strokes)[:, 0]) for strokes in drawings]
+    return float(np.mean([measure_line(strokes).slant for strokes in drawings])), float(np.mean(widths))
