@@ -234,7 +234,7 @@ MISTAKES = {
     "export format": ("export good.ndjson --out new --format docx", "invalid choice 'docx' for argument '--format'"),
     "export onto a file": ("export good.ndjson --out good.ndjson --format ndjson", "exists; use another path"),
     "export to no folder": ("export good.ndjson --out gone/x --format ndjson", "the folder gone does not exist"),
-    "drawings as touches": ("export good.ndjson --out new --format microjam", "no touch performances"),
+    "drawings as touches": ("export good.ndjson --out new --format microjam", "is not a corpus of touch performances"),
     "split": ("export good.ndjson --out new --format svg --split some", "split 'some' is not in"),
     "info on a damaged file": ("info bad.svg", "bad.svg"),
     "picture of a damaged file": ("draw bad.svg --out new.svg", "bad.svg"),
