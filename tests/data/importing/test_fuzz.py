@@ -1,4 +1,4 @@
-"""Every reader with files damaged in a hundred ways, or thousands: drawings come out, or a DataError of one line."""
+"""Damaged files of every format either import as a valid corpus or are refused with a one-line `DataError`."""
 
 import re
 import tempfile
@@ -36,49 +36,54 @@ from tests.data.formats.samples import (
 )
 from tests.helpers import random_corpus
 
-SKETCH = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
-JSON = b"""{"word":"cat","countrycode":"DE","recognized":true,"key_id":"5891","drawing":[[[1,2],[3,4]],[[5],[6]]]}
+STROKE3 = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
+NDJSON = b"""{"word":"cat","countrycode":"DE","recognized":true,"key_id":"5891","drawing":[[[1,2],[3,4]],[[5],[6]]]}
 {"key_id":"17","word":"d\\u00f6g","drawing":[[[0.5,1e2,-3],[7,8,9],[0,12,30]]]}
 {"drawing":[[[255,0],[0,255]]]}
 """
 
 
 def corpus_samples() -> list[Sample]:
-    """A corpus in one file, and in a folder with each of its files to be damaged."""
-    text, ends = np.frombuffer("é\nand more".encode(), np.uint8), np.array([0, 3, 3, 8, 8, 8, 11])
-    corpus = replace(random_corpus([3, 1], classes=("a", "b")), text=text, text_offsets=ends)
+    """Return a corpus in one file, and a corpus folder for each of its files, in which that file is damaged."""
+    text, text_ends = np.frombuffer("é\nand more".encode(), np.uint8), np.array([0, 3, 3, 8, 8, 8, 11])
+    corpus = replace(random_corpus([3, 1], classes=("a", "b")), text=text, text_offsets=text_ends)
 
-    def beside_the_others(path: Path, data: bytes) -> Path:
+    def write_with_other_files(path: Path, data: bytes) -> Path:
         native.write(corpus, path.parent)
         path.write_bytes(data)
         return path.parent
 
-    with tempfile.TemporaryDirectory() as folder:
-        native.write(corpus, Path(folder, "x.npz"))
-        native.write(corpus, Path(folder, "x"))
-        files = [Sample(f"x/{path.name}", path.read_bytes(), beside_the_others) for path in Path(folder, "x").iterdir()]
-        return [Sample("x.npz", Path(folder, "x.npz").read_bytes()), *sorted(files, key=lambda sample: sample.name)]
+    with tempfile.TemporaryDirectory() as temporary:
+        archive, folder = Path(temporary, "x.npz"), Path(temporary, "x")
+        native.write(corpus, archive)
+        native.write(corpus, folder)
+        files = [Sample(f"x/{path.name}", path.read_bytes(), write_with_other_files) for path in folder.iterdir()]
+        return [Sample("x.npz", archive.read_bytes()), *sorted(files, key=lambda sample: sample.name)]
 
 
-def members(name: str, *arrays: bytes) -> list[Sample]:
-    """Members of an archive, damaged before they are packed: else a checksum tells it, and nobody looks further."""
+def member_samples(name: str, *arrays: bytes) -> list[Sample]:
+    """Return archive members that are damaged before they are packed, since a checksum detects damage in an archive."""
     return [Sample("x.npz", array, partial(write_member, member=name)) for array in arrays]
 
 
-def array(*records: object, **options: object) -> bytes:
-    return saved_bytes(np.save, object_array(*records), **options)
+def save_objects(*records: object) -> bytes:
+    """Return records as an `.npy` with an object array."""
+    return saved_bytes(np.save, object_array(*records))
 
 
 SAMPLES: dict[str, list[Sample]] = {
     "corpus": corpus_samples(),
     "sketchrnn": [
-        Sample("x.npz", saved_bytes(np.savez, train=object_array(SKETCH, SKETCH[:1]), test=object_array(SKETCH))),
-        Sample("x.npz", saved_bytes(np.savez_compressed, train=np.array([SKETCH, SKETCH], np.float32))),
-        *members(
-            "train", array(SKETCH, SKETCH * 0.5), array(SKETCH.tolist(), SKETCH), saved_bytes(np.save, SKETCH[None])
+        Sample("x.npz", saved_bytes(np.savez, train=object_array(STROKE3, STROKE3[:1]), test=object_array(STROKE3))),
+        Sample("x.npz", saved_bytes(np.savez_compressed, train=np.array([STROKE3, STROKE3], np.float32))),
+        *member_samples(
+            "train",
+            save_objects(STROKE3, STROKE3 * 0.5),
+            save_objects(STROKE3.tolist(), STROKE3),
+            saved_bytes(np.save, STROKE3[None]),
         ),
     ],
-    "ndjson": [Sample("x.ndjson", JSON)],
+    "ndjson": [Sample("x.ndjson", NDJSON)],
     "quickdraw-bin": [Sample("x.bin", pack_quickdraw(QUICKDRAW_DRAWINGS))],
     "svg": [Sample("x.svg", KANJIVG_SVG.encode()), Sample("x.svg", INKSCAPE_SVG.encode())],
     "inkml": [Sample("x.inkml", INKML)],
@@ -91,25 +96,24 @@ SAMPLES: dict[str, list[Sample]] = {
     "microjam": [Sample("x.csv", MICROJAM_CSV.encode())],
     "microjam-arrays": [
         Sample("x.npz", saved_bytes(np.savez, raw_perfs=object_array(TOUCH_ROWS, TOUCH_ROWS[:2]))),
-        Sample("x.npy", array(TOUCH_ROWS)),
-        *members("raw_perfs", array(TOUCH_ROWS, TOUCH_ROWS[:, :3])),
+        Sample("x.npy", save_objects(TOUCH_ROWS)),
+        *member_samples("raw_perfs", save_objects(TOUCH_ROWS, TOUCH_ROWS[:, :3])),
     ],
     "impsy": [Sample("x.log", IMPSY_LOG.encode())],
     "impsy-arrays": [
         Sample("x.npz", saved_bytes(np.savez_compressed, perfs=object_array(CONTROL_ROWS))),
-        Sample("x.npy", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
-        *members("perfs", array(CONTROL_ROWS, CONTROL_ROWS[:1])),
+        Sample("x.npy", save_objects(CONTROL_ROWS, CONTROL_ROWS[:1])),
+        *member_samples("perfs", save_objects(CONTROL_ROWS, CONTROL_ROWS[:1])),
     ],
     "lightpad": [Sample("x.txt", LIGHTPAD_LOG.encode())],
 }
 
 
-def test_every_format_is_tried() -> None:
+def test_every_format_has_samples() -> None:
     assert set(SAMPLES) == {"corpus", *FORMATS}
 
 
-def test_every_sample_is_good(tmp_path: Path) -> None:
-    """Not damaged, each is a file of its format: else the damage would tell nothing."""
+def test_samples_are_recognized_before_they_are_damaged(tmp_path: Path) -> None:
     for name, samples in SAMPLES.items():
         for number, sample in enumerate(samples):
             path = sample.write(tmp_path / f"{name}{number}" / sample.name, sample.data)
@@ -117,78 +121,76 @@ def test_every_sample_is_good(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_a_damaged_file_is_read_or_told(name: str) -> None:
+def test_damaged_file_is_imported_or_refused(name: str) -> None:
     check_damaged_files(SAMPLES[name], name if name in FORMATS else None, EXAMPLES)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SAMPLES)
-def test_thousands_of_damaged_files_are_read_or_told(name: str) -> None:
+def test_each_of_many_damaged_files_is_imported_or_refused(name: str) -> None:
     check_damaged_files(SAMPLES[name], name if name in FORMATS else None, MANY_EXAMPLES)
 
 
-# Real files, cut down so that damage seldom misses.
+# Real files, shortened so that random damage often hits their structure.
 
 
-def first_records(path: Path, keep: int) -> bytes:
-    """The valid member of a sketch-rnn archive with its first records alone, as Python 2 pickled them."""
+def first_records(path: Path, count: int) -> bytes:
+    """Return `valid.npy` of a sketch-rnn archive that Python 2 pickled, shortened to its first records."""
     with zipfile.ZipFile(path) as archive:
-        head, *records = archive.read("valid.npy").split(_RECORD)
-    counted = re.sub(rb"\(\d+,\)", lambda found: b"(%d,)".ljust(len(found[0]) + 1) % keep, head)
-    counted = re.sub(rb"M..\x85", b"K%c\x85" % keep, counted, flags=re.DOTALL)
-    return _RECORD.join([counted, *records[:keep]]) + b"etb."
+        head, *records = archive.read("valid.npy").split(RECORD_START)
+    head = re.sub(rb"\(\d+,\)", lambda found: b"(%d,)".ljust(len(found[0]) + 1) % count, head)
+    head = re.sub(rb"M..\x85", b"K%c\x85" % count, head, flags=re.DOTALL)
+    return RECORD_START.join([head, *records[:count]]) + b"etb."
 
 
-_RECORD = b"h\x01h\x02K\x00\x85U\x01b\x87R"
-"""How each record begins: _reconstruct(ndarray, (0,), "b")."""
+RECORD_START = b"h\x01h\x02K\x00\x85U\x01b\x87R"
+"""Opcodes at the start of each record: _reconstruct(ndarray, (0,), "b")."""
 
 
-def shortest(path: Path, key: str) -> np.ndarray:
-    """Three of the shortest records of an archive that are not empty."""
-    return object_array(*sorted(filter(len, read_records(path, key)), key=len)[:3])
+def shortest_records(path: Path, key: str) -> list[np.ndarray]:
+    """Return the three shortest records of an archive that are not empty."""
+    return sorted((record for record in read_records(path, key) if record is not None and len(record)), key=len)[:3]
 
 
-def lines(path: Path, count: int) -> bytes:
+def first_lines(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
         return b"".join(islice(file, count))
 
 
 REAL: dict[str, Callable[[Path], list[Sample]]] = {
-    "sketchrnn": lambda data: members(
+    "sketchrnn": lambda data: member_samples(
         "train", *(first_records(data / "sketchrnn" / f"{name}.npz", 2) for name in ("aaron_sheep", "short_kanji"))
     ),
     "ndjson": lambda data: [
-        Sample("cat.ndjson", lines(data / "quickdraw" / kind / "cat.ndjson", 2)) for kind in ("raw", "simplified")
+        Sample("cat.ndjson", first_lines(data / "quickdraw" / kind / "cat.ndjson", 2)) for kind in ("raw", "simplified")
     ],
     "quickdraw-bin": lambda data: [Sample("x.bin", path.read_bytes()) for path in (data / "quickdraw").glob("*.bin")],
     "svg": lambda data: [
         Sample(path.name, path.read_bytes()) for path in sorted((data / "kanjivg").glob("*.svg"))[::40]
     ],
-    "microjam-arrays": lambda data: members(
-        "raw_perfs", saved_bytes(np.save, shortest(data / "touch" / "tiny_performances_dev.npz", "raw_perfs"))
+    "microjam-arrays": lambda data: member_samples(
+        "raw_perfs", save_objects(*shortest_records(data / "touch" / "tiny_performances_dev.npz", "raw_perfs"))
     ),
-    "impsy-arrays": lambda data: members(
+    "impsy-arrays": lambda data: member_samples(
         "perfs",
-        saved_bytes(
-            np.save, object_array(*(rows[:20] for rows in shortest(data / "touch" / "impsy-4d-12ksmall.npz", "perfs")))
-        ),
+        save_objects(*(rows[:20] for rows in shortest_records(data / "touch" / "impsy-4d-12ksmall.npz", "perfs"))),
     ),
-    "lightpad": lambda data: [Sample("x.txt", lines(data / "touch" / "lightpad-block-perf1.txt", 30))],
+    "lightpad": lambda data: [Sample("x.txt", first_lines(data / "touch" / "lightpad-block-perf1.txt", 30))],
 }
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize("name", REAL)
-def test_a_damaged_real_file_is_read_or_told(name: str, shared_data: Path, tmp_path: Path) -> None:
+def test_damaged_real_file_is_imported_or_refused(name: str, shared_data: Path, tmp_path: Path) -> None:
     samples = REAL[name](shared_data)
     for number, sample in enumerate(samples):
-        whole = sample.write(tmp_path / str(number) / sample.name, sample.data)
-        assert formats.recognize_format(whole) is FORMATS[name]
+        path = sample.write(tmp_path / str(number) / sample.name, sample.data)
+        assert formats.recognize_format(path) is FORMATS[name]
     check_damaged_files(samples, name, EXAMPLES)
 
 
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", REAL)
-def test_thousands_of_damaged_real_files_are_read_or_told(name: str, shared_data: Path) -> None:
+def test_each_of_many_damaged_real_files_is_imported_or_refused(name: str, shared_data: Path) -> None:
     check_damaged_files(REAL[name](shared_data), name, MANY_EXAMPLES)
