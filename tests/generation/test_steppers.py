@@ -1,4 +1,4 @@
-"""Tests that steppers equal the decoder's step, also after sequences in the batch are replaced or removed."""
+"""Tests of the steppers of the fast path: agreement with the decoder's own steps, replaced and selected rows."""
 
 from typing import Any
 
@@ -22,13 +22,12 @@ LSTMS: dict[str, Any] = {
     "skip connections": lambda width: LSTM(width, HIDDEN, 3, skip=True),
     "layer norm": lambda width: LayerNormLSTM(width, HIDDEN, 2),
 }
-EACH_LSTM = pytest.mark.parametrize("lstm_name", LSTMS)
+EVERY_LSTM = pytest.mark.parametrize("kind", LSTMS)
 
 
-def make_decoder(lstm_name: str, position_features: int = 2, scale: float = 0.5, events: int = 3) -> StepDecoder:
-    """Make a decoder with random biases; all parameters are in float64."""
+def make_decoder(kind: str, position_features: int = 2, scale: float = 0.5, events: int = 3) -> StepDecoder:
     features = StepFeatures(3, events, INPUTS, position_features, scale)
-    lstm = LSTMS[lstm_name](features.width + CONTEXT)
+    lstm = LSTMS[kind](features.width + CONTEXT)
     for name, parameter in lstm.named_parameters():
         if "bias" in name:
             torch.nn.init.normal_(parameter)
@@ -43,46 +42,43 @@ def randn(*shape: int) -> Tensor:
 def make_sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
     """Make random previous steps and states."""
     layers = len(decoder.lstm.layers)
-    state = decoder.initial_state(
-        randn(batch, CONTEXT), LSTMState(randn(layers, batch, HIDDEN), randn(layers, batch, HIDDEN))
-    )
-    return Step(randn(batch, 3), torch.randint(START, 3, (batch,))), state._replace(position=randn(1, batch, 3))
+    lstm = LSTMState(randn(layers, batch, HIDDEN), randn(layers, batch, HIDDEN))
+    state = decoder.initial_state(randn(batch, CONTEXT), lstm)._replace(position=randn(1, batch, 3))
+    return Step(randn(batch, 3), torch.randint(START, 3, (batch,))), state
 
 
 def select_rows(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
     lstm = LSTMState(*(part[:, rows] for part in state.lstm))
-    return Step(previous.motion[rows], previous.event[rows]), DecoderState(
-        lstm, state.position[:, rows], state.context[:, rows]
-    )
+    selected = DecoderState(lstm, state.position[:, rows], state.context[:, rows])
+    return Step(previous.motion[rows], previous.event[rows]), selected
 
 
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize(("position_features", "events"), [(2, 3), (3, 3), (0, 3), (2, 0)])
-@EACH_LSTM
+@EVERY_LSTM
 @torch.inference_mode()
-def test_stepper_equals_decoder_step(lstm_name: str, position_features: int, events: int, batch: int) -> None:
-    decoder = make_decoder(lstm_name, position_features, events=events)
+def test_stepper_equals_the_decoder(kind: str, position_features: int, events: int, batch: int) -> None:
+    decoder = make_decoder(kind, position_features, events=events)
     previous, state = make_sequences(decoder, batch)
     stepper = make_decoder_stepper(decoder, previous, state)
-    assert isinstance(stepper, PackedStepper) == (lstm_name in ("one layer", "three layers"))
+    assert isinstance(stepper, PackedStepper) == (kind in ("one layer", "three layers"))
     for _ in range(4):
         inputs = randn(batch, INPUTS)
         expected, state = decoder.step_hidden(previous._replace(inputs=inputs), state)
         torch.testing.assert_close(stepper.step(inputs), expected)
         torch.testing.assert_close(tuple(stepper.state.lstm), tuple(state.lstm))
-        torch.testing.assert_close(
-            stepper.state.position[..., :position_features], state.position[..., :position_features]
-        )
+        positions, expected_positions = (part.position[..., :position_features] for part in (stepper.state, state))
+        torch.testing.assert_close(positions, expected_positions)
         previous = Step(randn(batch, 3), torch.randint(0, 3, (batch,)))
         stepper.set_previous(*previous[:2])
         assert torch.equal(stepper.motion, previous.motion)
 
 
-@EACH_LSTM
+@EVERY_LSTM
 @torch.inference_mode()
-def test_replaced_and_selected_rows_equal_separate_sequences(lstm_name: str) -> None:
-    """Replace two of five sequences, then select three: each steps as in a batch of one."""
-    decoder = make_decoder(lstm_name)
+def test_replaced_and_selected_rows_equal_single_sequences(kind: str) -> None:
+    """Two of five sequences are replaced, then three are selected."""
+    decoder = make_decoder(kind)
     old, new = make_sequences(decoder, 5), make_sequences(decoder, 2)
     stepper = make_decoder_stepper(decoder, *old)
     inputs = randn(5, INPUTS)
@@ -94,19 +90,19 @@ def test_replaced_and_selected_rows_equal_separate_sequences(lstm_name: str) -> 
     stepper = stepper.select_rows(torch.tensor([1, 2, 3]))
     inputs = randn(3, INPUTS)
     hidden = stepper.step(inputs)
-    separate = [
+    single = [
         select_rows(*new, torch.tensor([1])),
         select_rows(previous, state, torch.tensor([2])),
         select_rows(*new, torch.tensor([0])),
     ]
-    for row, (row_previous, row_state) in enumerate(separate):
-        row_inputs = inputs[row : row + 1]
-        expected, _ = decoder.step_hidden(row_previous._replace(inputs=row_inputs), row_state)
+    for row, (single_previous, single_state) in enumerate(single):
+        single_inputs = inputs[row : row + 1]
+        expected, _ = decoder.step_hidden(single_previous._replace(inputs=single_inputs), single_state)
         torch.testing.assert_close(hidden[row : row + 1], expected)
 
 
 @torch.inference_mode()
-def test_stepper_does_not_change_the_initial_state() -> None:
+def test_stepper_does_not_change_the_given_state() -> None:
     decoder = make_decoder("layer norm")
     previous, state = make_sequences(decoder, 2)
     before = state.lstm.hidden.clone()
@@ -119,8 +115,8 @@ def test_stepper_does_not_change_the_initial_state() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("rows", [1, 2, 16, 40])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_packed_product_equals_matmul(dtype: torch.dtype, rows: int, threads: int) -> None:
-    """Each call reads the current contents of the buffer; tolerance: rounding of the dtype."""
+def test_packed_products_equal_plain_products(dtype: torch.dtype, rows: int, threads: int) -> None:
+    """In every memory layout, and after the buffer has changed."""
     torch.set_num_threads(threads)
     parts, buffer = list(torch.randn(24, 10, dtype=dtype).split([3, 6, 1], 1)), torch.zeros(rows, 10, dtype=dtype)
     matrix = PackedMatrix([part.contiguous() for part in parts])
