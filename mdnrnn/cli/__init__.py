@@ -13,13 +13,13 @@ from mdnrnn.version import VERSION
 
 COMMANDS = {
     "quickstart": "Train a small model for about a minute and draw with it.",
-    "train": "Train a model, or resume a training.",
+    "train": "Train a model, or resume a training run.",
     "evaluate": "Compute the likelihood of held-out data.",
     "generate": "Generate drawings, complete a drawing or write a text.",
     "respond": "Respond to a touch performance.",
-    "reconstruct": "Encode drawings and draw them again.",
+    "reconstruct": "Reconstruct drawings from their latent vectors.",
     "interpolate": "Interpolate between drawings.",
-    "combine": "Add and subtract drawings.",
+    "combine": "Add and subtract the latent vectors of drawings.",
     "nearest": "Find similar drawings.",
     "map": "Draw a map of the latent space.",
     "demo": "Train mixture density networks on toy problems.",
@@ -38,7 +38,7 @@ Mixture density networks for sequences: train on drawings, handwriting and gestu
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    The status is 0 for success, 2 for an error of the user, 130 after Ctrl-C.
+    The status is 0 for success, 2 for a user error, 130 after Ctrl-C.
 
     Args:
         arguments: command line without the program's name; by default that of the process.

@@ -13,9 +13,9 @@ from tyro.conf import Positional, arg
 from mdnrnn.cli.dispatch import choose, summary
 from mdnrnn.cli.options import DataOption, DeviceOption, Json, Seed, parse, print_json
 
-Repeats = Annotated[int, arg(help="Number of timed rounds; the median counts.")]
+Repeats = Annotated[int, arg(help="Number of timed rounds; the median is reported.")]
 Minutes = Annotated[float, arg(help="Training time in minutes.")]
-KeptRun = Annotated[Path | None, arg(help="Folder that keeps the run; by default it is removed.")]
+KeptRun = Annotated[Path | None, arg(help="Folder for the trained run; by default the run is deleted.")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +35,15 @@ class BenchmarkOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AllOptions(BenchmarkOptions):
-    """All speed benchmarks: head, training, generation, import and live steps.
+    """All speed benchmarks: head, training, generation, import and live generation.
 
-    Takes about ten minutes.
+    They take about ten minutes.
     """
 
     drawings: int = 20_000
     """Number of drawings to import."""
     live_steps: int = 20_000
-    """Number of live steps."""
+    """Number of steps of the live benchmark."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -56,9 +56,10 @@ class AllOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions(BenchmarkOptions):
-    """The mixture head with its loss, against PyTorch's mixture distribution.
+    """Time of the mixture head with its loss, compared with PyTorch's mixture distribution.
 
-    Forward and backward pass. On a GPU also the fused kernel, against plain PyTorch and a copy of the parameters.
+    Forward and backward pass are timed. On a GPU, the fused kernel is also compared with plain PyTorch and with a copy
+    of the parameters.
     """
 
     rows: int = 25_000
@@ -83,23 +84,23 @@ class HeadOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(BenchmarkOptions):
-    """Points per second in training, against a plain PyTorch loop and the hardware limit.
+    """Points per second in training, compared with a plain PyTorch loop and the hardware limit.
 
-    In names with "same_memory" the plain loop also keeps freed memory; in names with "scale_tril" it gets Cholesky
-    factors instead of covariance matrices, if the preset has full covariances.
+    Results named "same_memory" are for a plain loop that also keeps freed memory. Results named "scale_tril" are for
+    a plain loop that uses Cholesky factors instead of covariance matrices, if the preset has full covariances.
     """
 
     preset: str = "stroke"
     """Preset of the model and the training."""
     data: str | None = None
-    """Data: a catalog name, a file or a folder; by default the doodles or small generated data for the preset."""
+    """Data: a catalog name, a file or a folder; by default small data of the kind that the preset is made for."""
     hidden: int | None = None
     """Hidden size of the decoder; by default that of the preset."""
     batch_size: int | None = None
-    """Number of sequences per batch; by default 100, or 32 lines of text."""
+    """Number of sequences per batch; by default 100, or 32 for handwriting."""
     repeats: Repeats = 5
     batches: int = 8
-    """Number of batches per round, of all lengths."""
+    """Number of batches per round; together they cover all sequence lengths."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -120,7 +121,7 @@ class TrainOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(BenchmarkOptions):
-    """Drawings per second in batches and one at a time, and a step relative to its matrix-vector product."""
+    """Drawings per second in batches and one at a time, and time per step relative to its matrix-vector products."""
 
     hidden: int = 512
     """Hidden size of the LSTM."""
@@ -153,12 +154,12 @@ class ImportOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOptions(BenchmarkOptions):
-    """Training on millions of drawings against thousands: time to open, memory, points per second."""
+    """Training on millions of drawings compared with thousands: time to open, memory, points per second."""
 
     drawings: int = 10_000_000
     """Number of drawings; 10 million take 2.3 GB of disk space and a minute to generate."""
     folder: Path | None = None
-    """Folder that keeps the drawings for later calls; by default they are removed."""
+    """Folder that keeps the drawings for later benchmarks; by default the drawings are deleted."""
     steps: int = 1000
     """Number of training steps on each corpus."""
     preset: str = "stroke-small"
@@ -173,7 +174,7 @@ class SizeOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TouchOptions(BenchmarkOptions):
-    """The touch model against RoboJam of the same size and a null model: likelihoods, taps and responses.
+    """The touch model compared with a RoboJam model of equal size and a null model: likelihoods, taps and responses.
 
     Both models are trained for the same time.
     """
@@ -194,7 +195,7 @@ class TouchOptions(BenchmarkOptions):
 class WorldOptions(BenchmarkOptions):
     """A world model of a system with known likelihood, and its dreams.
 
-    Needs the data set rollouts: mdnrnn data get rollouts.
+    It needs the data set rollouts; get it with: mdnrnn data get rollouts
     """
 
     minutes: Minutes = 4.0
@@ -210,12 +211,12 @@ class WorldOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOptions(BenchmarkOptions):
-    """Latency and memory of live steps on one core."""
+    """Latency and memory of live generation, step by step on one core."""
 
     preset: str = "gesture-s"
-    """Preset with the sizes of the model."""
+    """Preset that defines the sizes of the model."""
     steps: int = 100_000
-    """Number of steps."""
+    """Number of measured steps."""
 
     def measure(self) -> Any:
         """Run the benchmark."""
@@ -229,9 +230,9 @@ class TableOptions:
     """Write the results of mdnrnn benchmark all --json to a table in a Markdown file."""
 
     figures: Annotated[list[Path], Positional, arg(metavar="FILE [FILE ...]")]
-    """Files with results, one per machine."""
+    """Result files, one per machine; the output of mdnrnn benchmark all --json."""
     readme: Path
-    """Markdown file; the table goes between its two marker lines."""
+    """Markdown file to update; the table is written between its two marker lines."""
 
 
 BENCHMARKS: dict[str, type[BenchmarkOptions]] = {

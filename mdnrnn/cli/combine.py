@@ -16,7 +16,7 @@ class CombineOptions(LatentDrawingOptions):
     """
 
     plus: tuple[int, ...]
-    """Indices of the drawings to add, in the split, from 0."""
+    """Indices of the drawings to add; they count from 0 in the split."""
     minus: tuple[int, ...] = ()
     """Indices of the drawings to subtract."""
     temperatures: Temperatures = TEMPERATURES

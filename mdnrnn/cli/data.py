@@ -56,7 +56,7 @@ def _entry_dict(entry: catalog.Entry) -> dict[str, Any]:
 class GetOptions:
     """Download a data set.
 
-    It is imported once; afterwards its name can be used wherever DATA is expected.
+    The data set is downloaded and imported once; afterwards its name is accepted wherever DATA is expected.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
@@ -93,7 +93,7 @@ class InfoOptions:
 
 
 def describe(corpus: Corpus) -> dict[str, Any]:
-    """Return metadata and statistics of a corpus, after a check of all of its data."""
+    """Check all data of a corpus and return its metadata and statistics."""
     corpus.check()
     lengths = corpus.lengths
     metadata = asdict(corpus.metadata)
@@ -118,7 +118,7 @@ def describe(corpus: Corpus) -> dict[str, Any]:
 
 
 def _motion_statistics(corpus: Corpus) -> dict[str, Any]:
-    """Return strokes and offset scale of drawings; ended sequences and scales of other sequences."""
+    """Return mean strokes and offset scale of drawings; number of ended sequences and scales of other data."""
     event = np.asarray(corpus.event)
     splits = _nonempty_splits(corpus)
     scale = Normalizer.from_corpus(corpus, "train" if "train" in splits else splits[0]).scale
@@ -133,20 +133,20 @@ def _nonempty_splits(corpus: Corpus) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawOptions:
-    """Draw some of a data set's drawings in a grid."""
+    """Draw some drawings of a data set in a grid."""
 
     data: DataArgument
     out: Path
     """Output file: .svg .png .pdf .gif."""
     n: Count = 25
     split: str | None = None
-    """Split: train, valid or test; by default the first that is not empty."""
+    """Split: train, valid or test; by default the first split that is not empty."""
     first: int | None = None
-    """Index of the first drawing; by default the drawings are spread evenly over the split."""
+    """Index of the first drawing, from 0; by default the drawings are spread evenly over the split."""
     label: str | None = None
     """Class of the drawings; by default all classes."""
     color: Color | Literal["time"] = "ink"
-    """Color of the lines: one ink, by stroke, or by order; touch performances also by time, on the whole screen."""
+    """Line color: ink (dark), by stroke, by pen order (blue to red) or, for touches on the whole screen, by time."""
     columns: Columns = None
     animate: Animate = False
 
@@ -195,7 +195,7 @@ class ImportOptions:
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]
-    """Catalog names, files, folders, patterns such as 'cats/*.svg', or - for lines of JSON on stdin."""
+    """Sources: catalog names, files, folders, patterns such as 'cats/*.svg', or - for JSON lines from stdin."""
     out: Path
     """Corpus to write: a file if it ends in .npz, else a folder."""
     name: str | None = None
@@ -226,7 +226,7 @@ class ImportOptions:
 
 
 def _format_report(report: Report, out: Path) -> str:
-    """Return the report of an import for people."""
+    """Return the report of an import as text."""
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
     classes = f"; {report.classes} classes" if report.classes else ""
     lengths = ", ".join(f"{length} ({quantile})" for quantile, length in report.lengths.items())
@@ -257,10 +257,10 @@ class ExportOptions:
 
     data: DataArgument
     out: Path
-    """Output file; for svg, and for several performances in microjam, a folder with one file per drawing."""
+    """Output file. For svg, and for several performances in microjam, a folder with one file per drawing."""
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
-    """Format: corpus, a folder or an .npz of this package; sketchrnn, the .npz of Sketch-RNN; ndjson, the simplified
-    drawings of Quick, Draw!; svg; inkml; microjam, CSV of touch performances."""
+    """Format: corpus (a folder or .npz of this package), sketchrnn (.npz of Sketch-RNN), ndjson (simplified drawings of
+    Quick, Draw!), svg, inkml or microjam (CSV of touch performances)."""
     split: str | None = None
     """Split: train, valid or test; by default all."""
 

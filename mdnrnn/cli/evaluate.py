@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 class EvaluateOptions(RunOptions):
     """Compute the negative log-likelihood of held-out data in nats; lower is better.
 
-    The result is exact for models without a latent vector, else the variational bound.
+    The result is exact for models without a latent vector; for models with one it is the variational upper bound.
     """
 
     data: OtherData = None
     split: str = "test"
-    """Split: train, valid or test."""
+    """Split to evaluate: train, valid or test."""
     importance: int = 0
-    """Number of importance samples of the latent vector per drawing, for example 64, for an estimate of the exact
-    likelihood and a more precise bound; 0: only the bound, from one sample."""
+    """Number of importance samples of the latent vector per drawing, for example 64. They give an estimate of the exact
+    likelihood and a more precise bound. With 0, only the bound is computed, from one sample."""
     json: Json = False
 
 
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 
 def format_likelihood(likelihood: Likelihood, split: str) -> str:
-    """Return a likelihood as a table for people."""
+    """Return a likelihood as a text table."""
     measure = {
         "discretized": "probability of bins",
         "density": "density in raw units",

@@ -9,24 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, arg
 
 from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, check_count, parse
-from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
 from mdnrnn.events import END
-from mdnrnn.files import write_bytes
 from mdnrnn.generation.sampling import Sampling
-from mdnrnn.render.figures.attention import attention_figure
-from mdnrnn.render.raster import figure_bytes
-from mdnrnn.render.save import (
-    PICTURE_EXTENSIONS,
-    check_output_path,
-    save_drawings,
-    save_performances,
-    sequence_labels,
-)
-from mdnrnn.render.style import DrawingOptions, PictureOptions
-from mdnrnn.tasks.handwriting_layout import HandwritingColor
+from mdnrnn.render.style import DrawingOptions, HandwritingColor, PictureOptions
 
 if TYPE_CHECKING:
+    from mdnrnn.data.corpus import Corpus
     from mdnrnn.runs.run import Run
 
 _DRAWINGS = 16
@@ -50,20 +39,20 @@ class GenerateOptions(RunOptions):
     label: str | None = None
     """Class of the drawings; by default all classes in turn."""
     prefix: str | None = None
-    """Data with a drawing to complete: a file, a folder or a catalog name."""
+    """Data that contain the drawing to complete: a catalog name, a file or a folder."""
     prefix_index: int = 0
-    """Index of the drawing to complete."""
+    """Index of the drawing to complete, from 0."""
     prefix_points: int | None = None
-    """Number of points of that drawing to keep; by default all."""
+    """Number of points at the start of that drawing to use as the prefix; by default all."""
     text: str | None = None
     """Text to write, for text-conditional models; long lines are wrapped."""
     width: int | None = None
-    """Maximum number of characters per line of the text; by default that of the training data."""
+    """Maximum number of characters per line of the text; by default the maximum of the training data."""
     style: str | None = None
-    """Line whose handwriting is imitated: its index in the test split of the run's data, a file (its first line), or
-    FILE:INDEX; by default the handwriting is random."""
+    """Line whose handwriting is imitated: an index in the test split of the run's data, a file (its first line), or
+    FILE:INDEX. By default the handwriting is random."""
     style_text: str | None = None
-    """Text of the style line, if its file has none."""
+    """Text of the --style line; required if the data do not contain it."""
     level: Annotated[bool, FlagCreatePairsOff] = False
     """Remove the slope of the baselines."""
     upright: Annotated[bool, FlagCreatePairsOff] = False
@@ -71,11 +60,11 @@ class GenerateOptions(RunOptions):
     spacing: float = 1.0
     """Line spacing, as a multiple of the default."""
     attention: Path | None = None
-    """Additional picture of the attention over the text's first lines: .svg .png .pdf."""
+    """Output file for a picture of the attention weights over the first 8 lines of the text: .svg .png .pdf."""
     max_steps: int | None = None
-    """Maximum number of steps per drawing; by default that of the training data."""
+    """Maximum number of steps per drawing or line of text; by default derived from the training data."""
     color: HandwritingColor = "ink"
-    """Color of the lines in pictures: one ink, by stroke, by order, or by character of the text."""
+    """Line color in pictures: ink (dark), by stroke, by pen order (blue to red) or, with --text, by character."""
     columns: Columns = None
     animate: Animate = False
     workers: int = 1
@@ -85,6 +74,8 @@ class GenerateOptions(RunOptions):
 def main(arguments: list[str]) -> int:
     """Generate and save."""
     options = parse(GenerateOptions, "generate", arguments)
+    from mdnrnn.render.save import check_output_path
+
     check_output_path(options.out, animate=options.animate)
     if options.n is not None:
         check_count(options.n)
@@ -120,6 +111,8 @@ def _draw(options: GenerateOptions, run: Run) -> None:
 
 
 def _save(drawings: Corpus, options: GenerateOptions) -> None:
+    from mdnrnn.render.save import PICTURE_EXTENSIONS, save_drawings, save_performances, sequence_labels
+
     if drawings.metadata.is_touch and options.out.suffix.lower() in PICTURE_EXTENSIONS:
         save_performances(drawings, options.out, PictureOptions(columns=options.columns, animate=options.animate))
         return
@@ -134,6 +127,9 @@ def _save(drawings: Corpus, options: GenerateOptions) -> None:
 
 def _write_text(options: GenerateOptions, run: Run) -> None:
     """Write copies of the text, one per page, and save the pages and the picture of the attention."""
+    from mdnrnn.files import write_bytes
+    from mdnrnn.render.figures.attention import attention_figure
+    from mdnrnn.render.raster import figure_bytes
     from mdnrnn.tasks.handwriting import read_style, save_handwriting, wrap_text, write_pages
 
     _check_text_options(options)
@@ -165,6 +161,8 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
 
 def _check_text_options(options: GenerateOptions) -> None:
     """Raise `InputError` if an option cannot be combined with --text or has an invalid value."""
+    from mdnrnn.render.save import PICTURE_EXTENSIONS, check_output_path
+
     if options.workers != 1:
         raise InputError(f"--workers: received {options.workers} with --text, expected 1")
     if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):

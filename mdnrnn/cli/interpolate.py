@@ -19,7 +19,7 @@ class InterpolateOptions(LatentDrawingOptions):
     """
 
     rows: int | None = None
-    """Number of rows; 1 for two drawings, 2 or more for four (default: 4)."""
+    """Number of rows: 1 for two drawings, 2 or more for four. By default 1 if --indices lists two drawings, else 4."""
     columns: int = 8
     """Number of columns."""
     indices: Indices = ()

@@ -15,12 +15,12 @@ from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions(LatentSpaceOptions):
-    """Draw drawings at the first two principal components of their latent vectors."""
+    """Draw each drawing at the first two principal components of its latent vector."""
 
     out: Path
     """Output file: .svg .png .pdf, or .npz for the latent vectors and their positions on the map."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """Maximum number of drawings that are drawn; overlapping and remaining drawings are dots."""
+    """Maximum number of drawings that are drawn; overlapping and remaining drawings are shown as dots."""
 
 
 def main(arguments: list[str]) -> int:

@@ -19,7 +19,7 @@ class NearestOptions(LatentDrawingOptions):
 
     indices: Indices = ()
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 7
-    """Number of neighbors of each drawing."""
+    """Number of neighbors per query."""
     seed: Seed = 0
     json: Json = False
 

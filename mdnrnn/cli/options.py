@@ -32,15 +32,15 @@ DataArgument = Annotated[str, Positional, arg(metavar="DATA", help=f"{_DATA}.")]
 DataOption = Annotated[str, arg(help=f"{_DATA}.")]
 OtherData = Annotated[str | None, arg(help=f"{_DATA}; by default the data of the run.")]
 Count = Annotated[int, arg(aliases=["-n"], help="Number of drawings.")]
-Indices = Annotated[tuple[int, ...], arg(help="Indices of drawings in the split, from 0; by default random.")]
+Indices = Annotated[tuple[int, ...], arg(help="Indices of the drawings in the split, from 0; by default random.")]
 Seed = Annotated[int, arg(help="Random seed.")]
-Temperature = Annotated[float, arg(help="Temperature; below 1 the drawings are closer to the most probable ones.")]
-Temperatures = Annotated[tuple[float, ...], arg(help="Temperatures, one result for each.")]
+Temperature = Annotated[float, arg(help="Sampling temperature; lower values give more probable results.")]
+Temperatures = Annotated[tuple[float, ...], arg(help="Sampling temperatures; one result per temperature.")]
 DeviceOption = Annotated[Device, arg(help="Device; auto selects CUDA if it is available, else the CPU.")]
-LineColor = Annotated[Color, arg(help="Color of the lines in pictures: one ink, by stroke, or by order.")]
-Columns = Annotated[int | None, arg(help="Number of columns in pictures; by default about the number of rows.")]
-Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate the picture (.svg; a .gif always is).")]
-Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print JSON.")]
+LineColor = Annotated[Color, arg(help="Line color in pictures: ink (dark), by stroke, or by pen order (blue to red).")]
+Columns = Annotated[int | None, arg(help="Number of columns of the picture; by default about the number of rows.")]
+Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate an .svg; a .gif is always animated.")]
+Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print the results as JSON.")]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SPELLINGS = {"--colour": "--color", "--licence": "--license"}
@@ -126,9 +126,9 @@ class LatentSpaceOptions(RunOptions):
 
     data: OtherData = None
     split: str | None = None
-    """Split: train, valid or test; by default test, or with --data all drawings in the order of the file."""
+    """Split of the drawings: train, valid or test. By default test; with --data, all drawings in file order."""
     label: str | None = None
-    """Class of the drawings; data without classes get this class."""
+    """Class of the drawings; by default all classes. Drawings of data without classes are assigned this class."""
 
     def open(self) -> tuple[Run, Corpus]:
         """Return the run and the drawings."""
@@ -162,7 +162,7 @@ class LatentDrawingOptions(LatentSpaceOptions):
 
 
 def select_indices(drawings: Corpus, indices: Items[int], n: int, seed: int) -> list[int]:
-    """Return `indices`, or if there are none `n` random indices in ascending order, or all if there are fewer."""
+    """Return `indices` or, if it is empty, `n` random indices in ascending order (all if there are at most `n`)."""
     check_count(n)
     if seed < 0:
         raise InputError(f"--seed: received {seed}, expected 0 or more")

@@ -21,22 +21,22 @@ from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 class RespondOptions(RunOptions):
     """Generate responses to a call: each starts from the model's state after the call and begins with a tap.
 
-    RoboJam plays at --temperature 1.5 --scale-temperature 0.01.
+    RoboJam uses --temperature 1.5 --scale-temperature 0.01.
     """
 
     call: Annotated[str, Positional, arg(metavar="CALL")]
-    """File with the performance to respond to, for example MicroJam's CSV."""
+    """File that contains the performance to respond to, for example a MicroJam CSV file."""
     out: Path
     """Output file; its extension selects the format: .svg .png .pdf .gif .json .csv .npz."""
     index: int = 0
-    """Index of the performance in the file."""
+    """Index of the performance in the file, from 0."""
     n: Annotated[int, arg(aliases=["-n"])] = 1
     """Number of responses."""
     seconds: float = 5.0
-    """Duration of a response in seconds."""
+    """Duration of each response in seconds."""
     temperature: Temperature = RESPONSE_SAMPLING.temperature
     scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
-    """Temperature of the components' scales only."""
+    """Sampling temperature of the component scales."""
     seed: Seed = 0
     columns: Columns = None
     animate: Animate = False

@@ -25,7 +25,7 @@ usage: mdnrnn train PRESET --data DATA --out RUN ...
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a preset. The run folder receives the weights, checkpoints, metrics, the loss curve and samples."""
+    """Train a model from a preset. The run folder receives weights, checkpoints, metrics, loss curve and samples."""
 
     data: DataOption
     out: Path
@@ -36,10 +36,10 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """Resume a training from its last checkpoint, with the budget it was started with."""
+    """Resume a training run from its last checkpoint, with its original budget."""
 
     resume: Path
-    """Run folder."""
+    """Run folder of the training run to resume."""
 
 
 def main(arguments: list[str]) -> int:

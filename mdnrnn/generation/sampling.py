@@ -20,11 +20,11 @@ class Sampling:
     """Sampling temperature; lower values give more probable sequences, and 0 gives the most probable step at every time
     step. See GaussianMixture.tempered."""
     scale_temperature: float | None = None
-    """Temperature of the component scales; if None, equal to temperature."""
+    """Sampling temperature of the component scales; by default equal to temperature."""
     bias: float = 0.0
     """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
     endless: bool = False
-    """Whether END is excluded, so that every sequence has the maximum number of steps."""
+    """Whether to exclude the END event, so that every sequence has the maximum number of steps."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "scale_temperature"):

@@ -51,7 +51,7 @@ class MDNConfig(BodyConfig):
     target_noise: float = 0.0
     """Standard deviation of the noise added to targets in training, in standard deviations of the targets."""
     weight_entropy: float = 0.0
-    """Factor of the mean entropy of the mixture weights, in nats, that is subtracted from the training loss."""
+    """Coefficient of the mean entropy of the mixture weights, in nats, which is subtracted from the training loss."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,11 +74,11 @@ class MDNRNNConfig:
     """Covariance structure of the components: diagonal, full or per-dimension (an independent univariate mixture in
     each dimension)."""
     skip: bool = False
-    """Skip connections from the input to every layer and from every layer to the head, as in Graves (2013)."""
+    """Whether to add skip connections from the input to every layer and from every layer to the head (Graves 2013)."""
     dropout: float = 0.4
     """Dropout probability after each LSTM layer in training; one mask per sequence."""
     position: float = 1.0
-    """Factor by which the position (the sum of the offsets so far) is multiplied as an input feature; 0 omits it."""
+    """Scale factor of the position (the sum of the offsets so far) as an input feature; 0 omits the position."""
     scale_floor: float = 1e-3
     """Lower bound of the components' scales, in normalized units."""
     end_weight: float = 1.0
@@ -128,9 +128,9 @@ class SketchRNNConfig:
     kl_start: float = 0.01
     """Weight of the KL divergence at the first step, as a fraction of kl_weight."""
     kl_rate: float = 0.99995
-    """KL annealing decay per step."""
+    """Decay factor of KL annealing per step; closer to 1 is slower."""
     kl_floor: float = 0.2
-    """Free nats: the KL divergence in nats per dimension of z below which it is not penalized."""
+    """Free nats per dimension of z: a KL divergence below kl_floor Z is not penalized."""
     scale_floor: float = 1e-3
     """Lower bound of the components' scales, in normalized units."""
 
@@ -166,9 +166,9 @@ class HandwritingConfig:
     hidden: int = 400
     """Hidden size, H."""
     layers: int = 3
-    """Number of LSTM layers; the first one moves the window."""
+    """Number of LSTM layers; the first layer controls the attention window."""
     window: int = 10
-    """Number of Gaussians of the window over the text."""
+    """Number of Gaussians of the attention window over the text."""
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "full"

@@ -8,7 +8,7 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.training.config import TrainConfig
 
 _MANY = 10
-"""Multiple of the published number of points from which larger networks and batches are used."""
+"""Multiple of the published number of points at which networks and batches become larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ DEMOS = {
         baseline=BodyConfig(detail=3.0),
     ),
     "arcsine": Demo(
-        description="The inverse sine with the small networks of the lecture: 286 and 510 parameters.",
+        description="The inverse sine with the small networks of Charles Martin's lecture: 286 and 510 parameters.",
         model=MDNConfig(widths=(15, 15), activation="relu", components=5),
         baseline=BodyConfig(widths=(15, 15), activation="tanh"),
         steps=6000,

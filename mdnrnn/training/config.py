@@ -24,27 +24,27 @@ class TrainConfig:
     """Training options. The budget is either `steps` or `minutes`; if neither is set, it is 10 minutes."""
 
     steps: int | None = None
-    """Number of training steps."""
+    """Number of training steps; cannot be combined with minutes."""
     minutes: float | None = None
-    """Training time in minutes, including validation."""
+    """Training time in minutes, including validation; by default 10, unless steps is set."""
     batch_size: int = 32
-    """Number of sequences per batch; if the data are points instead of sequences, number of points per batch."""
+    """Number of sequences per batch, or of points if the data are not sequences."""
     learning_rate: float = 6e-3
-    """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole budget."""
+    """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole training."""
     final_rate: float = 0.02
-    """Learning rate at the end of the budget, as a fraction of learning_rate."""
+    """Learning rate at the end of training, as a fraction of learning_rate."""
     warmup: int = 100
     """Number of steps of the linear warmup."""
     weight_decay: float = 0.01
     """Weight decay of AdamW; applies to weight matrices only."""
     clip: float = 1.0
-    """Maximum norm of the gradient."""
+    """Maximum norm of the gradient; larger gradients are scaled down to it."""
     validations: int = 20
-    """Number of validations, evenly spaced over the budget."""
+    """Number of validations, evenly spaced over the training."""
     patience: int = 0
     """Number of validations without improvement after which training stops; 0 disables early stopping."""
     checkpoint_seconds: float = 30.0
-    """Seconds between checkpoints."""
+    """Time between checkpoints in seconds."""
     seed: int = 0
     """Random seed for the initial weights, the order of the data, augmentation and dropout."""
     device: Device = "auto"
@@ -67,13 +67,13 @@ class SequenceTrainConfig(TrainConfig):
     """Training options for sequence models: `TrainConfig`, augmentation and batching of sequences."""
 
     augment_scale: float = 0.15
-    """Augmentation: each axis is scaled by a random factor in 1 ± augment_scale."""
+    """Range of the random factor by which each axis is scaled in training: 1 ± augment_scale; 0 disables scaling."""
     augment_drop: float = 0.1
-    """Augmentation: fraction of the points that are dropped. The first and last point of a stroke are kept."""
+    """Fraction of the points that are randomly dropped in training; the first and last point of a stroke are kept."""
     by_points: bool = False
     """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
-    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so otherwise
-    each point in a batch with few points has a larger weight."""
+    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so each point
+    in a batch with few points would have a larger weight."""
     window: int = 0
     """Number of steps per training window; 0 trains on whole sequences."""
     carry: bool = True
