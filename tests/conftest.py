@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for subprocesses, too; tests run in parallel
+
 import pytest
 import torch
 from hypothesis import settings
@@ -11,6 +13,7 @@ from hypothesis import settings
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_doodles
 
+torch.set_num_threads(1)  # fixtures of modules and sessions run outside of `_use_one_thread_and_seed`
 settings.register_profile("deterministic", derandomize=True, deadline=None)
 settings.load_profile("deterministic")
 

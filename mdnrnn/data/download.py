@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import pooch
-import requests
 from tqdm import tqdm
 
 from mdnrnn.errors import InputError
@@ -203,6 +202,8 @@ class _Response:
             raise InputError(f"cannot download {self.url}: {reason}") from error
 
     def _run(self) -> None:
+        import requests  # takes as long to import as NumPy, and most commands download nothing
+
         headers = {"Accept-Encoding": "identity"}  # so that Content-Length is the size of the file
         try:
             with requests.get(self.url, stream=True, timeout=2 * self.stall_timeout, headers=headers) as response:
@@ -230,6 +231,8 @@ class _Response:
 
 
 def _explain(error: Exception, not_found_hint: str) -> str:
+    import requests
+
     if isinstance(error, requests.HTTPError) and error.response is not None:
         is_missing = error.response.status_code == requests.codes.not_found
         advice = not_found_hint if is_missing else "try again later"

@@ -10,6 +10,9 @@ from typing import Literal, get_args
 from mdnrnn.errors import InputError
 
 Color = Literal["ink", "stroke", "order"]
+"""Color of lines: one ink, a color per stroke, or the order in time."""
+HandwritingColor = Literal["ink", "stroke", "order", "character"]
+"""The same for handwriting, which can also have a color per character."""
 
 INK = "#1f2430"
 PALETTE = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +15,7 @@ from mdnrnn.data.text_lines import measure_line, remove_slant, remove_slope, sta
 from mdnrnn.events import DOWN
 from mdnrnn.render.layout import unit_scales
 from mdnrnn.render.save import PICTURE_EXTENSIONS, check_output_path, save_drawings, save_picture
-from mdnrnn.render.style import DrawingOptions
-
-HandwritingColor = Literal["ink", "stroke", "order", "character"]
-"""Color of handwritten lines in pictures."""
+from mdnrnn.render.style import DrawingOptions, HandwritingColor
 
 _PEN_WIDTH, _LETTER_HEIGHT = 0.1, 12.0
 """Width of the pen per height of the small letters, and that height in pixels of an SVG."""
