@@ -50,7 +50,10 @@ def test_style_corrections_and_attention_are_accepted_together(handwriting_run: 
 
 MISTAKES = {
     "empty text": (["--text", ""], "text: received an empty text"),
-    "unknown character": (["--text", "naïve"], "the text has 'ï', which the run has not learned; expected some of"),
+    "unknown character": (
+        ["--text", "naïve"],
+        "the text has 'ï', which the run has not learned; expected characters of",
+    ),
     "word longer than a line": (["--text", "a" * 400], "received 400 characters without a space"),
     "text too long": (["--text", "a " * 20_000], "received 40000 characters, expected at most 20000"),
     "style out of range": (["--text", "a", "--style", "50"], "received 50, expected an index from 0 to 11, or a file"),
@@ -92,7 +95,7 @@ def test_picture_option_is_refused_for_data(
     handwriting_run: Path, option: str, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ["generate", str(handwriting_run), "--text", "a", "--out", str(tmp_path / "x.npz"), option]
-    assert_refused(arguments, "which need a picture; expected .svg, .png, .pdf, .gif", capsys)
+    assert_refused(arguments, "need a picture; expected .svg, .png, .pdf, .gif", capsys)
 
 
 def test_options_for_texts_are_refused_by_models_without_texts(
