@@ -79,9 +79,9 @@ def to_steps(
         start: pen state before the first step.
     """
     first_strokes = np.cumsum(stroke_counts) - stroke_counts
-    if start == "down":
+    dots = first_strokes[stroke_lengths[first_strokes] == 1]
+    if start == "down" and len(dots):
         # If the first stroke is a dot, its point is repeated, so that the dot becomes a step of (0, 0).
-        dots = first_strokes[stroke_lengths[first_strokes] == 1]
         repeats = np.ones(len(points), np.int64)
         repeats[(np.cumsum(stroke_lengths) - stroke_lengths)[dots]] = 2
         points, stroke_lengths = points.repeat(repeats, axis=0), stroke_lengths.copy()
@@ -92,14 +92,15 @@ def to_steps(
     event = np.full(len(points), DOWN, np.uint8)
     event[stroke_ends - 1] = UP
     event[ends - 1] = END
-    motion = np.diff(points, axis=0, prepend=np.zeros_like(points[:1]))
     firsts = ends - lengths
     if start == "up":
+        motion = np.diff(points, axis=0, prepend=np.zeros_like(points[:1]))
         motion[firsts] = points[firsts]
         return motion, event, lengths
     is_step = np.ones(len(points), bool)
     is_step[firsts] = False
-    return motion[is_step], event[is_step], lengths - 1
+    # `compress` is several times faster than a Boolean index of rows.
+    return np.diff(points, axis=0).compress(is_step[1:], axis=0), event.compress(is_step), lengths - 1
 
 
 def fit_to_box(points: np.ndarray, point_counts: np.ndarray, side: float) -> np.ndarray:
