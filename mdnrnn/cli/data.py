@@ -183,7 +183,9 @@ class DrawOptions:
         else:
             indices = list(candidates[self.first : self.first + self.n])
         if not indices:
-            raise InputError(f"--first: received {self.first or 0}, expected less than the {len(candidates)} drawings")
+            raise InputError(
+                f"--first: received {self.first or 0}, expected less than {len(candidates)}, the number of drawings"
+            )
         return indices
 
 

@@ -170,7 +170,7 @@ def _check_text_options(options: GenerateOptions) -> None:
     is_styled = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if is_styled and options.out.suffix.lower() not in PICTURE_EXTENSIONS:
         raise InputError(
-            f"{options.out}: received --level, --upright, --spacing, --color or --columns, which need a picture; "
+            f"{options.out}: --level, --upright, --spacing, --color and --columns need a picture; "
             f"expected {', '.join(PICTURE_EXTENSIONS)}"
         )
     if options.attention is not None:

@@ -46,7 +46,7 @@ class Augment:
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
-            raise InputError(f"augmentation scale {self.scale} and drop {self.drop}; expected 0 <= value < 1")
+            raise InputError(f"augment: received scale {self.scale} and drop {self.drop}, expected 0 <= value < 1")
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Corpus:
 
     def __getitem__(self, index: int) -> Sequence:
         if not 0 <= index < len(self):
-            raise IndexError(f"sequence {index}: expected an index from 0 to {len(self) - 1}")
+            raise IndexError(f"index: received {index}, expected 0 to {len(self) - 1}")
         rows = slice(int(self.offsets[index]), int(self.offsets[index + 1]))
         return Sequence(
             self.motion[rows],

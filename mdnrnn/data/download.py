@@ -78,12 +78,14 @@ def download(
         raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise InputError(f"cannot keep {path}: {reason}; free some space, or set MDNRNN_CACHE to a folder") from error
+        raise InputError(
+            f"cannot write {path}: {reason}; free some space, or set MDNRNN_CACHE to another folder"
+        ) from error
     except ValueError as error:  # pooch deleted the file because its checksum differs
         advice = f"delete {_checksum_path(path)} to trust the new file" if sha256 is None else "try another network"
-        origin = "the first download had" if sha256 is None else "the catalog expects"
+        origin = "of the first download" if sha256 is None else "in the catalog"
         raise InputError(
-            f"cannot download {url}: its sha256 is not {known}, which {origin}; try again later, or {advice}"
+            f"cannot download {url}: its SHA-256 differs from the one {origin}, {known}; try again later, or {advice}"
         ) from error
 
 
@@ -97,7 +99,7 @@ def recorded_checksum(url: str | None, path: Path) -> str | None:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{checksum_path} cannot be read; expected the checksum of a download; delete the file"
+            f"{checksum_path} cannot be read; expected the checksum of a download; delete the file and try again"
         ) from error
 
 
@@ -142,7 +144,7 @@ def _receive(
             received += len(chunk)
             if max(received, response.length or 0) > max_bytes:
                 raise InputError(
-                    f"cannot download {url}: it has over {max_bytes} bytes, the maximum expected; do not use it"
+                    f"cannot download {url}: it has over {max_bytes} bytes, the maximum; it is not the expected file"
                 )
             file.write(chunk)
             bar.total = response.length

@@ -33,11 +33,11 @@ class Normalizer:
         object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
         object.__setattr__(self, "logs", tuple(int(value) for value in self.logs))
         if len(self.mean) != len(self.scale) or not all(np.isfinite(s) and s > 0 for s in self.scale):
-            raise InputError(f"a normalizer has scales {self.scale}; expected a positive number per feature")
-        if not all(0 <= feature < len(self.mean) for feature in self.logs):
             raise InputError(
-                f"a normalizer takes logs of features {self.logs}; expected indices below {len(self.mean)}"
+                f"scale: received {self.scale}, expected a positive number for each of {len(self.mean)} features"
             )
+        if not all(0 <= feature < len(self.mean) for feature in self.logs):
+            raise InputError(f"logs: received {self.logs}, expected indices of features from 0 to {len(self.mean) - 1}")
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:

@@ -124,6 +124,6 @@ def require_text_model(model: SequenceModel) -> HandwritingRNN:
     if isinstance(model, HandwritingRNN):
         return model
     raise InputError(
-        "model: received one that does not write texts, expected a text-conditional one, "
-        "e.g. of mdnrnn train handwriting"
+        "model: received one that does not write texts, expected a text-conditional one; train one with: "
+        "mdnrnn train handwriting"
     )

@@ -76,4 +76,6 @@ def require_encoder(model: SequenceModel) -> LatentModel:
     """Return the model; raise `InputError` if it has no encoder."""
     if isinstance(model, LatentModel) and model.latent:
         return model
-    raise InputError("model: received one without an encoder, expected a variational one, e.g. of mdnrnn train sketch")
+    raise InputError(
+        "model: received one without an encoder, expected a variational model; train one with: mdnrnn train sketch"
+    )

@@ -76,7 +76,9 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
     if len(texts) != n or not all(texts):
         raise InputError(f"texts: received {len(texts)} for {n} sequences, expected one non-empty text per sequence")
     if unknown := "".join(sorted(set("".join(texts)) - set(alphabet))):
-        raise InputError(f"the text has {unknown!r}, which the run has not learned; expected some of {alphabet!r}")
+        raise InputError(
+            f"the text has {unknown!r}, which the run has not learned; expected characters of {alphabet!r}"
+        )
     return to_code_points(list(texts))
 
 

@@ -56,7 +56,7 @@ class Run:
         self._check_shape(corpus)
         start = self.config.metadata.start
         if corpus.metadata.start != start:
-            raise InputError(f"{corpus.metadata.name} starts {corpus.metadata.start!r}; the run expects {start!r}")
+            raise InputError(f"{corpus.metadata.name} has start {corpus.metadata.start!r}; the run expects {start!r}")
         return corpus
 
     def _check_shape(self, corpus: Corpus) -> None:

@@ -145,7 +145,9 @@ def _prepare_resume(folder: Path, data: Data | None) -> _PreparedRun:
     corpus = open_training_data(config, data)
     if corpus.fingerprint != config.fingerprint:
         name = config.data if data is None else describe_data(data)
-        raise InputError(f"{name} differs from the data that the run was trained on; restore them, or train a new run")
+        raise InputError(
+            f"{name} differs from the data that the run was trained on; restore the data, or train a new run"
+        )
     if (folder / METRICS_FILE).exists() and not (folder / CHECKPOINT_FILE).exists():
         raise InputError(f"{folder / CHECKPOINT_FILE} is missing; a run cannot be resumed without it; train a new run")
     return _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))

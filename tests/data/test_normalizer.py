@@ -100,7 +100,9 @@ def test_features_with_bins_do_not_count_in_the_jacobian() -> None:
 
 
 def test_invalid_scales_and_log_features_raise() -> None:
-    with pytest.raises(InputError, match=r"has scales \(0\.0,\); expected a positive number"):
+    with pytest.raises(
+        InputError, match=r"scale: received \(0\.0,\), expected a positive number for each of 1 features"
+    ):
         Normalizer((0.0,), (0.0,))
-    with pytest.raises(InputError, match=r"takes logs of features \(1,\); expected indices below 1"):
+    with pytest.raises(InputError, match=r"logs: received \(1,\), expected indices of features from 0 to 0"):
         Normalizer((0.0,), (1.0,), (1,))

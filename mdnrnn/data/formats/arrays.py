@@ -83,9 +83,12 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
             if info.file_size > _MAX_MEMBER_BYTES:
                 raise DataError(f"{location} claims {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
             if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
-                raise DataError(f"{location} unpacks {info.compress_size} bytes to {info.file_size}; not read")
+                raise DataError(
+                    f"{location} decompresses from {info.compress_size} to {info.file_size} bytes; expected a factor "
+                    f"of at most {_MAX_COMPRESSION}; do not trust this file"
+                )
             with archive.open(info) as file:
-                yield from _read_array(io.BufferedReader(file, 1 << 20), location)  # type: ignore[type-var]
+                yield from _read_array(io.BufferedReader(file, 1 << 20), location)
 
 
 @contextmanager
@@ -96,7 +99,7 @@ def convert_errors(location: str) -> Iterator[None]:
     except DataError:
         raise
     except MemoryError as error:
-        raise DataError(f"{location} asks for more memory than there is; it is damaged") from error
+        raise DataError(f"{location} claims more memory than is available; it is damaged, get it again") from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # of a seek to an offset in a damaged archive
             raise
@@ -135,7 +138,10 @@ def _read_array(file: Any, location: str) -> Iterator[np.ndarray | None]:
     if fortran:
         size *= shape[0]
         if size > _MAX_FORTRAN_BYTES:
-            raise DataError(f"{location} has {size >> 20} MB in Fortran order; save it in C order")
+            raise DataError(
+                f"{location} has {size >> 20} MB in Fortran order; expected at most {_MAX_FORTRAN_BYTES >> 20} MB; "
+                "save it in C order"
+            )
         yield from np.frombuffer(_read_exactly(file, size), dtype).reshape(shape[::-1]).T
         return
     if size > MAX_RECORD_BYTES:

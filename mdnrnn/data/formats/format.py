@@ -71,7 +71,8 @@ def check_drawing_corpus(corpus: Corpus) -> None:
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
         features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
         raise InputError(
-            f"{corpus.metadata.name} has steps of ({features}); expected drawings; choose the format corpus"
+            f"{corpus.metadata.name} has steps of ({features}); expected drawings with steps of (dx, dy); choose the "
+            "format corpus"
         )
 
 
@@ -80,5 +81,5 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     with path.open("rb") as file:
         data = file.read(max_bytes + 1)
     if len(data) > max_bytes:
-        raise DataError(f"{path}: over {max_bytes >> 20} MB; expected a smaller file of this format; split the file")
+        raise DataError(f"{path}: over {max_bytes >> 20} MB; expected at most {max_bytes >> 20} MB; split the file")
     return data

@@ -37,7 +37,7 @@ def _write(corpus: Corpus, file: BinaryIO) -> None:
         if size > MAX_BYTES or marks > MAX_MARKS:
             raise InputError(
                 f"{corpus.metadata.name}: as InkML over {MAX_BYTES >> 20} MB or {MAX_MARKS} tags and attributes, the "
-                "limits for reading it; use --format ndjson"
+                "maximum that can be imported; use --format ndjson"
             )
         file.write(data)
 

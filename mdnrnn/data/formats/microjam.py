@@ -159,7 +159,7 @@ def write(corpus: Corpus, path: Path) -> None:
         )
     if path.suffix.lower() == ".csv":
         if len(corpus) != 1:
-            raise InputError(f"{path}: a .csv is one performance, {name} holds {len(corpus)}; name a folder")
+            raise InputError(f"{path}: received {len(corpus)} performances, expected 1 for .csv; use a folder")
         write_bytes(path, _to_csv(corpus, 0))
         return
     make_folder(path.parent)

@@ -62,7 +62,9 @@ def read(path: Path) -> Corpus:
 
 def _check_header_size(path: Path, size: int) -> None:
     if size > _MAX_HEADER_BYTES:
-        raise DataError(f"{path}: its header is over {_MAX_HEADER_BYTES} bytes; this is not a corpus of mdnrnn")
+        raise DataError(
+            f"{path}: its header has {size} bytes; expected at most {_MAX_HEADER_BYTES}; import the corpus again"
+        )
 
 
 def make_header(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
     corpus = read(path)
     if corpus.inputs is not None or corpus.logvar is not None:
         raise DataError(
-            f"{path}: its steps have inputs or variances, which an import would lose; use it without import"
+            f"{path}: its steps have inputs or variances, which an import would lose; use the corpus as it is"
         )
     try:
         corpus.check()

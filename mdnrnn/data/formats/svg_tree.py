@@ -174,5 +174,5 @@ def read_document(path: Path) -> Document:
     document = Document(str(path))
     parse_xml(path, document, LIMITS)
     if document.root.tag != "svg":
-        raise DataError(f"{path}: its root is <{document.root.tag[:60]}>; expected <svg>; leave it out")
+        raise DataError(f"{path}: its root is <{document.root.tag[:60]}>; expected <svg>; remove it from the import")
     return document

@@ -62,7 +62,8 @@ def _parse(path: Path) -> DrawingBatch:
                 points_left -= len(points)
                 if points_left < 0:
                     raise DataError(
-                        f"{path}: its segments contain each point over {_MAX_REPETITION} times; the file is damaged"
+                        f"{path}: its segments contain each point over {_MAX_REPETITION} times on average; "
+                        "the file is damaged"
                     )
                 if is_pen_down:
                     strokes.append(points if file.y_points_down else points * (1, -1))

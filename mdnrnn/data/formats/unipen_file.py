@@ -141,7 +141,7 @@ class UnipenFile:
     def _parse_segment(self, body: str) -> Segment:
         match = _SEGMENT.match(body)
         if not match:
-            raise DataError(f"{self.path}: a .SEGMENT is {body[:40].strip()!r}; expected its type, such as WORD, first")
+            raise DataError(f"{self.path}: .SEGMENT is {body[:40].strip()!r}; expected a type such as WORD first")
         level, extent, _, label = match.groups()
         if label is not None:
             label = _ESCAPE.sub(lambda escape: {"t": "\t", "n": "\n"}.get(escape[1], escape[1]), label)

@@ -208,7 +208,7 @@ def _handle_unreadable(unreadable: Unreadable, recipe: Recipe, report: Report, s
     elif recipe.skip_bad:
         report.skip(unreadable.error)
     else:
-        raise unreadable.error if strict else DataError(f"{unreadable.error}; --skip-bad skips such files")
+        raise unreadable.error if strict else DataError(f"{unreadable.error}; pass --skip-bad to skip such files")
 
 
 def _check_records(result: ChunkResult) -> None:

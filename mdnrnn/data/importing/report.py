@@ -62,7 +62,7 @@ class Report:
     def describe_first_problem(self) -> str:
         """Return a suffix for error messages with the first unreadable file or dropped drawing; "" if there is none."""
         for reason, (_, first) in {**self.bad_files, **self.dropped}.items():
-            return f"; the first one dropped, {reason}: {first}"
+            return f"; the first one dropped ({reason}): {first}"
         return ""
 
 

@@ -91,7 +91,7 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
     """
     unknown = sorted(set(text) - set(alphabet()))
     if unknown or not text.strip():
-        raise InputError(f"text {text!r}: received {unknown or 'a blank text'}, expected characters of ASCII")
+        raise InputError(f"text {text!r}: received {unknown or 'a blank text'}, expected printable ASCII characters")
     paths = [_path(stroke, writer, rng) for stroke in _typeset(text, writer, rng)]
     points = _to_page(np.concatenate(paths), writer, rng)
     strokes = np.split(points, np.cumsum([len(path) for path in paths])[:-1])

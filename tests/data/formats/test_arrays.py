@@ -255,7 +255,7 @@ def test_claims_are_refused_without_allocating_them(tmp_path: Path, make: Callab
         list(read_records(path))
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(str(path))
-    assert "more memory than there is" not in str(raised.value)
+    assert "claims more memory" not in str(raised.value)
 
 
 MANY: dict[str, Callable[[], bytes]] = {
@@ -305,7 +305,7 @@ def test_many_small_objects_take_bounded_memory(
             assert list(read_records(path)) == [None]
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017
-            assert "more memory than there is" not in str(error)  # noqa: PT017
+            assert "claims more memory" not in str(error)  # noqa: PT017
 
 
 def test_repetitions_of_a_large_array_end(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_state_of_something_else_than_a_call_is_refused(tmp_path: Path, opcodes:
 def test_member_that_unpacks_to_much_more_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("train.npy", npy_header("(40000000,)", descr="'|u1'") + bytes(110 << 20))
-    with pytest.raises(DataError, match=r"train unpacks \d+ bytes to \d+; not read"):
+    with pytest.raises(DataError, match=r"train decompresses from \d+ to \d+ bytes"):
         next(read_records(tmp_path / "x.npz", "train"))
 
 

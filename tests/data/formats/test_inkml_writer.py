@@ -81,7 +81,7 @@ def test_file_beyond_the_limits_of_the_reader_is_not_written(
 ) -> None:
     monkeypatch.setattr(inkml_writer, limit, value)
     inkml_writer.write(random_corpus([3]), tmp_path / "small.inkml")
-    with pytest.raises(InputError, match="the limits for reading it; use --format ndjson"):
+    with pytest.raises(InputError, match="the maximum that can be imported; use --format ndjson"):
         inkml_writer.write(random_corpus([30] * 30), tmp_path / "x.inkml")
     assert [path.name for path in tmp_path.iterdir()] == ["small.inkml"]
 

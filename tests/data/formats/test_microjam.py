@@ -320,7 +320,7 @@ def test_folder_is_written_with_its_parents(tmp_path: Path) -> None:
 
 def test_corpus_that_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     tap = ([[0.5, 0.5, 0.5]], [END])
-    with pytest.raises(InputError, match=r"a\.csv: a \.csv is one performance, touches holds 2; name a folder"):
+    with pytest.raises(InputError, match=r"a\.csv: received 2 performances, expected 1 for \.csv; use a folder"):
         microjam.write(make_corpus(tap, tap), tmp_path / "a.csv")
     with pytest.raises(InputError, match="steps have 2 features and start up; expected"):
         microjam.write(make_corpus(([[0.5, 0.5]], [END])), tmp_path / "a.csv")

@@ -227,7 +227,7 @@ def test_missing_or_invalid_include_is_ignored(tmp_path: Path, name: str) -> Non
 
 INVALID: dict[str, tuple[Callable[[], str], str]] = {
     "columns without Y": (lambda: ".COORD X Z\n", "expected X and Y among its names"),
-    "segment without type": (lambda: ".SEGMENT\n", "expected its type"),
+    "segment without type": (lambda: ".SEGMENT\n", "expected a type such as WORD first"),
     "large file": (lambda: ".COMMENT " + "a" * (64 << 20), "over 64 MB"),
     "large includes": (lambda: ".COMMENT " + "a" * (40 << 20) + "\n.INCLUDE big\n.INCLUDE big\n", "big: over"),
     "points in many segments": (

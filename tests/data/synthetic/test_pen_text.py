@@ -121,5 +121,5 @@ def test_import_keeps_the_writers_and_divides_by_them(corpus: Corpus, tmp_path: 
 
 @pytest.mark.parametrize("text", ["", "  ", "naïve", "a\nb"])
 def test_unsupported_text_raises(text: str) -> None:
-    with pytest.raises(InputError, match="expected characters of ASCII"):
+    with pytest.raises(InputError, match="expected printable ASCII characters"):
         pen_text.write(text, make_neutral_writer("printed"), np.random.default_rng(0))
