@@ -17,7 +17,7 @@ from mdnrnn.runs.run import Run
 
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Function from latent vectors (B, Z) in raw units, hidden states (B, H) and indices (B,) of the unfinished dreams to
-actions (B, A). A row of the actions may depend on the same row of the arguments only."""
+actions (B, A). Each row of the actions must depend only on the same row of the arguments."""
 
 
 def dream(
@@ -30,7 +30,7 @@ def dream(
 
     Args:
         run: run of a world model.
-        policy: policy.
+        policy: function that chooses the actions.
         n: number of rollouts.
         steps: maximum number of steps per rollout.
         sampling: sampling options; a temperature above 1, for example 1.15, makes the dream noisier than the world, so

@@ -24,7 +24,7 @@ _MAX_RESETS = 100
 """Maximum number of attempts to start an episode whose first step is not END."""
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], float]
-"""Function from the latents (Z,) before a step, the inputs (A,), the latents (Z,) after it, and whether it ended."""
+"""Function of the latents (Z,) before a step, inputs (A,), latents (Z,) after it, and whether the episode ended."""
 
 
 class DreamEnv(gymnasium.Env[np.ndarray, Any]):

@@ -35,7 +35,7 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
     Args:
         run: run of a text-conditional model.
         text: text to wrap; its line ends are kept.
-        width: maximum number of characters per line; by default that of the training data.
+        width: maximum number of characters per line; by default the maximum of the training data.
 
     Raises:
         InputError: the text is empty or too long, the width is out of range, or a word is longer than a line.
@@ -146,7 +146,7 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
 
     Args:
         run: run of a text-conditional model.
-        style: index of a line in the test split of the run's data; or data, of which the first line is taken; or
+        style: index of a line in the test split of the run's data; or data, whose first line is used; or
             DATA:INDEX, for example hands.npz:3.
         text: text of the line; by default the text in the data.
 

@@ -18,11 +18,11 @@ from mdnrnn.render.save import PICTURE_EXTENSIONS, check_output_path, save_drawi
 from mdnrnn.render.style import DrawingOptions, HandwritingColor
 
 _PEN_WIDTH, _LETTER_HEIGHT = 0.1, 12.0
-"""Width of the pen per height of the small letters, and that height in pixels of an SVG."""
+"""Pen width as a fraction of the x-height (height of small letters), and x-height in SVG pixels."""
 _MIN_CELL, _MAX_CELL = 40.0, 4000.0
-"""Limits of the side of a page's cell, in pixels of an SVG."""
+"""Minimum and maximum side of a page's cell, in SVG pixels."""
 _MIN_LINE_WIDTH, _MAX_LINE_WIDTH = 0.0002, 0.02
-"""Limits of the line width per side of the cell."""
+"""Minimum and maximum line width, as a fraction of the side of the cell."""
 
 
 class WrittenLines(NamedTuple):
@@ -55,7 +55,7 @@ class WrittenLines(NamedTuple):
 
 
 class HandwritingPage(NamedTuple):
-    """Strokes of a page, the index of each stroke's character, and the height of the small letters.
+    """Strokes of a page, the index of each stroke's character, and the x-height.
 
     `characters` is empty unless the strokes are cut between characters.
     """
@@ -126,7 +126,7 @@ def save_handwriting(
         pages: the lines of each page.
         path: file to write; its extension selects the format.
         color: color of the lines; "character" alternates between characters.
-        columns: number of columns of pages.
+        columns: number of pages per row.
         animate: whether to animate an SVG.
         level: whether to remove the slope of the baselines.
         upright: whether to remove the slant of the letters.

@@ -17,7 +17,7 @@ _MIN_SINE = 1e-6
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
-    """Interpolate spherically between vectors: (sin((1 - t) w) a + sin(t w) b) / sin(w), w being their angle.
+    """Interpolate spherically between vectors: (sin((1 - t) w) a + sin(t w) b) / sin(w), with the angle w between them.
 
     Between vectors of equal length this is the arc at constant speed. The interpolation is linear if sin(w) < 1e-6, for
     opposite vectors, for which the arc is not unique, and if a vector is 0.

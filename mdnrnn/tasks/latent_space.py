@@ -36,9 +36,9 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
 
     Args:
         run: run of a variational model.
-        data: data; by default the data of the run.
-        split: split; by default "test" of the run's data, or all drawings of other data in the order of the file.
-        label: class of the drawings; data without classes get this class.
+        data: a catalog name or a path; by default the data of the run.
+        split: split; by default "test" for the run's data, and all drawings in file order for other data.
+        label: class of the drawings; by default all classes. Drawings of data without classes are assigned this class.
 
     Raises:
         InputError: the model has no encoder, the data do not fit the run, or there are no drawings of the class.
@@ -205,7 +205,7 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
         run: run of a variational model.
         drawings: drawings of the map.
         path: picture; or an .npz, which holds the arrays of the projection and the labels if there are any.
-        n: maximum number of drawings that are drawn; the remaining ones are dots.
+        n: maximum number of drawings that are drawn; the remaining drawings are shown as dots.
 
     Raises:
         InputError: the model has no encoder, there is only one drawing, or the file cannot be written.
@@ -261,7 +261,7 @@ def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
 
 
 def _to_corpus(run: Run, drawings: Corpus, method: str, sequences: list[Sequence]) -> Corpus:
-    """Return results as a corpus; it has no bin width if the original drawings have another one than the run."""
+    """Return results as a corpus; without a bin width if that of the original drawings differs from the run's."""
     metadata = run.config.metadata
     bin_width = metadata.bin_width if drawings.metadata.bin_width == metadata.bin_width else None
     source = f"{method} by a run on {metadata.name}, from drawings of {drawings.metadata.name}"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
 """Default sampling of responses.
 
-Performances that are not ended by END spread over the screen. With a scale temperature of 0.5 their extents and times
-are closer to held-out performances than with 1 (`mdnrnn benchmark touch`).
+Responses do not stop at END, so they spread over the screen. With a scale temperature of 0.5 their extents and times
+are closer to those of held-out performances than with 1 (`mdnrnn benchmark touch`).
 """
 _MAX_SECONDS = 600.0
 _STEPS_PER_SECOND = 80

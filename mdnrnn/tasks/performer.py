@@ -21,7 +21,7 @@ from mdnrnn.models.base import Condition
 from mdnrnn.runs.run import Run
 
 _MIN_TIME = np.nextafter(0, 1)
-"""Smallest time after the previous step."""
+"""Minimum time since the previous step."""
 
 
 class PlayedStep(NamedTuple):
@@ -32,7 +32,7 @@ class PlayedStep(NamedTuple):
 
 
 class _Prediction(NamedTuple):
-    """Distribution of the next step and the state after the previous one, given inputs (A,) or None."""
+    """Distribution of the next step and state after the previous step, given inputs (A,) or None."""
 
     distribution: StepDistribution
     state: Any
@@ -186,7 +186,7 @@ def _to_array(values: Any) -> np.ndarray:
 
 
 def _noise_of_first_sequence(run: Run, seed: int) -> Iterator[Noise]:
-    """Yield the noise of the first sequence of `generate`, step by step, without end."""
+    """Yield the noise that `generate` uses for its first sequence, one step at a time, indefinitely."""
     generator, like, choices = noise_stream(seed, 0), run.model.initial_step(1).motion, run.model.component_choices
     while True:
         uniform = np.empty((choices + 1, NOISE_CHUNK), np.float32)

@@ -216,7 +216,7 @@ def _to_cloud(x: Tensor, y: Tensor) -> densities.PointCloud:
 
 
 def _make_axis(values: Tensor) -> Tensor:
-    """Return a grid over the range of the values and a margin of 5%."""
+    """Return a grid over the range of the values with a margin of 5%."""
     margin = 0.05 * (values.max() - values.min())
     return torch.linspace(float(values.min() - margin), float(values.max() + margin), _GRID)
 

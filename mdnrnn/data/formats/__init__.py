@@ -38,7 +38,7 @@ FORMATS: dict[str, Format] = {
     "impsy-arrays": impsy.ARRAYS,
     "lightpad": lightpad.FORMAT,
 }
-"""Value of `--format` -> format. The first format that recognizes a file reads it."""
+"""Formats by value of `--format`. The first format that recognizes a file reads it."""
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
@@ -48,7 +48,7 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
-"""Value of `--format` -> function that writes a corpus, which the reader of the format restores."""
+"""Functions that write a corpus, by value of `--format`. The reader of the same format restores the corpus."""
 
 
 def find_format(name: str) -> Format:

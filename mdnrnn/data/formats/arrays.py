@@ -27,7 +27,7 @@ from mdnrnn.errors import DataError
 
 _MAX_MEMBER_BYTES = 16 << 30
 _MAX_COMPRESSION = 100
-"""Maximum ratio of sizes before and after compression: strokes compress less, decompression bombs more."""
+"""Maximum compression ratio. Strokes have a lower ratio, decompression bombs a higher one."""
 _MAX_FORTRAN_BYTES = 1 << 30
 """Maximum size of an array in Fortran order, which has to be read as a whole."""
 
@@ -49,11 +49,11 @@ def array_names(path: Path) -> list[str]:
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape, whether in Fortran order, and the dtype of the `.npy` data at the position of the file."""
+    """Return the shape, whether it is in Fortran order, and the dtype of the array at the current file position."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # about headers that Python 2 wrote
+        warnings.simplefilter("ignore", UserWarning)  # raised for headers written by Python 2
         shape, fortran, dtype = read(file)
     if min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {shape}")
@@ -101,7 +101,7 @@ def convert_errors(location: str) -> Iterator[None]:
     except MemoryError as error:
         raise DataError(f"{location} claims more memory than is available; it is damaged, get it again") from error
     except OSError as error:
-        if error.errno != errno.EINVAL:  # of a seek to an offset in a damaged archive
+        if error.errno != errno.EINVAL:  # EINVAL: a damaged archive contains an invalid offset
             raise
         raise DataError(f"{location} is damaged or cut short ({error}); get it again") from error
     except (

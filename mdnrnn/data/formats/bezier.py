@@ -36,7 +36,7 @@ class BezierPath(NamedTuple):
 
 
 class PathBuilder:
-    """Append segments at the current point (x, y). A subpath begins with the first segment after a move."""
+    """Builder of a path, with a current point (x, y). A subpath begins with the first segment after a move."""
 
     def __init__(self) -> None:
         self.x = self.y = 0.0
@@ -94,7 +94,7 @@ class PathBuilder:
     def _arc_segments(
         self, rx: float, ry: float, rotation: float, large: bool, sweep: bool, x: float, y: float
     ) -> list[tuple[float, float, float, float, float, float]]:
-        """Return the arc's segments, computed with complex numbers where the ellipse is the unit circle around 0."""
+        """Return the arc's segments, computed with complex numbers where the ellipse is the unit circle."""
         cos, sin = math.cos(rotation), math.sin(rotation)
         dx, dy = (self.x - x) / 2, (self.y - y) / 2
         half_chord = complex((dx * cos + dy * sin) / rx, (dy * cos - dx * sin) / ry)

@@ -13,7 +13,7 @@ from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError
 
 HEAD_BYTES = 1 << 16
-"""Number of first bytes by which a file is recognized."""
+"""Number of bytes at the start of a file that determine its format."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Format:
     extensions: tuple[str, ...]
     """Usual extensions of its files, lower case, with the dot."""
     recognizes: Callable[[Path, bytes], bool]
-    """(path, head) -> whether the file, whose first `HEAD_BYTES` bytes are `head`, has this format."""
+    """Function of a path and the first `HEAD_BYTES` bytes of the file; returns whether the file has this format."""
     chunks: Callable[[Path], Iterator[Any]]
-    """path -> chunks of up to a few thousand complete records. They can be pickled, to be parsed in another process.
+    """Function of a path; yields chunks of up to a few thousand complete records, which can be sent to other processes.
 
     Raises:
         DataError: the file is damaged.
     """
     parse: Callable[[Any], DrawingBatch]
-    """chunk -> its drawings. Malformed records are among `DrawingBatch.dropped`.
+    """Function of a chunk; returns its drawings. Malformed records are listed in `DrawingBatch.dropped`.
 
     Raises:
         DataError: the file is damaged.
@@ -62,7 +62,7 @@ class Format:
 
 
 def single_chunk(path: Path) -> Iterator[Path]:
-    """Yield `path` as the only chunk: `Format.chunks` of formats with small files."""
+    """Yield `path` as the only chunk; this is `Format.chunks` for formats with small files."""
     yield path
 
 

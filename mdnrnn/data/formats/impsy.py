@@ -1,10 +1,10 @@
-"""IMPSY: streams of control values, as the logs that it writes and the arrays that it makes of them.
+"""Readers of IMPSY files, which contain streams of control values: logs, and the arrays that IMPSY makes of them.
 
 A log has no header; its lines are `iso-time,source,x1,x2,...`. Rows of the source "interface" were played by a person.
 Rows of the source "rnn" are the output of a model and are left out. An interface row becomes (dt, x1, x2, ...), where
 dt is the time in seconds since the preceding interface row. dt is 0 in the first row, which IMPSY's `dataset.py` leaves
-out. The arrays have such rows. dt has no maximum, since pauses are part of a performance (765 s occurs). A smaller dt
-than `MIN_DT`, or a negative one after a clock adjustment, is raised to `MIN_DT`.
+out. The arrays have the same rows. dt has no maximum, since pauses are part of a performance (765 s occurs). A dt below
+`MIN_DT`, or a negative one after a clock adjustment, is raised to `MIN_DT`.
 """
 
 from __future__ import annotations

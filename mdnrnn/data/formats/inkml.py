@@ -7,12 +7,12 @@ traceGroup with an annotation of type `drawing` is a separate drawing with its o
 `inkml_writer.py` stores many drawings in one file. Other groups are parts of a drawing, such as the symbols of a CROHME
 formula, and traceViews, which refer to traces, are ignored.
 
-The channels X and Y are found by the names in a traceFormat: the format of the context that a trace or group refers
-to, else of the last context or traceFormat before it outside of definitions, else the first format before any trace.
-Without a format X and Y are the first two values. X points to the right and Y down, unless the orientation of the
-channel is -ve. Values can be differences: ' of first and " of second order, ! absolute; a prefix applies until the next
-prefix in its channel. * repeats the previous value, and a point with ? for X or Y is left out. Time and other channels
-are not read.
+The channels X and Y are located by name in a traceFormat. A trace uses the format of the context that it or its group
+refers to; without a reference, the format of the last preceding context or traceFormat outside of definitions; without
+those, the first format that precedes all traces. Without any format, X and Y are the first two values. X points to the
+right and Y down, unless the orientation of the channel is -ve. Values can be differences: the prefix ' means first
+and " second order, ! absolute; a prefix applies until the next prefix in its channel. * repeats the previous value, and
+a point with ? for X or Y is left out. Time and other channels are not read.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _VALUE = re.compile(
 
 
 class _TraceFormat(NamedTuple):
-    """Columns of X and Y among the values of a point, and their signs: 1 if right and down, -1 if left and up."""
+    """Columns of X and Y among the values of a point, and their signs: 1 for right and down, -1 for left and up."""
 
     columns: tuple[int, int] = (0, 1)
     signs: tuple[int, int] = (1, 1)
@@ -52,7 +52,7 @@ class _TraceFormat(NamedTuple):
 
 
 _TraceFormats = dict[str | Element | None, _TraceFormat]
-"""Formats by the element that defines them and by reference (#id); None: traces before any context."""
+"""Formats by the element that defines them and by reference (#id); key None: for traces before any context."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
@@ -83,10 +83,10 @@ def _parse(path: Path) -> DrawingBatch:
 def _traces_by_drawing(
     root: Element, trace_formats: _TraceFormats
 ) -> dict[Element, list[tuple[Element, _TraceFormat]]]:
-    """Return the traces of each drawing, with their formats, by the root or the group that is the drawing."""
+    """Return the traces of each drawing with their formats; keys are the elements of the drawings (root or groups)."""
     traces: dict[Element, list[tuple[Element, _TraceFormat]]] = {}
     first = current = trace_formats[None]
-    # Elements to visit, each with the drawing that it belongs to and the format that it refers to; None: the current.
+    # Elements to visit, each with the element of its drawing and the format that it refers to (None: current format).
     stack: list[tuple[Element, Element, _TraceFormat | None]] = [(root, root, None)]
     while stack:
         element, owner, referenced = stack.pop()
@@ -109,7 +109,7 @@ def _traces_by_drawing(
 
 
 def _annotations(element: Element) -> dict[str, str]:
-    """Return the annotations of an element by lower-case type; the first non-empty one of each type."""
+    """Return the first non-empty annotation of each type, by lower-case type."""
     annotations: dict[str, str] = {}
     for child in element:
         if local_name(child) == "annotation" and child.text:

@@ -216,7 +216,8 @@ def _to_record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
     number = corpus[index].writer
-    # All sequences of a writer go to the same split. Writer 3 of another corpus is another writer.
+    # Equal keys give equal splits, so all sequences of a writer are in one split. `writer` contains the path because
+    # equal numbers in different corpora are different writers.
     key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
     return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
 

@@ -25,7 +25,7 @@ _MIN_PLAUSIBLE = 0.95
 def find_key(path: Path, head: bytes) -> str | None:
     """Return the kind of performances in a file: `TOUCHES`, `STREAMS`, or None for other files.
 
-    The key decides, or, if the file has a single array under another key, its first rows. Rows of 4 floats whose last
+    The key determines the kind; if the only array has another key, its rows do. Rows of 4 floats whose last
     column is 0 or 1 are touches (x, y, dt, moving); other rows of 4 are a stream. Rows of 3 are touches (x, y, dt),
     unless the last column is 0 or 1, which is a pen. The numbers of the first record must be plausible as positions on
     a screen and as times.

@@ -21,7 +21,7 @@ _DRAWING_HEADER = struct.Struct("<Q2sbIH")
 _POINT_COUNT = struct.Struct("<H")
 _CHUNK_BYTES = 1 << 20
 _MAX_DRAWING_BYTES = 16 << 20
-"""A damaged header can claim 65,535 strokes of 65,535 points."""
+"""Maximum size of a drawing. A damaged header can claim 65,535 strokes of 65,535 points."""
 
 
 class _Chunk(NamedTuple):
@@ -105,7 +105,7 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
         location = f"{chunk.path}, drawing {chunk.first + number}"
         if counts[number]:
             records.append(Record(location, str(key)))
-        elif not key:  # bytes of zero, which are not millions of empty drawings
+        elif not key:  # a run of zero bytes is damage, not millions of empty drawings
             raise DataError(f"{location} has neither a key nor points; the file is damaged, get it again")
         else:
             dropped.append(Remark("empty", f"{location} has no points", malformed=False))

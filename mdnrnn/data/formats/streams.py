@@ -61,7 +61,7 @@ def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Re
 
 
 def single_drawing(path: Path, strokes: list[Polyline], repaired: list[Remark], expected: str) -> DrawingBatch:
-    """Return the only drawing of a file; none, and a remark, if the file has lines but none of them can be read."""
+    """Return the only drawing of a file, or a remark instead of a drawing if none of the lines can be read."""
     if not strokes and repaired:
         return DrawingBatch.from_polylines(
             [], [Remark("no good line", f"{path} has no good line; expected {expected}")]
@@ -102,7 +102,7 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
 
 
 def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark], tolerance: float = 0) -> np.ndarray:
-    """Clamp the times since the preceding row, (T,), in seconds, to `MIN_DT` to `max_dt`; the first row may have 0.
+    """Clamp the times since the preceding row, (T,), in seconds, to [`MIN_DT`, `max_dt`]; the first row may have 0.
 
     Times are positive because their logarithms are learned. Remarks are appended to `repaired`, see `clamp`.
     """

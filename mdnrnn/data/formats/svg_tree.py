@@ -106,7 +106,7 @@ class Element:
 
 
 class Document:
-    """Root element, elements by id, and the text that the drawing writes. It is the target of the XML parser."""
+    """Root element, elements by id, and text of the drawing. It is the target of the XML parser."""
 
     def __init__(self, location: str) -> None:
         self.root = Element("", {}, location)

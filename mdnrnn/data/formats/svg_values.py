@@ -40,7 +40,7 @@ def parse_length(text: str, full: float) -> float | None:
     """Return a length in user units, or None if `text` is not a length.
 
     Args:
-        full: length in user units that 100% means.
+        full: length of 100% in user units.
     """
     match = _LENGTH.fullmatch(text.strip()) if len(text) < _MAX_LENGTH_CHARACTERS else None
     if not match:

@@ -55,12 +55,12 @@ def _subfolders(corpus: Corpus) -> list[Path]:
 
 
 def _folder_name(class_name: str) -> str:
-    """Return a class name with each character that a folder name cannot contain as % and its hexadecimal code."""
+    """Return a class name in which characters that are invalid in folder names are replaced by % and their code."""
     return _INVALID_IN_NAMES.sub(lambda match: f"%{ord(match[0]):02x}", class_name) or "%"
 
 
 def format_svg(drawing: Drawing, text: str | None) -> str:
-    """Return an SVG document of a drawing, with the text that it writes as its title."""
+    """Return an SVG document of a drawing; the text of the drawing becomes its title."""
     points = np.concatenate(drawing)
     minimum, extent = points.min(0), np.ptp(points, axis=0)
     width = float(extent.max()) / 100 or 0.01

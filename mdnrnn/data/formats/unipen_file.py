@@ -101,7 +101,7 @@ class UnipenFile:
         return declared[-1] if declared else levels.most_common(1)[0][0] if levels else None
 
     def _read(self, path: Path, open_files: tuple[Path, ...]) -> None:
-        """Read a file; `open_files` are the files that include each other down to it, outermost first."""
+        """Read a file; `open_files` is the chain of inclusions from the top file to this file."""
         data = read_bounded(path, self._bytes_left)
         self._bytes_left -= len(data)
         text = _decode(data)

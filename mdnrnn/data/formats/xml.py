@@ -19,7 +19,7 @@ MAX_MARKS = 1 << 22
 """Maximum tags and attributes of a file that is parsed into a tree: a tree needs about twenty times the memory of the
 shortest tag."""
 MAX_DEPTH = 256
-"""Maximum number of elements around an element."""
+"""Maximum number of ancestors of an element."""
 MAX_NAME = 10_000
 """Maximum characters of a name, with its namespace."""
 _MAX_DECLARED_ATTRIBUTES, _MAX_DEFAULT = 100, 100
@@ -204,7 +204,7 @@ def root_name(head: bytes) -> str | None:
     tag = _TAG.match(text, start)
     if not tag and text[start : start + 2] in ("", "<!", "<?"):
         return None
-    tag = tag or _TAG.search(_COMMENT.sub("", text))  # a malformed file, for a better error message
+    tag = tag or _TAG.search(_COMMENT.sub("", text))  # also in malformed files, for a better error message
     return tag[1] if tag else ""
 
 
