@@ -1,8 +1,8 @@
-"""Read pickled object arrays of numbers with `pickle.Unpickler`, without running what the file asks for.
+"""Read pickled object arrays of numbers with `pickle.Unpickler`, without calling the functions that the file names.
 
-A pickle is a program that names functions, calls them and claims sizes. Three steps make it harmless.
-`_check_opcodes` reads the program before it runs: it admits the opcodes that NumPy uses, and compares every size and
-index with the bytes that are present. `_Unpickler` replaces functions by stand-ins that record their arguments.
+A pickle is a program that calls functions and declares sizes. Three steps make it harmless. `_check_opcodes` reads the
+program before it runs: it accepts only the opcodes that NumPy uses, and compares every size and index with the number
+of bytes that are present. `_Unpickler` replaces functions by stand-ins that record their arguments.
 `_Converter` checks the recorded shapes and types, and builds the arrays.
 """
 
@@ -25,10 +25,10 @@ MAX_RECORD_BYTES = 8 * 8 * MAX_POINTS
 """Maximum size of a sequence: 8 numbers of 8 bytes per point."""
 _MAX_BYTES = 1 << 30
 _MAX_OPCODE_BYTES, _MAX_CONTAINERS = 48 << 20, 4 << 20
-"""Limits of everything but the data of arrays: they suffice for 500,000 arrays, and bound all objects to about 1 GB."""
+"""Limits of everything except array data: enough for 500,000 arrays, and at most about 1 GB of objects."""
 _MAX_RECORD_NUMBERS = 8 * MAX_POINTS
 _MAX_REPEATED_NUMBERS = 1 << 27
-"""Maximum count of numbers beyond the size of the pickle, which may refer to one array many times."""
+"""Maximum number of elements in excess of the bytes of the pickle, which can refer to an array many times."""
 _MAX_DEPTH = 16
 
 _DTYPE = re.compile(r"[<>=|]?(?:[biufOSU]\d{0,9}|\?)")
@@ -60,7 +60,7 @@ def _small_opcodes(length: int) -> re.Pattern[bytes]:
 
 
 def _check_opcodes(data: bytes, location: str) -> None:
-    """Raise an error unless `data` begins with a pickle of admitted opcodes whose sizes and indices are bounded."""
+    """Raise an error unless `data` begins with a pickle of accepted opcodes with bounded sizes and indices."""
     find_run = _small_opcodes(len(data)).match
     position = opcode_bytes = containers = 0
     while True:
@@ -91,7 +91,7 @@ def _check_opcodes(data: bytes, location: str) -> None:
 
 
 class _Call:
-    """Stand-in for a class or function that a pickle names. An instance is a call: its arguments, and a state."""
+    """Stand-in for a class or function that a pickle names. An instance records a call: its arguments and its state."""
 
     __slots__ = ("arguments", "state")
 
@@ -133,7 +133,7 @@ _STAND_INS: dict[tuple[str, str], type[_Call]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """An unpickler whose functions are stand-ins, and whose strings of Python 2 are bytes."""
+    """Unpickler that replaces functions by stand-ins and reads strings of Python 2 as bytes."""
 
     def __init__(self, data: bytes, location: str) -> None:
         super().__init__(io.BufferedReader(io.BytesIO(data), 1 << 17), encoding="bytes")  # type: ignore[arg-type]
@@ -158,7 +158,7 @@ class _Converter:
     def __init__(self, max_numbers: int) -> None:
         self.numbers_left, self.total_left = 0, max_numbers
         self.dtypes: dict[int, np.dtype[Any]] = {}
-        """By the identity of the call."""
+        """Converted dtypes by the `id` of their call."""
 
     def convert(self, record: Any) -> np.ndarray | None:
         limit = self.numbers_left = min(_MAX_RECORD_NUMBERS, self.total_left)
@@ -227,7 +227,7 @@ class _Converter:
 
 
 def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
-    """Return shape, count of elements, dtype, whether in Fortran order, and data of an array."""
+    """Return the shape, number of elements, dtype, Fortran-order flag and data of an array."""
     if type(call) is not _Array or call.arguments[0] is not _ArrayType:
         raise ValueError("a call that is not an array of numbers")
     _, shape, kind, fortran, data = call.state
@@ -289,7 +289,7 @@ def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) ->
 
 def _load(data: bytes, location: str) -> Any:
     collecting = gc.isenabled()
-    gc.disable()  # Collections would take longer than the loading, which creates many objects and no garbage.
+    gc.disable()  # Loading creates many objects and no garbage; collections would take longer than it.
     try:
         return _Unpickler(data, location).load()
     finally:

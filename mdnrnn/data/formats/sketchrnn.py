@@ -189,7 +189,7 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
 
 def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
     """Return positions (N, 2), float64: the sums of offsets (N, 2), restarted at each of `first_rows`."""
-    if offsets.dtype.kind in "iu":  # exact; converted first, since a sum that converts is several times slower
+    if offsets.dtype.kind in "iu":  # exact; a cumulative sum that also converts is several times slower
         offsets = offsets.astype(np.int64)
         sums = np.cumsum(offsets, axis=0)
         lengths = np.diff(first_rows, append=len(offsets))
