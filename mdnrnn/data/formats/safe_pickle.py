@@ -31,7 +31,7 @@ _MAX_REPEATED_NUMBERS = 1 << 27
 """Maximum number of elements in excess of the bytes of the pickle, which can refer to an array many times."""
 _MAX_DEPTH = 16
 
-_DTYPE = re.compile(r"[<>=|]?(?:[biufOSU]\d{0,9}|\?)")
+_NUMERIC_DTYPE, _TEXT_DTYPE = re.compile(r"[<>=|]?([biufO]\d{0,2}|\?)"), re.compile(r"[<>=|]?[SU]\d*")
 _NOT_CONTAINERS = bytes(set(range(256)) - set(b"]lt\x85\x86\x87R"))
 _PUT = re.compile(rb"p(\d{1,10})\n")
 _FRAME, _STOP, _UNICODE = 0x95, ord("."), ord("V")
@@ -96,31 +96,20 @@ class _Call:
     __slots__ = ("arguments", "state")
 
     def __init__(self, *arguments: Any) -> None:
-        self.arguments, self.state = arguments, None
+        self.arguments = arguments
+        self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
-class _Array(_Call): ...
+def _stand_in(name: str) -> type[_Call]:
+    return type(name, (_Call,), {"__slots__": ()})
 
 
-class _ArrayType(_Call): ...
-
-
-class _DType(_Call): ...
-
-
-class _Scalar(_Call): ...
-
-
-class _Encode(_Call): ...
-
-
-class _Bytes(_Call): ...
-
-
-_STAND_INS: dict[tuple[str, str], type[_Call]] = {
+_Array, _ArrayType, _DType = _stand_in("_reconstruct"), _stand_in("ndarray"), _stand_in("dtype")
+_Scalar, _Encode, _Bytes = _stand_in("scalar"), _stand_in("encode"), _stand_in("bytes")
+_STAND_INS = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
     ("numpy.core.multiarray", "scalar"): _Scalar,
@@ -136,7 +125,7 @@ class _Unpickler(pickle.Unpickler):
     """Unpickler that replaces functions by stand-ins and reads strings of Python 2 as bytes."""
 
     def __init__(self, data: bytes, location: str) -> None:
-        super().__init__(io.BufferedReader(io.BytesIO(data), 1 << 17), encoding="bytes")  # type: ignore[arg-type]
+        super().__init__(io.BufferedReader(io.BytesIO(data), 1 << 17), encoding="bytes")
         self.location = location
 
     def find_class(self, module: str, name: str) -> type[_Call]:
@@ -182,7 +171,7 @@ class _Converter:
             raise _NotNumbersError from error
 
     def numbers(self, item: Any, max_depth: int) -> Any:
-        """Return nested lists of numbers and arrays. All other types are refused, since `np.asarray` pads strings."""
+        """Return nested lists of numbers and arrays. Strings are refused: `np.asarray` pads all to the longest."""
         if type(item) is _Array:
             return self.array(item)
         self.count(1)
@@ -199,7 +188,7 @@ class _Converter:
             raise _NotNumbersError
         return item
 
-    def array(self, call: _Array) -> np.ndarray:
+    def array(self, call: _Call) -> np.ndarray:
         shape, size, kind, fortran, data = _array_state(call)
         self.count(size)
         if type(data) is list:
@@ -219,7 +208,9 @@ class _Converter:
             if type(call) is not _DType:
                 raise ValueError("an array has no dtype")
             name, order = _to_text(call.arguments[0]), _to_text(call.state[1]) if call.state else "="
-            if not _DTYPE.fullmatch(name) or order not in ("<", ">", "=", "|"):
+            if _TEXT_DTYPE.fullmatch(name):
+                raise _NotNumbersError
+            if not _NUMERIC_DTYPE.fullmatch(name) or order not in ("<", ">", "=", "|"):
                 raise ValueError("an array has a dtype that is not numeric")
             dtype: np.dtype[Any] = np.dtype(name)
             self.dtypes[id(call)] = dtype if order == "|" else dtype.newbyteorder(order)  # type: ignore[arg-type]
@@ -235,7 +226,7 @@ def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
         raise ValueError("the shape of an array is not a tuple")
     size = 1
     for side in shape:
-        if type(side) is not int or side < 0:  # The product with a list or a string would be a repetition of it.
+        if type(side) is not int or side < 0:  # A product with a list or string would repeat it.
             raise ValueError("the shape of an array is not integers")
         size *= side
     return shape, size, kind, fortran, data
@@ -277,7 +268,7 @@ def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) ->
     del buffer, data
     found, size, _, _, items = _array_state(array)
     if found != shape or type(items) is not list or len(items) != size or 0 in shape[1:]:
-        raise DataError(f"{location} claims shape {shape} and has data of another size; it is damaged, get it again")
+        raise DataError(f"{location} claims shape {shape}, but its data have another size; it is damaged, get it again")
     if len(shape) == 1:
         yield from map(converter.convert, items)
         return

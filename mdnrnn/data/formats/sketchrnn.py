@@ -34,7 +34,8 @@ _MAX_BUFFERED_NUMBERS = 1 << 26
 class _Chunk(NamedTuple):
     """Consecutive records of one split."""
 
-    path: Path
+    name: str
+    """File and split, for messages."""
     split: str
     first: int
     """Index of the first record."""
@@ -43,7 +44,7 @@ class _Chunk(NamedTuple):
     """Whether row 0 is the origin."""
 
     def location(self, index: int) -> str:
-        return f"{self.path}: {self.split}[{index}]"
+        return f"{self.name}[{index}]"
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
@@ -63,7 +64,7 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
         records = buffered.pop(split, None) or read_records(path, split)
         first, empty = 0, True
         for chunk in _group(records):
-            yield _Chunk(path, split, first, chunk, origin)
+            yield _Chunk(f"{path}: {split}", split, first, chunk, origin)
             first += len(chunk)
             empty &= not any(map(_size, chunk))
         if empty:
