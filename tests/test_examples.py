@@ -62,7 +62,7 @@ def test_only_public_names_are_used(path: Path) -> None:
 def test_mixture_prints_closed_form_statistics(tmp_path: Path) -> None:
     printed = _run("mixture", tmp_path)
     assert (tmp_path / "mixture.png").read_bytes().startswith(PNG)  # default name, in the current folder
-    mean, variance, low, high = _numbers(r"mean (\S+),.*variance (\S+),.*90% interval (\S+) to (\S+)", printed)
+    mean, variance, low, high = _numbers(r"mean (\S+);.*variance (\S+);.*90% interval (\S+) to (\S+)", printed)
     assert mean == 0
     assert variance == 0.5 * (2**2 + 3**2) + 5**2
     for bound, probability in ((low, 0.05), (high, 0.95)):
