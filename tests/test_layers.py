@@ -26,7 +26,8 @@ LAYERS = {
 FILES = sorted(ROOT.rglob("*.py"))
 LIGHT_MODULES = [
     "device", "errors", "events", "files", "multiprocess", "version",
-    "generation.sampling", "models.configs", "nn.covariance", "runs.config", "runs.presets", "training.config", "training.schedule",
+    "generation.sampling", "models.configs", "nn.covariance", "runs.config",
+    "runs.presets", "training.config", "training.schedule",
 ]  # fmt: skip
 """Modules that do not import torch, so that the help of a command does not wait for it."""
 
