@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import mdnrnn
-from mdnrnn.events import END
 from mdnrnn.files import write_bytes
+from mdnrnn.pen_events import END
 from mdnrnn.render.figures.attention import attention_figure
 from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.handwriting import save_handwriting

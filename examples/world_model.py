@@ -24,7 +24,7 @@ import mdnrnn
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from mdnrnn.runs.presets import PRESETS
 
 ROUNDS, EPISODES, TRIALS = 2, 400, 100

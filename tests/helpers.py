@@ -12,11 +12,11 @@ from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
-from mdnrnn.events import DOWN, END
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.pen_events import DOWN, END
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.run import Run
 from mdnrnn.training.config import SequenceTrainConfig

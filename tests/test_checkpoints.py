@@ -15,7 +15,7 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import pen_text, texts
 from mdnrnn.data.synthetic.corpora import PEN_TEXT_LINES, PEN_TEXT_WRITERS, make_pen_text, make_writer
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from mdnrnn.training.step import validation_loss
 
 FOLDER = Path(__file__).parents[1] / "checkpoints"

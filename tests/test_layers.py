@@ -13,7 +13,7 @@ import mdnrnn
 
 ROOT = Path(mdnrnn.__file__).parent
 LAYERS = {
-    "errors": 0, "events": 0, "version": 0, "files": 1, "device": 1, "multiprocess": 1, "kernels": 0,
+    "errors": 0, "pen_events": 0, "version": 0, "files": 1, "device": 1, "multiprocess": 1, "kernels": 0,
     "distributions": 2,
     "data": 3, "data.synthetic": 4, "data.formats": 4, "data.importing": 5, "data.catalog": 6,
     "nn": 4, "models": 5,

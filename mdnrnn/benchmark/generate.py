@@ -11,11 +11,11 @@ import torch
 from mdnrnn.benchmark.limits import matrix_product, operations_per_point
 from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.device import choose_device
-from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.pen_events import END
 
 _SIZES = (1, 16, 256, 1024)
 _SHEEP = 1000

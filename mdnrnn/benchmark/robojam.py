@@ -37,10 +37,10 @@ from mdnrnn.distributions import GaussianMixture
 from mdnrnn.distributions.density import sum_features
 from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, START, UP
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.nn.lstm import LSTM
+from mdnrnn.pen_events import DOWN, START, UP
 
 COMPONENTS = 5
 TIMES = 10.0

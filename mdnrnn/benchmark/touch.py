@@ -21,8 +21,8 @@ from mdnrnn.data.formats.microjam import MAX_MOVE_DT
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device, full_precision
 from mdnrnn.distributions import Step
-from mdnrnn.events import DOWN, START, UP
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import DOWN, START, UP
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run, load
 from mdnrnn.runs.train import train

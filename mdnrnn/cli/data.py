@@ -26,7 +26,7 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from mdnrnn.render.style import Color, DrawingOptions, PictureOptions
 
 

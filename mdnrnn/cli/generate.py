@@ -10,8 +10,8 @@ from tyro.conf import FlagCreatePairsOff, arg
 
 from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, check_count, parse
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import END
 from mdnrnn.render.style import DrawingOptions, HandwritingColor, PictureOptions
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 
 
 def check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:

@@ -19,7 +19,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.strokes import drop_points
 from mdnrnn.distributions.step import Step
 from mdnrnn.errors import InputError
-from mdnrnn.events import START
+from mdnrnn.pen_events import START
 
 _LENGTH_JITTER = 0.01
 

@@ -20,7 +20,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
 from mdnrnn.data.validation import check_arrays, check_values
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END
+from mdnrnn.pen_events import DOWN, END
 
 _BLOCK_ROWS = 1 << 20
 

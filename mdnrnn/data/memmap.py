@@ -29,7 +29,7 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
 
 
 def find_large_mapping(array: np.ndarray | None) -> mmap.mmap | None:
-    """Return the mapping that contains `array` if it is larger than `LARGE_FILE_BYTES`, else None."""
+    """Return the `mmap` of an array's file, or None if there is none or the file has at most `LARGE_FILE_BYTES`."""
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
     return mapped if mapped is not None and len(mapped) > LARGE_FILE_BYTES and hasattr(os, "pread") else None
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 
 Start = Literal["down", "up"]
 """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""

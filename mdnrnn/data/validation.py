@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, UP
+from mdnrnn.pen_events import END, UP
 
 if TYPE_CHECKING:
     from mdnrnn.data.corpus import Corpus

@@ -11,7 +11,7 @@ from torch.distributions import Distribution, constraints
 from mdnrnn.distributions.categorical import sample_categorical, temper_logits
 from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
-from mdnrnn.events import DOWN, END
+from mdnrnn.pen_events import DOWN, END
 
 
 class Step(NamedTuple):

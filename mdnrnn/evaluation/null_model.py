@@ -14,7 +14,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 
 _QUADRATURE_NODES = 4
 """Number of Gauss-Legendre nodes per dimension of a bin."""

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.events import END
 from mdnrnn.generation.constraints import SamplingConstraints, clip_to_bounds
 from mdnrnn.generation.distribution_sampler import DistributionSampler, StepSampler
 from mdnrnn.generation.fused_sampler import FusedSampler
@@ -16,6 +15,7 @@ from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise
 from mdnrnn.generation.prefix import InitialStates, SequenceInitializer
 from mdnrnn.generation.steppers import ModelStepper, Stepper
 from mdnrnn.models.base import SequenceModel
+from mdnrnn.pen_events import END
 
 
 class ChunkGenerator:

@@ -19,10 +19,10 @@ from mdnrnn.distributions.categorical import (
     log_scale_shift,
     temper_logits,
 )
-from mdnrnn.events import DOWN, END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.parameters import add_floor
+from mdnrnn.pen_events import DOWN, END
 
 
 class FusedSampler:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.device import full_precision
-from mdnrnn.events import END
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
+from mdnrnn.pen_events import END
 
 PROPOSALS = 256
 """Default number of proposals."""

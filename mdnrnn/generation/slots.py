@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.events import END
 from mdnrnn.generation.chunk import ChunkGenerator
 from mdnrnn.generation.constraints import SamplingConstraints
 from mdnrnn.generation.cuda_graph import GraphedFunction
 from mdnrnn.generation.noise import NOISE_CHUNK
 from mdnrnn.generation.prefix import SequenceInitializer
 from mdnrnn.generation.steppers import make_stepper
+from mdnrnn.pen_events import END
 
 _REFILL_FRACTION = 8
 """Slots are refilled when one in `_REFILL_FRACTION` is free, because each computation of initial states takes time."""
@@ -80,7 +80,7 @@ class SlotGenerator:
         self.remaining = np.where(has_end, 0, np.maximum(self.remaining - steps, 0))
 
     def _refill(self) -> None:
-        """Start waiting sequences in free slots; if none are waiting, drop the free slots."""
+        """Fill free slots with the next waiting sequences; if no sequence is waiting, drop the free slots."""
         free = np.flatnonzero(self.remaining == 0)
         for row in free:
             self.noises[row] = None

@@ -101,8 +101,8 @@ def _forward(
 ):  # fmt: skip
     """Compute sums (T, B, 4H), moments (T, 2, 5, B), and elements 1 to T of cells and hiddens (T + 1, B, H).
 
-    The moments are means and reciprocal standard deviations. Inputs are input_products (T, B, 4H), weight (4H, H),
-    norms (2, 5, H), and element 0 of cells and hiddens.
+    moments[:, 0] are means and moments[:, 1] reciprocal standard deviations, of the 5 layer norms. Inputs are
+    input_products (T, B, 4H), weight (4H, H), norms (2, 5, H), and element 0 of cells and hiddens.
 
     Threads exchange values through memory: a value written before a barrier may be read by any thread after it, and is
     overwritten only after a later barrier. The comment on each barrier names the values that were written before it.

@@ -14,8 +14,8 @@ from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.events import START
 from mdnrnn.nn.decoder import StepDecoder
+from mdnrnn.pen_events import START
 
 
 @dataclass(frozen=True, kw_only=True)

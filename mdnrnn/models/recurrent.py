@@ -10,17 +10,17 @@ from torch.nn import functional
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.events import END
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.lstm import LSTM
+from mdnrnn.pen_events import END
 
 
 class MDNRNN(SequenceModel):
-    """p(step_t | previous steps, label, inputs): a mixture over the motion and a categorical event.
+    """p(step_t | previous steps, label, inputs): a mixture density of the motion, times a categorical event.
 
     Sources: Graves (arXiv:1308.0850, section 4) and Ha (2015).
     """

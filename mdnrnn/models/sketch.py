@@ -10,6 +10,7 @@ from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Condition, Loss, StepShape
 from mdnrnn.models.configs import SketchRNNConfig
+from mdnrnn.models.kl_annealing import kl_weight
 from mdnrnn.models.latent import LatentModel, Posterior
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
@@ -101,8 +102,3 @@ class SketchRNN(LatentModel):
         weight = kl_weight(config, step)
         floor = config.kl_floor * self.latent * batch.size / batch.points
         return loss.total - kl + weight * kl.clamp_min(floor)
-
-
-def kl_weight(config: SketchRNNConfig, step: int) -> float:
-    """Return the weight of the KL divergence at a training step (KL annealing); see `SketchRNNConfig`."""
-    return config.kl_weight * (1 - (1 - config.kl_start) * config.kl_rate**step)

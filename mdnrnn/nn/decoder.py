@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.nn.attention_window import WindowStack
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM
+from mdnrnn.pen_events import END
 
 
 class DecoderState(NamedTuple):

@@ -11,10 +11,10 @@ from torch.distributions import Distribution
 from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
-from mdnrnn.events import END
 from mdnrnn.kernels import has_mixture_kernel, kernels_available
 from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.initialization import cluster_points
+from mdnrnn.pen_events import END
 
 
 class MixtureShape(NamedTuple):

@@ -16,8 +16,8 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN
 from mdnrnn.files import write_bytes
+from mdnrnn.pen_events import DOWN
 from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph_gif
 from mdnrnn.render.layout import Sheet, lay_out
 from mdnrnn.render.raster import figure_bytes, to_figure

@@ -13,7 +13,7 @@ from mdnrnn.data.batches import to_code_points
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, UP
+from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.config import RunConfig
 
 _STEP_LIMIT_FACTOR = 1.25

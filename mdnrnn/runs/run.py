@@ -230,7 +230,7 @@ class Run:
 
         Args:
             motion: motion (T, D), normalized.
-            starts_sequence: whether motion[0] is the first step of a sequence; the time of a first step is 0.
+            starts_sequence: whether motion[0] is the first step of a sequence; if so, its time is set to 0.
         """
         metadata, raw = self.config.metadata, self.config.normalizer.denormalize(motion)
         raw[: int(starts_sequence), list(metadata.time_features)] = 0

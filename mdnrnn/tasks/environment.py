@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import END
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.dream import latent_indices, require_world
 from mdnrnn.tasks.performer import Performer

@@ -15,9 +15,9 @@ import numpy as np
 from mdnrnn.data.corpus import Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import require_text_model
+from mdnrnn.pen_events import DOWN
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting_layout import WrittenLines, save_handwriting
 

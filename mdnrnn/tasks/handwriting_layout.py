@@ -12,7 +12,7 @@ import numpy as np
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.data.text_lines import measure_line, remove_slant, remove_slope, stack_lines
-from mdnrnn.events import DOWN
+from mdnrnn.pen_events import DOWN
 from mdnrnn.render.layout import unit_scales
 from mdnrnn.render.save import PICTURE_EXTENSIONS, check_output_path, save_drawings, save_picture
 from mdnrnn.render.style import DrawingOptions, HandwritingColor

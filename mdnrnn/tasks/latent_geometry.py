@@ -19,8 +19,8 @@ _MIN_SINE = 1e-6
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
     """Interpolate spherically between vectors: (sin((1 - t) w) a + sin(t w) b) / sin(w), with the angle w between them.
 
-    Between vectors of equal length this is the arc at constant speed. The interpolation is linear if sin(w) < 1e-6, for
-    opposite vectors, for which the arc is not unique, and if a vector is 0.
+    Between vectors of equal length this is the arc at constant speed. The interpolation is linear if
+    sin(w) < 1e-6 (equal or opposite directions) or if a vector is 0.
 
     Sources: Shoemake (1985); Ha and Eck (arXiv:1704.03477).
 
@@ -50,7 +50,10 @@ def lerp(a: np.ndarray, b: np.ndarray, t: np.ndarray) -> np.ndarray:
 def interpolate_grid(
     ends: np.ndarray, rows: int, columns: int, interpolate: Callable[..., np.ndarray] = slerp
 ) -> np.ndarray:
-    """Interpolate a row between two vectors (2, F), or a grid between four (4, F): down both sides, then across.
+    """Interpolate a row between two vectors (2, F), or a grid between four corners (4, F).
+
+    The corners are in the order top left, top right, bottom left, bottom right. The left and right columns are
+    interpolated first, then the rows between them.
 
     Returns:
         Vectors (rows * columns, F), row by row.
@@ -78,8 +81,8 @@ class Projection(NamedTuple):
 def project_to_plane(latents: np.ndarray) -> Projection:
     """Project latent vectors (M, Z) onto their first two principal components.
 
-    The sign of an axis is such that the position farthest from 0 along it is positive (the first of several), so that
-    rotations of the latent space do not change the result.
+    Each axis is oriented so that its coordinate of largest magnitude is positive. The result therefore does not change
+    if the latent space is rotated.
 
     Raises:
         InputError: the shape is not (M, Z) with M >= 2 and Z >= 1.

@@ -13,11 +13,11 @@ from torch import Tensor
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.constraints import clip_to_bounds
 from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise, noise_stream
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition
+from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.runs.run import Run
 
 _MIN_TIME = np.nextafter(0, 1)

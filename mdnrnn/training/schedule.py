@@ -2,7 +2,7 @@
 
 The learning rate is the peak rate times a warmup factor times a decay factor. To add a schedule, such as a cosine decay
 with restarts, write its factor as a function of the progress beside `cosine_decay` and use it in
-`Schedule.learning_rate`. KL annealing depends on the model: see the objective in `mdnrnn.models.sketch`.
+`Schedule.learning_rate`. KL annealing depends on the model: see `mdnrnn.models.kl_annealing`.
 """
 
 import math

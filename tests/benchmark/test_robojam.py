@@ -17,7 +17,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.errors import InputError
-from mdnrnn.events import UP
+from mdnrnn.pen_events import UP
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.trainer import fit
 from tests.helpers import make_batches, make_touches, random_corpus

@@ -10,7 +10,7 @@ from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Sequence
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
-from mdnrnn.events import DOWN, UP
+from mdnrnn.pen_events import DOWN, UP
 from tests.helpers import make_run, make_touches
 
 

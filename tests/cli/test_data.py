@@ -18,7 +18,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS, native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.synthetic.corpora import make_rollouts
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from tests.cli.helpers import assert_refused, count_paths, svg_texts
 from tests.data.formats.samples import (
     IMPSY_LOG,

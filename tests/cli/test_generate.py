@@ -14,7 +14,7 @@ from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from tests.cli.helpers import FIRST_BYTES, assert_refused, count_paths, run_process
 
 Capture = pytest.CaptureFixture[str]

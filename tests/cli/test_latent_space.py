@@ -11,7 +11,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from mdnrnn.render.animation import to_morph_gif
 from mdnrnn.runs.run import load
 from mdnrnn.tasks.latent_space import find_nearest, interpolate, reconstruct, select

@@ -8,8 +8,8 @@ from mdnrnn.data.batches import Augment, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, START
 from mdnrnn.models.base import StepShape
+from mdnrnn.pen_events import END, START
 from tests.helpers import make_batches, make_controls, make_episodes, random_corpus
 
 LENGTHS = [int(n) for n in np.random.default_rng(0).integers(5, 200, 500)]

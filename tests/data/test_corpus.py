@@ -18,7 +18,7 @@ from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.synthetic.corpora import DOODLES_SEED, generate_doodle, make_doodles
 from mdnrnn.data.synthetic.doodles import CLASSES
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 from tests.helpers import make_episodes, random_corpus
 
 # Storage.

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mdnrnn.data.strokes import Start, drop_points, from_polylines, resample, simplify, to_curves, to_polylines
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 
 drawings = st.lists(
     st.integers(1, 6).flatmap(lambda n: arrays(np.int16, (n, 2), elements=st.integers(-500, 500))),

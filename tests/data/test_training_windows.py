@@ -13,7 +13,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.training_windows import Windows
 from mdnrnn.errors import InputError
-from mdnrnn.events import START
+from mdnrnn.pen_events import START
 from tests.helpers import make_controls, make_touches, random_corpus
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=6)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
-from mdnrnn.events import DOWN, END
+from mdnrnn.pen_events import DOWN, END
 
 
 def random_steps(batch: int = 5) -> StepDistribution:

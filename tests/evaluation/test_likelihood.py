@@ -13,9 +13,9 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
-from mdnrnn.events import DOWN, END
 from mdnrnn.models.base import Condition
 from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.pen_events import DOWN, END
 from tests.helpers import make_model, make_sketch_model, make_touches, random_corpus
 
 

@@ -12,7 +12,7 @@ from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.events import END, UP
+from mdnrnn.pen_events import END, UP
 from tests.helpers import make_touches
 
 

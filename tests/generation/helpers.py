@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Noise
-from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.slots import GeneratedSequence
 from mdnrnn.models.base import Condition, SequenceModel
+from mdnrnn.pen_events import END
 
 CHUNK = 16
 

@@ -11,7 +11,6 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from mdnrnn.data.batches import Batch
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
-from mdnrnn.events import END
 from mdnrnn.generation.fast_path import supports_fast_path
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.sampling import Sampling
@@ -21,6 +20,7 @@ from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.nn.decoder import DecoderState, StepDecoder
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences, generate_reference
 from tests.helpers import make_sketch_model, random_corpus
 

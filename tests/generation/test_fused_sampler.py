@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Noise
-from mdnrnn.events import END
 from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import EndOfTextHead
 from mdnrnn.nn.covariance import StepCovariance
 from mdnrnn.nn.heads import StepHead
+from mdnrnn.pen_events import END
 
 WIDTH = 6
 SAMPLINGS = {

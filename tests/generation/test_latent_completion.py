@@ -13,11 +13,11 @@ from torch.distributions import Normal
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.events import END, UP
 from mdnrnn.generation.latent_completion import sample_latents_given_prefix
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import Posterior
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.pen_events import END, UP
 from tests.helpers import make_sketch_model, random_corpus, to_float64
 
 PROPOSALS, SAMPLES = 4096, 20_000

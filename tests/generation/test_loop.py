@@ -12,13 +12,13 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences, generate_reference
 from tests.helpers import make_model, make_run, make_sketch_model, make_touches, random_corpus
 

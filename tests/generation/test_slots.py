@@ -14,7 +14,6 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.slots import GeneratedSequence
@@ -23,6 +22,7 @@ from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.multiprocess import map_in_processes
+from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences
 from tests.helpers import (
     make_controls,

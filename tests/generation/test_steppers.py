@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
-from mdnrnn.events import START
 from mdnrnn.generation.packed_linear import PackedMatrix
 from mdnrnn.generation.steppers import DecoderStepper, PackedStepper, make_decoder_stepper
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.pen_events import START
 
 HIDDEN, CONTEXT, INPUTS = 8, 4, 2
 LSTMS: dict[str, Any] = {

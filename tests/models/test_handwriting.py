@@ -13,12 +13,12 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.loop import generate
 from mdnrnn.models.base import Condition, StepShape
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig
 from mdnrnn.models.handwriting import EndOfTextHead, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
+from mdnrnn.pen_events import END
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig

@@ -9,11 +9,11 @@ from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, START, UP
 from mdnrnn.nn.decoder import StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.pen_events import END, START, UP
 from tests.helpers import make_batches, random_corpus, to_float64
 
 LENGTHS = [5, 9, 2, 7, 1]

@@ -15,7 +15,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.render.animation import to_animated_svg, to_gif
 from mdnrnn.render.layout import lay_out
 from mdnrnn.render.save import (

@@ -16,13 +16,13 @@ from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, UP
 from mdnrnn.generation.latent_completion import PROPOSALS, sample_latents_given_prefix
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.latent import LatentModel
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.run import Run
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig

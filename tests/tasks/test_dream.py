@@ -8,8 +8,8 @@ from torch import Tensor
 from mdnrnn.data.batches import Batches
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import evaluate
-from mdnrnn.events import DOWN, END
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import DOWN, END
 from mdnrnn.tasks.dream import dream
 from tests.helpers import make_controls, make_episodes, make_run
 

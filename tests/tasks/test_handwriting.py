@@ -13,10 +13,10 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.device import single_thread
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.models.handwriting import check_text_corpus
+from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import MAX_CHARACTERS, read_style, wrap_text, write, write_pages

@@ -12,7 +12,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import to_polylines
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.text_lines import measure_line
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.tasks.handwriting_layout import WrittenLines, layout_page, save_handwriting
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -17,9 +17,9 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.device import single_thread
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.configs import SketchRNNConfig
+from mdnrnn.pen_events import END
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.latent_geometry import interpolate_grid

@@ -14,8 +14,8 @@ from mdnrnn.data.synthetic import pen_text
 from mdnrnn.data.synthetic.corpora import PEN_TEXT_WRITERS, make_writer
 from mdnrnn.data.synthetic.pen_text import Script, Writer
 from mdnrnn.data.text_lines import measure_line
-from mdnrnn.events import END
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import END
 from mdnrnn.render.save import save_picture
 from mdnrnn.render.style import DrawingOptions
 from mdnrnn.runs.run import Run

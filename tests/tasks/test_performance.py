@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from mdnrnn.data.corpus import Sequence
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.performance import respond
 from tests.helpers import make_controls, make_run, make_touches

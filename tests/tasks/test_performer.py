@@ -8,8 +8,8 @@ import pytest
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
-from mdnrnn.events import END, UP
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.performer import Performer
 from tests.helpers import make_controls, make_episodes, make_run, make_sketch_model, make_touches, random_corpus

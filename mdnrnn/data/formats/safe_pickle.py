@@ -142,7 +142,7 @@ class _NotNumbersError(ValueError):
 
 
 class _Converter:
-    """Builds arrays from records: recorded arrays, or nested lists of numbers and recorded arrays."""
+    """Builds arrays from unpickled records: a recorded array, or nested lists whose items are numbers or arrays."""
 
     def __init__(self, max_numbers: int) -> None:
         self.numbers_left, self.total_left = 0, max_numbers
@@ -171,7 +171,10 @@ class _Converter:
             raise _NotNumbersError from error
 
     def numbers(self, item: Any, max_depth: int) -> Any:
-        """Return nested lists of numbers and arrays. Strings are refused: `np.asarray` pads all to the longest."""
+        """Return nested lists of numbers and arrays.
+
+        Strings are refused: `np.asarray` pads all strings to the longest, which can take much memory.
+        """
         if type(item) is _Array:
             return self.array(item)
         self.count(1)

@@ -23,8 +23,8 @@ from mdnrnn.data.formats.arrays import array_names, read_records
 from mdnrnn.data.formats.format import Format
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.events import DOWN
 from mdnrnn.files import atomic_file
+from mdnrnn.pen_events import DOWN
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22
 _MAX_BUFFERED_NUMBERS = 1 << 26

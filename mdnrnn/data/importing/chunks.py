@@ -19,7 +19,7 @@ from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
 from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.events import DOWN
+from mdnrnn.pen_events import DOWN
 
 _KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz")
 """In a folder, an unrecognized file with one of these extensions is an error; other unrecognized files are ignored."""
@@ -86,7 +86,7 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
-    """Parse a chunk and convert its drawings into a block of steps; return an unreadable file unchanged.
+    """Parse a chunk and convert its drawings into a block of steps; an `Unreadable` is returned unchanged.
 
     Raises:
         InputError: the recipe has options for drawings, but the file is a stream.

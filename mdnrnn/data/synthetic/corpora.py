@@ -9,7 +9,7 @@ from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.strokes import from_polylines
 from mdnrnn.data.synthetic import doodles, pen_text, rollouts, texts
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END
+from mdnrnn.pen_events import DOWN, END
 
 DOODLES_PER_CLASS = 500
 DOODLES_SEED = 0

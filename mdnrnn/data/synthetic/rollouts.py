@@ -22,7 +22,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 
 FEATURES = ("z1", "z2", "z3", "z4")
 ACTIONS = 2
@@ -95,7 +95,7 @@ class Transition(NamedTuple):
         return np.asarray(np.logaddexp(0, np.where(done, -self.done, self.done)))
 
     def transform_noise(self, normal: np.ndarray, logistic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Convert noise (B, D) and (B, D + 1) to rows (B, D), float32, and whether the episodes end, (B,)."""
+        """Return rows (B, D), float32, and flags (B,) of ended episodes, from noise (B, D) and (B, D + 1)."""
         is_first = self.odds + logistic[:, :-1] > 0
         mean, deviation = (np.where(is_first, part[..., 0], part[..., 1]) for part in (self.mean, self.deviation))
         return (mean + deviation * normal).astype(np.float32), self.done + logistic[:, -1] > 0

@@ -17,7 +17,7 @@ from mdnrnn.data.formats import microjam
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 from tests.data.formats.fuzzing import EXAMPLES
 from tests.data.formats.samples import (
     MICROJAM_CSV,

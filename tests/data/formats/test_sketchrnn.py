@@ -14,7 +14,7 @@ import pytest
 from mdnrnn.data.formats import sketchrnn
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import InputError
-from mdnrnn.events import DOWN, END, UP
+from mdnrnn.pen_events import DOWN, END, UP
 from tests.data.formats.samples import PickledCall, object_array
 
 VALID = [np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16), np.array([[1, 1, 1]], np.int16)]

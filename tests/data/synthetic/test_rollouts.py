@@ -25,7 +25,7 @@ from mdnrnn.data.synthetic.rollouts import (
     true_nll,
 )
 from mdnrnn.errors import InputError
-from mdnrnn.events import END
+from mdnrnn.pen_events import END
 from tests.helpers import random_corpus
 
 GRID = np.linspace(-9, 9, 6001)
