@@ -15,7 +15,7 @@ COMMANDS = {
     "quickstart": "Train a small model for about a minute and draw with it.",
     "train": "Train a model, or resume a training run.",
     "evaluate": "Compute the likelihood of held-out data.",
-    "generate": "Generate drawings, complete a drawing or write a text.",
+    "generate": "Generate drawings, complete a drawing, or write a text.",
     "respond": "Respond to a touch performance.",
     "reconstruct": "Reconstruct drawings from their latent vectors.",
     "interpolate": "Interpolate between drawings.",
@@ -24,7 +24,7 @@ COMMANDS = {
     "map": "Draw a map of the latent space.",
     "demo": "Train mixture density networks on toy problems.",
     "data": "List, download, import, export, inspect and draw data.",
-    "benchmark": "Measure speed and compare likelihoods.",
+    "benchmark": "Measure speed, and compare likelihoods with reference models.",
 }
 """Description of each command; module `mdnrnn.cli.NAME` runs it and is imported only then."""
 

@@ -58,8 +58,8 @@ class AllOptions(BenchmarkOptions):
 class HeadOptions(BenchmarkOptions):
     """Time of the mixture head with its loss, compared with PyTorch's mixture distribution.
 
-    Forward and backward pass are timed. On a GPU, the fused kernel is also compared with plain PyTorch and with a copy
-    of the parameters.
+    The time includes the forward and backward pass. On a GPU, the fused kernel is also compared with plain PyTorch and
+    with the time to copy the parameters.
     """
 
     rows: int = 25_000
@@ -72,7 +72,7 @@ class HeadOptions(BenchmarkOptions):
     """Input size of the linear layer."""
     repeats: Repeats = 20
     compiled: bool = True
-    """Also measure both with torch.compile, which takes about a minute."""
+    """Whether to measure both implementations also with torch.compile, which takes about a minute."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -86,14 +86,15 @@ class HeadOptions(BenchmarkOptions):
 class TrainOptions(BenchmarkOptions):
     """Points per second in training, compared with a plain PyTorch loop and the hardware limit.
 
-    Results named "same_memory" are for a plain loop that also keeps freed memory. Results named "scale_tril" are for
-    a plain loop that uses Cholesky factors instead of covariance matrices, if the preset has full covariances.
+    Results named "same_memory" are for a plain loop with the memory settings of mdnrnn (freed memory is kept for
+    reuse). Results named "scale_tril" are for a plain loop that uses Cholesky factors instead of covariance matrices,
+    if the preset has full covariances.
     """
 
     preset: str = "stroke"
     """Preset of the model and the training."""
     data: str | None = None
-    """Data: a catalog name, a file or a folder; by default small data of the kind that the preset is made for."""
+    """Data: a catalog name, a file or a folder; by default a small data set that suits the preset."""
     hidden: int | None = None
     """Hidden size of the decoder; by default that of the preset."""
     batch_size: int | None = None
@@ -139,7 +140,7 @@ class GenerateOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(BenchmarkOptions):
-    """Drawings per second and memory of imports from each format, on one core."""
+    """Import speed in drawings per second, and memory use, for each format on one core."""
 
     drawings: int = 100_000
     """Number of drawings in the larger file; the smaller file has 10,000."""
@@ -154,7 +155,7 @@ class ImportOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOptions(BenchmarkOptions):
-    """Training on millions of drawings compared with thousands: time to open, memory, points per second."""
+    """Training on millions of drawings compared with thousands: time to open the data, memory, points per second."""
 
     drawings: int = 10_000_000
     """Number of drawings; 10 million take 2.3 GB of disk space and a minute to generate."""
@@ -176,7 +177,7 @@ class SizeOptions(BenchmarkOptions):
 class TouchOptions(BenchmarkOptions):
     """The touch model compared with a RoboJam model of equal size and a null model: likelihoods, taps and responses.
 
-    Both models are trained for the same time.
+    The touch model and the RoboJam model are trained for the same time.
     """
 
     data: DataOption
@@ -193,9 +194,9 @@ class TouchOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class WorldOptions(BenchmarkOptions):
-    """A world model of a system with known likelihood, and its dreams.
+    """A world model compared with the simulated system it is trained on: likelihoods and rollouts.
 
-    It needs the data set rollouts; get it with: mdnrnn data get rollouts
+    The benchmark needs the data set rollouts; get it with: mdnrnn data get rollouts
     """
 
     minutes: Minutes = 4.0
@@ -232,7 +233,7 @@ class TableOptions:
     figures: Annotated[list[Path], Positional, arg(metavar="FILE [FILE ...]")]
     """Result files, one per machine; the output of mdnrnn benchmark all --json."""
     readme: Path
-    """Markdown file to update; the table is written between its two marker lines."""
+    """Markdown file to update; the table is written between its two marker comments."""
 
 
 BENCHMARKS: dict[str, type[BenchmarkOptions]] = {

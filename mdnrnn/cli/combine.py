@@ -16,7 +16,7 @@ class CombineOptions(LatentDrawingOptions):
     """
 
     plus: tuple[int, ...]
-    """Indices of the drawings to add; they count from 0 in the split."""
+    """Indices of the drawings to add; the first drawing of the split has index 0."""
     minus: tuple[int, ...] = ()
     """Indices of the drawings to subtract."""
     temperatures: Temperatures = TEMPERATURES

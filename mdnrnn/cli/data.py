@@ -60,7 +60,7 @@ class GetOptions:
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
-    """Name of the data set, see mdnrnn data list; for Quick, Draw! any category, for example quickdraw/cat."""
+    """Name of the data set (see mdnrnn data list). For Quick, Draw!, any category, for example quickdraw/cat."""
 
     def run(self) -> None:
         """Download and import."""
@@ -193,7 +193,7 @@ class DrawOptions:
 class ImportOptions:
     """Import drawings in any supported format as a corpus.
 
-    A corpus of any size opens without delay.
+    A corpus is a data set in the format of this package. A corpus of any size opens without delay.
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]
@@ -252,7 +252,7 @@ def _format_report(report: Report, out: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
-    """Export drawings in a format that other programs read.
+    """Export drawings in a format that other programs can read.
 
     `mdnrnn data import` reads all of these formats.
     """

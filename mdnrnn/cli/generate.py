@@ -27,7 +27,7 @@ _ATTENTION_LINES = 8
 class GenerateOptions(RunOptions):
     """Generate drawings, complete a drawing, or write a text.
 
-    Drawing i depends on the seed and on i, not on the number of drawings.
+    With the same seed, a larger -n adds drawings and does not change the first ones.
     """
 
     out: Path

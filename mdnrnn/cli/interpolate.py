@@ -13,9 +13,9 @@ from mdnrnn.tasks.latent_space import interpolate, select
 
 @dataclass(frozen=True, kw_only=True)
 class InterpolateOptions(LatentDrawingOptions):
-    """Interpolate between two drawings, or between four at the corners of a grid.
+    """Interpolate between two drawings, or between four drawings at the corners of a grid.
 
-    A .gif morphs through the drawings and back; more columns make it smoother.
+    A .gif animates the interpolation forward and backward; more --columns give a smoother animation.
     """
 
     rows: int | None = None

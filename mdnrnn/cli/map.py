@@ -20,7 +20,7 @@ class MapOptions(LatentSpaceOptions):
     out: Path
     """Output file: .svg .png .pdf, or .npz for the latent vectors and their positions on the map."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """Maximum number of drawings that are drawn; overlapping and remaining drawings are shown as dots."""
+    """Maximum number of drawings shown in full; overlapping and remaining drawings are shown as dots."""
 
 
 def main(arguments: list[str]) -> int:

@@ -15,11 +15,11 @@ _QUERIES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class NearestOptions(LatentDrawingOptions):
-    """Find the drawings with the nearest latent vectors: one row per query, the query first."""
+    """Find the drawings with the nearest latent vectors. Each row shows a query drawing and its nearest neighbors."""
 
     indices: Indices = ()
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 7
-    """Number of neighbors per query."""
+    """Number of neighbors per query drawing."""
     seed: Seed = 0
     json: Json = False
 

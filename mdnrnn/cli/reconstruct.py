@@ -18,7 +18,7 @@ from mdnrnn.tasks.latent_space import TEMPERATURES, reconstruct, select
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructOptions(LatentDrawingOptions):
-    """Encode drawings and draw them again from their latent vectors: one row per drawing, the original first."""
+    """Reconstruct drawings from their latent vectors. Each row shows a drawing and its reconstructions."""
 
     n: Count = 10
     indices: Indices = ()

@@ -19,9 +19,10 @@ from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 
 @dataclass(frozen=True, kw_only=True)
 class RespondOptions(RunOptions):
-    """Generate responses to a call: each starts from the model's state after the call and begins with a tap.
+    """Generate responses to a touch performance, the call.
 
-    RoboJam uses --temperature 1.5 --scale-temperature 0.01.
+    Each response starts from the model's state after the call and begins with a tap. RoboJam uses --temperature 1.5
+    --scale-temperature 0.01.
     """
 
     call: Annotated[str, Positional, arg(metavar="CALL")]

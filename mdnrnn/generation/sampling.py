@@ -17,8 +17,8 @@ class Sampling:
     """Sampling options: a map from a model's step distribution to the distribution that steps are sampled from."""
 
     temperature: float = 1.0
-    """Sampling temperature; lower values give more probable sequences, and 0 gives the most probable step at every time
-    step. See GaussianMixture.tempered."""
+    """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable next step.
+    See GaussianMixture.tempered."""
     scale_temperature: float | None = None
     """Sampling temperature of the component scales; by default equal to temperature."""
     bias: float = 0.0

@@ -69,7 +69,7 @@ PRESETS = {
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
     ),
     "sketch": Preset(
-        description="Sketch-RNN with its published sizes; a latent vector per drawing, to reconstruct and interpolate",
+        description="Sketch-RNN with the published sizes; its latent vectors allow reconstruction and interpolation",
         kind="sketchrnn",
         # Sizes and augmentation are the published ones. KL annealing and learning rate are chosen for a training time
         # of minutes instead of days. With the published rate of 0.99995 per step the KL weight would reach only a tenth
@@ -99,7 +99,7 @@ PRESETS = {
         training=_HANDWRITING,
     ),
     "touch": Preset(
-        description="touch-screen performances: continuation, and call and response",
+        description="touch-screen performances: continue a performance, or respond to one",
         kind="mdnrnn",
         # The position is scaled by 0.1 because the screen is 13 standard deviations of an offset wide. Validation loss
         # after 1,400 steps with H = 256: 5.88 with position 1, 5.79 with position 0.1, 5.76 without the position. But
@@ -110,31 +110,31 @@ PRESETS = {
         ),
     ),
     "gesture": Preset(
-        description="endless streams of controller values (dt, x1, ...)",
+        description="endless streams of controller values: time differences dt and values x1, x2, ...",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=20, dropout=0.5),
         training=_GESTURES,
     ),
     "gesture-s": Preset(
-        description="controller streams with IMPSY's size s: 2 layers of 64 units",
+        description="controller streams, size s of IMPSY: 2 layers of 64 units",
         kind="mdnrnn",
         model=_impsy(64),
         training=_GESTURES,
     ),
     "gesture-m": Preset(
-        description="controller streams with IMPSY's size m: 2 layers of 128 units",
+        description="controller streams, size m of IMPSY: 2 layers of 128 units",
         kind="mdnrnn",
         model=_impsy(128),
         training=_GESTURES,
     ),
     "gesture-l": Preset(
-        description="controller streams with IMPSY's size l: 2 layers of 256 units",
+        description="controller streams, size l of IMPSY: 2 layers of 256 units",
         kind="mdnrnn",
         model=_impsy(256),
         training=_GESTURES,
     ),
     "world": Preset(
-        description="world model: the next latent vector given the previous one and the action",
+        description="world model: predicts the next latent vector from the previous ones and the actions",
         kind="mdnrnn",
         model=MDNRNNConfig(
             hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=0.0, end_weight=10.0

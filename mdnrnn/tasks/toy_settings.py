@@ -50,17 +50,17 @@ class Demo:
 
 DEMOS = {
     "sine": Demo(
-        description="Several y per x: the squared-error network averages them, the mixture has one branch for each.",
+        description="Several y per x: the squared-error network predicts their mean, the mixture one branch for each.",
         model=MDNConfig(input_noise=0.06, target_noise=0.01),
         baseline=BodyConfig(),
     ),
     "forward-sine": Demo(
-        description="One y per x with Gaussian noise: squared error is appropriate, one component suffices.",
+        description="One y per x with Gaussian noise: squared error is appropriate, and one component suffices.",
         model=MDNConfig(components=1, detail=3.0),
         baseline=BodyConfig(detail=3.0),
     ),
     "arcsine": Demo(
-        description="The inverse sine with the small networks of Charles Martin's lecture: 286 and 510 parameters.",
+        description="The inverse sine, with the small networks of Charles Martin's lecture (286 and 510 parameters).",
         model=MDNConfig(widths=(15, 15), activation="relu", components=5),
         baseline=BodyConfig(widths=(15, 15), activation="tanh"),
         steps=6000,
@@ -78,7 +78,7 @@ DEMOS = {
         steps=3000,
     ),
     "spiral-2d": Demo(
-        description="Two targets: a point in the plane, given one number.",
+        description="One input and two targets, the coordinates of a point in the plane.",
         model=MDNConfig(components=5),
         baseline=BodyConfig(),
         steps=3000,

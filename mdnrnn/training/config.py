@@ -28,9 +28,9 @@ class TrainConfig:
     minutes: float | None = None
     """Training time in minutes, including validation; by default 10, unless steps is set."""
     batch_size: int = 32
-    """Number of sequences per batch, or of points if the data are not sequences."""
+    """Number of sequences per batch, or number of points if the data are not sequences."""
     learning_rate: float = 6e-3
-    """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole training."""
+    """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole training run."""
     final_rate: float = 0.02
     """Learning rate at the end of training, as a fraction of learning_rate."""
     warmup: int = 100
@@ -40,7 +40,7 @@ class TrainConfig:
     clip: float = 1.0
     """Maximum norm of the gradient; larger gradients are scaled down to it."""
     validations: int = 20
-    """Number of validations, evenly spaced over the training."""
+    """Number of validations, evenly spaced over the training run."""
     patience: int = 0
     """Number of validations without improvement after which training stops; 0 disables early stopping."""
     checkpoint_seconds: float = 30.0
@@ -72,15 +72,15 @@ class SequenceTrainConfig(TrainConfig):
     """Fraction of the points that are randomly dropped in training; the first and last point of a stroke are kept."""
     by_points: bool = False
     """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
-    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so each point
-    in a batch with few points would have a larger weight."""
+    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so otherwise
+    a point in a batch with few points has a larger weight."""
     window: int = 0
     """Number of steps per training window; 0 trains on whole sequences."""
     carry: bool = True
     """Whether a window starts from the final state of the preceding window of its sequence (truncated backpropagation
     through time)."""
     most_valid: int = 2500
-    """Maximum number of validation sequences; a larger valid split is sampled at even intervals."""
+    """Maximum number of validation sequences; if the valid split is larger, an evenly spaced subset is used."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

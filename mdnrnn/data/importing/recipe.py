@@ -25,7 +25,8 @@ class Recipe:
     """Distance between consecutive points above which a stroke is split, in raw units. Single points between two such
     jumps are removed as sensor errors."""
     box: float | None = None
-    """Longer side of each drawing after scaling, for example 255; minimum x and y become 0. By default no scaling."""
+    """Length of the longer side of each drawing after scaling, for example 255; the minimum x and y become 0. By
+    default no scaling."""
     resample: float | None = None
     """Maximum spacing of resampled points along a stroke, in the units of --box if it is set, else in raw units."""
     simplify: float | None = None
@@ -41,18 +42,19 @@ class Recipe:
     with_text: bool = False
     """Drop drawings without a text."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
-    """Source of the classes: record (the records), folder or file (the names of folders or files), none (no classes) or
-    auto. auto uses the records and, for records without a class, the names of folders (of files, in formats with many
-    drawings per file). If no record has a class and there is only one name, auto assigns no classes."""
+    """Source of the class of a drawing: record (its record in the file), folder or file (the name of its folder or
+    file), none (no classes) or auto. auto uses the record if it contains a class, else the name of the folder (of the
+    file, in formats with many drawings per file). If no record contains a class and there is only one name, auto
+    assigns no classes."""
     split: str | None = None
-    """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key per line, such as
-    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (keys of IAM-OnDB are forms). By default the splits in the
+    """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
+    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB: form IDs). By default the splits in the
     files are kept, folders and files named train, valid or test are splits, and the shares of the remaining drawings
     are 0.9,0.05,0.05. With shares, the split of a drawing depends only on its key or, without a key, on its points, so
     it does not change when data are added; long streams (500 rows or more) are divided by time: train, then valid, then
     test. With files, drawings whose key is in no file are dropped."""
     limit: int | None = None
-    """Maximum number of drawings; the first ones are kept."""
+    """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
     """Skip and count files that cannot be read; by default the first such file aborts the import."""
 
