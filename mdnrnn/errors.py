@@ -1,8 +1,8 @@
-"""Errors that a user can correct; the command line prints them as one line and exits with status 2."""
+"""Errors that a user can correct. The command line prints the message on one line and exits with status 2."""
 
 
 class InputError(ValueError):
-    """Invalid input. The message is one line: what was received, what was expected, what to do."""
+    """Invalid input. The message is one line that states what was received, what was expected and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))

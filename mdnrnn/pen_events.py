@@ -1,10 +1,10 @@
-"""Events of a time step, as stored in a corpus and predicted by a model."""
+"""Codes of the event of a time step, in a corpus and in the predictions of a model."""
 
 DOWN = 0
-"""The pen stays down after this point: the stroke continues."""
+"""The pen stays down after this point: the stroke continues. Without strokes: the sequence continues."""
 UP = 1
 """The pen lifts after this point: the stroke ends."""
 END = 2
 """The sequence ends with this point."""
 START = -1
-"""No event: the input of the first step."""
+"""Event of the input of the first step, which has no previous step. It is neither stored nor predicted."""

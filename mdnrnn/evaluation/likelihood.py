@@ -1,7 +1,7 @@
-"""Likelihood of held-out sequences, per sequence, per point and per class, and that of the null model.
+"""Negative log-likelihood of held-out sequences under a model and under the null model.
 
-Models without a latent vector are evaluated exactly. With a latent vector z the result is the variational bound and, on
-request, an importance-sampling estimate. The losses defined in the sketch-rnn and handwriting papers are included.
+Without a latent vector the result is exact. With a latent vector z the result is the variational bound and, on request,
+an importance-sampling estimate. The losses defined by Ha and Eck (sketch-rnn) and by Graves (handwriting) are included.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mdnrnn.training import distributed
 
 @dataclass(frozen=True, kw_only=True)
 class ClassLikelihood:
-    """Negative log-likelihood of one class of a split, in nats."""
+    """Negative log-likelihood of the sequences of one class, in nats."""
 
     sequences: int
     points: int
@@ -39,48 +39,53 @@ class ClassLikelihood:
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """Negative log-likelihoods (NLL) of a split in nats, as means over its sequences or its points.
+    """Negative log-likelihoods (NLL) of a split, in nats, as means over its sequences or over its points.
 
-    With a latent vector, `nll_per_sequence`, `nll_per_point` and the densities are the variational bound: the
-    reconstruction term, estimated from samples of z, plus the exact KL divergence.
+    For a model with a latent vector z, these fields are a variational upper bound: `nll_per_sequence`, `nll_per_point`,
+    `density_nll_per_sequence`, `density_nll_per_point` and `by_class`. The bound is the reconstruction term, estimated
+    from samples of z, plus the exact KL divergence.
     """
 
     sequences: int
     points: int
     measure: str
-    """Kind of the NLL of motions: "discretized", the probability of a bin of the data's bin width; "density", a density
-    in raw units; "mixed", bin probabilities of some features times the density of the others. The time of a sequence's
-    first row is undefined and not included."""
+    """Kind of the likelihood of motions. "discretized": probability of the bin around the motion, with the bin width of
+    the data. "density": density in raw units. "mixed": bin probabilities of some features times the density of the
+    others. A time feature is undefined in the first row of a sequence and is not included there."""
     nll_per_sequence: float
     nll_per_point: float
     motion_nll_per_point: float
     event_nll_per_point: float
     reconstruction_nll_per_sequence: float
-    """NLL without the KL divergence."""
+    """`nll_per_sequence` without the KL divergence."""
     kl_per_sequence: float
-    """KL divergence of the latent vector; 0 without one."""
+    """KL divergence KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance_nll_per_sequence: float | None
-    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519), an upper bound in expectation
-    that decreases with the number of samples; comparable with models without a latent vector. None if not requested."""
+    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519). Its expectation is an upper
+    bound of the marginal NLL and decreases with the number of samples. It is comparable with the `nll_per_sequence` of
+    a model without a latent vector. None if not requested."""
     importance_standard_error: float | None
-    """Standard error of the importance-sampling estimate."""
+    """Standard error of `importance_nll_per_sequence` due to the sampling of z; None if not requested."""
     null_nll_per_sequence: float
-    """NLL of the null model."""
+    """NLL under the null model, see `mdnrnn.evaluation.null_model`; a baseline for `nll_per_sequence`."""
     null_nll_per_point: float
     density_nll_per_sequence: float
-    """NLL with the density of motions in normalized units; values on a grid are dequantized with uniform noise."""
+    """NLL in which the likelihood of a motion is its density in normalized units. To motions on a grid, uniform noise
+    of one bin width is added (dequantization)."""
     density_nll_per_point: float
     paper_L_R: float | None
-    """Reconstruction loss of Ha and Eck (arXiv:1704.03477): density in normalized units without noise, divided by the
-    maximum length N_max instead of T. None if there are features other than dx and dy."""
+    """Reconstruction loss L_R of Ha and Eck (arXiv:1704.03477). The likelihood of a motion is its density in normalized
+    units, without dequantization noise. The NLL of a sequence is divided by N_max, the number of points of the longest
+    sequence of the corpus. None if there are motion features other than dx and dy."""
     paper_L_KL: float
-    """KL loss of Ha and Eck: KL divergence per dimension of z; 0 without a latent vector."""
+    """KL loss L_KL of Ha and Eck: KL divergence divided by the size of z; 0 for a model without a latent vector."""
     graves_nll_per_sequence: float | None
-    """NLL in the convention of Graves (arXiv:1308.0850): density, without noise, of offsets with standard deviation 1
-    per axis on the train split; one binary event per point, the end of a stroke; no END. With a latent vector, without
-    the KL divergence. None if there are features other than dx and dy."""
+    """NLL as defined by Graves (arXiv:1308.0850). The likelihood of a motion is its density, without dequantization
+    noise, in units in which dx and dy have standard deviation 1 on the train split. The event of a point is binary:
+    whether the point is the last of a stroke. END is not distinguished from UP. The KL divergence of a latent vector is
+    not included. None if there are motion features other than dx and dy."""
     by_class: dict[str, ClassLikelihood]
-    """NLL of each class that occurs in the split."""
+    """NLL by class name, for the classes that occur in the split."""
 
 
 @full_precision()
@@ -88,14 +93,15 @@ class Likelihood:
 def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int = 0) -> Likelihood:
     """Return the likelihood of a split, computed in float32 without dropout.
 
-    Ranks of a distributed run share the batches; all of them return the same result.
+    In a distributed run the batches are divided among the ranks. All ranks return the same result.
 
     Args:
-        model: the model; its training mode is restored.
+        model: the model. It is evaluated in evaluation mode; afterwards its previous mode is restored.
         data: batches of the split.
-        seed: random seed; the samples of z of a sequence do not depend on its batch.
-        importance: number of samples of z for the importance-sampling estimate and for the bound; 0 omits the estimate
-            and uses one sample for the bound.
+        seed: random seed of the samples of z and of the dequantization noise. The samples of z for a sequence do not
+            depend on the other sequences of its batch.
+        importance: number of samples of z per sequence. The importance-sampling estimate and the variational bound use
+            the same samples. 0 omits the estimate and uses one sample for the bound.
     """
     if importance < 0:
         raise InputError(f"importance: received {importance}, expected a number of samples >= 0")
@@ -120,26 +126,29 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
 
 
 class _SequenceTerms(NamedTuple):
-    """Terms of the likelihood of each sequence, each (B,), in nats."""
+    """Terms of the negative log-likelihood (NLL) of each sequence, in nats; arrays of shape (B,)."""
 
     motion: np.ndarray
-    """NLL of motions, raw units."""
+    """NLL of motions: bin probabilities, and densities of continuous features in raw units."""
     event: np.ndarray
     """NLL of events."""
     noisy_density: np.ndarray
-    """NLL of motions as a density in normalized units, with uniform noise of one bin width."""
+    """NLL of motions as a density in normalized units, with uniform noise of one bin width added to the motions."""
     density: np.ndarray
     """NLL of motions as a density in normalized units, without noise."""
     pen: np.ndarray
-    """NLL of the binary event "end of a stroke"."""
+    """NLL of the binary event whether a point is the last of a stroke (UP or END) or not (DOWN)."""
     kl: np.ndarray
     importance: np.ndarray
-    """Importance-sampling estimate of the NLL, raw units."""
+    """Importance-sampling estimate of the NLL of motions and events, in the units of `motion`."""
     importance_variance: np.ndarray
 
 
 def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -> Tensor:
-    """Return standard normal noise (samples, B, Z); the noise of a sequence depends only on the seed and its index."""
+    """Return standard normal noise, shape (samples, B, Z).
+
+    The noise of a sequence depends only on the seed and on the index of the sequence in the corpus.
+    """
     if not model.latent:
         return torch.zeros(samples, batch.size, 0)
     generators = [np.random.Generator(np.random.Philox([seed, int(i)])) for i in batch.indices]
@@ -150,15 +159,15 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -
 def _sequence_terms(
     model: SequenceModel, batch: Batch, noise: Tensor, log_det: Tensor, latent_noise: Tensor, bar: tqdm
 ) -> _SequenceTerms:
-    """Return the terms of a batch.
+    """Return the terms of the sequences of a batch.
 
     Args:
         model: the model.
         batch: the batch, on the device of the model.
-        noise: (S, D), uniform between -0.5 and 0.5, in units of the bin width.
-        log_det: (S,), log |d raw / d normalized| of the motions.
-        latent_noise: (samples, B, Z), standard normal.
-        bar: progress bar; its unit is one sample of one sequence.
+        noise: dequantization noise, uniform between -0.5 and 0.5, in units of the bin width, shape (S, D).
+        log_det: log |d raw / d normalized| of the motions, shape (S,).
+        latent_noise: standard normal noise for the samples of z, shape (samples, B, Z).
+        bar: progress bar; it advances by one per sample of z and sequence.
     """
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
@@ -177,18 +186,27 @@ def _sequence_terms(
         bar.update(batch.size)
     stacked = torch.stack(log_weights)
     estimate = math.log(len(stacked)) - stacked.logsumexp(0)
-    variance = torch.softmax(stacked, 0).square().sum(0) - 1 / len(stacked)  # delta method for the log of a mean
+    # Variance of the log of the mean importance weight, by the delta method.
+    variance = torch.softmax(stacked, 0).square().sum(0) - 1 / len(stacked)
     return _SequenceTerms(*(part.double().numpy() for part in (*sums, kl, estimate, variance)))
 
 
 def _log_abs_det_jacobian(batch: Batch, normalizer: Normalizer) -> Tensor:
-    """Return log |d raw / d normalized| of the motions of a batch, (S,)."""
+    """Return log |d raw / d normalized| of the continuous features of a batch's motions, shape (S,)."""
     bin_widths = None if batch.bin_width is None else batch.bin_width.numpy()
     return torch.from_numpy(normalizer.log_abs_det_jacobian(batch.target.motion.numpy(), bin_widths))
 
 
 def _row_terms(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
-    """Return the NLL of every real step, each (S,): motion, event, noisy density, density and pen."""
+    """Return five terms of the NLL of every real (unpadded) step, shape (S,) each, in normalized units.
+
+    The terms are motion, event, noisy density, density and pen; see `_SequenceTerms`.
+
+    Args:
+        steps: distributions of the steps.
+        batch: the batch.
+        noise: dequantization noise, uniform between -0.5 and 0.5, in units of the bin width, shape (S, D).
+    """
     motion, event = negative_log_likelihood(steps, batch)
     pen = -steps.pen_log_prob(batch.target.event)
     target, bin_width = batch.target.motion, batch.bin_width
@@ -210,7 +228,7 @@ def _summarize(terms: _SequenceTerms, data: Batches, latent: int, importance: bo
     has_strokes = not corpus.metadata.features
     total, density = terms.motion + terms.event + terms.kl, terms.noisy_density + terms.event + terms.kl
     longest = max(int(corpus.lengths[first:last].max()) for first, last in corpus.splits.values() if first < last)
-    # The null model is evaluated on the whole split, even if `data` contains only some of its sequences.
+    # The null model is evaluated on the whole split, even if `data` contains only a part of the split.
     null, null_rows = null_model_nll(corpus, data.split, data.normalizer), corpus.rows(data.split)
     graves = terms.density + terms.pen + lengths * _log_unit_scale(data) if has_strokes else None
     return Likelihood(
@@ -243,7 +261,10 @@ def _measure(bin_widths: np.ndarray | None) -> str:
 
 
 def _log_unit_scale(data: Batches) -> float:
-    """Return the NLL per point to add when offsets are rescaled from normalized units to standard deviation 1."""
+    """Return the change in NLL per point if dx and dy are rescaled to standard deviation 1 on the train split.
+
+    Before the rescaling they are in normalized units. If there is no train split, the split of `data` is used.
+    """
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = motion_moments(data.corpus, data.corpus.rows(split), data.normalizer)
     data.corpus.release_memory()
@@ -251,7 +272,14 @@ def _log_unit_scale(data: Batches) -> float:
 
 
 def _by_class(nll: np.ndarray, lengths: np.ndarray, corpus: Corpus, indices: np.ndarray) -> dict[str, ClassLikelihood]:
-    """Return the likelihood of each class that occurs among the sequences; nll and lengths are (M,)."""
+    """Return the likelihood by class name, for the classes that occur in the given sequences.
+
+    Args:
+        nll: negative log-likelihoods of the sequences in nats, shape (M,).
+        lengths: numbers of points of the sequences, shape (M,).
+        corpus: the corpus.
+        indices: indices of the sequences in the corpus, shape (M,).
+    """
     if corpus.label is None:
         return {}
     labels = np.asarray(corpus.label[indices])

@@ -1,6 +1,6 @@
-"""The null model: one Gaussian with full covariance for motions, and the marginal frequencies of events.
+"""Null model: one Gaussian with full covariance for all motions, and the marginal frequencies of the events.
 
-It is the baseline of every likelihood. Times are modeled as logarithms.
+Its likelihood is the baseline for the likelihood of a model. The Gaussian models the logarithm of a time feature.
 """
 
 from __future__ import annotations
@@ -17,24 +17,25 @@ from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.pen_events import END
 
 _QUADRATURE_NODES = 4
-"""Number of Gauss-Legendre nodes per dimension of a bin."""
+"""Number of nodes per dimension of the Gauss-Legendre quadrature over a bin."""
 _SEED = 180310122
-"""Random seed of posterior samples, different from the seeds of the synthetic corpora."""
+"""Random seed of the samples of motions that a corpus stores as posteriors."""
 
 
 def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
     """Return the total negative log-likelihood of a split under the null model, in nats.
 
-    The null model is fitted to "train", or to the split itself if the corpus has no "train". Features with a bin width
-    contribute bin probabilities, by Gauss-Legendre quadrature, and continuous features their density, as in `evaluate`.
+    The null model is fitted to the split "train", or to `split` if the corpus has no split "train". The likelihood of a
+    feature with a bin width is the probability of a bin, computed by Gauss-Legendre quadrature. The likelihood of a
+    continuous feature is its density. `mdnrnn.evaluate` uses the same kinds of likelihood.
 
     Args:
         corpus: the corpus.
-        split: name of the split.
-        normalizer: defines the normalized units.
-        raw: whether densities are in raw units instead of normalized units.
+        split: name of the split to evaluate.
+        normalizer: conversion between raw and normalized units.
+        raw: whether densities are in raw units; otherwise they are in normalized units.
     """
-    if corpus.logvar is not None:  # motions are means of posteriors: evaluate a sample, as for a model
+    if corpus.logvar is not None:  # motions are normal posteriors: use one sample of each, as batches for models do
         noise = np.random.default_rng(_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
@@ -45,7 +46,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
     log_likelihood = 0.0
     for block in corpus.row_blocks(rows):
         log_likelihood += float(log_event[corpus.event[block]].sum()) if corpus.events else 0.0
-        # First rows differ from other rows only if there are times.
+        # First rows of sequences are treated separately only if there are time features, which are undefined there.
         is_first = corpus.is_first_row(block) if normalizer.logs else np.zeros(block.stop - block.start, bool)
         for selected, bin_width in zip((~is_first, is_first), bin_widths, strict=True):
             raw_motion, counts = _count_distinct(np.ascontiguousarray(corpus.motion[block][selected]))
@@ -59,7 +60,15 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
 
 
 def motion_moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mean (D,) and covariance (D, D) of normalized motions; with times, without the first rows."""
+    """Return the mean, shape (D,), and the covariance, shape (D, D), of normalized motions.
+
+    If there are time features, the first row of each sequence is omitted, because its time is undefined.
+
+    Args:
+        corpus: the corpus.
+        rows: range of rows of the corpus.
+        normalizer: conversion between raw and normalized units.
+    """
 
     def motions() -> Iterator[np.ndarray]:
         for block in corpus.row_blocks(rows):
@@ -76,7 +85,10 @@ def motion_moments(corpus: Corpus, rows: slice, normalizer: Normalizer) -> tuple
 
 
 def _log_event_frequencies(corpus: Corpus, rows: slice) -> np.ndarray:
-    """Return the log of the add-one smoothed frequencies of the events that occur."""
+    """Return the log of the relative frequencies of the events 0 to e, where e is the largest event that occurs.
+
+    The counts are increased by one (add-one smoothing).
+    """
     blocks = corpus.row_blocks(rows)
     counts = np.sum([np.bincount(corpus.event[block], minlength=END + 1) for block in blocks], axis=0)
     counts = counts[: int(np.flatnonzero(counts)[-1]) + 1] + 1.0
@@ -86,14 +98,21 @@ def _log_event_frequencies(corpus: Corpus, rows: slice) -> np.ndarray:
 def _gaussian_log_prob(
     motion: np.ndarray, mean: np.ndarray, covariance: np.ndarray, bin_width: np.ndarray | None
 ) -> np.ndarray:
-    """Return the log of bin probabilities times densities of motions (n, D) under a Gaussian, shape (n,).
+    """Return the log-likelihoods of N motions under a Gaussian, shape (N,).
 
-    Features with `CERTAIN_BIN_WIDTH` are ignored.
+    The likelihood is the bin probability of the features with a bin width times the density of the other features.
+    Features whose bin width is `CERTAIN_BIN_WIDTH` are ignored.
+
+    Args:
+        motion: normalized motions, shape (N, D).
+        mean: mean of the Gaussian, shape (D,).
+        covariance: covariance of the Gaussian, shape (D, D).
+        bin_width: bin widths, 0 for continuous features, shape (D,); None if all features are continuous.
     """
     bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
     used = bin_width < CERTAIN_BIN_WIDTH
     motion, mean, covariance, bin_width = motion[:, used], mean[used], covariance[np.ix_(used, used)], bin_width[used]
-    # Add the variance of a uniform distribution over the bin. This also keeps the covariance positive definite.
+    # Add the variance of a uniform distribution over a bin. This also ensures that the covariance is positive definite.
     covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     log_normalization = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)
@@ -109,7 +128,13 @@ def _gaussian_log_prob(
 def _log_bin_mean(
     log_density: Callable[[np.ndarray], np.ndarray], points: np.ndarray, bin_width: np.ndarray
 ) -> np.ndarray:
-    """Return the log of the mean density over the bin around each point (N, D); bins of width 0 are points."""
+    """Return the log of the mean density over the bin around each point, shape (N,).
+
+    Args:
+        log_density: function that maps points (N, D) to log-densities (N,).
+        points: centers of the bins, shape (N, D).
+        bin_width: bin widths, shape (D,). In a dimension of width 0 the density is evaluated at the center.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(_QUADRATURE_NODES)
     total = np.full(len(points), -np.inf)
     for indices in itertools.product(range(_QUADRATURE_NODES), repeat=int((bin_width > 0).sum())):
@@ -121,7 +146,10 @@ def _log_bin_mean(
 
 
 def _count_distinct(motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct rows of integer motions (n, 2) and their counts; other motions unchanged, with counts 1."""
+    """Return the distinct rows of integer motions of shape (N, 2), and their counts.
+
+    Other motions are returned unchanged, with counts of 1.
+    """
     if motion.shape[1] != 2 or motion.dtype.kind != "i" or motion.itemsize > 4:
         return motion, np.ones(len(motion))
     pairs, counts = np.unique(motion.view(f"i{2 * motion.itemsize}"), return_counts=True)

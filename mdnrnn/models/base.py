@@ -1,4 +1,4 @@
-"""Base classes of all models, and data structures that the models share: shapes, conditions, losses and states."""
+"""Base classes of all models, and the data structures and state functions that the models share."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from mdnrnn.pen_events import START
 
 @dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """Sizes of the time steps of a corpus, which determine the inputs and outputs of a model."""
+    """Sizes of a time step: motion, event, inputs, label and text. They determine a model's inputs and outputs."""
 
     features: int = 2
     """Number of motion features, D."""
     events: int = 3
-    """Number of events, E: 3 (DOWN, UP, END) for strokes; 2 (DOWN, END) for sequences without strokes that end; 0 for
-    sequences without an end."""
+    """Number of events, E: 3 (DOWN, UP, END) for strokes; 2 (DOWN, END) for sequences that end but have no strokes; 0
+    for sequences without an end."""
     inputs: int = 0
-    """Number of additional inputs per step, A, for example actions."""
+    """Number of additional inputs per step, A, for example the size of an action vector."""
     classes: int = 0
     """Number of classes of the label; 0 for no label."""
     alphabet: str = ""
-    """Characters of the texts, in order; empty if there are no texts."""
+    """Characters of the texts, in the order of their one-hot encoding; empty if there are no texts."""
     offsets: int | None = None
-    """Number of leading motion features that are offsets (their running sums are the position); None for all."""
+    """Number of leading motion features that are offsets, for example 2 for dx and dy. The running sums of the offsets
+    are the position. None: all motion features are offsets."""
 
     @classmethod
     def from_corpus(cls, corpus: Corpus) -> StepShape:
-        """Return the shape of the steps of a corpus."""
+        """Return the shape of the time steps of a corpus."""
         return cls(
             features=corpus.motion.shape[1],
             events=corpus.events,
@@ -64,9 +65,9 @@ class StepShape:
 class Condition(NamedTuple):
     """Variables that sequences are conditioned on; each may be None.
 
-    `label`: integers, shape (B,), or weights of a blend of classes, shape (B, classes). `inputs`: additional inputs of
-    each step, shape (B, T, A). `latent`: latent vectors z, shape (B, Z). `text`: code points, zeros after the end of
-    each text, shape (B, U).
+    `label`: class indices, shape (B,), or weights of a blend of classes, shape (B, classes). `inputs`: additional
+    inputs of each step, shape (B, T, A). `latent`: latent vectors z, shape (B, Z). `text`: Unicode code points of the
+    texts, padded with zeros, shape (B, U).
     """
 
     label: Tensor | None = None
@@ -78,9 +79,9 @@ class Condition(NamedTuple):
 class Loss(NamedTuple):
     """Loss of a batch.
 
-    `total`: mean over the points, a negative log-likelihood in nats per point unless the model defines another loss.
-    `terms`: parts of the loss by name. `state`: state after the batch for truncated backpropagation through time, as
-    nested tuples of detached tensors, or None.
+    `total`: mean over the points of the batch; for most models a negative log-likelihood in nats per point. `terms`:
+    parts of the loss by name, for example "motion" and "event". `state`: recurrent state after the batch, from which
+    the next batch starts in truncated backpropagation through time; nested tuples of detached tensors, or None.
     """
 
     total: Tensor
@@ -89,120 +90,150 @@ class Loss(NamedTuple):
 
 
 class BatchLike(Protocol):
-    """Interface of a batch that the training loop uses."""
+    """Protocol of a batch: the attributes and methods that the training loop uses."""
 
     @property
     def points(self) -> int:
-        """Number of points over which the loss is averaged."""
+        """Number of points of the batch; the loss is the mean over the points."""
         ...
 
     @property
     def indices(self) -> Tensor:
-        """Indices of the examples in the data, shape (B,)."""
+        """Indices of the batch's examples in the data, shape (B,)."""
         ...
 
     def to(self, device: torch.device) -> BatchLike:
-        """Return the batch on another device."""
+        """Return the batch with its tensors on `device`."""
         ...
 
 
 class Model(nn.Module, ABC):
-    """Base class of trainable modules, which compute a loss."""
+    """Base class of all trainable models: a module with the methods `loss`, `loss_with_state` and `objective`."""
 
     @abstractmethod
     def loss(self, batch: Any) -> Loss:
-        """Return the loss of a batch, a mean over its points."""
+        """Return the loss of a batch: the mean over its points."""
 
     def loss_with_state(self, batch: Any, state: Any) -> Loss:
-        """Return the loss of a batch, given the state after the preceding batch (`Loss.state`) or None.
+        """Return the loss of a batch that starts from the state after the preceding batch.
 
-        By default the state is ignored.
+        This base class ignores the state. Models that support truncated backpropagation through time override the
+        method.
+
+        Args:
+            batch: the batch.
+            state: `Loss.state` of the preceding batch, or None.
         """
         return self.loss(batch)
 
     def objective(self, loss: Loss, batch: Any, step: int) -> Tensor:
-        """Return the scalar that training minimizes at training step `step`.
+        """Return the scalar that training minimizes.
 
-        By default this is the loss; override the method to weight the terms of the loss.
+        This base class returns `loss.total`. Override the method to weight the terms of the loss.
+
+        Args:
+            loss: loss of the batch.
+            batch: the batch.
+            step: number of completed training steps.
         """
         return loss.total
 
 
 class SequenceModel(Model):
-    """Distribution over the next time step, given the previous steps and a condition.
+    """Base class of autoregressive models: a distribution over the next step, given the previous steps and a condition.
 
-    The state is explicit and is never stored on the module. It is a (nested) NamedTuple of tensors whose second-to-last
-    dimension is the batch. Evaluation and generation call `initial_step`, `initial_state`, `step`, `finished` and
-    `forward`. The default `step` requires a `StepDecoder`.
+    The recurrent state is an argument and a result of the methods and is never stored on the module. It is a NamedTuple
+    of tensors, possibly nested. The second-to-last dimension of each tensor is the batch. Evaluation and generation
+    call `initial_step`, `initial_state`, `step`, `finished` and `forward`. A subclass defines the attribute `decoder`
+    or overrides `step`.
     """
 
     shape: StepShape
     decoder: StepDecoder
-    """Decoder used by the default `step`."""
+    """Decoder that `step` calls."""
     latent: int = 0
     """Size of the latent vector, Z; 0 for models without latent variables."""
     uses_text: bool = False
     """Whether the model is text-conditional."""
     carries_state: bool = False
-    """Whether the model can be trained on windows of sequences, with the state carried over to the next window."""
+    """Whether training on windows of sequences can start each window from the final state of the preceding window."""
     component_choices: int = 1
-    """Number of components that are selected per sampled step: D for per-dimension mixtures, otherwise 1."""
+    """Number of mixture components that sampling selects per step: D for per-dimension mixtures, otherwise 1."""
 
     def initial_step(self, batch_size: int) -> Step:
-        """Return the input of the first step: zero motion, event START."""
+        """Return the input of the first step of `batch_size` sequences: motion 0 and event START."""
         like = next(self.parameters())
         motion = like.new_zeros(batch_size, self.shape.features)
         return Step(motion, torch.full((batch_size,), START, device=like.device))
 
     @abstractmethod
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> Any:
-        """Return the state before the first step."""
+        """Return the state before the first step of `batch_size` sequences, given their condition."""
 
     def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
-        """Return the distribution of the step after `previous`, of batch shape (B,), and the next state.
+        """Return the distribution of the step after `previous` and the next state.
 
         Args:
             previous: motion (B, D), event (B,) and inputs (B, A) or None.
             state: state before the step.
+
+        Returns:
+            A distribution of batch shape (B,), and the state after the step.
         """
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Return a mask (B,) of the sequences that end with the last step, regardless of its event.
+        """Return which sequences end after the current step even if its event is not END.
 
         Args:
-            state: state after the last step.
+            state: state after the current step.
 
         Returns:
-            A boolean mask, or None if the model ends sequences only by the event END.
+            A boolean mask, shape (B,), or None if sequences end only with the event END.
         """
         return None
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepDistribution:
-        """Return the teacher-forced distributions of all real (unpadded) steps of a batch, of batch shape (S,)."""
+        """Return the distributions of all S real (unpadded) steps of a batch, given the true previous steps.
+
+        The result is one distribution of batch shape (S,).
+        """
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the mean negative log-likelihood of the real steps.
+        """Return the mean negative log-likelihood of the real (unpadded) steps, in nats per step.
 
-        Motions are scored by the probability of their bins if the data have a bin width, otherwise by their density.
+        If the data have a bin width, the likelihood of a motion is the probability of its bin, otherwise its density.
         """
         return self.loss_under(self(batch), batch)
 
     def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """Return the loss of a batch, given the distributions of its real steps, of batch shape (S,)."""
+        """Return the loss of a batch, given the distributions of its steps.
+
+        Args:
+            steps: distributions of the S real (unpadded) steps, batch shape (S,).
+            batch: the batch.
+        """
         motion, event = negative_log_likelihood(steps, batch)
         terms = {"motion": motion.mean(), "event": event.mean()}
         return Loss(terms["motion"] + terms["event"], terms)
 
 
 def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return the negative log-likelihoods of all motions and of all events in nats, shape (S,) each."""
+    """Return the negative log-likelihoods of the motion and of the event of each step, in nats, shape (S,) each.
+
+    Args:
+        steps: distributions of the S real (unpadded) steps, batch shape (S,).
+        batch: the batch; contains the targets and their bin widths.
+    """
     return steps.nll(batch.target, batch.bin_width)
 
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply a function to each tensor of a state, together with the corresponding tensors of the other states."""
+    """Return a state of the results of `function`, called with each tensor of `state`.
+
+    If there are other states of the same structure, their corresponding tensors are further arguments of `function`.
+    """
     if isinstance(state, Tensor):
         return function(state, *others)
     parts = [map_state(function, *part) for part in zip(state, *others, strict=True)]
@@ -210,13 +241,15 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
 
 
 def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
-    """Return the carried-over state where sequences continue and the initial state elsewhere.
+    """Select the start state of each row of a batch: the carried-over state if the row continues a sequence.
+
+    Other rows get the initial state.
 
     Args:
-        carried: state of at least B sequences. Batches only become smaller within an epoch, so a state of fewer
-            sequences is from the preceding epoch and is ignored.
-        initial: state of B sequences.
-        continues: boolean mask of the sequences that continue, shape (B,).
+        carried: state after the preceding batch. The number of rows never increases within an epoch. A state of fewer
+            than B rows is therefore from the preceding epoch, and all rows get the initial state.
+        initial: initial state, B rows.
+        continues: mask of the rows that continue the same row of the preceding batch, shape (B,).
     """
     if isinstance(initial, Tensor):
         if carried.shape[-2] < len(continues):
@@ -227,10 +260,10 @@ def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
 
 
 def unshard_state(parts: list[Any]) -> Any:
-    """Return the state of all sequences, given the states of the ranks; the inverse of `shard_state`.
+    """Combine the states of all ranks into the state of all sequences; the inverse of `shard_state`.
 
     Args:
-        parts: one state per rank, in order; None for a rank without state.
+        parts: one state per rank, ordered by rank; None for a rank without state.
 
     Returns:
         Nested tuples of tensors, or None if no rank has a state.
@@ -246,12 +279,12 @@ def unshard_state(parts: list[Any]) -> Any:
 
 
 def shard_state(state: Any, rank: int, world_size: int) -> Any:
-    """Return the part of a state that belongs to a rank: every `world_size`-th sequence, beginning with `rank`."""
+    """Return one rank's part of a state: sequences `rank`, `rank + world_size`, `rank + 2 world_size`, ..."""
     if isinstance(state, Tensor):
         return state[..., rank::world_size, :]
     return None if state is None else tuple(shard_state(part, rank, world_size) for part in state)
 
 
 def detach_state(state: Any) -> Any:
-    """Return a state as nested tuples of detached tensors."""
+    """Detach all tensors of a state; return nested tuples."""
     return state.detach() if isinstance(state, Tensor) else tuple(map(detach_state, state))

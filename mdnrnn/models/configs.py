@@ -1,4 +1,4 @@
-"""Configs of all models: sizes and hyperparameters, with range checks; this module does not import torch."""
+"""Configs of all models: sizes and hyperparameters, with range checks. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ Cell = Literal["plain", "layer-norm"]
 
 @dataclass(frozen=True, kw_only=True)
 class BodyConfig:
-    """Hidden layers of a feedforward network."""
+    """Config of the hidden layers of a feedforward network."""
 
     widths: tuple[int, ...] = (64, 64)
     """Number of units of each hidden layer."""
     activation: Activation = "silu"
-    """Activation after each hidden layer."""
+    """Activation function after each hidden layer."""
     detail: float = 1.0
-    """Maximum absolute value of the initial weights of the first layer, for standardized inputs; larger values resolve
-    finer detail."""
+    """Maximum absolute value of the first layer's initial weights, which apply to standardized inputs. With larger
+    values the network can fit finer detail."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
@@ -38,20 +38,22 @@ class BodyConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MDNConfig(BodyConfig):
-    """Mixture density network: sizes, and regularizers that are off by default."""
+    """Config of a mixture density network: sizes and regularizers. The regularizers are off by default."""
 
     components: int = 20
     """Number of mixture components, K."""
     covariance: Covariance = "diagonal"
-    """Covariance structure of the components."""
+    """Covariance structure of the components: diagonal, full, isotropic, shared (one diagonal matrix for all
+    components) or per-dimension (an independent univariate mixture in each dimension)."""
     scale_floor: float = 1e-3
-    """Lower bound of the components' scales, in standard deviations of the targets."""
+    """Lower bound of the standard deviations of the components, in standard deviations of the targets."""
     input_noise: float = 0.0
     """Standard deviation of the noise added to inputs in training, in standard deviations of the inputs."""
     target_noise: float = 0.0
     """Standard deviation of the noise added to targets in training, in standard deviations of the targets."""
     weight_entropy: float = 0.0
-    """Coefficient of the mean entropy of the mixture weights, in nats, which is subtracted from the training loss."""
+    """Factor of the entropy regularizer: the training loss is reduced by this factor times the mean entropy of the
+    mixture weights in nats."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -62,7 +64,7 @@ class MDNConfig(BodyConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MDNRNNConfig:
-    """MDN-RNN: sizes and hyperparameters."""
+    """Config of an MDN-RNN."""
 
     hidden: int = 512
     """Hidden size, H."""
@@ -76,13 +78,15 @@ class MDNRNNConfig:
     skip: bool = False
     """Whether to add skip connections from the input to every layer and from every layer to the head (Graves 2013)."""
     dropout: float = 0.4
-    """Dropout probability after each LSTM layer in training; one mask per sequence."""
+    """Dropout probability after each LSTM layer in training; one mask per sequence, the same at all steps."""
     position: float = 1.0
-    """Scale factor of the position (the sum of the offsets so far) as an input feature; 0 omits the position."""
+    """Factor by which the position (the sum of the offsets so far) is multiplied as an input feature; 0 omits the
+    position."""
     scale_floor: float = 1e-3
-    """Lower bound of the components' scales, in normalized units."""
+    """Lower bound of the standard deviations of the components, in normalized units."""
     end_weight: float = 1.0
-    """Weight of END events in the training loss; 10 in World Models. Reported likelihoods are not weighted."""
+    """Weight of END events in the training loss; 10 in World Models (arXiv:1803.10122). Reported likelihoods are not
+    weighted."""
 
     def __post_init__(self) -> None:
         _check_sizes(self, hidden=1, layers=1, components=1)
@@ -95,44 +99,51 @@ class MDNRNNConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SketchRNNConfig:
-    """Sketch-RNN: sizes, hyperparameters and the schedule of the KL weight.
+    """Config of Sketch-RNN.
 
-    The training objective, in nats per drawing, is reconstruction + weight(step) max(KL, kl_floor Z) with
-    weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step). Ha and Eck (arXiv:1704.03477) divide the reconstruction
-    by the number of points of the longest drawing, N_max, and the KL divergence by Z. Their w_KL of 0.5 therefore
-    corresponds to a kl_weight of 0.5 N_max / Z, which is 0.98 for N_max = 250 and Z = 128.
+    The training objective of a batch, in nats per drawing, is
+
+        reconstruction + weight(step) max(KL, kl_floor Z)
+        weight(step) = kl_weight (1 - (1 - kl_start) kl_rate^step)
+
+    The reconstruction loss and the KL divergence are means over the drawings of the batch. Ha and Eck
+    (arXiv:1704.03477) divide the reconstruction loss by the number of points of the longest drawing, N_max, and the KL
+    divergence by Z. Their w_KL of 0.5 therefore corresponds to a kl_weight of 0.5 N_max / Z, which is 0.98 for
+    N_max = 250 and Z = 128.
     """
 
     encoder: int = 256
-    """Hidden size of the encoder in each direction."""
+    """Hidden size of the bidirectional encoder, per direction."""
     hidden: int = 512
     """Hidden size of the decoder, H."""
     layers: int = 1
     """Number of LSTM layers of the decoder."""
     latent: int = 128
-    """Size of the latent vector, Z; 0 omits the encoder."""
+    """Size of the latent vector z, Z; 0 omits z and the encoder."""
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "full"
     """Covariance structure of the components: full (as published), diagonal or per-dimension."""
     cell: Cell = "plain"
-    """Type of the LSTM layers: plain, or layer-norm, which is slower; both are published variants."""
+    """Type of the LSTM layers: plain or layer-norm. Layer-norm is slower."""
     dropout: float = 0.0
-    """Dropout probability after each decoder layer in training; one mask per drawing."""
+    """Dropout probability after each decoder layer in training; one mask per drawing, the same at all steps."""
     recurrent_dropout: float = 0.1
-    """Dropout probability of the recurrent weights in training; one mask per batch."""
+    """Dropout probability of the recurrent weights in training; one mask per batch, the same at all steps."""
     position: bool = True
     """Whether the position (the sum of the offsets so far) is an input feature."""
     kl_weight: float = 1.0
-    """Final weight of the KL divergence in the objective; 1 gives the evidence lower bound, 0 omits the encoder."""
+    """Final weight of the KL divergence in the training objective. With 1, and kl_floor 0, the objective becomes the
+    negative evidence lower bound. 0 omits z and the encoder."""
     kl_start: float = 0.01
-    """Weight of the KL divergence at the first step, as a fraction of kl_weight."""
+    """Weight of the KL divergence at the first training step, as a fraction of kl_weight."""
     kl_rate: float = 0.99995
-    """Decay factor of KL annealing per step; closer to 1 is slower."""
+    """Factor by which each training step multiplies the difference between kl_weight and the current weight. Values
+    closer to 1 give slower KL annealing."""
     kl_floor: float = 0.2
-    """Free nats per dimension of z: a KL divergence below kl_floor Z is not penalized."""
+    """Free nats per dimension of z: a KL divergence below kl_floor times Z, in nats per drawing, is not penalized."""
     scale_floor: float = 1e-3
-    """Lower bound of the components' scales, in normalized units."""
+    """Lower bound of the standard deviations of the components, in normalized units."""
 
     def __post_init__(self) -> None:
         if self.cell not in get_args(Cell):
@@ -161,7 +172,7 @@ _SKETCH_RANGES: tuple[tuple[str, float, float], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class HandwritingConfig:
-    """Handwriting synthesis network: sizes and hyperparameters."""
+    """Config of a handwriting synthesis network."""
 
     hidden: int = 400
     """Hidden size, H."""
@@ -174,11 +185,11 @@ class HandwritingConfig:
     covariance: StepCovariance = "full"
     """Covariance structure of the components: full (as published), diagonal or per-dimension."""
     dropout: float = 0.0
-    """Dropout probability after each LSTM layer in training; one mask per line."""
+    """Dropout probability after each LSTM layer in training; one mask per line, the same at all steps."""
     position: bool = False
     """Whether the position (the sum of the offsets so far) is an input feature."""
     scale_floor: float = 1e-3
-    """Lower bound of the components' scales, in normalized units."""
+    """Lower bound of the standard deviations of the components, in normalized units."""
 
     def __post_init__(self) -> None:
         _check_sizes(self, hidden=1, layers=2, window=1, components=1)

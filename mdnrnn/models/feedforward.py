@@ -1,4 +1,4 @@
-"""Feedforward networks for static problems: a mixture density network and a least-squares network for comparison."""
+"""Feedforward networks for data without time steps: a mixture density network, and a least-squares network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
 
 _INPUT_RANGE = 2.0
-"""Maximum distance of the centers of the first layer's units from the mean input, in standard deviations."""
+"""Maximum initial distance from the mean input to the hyperplane on which a first-layer unit is 0 before its
+activation, in standard deviations of the inputs."""
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
 class _Feedforward(Model):
-    """Base class: standardization, hidden layers and a head.
+    """Base class of the feedforward networks: standardization, hidden layers and a head.
 
     Args:
         inputs: number of input features A.
         targets: number of target features D.
-        config: hidden layers.
-        head: module that maps the last hidden layer to the prediction in standardized units.
+        config: config of the hidden layers.
+        head: module that maps the outputs of the last hidden layer to a prediction of the standardized targets.
     """
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig, head: nn.Module) -> None:
@@ -48,10 +49,12 @@ class _Feedforward(Model):
         self.target_scale: Tensor
 
     def fit_standardization(self, data: Points) -> None:
-        """Set the means and scales that standardize inputs and targets inside the network.
+        """Set the means and scales of inputs and targets to the means and standard deviations of `data`.
+
+        The network uses them to standardize its inputs and targets.
 
         Raises:
-            InputError: a shape does not match the network, or there are no points.
+            InputError: a shape in `data` does not match the network, or `data` has no points.
         """
         for name, values in (("input", data.x), ("target", data.y)):
             mean, scale = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_scale")
@@ -60,7 +63,7 @@ class _Feedforward(Model):
             values = values.double()
             mean.copy_(values.mean(0))
             deviation = values.std(0, correction=0)
-            # A nearly constant column is not scaled.
+            # The scale of a nearly constant feature is 1, because its standard deviation is rounding error.
             scale.copy_(torch.where(deviation > 1e-6 * values.mean(0).abs(), deviation, 1.0))
 
     def _features(self, x: Tensor) -> Tensor:
@@ -72,7 +75,11 @@ class _Feedforward(Model):
 
 @torch.no_grad()
 def _initialize_first_layer(layer: nn.Linear, detail: float) -> None:
-    """Initialize the units with random directions, and with centers spread over the range of standardized inputs."""
+    """Initialize the first layer for standardized inputs.
+
+    Weights are uniform between -detail and detail. A unit is 0 before its activation on a hyperplane. The bias places
+    this hyperplane at a random distance of at most `_INPUT_RANGE` from the mean input.
+    """
     nn.init.uniform_(layer.weight, -detail, detail)
     centers = torch.empty_like(layer.bias).uniform_(-_INPUT_RANGE, _INPUT_RANGE)
     layer.bias.copy_(centers * layer.weight.norm(dim=1))
@@ -85,11 +92,11 @@ class MDN(_Feedforward):
         inputs: number of input features A.
         targets: number of target features D.
         config: sizes and regularizers.
-        data: training points. Their means and standard deviations standardize inputs and targets, and their targets
-            initialize the mixture. By default nothing is standardized.
+        data: training points. The network standardizes inputs and targets by the means and standard deviations of these
+            points. The initial mixture is fitted to their targets. By default nothing is standardized.
 
     Raises:
-        InputError: if an argument is invalid.
+        InputError: an argument is invalid.
     """
 
     def __init__(self, inputs: int, targets: int, config: MDNConfig | None = None, data: Points | None = None) -> None:
@@ -106,13 +113,16 @@ class MDN(_Feedforward):
             self.head.initialize(self._standardize_targets(data.y))
 
     def forward(self, x: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Return the distribution of y, shape (..., D), given x, shape (..., A), both in the units of the data."""
+        """Return the distribution of targets y, shape (..., D), given inputs x, shape (..., A).
+
+        Inputs and targets are in the units of the data.
+        """
         return self.head(self._features(x)).affine(self.target_mean, self.target_scale)
 
     def loss(self, batch: PointBatch) -> Loss:
-        """Return the mean negative log-likelihood in nats per point, in the units of the data.
+        """Return the mean negative log-likelihood in nats per point, for targets in the units of the data.
 
-        In training mode it includes the regularizers.
+        In training mode the regularizers of `MDNConfig` are applied.
         """
         x = batch.x.to(self.input_mean)
         if self.training and self.config.input_noise:
@@ -122,19 +132,19 @@ class MDN(_Feedforward):
 
 
 class SquaredErrorNetwork(_Feedforward):
-    """Least-squares regression of E[y | x], with the hidden layers of `MDN`.
+    """Network for least-squares regression: predicts E[y | x], for comparison with `MDN`.
 
-    If y has several modes given x, the prediction averages over them.
+    It has the same hidden layers as an `MDN`. If y has several modes given x, the prediction is an average of them.
 
     Args:
         inputs: number of input features A.
         targets: number of target features D.
-        config: hidden layers.
-        data: training points. Their means and standard deviations standardize inputs and targets. By default nothing is
-            standardized.
+        config: config of the hidden layers.
+        data: training points. The network standardizes inputs and targets by the means and standard deviations of these
+            points. By default nothing is standardized.
 
     Raises:
-        InputError: if an argument is invalid.
+        InputError: an argument is invalid.
     """
 
     def __init__(self, inputs: int, targets: int, config: BodyConfig | None = None, data: Points | None = None) -> None:
@@ -144,9 +154,12 @@ class SquaredErrorNetwork(_Feedforward):
             self.fit_standardization(data)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the mean of y, shape (..., D), given x, shape (..., A), both in the units of the data."""
+        """Return the predicted mean of targets y, shape (..., D), given inputs x, shape (..., A).
+
+        Inputs and targets are in the units of the data.
+        """
         return self.target_mean + self.target_scale * self.head(self._features(x))
 
     def loss(self, batch: PointBatch) -> Loss:
-        """Return the mean squared error of the standardized targets."""
+        """Return the mean squared error over all points and features, in units of standardized targets."""
         return Loss((self.head(self._features(batch.x)) - self._standardize_targets(batch.y)).square().mean(), {})

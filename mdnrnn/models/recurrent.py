@@ -20,9 +20,9 @@ from mdnrnn.pen_events import END
 
 
 class MDNRNN(SequenceModel):
-    """p(step_t | previous steps, label, inputs): a mixture density of the motion, times a categorical event.
+    """p(step_t | previous steps, label, inputs): mixture density of the motion times probability of the event.
 
-    Sources: Graves (arXiv:1308.0850, section 4) and Ha (2015).
+    Sources: Graves (arXiv:1308.0850, section 4) and Ha, "Handwriting Generation Demo in TensorFlow" (2015).
     """
 
     carries_state = True
@@ -41,7 +41,7 @@ class MDNRNN(SequenceModel):
         self.decoder, self.component_choices = StepDecoder(features, lstm, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Return a state of zeros with the embedded label as context."""
+        """Return the state before the first step: zeros, and the embedded label as context of the decoder."""
         like = self.decoder.head.linear.bias.expand(batch_size, -1)
         return self.decoder.initial_state(self.label((condition or Condition()).label, like))
 
@@ -51,23 +51,37 @@ class MDNRNN(SequenceModel):
         return hidden
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """Return the distributions of all real steps, of batch shape (S,)."""
+        """Return the distributions of all S real (unpadded) steps of a batch, given the true previous steps.
+
+        The result is one distribution of batch shape (S,).
+        """
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label)))
 
     def loss_with_state(self, batch: Batch, state: Any) -> Loss:
-        """Return the loss of a batch of windows; windows that continue a sequence start from `state`."""
+        """Return the loss of a batch of windows of sequences.
+
+        Args:
+            batch: batch of windows.
+            state: state after the preceding batch, or None. Windows that continue a window of that batch start from
+                this state, other windows from the initial state.
+        """
         if batch.continues is None:
             return self.loss(batch)
         initial = self.initial_state(batch.size, Condition(batch.label))
-        if state is not None:  # the context does not change over time and is taken from this batch's labels
+        if state is not None:  # the context is not carried over: it is computed from the labels of this batch
             initial = where_state(state, initial, batch.continues)._replace(context=initial.context)
         steps, last = self.decoder.forward_with_state(batch, initial)
         return self.loss_under(steps, batch)._replace(state=detach_state(last))
 
     def loss_under(self, steps: StepDistribution, batch: Batch) -> Loss:
-        """Return the loss under the given distributions.
+        """Return the loss of a batch, given the distributions of its steps.
 
-        If `end_weight` is not 1, training minimizes the term "weighted_event" instead of "event".
+        If `end_weight` is not 1, the terms include "weighted_event", the event loss in which END is weighted. The total
+        loss does not include it; `objective` does.
+
+        Args:
+            steps: distributions of the S real (unpadded) steps, batch shape (S,).
+            batch: the batch.
         """
         loss = super().loss_under(steps, batch)
         if self.config.end_weight != 1 and self.shape.events:
@@ -77,13 +91,13 @@ class MDNRNN(SequenceModel):
         return loss
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
-        """Return the loss, with END events weighted if `end_weight` is not 1."""
+        """Return the scalar that training minimizes: the loss, with END events weighted if `end_weight` is not 1."""
         terms = loss.terms
         return terms["motion"] + terms["weighted_event"] if "weighted_event" in terms else loss.total
 
 
 def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
-    """Return the mean negative log-likelihood of events, in which END has weight `weight`, in nats per event.
+    """Return the mean weighted negative log-likelihood of events, in nats per event; END has weight `weight`.
 
     A weighted likelihood is maximized if the odds of END are `weight` times the true odds (Elkan, "The foundations of
     cost-sensitive learning", 2001). Therefore log(weight) is added to the logit of END before the weighted likelihood
@@ -91,8 +105,8 @@ def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
 
     Args:
         logits: logits of the true event probabilities, shape (S, 3).
-        event: shape (S,).
-        weight: weight of END.
+        event: true events, shape (S,).
+        weight: weight of END; DOWN and UP have weight 1.
     """
     weights = torch.ones_like(logits[0])
     weights[END] = weight

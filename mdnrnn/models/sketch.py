@@ -19,15 +19,15 @@ from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
 
 _INITIAL_LOG_SCALE = -2.0
-"""Log scale of q(z | drawing) before training."""
+"""Approximate log standard deviation of q(z | drawing) before training."""
 _CELLS: dict[str, type[LSTM] | type[LayerNormLSTM]] = {"plain": LSTM, "layer-norm": LayerNormLSTM}
 
 
 class SketchRNN(LatentModel):
     """p(step_t | previous steps, z, label) with z ~ N(0, I), and an encoder q(z | drawing, label).
 
-    The encoder is a bidirectional LSTM. z and the embedded label are the context of the decoder and determine its
-    initial LSTM state.
+    The encoder is a bidirectional LSTM. The decoder is an LSTM. It reads z and the embedded label at every step, and
+    its initial state is a function of both.
     """
 
     def __init__(self, shape: StepShape, config: SketchRNNConfig) -> None:
@@ -55,33 +55,45 @@ class SketchRNN(LatentModel):
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
             nn.init.xavier_uniform_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
-            # Small initial scales: if z were noisy, the decoder would learn to ignore it while the KL weight is small.
+            # Start with small standard deviations: the decoder would learn to ignore a noisy z.
             nn.init.constant_(self.posterior.bias.detach()[self.latent :], _INITIAL_LOG_SCALE)
 
     def encode(self, batch: Batch) -> Posterior:
-        """Return q(z | drawing) of the targets, from the final outputs of the forward and the backward LSTM."""
+        """Return q(z | drawing, label) of each drawing of a batch.
+
+        The encoder reads the target steps. The parameters of q are a linear map of the last outputs of the forward and
+        the backward LSTM and of the embedded label.
+        """
         steps, hiddens = batch.target, []
         for lstm, slots in ((self.forth, batch.slots), (self.back, batch.backward_slots())):
             inputs = self.encoder_features.from_batch(batch, steps, slots)
             outputs, _ = lstm(inputs, lstm.initial_state(batch.size))
             hiddens.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
         label = self.label(batch.label, hiddens[0])
-        # Autocast returns the parameters in half precision.
+        # Under autocast the parameters are in half precision; the posterior needs float32.
         parameters = self.posterior(torch.cat([*hiddens, label], -1)).to(steps.motion.dtype)
         return Posterior(*parameters.chunk(2, -1))
 
     def decode(self, batch: Batch, latent: Tensor | None) -> StepDistribution:
-        """Return the teacher-forced distributions of all real steps, of batch shape (S,), given z, shape (B, Z)."""
+        """Return the distributions of all S real (unpadded) steps, given the true previous steps and z.
+
+        Args:
+            batch: the batch.
+            latent: latent vectors z, shape (B, Z); None for a model without latent vector.
+
+        Returns:
+            One distribution of batch shape (S,).
+        """
         return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label, latent=latent)))
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Return the state before the first step, given z and the label.
 
-        The context is the concatenation of z and the embedded label. The LSTM state is tanh of a linear map of the
-        context, or zeros for a model without latent variables.
+        The context of the decoder is the concatenation of z and the embedded label. The LSTM state is tanh of a linear
+        map of the context. In a model without latent vector the context is the embedded label, and the LSTM state is 0.
 
         Raises:
-            InputError: the model has latent variables and the condition has none.
+            InputError: the model has a latent vector and the condition has none.
         """
         condition = condition or Condition()
         context = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
@@ -95,7 +107,16 @@ class SketchRNN(LatentModel):
         return self.decoder.initial_state(context, LSTMState(hidden.contiguous(), cell.contiguous()))
 
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
-        """Return the reconstruction loss plus the annealed KL divergence, in nats per point; see `SketchRNNConfig`."""
+        """Return the scalar that training minimizes, in nats per point.
+
+        It is the reconstruction loss plus the weighted KL divergence. The weight increases during training; see
+        `SketchRNNConfig`.
+
+        Args:
+            loss: loss of the batch.
+            batch: the batch.
+            step: number of completed training steps.
+        """
         if not self.latent:
             return loss.total
         config, kl = self.config, loss.terms["kl"]

@@ -1,6 +1,6 @@
-"""Callbacks of the training loop: `Callback`, the base class of loggers, and `ProgressBar`.
+"""Callbacks of the training loop: the base class `Callback`, and `ProgressBar`.
 
-A logger for TensorBoard, or for any other tracker, is a callback:
+Example of a callback, a logger for TensorBoard:
 
     class TensorBoardLogger(Callback):
         def __init__(self, folder: Path) -> None:
@@ -25,28 +25,33 @@ from mdnrnn.training.progress import Progress
 
 
 class Callback:
-    """Base class of callbacks. Its methods do nothing; subclasses override some of them. `fit` calls them on rank 0."""
+    """Base class of callbacks, whose methods do nothing. Subclasses override some of them.
+
+    `mdnrnn.fit` calls the methods. In distributed training it calls them on rank 0 only.
+    """
 
     def on_step(self, progress: Progress) -> None:
-        """Called after every training step."""
+        """Called after every training step, before `on_log`."""
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Called with training metrics every 20 steps, and with validation metrics after every validation.
+        """Called with training metrics after every 20th step, and with validation metrics after every validation.
 
-        Training metrics: the learning rate "lr", and the means of the loss and its terms over the steps since the
-        previous training metrics ("train_loss", "train_<term>"). Validation metrics: the loss and its terms on the
-        validation data ("valid_loss", "valid_<term>").
+        Args:
+            progress: training progress.
+            metrics: values by name. The training metrics are "lr", the learning rate, and "train_loss" and
+                "train_<term>", the means of the loss and of its terms over the steps since the last training metrics.
+                The validation metrics are "valid_loss" and "valid_<term>", the means on the validation data.
         """
 
     def on_validation(self, progress: Progress) -> None:
         """Called after every validation, after `on_log`."""
 
     def on_end(self) -> None:
-        """Called when training ends, is interrupted or fails."""
+        """Called once when training is finished, is interrupted by a signal, or fails with an exception."""
 
 
 class ProgressBar(Callback):
-    """Progress bar on stderr that counts steps or, if the budget is a training time, seconds."""
+    """Progress bar on stderr. It shows completed steps or, if the budget is a training time, elapsed seconds."""
 
     def __init__(self, config: TrainConfig, progress: Progress) -> None:
         self._counts_steps = config.steps is not None
@@ -64,7 +69,7 @@ class ProgressBar(Callback):
         self._bar.update(0)
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Show the training loss and the training speed."""
+        """Show the training loss and the training speed in points per second."""
         if "train_loss" in metrics:
             speed = progress.points / max(progress.seconds, 1e-9)
             self._bar.set_postfix_str(f"loss {metrics['train_loss']:.3f}, {speed:,.0f} points/s", refresh=False)

@@ -1,4 +1,4 @@
-"""Files of a training run: last.pt, the checkpoint for an exact resume, and model.safetensors, the best weights."""
+"""Files of a training run: last.pt, the checkpoint to resume from, and model.safetensors, the best weights."""
 
 import io
 import pickle
@@ -20,7 +20,7 @@ from mdnrnn.training.progress import Progress
 WEIGHTS_FILE, CHECKPOINT_FILE = "model.safetensors", "last.pt"
 
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError, IndexError)
-"""Exceptions that reading a damaged checkpoint may raise."""
+"""Exceptions that can occur when a damaged checkpoint is read or restored."""
 
 
 def save_checkpoint(
@@ -32,12 +32,12 @@ def save_checkpoint(
     ranks, and `carried_state`. All ranks must call this function together; rank 0 writes the file.
 
     Args:
-        path: the file.
+        path: path of the file.
         model: the model.
-        optimizer: its optimizer.
+        optimizer: optimizer of the model.
         progress: training progress.
-        carried_state: recurrent state of the sequences of all ranks after the last batch, for truncated
-            backpropagation through time: nested tuples of tensors, or None.
+        carried_state: recurrent state after the last batch, for the sequences of all ranks, as nested tuples of
+            tensors. Truncated backpropagation through time continues from it. None if training does not use it.
     """
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     generators = distributed.gather_objects({"cpu": torch.get_rng_state(), "cuda": cuda})
@@ -58,7 +58,7 @@ def save_checkpoint(
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
     """Return the checkpoint in a file, or None if the file does not exist.
 
-    Only tensors and plain Python values are unpickled.
+    Unpickling is restricted to tensors and plain Python values, so that a file cannot run code.
 
     Raises:
         InputError: the file is damaged.
@@ -74,18 +74,22 @@ def read_checkpoint(path: Path) -> dict[str, Any] | None:
 def restore_checkpoint(
     checkpoint: dict[str, Any], path: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[Progress, Any]:
-    """Restore model, optimizer and random generators; return the progress and the carried state (`save_checkpoint`).
+    """Restore the model, the optimizer and the random generators of this rank from a checkpoint.
 
-    If there are more ranks than when the checkpoint was written, each additional rank seeds its generators.
+    The checkpoint has generator states for the ranks that existed when it was written. On any additional rank the
+    generators are seeded instead.
 
     Args:
         checkpoint: result of `read_checkpoint`.
-        path: its file, for error messages.
+        path: path of the checkpoint, for error messages.
         model: the model to restore.
         optimizer: the optimizer to restore.
 
+    Returns:
+        The progress, and the `carried_state` that was passed to `save_checkpoint`.
+
     Raises:
-        InputError: the checkpoint does not fit the model.
+        InputError: the checkpoint is damaged or does not match the model.
     """
     try:
         progress = Progress(**checkpoint["progress"])
@@ -105,7 +109,7 @@ def restore_checkpoint(
 
 
 def seed_generators(seed: int) -> None:
-    """Seed torch's global generators: rank 0 with `seed`, every other rank with a hash of `seed` and the rank."""
+    """Seed PyTorch's global generators: with `seed` on rank 0, with a hash of `seed` and the rank on other ranks."""
     rank = distributed.rank()
     torch.manual_seed(int(np.random.SeedSequence([seed, rank]).generate_state(1)[0]) if rank else seed)
 
@@ -115,12 +119,14 @@ def _checkpoint_error(path: Path) -> InputError:
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the weights as safetensors, atomically."""
+    """Write the weights of a model to a safetensors file, atomically."""
     write_bytes(path, save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Load the weights in a safetensors file into the model. Only rank 0 reads the file.
+    """Load weights from a safetensors file into the model.
+
+    All ranks must call this function together. Rank 0 reads the file and sends the weights to the other ranks.
 
     Raises:
         InputError: the file is missing or damaged, or does not match the model exactly.

@@ -1,4 +1,4 @@
-"""Training options: budget, optimizer, schedule and data options of `fit`; this module does not import torch."""
+"""Training options: budget, optimizer, schedule, device and batches. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ DEFAULT_MINUTES = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """Training options. The budget is either `steps` or `minutes`; if neither is set, it is 10 minutes."""
+    """Training options of `mdnrnn.fit`.
+
+    The training budget is a number of steps or a number of minutes; by default 10 minutes.
+    """
 
     steps: int | None = None
     """Number of training steps; cannot be combined with minutes."""
     minutes: float | None = None
-    """Training time in minutes, including validation; by default 10, unless steps is set."""
+    """Training time in minutes, including validation; cannot be combined with steps. Default: 10 if steps is not
+    set."""
     batch_size: int = 32
     """Number of sequences per batch, or number of points if the data are not sequences."""
     learning_rate: float = 6e-3
@@ -34,24 +38,24 @@ class TrainConfig:
     final_rate: float = 0.02
     """Learning rate at the end of training, as a fraction of learning_rate."""
     warmup: int = 100
-    """Number of steps of the linear warmup."""
+    """Number of steps over which the learning rate increases linearly."""
     weight_decay: float = 0.01
-    """Weight decay of AdamW; applies to weight matrices only."""
+    """Weight decay of AdamW; it is not applied to biases and other vectors."""
     clip: float = 1.0
-    """Maximum norm of the gradient; larger gradients are scaled down to it."""
+    """Maximum norm of the gradient; gradients with a larger norm are scaled down to this norm."""
     validations: int = 20
     """Number of validations, evenly spaced over the training run."""
     patience: int = 0
-    """Number of validations without improvement after which training stops; 0 disables early stopping."""
+    """Number of successive validations without improvement after which training stops; 0 disables early stopping."""
     checkpoint_seconds: float = 30.0
-    """Time between checkpoints in seconds."""
+    """Minimum time between two checkpoints, in seconds."""
     seed: int = 0
     """Random seed for the initial weights, the order of the data, augmentation and dropout."""
     device: Device = "auto"
-    """Device to train on; auto: CUDA if available, else the CPU."""
+    """Device to train on; auto: CUDA if available, otherwise CPU."""
     precision: Precision = "auto"
-    """Precision of matrix products; auto: bfloat16 if the hardware accelerates it, else float32. Likelihoods are always
-    computed in float32. Networks with few units can fit finer detail in float32."""
+    """Precision of matrix products; auto: bfloat16 if the hardware accelerates it, otherwise float32. Likelihoods are
+    always computed in float32. With few units, float32 can fit finer detail than bfloat16."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
@@ -64,21 +68,23 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceTrainConfig(TrainConfig):
-    """Training options for sequence models: `TrainConfig`, augmentation and batching of sequences."""
+    """Training options for sequence models: those of `TrainConfig`, and options for augmentation and batches."""
 
     augment_scale: float = 0.15
-    """Range of the random factor by which each axis is scaled in training: 1 ± augment_scale; 0 disables scaling."""
+    """Augmentation: in training each axis is multiplied by a random factor between 1 - augment_scale and
+    1 + augment_scale; 0 disables scaling."""
     augment_drop: float = 0.1
-    """Fraction of the points that are randomly dropped in training; the first and last point of a stroke are kept."""
+    """Augmentation: fraction of the points that are randomly dropped in training. The first and the last point of each
+    stroke are kept. 0 disables dropping."""
     by_points: bool = False
     """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
     batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so otherwise
     a point in a batch with few points has a larger weight."""
     window: int = 0
-    """Number of steps per training window; 0 trains on whole sequences."""
+    """Maximum number of time steps per training window. Sequences are cut into windows; 0 trains on whole sequences."""
     carry: bool = True
-    """Whether a window starts from the final state of the preceding window of its sequence (truncated backpropagation
-    through time)."""
+    """Whether a training window starts from the final recurrent state of the preceding window of the same sequence
+    (truncated backpropagation through time)."""
     most_valid: int = 2500
     """Maximum number of validation sequences; if the valid split is larger, an evenly spaced subset is used."""
 
@@ -94,7 +100,15 @@ class SequenceTrainConfig(TrainConfig):
             )
 
     def splits(self, corpus: Corpus, normalizer: Normalizer) -> tuple[Batches | Windows, Batches]:
-        """Return the batches of the train split (windows if `window` is set) and of the valid split."""
+        """Return the training data and the validation data of a corpus.
+
+        Args:
+            corpus: corpus with a train split and a valid split.
+            normalizer: defines the units of the motions in the batches.
+
+        Returns:
+            Batches of the train split, as windows if `window` is not 0; and batches of the valid split.
+        """
         from mdnrnn.data.batches import Augment, Batches
         from mdnrnn.data.training_windows import Windows
 

@@ -1,8 +1,9 @@
-"""Distributed training: ranks that torchrun starts, on one machine or several, and their collective operations.
+"""Distributed training with torchrun: process group, ranks and collective operations.
 
     torchrun --nproc-per-node 2 -m mdnrnn train stroke --data aaron_sheep --out RUN
 
-Without torchrun there is one rank, 0, and no communication.
+torchrun starts several processes, on one or several machines. Each process has a number, its rank. Without torchrun
+there is one process, with rank 0, and no communication.
 """
 
 from __future__ import annotations
@@ -22,20 +23,21 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """Return the number of ranks."""
+    """Return the number of processes that train together; 1 without torchrun."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """Return the rank of this process, 0 to world_size - 1; only rank 0 writes files."""
+    """Return the rank of this process, 0 to world_size - 1; 0 without torchrun. Only rank 0 writes files."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the process group if torchrun started this process: gloo for CPU tensors, NCCL for CUDA tensors.
+    """Return a context manager in which the processes that torchrun started form a process group.
 
-    If the process has joined a group already, a nested call uses that group.
+    The backend is gloo for CPU tensors and NCCL for CUDA tensors. The context manager does nothing if there is only one
+    process, or if the process group exists already.
 
     Raises:
         InputError: the connection to another rank was lost because that rank ended. All remaining ranks raise this
@@ -62,7 +64,7 @@ def process_group() -> Iterator[None]:
 
 
 def all_reduce_sum(*values: float) -> list[float]:
-    """Return the sum of each number over all ranks."""
+    """Return the sums over all ranks: one sum for each argument, in order. All ranks must call this together."""
     if world_size() == 1:
         return list(values)
     total = torch.tensor(values, dtype=torch.float64)
@@ -71,10 +73,10 @@ def all_reduce_sum(*values: float) -> list[float]:
 
 
 def from_rank_zero(function: Callable[[], T]) -> T:
-    """Call `function` on rank 0 only and return its result on all ranks.
+    """Call `function` on rank 0 only and return its result on all ranks. All ranks must call this together.
 
-    The result may contain tensors and plain Python values. If `function` raises `InputError`, rank 0 raises it and the
-    other ranks exit silently with status 2, so that the error is reported once.
+    The result must consist of tensors and plain Python values. If `function` raises `InputError`, rank 0 raises it and
+    the other ranks exit with status 2 without a message. The error is thus reported once.
     """
     if world_size() == 1:
         return function()
@@ -92,7 +94,10 @@ def from_rank_zero(function: Callable[[], T]) -> T:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Return the values of all ranks, ordered by rank. They may contain tensors and plain Python values."""
+    """Return the values of all ranks, ordered by rank. All ranks must call this together.
+
+    The values must consist of tensors and plain Python values.
+    """
     if world_size() == 1:
         return [value]
     data = _serialize(value)
@@ -105,7 +110,7 @@ def gather_objects(value: T) -> list[T]:
 
 
 def _broadcast(value: T) -> T:
-    """Return rank 0's value on all ranks."""
+    """Return the value of rank 0 on all ranks; `value` is ignored on other ranks."""
     data = _serialize(value)
     size = torch.tensor(len(data))
     distributed.broadcast(size, 0)

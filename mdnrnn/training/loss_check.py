@@ -1,4 +1,4 @@
-"""Detection of NaN or infinite losses and gradients, without waiting for the device at every step."""
+"""Detection of NaN or infinite losses and gradients, with a lag that avoids waiting for the device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from mdnrnn.errors import InputError
 
 _MAX_LISTED = 200
-"""Maximum number of examples of a batch that an error message lists."""
+"""Maximum number of example indices in an error message."""
 
 
 class NonFiniteLoss(InputError):
@@ -27,10 +27,13 @@ class _Step(NamedTuple):
 
 
 class LossCheck:
-    """Queue of training steps whose loss has not been checked yet.
+    """Delayed check of the losses and gradients of training steps: each step is checked `lag` steps later.
 
-    Reading a loss waits until the device has computed it. The last `lag` steps therefore remain unchecked, so that the
-    device can compute them in the meantime.
+    Reading a loss from the device waits until the loss is computed. Without the lag, this wait would delay every step.
+
+    Args:
+        folder: folder of the run, for error messages.
+        lag: number of most recent steps that `add` does not check.
     """
 
     def __init__(self, folder: Path, lag: int) -> None:
@@ -38,12 +41,26 @@ class LossCheck:
         self._unchecked: deque[_Step] = deque()
 
     def add(self, step: int, loss: Tensor, gradient_norm: Tensor, indices: Tensor) -> None:
-        """Add a step, and check all unchecked steps except the last `lag`."""
+        """Add a step, then check all unchecked steps except the last `lag`.
+
+        Args:
+            step: number of the step.
+            loss: loss of the step.
+            gradient_norm: norm of the gradient; must be NaN or infinite if the loss is.
+            indices: indices of the examples of the batch, for error messages.
+
+        Raises:
+            NonFiniteLoss: the gradient norm of a checked step is NaN or infinite.
+        """
         self._unchecked.append(_Step(step, loss.detach(), gradient_norm, indices))
         self._check(self._lag)
 
     def check_all(self) -> None:
-        """Raise `NonFiniteLoss` if the loss or the gradient of any step is NaN or infinite."""
+        """Check all steps that have not been checked yet.
+
+        Raises:
+            NonFiniteLoss: the gradient norm of a step is NaN or infinite.
+        """
         self._check(0)
 
     def _check(self, lag: int) -> None:

@@ -1,4 +1,4 @@
-"""metrics.jsonl, the training log: one JSON object per line, with step, points, seconds and metrics."""
+"""Training log metrics.jsonl: one JSON object per line, with the counters step, points and seconds, and metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class MetricsWriter(Callback):
-    """Appends metrics to metrics.jsonl in a folder, after removing lines newer than the restored checkpoint."""
+    """Callback that appends metrics to the training log metrics.jsonl.
+
+    On creation, it removes the lines that were written after the checkpoint from which training resumes.
+
+    Args:
+        folder: folder of the run.
+        progress: progress at the start of training; its `metrics_bytes` is the length of the log to keep.
+    """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self._path = folder / METRICS_FILE
@@ -27,34 +34,39 @@ class MetricsWriter(Callback):
             os.truncate(self._path, progress.metrics_bytes)
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Append a line, and store the new length of the file in `progress.metrics_bytes`."""
+        """Append a line to the log, and set `progress.metrics_bytes` to the new length of the file."""
         counters = {"step": progress.step, "points": progress.points, "seconds": round(progress.seconds, 3)}
         with self._path.open("ab") as file:
             file.write((json.dumps({**counters, **metrics}) + "\n").encode())
             progress.metrics_bytes = file.tell()
 
     def flush_to_disk(self) -> None:
-        """Flush all lines to disk with fsync."""
+        """Write the log to disk with fsync, so that it survives a power failure."""
         if self._path.exists():
             with self._path.open("rb") as file:
                 os.fsync(file.fileno())
 
 
 class RunningMeans:
-    """Means of named losses over the steps since the last reset, and over all ranks."""
+    """Means of the loss and its terms over the training steps since the last reset, for the batches of all ranks."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._steps = 0
 
     def add(self, values: Mapping[str, Tensor], weight: float) -> None:
-        """Add the losses of one step; `weight` is this rank's share of the points of the batch."""
+        """Add the losses of one step.
+
+        Args:
+            values: losses by name, each a mean over the points of this rank.
+            weight: number of points of this rank divided by the number of points of all ranks.
+        """
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
         self._steps += 1
 
     def reset(self) -> dict[str, float]:
-        """Return the means and reset them. All ranks must call this together."""
+        """Return the mean of each loss by name, and start new means. All ranks must call this together."""
         sums = distributed.all_reduce_sum(*map(float, self._sums.values()))
         means = {name: total / self._steps for name, total in zip(self._sums, sums, strict=True)}
         self._sums, self._steps = {}, 0
@@ -62,7 +74,10 @@ class RunningMeans:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of metrics.jsonl in a folder; [] if there is no file. Incomplete lines are skipped."""
+    """Return the records of metrics.jsonl in a folder, one per line; [] if there is no such file.
+
+    Lines that are not valid JSON, such as an incomplete last line, are skipped.
+    """
     path = folder / METRICS_FILE
     records: list[dict[str, Any]] = []
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Handling of SIGINT and SIGTERM: training finishes its current step and saves a checkpoint before it stops."""
+"""Handling of SIGINT and SIGTERM: training completes the current step and saves a checkpoint before it stops."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import Any
 
 @contextmanager
 def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
-    """Collect SIGINT and SIGTERM in a list instead of ending the process.
+    """Return a context manager that appends received SIGINT and SIGTERM to a list and does not end the process.
 
-    Outside the main thread, where Python does not deliver signals, nothing is collected.
+    By default only the first signal of each kind is appended. A second signal is passed to the previous handler, which
+    usually ends the process. Outside the main thread the list remains empty, because Python runs signal handlers in the
+    main thread only.
 
     Args:
-        repeated: whether to collect all signals of the same kind, because torchrun forwards signals that its processes
-            may have received already. By default only the first is collected; the previous handler handles the second.
+        repeated: whether to append all signals. Use this with torchrun, which forwards a signal to its processes even
+            if they have received it already.
     """
     received: list[signal.Signals] = []
     previous: dict[int, Any] = {}
@@ -31,7 +33,7 @@ def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
         for number in (signal.SIGINT, signal.SIGTERM):
             previous[number] = signal.getsignal(number)
             signal.signal(number, collect)
-    except ValueError:  # not in the main thread
+    except ValueError:  # raised outside the main thread
         pass
     try:
         yield received

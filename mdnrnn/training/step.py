@@ -1,4 +1,4 @@
-"""One training step, and one pass over the validation data."""
+"""Functions for one training step and for one pass over the validation data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mdnrnn.training.config import TrainConfig
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return an AdamW optimizer with weight decay on matrices but not on vectors."""
+    """Return an AdamW optimizer. Weight decay applies to parameters with two or more dimensions, not to vectors."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -26,14 +26,20 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 class Objective(nn.Module):
-    """Training objective of a model as a module, so that DistributedDataParallel can wrap it."""
+    """Module that computes the training objective of a model. DistributedDataParallel can wrap it."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: BatchLike, state: Any, step: int) -> tuple[Tensor, Loss]:
-        """Return the objective and the loss of a batch at step `step`, given the state after the previous batch."""
+        """Return the training objective and the loss of a batch.
+
+        Args:
+            batch: the batch.
+            state: `Loss.state` of the preceding batch, or None.
+            step: number of completed training steps.
+        """
         loss = self.model.loss_with_state(batch, state)
         return self.model.objective(loss, batch, step), loss
 
@@ -49,20 +55,20 @@ def train_step(
     state: Any = None,
     weight: float = 1.0,
 ) -> tuple[Loss, Tensor]:
-    """Update the weights by one step; return the loss and the gradient norm before clipping.
+    """Update the weights by one step; return the loss and the norm of the gradient before clipping.
 
-    If the loss or the gradient is NaN or infinite, the returned norm is too, and the weights are not changed.
+    If the loss or the gradient is NaN or infinite, the returned norm is NaN or infinite, and the weights do not change.
 
     Args:
         objective: an `Objective`, or DistributedDataParallel around one.
         optimizer: a fused optimizer, as returned by `make_optimizer`.
-        batch: the batch, on `device`.
+        batch: the batch, with its tensors on `device`.
         device: the device of the model.
         precision: "float32" or "bfloat16", the precision of matrix products.
         clip: maximum norm of the gradient.
-        step: number of completed steps; the objective may depend on it (KL annealing).
-        state: state after the previous batch, or None.
-        weight: factor on the objective: number of points of this rank divided by the mean number over all ranks.
+        step: number of completed training steps; the objective can depend on it, for example in KL annealing.
+        state: `Loss.state` of the preceding batch, or None.
+        weight: factor of the objective: number of points of this rank divided by the mean number over all ranks.
     """
     with autocast(device, precision):
         value, loss = objective(batch, state, step)
@@ -70,7 +76,7 @@ def train_step(
     (value if weight == 1 else value * weight).backward()
     norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), clip)
     norm = norm + 0 * loss.total.detach()  # NaN if the loss is not finite
-    # A fused optimizer skips the update on the device, without a synchronization, if found_inf is 1.
+    # If found_inf is 1, a fused optimizer skips the update. This does not require a device synchronization.
     optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
     optimizer.step()
     return loss, norm
@@ -78,9 +84,13 @@ def train_step(
 
 @torch.no_grad()
 def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
-    """Return the mean loss per point over the batches of all ranks, "valid_loss", and its terms, "valid_<term>".
+    """Return the mean loss per point over the validation data of all ranks.
 
-    The model is left in training mode.
+    The loss is computed in evaluation mode. Afterwards the model is in training mode. All ranks must call this
+    function together.
+
+    Returns:
+        A dict of the loss, "valid_loss", and of its terms, "valid_<term>".
     """
     model.eval()
     total: Tensor | float = 0.0
