@@ -23,7 +23,12 @@ def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
 
 
 def cumulative_weights(logits: Tensor, out: Tensor | None = None) -> Tensor:
-    """Return the cumulative probabilities of the classes, shape (..., K), from `logits`, shape (..., K)."""
+    """Return the cumulative probabilities of the classes, shape (..., K).
+
+    Args:
+        logits: unnormalized log probabilities, shape (..., K).
+        out: result buffer, shape (..., K).
+    """
     if out is None:
         return torch.softmax(logits, -1).cumsum(-1)
     return torch.softmax(logits, -1, out=out).cumsum_(-1)
@@ -34,8 +39,9 @@ def invert_cdf(
 ) -> Tensor:
     """Return the class whose interval of the cumulative distribution function contains the uniform noise.
 
-    The noise is multiplied by `total`, because rounding can leave the last cumulative probability below 1. Noise above
-    it could select a class of probability 0. If the logits are NaN, the index is clamped to a valid class.
+    Due to rounding, the last cumulative probability can be below 1. Noise above this value could select a class of
+    probability 0. Therefore the noise is multiplied by `total`. If the cumulative probabilities are NaN, the result is
+    clamped to a valid class.
 
     Args:
         cumulative: cumulative probabilities, shape (..., K), as returned by `cumulative_weights`.
@@ -77,7 +83,7 @@ def log_scale_shift(temperature: float) -> float:
 
 
 def bias_logits(logits: Tensor, bias: float) -> Tensor:
-    """Return logits x (1 + bias), Graves' probability bias (arXiv:1308.0850, section 5.4).
+    """Return logits x (1 + bias), the probability bias of Graves (arXiv:1308.0850, section 5.4).
 
     Raises `ValueError` if the bias is not a finite number above -1.
     """

@@ -1,7 +1,8 @@
 """Covariance matrices parameterized by modified Cholesky factors.
 
-The matrices are positive definite for all parameters, and a likelihood needs no linear solve. A component with scales s
-and slopes c (strictly lower triangular) is a chain of regressions
+The matrices are positive definite for all parameter values. The likelihood is computed without solving a linear system.
+In a component with scales s and slopes c (strictly lower triangular), each dimension is a regression on the preceding
+dimensions:
 
     x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent.
 
@@ -15,7 +16,7 @@ from torch import Tensor
 
 
 def innovations(distance: Tensor, slopes: Tensor) -> Tensor:
-    """Return the innovations s e, shape (..., K, D).
+    """Return the innovations, the products s_i e_i of scale and standard normal noise, shape (..., K, D).
 
     Args:
         distance: x - mean, shape (..., K, D).
@@ -74,9 +75,9 @@ def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) 
 def invert_innovations_on_grid(
     mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Return points on the grid, shape (..., D).
+    """Return points with the given innovations, rounded to multiples of the bin widths, shape (..., D).
 
-    The dimensions are computed in order, and each one is rounded before later dimensions are regressed on it.
+    The dimensions are computed in order. Each dimension is rounded before it is used to predict the later ones.
 
     Args:
         mean: shape (..., D).
@@ -111,14 +112,20 @@ def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
 def select_dimensions(factor: Tensor, dims: list[int]) -> Tensor:
     """Return the Cholesky factor of the covariance of the dimensions `dims`, in that order.
 
-    A QR decomposition of the selected rows avoids forming the covariance, which would square the condition number.
+    `factor` is the Cholesky factor of the covariance of all dimensions, shape (..., D, D). The result is computed by a
+    QR decomposition of its selected rows, because forming the covariance would square the condition number.
     """
     upper = torch.linalg.qr(factor[..., dims, :].mT).R
     return (upper * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)).mT
 
 
 def precision_matrix(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
-    """Return inverse covariances, shape (..., D, D)."""
+    """Return inverse covariances, shape (..., D, D).
+
+    Args:
+        log_scales: shape (..., D).
+        slopes: shape (..., D, D); None for diagonal covariances.
+    """
     inverse_scales = torch.exp(-log_scales)
     if slopes is None:
         return torch.diag_embed(inverse_scales.square())
@@ -127,5 +134,5 @@ def precision_matrix(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
 
 
 def _unit_lower(slopes: Tensor) -> Tensor:
-    """Return I - c."""
+    """Return I - slopes, shape (..., D, D)."""
     return torch.eye(slopes.shape[-1], dtype=slopes.dtype, device=slopes.device) - slopes

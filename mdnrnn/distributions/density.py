@@ -66,7 +66,8 @@ def _log_density_formula(log_weights: Tensor, means: Tensor, log_scales: Tensor,
 class _LogDensity(torch.autograd.Function):
     """Autograd function of `log_density`.
 
-    It saves z / s and the joint log density, so the backward pass reads few tensors of shape (..., K, D).
+    The forward pass saves z / s, shape (..., K, D), and the joint log densities of value and component, shape (..., K),
+    so that the backward pass does not recompute them.
     """
 
     generate_vmap_rule = True
@@ -99,7 +100,7 @@ class _LogDensity(torch.autograd.Function):
             by_log_weights = (log_joint - log_total).exp_() * grad.unsqueeze(-1)
         weight = by_log_weights.unsqueeze(-1)
         excess = torch.addcmul(distance.new_full((), -1.0), scaled, distance)  # z^2 - 1
-        del distance  # frees its memory for the next tensors
+        del distance  # free its memory before the next tensors are allocated
         by_log_scales = weight * excess
         del excess
         by_means = weight * scaled

@@ -1,15 +1,16 @@
-"""Log probability of a bin under a normal distribution, with its gradient, numerically stable for every bin width.
+"""Log probability of a bin under a normal distribution and its gradient, numerically stable for all bin widths.
 
-For a bin of width w whose center is a distance d from the mean of a normal distribution with scale s, let z = |d| / s
-and h = w / (2 s). The probability of the bin is P = Q(z - h) - Q(z + h) with Q(t) = erfc(t / sqrt 2) / 2. A bin width
-of 0 selects the log density instead, for a continuous feature next to discretized ones. Three forms cover all cases:
+For a bin of width w whose center is a distance d from the mean of a normal distribution with scale s, let z = |d| / s,
+h = w / (2 s), y = z h, a = z - h and b = z + h. The probability of the bin is P = Q(a) - Q(b) with
+Q(t) = erfc(t / sqrt 2) / 2. If the bin width is 0, the result is the log density, so that continuous and discretized
+features can be combined. One of three formulas is used:
 
-narrow  h < 0.02, z h < 0.5: the density times the width, with the next terms of its expansion in h,
-        log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6,  y = z h
-tail    z - h > 8: Q(t) = phi(t) S(t) / t with the standard normal density phi and the asymptotic series S (Abramowitz &
-        Stegun 26.2.12); with a = z - h, b = z + h and phi(a) factored out of the difference,
+narrow  if h < 0.02 and y < 0.5: log P is the log of density times width, plus the next terms of the expansion in h,
+        log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6
+tail    if a > 8: Q(t) = phi(t) S(t) / t with the standard normal density phi and the asymptotic series S (Abramowitz &
+        Stegun 26.2.12). The factor phi(a) is taken out of the difference,
         log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a)
-plain   elsewhere: the difference of two values of erfc, which neither cancels nor underflows there
+plain   otherwise: the difference of two values of erfc. In this range, it is free of cancellation and underflow.
 
 The relative error of the result is below 1e-5 in float32 (the tests compare with SciPy's float64).
 """
@@ -36,7 +37,7 @@ def discretized_log_prob(distance: Tensor, log_scale: Tensor, bin_width: Tensor)
 
 
 def _tail_series(t: Tensor) -> Tensor:
-    """Return S(t) = t Q(t) / phi(t) for t > 8."""
+    """Return the asymptotic series S(t) of t Q(t) / phi(t) for t >= 8; see the module docstring."""
     r = 1 / (t * t)
     return 1 - r * (1 - r * (3 - r * (15 - r * 105)))
 
@@ -46,7 +47,10 @@ def _is_narrow(y: Tensor, h: Tensor) -> Tensor:
 
 
 def _plain_or_tail(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log P of the plain and tail forms as two terms: log phi(a) in the tail (0 elsewhere), and the rest."""
+    """Return log P as the sum of two terms, by the tail formula if a > 8 and by the plain formula otherwise.
+
+    The first term is log phi(a) for the tail formula and 0 for the plain formula.
+    """
     prob = 0.5 * (torch.erfc(a * math.sqrt(0.5)) - torch.erfc(b * math.sqrt(0.5)))
     tail = a > _TAIL_START
     if not bool(tail.any()):
@@ -75,8 +79,8 @@ class _DiscretizedLogProb(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         distance, log_scale, a, b, z, h, rest = ctx.saved_tensors  # type: ignore[attr-defined]
         y = z * h
-        # d log P = pb db - pa da, where pa and pb are the densities at the edges of the bin divided by P. In the tail
-        # form, phi(a) cancels.
+        # d log P = pb db - pa da, where pa and pb are the standard normal densities at a and b, divided by P. In the
+        # tail formula, numerator and denominator have the common factor phi(a), which is omitted from both.
         log_pa = torch.where(a > _TAIL_START, 0.0, -0.5 * a * a - _HALF_LOG_TWO_PI) - rest
         pa, pb = torch.exp(log_pa), torch.exp(log_pa - 2 * y)
         narrow = _is_narrow(y, h)

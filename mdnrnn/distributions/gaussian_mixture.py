@@ -1,9 +1,10 @@
-"""Gaussian mixture distribution in D dimensions, the distribution that the heads of this project return.
+"""Gaussian mixture distribution in D dimensions, as returned by mixture density networks.
 
     p(x) = sum_k softmax(logits)_k Normal(x; mean_k, L_k L_k^T)
 
-Bishop, "Mixture density networks" (1994). Covariances are diagonal, L = diag(s), or full, parameterized by modified
-Cholesky factors (see cholesky.py). All computations are in log space, in float32 or wider.
+Source: Bishop, "Mixture density networks" (1994). Covariances are either diagonal, L = diag(s), or full. Full
+covariances are parameterized by modified Cholesky factors (see cholesky.py). Densities are computed in log space, in
+float32 or wider.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from mdnrnn.distributions.reparameterization import attach_gradients
 from mdnrnn.distributions.validation import check_elements, check_shapes, check_value, check_values, normalize_dims
 
 _MAX_ELEMENTS = 2**23
-"""`entropy` draws samples in chunks of about this many elements per intermediate tensor, to limit memory use."""
+"""Approximate maximum number of elements per intermediate tensor in `entropy`, which draws samples in chunks."""
 
 
 class Estimate(NamedTuple):
-    """A Monte Carlo estimate of a mean and its standard error."""
+    """Monte Carlo estimate (`value`) and its standard error."""
 
     value: Tensor
     standard_error: Tensor
@@ -49,7 +50,7 @@ class GaussianMixture(Distribution):
         logits: unnormalized log weights, shape (..., K); -inf is a weight of zero.
         means: component means, shape (..., K, D).
         log_scales: logs of the component standard deviations, shape (..., K, D), or with 1 in place of K (shared by
-            all components) or D (isotropic); -inf is a point mass, which can only be sampled from.
+            all components) or D (isotropic); -inf gives a point mass, which can be sampled but has no density.
         slopes: for full covariances, shape (..., K, D, D); only the part below the diagonal is used. In each component,
             x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i with standard normal e_i.
         validate_args: whether to check the parameters and the values passed to methods. Default: the setting of
@@ -124,7 +125,7 @@ class GaussianMixture(Distribution):
     @property
     def covariance(self) -> Tensor:
         """Covariance matrix, shape (..., D, D)."""
-        # Elementwise products in place of matrix products, which autocast would compute in half precision.
+        # Elementwise products, because autocast would compute matrix products in half precision.
         factor, centered = self.scale_tril, self.means - self.mean.unsqueeze(-2)
         within = (factor.unsqueeze(-2) * factor.unsqueeze(-3)).sum(-1)
         between = centered.unsqueeze(-1) * centered.unsqueeze(-2)
@@ -156,9 +157,9 @@ class GaussianMixture(Distribution):
     def discretized_log_prob(self, value: Tensor, bin_width: Tensor) -> Tensor:
         """Return the log probability of the bin centered at `value`, shape (...).
 
-        With full covariances, the probability of the bin of a dimension is conditional on the bin centers of the
-        preceding dimensions. `transform` with the same bin widths samples from this distribution. For diagonal and full
-        covariances, the probabilities of all bins sum to 1.
+        With full covariances, the probability of a bin in one dimension is conditional on the bin centers of the
+        preceding dimensions. For diagonal and full covariances, the probabilities of all bins sum to 1. `transform`
+        with the same bin widths returns bin centers with these probabilities.
 
         Args:
             value: shape (..., D).
@@ -178,9 +179,9 @@ class GaussianMixture(Distribution):
 
         Args:
             uniform: noise in [0, 1) that selects the component, shape (...).
-            normal: standard normal noise that is scaled by the component, shape (..., D).
-            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid; None for
-                continuous samples. Grid points have the probabilities that `discretized_log_prob` returns.
+            normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected component.
+            bin_width: spacing of the grid that samples are rounded to, shape (D,), 0 for a dimension without a grid;
+                None for continuous samples. Grid points have the probabilities that `discretized_log_prob` returns.
         """
         component = sample_categorical(self.logits, uniform)
         d = self.means.shape[-1]
@@ -207,9 +208,9 @@ class GaussianMixture(Distribution):
     ) -> Tensor:
         """Draw samples, shape (*sample_shape, ..., D), that are differentiable with respect to the parameters.
 
-        Uses implicit reparameterization (see reparameterization.py); only first derivatives are correct. If components
-        are far apart, the gradients with respect to the weights have high variance, because they come from the few
-        samples between the components.
+        Uses implicit reparameterization (see reparameterization.py). Only first derivatives are correct. If components
+        are far apart, the gradients with respect to the weights have high variance, because only the few samples
+        between the components contribute to them.
         """
         self._check_density()
         point = self.sample(sample_shape, generator=generator)
@@ -275,7 +276,7 @@ class GaussianMixture(Distribution):
         z = self._innovations(self._prepare_value(value)) * torch.exp(-self.log_scales)
         logs = -0.5 * z.square() - self.log_scales - HALF_LOG_TWO_PI
         before = torch.cat([self.log_weights.unsqueeze(-1).expand_as(z[..., :1]), logs[..., :-1]], -1).cumsum(-1)
-        # Rounded weights can sum to slightly more than 1.
+        # Due to rounding, the weights can sum to slightly more than 1.
         return (torch.softmax(before, -2) * univariate.normal_cdf(z)).sum(-2).clamp(max=1)
 
     def cdf(self, value: Tensor) -> Tensor:
@@ -325,23 +326,25 @@ class GaussianMixture(Distribution):
         """Return a new mixture that is less random for temperatures below 1 and more random for temperatures above 1.
 
         Logits are divided by `temperature`. **Variances** are multiplied by `scale_temperature` (default:
-        `temperature`), so scales are multiplied by its square root. This is the convention of Ha and Eck
-        (arXiv:1704.03477, section 3.3). Temperature 0 gives a point mass at the mean of the most probable component,
-        which can only be sampled from.
+        `temperature`), and scales by its square root. This is the convention of Ha and Eck (arXiv:1704.03477, section
+        3.3). If `temperature` is 0, only the component of largest weight remains. If `scale_temperature` is 0, all
+        components are point masses, which can be sampled but have no density.
         """
         logits = temper_logits(self.logits, temperature)
         shift = log_scale_shift(temperature if scale_temperature is None else scale_temperature)
         return self._with_parameters(logits, self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
-        """Return a new mixture with Graves' probability bias: logits x (1 + bias), log s - bias.
+        """Return a new mixture with logits x (1 + bias) and log scales - bias; a positive bias reduces randomness.
 
-        Source: arXiv:1308.0850, section 5.4.
+        Source: probability bias of Graves (arXiv:1308.0850, section 5.4).
         """
         return self._with_parameters(bias_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
-        """Return the distribution of shift + scale x, for example to convert from normalized to raw units.
+        """Return the distribution of shift + scale x, where x has this distribution.
+
+        This converts, for example, from normalized to raw units.
 
         Args:
             shift: shape (..., D).
@@ -369,7 +372,10 @@ class GaussianMixture(Distribution):
         return self._map_parameters(lambda tensor, n: tensor.to(target))
 
     def _map_parameters(self, change: Callable[[Tensor, int], Tensor]) -> GaussianMixture:
-        """Return a mixture of `change(parameter, n)` for every parameter; n is its number of non-batch dimensions."""
+        """Return the mixture with parameters `change(parameter, n)`.
+
+        n is the number of dimensions of the parameter after the batch dimensions.
+        """
         slopes = None if self.slopes is None else change(self.slopes, 3)
         logits, means, log_scales = change(self.logits, 1), change(self.means, 2), change(self.log_scales, 2)
         return self._with_parameters(logits, means, log_scales, slopes)
@@ -379,7 +385,7 @@ class GaussianMixture(Distribution):
     ) -> GaussianMixture:
         """Return a mixture with the given parameters, without checking them.
 
-        It checks the values passed to methods if and only if this mixture does.
+        The new mixture checks the values passed to its methods if and only if `self` does.
         """
         new = GaussianMixture(logits, means, log_scales, slopes, validate_args=False)
         new._validate_args = self._validate_args
@@ -390,7 +396,10 @@ class GaussianMixture(Distribution):
         return _to_float32_or_wider(value)
 
     def _innovations(self, value: Tensor) -> Tensor:
-        """Return `value` minus its conditional mean given the preceding dimensions, per component, (..., K, D)."""
+        """Return the distance of each dimension from its conditional mean, for each component, shape (..., K, D).
+
+        The conditional mean is given the values of the preceding dimensions.
+        """
         distance = value.unsqueeze(-2) - self.means
         return distance if self.slopes is None else cholesky.innovations(distance, self.slopes)
 
@@ -409,12 +418,17 @@ class GaussianMixture(Distribution):
 
 
 def _gather_component(parameter: Tensor, index: Tensor) -> Tensor:
-    """Return the rows, (*sample_shape, ..., D), of a parameter (..., K, D) at indices (*sample_shape, ..., 1, D)."""
+    """Return the parameters of the selected components, shape (*sample_shape, ..., D).
+
+    Args:
+        parameter: parameters of all components, shape (..., K, D).
+        index: component indices, repeated D times, shape (*sample_shape, ..., 1, D).
+    """
     if index.shape[:-2] != parameter.shape[:-2]:  # several samples per distribution
         parameter = parameter.expand(*index.shape[:-2], *parameter.shape[-2:])
     return parameter.gather(-2, index).squeeze(-2)
 
 
 def _to_float32_or_wider(tensor: Tensor) -> Tensor:
-    """Convert narrower dtypes than float32 to float32: likelihoods are never computed in half precision."""
+    """Convert dtypes other than float32 and float64 to float32, so that likelihoods are not in half precision."""
     return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()

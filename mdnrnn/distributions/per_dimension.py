@@ -1,6 +1,8 @@
-"""Product of D independent univariate mixtures, one per dimension, as in Ha and Schmidhuber's world models.
+"""Product of D independent univariate mixtures, one per dimension.
 
-p(x) = prod_d sum_k softmax(logits_d)_k Normal(x_d; mean_dk, s_dk)        (arXiv:1803.10122)
+    p(x) = prod_d sum_k softmax(logits_d)_k Normal(x_d; mean_dk, s_dk)
+
+Source: world models of Ha and Schmidhuber (arXiv:1803.10122).
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ class PerDimensionMixture(Distribution):
         logits: unnormalized log weights, shape (..., D, K).
         means: component means, shape (..., D, K).
         log_scales: logs of the component standard deviations, shape (..., D, K), or with 1 in place of K.
-        validate_args: whether to check the parameters and the values passed to methods; by default the setting of
-            torch.distributions.
+        validate_args: whether to check the parameters and the values passed to methods. Default: the setting of
+            torch.distributions; see `GaussianMixture`.
 
     Raises:
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
@@ -127,9 +129,9 @@ class PerDimensionMixture(Distribution):
 
         Args:
             uniform: noise in [0, 1) that selects each dimension's component, shape (..., D).
-            normal: standard normal noise that is scaled by the components, shape (..., D).
-            bin_width: spacing of the grid that samples lie on, shape (D,), 0 for a dimension without a grid; None for
-                continuous samples.
+            normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected components.
+            bin_width: spacing of the grid that samples are rounded to, shape (D,), 0 for a dimension without a grid;
+                None for continuous samples.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
         return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)
@@ -176,7 +178,7 @@ class PerDimensionMixture(Distribution):
         return marginal.expand(torch.broadcast_shapes(marginal.batch_shape, value.shape[:-1]))
 
     def pit(self, value: Tensor) -> Tensor:
-        """Return the probability integral transform of each dimension, shape (..., D)."""
+        """Return the cumulative distribution function of each dimension at `value`, shape (..., D)."""
         return self.univariate.cdf(self._prepare_value(value))
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -188,19 +190,19 @@ class PerDimensionMixture(Distribution):
         return Interval(*(end.squeeze(-1) for end in self.univariate.interval(mass)))
 
     def crps(self, value: Tensor) -> Tensor:
-        """Return the continuous ranked probability score of each dimension, shape (..., D)."""
+        """Return the continuous ranked probability score of each dimension of `value`, shape (..., D)."""
         return self.univariate.crps(self._prepare_value(value))
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> PerDimensionMixture:
-        """Return a new distribution; see `GaussianMixture.tempered`."""
+        """Return a new distribution whose univariate mixtures are tempered; see `GaussianMixture.tempered`."""
         return PerDimensionMixture.from_univariate(self.univariate.tempered(temperature, scale_temperature))
 
     def biased(self, bias: float) -> PerDimensionMixture:
-        """Return a new distribution; see `GaussianMixture.biased`."""
+        """Return a new distribution whose univariate mixtures are biased; see `GaussianMixture.biased`."""
         return PerDimensionMixture.from_univariate(self.univariate.biased(bias))
 
     def affine(self, shift: Tensor, scale: Tensor) -> PerDimensionMixture:
-        """Return the distribution of shift + scale x.
+        """Return the distribution of shift + scale x, where x has this distribution.
 
         Args:
             shift: shape (..., D).

@@ -1,9 +1,9 @@
 """Implicit reparameterization: gradients of samples with respect to the parameters of a mixture.
 
-The probability integral transform u = F(x; parameters) of a sample x is held constant while the parameters change.
-Therefore dx = -dF / p, where dF is the change of F at fixed x and p is the density at x. In D dimensions, this holds
-for each dimension conditional on the preceding ones (Graves, arXiv:1607.05690; Figurnov, Mohamed and Mnih,
-arXiv:1805.08498).
+Let F be the cumulative distribution function and p the density. If the parameters change, a sample x changes such that
+F(x; parameters) remains constant. Therefore dx = -dF / p(x), where dF is the change of F at fixed x. In D dimensions, F
+and p are those of each dimension conditional on the preceding dimensions (Graves, arXiv:1607.05690; Figurnov, Mohamed
+and Mnih, arXiv:1805.08498).
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ def attach_gradients(
     slopes: Tensor | None,
     prob: Tensor | None = None,
 ) -> Tensor:
-    """Return `point` as a differentiable function of the parameters; its values do not change.
+    """Return a tensor with the values of `point` that is differentiable with respect to the parameters.
 
-    Only first derivatives are correct, because the density in the denominator is treated as a constant.
+    Only first derivatives are correct, because the density p(x) in dx = -dF / p(x) is treated as a constant.
 
     Args:
-        point: samples, shape (..., D).
+        point: samples or quantiles, shape (..., D).
         log_weights: shape (..., K).
         means: shape (..., K, D).
         log_scales: shape (..., K, D).
         slopes: shape (..., K, D, D); None for diagonal covariances.
-        prob: for quantiles (D = 1 only), the probabilities of `point`, shape (...); the result is differentiable with
-            respect to them, too. None for samples.
+        prob: None if `point` contains samples. If it contains quantiles (D = 1 only), their probabilities, shape (...);
+            the result is then also differentiable with respect to `prob`.
     """
     if not torch.is_grad_enabled():
         return point

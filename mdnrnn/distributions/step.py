@@ -1,4 +1,4 @@
-"""A time step of a sequence and its distribution: the product of a mixture over the motion and a categorical event."""
+"""Time step of a sequence, and its distribution: a mixture over the motion times a categorical event distribution."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from mdnrnn.pen_events import DOWN, END
 class Step(NamedTuple):
     """One time step of several sequences.
 
-    `motion`: normalized, shape (..., D). `event`: integers, shape (...). `inputs`: variables that the prediction of the
-    next step is conditioned on, for example actions, shape (..., A), or None.
+    `motion`: normalized motion features, shape (..., D). `event`: integer events (see `mdnrnn.pen_events`), shape
+    (...). `inputs`: additional variables, for example actions, that the prediction of the next step depends on, shape
+    (..., A), or None.
     """
 
     motion: Tensor
@@ -29,8 +30,9 @@ class Step(NamedTuple):
 class Noise(NamedTuple):
     """Noise that `StepDistribution.transform` turns into a sample.
 
-    `component`: uniform, shape (...), or (..., D) for a `PerDimensionMixture`. `event`: uniform, shape (...).
-    `motion`: standard normal, shape (..., D).
+    `component`: uniform noise that selects the component, shape (...), or (..., D) for a `PerDimensionMixture`.
+    `event`: uniform noise that selects the event, shape (...). `motion`: standard normal noise, shape (..., D). Uniform
+    noise is in [0, 1).
     """
 
     component: Tensor
@@ -41,7 +43,7 @@ class Noise(NamedTuple):
 class StepDistribution(Distribution):
     """Product of a mixture over the motion and a categorical distribution over the event.
 
-    With E = 0 there are no events: the event contributes 0 to log probabilities, and every sampled event is DOWN.
+    E is the number of events. If E = 0, the event contributes 0 to log probabilities, and every sampled event is DOWN.
 
     Args:
         motion: mixture of batch shape (...) over points of D features.
@@ -71,7 +73,10 @@ class StepDistribution(Distribution):
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
     def pen_log_prob(self, event: Tensor) -> Tensor:
-        """Return the log probability of the pen state, shape (...): down for DOWN, lifted for UP and END."""
+        """Return the log probability of the pen state that follows from `event`, shape (...).
+
+        The pen is down for the event DOWN and lifted for UP and END.
+        """
         if not self.event_logits.shape[-1]:
             return self.event_logits.new_zeros(event.shape)
         log_probs = torch.log_softmax(self.event_logits, -1)
@@ -83,7 +88,7 @@ class StepDistribution(Distribution):
         return self.motion.log_prob(value.motion) + self.event_log_prob(value.event)
 
     def discretized_log_prob(self, value: Step, bin_width: Tensor) -> Tensor:
-        """Return the log probability of the motion's bin plus that of the event, shape (...).
+        """Return the log probability of the bin of the motion plus the log probability of the event, shape (...).
 
         `bin_width` has shape (D,) or (..., D); see `GaussianMixture.discretized_log_prob`.
         """
@@ -92,7 +97,8 @@ class StepDistribution(Distribution):
     def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the negative log-likelihoods of the motion and of the event in nats, shape (...) each.
 
-        Without `bin_width`, the motion is scored by its density; with `bin_width`, by the probability of its bin.
+        If `bin_width` is None, the likelihood of the motion is its density, otherwise the probability of its bin.
+        `bin_width` has shape (D,) or (..., D).
         """
         motion = (
             self.motion.log_prob(value.motion)
@@ -103,13 +109,13 @@ class StepDistribution(Distribution):
 
     @property
     def mean(self) -> Step:  # type: ignore[override]
-        """Step of the mean motion, shape (..., D), with the event probabilities, shape (..., E), as its `event`."""
+        """Step with the mean as `motion`, shape (..., D), and the event probabilities as `event`, shape (..., E)."""
         return Step(self.motion.mean, torch.softmax(self.event_logits, -1))
 
     def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
         """Transform noise into a sample.
 
-        `bin_width`, shape (D,), is the spacing of the grid that the motion lies on; None for a continuous motion.
+        `bin_width`, shape (D,), is the spacing of the grid that the motion is rounded to; None for a continuous motion.
         """
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:
@@ -139,12 +145,18 @@ class StepDistribution(Distribution):
         return self.transform(noise)
 
     def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
-        """Return a new distribution with the mixture tempered and the event logits divided by the temperature."""
+        """Return a new distribution with a tempered mixture and with event logits divided by `temperature`.
+
+        See `GaussianMixture.tempered` for the arguments.
+        """
         motion, logits = self.motion.tempered(temperature, scale_temperature), self.event_logits
         return StepDistribution(motion, temper_logits(logits, temperature) if logits.shape[-1] else logits)
 
     def biased(self, bias: float) -> StepDistribution:
-        """Return a new distribution with the mixture biased; as in Graves, the event distribution is unchanged."""
+        """Return a new distribution with a biased mixture; see `GaussianMixture.biased`.
+
+        The event distribution does not change, as in Graves (arXiv:1308.0850, section 5.4).
+        """
         return StepDistribution(self.motion.biased(bias), self.event_logits)
 
     def endless(self) -> StepDistribution:

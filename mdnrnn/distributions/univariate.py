@@ -10,19 +10,20 @@ _MAX_ITERATIONS = 200
 
 
 def normal_cdf(z: Tensor) -> Tensor:
-    """Return the standard normal CDF; unlike torch.special.ndtr, it is accurate far into both tails."""
+    """Return the standard normal CDF; unlike `torch.special.ndtr`, the result is accurate far into both tails."""
     return 0.5 * torch.erfc(z * -math.sqrt(0.5))
 
 
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     """Return the quantiles at the probabilities `prob`, shape (...), in float64.
 
-    Uses Newton's method inside a bracket. If a Newton step is longer than half of the preceding step or leaves the
-    bracket, the iteration bisects the bracket instead. The initial bracket is the range of the quantiles of the
-    components, which contains the quantile of the mixture.
+    Uses Newton's method within an interval that contains the quantile. If a Newton step is longer than half of the
+    preceding step or leaves the interval, the interval is bisected instead. The initial interval is the range from the
+    smallest to the largest quantile of the components.
 
     Args:
-        prob: probabilities, shape (...); at 0 and 1 the result is finite and must be replaced by the caller.
+        prob: probabilities, shape (...). For probabilities of 0 and 1, the result is the median; the caller must
+            replace it with -inf and inf.
         log_weights: shape (..., K).
         means: shape (..., K).
         scales: shape (..., K).
@@ -49,7 +50,7 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
 
 
 def crps(value: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Return the continuous ranked probability score of `value`, shape (...), in the units of `value`.
+    """Return the continuous ranked probability score of `value`, shape (...), in the unit of `value`.
 
     With weights w, means m and scales s, the score of a value y is
 

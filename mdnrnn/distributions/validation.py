@@ -1,4 +1,4 @@
-"""Argument checks for mixtures; error messages contain the argument's name, the received and the expected value."""
+"""Argument checks for mixtures. Error messages contain the argument's name, the received value and the expected one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _is_expandable(shape: torch.Size, target: torch.Size) -> bool:
 def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
     """Raise `ValueError` if a parameter is NaN or infinite.
 
-    -inf is valid for log scales, and for logits if at least one logit of the mixture is finite.
+    Exceptions: log scales can be -inf, and logits can be -inf if at least one logit of the same mixture is finite.
     """
     check_elements("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
     impossible = (logits == -math.inf).all(-1, keepdim=True).expand_as(logits)
@@ -73,7 +73,10 @@ def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size,
 
 
 def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) -> None:
-    """Raise `ValueError` if the mask `invalid` is true anywhere; the message contains the first invalid element."""
+    """Raise `ValueError` if an element of the mask `invalid` is true.
+
+    The message contains the first invalid element of `tensor`, `name` and `expected`, a description of valid values.
+    """
     if bool(invalid.any()):
         index = tuple(invalid.nonzero()[0].tolist())
         raise ValueError(f"{name}: received {float(tensor[index])} at index {index}, expected {expected}")
@@ -82,7 +85,7 @@ def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) ->
 def normalize_dims(dims: int | Sequence[int], size: int) -> list[int]:
     """Return dimensions as a list of indices from 0 to size - 1; negative dimensions count from the end.
 
-    Raises `ValueError` if a dimension is out of range, repeated or not an integer, or if there are none.
+    Raises `ValueError` if a dimension is out of range, repeated or not an integer, or if `dims` is empty.
     """
     received = [dims] if isinstance(dims, Integral) else list(dims)  # type: ignore[arg-type]
     if not all(isinstance(dim, Integral) and not isinstance(dim, bool) for dim in received):

@@ -1,9 +1,10 @@
 """Triton kernels for GPUs, and functions that check whether they can be used.
 
-For each kernel, the calling code contains a PyTorch implementation that gives the same results on any device. Triton is
-part of PyTorch's CUDA builds. If Triton is not installed or a tensor is not on a GPU, `kernels_available` returns False
-and no kernel is called. Import the kernel modules only if it returns True. With TRITON_INTERPRET=1, the kernels run in
-Triton's interpreter on a CPU; the tests use this mode.
+For each kernel, there is a PyTorch implementation in the calling module that gives the same results on any device. The
+kernels are used only if `kernels_available` returns True, i.e. if Triton, which is part of PyTorch's CUDA builds, is
+installed and the tensor is on a GPU. Kernel modules import Triton; import them only if `kernels_available` returns
+True. With the environment variable TRITON_INTERPRET=1, the kernels run in Triton's interpreter on a CPU. The tests use
+this mode.
 """
 
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ TRITON_INSTALLED = find_spec("triton") is not None
 
 
 def kernels_available(tensor: Tensor) -> bool:
-    """Return whether kernels can run on the tensor's device."""
+    """Return whether Triton is installed and the tensor is on a GPU."""
     return TRITON_INSTALLED and tensor.is_cuda
 
 
@@ -24,11 +25,12 @@ def next_power_of_two(n: int) -> int:
 
 
 def has_mixture_kernel(covariance: str, components: int, features: int) -> bool:
-    """Return whether a kernel exists for mixtures of K components of D features with the given covariance.
+    """Return whether the kernel of `mdnrnn.kernels.mixture` supports a covariance with K components and D features.
 
-    For full covariances, the kernel supports D <= 2, which needs at most one slope per component. For diagonal
-    covariances, D is limited so that the product of D factors does not underflow. K times D is limited so that the
-    kernel compiles for sm_90 without register spills.
+    Full covariances are supported for D <= 2, i.e. with at most one slope per component. Diagonal covariances are
+    supported for D <= 8, because a product of D factors can underflow for larger D. Per-dimension mixtures are
+    supported for all D. In each case, K times D, with D rounded up to a power of two, must be at most 384. The kernel
+    then compiles for sm_90 without register spills.
     """
     max_features = {"per-dimension": 384, "diagonal": 8, "full": 2}.get(covariance, 0)
     return features <= max_features and components * next_power_of_two(features) <= 384

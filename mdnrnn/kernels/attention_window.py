@@ -1,9 +1,9 @@
 """Triton kernels of an LSTM with a window over a text: the forward and the backward pass of all time steps.
 
-As in `mdnrnn.kernels.layer_norm`, a program runs ROWS sequences through all T steps and reads the weights again at
-every step. The loops in `mdnrnn.nn.attention_window_loop` contain the formulas and give the same results. Hidden states
-and window contexts are stored side by side in one tensor, `joined`. It is padded with zeros to WIDTH columns, a
-multiple of the tile size.
+As in `mdnrnn.kernels.layer_norm`, each program runs all T steps of ROWS sequences and reads the weights again at every
+step. The loops in `mdnrnn.nn.attention_window_loop` contain the formulas and give the same results. Hidden states and
+contexts are concatenated in one tensor, `joined`, which is padded with zeros to WIDTH columns, a multiple of the tile
+size. U is the length of the longest text of a batch, including the end mark.
 """
 
 from typing import Any
@@ -20,9 +20,9 @@ from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, ta
 def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
     """Return whether the kernels support hidden size H, C characters and K components with these dtypes.
 
-    Matrix products are in `dtype`, everything else is in `state_dtype`. H must be a multiple of 16, because weights are
-    loaded 16 elements at a time. C must be at most 128 and K at most 16, because tiles that span all characters or all
-    Gaussians must fit into shared memory.
+    Matrix products are in `dtype`, all other operations in `state_dtype`. H must be a multiple of 16, because weights
+    are loaded 16 elements at a time. C must be at most 128 and K at most 16, because tiles that contain all characters
+    or all Gaussians must fit into shared memory.
     """
     return hidden % 16 == 0 and characters <= 128 and components <= 16 and supports_dtypes(dtype, state_dtype)
 
@@ -39,24 +39,25 @@ def forward(
     context: Tensor,
     save: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Run all time steps, as the forward loop of `mdnrnn.nn.attention_window_loop` does.
+    """Run all time steps of the forward pass, like `_forward_loop` of `mdnrnn.nn.attention_window_loop`.
 
     Args:
         input_products: inputs multiplied by the input weights, shape (T, B, 4H).
-        weight: recurrent weights of hidden state and context, shape (4H, H + C).
-        window_weight: weights of the window, shape (3K, H).
-        window_bias: shape (3K,).
+        weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window parameters alpha, beta and delta, shape (3K, H).
+        window_bias: biases of the window parameters, shape (3K,).
         characters: one-hot text, shape (B, U, C).
         hidden: initial hidden state, shape (B, H).
         cell: initial cell state, shape (B, H).
         centers: initial centers of the window's Gaussians, shape (B, K).
         context: initial context, shape (B, C).
-        save: whether to store the gates and Gaussians, which the backward pass needs; if False, they are undefined.
+        save: whether to store the gates and Gaussians of all steps, which the backward pass needs. If False, the
+            returned gates and Gaussians are not valid.
 
     Returns:
-        Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
-        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians exp(-beta (center - u)^2) (T, B, K, U + 1); phi
-        (T, B, U + 1).
+        Gates, shape (T, B, 4H); cell states, shape (T + 1, B, H); centers, shape (T + 1, B, K); hidden states and
+        contexts, concatenated, shape (T + 1, B, H + C); alpha, beta and delta, concatenated, shape (T, B, 3K);
+        Gaussians exp(-beta (center - u)^2), shape (T, B, K, U + 1); and window weights phi, shape (T, B, U + 1).
     """
     steps, (batch, h), (length, c), k = len(input_products), hidden.shape, characters.shape[1:], centers.shape[-1]
     constants = _constants(h, c, k, input_products.dtype)
@@ -87,15 +88,15 @@ def backward(
     hidden_slope: Tensor,
     phi_slopes: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Compute the gradients of all time steps, as the backward loop of `mdnrnn.nn.attention_window_loop` does.
+    """Run all time steps of the backward pass, like `_backward_loop` of `mdnrnn.nn.attention_window_loop`.
 
     Args:
         d_hidden: gradient with respect to the hidden states, shape (T, B, H); None for zeros.
         d_context: gradient with respect to the contexts, shape (T, B, C); None for zeros.
-        weight: recurrent weights of hidden state and context, shape (4H, H + C).
-        window_weight: weights of the window, shape (3K, H).
+        weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window parameters alpha, beta and delta, shape (3K, H).
         characters: one-hot text, shape (B, U, C).
-        gates: shape (T, B, 4H).
+        gates: output, input and forget gates and candidates, after their nonlinearities, shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
         output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
         cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
@@ -103,9 +104,9 @@ def backward(
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Gradients with respect to the pre-activations of the gates (T, B, 4H); log alpha, log beta and log delta
-        (T, B, 3K); the initial hidden state and context (B, H + C); the initial cell state (B, H); and the initial
-        centers (B, K).
+        Gradients with respect to the pre-activations of the gates, shape (T, B, 4H); to log alpha, log beta and log
+        delta, concatenated, shape (T, B, 3K); to the initial hidden state and context, concatenated, shape (B, H + C);
+        to the initial cell state, shape (B, H); and to the initial centers, shape (B, K).
     """
     (steps, batch, h), (length, c), k = hidden_slope.shape, characters.shape[1:], coefficients.shape[-1] // 3
     constants = _constants(h, c, k, weight.dtype)
@@ -129,8 +130,8 @@ def backward(
 def _constants(h: int, c: int, k: int, dtype: torch.dtype) -> dict[str, Any]:
     """Return compile-time constants and launch options.
 
-    TILE: columns per tile. BLOCK: elements of the inner dimension that a matrix product processes at a time. C_PADDED,
-    K_PADDED and K3_PADDED: powers of two that are at least C, K and 3K.
+    TILE: number of columns per tile. BLOCK: number of inner indices that a matrix product processes at a time.
+    C_PADDED, K_PADDED and K3_PADDED: powers of two that are at least C, K and 3K.
     """
     tile, block = (128, 64) if dtype == torch.bfloat16 else (64, 32)
     sizes = {"H": h, "C": c, "K": k, "WIDTH": triton.cdiv(h + c, tile) * tile, "TILE": tile, "BLOCK": block}
@@ -150,7 +151,7 @@ def _forward(
     H: tl.constexpr, C: tl.constexpr, K: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
     C_PADDED: tl.constexpr, K_PADDED: tl.constexpr, K3_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Compute the results of `forward`.
+    """Compute the results of `forward` for ROWS sequences.
 
     For the barriers, see `mdnrnn.kernels.layer_norm._forward`.
     """
@@ -167,7 +168,7 @@ def _forward(
                 total, joined + rows * WIDTH, weight + columns * WIDTH, row_mask, column_mask, 1, WIDTH, BLOCK
             )
             tl.store(gates + at, tl.where((columns < 3 * H)[None, :], tl.sigmoid(total), tanh(total)), mask)
-        tl.debug_barrier()  # gates
+        tl.debug_barrier()  # written before: gates
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             mask = row_mask[:, None] & (columns < H)[None, :]
@@ -180,14 +181,14 @@ def _forward(
             hidden = (output_gate * tanh(cell)).to(joined.dtype.element_ty)
             tl.store(joined + batch * WIDTH + rows[:, None] * WIDTH + columns[None, :], hidden, mask)
         joined += batch * WIDTH
-        tl.debug_barrier()  # hidden states
+        tl.debug_barrier()  # written before: hidden states
         entry_mask = entries < 3 * K
         logs = tl.zeros((ROWS, K3_PADDED), tl.float32)
         logs += tl.load(window_bias + entries, entry_mask, 0.0).to(tl.float32)[None, :]
         logs = add_product(logs, joined + rows * WIDTH, window_weight + entries * H, row_mask, entry_mask, 1, H, BLOCK)
         coefficients_at = coefficients + rows[:, None] * (3 * K) + entries[None, :]
         tl.store(coefficients_at, tl.exp(logs), row_mask[:, None] & entry_mask[None, :])
-        tl.debug_barrier()  # coefficients
+        tl.debug_barrier()  # written before: coefficients
         for start in range(0, length + 1, TILE):
             u = start + tl.arange(0, TILE)
             mask = row_mask[:, None] & (u <= length)[None, :]
@@ -204,7 +205,7 @@ def _forward(
                     tl.store(gaussians + (rows * K + k)[:, None] * (length + 1) + u[None, :], gaussian, mask)
                 weights += alpha[:, None] * gaussian
             tl.store(phi + rows[:, None] * (length + 1) + u[None, :], weights, mask)
-        tl.debug_barrier()  # phi and centers
+        tl.debug_barrier()  # written before: phi and centers
         context = tl.zeros((ROWS, C_PADDED), tl.float32)
         for start in range(0, length, 8):
             u = start + tl.arange(0, 8)
@@ -214,7 +215,7 @@ def _forward(
             context += tl.sum(weights[:, :, None] * tile, 1)
         context_at = joined + rows[:, None] * WIDTH + (H + letters)[None, :]
         tl.store(context_at, context.to(joined.dtype.element_ty), row_mask[:, None] & (letters < C)[None, :])
-        tl.debug_barrier()  # contexts, for the products of the next step
+        tl.debug_barrier()  # written before: contexts, which the products of the next step read
         if SAVE:
             gates += batch * 4 * H
             gaussians += batch * K * (length + 1)
@@ -234,12 +235,13 @@ def _backward(
     H: tl.constexpr, C: tl.constexpr, K: tl.constexpr, WIDTH: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
     C_PADDED: tl.constexpr, K_PADDED: tl.constexpr, K3_PADDED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Compute the results of `backward`.
+    """Compute the results of `backward` for ROWS sequences.
 
-    A name d_x denotes the gradient with respect to x; d_coefficients is with respect to the logs of the coefficients.
-    d_joined and d_cell are 0 at the start and contain the gradients with respect to the initial state at the end.
-    d_cell and d_cell_before are swapped after each step, so the final result is in the second buffer if T is odd. d_phi
-    (B, U) is a buffer for one step. For the barriers, see `mdnrnn.kernels.layer_norm._forward`.
+    d_x denotes the gradient with respect to x, except for d_coefficients, the gradient with respect to the logs of the
+    coefficients. d_joined and d_cell must be 0 before the kernel runs; afterwards, they contain the gradients with
+    respect to the initial state. d_cell and d_cell_before are swapped after each step, so the final result is in
+    d_cell_before if T is odd. d_phi (B, U) is a buffer for one step. For the barriers, see
+    `mdnrnn.kernels.layer_norm._forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask = rows < batch
@@ -265,7 +267,7 @@ def _backward(
             tile = _load_characters(characters, rows, u, letters, batch, length, C)
             d_u = tl.sum(d_c[:, None, :] * tile, 2)
             tl.store(d_phi + rows[:, None] * length + u[None, :], d_u, row_mask[:, None] & (u < length)[None, :])
-        tl.debug_barrier()  # d_phi
+        tl.debug_barrier()  # written before: d_phi
         d_alpha, d_beta = tl.zeros((ROWS, K_PADDED), tl.float32), tl.zeros((ROWS, K_PADDED), tl.float32)
         for start in range(0, length, 16):
             u = start + tl.arange(0, 16)
@@ -279,7 +281,7 @@ def _backward(
         tl.store(d_coefficients + alpha_at, d_alpha.to(d_coefficients.dtype.element_ty), component_mask)
         tl.store(d_coefficients + K + alpha_at, d_beta.to(d_coefficients.dtype.element_ty), component_mask)
         tl.store(d_coefficients + 2 * K + alpha_at, d_delta.to(d_coefficients.dtype.element_ty), component_mask)
-        tl.debug_barrier()  # d_coefficients
+        tl.debug_barrier()  # written before: d_coefficients
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             mask = row_mask[:, None] & (columns < H)[None, :]
@@ -298,7 +300,7 @@ def _backward(
                 d_gate = (d_new_cell * slope).to(d_gates.dtype.element_ty)
                 tl.store(d_gates + (gate + 1) * H + gate_at, d_gate, mask)
             tl.store(d_cell_before + at, d_new_cell * tl.load(gates + 2 * H + gate_at, mask, 0.0), mask)
-        tl.debug_barrier()  # d_gates
+        tl.debug_barrier()  # written before: d_gates
         for start in range(0, WIDTH, TILE):
             columns = start + tl.arange(0, TILE)
             total = tl.zeros((ROWS, TILE), tl.float32)
@@ -306,7 +308,7 @@ def _backward(
                 total, d_gates + rows * (4 * H), weight + columns, row_mask, columns < WIDTH, WIDTH, 4 * H, BLOCK
             )
             tl.store(d_joined + rows[:, None] * WIDTH + columns[None, :], total, row_mask[:, None])
-        tl.debug_barrier()  # d_joined and d_cell_before, for the preceding step
+        tl.debug_barrier()  # written before: d_joined and d_cell_before, which the preceding step reads
         d_cell, d_cell_before = d_cell_before, d_cell
         d_hidden -= batch * H
         d_context -= batch * C
@@ -325,7 +327,10 @@ def _backward(
 
 @triton.jit
 def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexpr):
-    """Return a tile (rows, u, letters) of the one-hot characters; zeros outside the text."""
+    """Return the one-hot characters of the given rows, positions `u` and classes `letters` as one tile.
+
+    Elements outside the batch, the text or the classes are 0.
+    """
     mask = ((rows < batch)[:, None] & (u < length)[None, :])[:, :, None] & (letters < C)[None, None, :]
     at = (rows[:, None] * length + u[None, :])[:, :, None] * C + letters[None, None, :]
     return tl.load(characters + at, mask, 0.0).to(tl.float32)
@@ -333,9 +338,9 @@ def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexp
 
 @triton.jit
 def _sum_over_text(part: tl.constexpr, phi_slopes, d_u, rows, u, components, batch, length, K: tl.constexpr):
-    """Return the gradient (rows, components) with respect to one part, summed over the indices `u`.
+    """Return the gradient (rows, components) with respect to one window parameter, summed over the positions `u`.
 
-    Part 0 is log alpha, part 1 is log beta, part 2 is the centers.
+    The parameter is log alpha if `part` is 0, log beta if it is 1 and the centers if it is 2.
     """
     mask = ((rows < batch)[:, None] & (components < K)[None, :])[:, :, None] & (u < length)[None, None, :]
     at = (rows[:, None] * (3 * K) + (part * K + components)[None, :])[:, :, None] * (length + 1) + u[None, None, :]

@@ -1,16 +1,17 @@
 """Triton functions for one feature of one component: density or probability of a bin, and its derivatives.
 
-A density or probability is represented as exp(E) F, by an exponent E and a factor F of moderate size. A component then
-needs no logarithm, which would cost as much as the rest of a density. The scale is s = exp(raw) + exp(f), where f is
-the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)), s = exp(m) / r: m is part of E and r
-is part of F.
+A density or probability is represented as exp(E) F with an exponent E and a factor F of moderate size. Therefore no
+logarithm per component is needed, which would take as long as the other operations of a density. The scale is s =
+exp(raw) + exp(f), where f is the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)), the
+scale is s = exp(m) / r. E contains m, and F contains r.
 
-Probabilities of bins follow distributions/discretized.py: the edges of the bin are at a = z - h and b = z + h, and
-y = z h. With Q(t) = exp(-t^2 / 2) g(t), one formula covers the plain and the tail form, because b^2 - a^2 = 4 y:
+Probabilities of bins are defined as in distributions/discretized.py. For a bin of width w whose center is a distance d
+from the mean, let z = |d| / s, h = w / (2 s), y = z h, a = z - h and b = z + h. With Q(t) = exp(-t^2 / 2) g(t) and
+b^2 - a^2 = 4 y, one formula replaces the plain and the tail formula of that module:
 
     P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  if a >= 0,  P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  otherwise
 
-The formula loses precision for small h, so the narrow form is used for h < 0.1, with more terms of the expansion:
+The formula loses precision for small h. If h < 0.1 and y < 0.5, the narrow formula is used, with more terms:
 
     log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6 - h^2 y^2/45 + h^4/90
 """
@@ -30,8 +31,9 @@ _NARROW_Y = tl.constexpr(0.5)
 def _mills_ratio(t):
     """Return g(t) = Q(t) exp(t^2 / 2) for t >= 0, with a relative error of 4e-7 in float32.
 
-    The approximation is a polynomial in (t - k) / (t + k), as in Shepherd and Laframboise, "Chebyshev approximation of
-    (1 + 2x) exp(x^2) erfc(x)" (Mathematics of Computation, 1981). Its coefficients minimize the relative error.
+    Q is the upper tail probability of the standard normal distribution. The approximation is k / (k + t) times a
+    polynomial in (k - t) / (k + t) with k = 3.25, similar to Shepherd and Laframboise, "Chebyshev approximation of
+    (1 + 2x) exp(x^2) erfc(x)" (Mathematics of Computation, 1981). The coefficients minimize the relative error.
     """
     r = 3.25 / (t + 3.25)
     q = 2 * r - 1
@@ -49,7 +51,10 @@ def _mills_ratio(t):
 
 @triton.jit
 def add_floor(raw, log_floor, inverse_floor):
-    """Return m, r and 1 / s of the scale s = exp(raw) + floor = exp(m) / r, and the derivative d log s / d raw."""
+    """Return m, r, 1 / s and d log s / d raw for the scale s = exp(raw) + exp(log_floor) = exp(m) / r.
+
+    `inverse_floor` is exp(-log_floor).
+    """
     ratio = tl.exp(-tl.abs(raw - log_floor))
     above, r = raw > log_floor, 1 / (1 + ratio)
     return (
@@ -62,9 +67,9 @@ def add_floor(raw, log_floor, inverse_floor):
 
 @triton.jit
 def density(distance, m, r, inverse):
-    """Return E and F of the density, and the derivatives of the log density w.r.t. `distance` and the log scale.
+    """Return E and F of the density exp(E) F, and the derivatives of its log w.r.t. `distance` and the log scale.
 
-    `distance` is x - mean; the scale is exp(m) / r = 1 / inverse.
+    `distance` is x - mean. `m`, `r` and `inverse` describe the scale exp(m) / r = 1 / inverse.
     """
     z = distance * inverse
     return -m - 0.5 * z * z - _HALF_LOG_TWO_PI, r, -z * inverse, z * z - 1
@@ -72,10 +77,10 @@ def density(distance, m, r, inverse):
 
 @triton.jit
 def discretized(distance, m, r, inverse, bin_width, log_bin_width):
-    """Return E and F of the probability of a bin, and the derivatives of its log w.r.t. `distance` and the log scale.
+    """Return E and F of the probability exp(E) F of a bin, and the derivatives of its log.
 
-    The first four arguments are those of `density`. If the bin width is 0, the density is used instead and
-    `log_bin_width` must be 0.
+    The derivatives are w.r.t. `distance` and the log scale. The first four arguments are those of `density`. If
+    `bin_width` is 0, the density replaces the probability, and `log_bin_width` must be 0.
     """
     absolute = tl.abs(distance)
     a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse

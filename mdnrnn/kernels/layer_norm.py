@@ -1,13 +1,13 @@
 """Triton kernels of a layer-normalized LSTM: one runs the forward pass of all time steps, the other the backward pass.
 
-Sequences are independent, so each program runs ROWS sequences through all T steps. At every step it reads the recurrent
-weights again, tile by tile, from the L2 cache that all programs share. Layer normalization needs whole rows, which do
-not fit into registers. Values are therefore passed through global memory, both between time steps and between passes
-over the columns. The `sums`, which are the gates before normalization, have the dtype of the matrix products. Norms,
-gates and cell states are float32.
+Sequences are independent, so each program runs all T steps of ROWS sequences. At every step, a program reads the
+recurrent weights again, tile by tile, from the L2 cache that all programs share. Layer normalization needs whole rows,
+which do not fit into registers. Therefore values are passed through global memory, both between time steps and between
+passes over the columns. `sums`, the gates before normalization, have the dtype of the matrix products. Norms, gates and
+cell states are float32.
 
-The formulas are those of `mdnrnn.nn.layer_norm`, whose loop gives the same results on any device. The 5 layer norms
-("norms") are numbered 0 to 4: input gate, forget gate, candidate, output gate, cell state.
+The formulas are those of `mdnrnn.nn.layer_norm`. The loop in that module gives the same results on any device. The 5
+layer norms ("norms") are numbered 0 to 4: input gate, forget gate, candidate, output gate, cell state.
 """
 
 from typing import Any
@@ -21,9 +21,10 @@ from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, ta
 
 
 def is_supported(hidden: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
-    """Return whether the kernels support hidden size H, matrix products in `dtype` and all else in `state_dtype`.
+    """Return whether the kernels support hidden size H with these dtypes.
 
-    H must be a multiple of 64, because norms are computed over whole tiles.
+    Matrix products are in `dtype`, all other operations in `state_dtype`. H must be a multiple of 64, because norms are
+    computed over whole tiles of at least 64 columns.
     """
     return hidden % 64 == 0 and supports_dtypes(dtype, state_dtype)
 
@@ -31,18 +32,18 @@ def is_supported(hidden: int, dtype: torch.dtype, state_dtype: torch.dtype) -> b
 def run_lstm(
     input_products: Tensor, weight: Tensor, norms: Tensor, hidden: Tensor, cell: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor]:
-    """Run all time steps; return hidden states (T, B, H) and the last cell state (B, H).
+    """Run all time steps of one LSTM layer; return the hidden states (T, B, H) and the last cell state (B, H).
 
-    The results are differentiable once. Products, weights and hidden states have the same dtype; norms and cell states
-    are float32.
+    The results are differentiable once. `input_products`, `weight` and hidden states have the same dtype. `norms` and
+    cell states are float32.
 
     Args:
         input_products: inputs multiplied by the input weights, shape (T, B, 4H).
         weight: recurrent weights, shape (4H, H).
-        norms: gains and biases of the 5 norms, shape (2, 5, H).
+        norms: gains and biases of the 5 layer norms, shape (2, 5, H).
         hidden: initial hidden state, shape (B, H).
         cell: initial cell state, shape (B, H).
-        epsilon: added to the variances.
+        epsilon: number that layer norms add to variances.
     """
     results: Any = _LayerNormSteps.apply(input_products, weight, norms, hidden, cell, epsilon)
     return results
@@ -86,7 +87,7 @@ class _LayerNormSteps(torch.autograd.Function):
 def _constants(h: int, products: Tensor) -> dict[str, Any]:
     """Return compile-time constants and launch options.
 
-    TILE: columns per tile. BLOCK: elements of the inner dimension that a matrix product processes at a time.
+    TILE: number of columns per tile. BLOCK: number of inner indices that a matrix product processes at a time.
     """
     tile, block = (128, 64) if products.dtype == torch.bfloat16 else (64, 32)
     sizes = {"H": h, "TILE": tile if h % tile == 0 else 64, "BLOCK": block, "ROWS": ROWS}
@@ -101,12 +102,13 @@ def _forward(
 ):  # fmt: skip
     """Compute sums (T, B, 4H), moments (T, 2, 5, B), and elements 1 to T of cells and hiddens (T + 1, B, H).
 
-    moments[:, 0] are means and moments[:, 1] reciprocal standard deviations, of the 5 layer norms. Inputs are
-    input_products (T, B, 4H), weight (4H, H), norms (2, 5, H), and element 0 of cells and hiddens.
+    For each of the 5 layer norms, moments[:, 0] contains the means and moments[:, 1] the reciprocal standard
+    deviations. Inputs are input_products (T, B, 4H), weight (4H, H), norms (2, 5, H), and element 0 of cells and
+    hiddens.
 
-    Threads exchange values through memory: a value written before a barrier may be read by any thread after it, and is
-    overwritten only after a later barrier. The comment on each barrier names the values that were written before it.
-    The tests run in Triton's interpreter, which has one thread and therefore cannot detect a missing barrier.
+    Threads exchange values through memory. A value that is written before a barrier can be read by all threads after
+    the barrier and is overwritten only after a later barrier. The comment on each barrier names the values that were
+    written before it. The tests run in Triton's interpreter, which has one thread and cannot detect a missing barrier.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -122,7 +124,7 @@ def _forward(
                 tl.store(sums + at, rounded, row_mask[:, None])
                 mean, deviation = _update_moments(mean, deviation, start, rounded.to(tl.float32), TILE)
             _store_moments(moments + gate * batch, mean, deviation / H + epsilon, rows, batch)
-        tl.debug_barrier()  # sums and their moments
+        tl.debug_barrier()  # written before: sums and their moments
         mean, deviation = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
@@ -136,14 +138,14 @@ def _forward(
         _store_moments(moments + 4 * batch, mean, deviation / H + epsilon, rows, batch)
         cells += batch * H
         hiddens += batch * H
-        tl.debug_barrier()  # cells and their moments
+        tl.debug_barrier()  # written before: cells and their moments
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             output_gate = tl.sigmoid(_normalize(3, sums + 3 * H, 4 * H, moments, norms, rows, columns, batch, H))
             activation = tanh(_normalize(4, cells, H, moments, norms, rows, columns, batch, H))
             at = rows[:, None] * H + columns[None, :]
             tl.store(hiddens + at, (output_gate * activation).to(hiddens.dtype.element_ty), row_mask[:, None])
-        tl.debug_barrier()  # hidden states, for the products of the next step
+        tl.debug_barrier()  # written before: hidden states, which the products of the next step read
         input_products += batch * 4 * H
         sums += batch * 4 * H
         moments += batch * 10
@@ -156,15 +158,15 @@ def _backward(
     steps, batch,
     H: tl.constexpr, TILE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Compute the gradients d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H), one sum over rows per program.
+    """Compute the gradients d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H).
 
-    A name d_x denotes the gradient with respect to x. Inputs are d_outputs, the gradient with respect to the hidden
-    states (T, B, H), and the inputs and results of `_forward`.
+    d_x denotes the gradient with respect to x. Each program stores its own d_norms, summed over its rows. Inputs are
+    d_outputs, the gradient with respect to the hidden states (T, B, H), and the inputs and results of `_forward`.
 
-    d_hidden and d_cell, shape (B, H) each, contain the gradients with respect to the last state at the start, and with
-    respect to the initial state at the end. d_cell and d_cell_before are swapped after each step, so the final result
-    is in the second buffer if T is odd. d_normed (B, 5, H) is a buffer for the gradients with respect to the outputs of
-    the norms at one step. For the barriers, see `_forward`.
+    Before the kernel runs, d_hidden (B, H) and d_cell (B, H) contain the gradients with respect to the last state;
+    afterwards, those with respect to the initial state. d_cell and d_cell_before are swapped after each step, so the
+    final result is in d_cell_before if T is odd. d_normed (B, 5, H) is a buffer for the gradients with respect to the
+    outputs of the norms at one step. For the barriers, see `_forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -189,7 +191,7 @@ def _backward(
             d_output_gate = d_h * activation * output_gate * (1 - output_gate)
             tl.store(d_normed + 3 * H + normed_at, d_output_gate, row_mask[:, None])
             tl.store(d_normed + 4 * H + normed_at, d_h * output_gate * (1 - activation * activation), row_mask[:, None])
-        tl.debug_barrier()  # d_normed of norms 3 and 4
+        tl.debug_barrier()  # written before: d_normed of norms 3 and 4
         mean_d, mean_dx = _norm_means(4, d_normed, cells_after, H, moments, norms, d_norms, rows, batch, H, TILE, ROWS)
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
@@ -206,7 +208,7 @@ def _backward(
             tl.store(d_normed + H + normed_at, d_forget_gate, row_mask[:, None])
             tl.store(d_normed + 2 * H + normed_at, d_c * input_gate * (1 - candidate * candidate), row_mask[:, None])
             tl.store(d_cell_before + at, d_c * forget_gate, row_mask[:, None])
-        tl.debug_barrier()  # d_normed of norms 0 to 2
+        tl.debug_barrier()  # written before: d_normed of norms 0 to 2
         for gate in range(4):
             mean_d, mean_dx = _norm_means(
                 gate, d_normed, sums + gate * H, 4 * H, moments, norms, d_norms, rows, batch, H, TILE, ROWS
@@ -218,7 +220,7 @@ def _backward(
                 )
                 at = rows[:, None] * (4 * H) + (gate * H + columns)[None, :]
                 tl.store(d_sums + at, d_sum.to(d_sums.dtype.element_ty), row_mask[:, None])
-        tl.debug_barrier()  # d_sums
+        tl.debug_barrier()  # written before: d_sums
         for start in range(0, H, TILE):
             columns = start + tl.arange(0, TILE)
             total = tl.zeros((ROWS, TILE), tl.float32)
@@ -226,7 +228,7 @@ def _backward(
                 total, d_sums + rows * (4 * H), weight + columns, row_mask, all_columns, H, 4 * H, BLOCK
             )
             tl.store(d_hidden + rows[:, None] * H + columns[None, :], total, row_mask[:, None])
-        tl.debug_barrier()  # d_hidden and d_cell_before, for the preceding step
+        tl.debug_barrier()  # written before: d_hidden and d_cell_before, which the preceding step reads
         d_cell, d_cell_before = d_cell_before, d_cell
         d_outputs -= batch * H
         cells -= batch * H
@@ -238,10 +240,10 @@ def _backward(
 
 @triton.jit
 def _update_moments(mean, deviation, count, values, TILE: tl.constexpr):
-    """Update the mean and the sum of squared deviations of each row, (ROWS,), from `count` to `count` + TILE elements.
+    """Return the mean and the sum of squared deviations of each row, (ROWS,) each, updated by TILE more values.
 
-    Uses the method of Chan, Golub and LeVeque (1979). Unlike a difference of sums of squares, it is accurate for large
-    means.
+    `mean` and `deviation` are those of the first `count` values of each row; `values` is (ROWS, TILE). Uses the method
+    of Chan, Golub and LeVeque (1979), which is also accurate if the mean is much larger than the standard deviation.
     """
     tile_mean = tl.sum(values, 1) / TILE
     centered = values - tile_mean[:, None]
@@ -259,7 +261,10 @@ def _store_moments(moments, mean, variance, rows, batch):
 
 @triton.jit
 def _standardize(values, width, moments, rows, columns, batch):
-    """Return a standardized tile of a matrix with `width` columns, and reciprocal standard deviations of its rows."""
+    """Return a tile of `values` with rows of mean 0 and variance 1, and the reciprocal standard deviations.
+
+    `values` points to a matrix with `width` columns, `moments` to the moments of its rows.
+    """
     row_mask = rows < batch
     mean, scale = tl.load(moments + rows, row_mask, 0.0), tl.load(moments + 5 * batch + rows, row_mask, 0.0)
     tile = tl.load(values + rows[:, None] * width + columns[None, :], row_mask[:, None], 0.0).to(tl.float32)
@@ -268,7 +273,7 @@ def _standardize(values, width, moments, rows, columns, batch):
 
 @triton.jit
 def _normalize(norm, values, width, moments, norms, rows, columns, batch, H: tl.constexpr):
-    """Return a tile of the output of norm number `norm` for the input `values`."""
+    """Return a tile of the output of layer norm number `norm` for the input `values`."""
     standardized, _ = _standardize(values, width, moments + norm * batch, rows, columns, batch)
     gain, bias = tl.load(norms + norm * H + columns), tl.load(norms + (5 + norm) * H + columns)
     return standardized * gain[None, :] + bias[None, :]
@@ -276,7 +281,7 @@ def _normalize(norm, values, width, moments, norms, rows, columns, batch, H: tl.
 
 @triton.jit
 def _load_d_normed(norm, d_normed, rows, columns, batch, H: tl.constexpr):
-    """Return a tile of the gradient with respect to the output of a norm; 0 for rows beyond the batch."""
+    """Return a tile of the gradient with respect to the output of layer norm number `norm`; 0 outside the batch."""
     at = rows[:, None] * (5 * H) + (norm * H + columns)[None, :]
     return tl.load(d_normed + at, (rows < batch)[:, None], 0.0)
 
@@ -286,9 +291,9 @@ def _norm_means(
     norm, d_normed, values, width, moments, norms, d_norms, rows, batch,
     H: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Store the gradients of the gain and bias of a norm, and return two means per row, (ROWS,), for its backward pass.
+    """Store the gradients of the gain and bias of a layer norm, and return mean(d) and mean(d x) of each row, (ROWS,).
 
-    Let d be the gradient with respect to the standardized values x. The two means are mean(d) and mean(d x).
+    x are the standardized values, and d is the gradient with respect to x. `_norm_backward` needs the two means.
     """
     mean_d, mean_dx = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
     for start in range(0, H, TILE):
@@ -308,7 +313,7 @@ def _norm_backward(
     norm, d_normed, values, width, mean_d, mean_dx, moments, norms, rows,
     columns, batch, H: tl.constexpr,
 ):  # fmt: skip
-    """Return a tile of the gradient with respect to the input of a norm, given the results of `_norm_means`."""
+    """Return a tile of the gradient with respect to the input of a layer norm, given the results of `_norm_means`."""
     standardized, scale = _standardize(values, width, moments + norm * batch, rows, columns, batch)
     d_output = _load_d_normed(norm, d_normed, rows, columns, batch, H)
     d_standardized = d_output * tl.load(norms + norm * H + columns)[None, :]

@@ -1,18 +1,20 @@
-"""Triton kernel of the negative log-likelihood of steps and its gradient; it reads the parameters of a head only once.
+"""Triton kernel of the negative log-likelihood of steps and its gradient, which reads the parameters only once.
 
-The formulas are those of distributions/density.py, discretized.py and cholesky.py; component.py contains those of one
-feature of one component. A row contains the parameters of one step, in the layout of nn/parameters.py.
+The formulas are those of `density.py`, `discretized.py` and `cholesky.py` in mdnrnn/distributions. The formulas for one
+feature of one component are in component.py. A row contains the parameters of one step, in the order of
+nn/parameters.py.
 
-**Memory traffic.** The forward pass has the parameters in registers, so it also computes and writes their gradient. It
-multiplies the gradient by 1 / S, because the training loss is the mean over S steps. The backward pass then only checks
-that the upstream gradient is 1 / S. This takes one read and one write of the parameters, the minimum. Computing the
-gradient in the backward pass would take one more read and twice the arithmetic. For any other loss, the backward pass
-rescales the gradient in place, which takes one more read and write.
+**Memory traffic.** When the forward pass has read the parameters into registers, it also computes and writes their
+gradient. The gradient is multiplied by 1 / S, because the training loss is the mean over S steps. If the loss is this
+mean, the backward pass only checks that the upstream gradient is 1 / S. In total, this takes one read and one write of
+S R numbers (R parameters per step), the minimum. Computing the gradient in the backward pass would take one more read
+and twice the arithmetic. For any other loss, the backward pass rescales the gradient in place, which takes one more
+read and one more write.
 
-**Layout.** A tile has N rows, L components and P features, and L P elements of a row are adjacent in memory. Few
-threads share a row, so most additions of a sum over components happen within a thread. The components are processed in
-unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, row indices beyond the last row are
-clamped to it, and the results of these rows are not stored.
+**Layout.** A tile has N rows, L components and P features (D rounded up to a power of two). L P elements of a row are
+adjacent in memory. Few threads share a row, so most additions of a sum over components are within a thread. The
+components are processed in unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, indices
+beyond the last row are replaced by the last row, and the results of these rows are not stored.
 """
 
 from typing import Any, NamedTuple
@@ -26,20 +28,20 @@ from torch.autograd.function import once_differentiable
 from mdnrnn.kernels import next_power_of_two
 from mdnrnn.kernels.component import add_floor, density, discretized
 
-# All tiles must have the same thread layout, so that threads exchange no data. Triton chooses the layout by the
-# alignment and strides of pointers. Therefore specialization on alignment is disabled, and max_contiguous declares the
-# positions along a row contiguous even where they are not. Without alignment, Triton uses this hint only to order the
-# threads.
+# All tiles must have the same assignment of elements to threads; otherwise, threads would have to exchange data. Triton
+# derives the assignment from the alignment and strides of pointers. Therefore specialization on alignment is disabled,
+# and `max_contiguous` declares positions along a row as contiguous even if they are not. Without alignment, Triton uses
+# this hint only to order the threads, so a wrong hint does not change the results.
 _POINTERS = (
     "rows", "motion", "bin_width", "event", "shift", "motion_nll", "event_nll", "gradient", "by_motion", "by_event"
 )  # fmt: skip
 _WARPS = 4
 _ROWS = 8 * _WARPS
-"""Maximum number of rows N per program; fewer are used if rows are long."""
+"""Maximum number of rows N per program; N is smaller if rows are long."""
 _MIN_ADJACENT = 8
-"""Minimum number L P of adjacent elements of a row: 32 bytes in float32 or 16 bytes in bfloat16."""
+"""Minimum number L P of adjacent elements of a row in a tile: 32 bytes in float32, 16 bytes in bfloat16."""
 _MAX_CHUNKS = 12
-"""Maximum number of chunks of components, and of elements per thread for each kind of parameter, such as means."""
+"""Maximum number of chunks of L components. Also the maximum number of means per thread, unless N cannot be reduced."""
 
 
 @triton.jit
@@ -52,9 +54,10 @@ def _event_nll(
     rows, event, shift, nll, gradient, row_count, gradient_scale,
     R: tl.constexpr, E: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr, N: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihoods of the events of N rows; the last E elements of a row are the event logits.
+    """Store the negative log-likelihoods of the events of N rows and, if GRADIENT, their gradient.
 
-    E = 3 for DOWN, UP and END; E = 2 for DOWN and END.
+    The last E elements of a row are the event logits: those of DOWN, UP and END if E = 3, those of DOWN and END if
+    E = 2. If SHIFTED, `shift` is added to the last logit. R is the length of a row.
     """
     flat = tl.arange(0, N)[:, None] * 4 + tl.arange(0, 4)[None, :]
     row, slot = tl.minimum(flat // 4, row_count - 1), flat % 4
@@ -82,10 +85,12 @@ def _nll_kernel(
     PER_DIMENSION: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr,
     N: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihoods of N of the `count` rows (S, R), and their gradient times `gradient_scale`.
+    """Store the negative log-likelihoods of N of `count` = S steps, given their parameters `rows` (S, R).
 
-    DISCRETIZED: `bin_width` is used. FULL: the components have slopes, D = 2. PER_DIMENSION: every feature has its own
-    mixture. SHIFTED: `shift` (S,) is added to the last event logit. GRADIENT: the gradient is stored.
+    DISCRETIZED: the likelihood of a motion is the probability of its bin of width `bin_width`; otherwise its density.
+    FULL: the components have slopes, and D = 2. PER_DIMENSION: every feature has its own mixture. SHIFTED: `shift` (S,)
+    is added to the last event logit. GRADIENT: the gradient, times `gradient_scale`, is stored. The module docstring
+    defines N, L and P.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row_count = tl.minimum(count - first, N).to(tl.int32)
@@ -197,10 +202,10 @@ def _rescale(
     gradient, by_motion, by_event, motion_stride, event_stride, count, gradient_scale,
     R: tl.constexpr, E: tl.constexpr, N: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Multiply N rows of a gradient by the upstream gradients divided by `gradient_scale`, in place.
+    """Multiply N rows of `gradient` in place by the upstream gradients divided by `gradient_scale`.
 
-    The upstream gradients are `by_event` (S,) for the last E columns and `by_motion` (S,) for all others. If all of
-    them are equal to `gradient_scale`, the rows are neither read nor written.
+    The upstream gradients are `by_event` (S,) for the last E columns and `by_motion` (S,) for all other columns. If the
+    upstream gradients of the N rows are all equal to `gradient_scale`, the rows are neither read nor written.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row, column = tl.arange(0, N)[:, None], tl.arange(0, WIDTH)[None, :]
@@ -217,9 +222,10 @@ def _rescale(
 
 
 class Layout(NamedTuple):
-    """Layout of a row: K logits, K D means, K D raw log scales, slopes (full covariances only), and E event logits.
+    """Layout of the parameters of one step (a row).
 
-    Per-dimension mixtures have D K logits. `log_floor` is the log of the smallest scale.
+    A row contains K logits, K D means, K D raw log scales, slopes (full covariances only) and E event logits.
+    Per-dimension mixtures have D K logits. `log_floor` is the log of the lower bound of component scales.
     """
 
     features: int
@@ -230,7 +236,7 @@ class Layout(NamedTuple):
 
     @property
     def constants(self) -> dict[str, Any]:
-        """Compile-time constants of the kernel."""
+        """Compile-time constants of the kernel, including the tile sizes N, L and P."""
         d, full = self.features, self.covariance == "full" and self.features == 2
         padded = next_power_of_two(d)
         adjacent, rows = max(_MIN_ADJACENT, padded), _ROWS
@@ -256,14 +262,15 @@ def step_nll(
     """Return the negative log-likelihoods of motions and of events in nats, shape (S,) each.
 
     The results are differentiable with respect to `rows` and `end_logit_shift`. The gradient is computed together with
-    the result, so only one backward pass per call is possible; a second one raises `RuntimeError`.
+    the results and rescaled in place by the backward pass. Therefore only one backward pass per call is possible; a
+    second one raises `RuntimeError`.
 
     Args:
-        rows: parameters, shape (S, R).
+        rows: R parameters of each step, in the order of `Layout`, shape (S, R).
         motion: shape (S, D).
-        event: shape (S,).
-        bin_width: shape (S, D) or (D,), 0 for a continuous feature; None to score motions by their density.
-        end_logit_shift: added to the last event logit, shape (S,).
+        event: integer events (see `mdnrnn.pen_events`), shape (S,).
+        bin_width: bin widths, 0 for a continuous feature, shape (S, D) or (D,); None to score motions by their density.
+        end_logit_shift: value to add to the last event logit, shape (S,); None to add nothing.
         layout: layout of the rows.
     """
     inputs = (rows, end_logit_shift)
@@ -286,7 +293,7 @@ class _StepNLL(torch.autograd.Function):
         differentiable: bool,
     ) -> tuple[Tensor, Tensor]:
         rows, motion, event = rows.contiguous(), motion.contiguous(), event.contiguous()
-        # Pointers must be valid even if the kernel does not use them: `motion` and `rows` replace missing tensors.
+        # Pointers must be valid even if the kernel does not use them. Therefore `motion` and `rows` replace None.
         bin_width = motion if bin_width is None else bin_width.contiguous()
         shift = motion if end_logit_shift is None else end_logit_shift.float().contiguous()
         count = len(rows)

@@ -1,4 +1,4 @@
-"""Tiled matrix product and launch options for kernels whose programs run a few sequences through all time steps."""
+"""Tiled matrix product and launch options for recurrent kernels; each program runs all time steps of ROWS sequences."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ import triton
 import triton.language as tl
 
 ROWS = 16
-"""Number of sequences per program: the minimum number of rows of a tensor-core product."""
+"""Number of sequences per program. Tensor-core products need at least 16 rows."""
 
 OPTIONS: dict[str, Any] = {"num_warps": 8, "num_stages": 4, "enable_fp_fusion": True}
-"""Launch options of all kernels. A product prefetches `num_stages` - 1 tiles, in up to 54 KB of shared memory.
-`enable_fp_fusion` (fused multiply-add) is set explicitly, because Triton 3.9 warns if it is not."""
+"""Launch options of the recurrent kernels. `add_product` prefetches `num_stages` - 1 tiles, in up to 54 KB of shared
+memory. `enable_fp_fusion` (fused multiply-add) is set explicitly, because Triton 3.9 warns if it is not set."""
 
 
 def supports_dtypes(dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
-    """Return whether the kernels support matrix products in `dtype` and all other operations in `state_dtype`."""
+    """Return whether the recurrent kernels support matrix products in `dtype` and other operations in `state_dtype`."""
     return dtype in (torch.float32, torch.bfloat16) and state_dtype == torch.float32
 
 
@@ -23,11 +23,11 @@ def supports_dtypes(dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
 def add_product(
     total, left, right, row_mask, column_mask, stride, INNER: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """Return `total` plus a matrix product with inner dimension INNER, computed in blocks of BLOCK elements.
+    """Return `total` plus the product of a left and a right matrix, computed in blocks of BLOCK inner indices.
 
-    `left` contains pointers to the rows of the left matrix, whose elements are contiguous. `right` contains pointers to
-    the columns of the right matrix, whose elements are `stride` apart. Rows and columns outside the masks are read as
-    zeros. Products in float32 have full precision (no TF32).
+    `left` contains a pointer to each row of the left matrix. The INNER elements of a row are contiguous. `right`
+    contains a pointer to each column of the right matrix. The INNER elements of a column are `stride` elements apart.
+    Rows and columns outside the masks are read as zeros. Products in float32 have full precision (no TF32).
     """
     for start in range(0, INNER, BLOCK):
         inner = start + tl.arange(0, BLOCK)

@@ -1,6 +1,7 @@
 """LSTM layer with a soft window over a text, and LSTM layers above it (Graves, arXiv:1308.0850, section 5.1).
 
-Shapes: U characters of the longest text of a batch, C distinct characters, K Gaussians of the window.
+Every text is followed by an end mark. Shapes: U is the length of the longest text of a batch, including the end mark; C
+is the number of distinct characters, including the end mark; K is the number of Gaussians of the window.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from mdnrnn.nn.attention_window_loop import WindowSteps
 from mdnrnn.nn.lstm import LSTM, LSTMState, drop_units, update_state
 
 _INITIAL_STRIDE = 0.08
-"""Number of characters that the window moves per step before training."""
+"""Number of characters by which an untrained window advances per step."""
 
 
 class Text(NamedTuple):
-    """Texts for a window.
+    """Encoded texts that a `WindowLSTM` reads.
 
-    `characters`: one-hot, zeros after the end of a text, shape (U, B, C). `lengths`: number of characters of each text
-    without the end mark, shape (1, B, 1).
+    `characters`: one-hot characters and end marks, followed by zeros up to U, the length of the longest text with its
+    end mark, shape (U, B, C). `lengths`: number of characters of each text without the end mark, shape (1, B, 1).
     """
 
     characters: Tensor
@@ -33,9 +34,9 @@ class Text(NamedTuple):
 class WindowState(NamedTuple):
     """State of a `WindowLSTM`.
 
-    `lstm`: LSTM state, shape (1, B, H) each. `centers`: centers kappa of the window's Gaussians, in characters, shape
-    (1, B, K). `context`: sum of the characters weighted by the window, shape (1, B, C). `finished`: 1 if the window has
-    passed the end of the text, otherwise 0, shape (1, B, 1).
+    `lstm`: hidden and cell state, shape (1, B, H) each. `centers`: centers of the window's Gaussians, as positions in
+    the text in characters, shape (1, B, K). `context`: sum of the one-hot characters weighted by the window, shape (1,
+    B, C). `finished`: 1 if the window has passed the end of the text, otherwise 0, shape (1, B, 1).
     """
 
     lstm: LSTMState
@@ -45,20 +46,23 @@ class WindowState(NamedTuple):
 
 
 class WindowLSTM(nn.Module):
-    """LSTM layer of hidden size H that reads the context of the previous step and moves the window.
+    """LSTM layer of hidden size H with a soft window over a text.
+
+    The window phi(u) is a weight for each character u of the text, computed as a sum of K Gaussians whose centers kappa
+    advance at every step. The context w is the sum of the one-hot characters weighted by the window. The layer reads
+    its inputs x and the context of the previous step:
 
         h' = LSTM(x, [h, w]);    (alpha, beta, delta) = exp(W h' + b);    kappa' = kappa + delta
         phi(u) = sum over K of alpha exp(-beta (kappa' - u)^2);    w' = sum over u of phi(u) character_u
 
-    w is the context. Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. See
-    `has_passed_text` for the stopping rule.
-
-    `forward` has a handwritten backward pass (`WindowSteps`) and does not support second derivatives.
+    Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. `has_passed_text`
+    determines when the text is finished. `forward` has a handwritten backward pass (`WindowSteps`) and does not support
+    second derivatives.
 
     Args:
         in_features: number of input features I.
         hidden: hidden size H.
-        characters: number of distinct characters C.
+        characters: number of distinct characters C, including the end mark.
         components: number of Gaussians K.
     """
 
@@ -91,7 +95,11 @@ class WindowLSTM(nn.Module):
         return WindowState(LSTMState(hidden, hidden), centers, context, finished)
 
     def forward(self, inputs: Tensor, text: Text, state: WindowState) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all steps: map inputs (T, B, I) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1)."""
+        """Run all time steps, given inputs (T, B, I).
+
+        Returns:
+            Hidden states (T, B, H), contexts (T, B, C) and window weights phi (T, B, U + 1).
+        """
         results: Any = WindowSteps.apply(
             self.inward(inputs),
             self.recurrent,
@@ -107,7 +115,7 @@ class WindowLSTM(nn.Module):
         return results
 
     def step(self, inputs: Tensor, text: Text, state: WindowState) -> tuple[Tensor, Tensor, WindowState]:
-        """Run one step: map inputs (B, I) to the hidden state (B, H), the context (B, C) and the next state."""
+        """Run one time step: map inputs (B, I) to the hidden state (B, H), the context (B, C) and the next state."""
         recurrent_inputs = torch.cat([state.lstm.hidden[0], state.context[0]], -1)
         gates = functional.linear(recurrent_inputs, self.recurrent) + self.inward(inputs)
         o, i, f, g = gates.chunk(4, -1)
@@ -124,8 +132,8 @@ class WindowLSTM(nn.Module):
 class StackState(NamedTuple):
     """State of a `WindowStack`.
 
-    `window`: state of the first layer. `above`: state of the layers above it, shape (layers - 1, B, H) each. `text`:
-    the texts, which do not change.
+    `window`: state of the first layer. `above`: hidden and cell states of the layers above it, shape (layers - 1, B, H)
+    each. `text`: the texts; they are the same at all steps.
     """
 
     window: WindowState
@@ -134,21 +142,21 @@ class StackState(NamedTuple):
 
 
 class WindowStack(nn.Module):
-    """LSTM layers of hidden size H, the first one with a window over a text.
+    """LSTM layers of hidden size H, of which the first is a `WindowLSTM`.
 
-    All layers read the inputs; the layers above the first also read the context. The outputs are the hidden states of
-    all layers and the context. The head needs the context, because its last feature is the window weight of the mark
-    after the end of the text.
+    All layers read the inputs. The layers above the first also read the context, which is the sum of the one-hot
+    characters weighted by the window. The outputs are the hidden states of all layers, followed by the context. The
+    head needs the last feature of the context, the window weight of the end mark.
 
-    Only the first layer needs a loop over the steps, because it reads the context of the previous step. The context
-    does not depend on the layers above, which process all steps of a sequence in one call.
+    The first layer needs a loop over the time steps, because it reads the context of the previous step. The layers
+    above it process all steps of a sequence in one call, because the context does not depend on them.
 
     Args:
         in_features: number of input features I.
         hidden: hidden size H.
-        characters: number of distinct characters C.
+        characters: number of distinct characters C, including the end mark.
         layers: number of layers, at least 2.
-        components: number K of Gaussians of the window.
+        components: number of Gaussians K of the window.
         dropout: dropout probability after each layer.
 
     The attribute `width` is the number of output features, layers x H + C.
@@ -168,21 +176,28 @@ class WindowStack(nn.Module):
         return StackState(self.first.initial_state(text), self.above.initial_state(text.lengths.shape[1]), text)
 
     def forward(self, inputs: Tensor, state: StackState) -> tuple[Tensor, Tensor]:
-        """Run all time steps: map inputs (T, B, I) to outputs (T, B, width) and phi (T, B, U + 1)."""
+        """Run all time steps: map inputs (T, B, I) to outputs (T, B, width) and window weights phi (T, B, U + 1)."""
         hidden, context, phi = self.first(inputs, state.text, state.window)
         hidden = drop_units(hidden, self.dropout, self.training)
         outputs, _ = self.above(torch.cat([inputs, context], -1), state.above, hidden)
         return torch.cat([outputs, context], -1), phi
 
     def step(self, inputs: Tensor, state: StackState) -> tuple[Tensor, StackState]:
-        """Run one step without dropout: map inputs (B, I) to outputs (B, width) and the next state."""
+        """Run one time step without dropout: map inputs (B, I) to outputs (B, width) and the next state."""
         hidden, context, window = self.first.step(inputs, state.text, state.window)
         outputs, above = self.above.step(torch.cat([inputs, context], -1), state.above, hidden)
         return torch.cat([outputs, context], -1), StackState(window, above, state.text)
 
 
 def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: int) -> Tensor:
-    """Return phi(u) for u from 0 to U, shape (..., U + 1), given alpha, beta and centers of shape (..., K)."""
+    """Return the window weights phi(u) for u from 0 to U, shape (..., U + 1).
+
+    Args:
+        alpha: weights of the Gaussians, shape (..., K).
+        beta: inverse widths of the Gaussians, shape (..., K).
+        centers: shape (..., K).
+        characters: U, the length of the longest text including the end mark.
+    """
     u = torch.arange(characters + 1, device=centers.device, dtype=centers.dtype)
     gaussians = torch.exp(-beta.unsqueeze(-1) * (centers.unsqueeze(-1) - u).square())
     return (alpha.unsqueeze(-1) * gaussians).sum(-2)
@@ -191,17 +206,18 @@ def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: in
 def has_passed_text(alpha: Tensor, beta: Tensor, centers: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
     """Return 1 where the window has passed the end of the text, otherwise 0, shape (B, 1).
 
-    The window has passed a text of L characters, whose end mark has index L, if phi(L + 1) exceeds phi(0) to phi(L).
-    Graves uses phi(L), one index earlier. However, windows learn to run ahead of the pen, and with his rule lines stop
-    before the last letter is complete. Far beyond the text, all phi underflow to 0. The result is therefore also 1 if
-    all centers are above L + 2.
+    A text of L characters has indices 0 to L - 1, and its end mark has index L. The window has passed the text if
+    phi(L + 1) is larger than each of phi(0) to phi(L). Graves compares phi(L) with phi(0) to phi(L - 1) instead.
+    However, trained windows are ahead of the character that is being written, so that his rule stops before the last
+    letter is complete. Far beyond the text, all phi underflow to 0. Therefore the result is also 1 if all centers are
+    above L + 2.
 
     Args:
         alpha: weights of the Gaussians, shape (B, K).
         beta: inverse widths of the Gaussians, shape (B, K).
-        centers: shape (B, K).
+        centers: centers of the Gaussians, shape (B, K).
         phi: window weights, shape (B, U + 1).
-        lengths: text lengths, shape (1, B, 1).
+        lengths: text lengths L without the end mark, shape (1, B, 1).
     """
     length = lengths[0]
     beyond = (alpha * torch.exp(-beta * (centers - length - 1).square())).sum(-1, keepdim=True)

@@ -1,12 +1,13 @@
 """All time steps of a `WindowLSTM` as one differentiable function with a handwritten backward pass.
 
-Autograd records no operations per step. The input products are computed before the loop. The gradients of the weights
-are computed after it, by one matrix product over all steps. `WindowLSTM` states the formulas of the forward pass.
+The forward and the backward pass are one loop over the time steps each, whose operations autograd does not record. The
+input products, i.e. the inputs multiplied by the input weights, are computed before the forward loop. The gradients of
+the weights are computed after the backward loop, by one matrix product over all steps. The docstring of `WindowLSTM`
+contains the formulas.
 
-There is one loop for the forward pass and one for the backward pass. On a GPU, the kernels of
-`mdnrnn.kernels.attention_window` replace the loops for float32 parameters, with matrix products in float32 or bfloat16,
-if H is a multiple of 16, C is at most 128 and K at most 16. So far they have been run only in Triton's interpreter, not
-on a GPU.
+On a GPU, the kernels of `mdnrnn.kernels.attention_window` replace the loops if parameters are float32, matrix products
+are float32 or bfloat16, H is a multiple of 16, C is at most 128 and K is at most 16. The kernels have been run only in
+Triton's interpreter, not on a GPU.
 """
 
 from typing import Any
@@ -18,9 +19,11 @@ from mdnrnn.kernels import kernels_available
 
 
 class WindowSteps(torch.autograd.Function):
-    """Map input products (T, B, 4H) to hidden states (T, B, H), contexts (T, B, C) and phi (T, B, U + 1).
+    """Autograd function of all time steps of a `WindowLSTM`.
 
-    Matrix products have the dtype of `input_products`; everything else has the dtype of the weights.
+    It maps input products (T, B, 4H), i.e. inputs multiplied by the input weights, to hidden states (T, B, H), contexts
+    (T, B, C) and window weights phi (T, B, U + 1). Matrix products have the dtype of `input_products`; all other
+    operations have the dtype of the weights.
     """
 
     @staticmethod
@@ -37,7 +40,7 @@ class WindowSteps(torch.autograd.Function):
         context: Tensor,
         save: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all steps; `save` keeps the tensors that the backward pass needs. See `_forward_loop` for the shapes."""
+        """Run all time steps; see `_forward_loop` for the arguments."""
         weights = [part.to(input_products.dtype) for part in (weight, window_weight, window_bias)]
         run, _ = _choose_passes(input_products, characters, cell, centers.shape[-1])
         with torch.autocast(input_products.device.type, enabled=False):
@@ -73,7 +76,7 @@ class WindowSteps(torch.autograd.Function):
 
 
 def _choose_passes(products: Tensor, characters: Tensor, cell: Tensor, components: int) -> tuple[Any, Any]:
-    """Return the functions of the forward and backward passes: kernels if they support the tensors, otherwise loops."""
+    """Return the forward and the backward function: GPU kernels if they support these tensors, otherwise loops."""
     if kernels_available(products):
         from mdnrnn.kernels import attention_window
 
@@ -94,25 +97,25 @@ def _forward_loop(
     context: Tensor,
     save: bool,
 ) -> tuple[Tensor, ...]:
-    """Run all steps.
+    """Run all time steps of the forward pass.
 
     Args:
         input_products: inputs multiplied by the input weights, shape (T, B, 4H).
-        weight: recurrent weights of hidden state and context, shape (4H, H + C).
-        window_weight: weights of the window, shape (3K, H).
-        window_bias: shape (3K,).
+        weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
+        window_weight: weights W of the window parameters alpha, beta and delta, shape (3K, H).
+        window_bias: biases b of the window parameters, shape (3K,).
         characters: one-hot text, shape (B, U, C).
         hidden: initial hidden state, shape (B, H).
         cell: initial cell state, shape (B, H).
         centers: initial centers of the window's Gaussians, shape (B, K).
         context: initial context, shape (B, C).
-        save: whether to keep the results of all steps, for the backward pass; if False, only hidden states, contexts
-            and phi are kept for all steps.
+        save: whether to store the results of all steps, which the backward pass needs. If False, only the hidden
+            states, contexts and phi are valid; the buffers of the other results are overwritten at every step.
 
     Returns:
-        Gates (T, B, 4H); cell states (T + 1, B, H); centers (T + 1, B, K); hidden states and contexts side by side
-        (T + 1, B, H + C); alpha, beta and delta (T, B, 3K); Gaussians exp(-beta (center - u)^2) (T, B, K, U + 1); phi
-        (T, B, U + 1).
+        Gates, shape (T, B, 4H); cell states, shape (T + 1, B, H); centers, shape (T + 1, B, K); hidden states and
+        contexts, concatenated, shape (T + 1, B, H + C); alpha, beta and delta, concatenated, shape (T, B, 3K);
+        Gaussians exp(-beta (center - u)^2), shape (T, B, K, U + 1); and window weights phi, shape (T, B, U + 1).
     """
     (steps, batch, _), h = input_products.shape, hidden.shape[-1]
     u, k = characters.shape[1], centers.shape[-1]
@@ -159,15 +162,15 @@ def _backward_loop(
     hidden_slope: Tensor,
     phi_slopes: Tensor,
 ) -> tuple[Tensor, ...]:
-    """Compute the gradients of all steps.
+    """Run all time steps of the backward pass.
 
     Args:
         d_hidden: gradient with respect to the hidden states, shape (T, B, H); None for zeros.
         d_context: gradient with respect to the contexts, shape (T, B, C); None for zeros.
-        weight: recurrent weights of hidden state and context, shape (4H, H + C).
-        window_weight: weights of the window, shape (3K, H).
+        weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
+        window_weight: weights of the window parameters alpha, beta and delta, shape (3K, H).
         characters: one-hot text, shape (B, U, C).
-        gates: shape (T, B, 4H).
+        gates: output, input and forget gates and candidates, after their nonlinearities, shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
         output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
         cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
@@ -175,9 +178,9 @@ def _backward_loop(
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Gradients with respect to the pre-activations of the gates (T, B, 4H); log alpha, log beta and log delta
-        (T, B, 3K); the initial hidden state and context (B, H + C); the initial cell state (B, H); and the initial
-        centers (B, K).
+        Gradients with respect to the pre-activations of the gates, shape (T, B, 4H); to log alpha, log beta and log
+        delta, concatenated, shape (T, B, 3K); to the initial hidden state and context, concatenated, shape (B, H + C);
+        to the initial cell state, shape (B, H); and to the initial centers, shape (B, K).
     """
     (steps, batch, h), k = hidden_slope.shape, coefficients.shape[-1] // 3
     forget, delta, phi_slopes = gates[..., 2 * h : 3 * h], coefficients[..., 2 * k :], phi_slopes[..., :-1]
@@ -190,7 +193,7 @@ def _backward_loop(
         if d_context is not None:
             d_joined[:, h:] += d_context[t]
         d_phi = torch.bmm(characters, d_joined[:, h:].unsqueeze(-1))
-        d_logs = torch.bmm(phi_slopes[t], d_phi).squeeze(-1)  # w.r.t. log alpha, log beta, centers
+        d_logs = torch.bmm(phi_slopes[t], d_phi).squeeze(-1)  # gradients w.r.t. log alpha, log beta, centers
         d_centers += d_logs[:, 2 * k :]
         torch.mul(d_centers, delta[t], out=d_logs[:, 2 * k :])
         d_coefficients[t] = d_logs
@@ -204,7 +207,7 @@ def _backward_loop(
 
 
 def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the output, cell and hidden slopes; see `_backward_loop` for their meaning and shapes."""
+    """Return `output_slope`, `cell_slopes` and `hidden_slope` as defined in `_backward_loop`."""
     output, input_gate, forget, candidate = gates.chunk(4, -1)
     squashed = cells[1:].tanh()
     output_slope = squashed * output * (1 - output)

@@ -1,4 +1,4 @@
-"""Names of the covariance structures of a mixture component; this module does not import torch."""
+"""Names of the covariance structures of mixture components; importing this module does not import torch."""
 
 from typing import Literal
 
@@ -9,4 +9,4 @@ Covariance = Literal["diagonal", "full", "isotropic", "shared", "per-dimension"]
 diagonal matrix shared by all components. "per-dimension": an independent univariate mixture in each dimension.
 """
 StepCovariance = Literal["diagonal", "full", "per-dimension"]
-"""Covariance structures of the motion of a time step."""
+"""Covariance structures that are available for the motion of a time step; see `Covariance`."""

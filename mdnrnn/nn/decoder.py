@@ -1,7 +1,7 @@
 """Recurrent decoder shared by all sequence models: input features, an LSTM and a step head.
 
-The LSTM reads the previous time step, the position (the running sum of the offsets) and a context that is constant over
-time. The head maps the outputs of the LSTM to distributions over the next step.
+The LSTM reads the previous time step, the position (the running sum of the motions) and a context vector that is
+constant over time. The head maps the outputs of the LSTM to distributions over the next step.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from mdnrnn.pen_events import END
 class DecoderState(NamedTuple):
     """State of a `StepDecoder`.
 
-    `lstm`: state of the LSTM. `position`: running sum of the normalized motions, shape (1, B, D). `context`: vector
-    that the LSTM reads at every step, shape (1, B, C).
+    `lstm`: state of the LSTM. `position`: running sum of the normalized motions, shape (1, B, D). `context`: vectors of
+    C features that the LSTM reads at every step, shape (1, B, C).
     """
 
     lstm: Any
@@ -34,17 +34,17 @@ class DecoderState(NamedTuple):
 
 
 class StepFeatures(nn.Module):
-    """Input features of time steps: motion, one-hot event, additional inputs and the position.
+    """Compute the input features of time steps: motion, one-hot event, additional inputs and position.
 
-    The event START is encoded as zeros. Events are input features only if E = 3; with E = 2, every event before the end
-    of a sequence is DOWN.
+    The event START, which precedes the first step, is encoded as zeros. Events are input features only if E = 3. With
+    E = 2, they would contain no information, because every event before the end of a sequence is DOWN.
 
     Args:
         features: number of motion features D.
         events: number of events E.
         inputs: number A of additional inputs per step.
-        position_features: number of leading motion features whose running sums are the position.
-        scale: factor by which the position is multiplied.
+        position_features: number of leading motion features whose running sums are used as position features.
+        scale: factor by which the position features are multiplied.
 
     The attribute `width` is the total number of features.
     """
@@ -54,20 +54,20 @@ class StepFeatures(nn.Module):
         self.inputs, self.position_features, self.scale = inputs, position_features, scale
         events = events if events > END else 0
         self.width = features + position_features + events + inputs
-        # Row e + 1 is the encoding of event e; row 0 (START) is all zeros.
+        # Row e + 1 is the encoding of event e. START is event -1, so its encoding is row 0, which is all zeros.
         self.register_buffer("event_rows", torch.eye(1 + END + 1)[:, 1 : 1 + events], persistent=False)
         self.event_rows: Tensor
 
     def from_batch(
         self, batch: Batch, steps: Step, slots: Tensor | None = None, position: Tensor | None = None
     ) -> Tensor:
-        """Return the padded features of a batch, shape (T, B, width).
+        """Return the features of all steps of a batch, padded with zeros, shape (T, B, width).
 
         Args:
-            batch: batch that defines the padded layout.
-            steps: steps without padding, shape (S,).
-            slots: indices of the steps in the padded layout, shape (S,); default: those of the batch.
-            position: position before the first step, shape (1, B, D); default: zeros.
+            batch: batch that defines T, B and the padded layout.
+            steps: S steps without padding: motion (S, D), event (S,) and inputs (S, A) or None.
+            slots: index of each step in the flattened padded layout, shape (S,); default: `batch.slots`.
+            position: position to which the motion of the first step is added, shape (1, B, D); default: zeros.
         """
         rows = [steps.motion, self.event_rows[steps.event + 1], *self.require_inputs(steps.inputs)]
         padded = batch.pad(torch.cat(rows, -1), slots)
@@ -78,7 +78,7 @@ class StepFeatures(nn.Module):
         return torch.cat([padded, self.scale * sums], -1)
 
     def from_step(self, step: Step, position: Tensor, context: Tensor) -> Tensor:
-        """Return features of one step of B sequences, with the context appended, shape (B, width + C).
+        """Return the features of one step of B sequences, followed by the context, shape (B, width + C).
 
         Args:
             step: motion (B, D), event (B,) and inputs (B, A) or None.
@@ -89,7 +89,7 @@ class StepFeatures(nn.Module):
         return torch.cat([*rows, self.scale * position[..., : self.position_features], context], -1)
 
     def require_inputs(self, inputs: Tensor | None) -> list[Tensor]:
-        """Return the additional inputs, (..., A), as a list that is empty if A is 0.
+        """Return a list with the additional inputs, shape (..., A); if A is 0, the list is empty.
 
         Raises:
             InputError: A is not 0 and `inputs` is None.
@@ -106,7 +106,7 @@ class StepDecoder(nn.Module):
 
     Args:
         features: module that computes the input features.
-        lstm: module that reads features and context; it must have the interface of `LSTM`.
+        lstm: module with the interface of `LSTM` that reads the features and the context.
         head: module that maps the outputs of the LSTM to step distributions.
     """
 
@@ -116,31 +116,37 @@ class StepDecoder(nn.Module):
         self.lstm: Any = lstm
 
     def initial_state(self, context: Tensor, lstm: Any = None) -> DecoderState:
-        """Return the state before the first step, given a context (B, C) and an LSTM state (default: zeros)."""
+        """Return the state before the first step, given a context (B, C) and an initial state of the LSTM.
+
+        Default of `lstm`: the initial state of the LSTM, which is zeros.
+        """
         position = context.new_zeros(1, len(context), self.head.shape.features)
         return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """Return the distribution of the step after `previous`, of batch shape (B,), and the next state."""
+        """Return the distribution over the step after `previous`, of batch shape (B,), and the next state."""
         hidden, state = self.step_hidden(previous, state)
         return self.head(hidden), state
 
     def step_hidden(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Return the input of the head for the step after `previous`, shape (B, width), and the next state."""
+        """Return the LSTM outputs from which the head predicts the step after `previous`, and the next state.
+
+        The LSTM outputs have shape (B, in_features), where in_features is that of the head.
+        """
         position = state.position + previous.motion
         features = self.features.from_step(previous, position[0], state.context[0])
         hidden, lstm = self.lstm.step(features, state.lstm)
         return hidden, DecoderState(lstm, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
-        """Return the distributions of all real steps of a batch, of batch shape (S,), given the initial state."""
+        """Return the distributions over the S real steps of a batch, of batch shape (S,), given the initial state."""
         return self.head(batch.unpad(self._run_lstm(batch, state)[0]))
 
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the result of `forward` and the state after step T.
 
-        The state is valid only for sequences of length T; for shorter ones it includes padding. The LSTM must return
-        its state, as `LSTM` and `LayerNormLSTM` do.
+        The state is valid only for sequences of T steps. For shorter sequences, it is the state after padding steps.
+        The LSTM must return its last state, as `LSTM` and `LayerNormLSTM` do.
         """
         outputs, lstm = self._run_lstm(batch, state)
         position = state.position + batch.pad(batch.previous.motion).sum(0)

@@ -1,4 +1,4 @@
-"""Mixture density heads: one linear layer whose outputs are the parameters of a distribution (Bishop 1994)."""
+"""Mixture density heads: a linear layer whose outputs are the parameters of a distribution (Bishop 1994)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mdnrnn.nn.parameters import MixtureShape, StepParameters
 class MixtureHead(nn.Module):
     """Map features of shape (..., in_features) to a mixture over points of shape (..., out_features).
 
-    The head is a module for any network:
+    The head can be used as the last module of any network:
 
         net = nn.Sequential(nn.Linear(1, 64), nn.SiLU(), MixtureHead(64, 1, components=20))
         optimizer = torch.optim.Adam(net.parameters(), 1e-2)
@@ -34,12 +34,12 @@ class MixtureHead(nn.Module):
         out_features: number of features D of the targets.
         components: number of components K.
         covariance: covariance structure of the components; see `Covariance`.
-        scale_floor: smallest scale of a component, in units of the targets.
-        noise: standard deviation, in units of the targets, of the noise that `loss` adds to targets during training;
-            it smooths the density where data are sparse (Rothfuss et al., arXiv:1907.08982).
-        weight_entropy: factor of the entropy regularizer: during training, `loss` subtracts this factor times the mean
-            entropy of the mixture weights in nats. A positive factor keeps components in use; a negative one prunes
-            components.
+        scale_floor: lower bound of the standard deviations of components, in units of the targets.
+        noise: standard deviation, in units of the targets, of the normal noise that `loss` adds to the targets in
+            training mode. The noise smooths the density where data are sparse (Rothfuss et al., arXiv:1907.08982).
+        weight_entropy: factor of the entropy regularizer. In training mode, `loss` subtracts this factor times the mean
+            entropy of the mixture weights in nats. A positive factor favors equal weights, a negative factor favors few
+            components of large weight.
 
     Raises:
         InputError: if an argument is invalid.
@@ -71,9 +71,10 @@ class MixtureHead(nn.Module):
         return self.shape.unpack(self.linear(features))
 
     def initialize(self, targets: Tensor) -> None:
-        """Initialize the head to a mixture of clusters of the targets: quantile groups if D = 1, k-means otherwise.
+        """Initialize the head such that each component is fitted to one cluster of the targets.
 
-        The weights of the linear layer are set to 0, so the initial mixture does not depend on the features.
+        The clusters are quantile groups if D = 1 or if the covariance is "per-dimension"; otherwise they are found by
+        k-means. The weights of the linear layer are set to 0, so the initial mixture does not depend on the features.
 
         Args:
             targets: shape (N, D).
@@ -90,7 +91,10 @@ class MixtureHead(nn.Module):
         self.shape.initialize_from_targets(self.linear, targets)
 
     def loss(self, mixture: GaussianMixture | PerDimensionMixture, targets: Tensor) -> Tensor:
-        """Return the mean negative log-likelihood in nats, plus the regularization terms during training.
+        """Return the mean negative log-likelihood in nats.
+
+        In training mode, noise is added to the targets and the entropy regularizer is added to the loss; see the
+        arguments `noise` and `weight_entropy` of the head.
 
         Args:
             mixture: result of `forward`.
@@ -108,7 +112,7 @@ class MixtureHead(nn.Module):
 class StepHead(nn.Module):
     """Map features of shape (..., in_features) to a step distribution: a mixture over the motion, and event logits.
 
-    The attribute `component_choices` is the number of components that are selected per sampled step: D for
+    The attribute `component_choices` is the number of components that are selected to sample one step: D for
     per-dimension mixtures, 1 otherwise.
 
     Args:
@@ -117,7 +121,7 @@ class StepHead(nn.Module):
         components: number of components K.
         events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
         covariance: covariance structure of the components; see `StepCovariance`.
-        scale_floor: smallest scale of a component, in units of the targets.
+        scale_floor: lower bound of the standard deviations of components, in units of the targets.
 
     Raises:
         InputError: if an argument is invalid.
@@ -152,15 +156,18 @@ class StepHead(nn.Module):
         return StepParameters(parameters, self.shape, self.events, None if shift is None else shift.squeeze(-1))
 
     def end_logit_shift(self, features: Tensor) -> Tensor | None:
-        """Return the value to add to the logit of END, shape (..., 1), or None; subclasses may override this method."""
+        """Return a value to add to the logit of END, shape (..., 1), or None to add nothing.
+
+        This implementation returns None; subclasses can override it.
+        """
         return None
 
 
 def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
     """Return `linear(features)` for features (S, in_features); under autocast on a CPU, pad S to a multiple of 256.
 
-    oneDNN compiles the matrix products of the forward and backward pass for every new S and caches up to a thousand of
-    them. Padding limits the number of different sizes.
+    For every new S, oneDNN compiles the matrix products of the forward and backward pass; it caches up to a thousand of
+    them. Padding reduces the number of different sizes.
     """
     missing = -len(features) % 256
     if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
@@ -171,7 +178,7 @@ def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
 def check_mixture_options(
     in_features: object, out_features: object, components: object, covariance: str, scale_floor: float
 ) -> None:
-    """Raise `InputError` if an option of a mixture head is invalid."""
+    """Raise `InputError` if an argument of a mixture head is invalid."""
     for name, value in (("in_features", in_features), ("out_features", out_features), ("components", components)):
         if not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name}: received {value!r}, expected a whole number of 1 or more")

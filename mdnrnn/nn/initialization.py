@@ -1,4 +1,4 @@
-"""Clusters of targets that initialize the components of a mixture: quantile groups if D = 1, k-means otherwise."""
+"""Clustering of targets to initialize mixture components, by quantile groups if D = 1 and by k-means otherwise."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from torch import Tensor
 _MAX_POINTS = 4096
 _ITERATIONS = 20
 _CANDIDATES = 8
-"""Number of points tried for each initial center of k-means."""
+"""Number of random candidates for each initial center of k-means; the best one is used."""
 
 
 def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the weights (K,), centers (K, D) and standard deviations (K, D) of K clusters.
+    """Cluster points and return the weights (K,), centers (K, D) and standard deviations (K, D) of K clusters.
 
     Weights and standard deviations are positive. If N > 4096, only 4096 evenly spaced rows of `points` are used. The
     result is deterministic.
@@ -29,14 +29,14 @@ def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     counts = membership.sum(0)
     centers = _cluster_means(points, membership)
     variances = membership.T @ (points - centers[assignment]).square() / counts.clamp_min(1).unsqueeze(-1)
-    # If the variance of a cluster is 0 (a single or repeated point), use the variance of all points divided by K^2.
+    # If the variance of a cluster is about 0 (single or repeated points), use the variance of all points / K^2.
     fallback = points.var(0, correction=0).clamp_min(1e-12) / k**2
     weights = (counts + 1) / (len(points) + k)
     return weights, centers, torch.where(variances > 1e-6 * fallback, variances, fallback).sqrt()
 
 
 def _assign_by_rank(points: Tensor, k: int) -> Tensor:
-    """Return the quantile group of each point, from 0 to K - 1; the K groups have equal sizes."""
+    """Return the quantile group of each point, from 0 to K - 1; the sizes of the K groups differ by at most 1."""
     rank = points.squeeze(-1).argsort().argsort()
     return rank * k // len(points)
 
@@ -67,7 +67,7 @@ def _k_means(points: Tensor, k: int) -> Tensor:
 def _cluster_means(points: Tensor, membership: Tensor, default: Tensor | None = None) -> Tensor:
     """Return the mean of each cluster, shape (K, D), from one-hot memberships (N, K).
 
-    An empty cluster gets `default`, shape (K, D), or the mean of all points.
+    For an empty cluster, the result is its row of `default`, shape (K, D), or the mean of all points if None.
     """
     counts = membership.sum(0).unsqueeze(-1)
     means = membership.T @ points / counts.clamp_min(1)

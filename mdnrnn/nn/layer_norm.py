@@ -8,31 +8,40 @@ from mdnrnn.kernels import kernels_available
 from mdnrnn.nn.lstm import LSTMState, drop_units, drop_weights, update_state
 
 _EPSILON = 1e-3
-"""Added to variances, as in Sketch-RNN. If the first input is 0, layer norms have inputs of 0 and multiply gradients by
-1 / sqrt(epsilon): 32 for this value, 316 for PyTorch's default of 1e-5."""
+"""Epsilon that layer norms add to variances; the value is that of Sketch-RNN. If the first input is 0, variances are 0
+at the first step, and layer norms multiply gradients by 1 / sqrt(epsilon). The factor is 32 for this value and 316 for
+PyTorch's default of 1e-5."""
 
 
 class LayerNormLSTM(nn.Module):
-    """`layers` layer-normalized LSTM layers of hidden size H, each followed by dropout; see `LSTM` for the arguments.
+    """Stack of layer-normalized LSTM layers of hidden size H, each followed by dropout.
 
         i, f, g, o = LN_i(a_i), LN_f(a_f), LN_g(a_g), LN_o(a_o)    with a = W_x x + W_h h
         c' = sigmoid(f) c + sigmoid(i) tanh(g)
         h' = sigmoid(o) tanh(LN_c(c'))
 
     Source: Ba, Kiros and Hinton (arXiv:1607.06450), in the variant of Sketch-RNN (Ha and Eck, arXiv:1704.03477). Each
-    LN has a gain and a bias, shape (H,) each; the bias of the forget gate is initialized to 1. Dropout, recurrent
-    dropout and the initialization of the matrices are the same as in `LSTM`.
+    layer normalization LN has a gain and a bias of shape (H,). The bias of LN_f, the normalization of the forget gate,
+    is initialized to 1. Dropout, recurrent dropout and the initialization of weight matrices are those of `LSTM`.
 
-    On a GPU, one kernel runs the forward pass of all steps and another one the backward pass
-    (`mdnrnn.kernels.layer_norm`). They support float32 parameters, with matrix products in float32 or bfloat16, if H is
-    a multiple of 64. So far they have been run only in Triton's interpreter, not on a GPU.
+    On a GPU, one kernel runs all steps of the forward pass and another kernel those of the backward pass
+    (`mdnrnn.kernels.layer_norm`), if parameters are float32, matrix products are float32 or bfloat16 and H is a
+    multiple of 64. The kernels have been run only in Triton's interpreter, not on a GPU.
 
-    In all other cases, a Python loop runs the steps. At T = 128, B = 100, H = 512 on one CPU core, forward and backward
-    passes take about 1.35 times as long as the fused LSTM, in float32 and in bfloat16; at B = 16 in float32, about 1.7
-    times. Most of that time is spent in matrix products. A handwritten backward pass with one product for the weight
-    gradient of all steps would save only 5 to 9 percent, and a compiled step 1 to 4 percent. Two optimizations matter:
-    the input products of all steps are computed before the loop, and they are split by `unbind`. Indexing would
-    allocate a gradient of the size of the whole sequence at every step, which would double the time.
+    In all other cases, the steps run in a Python loop. At T = 128, B = 100, H = 512 on one CPU core, forward and
+    backward pass take about 1.35 times as long as those of the fused LSTM, in float32 and in bfloat16; at B = 16 in
+    float32, about 1.7 times. Most of the time is spent in matrix products. A handwritten backward pass with one product
+    for the weight gradient of all steps would save only 5 to 9 percent, and a compiled step 1 to 4 percent. Two
+    optimizations matter. First, the products of inputs and input weights are computed for all steps before the loop.
+    Second, these products are split by `unbind`. Indexing them instead would allocate a gradient of the size of the
+    whole sequence at every step, which would double the time.
+
+    Args:
+        in_features: number of input features I.
+        hidden: hidden size H.
+        layers: number of layers.
+        dropout: dropout probability after each layer.
+        recurrent_dropout: dropout probability of the recurrent weights.
     """
 
     def __init__(
@@ -48,11 +57,14 @@ class LayerNormLSTM(nn.Module):
         return LSTMState(zeros, zeros)
 
     def forward(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Run all time steps: map inputs (T, B, I) to the top layer's hidden states (T, B, H) and the last state."""
+        """Run all time steps: map inputs (T, B, I) to outputs (T, B, H) and the last state.
+
+        The outputs are the hidden states of the last layer after dropout.
+        """
         return self._run(inputs, state, self.recurrent_dropout, self.dropout)
 
     def step(self, inputs: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        """Run one step without dropout: map inputs (B, I) to the top hidden state (B, H) and the next state."""
+        """Run one time step without dropout: map inputs (B, I) to outputs (B, H) and the next state."""
         outputs, state = self._run(inputs.unsqueeze(0), state, 0.0, 0.0)
         return outputs[0], state
 
@@ -89,8 +101,9 @@ class LayerNormLayer(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Run all time steps.
 
-        Matrix products and hidden states have the dtype of the autocast context if there is one; norms, gates and cell
-        states have the dtype of the parameters. The casts are explicit, so weights are cast once per pass.
+        Under autocast, matrix products and hidden states have the autocast dtype. Layer norms, gates and cell states
+        always have the dtype of the parameters. The casts are explicit, so that weights are cast once per pass instead
+        of once per step.
 
         Args:
             inputs: shape (T, B, I).
@@ -118,7 +131,14 @@ class LayerNormLayer(nn.Module):
     def _loop(
         self, input_products: Tensor, weight: Tensor, hidden: Tensor, cell: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all time steps in a Python loop, given the input products (T, B, 4H) and recurrent weights (4H, H)."""
+        """Run all time steps in a Python loop; see `forward` for the results.
+
+        Args:
+            input_products: inputs multiplied by the input weights, shape (T, B, 4H).
+            weight: recurrent weights, shape (4H, H).
+            hidden: initial hidden state, shape (B, H).
+            cell: initial cell state, shape (B, H).
+        """
         hiddens, matrix = [], weight.t()
         for product in input_products.unbind(0):
             sums = torch.addmm(product, hidden, matrix).to(cell.dtype).chunk(4, -1)
@@ -129,6 +149,6 @@ class LayerNormLayer(nn.Module):
         return torch.stack(hiddens), hidden, cell
 
     def _norms(self) -> Tensor:
-        """Return the gains and biases, shape (2, 5, H), of the layer norms of the 4 gates and the cell state."""
+        """Return the gains and biases of the 5 layer norms (4 gates, cell state), shape (2, 5, H)."""
         norms = [*self.gate_norms, self.cell_norm]
         return torch.stack([torch.stack([norm.get_parameter(name) for norm in norms]) for name in ("weight", "bias")])

@@ -1,4 +1,4 @@
-"""Layout of a head's unconstrained parameters, and the step distribution that they define."""
+"""Layout of the unconstrained parameters that a mixture density head outputs, and the step distribution they define."""
 
 from __future__ import annotations
 
@@ -18,23 +18,24 @@ from mdnrnn.pen_events import END
 
 
 class MixtureShape(NamedTuple):
-    """Layout of a mixture's unconstrained parameters in one vector: logits, means, raw log scales, slopes.
+    """Layout of the unconstrained parameters of a mixture in one vector: logits, means, raw log scales, slopes.
 
-    Means and raw log scales are ordered (K, D). For per-dimension mixtures, logits, means and raw log scales are
-    ordered (D, K). A raw log scale becomes a log scale through `smooth_floor`.
+    Means and raw log scales are flattened from shape (K, D). Exceptions: raw log scales have shape (K, 1) if the
+    covariance is isotropic and (1, D) if it is shared; in per-dimension mixtures, logits, means and raw log scales are
+    flattened from shape (D, K). `smooth_floor` converts raw log scales to log scales.
     """
 
     features: int
     """Number of features D."""
     components: int
-    """Number of components K; for per-dimension mixtures, the number per dimension."""
+    """Number of components K of the mixture, or of each dimension of a per-dimension mixture."""
     log_floor: float
-    """Log of the smallest scale."""
+    """Log of the lower bound of component scales."""
     covariance: Covariance = "diagonal"
 
     @property
     def sizes(self) -> list[int]:
-        """Numbers of logits, means, raw log scales and slopes."""
+        """Numbers of logits, means, raw log scales and slopes, in this order."""
         k, d = self.components, self.features
         scales = {"isotropic": k, "shared": d}.get(self.covariance, k * d)
         slopes = k * d * (d - 1) // 2 if self.covariance == "full" else 0
@@ -46,7 +47,7 @@ class MixtureShape(NamedTuple):
         return sum(self.sizes)
 
     def unpack(self, parameters: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Return the mixture, in float32 or wider, that is defined by parameters of shape (..., P)."""
+        """Return the mixture with the unconstrained parameters `parameters`, shape (..., P), in float32 or wider."""
         parameters = parameters.float() if parameters.dtype in (torch.bfloat16, torch.float16) else parameters
         k, d = self.components, self.features
         logits, means, raw, below_diagonal = parameters.split_with_sizes(self.sizes, -1)
@@ -65,10 +66,11 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialize(self, linear: nn.Linear) -> None:
-        """Initialize a linear layer for normalized targets, which have standard deviation 1.
+        """Initialize the linear layer of a head for normalized targets, which have standard deviation 1.
 
-        The biases give equal mixture weights. If K > 1, means are drawn from a normal distribution with standard
-        deviation 0.7, and scales are 0.7. The first outputs of `linear` are the parameters, in the order of `unpack`.
+        The first P outputs of `linear` must be the parameters of the mixture. Biases are set such that all components
+        have the same weight. If K > 1, means are drawn from a normal distribution with standard deviation 0.7, and
+        scales are 0.7 plus the scale floor. If K = 1, the mean is 0, and the scale is 1 plus the scale floor.
         """
         nn.init.normal_(linear.weight, std=0.1 / math.sqrt(linear.in_features))
         nn.init.zeros_(linear.bias)
@@ -79,10 +81,14 @@ class MixtureShape(NamedTuple):
 
     @torch.no_grad()
     def initialize_from_targets(self, linear: nn.Linear, targets: Tensor) -> None:
-        """Initialize a layer to output a mixture of clusters of `targets`, shape (N, D), for all inputs."""
+        """Initialize a linear layer such that each component is fitted to one cluster of `targets`, shape (N, D).
+
+        The first P outputs of `linear` must be the parameters of the mixture. Their weights are set to 0, so the
+        mixture is the same for all inputs.
+        """
         k = self.components
         linear.weight[: self.size].zero_()
-        if self.covariance == "per-dimension":  # parameters are ordered (D, K); each dimension is clustered separately
+        if self.covariance == "per-dimension":  # parameters have shape (D, K): cluster each dimension separately
             clusters = [cluster_points(column.unsqueeze(-1), k) for column in targets.unbind(-1)]
             weights, centers, spreads = (torch.stack(part).flatten() for part in zip(*clusters, strict=True))
         else:
@@ -100,22 +106,22 @@ class MixtureShape(NamedTuple):
 
 
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
-    """Return log(exp(raw) + floor) = log_floor + softplus(raw - log_floor), a log scale that is above the floor."""
-    if torch.compiler.is_compiling() or not raw.requires_grad:  # without a backward pass nothing needs to be saved
+    """Return log(exp(raw) + exp(log_floor)), which maps a real number `raw` to a log scale above `log_floor`."""
+    if torch.compiler.is_compiling() or not raw.requires_grad:  # `_SmoothFloor` saves no memory here
         return add_floor(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
 
 
 def add_floor(raw: Tensor, log_floor: Tensor) -> Tensor:
-    """Return log(exp(raw) + exp(log_floor)) for a 0-dimensional tensor `log_floor`."""
+    """Return log(exp(raw) + exp(log_floor)) like `smooth_floor`, but for a 0-dimensional tensor `log_floor`."""
     return torch.logaddexp(raw, log_floor)
 
 
 class _SmoothFloor(torch.autograd.Function):
     """Autograd function of `smooth_floor`.
 
-    It saves only its argument, a view of the output of the head, so it uses no additional memory.
+    The forward pass saves only `raw`. Because `raw` is a view of the output of the head, this needs no extra memory.
     """
 
     generate_vmap_rule = True
@@ -135,23 +141,28 @@ class _SmoothFloor(torch.autograd.Function):
 
 
 def lower_triangular(values: Tensor, features: int) -> Tensor:
-    """Return strictly lower triangular matrices (..., D, D), filled row by row with values (..., D (D - 1) / 2)."""
+    """Return strictly lower triangular matrices, shape (..., D, D).
+
+    Args:
+        values: elements below the diagonal, row by row, shape (..., D (D - 1) / 2).
+        features: number of rows D.
+    """
     rows, columns = torch.tril_indices(features, features, -1, device=values.device)
     matrix = values.new_zeros(*values.shape[:-1], features * features)
     return matrix.index_copy(-1, rows * features + columns, values).unflatten(-1, (features, features))
 
 
 class StepParameters(StepDistribution):
-    """Step distribution defined by the unconstrained parameters that a head returns.
+    """Step distribution defined by the unconstrained parameters that a head outputs.
 
-    `motion` and `event_logits` are unpacked when they are first accessed. If a kernel computes `nll`, it reads the
-    parameters directly.
+    `motion` and `event_logits` are computed from the parameters when they are first accessed. They are not needed if
+    `nll` is computed by a GPU kernel, which reads the parameters directly.
 
     Args:
-        parameters: parameters of the mixture followed by E event logits, shape (..., P + E).
-        shape: layout of the mixture's parameters.
+        parameters: P parameters of the mixture followed by E event logits, shape (..., P + E).
+        shape: layout of the parameters of the mixture.
         events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
-        end_logit_shift: added to the logit of END, shape (...).
+        end_logit_shift: value to add to the logit of END, shape (...); None to add nothing.
     """
 
     def __init__(
@@ -163,18 +174,19 @@ class StepParameters(StepDistribution):
 
     @property
     def motion(self) -> GaussianMixture | PerDimensionMixture:  # type: ignore[override]
-        """Mixture over the motion, shape (..., D)."""
+        """Mixture over motions of shape (..., D)."""
         return self.unpack()[0]
 
     @property
     def event_logits(self) -> Tensor:  # type: ignore[override]
-        """Event logits, shape (..., 3), or (..., 0) without events."""
+        """Logits of DOWN, UP and END, shape (..., 3), or shape (..., 0) if E = 0. If E = 2, UP has logit -inf."""
         return self.unpack()[1]
 
     def unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
-        """Return the mixture and the event logits, which are computed at the first call and cached.
+        """Return the mixture and the event logits. The first call computes and caches them.
 
-        They are differentiable if the parameters require gradients, even if the first call is under `torch.no_grad`.
+        If the parameters require gradients, the results are differentiable even if the first call is under
+        `torch.no_grad`.
         """
         if self._unpacked is None:
             if self.parameters.requires_grad and not torch.is_grad_enabled():
@@ -197,7 +209,10 @@ class StepParameters(StepDistribution):
         return motion, logits
 
     def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the negative log-likelihoods of motion and event, shape (...) each; on a GPU, use one fused kernel."""
+        """Return the negative log-likelihoods of the motion and of the event in nats, shape (...) each.
+
+        Uses one fused GPU kernel if possible; see `uses_kernel`. See `StepDistribution.nll` for the arguments.
+        """
         if not self.uses_kernel(value.motion):
             return super().nll(value, bin_width)
         from mdnrnn.kernels.mixture import Layout, step_nll
@@ -207,10 +222,10 @@ class StepParameters(StepDistribution):
         return step_nll(self.parameters, value.motion, value.event, bin_width, self.end_logit_shift, layout)
 
     def uses_kernel(self, motion: Tensor) -> bool:
-        """Return whether `nll` at `motion` runs the fused kernel.
+        """Return whether `nll` uses the fused GPU kernel for the given motions.
 
-        The kernel supports parameters of shape (S, P + E) on a GPU in float32 or bfloat16, motions in float32 without
-        gradient, and the mixtures of `has_mixture_kernel`.
+        Conditions: the parameters have shape (S, P + E), are on a GPU and in float32 or bfloat16; the motions are in
+        float32 and require no gradient; `has_mixture_kernel` is true for the mixture; `torch.compile` is not tracing.
         """
         return (
             kernels_available(self.parameters)
