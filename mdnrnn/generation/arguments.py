@@ -28,7 +28,12 @@ def check_generation_arguments(n: int, seed: int, max_steps: int | np.ndarray = 
 
 
 def check_label(label: Tensor | None, classes: int) -> None:
-    """Raise `InputError` if an integer label is not a class index. The embedding checks the weights of blends."""
+    """Raise `InputError` if an integer label is not a class index.
+
+    Args:
+        label: class indices (n,); or weights of blends (n, classes), which `LabelEmbedding` checks; or None.
+        classes: number of classes of the model.
+    """
     if label is None or label.is_floating_point() or not classes:
         return
     if not ((label >= 0) & (label < classes)).all():

@@ -1,4 +1,4 @@
-"""Generation of a chunk of steps for B sequences, without synchronization between host and device."""
+"""Generation of B sequences in chunks of up to NOISE_CHUNK steps; results are not copied to the host within a chunk."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from mdnrnn.pen_events import END
 
 
 class ChunkGenerator:
-    """Generates NOISE_CHUNK steps of B sequences at a time.
+    """Generates up to NOISE_CHUNK steps of B sequences per call.
 
-    The attribute `is_fast` tells whether it uses the fast path (see `fast_path`).
+    The attribute `is_fast` tells whether the fast path is used; see `mdnrnn.generation.fast_path`.
 
     Args:
-        initializer: model, condition and policy.
+        initializer: provides the model, the condition and the policy.
         constraints: sampling options, bin widths and bounds.
         stepper: result of `make_stepper` for the B sequences.
-        position: positions of the sequences, shape (B, D).
+        position: sums of the normalized motions of the sequences so far, shape (B, D).
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ChunkGenerator:
         self.normals = self.noise[1].unbind(1)
         self.indices = torch.zeros(batch, dtype=torch.long, device=device)
         self.is_first = torch.zeros(batch, 1, dtype=torch.bool, device=device)
-        """(B, 1), whether the first step of the chunk is the first step of the sequence."""
+        """Shape (B, 1): whether the sequence of each row starts at the first step of the chunk."""
         self.known_inputs = position.new_zeros(NOISE_CHUNK, batch, model.shape.inputs)
         self.has_stopping_rule = type(model).finished is not SequenceModel.finished or "finished" in vars(model)
 
@@ -70,9 +70,9 @@ class ChunkGenerator:
         """Copy the noise and the inputs of the next chunk to the device.
 
         Args:
-            noises: noise streams of the B sequences; None for an empty slot.
+            noises: noise streams of the B sequences; None for a row whose sequence has ended.
             indices: indices of the sequences, shape (B,).
-            done: number of steps that each sequence has already, including its prefix, shape (B,).
+            done: number of steps that each sequence has so far, including its prefix, shape (B,).
         """
         for row, noise in enumerate(noises):
             if noise is not None:
@@ -88,7 +88,7 @@ class ChunkGenerator:
             self.known_inputs.copy_(inputs[self.indices, torch.from_numpy(times).to(inputs.device)])
 
     def generate(self, steps: int) -> list[Tensor]:
-        """Return the next steps: motion (steps, B, D), event (steps, B) and inputs (steps, B, A), if there are any."""
+        """Return motion (steps, B, D), event (steps, B) and, if the steps have inputs, inputs (steps, B, A)."""
         results: list[tuple[Tensor, ...]] = []
         for time in range(steps):
             inputs = self._choose_inputs(time)
@@ -98,7 +98,10 @@ class ChunkGenerator:
         return [torch.stack(part) for part in zip(*results, strict=True)]
 
     def _sample(self, output: Any, time: int) -> tuple[Tensor, Tensor]:
-        """Sample motions and events from the output of the stepper, and apply bounds and the model's stopping rule."""
+        """Return motions (B, D) and events (B,) sampled from the output of the stepper.
+
+        The bounds and the model's stopping rule (`SequenceModel.finished`) are applied to them.
+        """
         bin_widths, bounds = self.constraints.bin_widths, self.constraints.bounds
         bin_width = bin_widths.bin_width
         if time == 0 and bin_width is not None and bin_widths.first is not None:
@@ -116,7 +119,10 @@ class ChunkGenerator:
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:
-        """Return the known inputs of a step, else the policy's inputs (zeros at first steps), else None."""
+        """Return the inputs (B, A) of a step: from the condition, otherwise from the policy, otherwise None.
+
+        The inputs of a sequence's first step are zeros, unless the condition contains inputs.
+        """
         policy = self.initializer.policy
         if self.initializer.condition.inputs is not None:
             return self.known_inputs[time]

@@ -11,10 +11,11 @@ from mdnrnn.generation.sampling import Sampling
 
 
 class BinWidths(NamedTuple):
-    """Bin widths of the grid that motions are rounded to, normalized.
+    """Normalized bin widths of the grid to which motions are rounded.
 
-    `bin_width`: shape (D,), 0 for continuous features, or None without a grid. `first`: bin widths of the first steps
-    of sequences, shape (D,), or None if they are the same. `all_positive`: whether no bin width is 0.
+    `bin_width`: bin widths of all steps but the first, shape (D,), 0 for continuous features; None without a grid.
+    `first`: bin widths of the first step of a sequence, shape (D,); None if they equal `bin_width`. `all_positive`:
+    whether all bin widths are positive.
     """
 
     bin_width: Tensor | None
@@ -23,7 +24,13 @@ class BinWidths(NamedTuple):
 
     @classmethod
     def from_arguments(cls, bin_width: Tensor | None, first: Tensor | None, like: Tensor) -> BinWidths:
-        """Return the bin widths given as arguments of `generate`, with the device and dtype of `like`."""
+        """Return the bin widths with the device and dtype of `like`.
+
+        Args:
+            bin_width: argument `bin_width` of `generate`.
+            first: argument `first_bin_width` of `generate`.
+            like: tensor with the device and dtype of the result.
+        """
         template = next((part for part in (bin_width, first) if part is not None), None)
         if template is None:
             return cls(None, None, False)
@@ -34,7 +41,10 @@ class BinWidths(NamedTuple):
 
 
 class SamplingConstraints(NamedTuple):
-    """Sampling options, bin widths, and bounds (2, P) of the position's first P features or None."""
+    """Sampling options, bin widths and bounds.
+
+    `bounds`: lower and upper bounds of the position's first P features, shape (2, P), or None.
+    """
 
     sampling: Sampling
     bin_widths: BinWidths
@@ -45,12 +55,12 @@ def clip_to_bounds(motion: Tensor, position: Tensor, bounds: Tensor) -> Tensor:
     """Shorten motions so that the next positions are within the bounds.
 
     Args:
-        motion: shape (B, D).
-        position: shape (B, D).
-        bounds: lower and upper bounds of the first P features, shape (2, P).
+        motion: motions, shape (B, D).
+        position: positions before the motions, shape (B, D).
+        bounds: lower and upper bounds of the position's first P features, shape (2, P).
 
     Returns:
-        Motions, shape (B, D).
+        The shortened motions, shape (B, D).
     """
     p = bounds.shape[1]
     clipped = (position + motion)[:, :p].clamp(*bounds) - position[:, :p]

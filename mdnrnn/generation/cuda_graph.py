@@ -15,9 +15,9 @@ Result = TypeVar("Result")
 class GraphedFunction(Generic[Result]):
     """Function without arguments that is replayed as a CUDA graph.
 
-    The first call runs the function directly, on a separate stream, to initialize libraries. The second call records
-    the graph, and later calls replay it. If recording fails, a warning gives the reason, and all calls run the function
-    directly.
+    The first call runs the function directly, on a separate stream, so that libraries are initialized before recording.
+    The second call records the graph and replays it; later calls only replay it. If recording fails, a warning gives
+    the reason, and all calls run the function directly.
 
     Args:
         function: function to record; it must read from and write to fixed buffers.

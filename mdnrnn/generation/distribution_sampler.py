@@ -1,4 +1,7 @@
-"""Samplers: map the output of a stepper and noise to steps; `FusedSampler` is the sampler of the fast path."""
+"""Interface of samplers, and the sampler of the general generation path.
+
+A sampler maps the output of a stepper and noise to time steps. `FusedSampler` is the sampler of the fast path.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,24 @@ class StepSampler(Protocol):
     """Interface of `FusedSampler` and `DistributionSampler`."""
 
     groups: int
-    """Number of categorical choices per step, G."""
+    """Number of categorical choices per step, G: the choices of components, and that of the event."""
 
     def __call__(
         self, output: Any, uniform: Tensor, normal: Tensor, bin_width: Tensor | None, all_positive: bool, /
     ) -> tuple[Tensor, Tensor]:
-        """Return motions (B, D) and events (B,), given the output of a stepper and noise."""
+        """Return motions (B, D) and events (B,), given the output of a stepper and noise.
+
+        See `FusedSampler.__call__` for the noise and the bin widths.
+        """
         ...
 
 
 class DistributionSampler:
-    """Samples steps from `sampling(distribution)`.
+    """Sampler of the general path: samples steps from `sampling(distribution)`.
 
     Args:
         sampling: sampling options.
-        component_choices: number of components that are selected per step.
+        component_choices: number of components that are selected per step: D for per-dimension mixtures, otherwise 1.
     """
 
     def __init__(self, sampling: Sampling, component_choices: int) -> None:
@@ -43,7 +49,10 @@ class DistributionSampler:
         bin_width: Tensor | None = None,
         all_positive: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """Return motions (B, D) and events (B,); see `FusedSampler.__call__` for the noise."""
+        """Return motions (B, D) and events (B,), given step distributions of batch shape (B,).
+
+        See `FusedSampler.__call__` for the noise and the bin widths.
+        """
         component = uniform[:, 0, 0] if self.component_choices == 1 else uniform[:, : self.component_choices, 0]
         noise = Noise(component, uniform[:, -1, 0], normal)
         step = self.sampling(distribution).transform(noise, bin_width)

@@ -1,8 +1,8 @@
 """Conditions of the fast generation path: which models and sampling options it supports.
 
-The general path calls `model.step` and samples from `sampling(distribution)`. The fast path replaces both by equivalent
-code, so it requires that nothing is overridden: exact types and no forward hooks. Everything else takes the general
-path.
+The general path calls `model.step` and samples from `sampling(distribution)`. The fast path replaces these calls by
+equivalent code. It is therefore used only if the modules and the sampling options have exactly the types of this
+package, without overridden methods and without forward hooks.
 """
 
 from __future__ import annotations
@@ -31,13 +31,17 @@ _SAMPLING_OPTIONS = {"temperature", "scale_temperature", "bias", "endless"}
 
 
 def supports_fast_path(model: SequenceModel, sampling: Sampling) -> bool:
-    """Return whether the fast path supports the model and the options, that is, gives the steps of the general path."""
+    """Return whether the fast path generates the same steps as the general path, given a model and sampling options."""
     has_default_step = type(model).step is SequenceModel.step and "step" not in vars(model)
     return has_default_step and _is_supported_decoder(model.decoder) and _is_supported_sampling(sampling)
 
 
 def supports_packed_lstm(decoder: StepDecoder) -> bool:
-    """Return whether `PackedStepper` supports a decoder that the fast path supports."""
+    """Return whether `PackedStepper` supports a decoder: it needs a plain LSTM without skip connections.
+
+    Args:
+        decoder: decoder that the fast path supports.
+    """
     return type(decoder.lstm) is LSTM and not decoder.lstm.skip
 
 
@@ -56,14 +60,17 @@ def _is_supported_decoder(decoder: Any) -> bool:
 def _is_modified(module: nn.Module) -> bool:
     """Return whether a module has an unknown type, forward hooks, or a method replaced on the instance.
 
-    Parametrizations such as weight normalization change the type.
+    Parametrizations such as weight normalization change the type of a module.
     """
     is_known = type(module) in {StepDecoder, StepFeatures} | _LSTMS | _HEADS | _PARTS
     return not is_known or bool(module._forward_hooks or module._forward_pre_hooks or vars(module).keys() & _METHODS)
 
 
 def _is_supported_sampling(sampling: Sampling) -> bool:
-    """Return whether `FusedSampler` implements the sampling options; unknown fields must have their defaults."""
+    """Return whether `FusedSampler` implements the sampling options.
+
+    Fields that it does not implement must have their default values.
+    """
     if type(sampling) is not Sampling:
         return False
     unknown = [field for field in dataclasses.fields(sampling) if field.name not in _SAMPLING_OPTIONS]

@@ -1,9 +1,9 @@
 """Fused sampler: sample steps from the input of a step head without computing the whole distribution.
 
-A sampled step needs the parameters of one component only. The outputs of the head's linear layer are reordered once:
-first the logits of all categorical choices, then the parameters of each component side by side. One call of softmax
-computes the probabilities of the components and of the event. Mean and scale are computed for the selected component
-only. The formulas are those of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
+A sampled step needs the parameters of one component only. The sampler copies the head's linear layer and reorders its
+outputs: first the logits of all categorical choices, then the parameters of each component side by side. One call of
+softmax computes the probabilities of the components and of the event. Mean and scale are computed for the selected
+component only. The formulas are those of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from mdnrnn.pen_events import DOWN, END
 class FusedSampler:
     """Computes `sampling(head(features)).transform(noise, bin_width)` for B sequences.
 
-    Results are stored in fixed buffers, as CUDA graphs require, and are valid until the next call. The attribute
-    `groups` is the number of categorical choices per step, G: one choice of a component (per-dimension mixtures: D
-    choices) and, if there are events, one choice of the event.
+    Results are stored in fixed buffers, as CUDA graphs require, and are valid until the next call.
+
+    The attribute `groups` is the number of categorical choices per step, G: one choice of a component (D choices for
+    per-dimension mixtures) and, if there are events, one choice of the event.
 
     Args:
         head: step head of one of the types that `fast_path` supports.
@@ -44,7 +45,7 @@ class FusedSampler:
         dtype = torch.promote_types(weight.dtype, torch.float32)
         logit_rows, component_rows = _order_rows(head, sampling.endless)
         order = torch.cat([logit_rows.flatten(), component_rows.flatten()]).to(weight.device)
-        # The appended row has weights 0 and bias -inf: the logit of a class that does not exist.
+        # An appended row with weights 0 and bias -inf gives the logit of classes that cannot be selected.
         self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(dtype)[order].t().contiguous()
         self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(dtype)[order]
         self.floor = self.bias.new_full((), head.shape.log_floor)
@@ -93,7 +94,7 @@ class FusedSampler:
             normal: standard normal noise of the motion, shape (B, D).
             bin_width: spacing of the grid of the motions, shape (D,) or (B, D), 0 for a continuous feature; None
                 without a grid.
-            all_positive: whether all bin widths are known to be positive.
+            all_positive: whether the caller guarantees that all bin widths are positive.
         """
         torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.outputs)
         shift = self.head.end_logit_shift(features)
@@ -117,15 +118,19 @@ class FusedSampler:
 
 
 def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
-    """Return the indices of rows of the head's linear layer that compute each logit and each component parameter.
+    """Return the rows of the head's linear layer that compute each logit and each component parameter.
 
-    All choices are padded to the same number of classes. The index one past the last row marks the logit of a class
-    that does not exist.
+    All choices are padded to the same number of classes. Classes that cannot be selected (padding and, if `endless`,
+    END) have the index one past the last row.
+
+    Args:
+        head: step head.
+        endless: whether END is excluded.
 
     Returns:
-        Row indices of the logits, shape (groups, classes), one group per component choice and, if there are events, one
-        for the event; and row indices of the means, raw scales and slopes of each component, shape (choices, classes,
-        numbers).
+        Row indices of the logits, shape (groups, classes): one group per component choice and, if there are events, one
+        for the event. Row indices of the means, raw log scales and slopes of each component, shape (choices, classes,
+        numbers), where `numbers` is the number of these parameters per component.
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

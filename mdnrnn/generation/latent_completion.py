@@ -15,7 +15,7 @@ from mdnrnn.models.latent import LatentModel
 from mdnrnn.pen_events import END
 
 PROPOSALS = 256
-"""Default number of proposals."""
+"""Number of proposals of z per prefix in `Run.generate`."""
 
 
 @full_precision()
@@ -23,9 +23,10 @@ PROPOSALS = 256
 def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
     """Return n samples of z, shape (n, Z), approximately from p(z | prefix).
 
-    Half of the proposals are samples of the prior. The other half are samples of q(z | prefix) from the encoder, which
-    was trained on finished sequences only. Proposals are weighted by p(prefix | z) p(z) / (proposal density) and
-    resampled (Rubin 1987, "sampling importance resampling").
+    Half of the proposals are sampled from the encoder's q(z | prefix), which may be wrong because the encoder was
+    trained on finished sequences only. The other half are therefore sampled from the prior p(z). Proposals are weighted
+    by p(prefix | z) p(z) / (proposal density). The result is resampled from them with probabilities proportional to
+    their weights (Rubin 1987, "sampling importance resampling").
 
     Args:
         model: model with an encoder.
@@ -33,7 +34,7 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
         n: number of samples.
         seed: random seed.
     """
-    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # differs from all noise streams of sequences
+    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # 2**32 is not the index of a sequence
     noise = torch.from_numpy(generator.standard_normal((batch.size, model.latent), np.float32)).to(batch.lengths.device)
     posterior = model.encode(batch)
     is_from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0

@@ -41,30 +41,34 @@ def generate(
 ) -> list[GeneratedSequence]:
     """Generate n sequences.
 
-    The last event of a sequence is END, unless the sequence reached its maximum number of steps. All noise of sequence
-    i depends on (seed, i) only, so the sequence does not depend on `batch_size`, `n` or `workers`.
+    A sequence ends with the event END or at its maximum number of steps. All noise of sequence i depends on (seed, i)
+    only, so the sequence does not depend on `batch_size`, `n` or `workers`.
 
     Args:
         model: any sequence model.
         n: number of sequences.
         condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U), if the model takes them.
-            T limits the number of steps. A missing latent is sampled from the prior.
-        prefix: unfinished sequence that all sequences continue: motion (P, D), normalized, and event (P,); with a
-            policy also the inputs (P, A) of its steps.
-        policy: chooses the inputs of each step if the condition has none; the inputs of the first step of a sequence
-            are 0.
-        sampling: sampling options; by default, samples of the model's distribution.
+            With inputs, a sequence has at most T steps, including its prefix. Without latent vectors, they are sampled
+            from the prior.
+        prefix: unfinished sequence that all sequences continue: normalized motion (P, D) and event (P,). If there is a
+            policy, the prefix may have inputs (P, A); by default the policy chooses them.
+        policy: function that chooses the inputs of each step, if the condition has no inputs; see `Policy`. The inputs
+            of the first step of a sequence are 0.
+        sampling: sampling options; by default steps are sampled from the model's distribution.
         seed: random seed.
         max_steps: maximum number of new steps, a number or shape (n,).
-        bin_width: bin widths of the grid of the motions, normalized, shape (D,), 0 for a continuous feature; None
-            without a grid. Sampled motions are rounded to the grid, so grid points have the probabilities of their
-            bins, and the model reads the rounded motions.
-        first_bin_width: bin widths of the first step of a sequence, shape (D,); default: `bin_width`.
-        bounds: lower and upper bounds of the position's first P features, normalized, shape (2, P). Motions that would
-            leave the bounds are shortened, and the model reads the shortened motions.
+        bin_width: normalized bin widths of the grid of the motions, shape (D,), 0 for a continuous feature; None
+            without a grid. Sampled motions are rounded to the grid before the model reads them. The probability of a
+            grid point is therefore that of its bin.
+        first_bin_width: bin widths for the first step of a sequence, shape (D,); by default `bin_width`.
+        bounds: normalized lower and upper bounds of the first P features of the position (the sum of the motions),
+            shape (2, P). Motions that would leave the bounds are shortened before the model reads them.
         batch_size: number of sequences generated at the same time.
-        shared_noise: whether all sequences use the noise of sequence 0, so that they differ by their conditions only.
+        shared_noise: whether all sequences use the noise of sequence 0; they then differ by their conditions only.
         workers: number of worker processes; more than 1 requires a model on a CPU and no policy.
+
+    Returns:
+        The generated sequences, including the prefix.
 
     Raises:
         InputError: an argument is invalid.
@@ -97,7 +101,10 @@ def generate(
 
 
 class _Job(NamedTuple):
-    """Sequences to generate and their maximum numbers of new steps, `limits` (n,)."""
+    """Sequences that one process generates.
+
+    `limits`: maximum number of new steps of each sequence, shape (n,).
+    """
 
     initializer: SequenceInitializer
     constraints: SamplingConstraints
@@ -107,7 +114,7 @@ class _Job(NamedTuple):
     @full_precision()
     @torch.inference_mode()
     def run(self) -> list[list[GeneratedSequence]]:
-        """Generate all sequences; return each as a list of consecutive parts."""
+        """Generate all sequences. Return, for each sequence, a list of its consecutive parts."""
         if not self.limits.any():
             return [[] for _ in self.limits]
         slots = min(len(self.limits), self.batch_size)
@@ -115,7 +122,7 @@ class _Job(NamedTuple):
 
 
 def _run_in_processes(job: _Job, workers: int) -> list[list[GeneratedSequence]]:
-    """Divide the sequences evenly among worker processes; return each as a list of consecutive parts."""
+    """Divide the sequences among worker processes. Return, for each sequence, a list of its consecutive parts."""
     ends = np.linspace(0, len(job.limits), workers + 1).astype(int)
     shares = [slice(first, last) for first, last in pairwise(ends) if first < last]
     jobs = [job._replace(initializer=job.initializer.select(rows), limits=job.limits[rows]) for rows in shares]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 NOISE_CHUNK = 16
-"""Number of steps whose noise is drawn at once. It is constant, so that a stream does not depend on the batch size."""
+"""Number of steps for which noise is drawn at a time.
+
+It is constant, so that the noise of a sequence does not depend on the batch size."""
 
 
 def noise_stream(seed: int, index: int) -> np.random.Generator:
@@ -18,8 +20,9 @@ def fill_noise(generator: np.random.Generator, uniform: np.ndarray, normal: np.n
 
     Args:
         generator: noise stream of the sequence.
-        uniform: selects the components and, in the last row, the event, shape (component choices + 1, NOISE_CHUNK).
-        normal: noise of the motions, shape (NOISE_CHUNK, D).
+        uniform: uniform noise in [0, 1), shape (component choices + 1, NOISE_CHUNK). The last row selects the events,
+            the other rows select the components.
+        normal: standard normal noise of the motions, shape (NOISE_CHUNK, D).
     """
     generator.random(out=uniform, dtype=np.float32)
     generator.standard_normal(out=normal, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Products of rows and a constant matrix, in the memory layout that is fastest on the machine."""
+"""Multiplication of rows by a constant matrix, with the fastest memory layout of the matrix."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 class PackedMatrix:
-    """Matrix (O, I), given as parts side by side, with one packed copy per multiplication routine.
+    """Constant matrix (O, I), the concatenation of parts, for repeated multiplication by rows (B, I).
 
     Two cases on a CPU in float32 are optimized; all other cases use `torch.mm`. For a single row, the outputs are
     divided among the threads, because PyTorch's matrix-vector product is not parallel. For several rows, oneDNN
-    multiplies them by a packed matrix, which takes half the time of `torch.mm` at 16 rows and is faster at any number
-    of rows (measured on Zen 4).
+    multiplies by a packed copy of the matrix. This takes half the time of `torch.mm` at 16 rows, and less time than
+    `torch.mm` at any number of rows (measured on Zen 4).
 
     Args:
-        parts: matrices (O, I_j) whose I_j sum to I.
+        parts: matrices (O, I_j), side by side; the sum of all I_j is I.
     """
 
     def __init__(self, parts: list[Tensor]) -> None:
@@ -32,8 +32,8 @@ class PackedMatrix:
             rows: buffer, shape (B, I); every call of the function reads its current contents.
 
         Returns:
-            The function, whose result has shape (B, O); and the buffer that holds every result, or None if each call
-            allocates its result.
+            The function, whose result has shape (B, O), and the buffer to which each call writes its result. The buffer
+            is None if each call allocates a new result.
         """
         threads, plain = torch.get_num_threads(), rows.is_cuda or rows.dtype != torch.float32
         if not plain and len(rows) > 1 and _onednn is not None:
@@ -49,7 +49,8 @@ class PackedMatrix:
     def _transpose_blocks(self, blocks: int) -> Tensor:
         """Return the transposed matrix with its outputs divided into blocks, shape (blocks, I, O / blocks).
 
-        The parts are copied directly to the result, because an intermediate copy would take as long as many time steps.
+        The parts are copied directly to the result, because concatenating them first would take as long as many time
+        steps of generation.
         """
         result, first = self.parts[0].new_empty(blocks, self.inputs, self.outputs // blocks), 0
         for part in self.parts:
@@ -65,7 +66,10 @@ class PackedMatrix:
 
 
 def _find_onednn() -> Any:
-    """Return oneDNN's functions that pack a matrix and multiply by it (torch.compile uses them), or None."""
+    """Return oneDNN's operators that pack a matrix and multiply by it, or None if oneDNN is not available.
+
+    They are internal operators of PyTorch that torch.compile uses.
+    """
     operators = torch.ops.mkldnn
     if torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise"):
         return operators._reorder_linear_weight, operators._linear_pointwise

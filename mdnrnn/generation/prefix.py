@@ -15,18 +15,20 @@ from mdnrnn.generation.noise import noise_stream
 from mdnrnn.models.base import Condition, SequenceModel
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
-"""Policy (motion, state, indices) -> inputs: choose the inputs (B, A) of the next step.
+"""Function (motion, state, indices) -> inputs that chooses the inputs (B, A) of the next step.
 
-`motion`: previous motions, normalized, shape (B, D). `state`: state of the model before the step. `indices`: indices of
-the sequences, shape (B,). Each row of the result must depend on the same row of the arguments only. The policy may also
-be called for sequences that have ended.
+`motion`: normalized motions of the previous step, shape (B, D). `state`: state of the model before it reads `motion`.
+`indices`: indices of the sequences, shape (B,). Each row of the result must depend on the same row of the arguments
+only. The rows may include sequences that have ended.
 """
 
 
 class InitialStates(NamedTuple):
-    """States of B sequences before their first generated step.
+    """States of B sequences before their first new step.
 
-    `noises`: noise streams. `previous`: previous steps. `state`: state of the model. `position`: shape (B, D).
+    `noises`: noise stream of each sequence. `previous`: last step of the prefix or, without one, the model's
+    `initial_step`. `state`: state of the model before it reads `previous`. `position`: sum of the normalized motions of
+    the prefix, shape (B, D).
     """
 
     noises: list[np.random.Generator]
@@ -37,7 +39,7 @@ class InitialStates(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceInitializer:
-    """Computes initial states of sequences; the fields are arguments of `generate`."""
+    """Computes the initial states of sequences. All fields but `first_index` are arguments of `generate`."""
 
     model: SequenceModel
     condition: Condition
@@ -49,7 +51,7 @@ class SequenceInitializer:
     """Index of the first sequence. The noise stream of a sequence depends on its index."""
 
     def select(self, rows: slice) -> SequenceInitializer:
-        """Return the initializer of a part of the sequences."""
+        """Return an initializer for the sequences with the indices `rows`."""
         return replace(self, condition=self._condition_of(rows), first_index=self.first_index + rows.start)
 
     @property
@@ -71,7 +73,7 @@ class SequenceInitializer:
         return np.minimum(max_steps, max(0, self.known_inputs.shape[1] - self.prefix_length))
 
     def __call__(self, indices: np.ndarray) -> InitialStates:
-        """Return the initial states of the sequences with the given consecutive indices."""
+        """Return the initial states of the sequences with these indices, which must be consecutive."""
         noises = [noise_stream(self.seed, 0 if self.shared_noise else self.first_index + int(i)) for i in indices]
         condition = self._condition_of(slice(int(indices[0]), int(indices[-1]) + 1))
         previous = self.model.initial_step(len(indices))
@@ -84,7 +86,7 @@ class SequenceInitializer:
         return Condition(*(None if part is None else part[rows] for part in self.condition))
 
     def _run_prefix(self, states: InitialStates, indices: np.ndarray) -> InitialStates:
-        """Run the model over the prefix."""
+        """Return the states after the prefix, given the states before it."""
         if self.prefix is None:
             return states
         noises, previous, state, position = states

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Sampling options: a map from a model's step distribution to the distribution that steps are sampled from."""
+    """Sampling options. Calling them maps a model's step distribution to the distribution that is sampled from."""
 
     temperature: float = 1.0
     """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable next step.
@@ -24,7 +24,8 @@ class Sampling:
     bias: float = 0.0
     """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
     endless: bool = False
-    """Whether to exclude the END event, so that every sequence has the maximum number of steps."""
+    """Whether to exclude the END event. Sequences then have the maximum number of steps, unless the model has its own
+    stopping rule."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "scale_temperature"):
@@ -36,13 +37,14 @@ class Sampling:
 
     @property
     def resolved_scale_temperature(self) -> float:
-        """Temperature of the scales."""
+        """`scale_temperature`, or `temperature` if it is None."""
         return self.temperature if self.scale_temperature is None else self.scale_temperature
 
     def __call__(self, steps: StepDistribution) -> StepDistribution:
         """Return the distribution to sample from.
 
-        A subclass may override this method, for example to sample from the k components with the largest weights only.
+        A subclass may override this method, for example to restrict sampling to the k components with the largest
+        weights.
         """
         steps = steps.endless() if self.endless else steps  # first, because temperature 0 could select END
         if self.bias:

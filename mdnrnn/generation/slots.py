@@ -1,4 +1,7 @@
-"""Batched generation in slots: when a sequence ends, a waiting sequence takes its slot."""
+"""Batched generation in slots.
+
+Each row of the batch is a slot. When the sequence in a slot ends, the next waiting sequence is generated in this slot.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +21,15 @@ from mdnrnn.generation.steppers import make_stepper
 from mdnrnn.pen_events import END
 
 _REFILL_FRACTION = 8
-"""Slots are refilled when one in `_REFILL_FRACTION` is free, because each computation of initial states takes time."""
+"""Free slots are refilled together, when one slot in `_REFILL_FRACTION` is free, because each computation of initial
+states takes time."""
 
 
 class GeneratedSequence(NamedTuple):
     """A generated sequence, including its prefix, or a part of such a sequence.
 
-    `motion`: normalized, shape (T, D). `event`: shape (T,). `inputs`: inputs of the steps, shape (T, A), or None.
+    `motion`: normalized motions, shape (T, D). `event`: shape (T,). `inputs`: inputs of the steps, shape (T, A), or
+    None.
     """
 
     motion: np.ndarray
@@ -60,7 +65,7 @@ class SlotGenerator:
             self.graph = GraphedFunction(partial(self.chunk.generate, NOISE_CHUNK), self.device)
 
     def generate(self) -> list[list[GeneratedSequence]]:
-        """Generate all sequences; return each as a list of consecutive parts."""
+        """Generate all sequences. Return, for each sequence, a list of its consecutive parts."""
         while self.remaining.any():
             self.chunk.prepare(self.noises, self.indices, self.done)
             steps = min(NOISE_CHUNK, int(self.remaining.max()))
@@ -69,7 +74,11 @@ class SlotGenerator:
         return self.parts
 
     def _store(self, results: list[np.ndarray]) -> None:
-        """Append each sequence's steps up to its END or its limit."""
+        """Append the new steps of each sequence, up to its END or its limit.
+
+        Args:
+            results: motion (steps, B, D), event (steps, B) and, if there are inputs, inputs (steps, B, A).
+        """
         is_end, steps = results[1] == END, len(results[1])
         has_end = is_end.any(0)
         lengths = np.minimum(np.where(has_end, is_end.argmax(0) + 1, steps), self.remaining)
@@ -80,7 +89,11 @@ class SlotGenerator:
         self.remaining = np.where(has_end, 0, np.maximum(self.remaining - steps, 0))
 
     def _refill(self) -> None:
-        """Fill free slots with the next waiting sequences; if no sequence is waiting, drop the free slots."""
+        """Fill free slots with the next waiting sequences.
+
+        If no sequence is waiting, remove the free slots from the batch, except with a CUDA graph, whose batch size is
+        fixed.
+        """
         free = np.flatnonzero(self.remaining == 0)
         for row in free:
             self.noises[row] = None

@@ -1,7 +1,7 @@
 """Steppers: advance a batch of sequences by one time step of a model; sequences in the batch can be replaced.
 
-`PackedStepper` supports decoders with a plain LSTM. It computes one matrix product per layer and step, with weights
-that it packs once and states in fixed buffers. `DecoderStepper` supports the other decoders of this package.
+`PackedStepper` supports decoders with a plain LSTM. It packs the weights once, keeps the states in fixed buffers and
+computes one matrix product per layer and step. `DecoderStepper` supports the other decoders of this package.
 `ModelStepper` supports every model.
 """
 
@@ -48,18 +48,18 @@ def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderSta
 
 
 class Stepper(ABC):
-    """Interface of steppers: B sequences with their previous steps and their states."""
+    """Interface of steppers. A stepper stores the previous steps and the states of B sequences."""
 
     motion: Tensor
     """Previous motions, shape (B, D)."""
 
     @abstractmethod
     def step(self, inputs: Tensor | None) -> Any:
-        """Advance by one step with inputs (B, A) or None; return the output for the sampler, see `StepSampler`."""
+        """Advance by one step, given inputs (B, A) or None, and return the input of the sampler; see `StepSampler`."""
 
     @abstractmethod
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
-        """Set the sampled motion (B, D) and event (B,) as the previous steps, which the next call of `step` reads."""
+        """Store sampled motions (B, D) and events (B,) as the previous steps, which the next call of `step` reads."""
 
     @abstractmethod
     def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
@@ -67,16 +67,16 @@ class Stepper(ABC):
 
     @abstractmethod
     def select_rows(self, rows: Tensor) -> Stepper:
-        """Return a stepper for the sequences in the given rows (N,)."""
+        """Return a new stepper for the sequences in the given rows (N,)."""
 
     @property
     @abstractmethod
     def state(self) -> Any:
-        """State of the model after the last step."""
+        """State of the model after the last call of `step`."""
 
 
 class ModelStepper(Stepper):
-    """Stepper that calls `model.step`; it returns step distributions."""
+    """Stepper for any model: calls `model.step` and returns step distributions."""
 
     def __init__(self, model: SequenceModel, previous: Step, state: Any) -> None:
         self.model, self._state = model, state
@@ -111,7 +111,7 @@ class ModelStepper(Stepper):
 
 
 class DecoderStepper(Stepper):
-    """Stepper that calls `decoder.step_hidden` and keeps its state in fixed buffers, as CUDA graphs require."""
+    """Stepper that calls `decoder.step_hidden` and keeps the state in fixed buffers, as CUDA graphs require."""
 
     def __init__(self, decoder: StepDecoder, previous: Step, state: DecoderState) -> None:
         self.decoder, self._state = decoder, map_state(torch.clone, state)
@@ -145,10 +145,10 @@ class DecoderStepper(Stepper):
 
 
 class PackedStepper(Stepper):
-    """Stepper for a plain LSTM with fixed buffers.
+    """Stepper for decoders with a plain LSTM; it keeps the state in fixed buffers.
 
-    The input row of a layer holds, side by side, the features of the step (or the hidden state of the layer below), the
-    layer's hidden state, and a 1 that multiplies the bias.
+    Each layer has an input row per sequence: its inputs, its hidden state and a 1, which multiplies the bias. The
+    inputs are the features of the step for the first layer, and the hidden state of the layer below for other layers.
     """
 
     def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
@@ -184,7 +184,7 @@ class PackedStepper(Stepper):
 
     def replace_rows(self, rows: Tensor, previous: Step, state: DecoderState) -> None:
         """See `Stepper`."""
-        previous = previous._replace(inputs=self.inputs[rows])  # overwritten by the next step
+        previous = previous._replace(inputs=self.inputs[rows])  # placeholder, overwritten by the next call of `step`
         features = self.decoder.features.from_step(previous, state.position[0], state.context[0])
         self.layers[0].inputs[rows] = features.to(self.motion.dtype)
         for layer, hidden, cell in zip(self.layers, *state.lstm, strict=True):
@@ -200,7 +200,7 @@ class PackedStepper(Stepper):
 
     @property
     def state(self) -> DecoderState:
-        """A copy of the state. Features of the position that the decoder does not read are 0."""
+        """Copy of the state. Features of the position that the decoder does not read are 0."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
         position = torch.zeros_like(self.motion)
         if self.position.shape[1]:
@@ -209,7 +209,7 @@ class PackedStepper(Stepper):
 
 
 class _PackedLayer:
-    """LSTM layer with an input row (B, I + H + 1): inputs, hidden state and 1."""
+    """LSTM layer with a buffer of input rows (B, I + H + 1): inputs, hidden state and a 1, side by side."""
 
     def __init__(self, matrix: PackedMatrix, batch: int, hidden: int) -> None:
         self.matrix, self.row = matrix, matrix.parts[0].new_zeros(batch, matrix.inputs)
@@ -219,15 +219,21 @@ class _PackedLayer:
 
     @cached_property
     def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
-        """Function that multiplies the row by the weights; and views of the gates in its output buffer, if it has one.
+        """Function that multiplies the input rows by the weights, and views of the gates in its output buffer.
 
-        Computed on first use, because packing takes as long as many time steps.
+        The views are None if the function has no output buffer. The property is computed on first use, because packing
+        the weights takes as long as many time steps.
         """
         multiply, out = self.matrix.make_product(self.row)
         return multiply, None if out is None else Gates.from_product(out)
 
     def __call__(self, lower: Tensor | None) -> Tensor:
-        """Advance by one step, given the hidden state of the layer below; return the hidden state (B, H)."""
+        """Advance by one step and return the hidden state (B, H).
+
+        Args:
+            lower: hidden state of the layer below, shape (B, H); None for the first layer, whose inputs are already in
+                the buffer.
+        """
         if lower is not None:
             self.inputs.copy_(lower)
         multiply, gates = self.product
@@ -236,7 +242,7 @@ class _PackedLayer:
 
 
 def _pack_weights(lstm: LSTM) -> list[PackedMatrix]:
-    """Return, per layer, the input weights, recurrent weights and biases side by side, (4H, I + H + 1)."""
+    """Return one matrix (4H, I + H + 1) per layer: input weights, recurrent weights and biases side by side."""
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     matrices = []
     for layer in lstm.layers:

@@ -1,4 +1,4 @@
-"""The `data` argument of training and of runs, a corpus, a path or a catalog name, and its record in config.json."""
+"""Argument `data` of training and of runs (a corpus, a path or a catalog name), and how config.json stores it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,31 @@ Data = Corpus | Path | str
 
 
 def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
-    """Return `data` if it is a corpus, else open it; `recipe` sets the import options of files in other formats."""
+    """Open a corpus; if `data` is a corpus in memory, return it unchanged.
+
+    Args:
+        data: a corpus, a path or a catalog name.
+        recipe: import options of files that are not in the corpus format.
+    """
     return data if isinstance(data, Corpus) else open_corpus(str(data), recipe)
 
 
 def describe_data(data: Data) -> str:
-    """Return the `data` field of config.json: a catalog name, an absolute path, or the name of a corpus in memory."""
+    """Return the field `data` of config.json: a catalog name, an absolute path, or the name of a corpus in memory."""
     if isinstance(data, Corpus):
         return data.metadata.name
     return str(data) if is_catalog_name(str(data)) else str(Path(data).resolve())
 
 
 def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
-    """Return the training corpus of a run, opened from `data` if given, else from the source recorded in config.json.
+    """Return the training corpus of a run.
+
+    Args:
+        config: config of the run.
+        data: the training data; by default the source that config.json names.
 
     Raises:
-        InputError: `data` is None, but the run was trained on a corpus in memory, whose source is unknown.
+        InputError: `data` is None, but the run was trained on a corpus in memory, which cannot be opened again.
     """
     if data is not None:
         return open_data(data)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model class and its config class, registered under the name that config.json stores."""
+    """A model class and its config class. `KINDS` maps the names that config.json stores to kinds."""
 
     config: type[Any]
     module: str
@@ -72,9 +72,9 @@ PRESETS = {
         description="Sketch-RNN with the published sizes; its latent vectors allow reconstruction and interpolation",
         kind="sketchrnn",
         # Sizes and augmentation are the published ones. KL annealing and learning rate are chosen for a training time
-        # of minutes instead of days. With the published rate of 0.99995 per step the KL weight would reach only a tenth
-        # of its final value in 2,000 steps. The published learning rate of 1e-3 would be too low. With the published
-        # kl_floor of 0.2 the latent vector would carry less information after few steps.
+        # of minutes instead of days. With the published kl_rate of 0.99995, the KL weight would reach only a tenth of
+        # its final value in 2,000 steps. The published learning rate of 1e-3 would be too low. With the published
+        # kl_floor of 0.2, the latent vector would contain less information after a short training.
         model=SketchRNNConfig(dropout=0.15, kl_weight=0.5, kl_rate=0.9995, kl_floor=0.25),
         training=SequenceTrainConfig(batch_size=100, learning_rate=1.2e-2),
     ),
@@ -102,8 +102,8 @@ PRESETS = {
         description="touch-screen performances: continue a performance, or respond to one",
         kind="mdnrnn",
         # The position is scaled by 0.1 because the screen is 13 standard deviations of an offset wide. Validation loss
-        # after 1,400 steps with H = 256: 5.88 with position 1, 5.79 with position 0.1, 5.76 without the position. But
-        # without the position, responses crowd at the edges of the screen.
+        # in nats per point after 1,400 steps with H = 256: 5.88 with position=1, 5.79 with position=0.1, 5.76 with
+        # position=0. However, with position=0 many touches of responses are at the edges of the screen.
         model=MDNRNNConfig(hidden=384, components=20, covariance="full", dropout=0.3, position=0.1),
         training=SequenceTrainConfig(
             learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True

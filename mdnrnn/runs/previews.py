@@ -18,17 +18,17 @@ from mdnrnn.training.progress import Progress
 LOSS_CURVE_FILE, SAMPLES_FOLDER = "loss.svg", "samples"
 _SAMPLES = 16
 _TEMPERATURE = 0.4
-"""Sampling temperature of drawings; that of touch performances and streams is 1."""
+"""Sampling temperature of drawings. Touch performances and streams are sampled at temperature 1."""
 _MAX_STEPS = 300
-"""Maximum number of steps of touch performances and streams, which may be endless."""
+"""Maximum number of steps of sampled touch performances and streams, which may not end by themselves."""
 
 
 class PreviewWriter(Callback):
-    """Writes loss.svg and samples/step-N.svg into the run folder after each validation.
+    """Writes loss.svg and, for data that can be drawn, samples/step-N.svg into the run folder after each validation.
 
     Args:
         run: the run in training.
-        corpus: its training corpus; samples of text-conditional models use texts of its valid split.
+        corpus: training corpus of the run; text-conditional models write texts of its split "valid".
         null_nll_per_point: negative log-likelihood of the null model, in nats per point, for the loss curve.
     """
 
@@ -36,7 +36,7 @@ class PreviewWriter(Callback):
         self._run, self._corpus, self._null_nll_per_point = run, corpus, null_nll_per_point
 
     def on_validation(self, progress: Progress) -> None:
-        """Write the loss curve and, for drawings, touch performances and streams, the samples."""
+        """Write the loss curve; for drawings, touch performances and streams, also write samples."""
         folder = self._run.folder
         figure = loss_figure(read_metrics(folder), {"null model": self._null_nll_per_point})
         write_bytes(folder / LOSS_CURVE_FILE, figure_bytes(figure, ".svg"))

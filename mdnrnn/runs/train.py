@@ -1,4 +1,4 @@
-"""Training of runs: `train` makes a new run folder, `resume` continues one from its last checkpoint."""
+"""Training of runs: `train` starts a run in a new folder; `resume` continues a run from its last checkpoint."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ from mdnrnn.training.trainer import TrainingResult, fit
 
 
 class _PreparedRun(NamedTuple):
-    """A run that is ready to train. On ranks other than 0, `null_nll_per_point` is NaN."""
+    """Config and corpus of a run that is ready to train.
+
+    `null_nll_per_point`: negative log-likelihood of the null model on the split "valid", in nats per point; NaN on
+    ranks other than 0, which do not need it.
+    """
 
     config: RunConfig
     corpus: Corpus
@@ -78,9 +82,10 @@ def train(
 
 
 def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[Callback] = ()) -> TrainingResult:
-    """Continue the training of a run from its last checkpoint, with the same result as without the interruption.
+    """Continue the training of a run from its last checkpoint.
 
-    The number of ranks may differ from that of the interrupted training.
+    With the same number of ranks, the result is the same as without the interruption. The number of ranks may also
+    differ from that of the interrupted training.
 
     Args:
         folder: the run folder.
@@ -106,7 +111,7 @@ def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[
 
 
 def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig) -> _PreparedRun:
-    """Check all arguments and the data, then make the folder and write config.json."""
+    """Check all arguments and the data, then create the folder and write config.json."""
     if folder.exists() and (not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())):
         raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
     choose_device(training.device)

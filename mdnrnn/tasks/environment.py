@@ -17,14 +17,14 @@ from mdnrnn.tasks.performer import Performer
 try:
     import gymnasium
     from gymnasium import spaces
-except ImportError as error:  # an optional dependency
+except ImportError as error:  # gymnasium is an optional dependency
     raise InputError("gymnasium is not installed; install it with: pip install mdnrnn[gym]") from error
 
 _MAX_RESETS = 100
-"""Maximum number of attempts to start an episode whose first step is not END."""
+"""Maximum number of episodes that `reset` starts until the first step of an episode is not END."""
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], float]
-"""Function of the latents (Z,) before a step, inputs (A,), latents (Z,) after it, and whether the episode ended."""
+"""Function (latents before the step (Z,), inputs (A,), latents after the step (Z,), episode ended) -> reward."""
 
 
 class DreamEnv(gymnasium.Env[np.ndarray, Any]):
@@ -43,14 +43,15 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
 
         Args:
             run: run of a world model.
-            actions: a Discrete space with as many actions as the run has inputs, which are then one-hot; or a Box (A,)
-                of the inputs, by default unbounded.
-            reward: reward function; by default the reward of the run's data, or 1 per step if they have none.
+            actions: action space: a Discrete space of A actions, which are converted to one-hot inputs; or a Box of
+                shape (A,) that contains the inputs. By default an unbounded Box.
+            reward: reward function; by default the reward that the model predicts, or 1 per step if the run's data have
+                no reward.
             sampling: sampling options.
             max_steps: number of steps after which an episode is truncated.
 
         Raises:
-            InputError: the run is not of a world model, or the action space does not fit it.
+            InputError: the run is not of a world model, or the action space does not have A actions or shape (A,).
         """
         inputs = require_world(run).shape.inputs
         self._latents = latent_indices(run.config.metadata)
@@ -69,7 +70,7 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Start an episode and return its first latents, sampled from the model."""
+        """Start an episode. Return its first latents, which are sampled from the model, and an empty dict."""
         super().reset(seed=seed)
         if self._performer is None or seed is not None:
             performer_seed = int(self.np_random.integers(1 << 31))
@@ -84,10 +85,11 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
         return self._observation, {}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """Return the next latents, the reward, whether the episode ended, and whether it was truncated.
+        """Return the next latents, the reward, whether the episode ended, whether it was truncated, and an empty dict.
 
         Raises:
-            InputError: the environment was not reset, or the action is not in the action space.
+            InputError: the environment was not reset, a discrete action is not in the action space, or a continuous
+                action has a wrong shape or is NaN or infinite.
         """
         if self._performer is None:
             raise InputError("step: received an action before the first reset; call reset first")

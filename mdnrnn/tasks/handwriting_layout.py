@@ -26,9 +26,10 @@ _MIN_LINE_WIDTH, _MAX_LINE_WIDTH = 0.0002, 0.02
 
 
 class WrittenLines(NamedTuple):
-    """Handwritten lines with their texts, and the attention weights (T, U + 1) of each line.
+    """Handwritten lines with their texts, and the attention weights of each line.
 
-    The last column of the weights belongs to the position after the text.
+    `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. Its columns are the U characters
+    of the text and the position after the last character.
     """
 
     lines: Corpus
@@ -39,7 +40,7 @@ class WrittenLines(NamedTuple):
         return [self.lines[i] for i in range(len(self.lines))]
 
     def concatenate(self, other: WrittenLines) -> WrittenLines:
-        """Return the lines of both."""
+        """Return these lines followed by the lines of `other`."""
         sequences = self.sequences() + other.sequences()
         return WrittenLines(pack(self.lines.metadata, {"test": sequences}), self.windows + other.windows)
 
@@ -55,9 +56,10 @@ class WrittenLines(NamedTuple):
 
 
 class HandwritingPage(NamedTuple):
-    """Strokes of a page, the index of each stroke's character, and the x-height.
+    """Layout of a page.
 
-    `characters` is empty unless the strokes are cut between characters.
+    `strokes`: strokes of all lines. `characters`: index of each stroke's character in the text of the page; empty
+    unless the strokes are cut between characters. `height`: x-height in raw units, the median over the lines.
     """
 
     strokes: list[Polyline]
@@ -68,10 +70,10 @@ class HandwritingPage(NamedTuple):
 def layout_page(
     written: WrittenLines, *, cut: bool = False, level: bool = False, upright: bool = False, spacing: float = 1.0
 ) -> HandwritingPage:
-    """Return all lines on one page.
+    """Arrange lines below each other on one page.
 
     Args:
-        written: the lines.
+        written: lines of the page.
         cut: whether to cut strokes between characters.
         level: whether to remove the slope of the baselines.
         upright: whether to remove the slant of the letters.
@@ -79,7 +81,7 @@ def layout_page(
     """
     lines: list[list[Polyline]] = []
     characters: list[int] = []
-    preceding = 0  # characters in the lines above
+    preceding = 0  # number of characters in the lines above
     for number, window in enumerate(written.windows):
         strokes = written.lines.drawing(number)
         if cut:
@@ -93,7 +95,15 @@ def layout_page(
 
 
 def _cut_between_characters(sequence: Sequence, characters: np.ndarray) -> tuple[list[Polyline], list[int]]:
-    """Return a line's strokes, cut where the character (T,) of the steps changes, and the character of each piece."""
+    """Cut the strokes of a line between characters.
+
+    Args:
+        sequence: the line.
+        characters: index of the character that each step belongs to, shape (T,).
+
+    Returns:
+        The pieces of the strokes, and the index of the character of each piece.
+    """
     points = np.concatenate([np.zeros((1, 2)), np.cumsum(sequence.motion, axis=0, dtype=np.float64)])
     lifted = np.concatenate([[False], np.asarray(sequence.event[:-1]) != DOWN])
     # A movement with the pen up belongs to the character that is drawn after it.
@@ -120,12 +130,12 @@ def save_handwriting(
     upright: bool = False,
     spacing: float = 1.0,
 ) -> None:
-    """Write pages as a picture with one cell per page, or all their lines as a corpus.
+    """Save pages as a picture with one cell per page or, if the format is not that of a picture, all lines as a corpus.
 
     Args:
         pages: the lines of each page.
-        path: file to write; its extension selects the format.
-        color: color of the lines; "character" alternates between characters.
+        path: file to write; its extension selects the format. The remaining arguments are options of pictures.
+        color: color of the lines; with "character", successive characters have different colors.
         columns: number of pages per row.
         animate: whether to animate an SVG.
         level: whether to remove the slope of the baselines.
@@ -151,7 +161,7 @@ def save_handwriting(
         columns=columns,
         animate=animate,
     )
-    # Letters have the same size on every page, unless a cell would exceed its maximum size.
+    # The x-height is at least `_LETTER_HEIGHT` on every page, unless a cell would exceed its maximum size.
     heights = [layout.height * scale for layout, scale in zip(layouts, unit_scales(strokes, options), strict=True)]
     size = float(np.clip(_LETTER_HEIGHT / max(min(heights), 1e-9), _MIN_CELL, _MAX_CELL))
     line_width = float(np.clip(_PEN_WIDTH * _LETTER_HEIGHT / size, _MIN_LINE_WIDTH, _MAX_LINE_WIDTH))

@@ -13,13 +13,13 @@ import numpy as np
 from mdnrnn.errors import InputError
 
 _MIN_SINE = 1e-6
-"""Sine of the angle below which the arc is replaced by the straight line, its limit."""
+"""Sine of the angle between two vectors below which the interpolation is linear."""
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
     """Interpolate spherically between vectors: (sin((1 - t) w) a + sin(t w) b) / sin(w), with the angle w between them.
 
-    Between vectors of equal length this is the arc at constant speed. The interpolation is linear if
+    If a and b have the same length, the result describes an arc at constant speed in t. The interpolation is linear if
     sin(w) < 1e-6 (equal or opposite directions) or if a vector is 0.
 
     Sources: Shoemake (1985); Ha and Eck (arXiv:1704.03477).
@@ -27,7 +27,7 @@ def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
     Args:
         a: start, shape (..., Z).
         b: end, shape (..., Z).
-        t: fraction of the way, shape (...).
+        t: fraction of the way from a to b, shape (...).
     """
     a, b, t = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(t, np.float64)[..., None]
     length_a, length_b = (np.linalg.norm(vector, axis=-1, keepdims=True) for vector in (a, b))
@@ -64,14 +64,21 @@ def interpolate_grid(
 
 
 def serpentine_order(rows: int, columns: int) -> list[int]:
-    """Return the cells of a grid row by row, every second row reversed, so that successive cells are adjacent."""
+    """Return the indices of the cells of a grid, row by row, in an order in which successive cells are adjacent.
+
+    Every second row is reversed.
+    """
     cells = np.arange(rows * columns).reshape(rows, columns)
     cells[1::2] = cells[1::2, ::-1]
     return cells.ravel().tolist()
 
 
 class Projection(NamedTuple):
-    """Latent vectors (M, Z), their positions (M, 2) in a plane, and the fraction of the variance per axis (2,)."""
+    """Projection of latent vectors onto a plane.
+
+    `latents`: latent vectors, shape (M, Z). `positions`: positions in the plane, shape (M, 2).
+    `explained_variance_ratio`: fraction of the variance along each axis, shape (2,).
+    """
 
     latents: np.ndarray
     positions: np.ndarray
@@ -81,8 +88,8 @@ class Projection(NamedTuple):
 def project_to_plane(latents: np.ndarray) -> Projection:
     """Project latent vectors (M, Z) onto their first two principal components.
 
-    Each axis is oriented so that its coordinate of largest magnitude is positive. The result therefore does not change
-    if the latent space is rotated.
+    Each axis is oriented so that the coordinate of largest magnitude along it is positive. The positions therefore do
+    not change if the latent space is rotated.
 
     Raises:
         InputError: the shape is not (M, Z) with M >= 2 and Z >= 1.
@@ -91,7 +98,7 @@ def project_to_plane(latents: np.ndarray) -> Projection:
     if latents.ndim != 2 or len(latents) < 2 or not latents.shape[1]:
         raise InputError(f"latents: received shape {latents.shape}, expected (M, Z) with 2 or more drawings")
     centered = latents.astype(np.float64) - latents.mean(0, dtype=np.float64)
-    centered = np.pad(centered, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # Z = 1 gets a second axis of zeros
+    centered = np.pad(centered, ((0, 0), (0, max(2 - latents.shape[1], 0))))  # if Z = 1, add an axis of zeros
     left, scales, _ = np.linalg.svd(centered, full_matrices=False)
     positions, variances = left[:, :2] * scales[:2], np.square(scales)
     distances = np.abs(positions)

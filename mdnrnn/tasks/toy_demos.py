@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 HELD_OUT = 50_000
 """Number of held-out points."""
 KS_LIMIT = math.sqrt(-0.5 * math.log(0.01 / 2) / HELD_OUT)
-"""99th percentile of the Kolmogorov-Smirnov distance of a calibrated model (asymptotic distribution)."""
+"""99th percentile of the Kolmogorov-Smirnov distance (`ks_distance`) for a calibrated model and `HELD_OUT` points.
+
+It is computed from the asymptotic distribution.
+"""
 _CHUNK = 10_000
 """Number of points per evaluation batch."""
 _GRID = 400
@@ -45,7 +48,7 @@ _GRID = 400
 
 @dataclass(frozen=True, kw_only=True)
 class DemoResult:
-    """Figures of a demo, in nats per point and in the units of the data."""
+    """Measured values of a demo, in the units of the data. Likelihoods and the entropy are in nats per point."""
 
     name: str
     n: int
@@ -53,28 +56,34 @@ class DemoResult:
     test_nll: float
     """Mean negative log-likelihood of the held-out points."""
     floor: float
-    """Exact conditional entropy, the lower bound of the expected negative log-likelihood."""
+    """Conditional entropy of the targets, with an error below 1e-3: the lower bound of the expected negative
+    log-likelihood."""
     gap: float
-    """test_nll - floor."""
+    """Difference test_nll - floor."""
     baseline_mse: float
     """Mean squared error of the squared-error network on the same held-out points."""
     seconds: float
-    """Time of training and evaluation."""
+    """Time of training and evaluation, in seconds."""
     parameters: int
     """Number of parameters of the mixture density network."""
 
 
 @dataclass(frozen=True)
 class DemoReport:
-    """Result and pictures (PNG, by name) of a demo."""
+    """Measured values and pictures of a demo.
+
+    `pictures`: name of each picture -> contents of a PNG file.
+    """
 
     result: DemoResult
     baseline_parameters: int
     """Number of parameters of the squared-error network."""
     coverage: list[float]
-    """Fraction of the held-out targets inside their central 90% intervals, per dimension."""
+    """Fraction of the held-out targets inside the central 90% interval of the predicted density, per target dimension.
+    """
     distance: list[float]
-    """Kolmogorov-Smirnov distance of the probability integral transforms from uniform, per dimension."""
+    """Kolmogorov-Smirnov distance between the probability integral transforms of the held-out targets and the uniform
+    distribution, per target dimension."""
     pictures: dict[str, bytes]
 
 
@@ -90,11 +99,13 @@ CAPTIONS = {
 
 @single_thread()  # more threads do not speed up such small networks
 def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> DemoReport:
-    """Train both networks on a toy problem, evaluate them on held-out points and draw the figures.
+    """Train a mixture density network and a squared-error network on a toy problem, and evaluate both.
+
+    The report contains the values measured on held-out points, and the figures.
 
     Args:
         name: key of `DEMOS`.
-        n: number of training points; by default the published number.
+        n: number of training points; by default the number in the published data set.
         seed: random seed of the points and the networks.
         device: device for training.
     """
@@ -134,7 +145,7 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
 
 @torch.no_grad()
 def measure(model: MDN, points: Points) -> tuple[float, Tensor]:
-    """Return the mean negative log-likelihood of points and their probability integral transforms (N, D)."""
+    """Return the mean negative log-likelihood in nats per point, and the probability integral transforms (N, D)."""
     model.eval()
     nll, pits = 0.0, []
     for batch in PointBatches(points, _CHUNK):
@@ -154,13 +165,13 @@ def ks_distance(values: Tensor) -> list[float]:
 
 @torch.no_grad()
 def squared_error(model: SquaredErrorNetwork, points: Points) -> float:
-    """Return the mean squared error over points and dimensions, in the units of the targets."""
+    """Return the mean squared error over points and target dimensions, in squared units of the targets."""
     x, y = (tensor.to(model.input_mean.device) for tensor in points)
     return float((model.eval()(x) - y).square().double().mean())
 
 
 def _train(model: Model, points: Points, training: TrainConfig) -> list[dict[str, float]]:
-    """Train a model and return the records of its losses.
+    """Train a model and return the records of its metrics file; see `read_metrics`.
 
     Raises:
         KeyboardInterrupt: SIGINT stopped the training.
@@ -183,7 +194,7 @@ def _count_parameters(model: nn.Module) -> int:
 def _density_figures(
     name: str, points: Points, held_out: Points, model: MDN, baseline: SquaredErrorNetwork
 ) -> dict[str, Figure]:
-    """Return the figures of the samples, the components and the density."""
+    """Return the figures "samples", "components" and "density"; see `CAPTIONS`."""
     model, baseline, axes = model.cpu(), baseline.cpu(), DEMOS[name].axes
     x = torch.linspace(float(points.x.min()), float(points.x.max()), _GRID).unsqueeze(1)
     mixture = model(x)
@@ -216,7 +227,7 @@ def _to_cloud(x: Tensor, y: Tensor) -> densities.PointCloud:
 
 
 def _make_axis(values: Tensor) -> Tensor:
-    """Return a grid over the range of the values with a margin of 5%."""
+    """Return evenly spaced points over the range of the values, with a margin of 5% on each side."""
     margin = 0.05 * (values.max() - values.min())
     return torch.linspace(float(values.min() - margin), float(values.max() + margin), _GRID)
 

@@ -8,26 +8,30 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.training.config import TrainConfig
 
 _MANY = 10
-"""Multiple of the published number of points at which networks and batches become larger."""
+"""Multiple of the published number of points from which the mixture has more components and batches are larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Networks and training for a toy problem of the published size."""
+    """Configs of both networks, and training options, for a toy problem with the published number of points."""
 
     description: str
     model: MDNConfig
     baseline: BodyConfig
-    """Squared-error network."""
+    """Config of the squared-error network."""
     steps: int = 2000
     axes: tuple[str, ...] = ("x", "y")
     """Names of the input and the targets."""
 
     def scale_to(self, growth: float) -> tuple[MDNConfig, TrainConfig]:
-        """Return the network and its training for `growth` times the published number of points.
+        """Return the configs of the mixture density network and its training for another number of points.
 
-        With fewer points more noise regularizes the network. With more points the noise is smaller, the network has
-        finer detail and more components, and training has larger batches and more steps.
+        With fewer points than published, the regularization noise is larger. With more points, the noise is smaller,
+        the network resolves finer detail and is trained for more steps. With at least 10 times as many points, the
+        mixture also has more components, and batches are larger.
+
+        Args:
+            growth: number of points, as a multiple of the published number.
         """
         noise, detail = min(1 / growth, 2.0), min(max(growth, 1.0) ** 0.5, 5.0)
         model = replace(
