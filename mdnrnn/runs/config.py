@@ -1,4 +1,4 @@
-"""config.json of a run folder: reading it, and building its model; this module does not import torch."""
+"""Config of a run, stored in config.json of the run folder; this module does not import torch at module level."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ class RunConfig:
     """SHA-256 of the training corpus."""
     training: SequenceTrainConfig
     max_steps: int
-    """Number of steps of the longest training sequence; default maximum for sequences generated without a text."""
+    """Number of steps of the longest training sequence; the default maximum number of new steps of sequences that are
+    generated without a text."""
     longest_text: int = 0
     """Number of characters of the longest text of the training corpus; 0 if it has no texts."""
     steps_per_character: float = 0.0
-    """Maximum number of steps per character over the training corpus; limits sequences generated from a text."""
+    """Maximum ratio of steps to characters over the sequences of the training corpus; it determines the step limit of
+    sequences generated from a text."""
     version: str = VERSION
 
     @classmethod
@@ -67,7 +69,7 @@ class RunConfig:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> RunConfig:
-        """Return the config that `dataclasses.asdict` converts to `fields`."""
+        """Return the config with these fields; the inverse of `dataclasses.asdict`."""
         from mdnrnn.models.base import StepShape
 
         classes: dict[str, Any] = {
@@ -80,9 +82,9 @@ class RunConfig:
         return cls(**{name: classes[name](**value) if name in classes else value for name, value in fields.items()})
 
     def build(self) -> SequenceModel:
-        """Return a new model of this kind and size, initialized from the training seed.
+        """Return a new model with this config, initialized from the training seed.
 
-        The global random generators are left unchanged.
+        The states of torch's global random generators do not change.
 
         Raises:
             InputError: the model cannot be built, for example because of its size.

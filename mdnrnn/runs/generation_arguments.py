@@ -17,18 +17,21 @@ from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.config import RunConfig
 
 _STEP_LIMIT_FACTOR = 1.25
-"""Step limit per character, as a multiple of the maximum number of steps per character in the training corpus."""
+"""Step limit per character of a text, as a multiple of the maximum number of steps per character in training."""
 _EXTRA_CHARACTERS = 4
-"""Added to the number of characters for the step limit, because one character may need far more steps than average."""
+"""Number of characters added to that of a text when its step limit is computed.
+
+A short text needs this margin, because one character may need far more steps than the average character.
+"""
 
 
 def to_tensor(array: np.ndarray | None) -> Tensor | None:
-    """Return a float32 tensor, or None for None."""
+    """Return an array as a float32 tensor, or None if it is None."""
     return None if array is None else torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
 def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tensor | None:
-    """Return latents (n, Z) as a tensor.
+    """Check latents (n, Z) and return them as a tensor, or None if they are None.
 
     Raises:
         InputError: the model has no latent vector, or the shape or a value is invalid.
@@ -44,7 +47,7 @@ def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tenso
 
 
 def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor | None:
-    """Return inputs (n, T, A) as a tensor.
+    """Check inputs (n, T, A) and return them as a tensor, or None if they are None.
 
     Raises:
         InputError: the model takes no inputs, or the shape or a value is invalid.
@@ -66,7 +69,7 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 
 
 def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | None:
-    """Return n texts as code points (n, U), padded with zeros.
+    """Check n texts and return their code points (n, U), padded with zeros, or None if there are no texts.
 
     Raises:
         InputError: there are not n texts, or one is empty or has a character that is not in the alphabet.
@@ -83,9 +86,9 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
 
 
 def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:
-    """Return the default maximum number of new steps: one number, or with texts one number per text, shape (n,).
+    """Return the default maximum number of new steps: one number or, with texts, one number per text, shape (n,).
 
-    The limit of a text grows linearly with the number of characters that the prefix does not contain yet.
+    The limit of a text grows linearly with its number of characters, not counting those that the prefix contains.
     """
     if texts is None or not config.steps_per_character:
         return config.max_steps
@@ -128,7 +131,12 @@ def label_weights(
 
 
 def check_prefix(config: RunConfig, prefix: Sequence) -> None:
-    """Raise `InputError` if a prefix in raw units is invalid or has other features or inputs than the run."""
+    """Raise `InputError` if a prefix is invalid, or if its features or inputs differ from those of the run's data.
+
+    Args:
+        config: config of the run.
+        prefix: prefix in raw units; it may have no inputs.
+    """
     features = prefix.motion.shape[-1]
     if features != config.shape.features:
         raise InputError(f"the prefix has {features} features per step; the run expects {config.shape.features}")
@@ -141,7 +149,7 @@ def check_prefix(config: RunConfig, prefix: Sequence) -> None:
 
 
 def prefix_to_step(config: RunConfig, prefix: Sequence) -> Step:
-    """Return a prefix of P steps as a `Step`: normalized motion (P, D), event (P,), inputs (P, A) or None."""
+    """Convert a prefix in raw units to a `Step`: normalized motion (P, D), event (P,), and inputs (P, A) or None."""
     event = torch.from_numpy(replace_end(prefix.event).astype(np.int64))
     motion = torch.from_numpy(config.normalizer.normalize(prefix.motion, 0))
     return Step(motion, event, to_tensor(prefix.inputs))

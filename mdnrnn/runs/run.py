@@ -42,14 +42,15 @@ class Run:
     model: SequenceModel
 
     def open_data(self, data: Data | None = None, recipe: Recipe | None = None) -> Corpus:
-        """Return the training corpus, or another corpus whose steps have the same format, after checking all its data.
+        """Open the training corpus, or another corpus whose steps have the same format, and check all its values.
 
         Args:
             data: a corpus, a path or a catalog name; by default the training data.
             recipe: import options of drawings that are not in the corpus format.
 
         Raises:
-            InputError: the data are invalid, or their features, inputs or start are not those of the run.
+            InputError: the data are invalid, or their number of features or inputs, or their pen state before the first
+                step (`Metadata.start`), differs from that of the run.
         """
         corpus = open_training_data(self.config) if data is None else open_data(data, recipe)
         corpus.check()
@@ -68,13 +69,13 @@ class Run:
             )
 
     def evaluate(self, split: str = "test", data: Data | None = None, importance: int = 0) -> Likelihood:
-        """Return the likelihood of a split.
+        """Return the likelihood of a split under the model.
 
         Args:
             split: name of the split.
             data: a corpus, a path or a catalog name; by default the training data.
-            importance: number of samples of z per sequence for the importance-sampling estimate of the likelihood; 0
-                omits the estimate.
+            importance: number of samples of the latent vector z per sequence for the importance-sampling estimate of
+                the likelihood; 0 omits the estimate.
         """
         corpus = self.with_run_classes(self.open_data(data))
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
@@ -122,16 +123,19 @@ class Run:
                 the label of the prefix or, without one, all classes in turn.
             latents: latent vectors (n, Z), as returned by `encode`; by default sampled from the prior or, with a
                 prefix, from p(z | prefix).
-            texts: one text per sequence, for a text-conditional model; each text includes the text of the prefix.
-            prefix: an unfinished sequence that all sequences continue; END in it is replaced by UP.
+            texts: one text per sequence, for a text-conditional model; each text begins with the text of the prefix.
+            prefix: an unfinished sequence in raw units that all sequences continue; END in it is replaced by UP.
             inputs: inputs (n, T, A) of every step, for a model that takes them.
-            policy: function that chooses the inputs of each step, instead of `inputs`; see `mdnrnn.dream`.
-            sampling: temperatures and bias; by default steps are sampled from the model's distribution.
+            policy: function that chooses the inputs of each step, instead of `inputs`; see
+                `mdnrnn.generation.prefix.Policy`. `mdnrnn.dream` accepts a simpler function, for world models.
+            sampling: sampling options; by default steps are sampled from the model's distribution.
             seed: random seed; the noise of sequence i depends only on the seed and i.
             max_steps: maximum number of new steps; by default the length of the longest training sequence or, with
                 texts, a limit that grows with the number of characters.
-            shared_noise: use the noise of sequence 0 for all sequences, so that they differ only by label and latent.
-            workers: number of worker processes on a CPU; the result does not depend on it.
+            shared_noise: whether all sequences use the noise of sequence 0; they then differ only by the other
+                arguments, such as label and latent vector.
+            workers: number of worker processes, which does not change the result; more than 1 requires a model on a CPU
+                and no policy.
 
         Raises:
             InputError: an argument does not fit the run's model.
@@ -211,7 +215,10 @@ class Run:
         return latents
 
     def bin_widths(self) -> tuple[Tensor | None, Tensor | None]:
-        """Return the normalized bin widths (D,) of all steps but the first, and of the first; None without a grid."""
+        """Return two tensors of normalized bin widths (D,): for all steps but the first, and for the first step.
+
+        Both are None if all features of all steps are continuous.
+        """
         normalizer, metadata = self.config.normalizer, self.config.metadata
         return (
             arguments.to_tensor(normalizer.bin_widths(metadata)),
@@ -219,14 +226,17 @@ class Run:
         )
 
     def bounds(self) -> Tensor | None:
-        """Return the normalized lower and upper bounds (2, P) of the position: the screen for touch data, else None."""
+        """Return the normalized lower and upper bounds (2, P) of the position.
+
+        Touch performances are bounded by the screen; for other data the result is None.
+        """
         if not self.config.metadata.is_touch:
             return None
         scale = np.asarray(self.config.normalizer.scale)[: self.config.shape.position_features]
         return arguments.to_tensor(np.outer(_SCREEN, 1 / scale))
 
     def to_raw(self, motion: np.ndarray, starts_sequence: bool = True) -> np.ndarray:
-        """Return generated motion (T, D) in raw units, rounded to the grid of the data.
+        """Convert generated motion (T, D) to raw units, rounded to the grid of the data.
 
         Args:
             motion: motion (T, D), normalized.
@@ -263,9 +273,14 @@ class Run:
         return means
 
     def attention(self, corpus: Corpus) -> list[np.ndarray]:
-        """Return the weights of the attention window of every line, shape (T, U + 1).
+        """Return the attention weights of a text-conditional model for each line of handwriting.
 
-        The columns are the U characters of the line and the position after the last character.
+        Args:
+            corpus: lines with their texts.
+
+        Returns:
+            One array (T, U + 1) per line. Its columns are the U characters of the text and the position after the last
+            character.
         """
         model, windows = require_text_model(self.model), []
         device = next(model.parameters()).device
@@ -295,15 +310,15 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
 def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
     """Return the first `points` steps of a drawing as a prefix for `run.generate`.
 
-    The prefix has the label of the drawing if the run has that class.
+    The prefix has the label of the drawing if the class of the drawing is one of the run's classes.
 
     Args:
-        run: the run that completes the drawing.
+        run: run that completes the drawing.
         data: a catalog name or a path.
         index: index of the drawing, in the order of the file.
         points: number of steps; by default all.
     """
-    corpus = run.open_data(data, Recipe(split="1,0,0"))  # a single split keeps the order of the file
+    corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split, so that the order of the file is kept
     if not 0 <= index < len(corpus):
         raise InputError(f"index of the prefix: received {index}, expected 0 to {len(corpus) - 1} for {data}")
     if points is not None and points < 1:

@@ -16,8 +16,12 @@ from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.runs.run import Run
 
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Function from latent vectors (B, Z) in raw units, hidden states (B, H) and indices (B,) of the unfinished dreams to
-actions (B, A). Each row of the actions must depend only on the same row of the arguments."""
+"""Function (latents, hidden, indices) -> actions that chooses the actions (B, A) of the next step.
+
+`latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer before it
+reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must depend
+only on the same row of the arguments. The rows may include rollouts that have ended.
+"""
 
 
 def dream(
@@ -25,17 +29,17 @@ def dream(
 ) -> Corpus:
     """Generate rollouts of a world model.
 
-    A rollout ends at END, unless the sampling is endless. Its `inputs` are the actions; the last feature of `motion` is
-    the reward if the data have one.
+    A rollout ends with the event END or after `steps` steps. In the returned corpus, `inputs` are the actions; those of
+    the first step are 0. If the data have a reward, it is the last feature of `motion`.
 
     Args:
         run: run of a world model.
-        policy: function that chooses the actions.
+        policy: function that chooses the actions; see `Policy`.
         n: number of rollouts.
         steps: maximum number of steps per rollout.
-        sampling: sampling options; a temperature above 1, for example 1.15, makes the dream noisier than the world, so
-            that policies cannot exploit the model's errors as easily.
-        seed: random seed; rollout i depends on the seed and on i.
+        sampling: sampling options. A temperature above 1, for example 1.15, makes rollouts noisier than the real world,
+            so that policies cannot exploit errors of the model as easily.
+        seed: random seed; the noise of rollout i depends only on the seed and i.
 
     Raises:
         InputError: the run is not of a world model, or the actions have a wrong shape or are not finite.
@@ -54,15 +58,15 @@ def dream(
         return actions.to(motion)
 
     dreams = run.generate(n, policy=act, sampling=sampling, seed=seed, max_steps=steps)
-    dreams.check()  # the actions may be NaN or infinite
+    dreams.check()  # raises InputError if an action is NaN or infinite
     return dreams
 
 
 def require_world(run: Run) -> MDNRNN:
-    """Return the run's model, a world model.
+    """Return the model of a run of a world model.
 
     Raises:
-        InputError: the run is of another kind.
+        InputError: the run is not of a world model.
     """
     if run.config.metadata.is_world and isinstance(run.model, MDNRNN):
         return run.model
@@ -71,5 +75,5 @@ def require_world(run: Run) -> MDNRNN:
 
 
 def latent_indices(metadata: Metadata) -> list[int]:
-    """Return the indices of the features that are latents, that is, not the reward."""
+    """Return the indices of the motion features that are latents: all but the reward."""
     return [i for i, name in enumerate(metadata.features) if name != "reward"]

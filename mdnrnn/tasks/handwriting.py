@@ -24,9 +24,9 @@ from mdnrnn.tasks.handwriting_layout import WrittenLines, save_handwriting
 __all__ = ["MAX_CHARACTERS", "WrittenLines", "read_style", "save_handwriting", "wrap_text", "write", "write_pages"]
 
 MAX_CHARACTERS = 20_000
-"""Maximum number of characters of a text."""
+"""Maximum number of characters of a text that `wrap_text` accepts."""
 _MAX_WIDTH = 4
-"""Maximum length of a line, as a multiple of the longest training line."""
+"""Maximum number of characters per line, as a multiple of that of the longest training text."""
 
 
 def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
@@ -34,8 +34,8 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
 
     Args:
         run: run of a text-conditional model.
-        text: text to wrap; its line ends are kept.
-        width: maximum number of characters per line; by default the maximum of the training data.
+        text: text to wrap; its line breaks are kept, and empty lines are removed.
+        width: maximum number of characters per line; by default that of the longest training text.
 
     Raises:
         InputError: the text is empty or too long, the width is out of range, or a word is longer than a line.
@@ -69,18 +69,18 @@ def write(
     seed: int = 0,
     max_steps: int | None = None,
 ) -> WrittenLines:
-    """Write lines, each as one sequence.
+    """Write each line of text as one sequence.
 
-    With a style the model first reads the style line and its text, and then continues with each line in that
-    handwriting (primed sampling, Graves section 5.5). The style line itself is not part of the result.
+    If there is a style line, the model first reads this line and its text, and then continues with a line of `lines` in
+    the same handwriting (primed sampling, Graves section 5.5). The style line itself is not part of the result.
 
     Args:
         run: run of a text-conditional model.
         lines: texts of the lines.
-        style: line with its text whose handwriting is imitated; by default the handwriting is random.
+        style: handwritten line, with its text, whose handwriting is imitated; by default the handwriting is random.
         sampling: sampling options.
-        seed: random seed; line i depends on the seed and on i.
-        max_steps: maximum number of steps per line; by default it depends on the number of characters.
+        seed: random seed; the noise of line i depends only on the seed and i.
+        max_steps: maximum number of steps per line; by default it grows with the number of characters.
 
     Raises:
         InputError: a line is empty, the style has no text, or a character is not in the run's alphabet.
@@ -94,7 +94,7 @@ def write(
             raise InputError("style: received a line without a text, expected its text")
         texts = [f"{style.text} {line}" for line in lines]
         style_steps, style_characters = len(style.event), len(style.text) + 1
-        style = style._replace(event=mark_end(style.event))  # lifts the pen even if the line is unfinished
+        style = style._replace(event=mark_end(style.event))  # so that the pen is lifted after the line
     generated = run.generate(len(texts), texts=texts, prefix=style, sampling=sampling, seed=seed, max_steps=max_steps)
     windows = run.attention(generated)
     sequences, line_windows = [], []
@@ -118,7 +118,17 @@ def write_pages(
 ) -> list[WrittenLines]:
     """Write the same lines on several pages, with one handwriting per page.
 
-    Without a style the remaining lines of a page imitate its first line. Arguments as for `write`.
+    If there is a style line, all pages imitate its handwriting. Otherwise the first line of each page has a random
+    handwriting, which the other lines of the page imitate.
+
+    Args:
+        run: run of a text-conditional model.
+        lines: texts of the lines.
+        pages: number of pages.
+        style: style line; see `write`.
+        sampling: sampling options.
+        seed: random seed.
+        max_steps: maximum number of steps per line; by default it grows with the number of characters.
     """
     write_lines = partial(write, run, sampling=sampling, max_steps=max_steps)
     if style is not None or len(lines) == 1:
@@ -131,18 +141,22 @@ def write_pages(
 
 
 def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
-    """Remove the first `steps` steps, and the movement to the first point if that is a further step.
+    """Remove the first `steps` steps (the prefix) and the movement of the lifted pen to the first point after them.
 
-    Return the remaining sequence and the number of further steps removed, 0 or 1.
+    The movement is the first step after the prefix. If the line starts with a dot, this step is also the dot: it is
+    kept, with motion 0.
+
+    Returns:
+        The remaining sequence, and the number of steps removed after the prefix: 0 or 1.
     """
     motion, event = sequence.motion[steps:], sequence.event[steps:]
-    if event[0] != DOWN or len(event) == 1:  # the first step is a dot, which the sequence must keep
+    if event[0] != DOWN or len(event) == 1:  # the line starts with a dot
         return sequence._replace(motion=np.concatenate([0 * motion[:1], motion[1:]]), event=event), 0
     return sequence._replace(motion=motion[1:], event=event[1:]), 1
 
 
 def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
-    """Return a line whose handwriting is to be imitated, with its text.
+    """Return a handwritten line and its text, whose handwriting `write` imitates.
 
     Args:
         run: run of a text-conditional model.
@@ -158,7 +172,7 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
     if style.isdecimal():
         corpus, index = run.open_data().select_split("test"), style
     elif data and index.isdecimal() and not Path(style).exists():
-        corpus = run.open_data(data, Recipe(split="1,0,0"))  # in the order of the file
+        corpus = run.open_data(data, Recipe(split="1,0,0"))  # keeps the order of the file
     elif style:
         corpus, index = run.open_data(style, Recipe(split="1,0,0")), "0"
     else:

@@ -1,7 +1,7 @@
 """Latent space of a variational model: reconstruct, interpolate, combine, compare and map drawings.
 
 Shapes: M drawings, Z latent size, Q queries. The latent vector of a drawing is the mean of q(z | drawing). All drawings
-of one result share their noise, so that they differ only by latent vector and label.
+that one call generates use the same noise, so that they differ only by latent vector, label and temperature.
 """
 
 from __future__ import annotations
@@ -27,23 +27,25 @@ if TYPE_CHECKING:
     from mdnrnn.runs.run import Run
 
 TEMPERATURES = (0.2, 0.5, 0.8)
-"""Default temperatures of reconstructions."""
+"""Default sampling temperatures of `reconstruct` and `combine`."""
 MAP_EXTENSIONS = (".svg", ".png", ".pdf", ".npz")
 
 
 def load_drawings(run: Run, data: str | None = None, split: str | None = None, label: str | None = None) -> Corpus:
-    """Return drawings to encode, with the class indices of the run.
+    """Return drawings to encode; their labels are indices of the run's classes.
 
     Args:
         run: run of a variational model.
         data: a catalog name or a path; by default the data of the run.
-        split: split; by default "test" for the run's data, and all drawings in file order for other data.
-        label: class of the drawings; by default all classes. Drawings of data without classes are assigned this class.
+        split: name of the split. By default the split "test" of the run's data, or all drawings of other data in the
+            order of the file.
+        label: name of the class to select; by default all classes. If the data have no classes, all drawings are
+            assigned this class.
 
     Raises:
         InputError: the model has no encoder, the data do not fit the run, or there are no drawings of the class.
     """
-    from mdnrnn.models.latent import require_encoder  # imports torch
+    from mdnrnn.models.latent import require_encoder  # not at module level: it imports torch
 
     require_encoder(run.model)
     if data is None or split is not None:
@@ -66,7 +68,7 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
 
 
 def select(drawings: Corpus, indices: Items[int]) -> Corpus:
-    """Return the drawings with these indices, in this order, as a test split.
+    """Return a corpus of the drawings with these indices, in this order, as its split "test".
 
     Raises:
         InputError: there are no indices, or an index is out of range.
@@ -76,13 +78,16 @@ def select(drawings: Corpus, indices: Items[int]) -> Corpus:
 
 
 def reconstruct(run: Run, drawings: Corpus, temperatures: Items[float] = TEMPERATURES, seed: int = 0) -> Corpus:
-    """Encode drawings and draw them again: one row per drawing, the original and one reconstruction per temperature.
+    """Encode drawings, and generate reconstructions from their latent vectors.
 
     Args:
         run: run of a variational model.
         drawings: drawings to reconstruct.
-        temperatures: sampling temperatures.
+        temperatures: sampling temperatures, one per reconstruction.
         seed: random seed of the noise.
+
+    Returns:
+        Each drawing, followed by its reconstructions.
 
     Raises:
         InputError: the model has no encoder, the drawings do not fit the run, or there are no temperatures.
@@ -97,15 +102,15 @@ def reconstruct(run: Run, drawings: Corpus, temperatures: Items[float] = TEMPERA
 def interpolate(
     run: Run, ends: Corpus, rows: int | None = None, columns: int = 8, temperature: float = 0.2, seed: int = 0
 ) -> Corpus:
-    """Interpolate a row between two drawings, or a grid between four corners.
+    """Interpolate a row of drawings between two drawings, or a grid between four drawings at its corners.
 
-    Latent vectors are interpolated with `slerp`: in a grid down the left and the right side, then across. Label weights
-    are interpolated linearly.
+    Latent vectors are interpolated spherically with `slerp`, and label weights linearly. In a grid, the left and right
+    columns are interpolated first, then the rows between them.
 
     Args:
         run: run of a variational model.
-        ends: two drawings; or four: upper left, upper right, lower left, lower right.
-        rows: number of rows: 1 for two drawings, 2 or more for four, by default 4.
+        ends: two drawings; or four drawings in the order upper left, upper right, lower left, lower right.
+        rows: number of rows: 1 for two drawings; 2 or more for four drawings, by default 4.
         columns: number of columns.
         temperature: sampling temperature.
         seed: random seed of the noise.
@@ -127,23 +132,24 @@ def interpolate(
 def combine(
     run: Run, drawings: Corpus, signs: Items[int], temperatures: Items[float] = TEMPERATURES, seed: int = 0
 ) -> Corpus:
-    """Draw from the signed sum of latent vectors, once per temperature.
+    """Generate one drawing per temperature from a signed sum of the latent vectors of drawings.
 
-    The sum a - b + c adds the difference between a and b to c. The label weights are the same sum of the labels,
-    clipped at 0 and normalized; if nothing remains, the mean of the added labels.
+    For example, the sum a - b + c adds the difference between a and b to c. The label weights are the signed sum of the
+    one-hot labels, clipped at 0 and normalized. If all weights are 0 after clipping, they are the mean of the one-hot
+    labels of the drawings with sign 1.
 
     Args:
         run: run of a variational model.
-        drawings: the terms, two or more.
-        signs: 1 or -1 for each term; at least one is 1.
+        drawings: drawings to combine, two or more.
+        signs: 1 or -1 for each drawing; at least one is 1.
         temperatures: sampling temperatures.
         seed: random seed of the noise.
 
     Returns:
-        The terms, followed by the results.
+        The combined drawings, followed by the generated ones.
 
     Raises:
-        InputError: the model has no encoder, or the terms, signs or temperatures are wrong.
+        InputError: the model has no encoder, or the drawings, signs or temperatures are wrong.
     """
     _check_temperatures(temperatures)
     if len(signs) != len(drawings) or not set(signs) <= {1, -1}:
@@ -173,7 +179,7 @@ def find_nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int =
 
     Args:
         run: run of a variational model.
-        queries: drawings; or indices into `among`, which are not their own neighbors.
+        queries: drawings; or indices of drawings in `among`, each of which is excluded from its own neighbors.
         among: drawings to search.
         n: number of neighbors of each query.
 
@@ -199,16 +205,20 @@ def find_nearest(run: Run, queries: Corpus | Items[int], among: Corpus, n: int =
 
 
 def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Projection:
-    """Draw a map of drawings at the first two principal components of their latent vectors, colored by class.
+    """Save a map of drawings, colored by class, and return the projection that it shows.
+
+    The position of a drawing is given by the first two principal components of the latent vectors.
 
     Args:
         run: run of a variational model.
         drawings: drawings of the map.
-        path: picture; or an .npz, which holds the arrays of the projection and the labels if there are any.
-        n: maximum number of drawings that are drawn; the remaining drawings are shown as dots.
+        path: file to write: a picture (.svg, .png or .pdf); or an .npz file with the arrays of the projection and, if
+            the drawings have labels, the labels.
+        n: maximum number of drawings whose strokes are shown; the remaining drawings are shown as dots.
 
     Raises:
-        InputError: the model has no encoder, there is only one drawing, or the file cannot be written.
+        InputError: the model has no encoder, there is only one drawing, `n` is less than 1, or the file cannot be
+            written.
     """
     path = Path(path)
     check_output_path(path, MAP_EXTENSIONS)
@@ -240,7 +250,15 @@ def save_map(run: Run, drawings: Corpus, path: Path | str, n: int = 200) -> Proj
 
 
 def _decode(run: Run, latents: np.ndarray, weights: np.ndarray | None, temperature: float, seed: int) -> list[Sequence]:
-    """Return a drawing per latent vector (M, Z) and label weights (M, classes), all with the noise of (seed, 0)."""
+    """Generate one drawing per latent vector, all with the noise of sequence 0.
+
+    Args:
+        run: run of a variational model.
+        latents: latent vectors, shape (M, Z).
+        weights: label weights, shape (M, classes), or None.
+        temperature: sampling temperature.
+        seed: random seed of the noise.
+    """
     sampling = Sampling(temperature=temperature)
     drawings = run.generate(
         len(latents), labels=weights, latents=latents, sampling=sampling, seed=seed, shared_noise=True
@@ -249,19 +267,31 @@ def _decode(run: Run, latents: np.ndarray, weights: np.ndarray | None, temperatu
 
 
 def _label_weights(run: Run, drawings: Corpus) -> np.ndarray | None:
-    """Return one-hot labels (M, classes), or None if the run has no classes."""
+    """Return the one-hot labels of drawings, shape (M, classes), or None if the run has no classes."""
     classes = run.config.shape.classes
     return np.eye(classes, dtype=np.float32)[run.with_run_classes(drawings).label] if classes else None
 
 
 def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
-    """Return the drawings with the labels of the run and without other columns."""
+    """Return the drawings with motion, event and label only.
+
+    Labels are indices of the run's classes, or None if the run has no classes.
+    """
     labels = run.with_run_classes(drawings).label if run.config.shape.classes else None
     return [Sequence(*drawings[i][:2], None if labels is None else int(labels[i])) for i in range(len(drawings))]
 
 
 def _to_corpus(run: Run, drawings: Corpus, method: str, sequences: list[Sequence]) -> Corpus:
-    """Return results as a corpus; without a bin width if that of the original drawings differs from the run's."""
+    """Return original and generated drawings as one corpus.
+
+    The corpus has a bin width only if that of the original drawings equals that of the run's data.
+
+    Args:
+        run: run that generated the drawings.
+        drawings: corpus of the original drawings.
+        method: past participle for the name and the source of the corpus, for example "interpolated".
+        sequences: drawings of the corpus.
+    """
     metadata = run.config.metadata
     bin_width = metadata.bin_width if drawings.metadata.bin_width == metadata.bin_width else None
     source = f"{method} by a run on {metadata.name}, from drawings of {drawings.metadata.name}"

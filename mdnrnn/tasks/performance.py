@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from mdnrnn.runs.run import Run
 
 RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
-"""Default sampling of responses.
+"""Default sampling options of responses.
 
-Responses do not stop at END, so they spread over the screen. With a scale temperature of 0.5 their extents and times
-are closer to those of held-out performances than with 1 (`mdnrnn benchmark touch`).
+Responses do not stop at END, so they spread over the screen. With a scale temperature of 0.5, the size and the timing
+of responses are closer to those of held-out performances than with 1 (`mdnrnn benchmark touch`).
 """
 _MAX_SECONDS = 600.0
 _STEPS_PER_SECOND = 80
-"""First estimate of the number of steps; most performances have fewer. If there are more, the number is doubled."""
+"""Number of steps per second that is generated at first; most performances have fewer. If the steps end before the
+requested duration, their number is doubled."""
 _MAX_STEPS = 1 << 20
 
 
@@ -41,15 +42,16 @@ def respond(
 ) -> Corpus:
     """Generate responses to a call.
 
-    A response starts from the model's state after the call. Its first touch is a tap at time 0.
+    A response starts from the model's state after the call. Its first touch starts a new stroke at time 0.
 
     Args:
         run: run of touch performances.
         call: performance in raw units.
         n: number of responses.
-        seconds: duration of a response; END does not end it earlier.
+        seconds: duration of a response in seconds, at most 600. The event END is excluded and does not end a response
+            earlier.
         sampling: sampling options; by default `RESPONSE_SAMPLING`.
-        seed: random seed; response i depends on the seed and on i.
+        seed: random seed; the noise of response i depends only on the seed and i.
 
     Raises:
         InputError: the run's steps are not touches, the call is empty, or the duration is out of range.
@@ -60,7 +62,7 @@ def respond(
         raise InputError(f"seconds: received {seconds}, expected more than 0 and at most {_MAX_SECONDS:g}")
     if not len(call.event):
         raise InputError("call: received an empty performance, expected one touch or more")
-    call = call._replace(event=mark_end(call.event))  # the touch ends, so that the next step is a tap
+    call = call._replace(event=mark_end(call.event))  # lifts the finger, so that a new stroke starts
     endless = replace(sampling or RESPONSE_SAMPLING, endless=True)
     steps = int(np.ceil(seconds * _STEPS_PER_SECOND)) + 1
     while True:
@@ -87,13 +89,24 @@ def check_touches(metadata: Metadata) -> None:
 
 
 def _response_times(sequence: Sequence, call_steps: int) -> np.ndarray:
-    """Return the times (T,) of the touches after the call, in seconds after the first of them."""
+    """Return the times (T,) of the T touches of the response, in seconds since its first touch.
+
+    Args:
+        sequence: the call followed by the response.
+        call_steps: number of steps of the call.
+    """
     time = sequence.motion[call_steps:, 2].astype(np.float64).cumsum()
     return np.asarray(time - time[0])
 
 
 def _extract_response(sequence: Sequence, call_steps: int, is_kept: np.ndarray) -> Sequence:
-    """Return the touches after the call that `is_kept` (T,) selects, as a performance that starts at time 0."""
+    """Return the selected touches of the response as a performance that starts at time 0.
+
+    Args:
+        sequence: the call followed by the response.
+        call_steps: number of steps of the call.
+        is_kept: mask of the touches of the response to select, shape (T,).
+    """
     positions = sequence.motion[:, :2].astype(np.float64).cumsum(0)[call_steps:][is_kept].clip(0, 1)
     offsets, time = np.diff(positions, axis=0, prepend=0.0), sequence.motion[call_steps:, 2:][is_kept].copy()
     time[0] = 0
