@@ -15,7 +15,7 @@ from mdnrnn.pen_events import DOWN, END, UP
 
 
 def check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
-    """Return the values as a list; raise `InputError` unless there are `count` of them."""
+    """Convert the values to a list; raise `InputError` if their number is not `count`."""
     values = list(values)
     if len(values) != count:
         raise InputError(f"{name}: received {len(values)}, expected {count}, one per sequence")
@@ -23,7 +23,7 @@ def check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
 
 
 def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
-    """Return `count` strings; raise `InputError` for other values."""
+    """Convert the values to a list; raise `InputError` if one is not a string or their number is not `count`."""
     values = check_count(name, values, count)
     for i, value in enumerate(values):
         if not isinstance(value, str):
@@ -32,7 +32,10 @@ def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
 
 
 def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
-    """Return numeric arrays (T, width) of equal width, with the lengths T of `motions` if given."""
+    """Convert the values to numeric arrays (T, width); raise `InputError` if this is not possible.
+
+    All arrays must have the same width. If `motions` is given, array i must have as many rows as motions[i].
+    """
     arrays = [np.asarray(value) for value in values]
     if motions is not None:
         check_count(name, arrays, len(motions))
@@ -47,7 +50,7 @@ def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndar
 
 
 def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list[np.ndarray]:
-    """Return integer events (T,); booleans are converted to DOWN and UP."""
+    """Convert the events of each sequence to an integer array (T,): False becomes DOWN, True becomes UP."""
     arrays = [np.asarray(event) for event in events]
     check_count("events", arrays, len(motions))
     for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
@@ -62,7 +65,14 @@ def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list
 
 
 def divide_into_splits(count: int, splits: SequenceOf[float] | SequenceOf[str], seed: int) -> dict[str, list[int]]:
-    """Return the sequence indices of each split, given M split names or the shares of train, valid and test."""
+    """Divide `count` sequences into splits; return the sequence indices of each split.
+
+    Args:
+        count: number of sequences M.
+        splits: M split names, one per sequence, or the shares of train, valid and test for a random division. If there
+            are too few sequences for the requested splits, all are assigned to train.
+        seed: random seed of the division.
+    """
     values: list[Any] = list(splits)
     if values and all(isinstance(value, str) for value in values):
         names = check_count("splits", values, count)

@@ -1,6 +1,6 @@
-"""Batches of sequences of similar length, shuffled and augmented in each epoch, reproducible from a seed.
+"""Batches of sequences of similar length, with shuffling and augmentation that are reproducible from a seed.
 
-A batch holds the rows of its sequences end to end; padding is added only for the LSTM.
+A batch stores its sequences end to end, without padding. `Batch.pad` adds the padding for the LSTM.
 """
 
 from __future__ import annotations
@@ -25,40 +25,44 @@ _LENGTH_JITTER = 0.01
 
 
 class Segments(NamedTuple):
-    """B segments of sequences: rows `first` to `last` (exclusive), counted from the start of the sequence."""
+    """B segments, each a range of consecutive rows of one sequence."""
 
     sequence: np.ndarray
     """(B,), indices of the sequences in the corpus."""
     first: np.ndarray
-    """(B,)."""
+    """(B,), first row of each segment, counted from the start of its sequence."""
     last: np.ndarray
-    """(B,)."""
+    """(B,), last row of each segment plus 1, counted from the start of its sequence."""
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Random augmentation of the offsets of training sequences, sampled anew in each epoch."""
+    """Random augmentation of training sequences: scale the offsets and drop points, differently in each epoch."""
 
     scale: float = 0.15
-    """Range of the random scale: each axis is multiplied by a factor from U(1 - scale, 1 + scale)."""
+    """Range of the random scale: each axis of a sequence is multiplied by a factor from U(1 - scale, 1 + scale)."""
     drop: float = 0.0
-    """Share of the points to drop; the first and last point of each stroke are kept."""
+    """Share of the points to drop; the first and last point of each stroke are kept. Points are dropped only from
+    drawings and touch performances without inputs."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
-            raise InputError(f"augment: received scale {self.scale} and drop {self.drop}, expected 0 <= value < 1")
+            raise InputError(
+                f"augment: received scale {self.scale} and drop {self.drop}, expected numbers >= 0 and < 1"
+            )
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B sequences as S real (unpadded) steps, one sequence after the other; motions are normalized."""
+    """B sequences, stored end to end as S real (unpadded) steps. Motions are normalized."""
 
     target: Step
     """Steps to predict: motion (S, D) and event (S,)."""
     previous: Step
-    """Step before each target (motion 0 and event START before the first one); inputs (S, A) of the target or None."""
+    """Step before each target: motion (S, D) and event (S,). Before the first step of a sequence, the motion is 0 and
+    the event START. `inputs`, (S, A) or None, are the model inputs for the prediction of the target."""
     bin_width: Tensor | None
-    """(S, D), bin widths of the targets, 0 for continuous features; None if all features are continuous."""
+    """(S, D), normalized bin widths of the targets, 0 for continuous features; None if all features are continuous."""
     lengths: Tensor
     """(B,), number of steps T of each sequence."""
     label: Tensor | None
@@ -66,15 +70,16 @@ class Batch:
     indices: Tensor
     """(B,), indices of the sequences in the corpus."""
     slots: Tensor
-    """(S,), index of each row in a padded (T, B) layout: t * B + b."""
+    """(S,), index of each step in a flattened padded layout (T, B): t * B + b for step t of sequence b."""
     steps: int
     """Number of steps T of the longest sequence."""
     text: Tensor | None = None
     """(B, U), code points of the texts, padded with zeros."""
     continues: Tensor | None = None
-    """(B,), for windows with carried-over state: whether each window continues the same row of the preceding batch."""
+    """(B,), whether each window continues the window in the same row of the preceding batch. None if no LSTM state is
+    carried over between batches."""
     idle: bool = False
-    """Whether this rank has no sequence in the batch; the batch is then a placeholder with weight 0."""
+    """Whether this rank has no sequence in the batch. The batch then contains a placeholder sequence with weight 0."""
 
     @property
     def size(self) -> int:
@@ -87,30 +92,36 @@ class Batch:
         return len(self.slots)
 
     def sequence_of_row(self) -> Tensor:
-        """Return the index b of each row's sequence in the batch, shape (S,)."""
+        """Return, for each step, the index b of its sequence in the batch, shape (S,)."""
         return self.slots % self.size
 
     def backward_slots(self) -> Tensor:
-        """Return the index of each row in a padded (T, B) layout of the reversed sequences, shape (S,)."""
+        """Return the equivalent of `slots` for a layout in which every sequence is reversed in time, shape (S,)."""
         sequence = self.sequence_of_row()
         return (self.lengths[sequence] - 1) * self.size + 2 * sequence - self.slots
 
     def last_slots(self) -> Tensor:
-        """Return the index of each sequence's last row in a padded (T, B) layout, forward or reversed, shape (B,)."""
+        """Return the index of the last real entry of each sequence in a flattened padded layout (T, B), shape (B,).
+
+        The index is the same for `slots` and `backward_slots`.
+        """
         return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
 
     def pad(self, rows: Tensor, slots: Tensor | None = None) -> Tensor:
-        """Return rows (S, F) as (T, B, F) with zeros after each sequence's end; `slots` defaults to the batch's."""
+        """Arrange rows (S, F) as a padded tensor (T, B, F), with zeros after the end of each sequence.
+
+        Row i is placed at index slots[i] of the flattened layout (T, B); default: `self.slots`.
+        """
         padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
         slots = self.slots if slots is None else slots
         return padded.index_copy(0, slots, rows).view(self.steps, self.size, -1)
 
     def unpad(self, padded: Tensor) -> Tensor:
-        """Return the real rows (S, F) of a padded layout (T, B, F); the inverse of `pad`."""
+        """Return the real (unpadded) rows (S, F) of a padded tensor (T, B, F); the inverse of `pad`."""
         return padded.flatten(0, 1).index_select(0, self.slots)
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`, copied asynchronously from pinned memory."""
+        """Return the batch on `device`; its tensors are copied asynchronously from pinned memory."""
         if device.type == "cpu":
             return self
         return replace(
@@ -132,54 +143,59 @@ def _move(tensor: Any, device: torch.device) -> Any:
 
 
 class _Noise(NamedTuple):
-    """Random numbers for the B sequences of this rank in a batch and for their N rows."""
+    """Random numbers for this rank's part of a batch: B sequences with N rows in total."""
 
     stretch: np.ndarray
-    """(B, D), uniform."""
+    """(B, D), uniform on [0, 1), for the random scale of each feature."""
     rounding: np.ndarray
-    """(B,), uniform."""
+    """(B,), uniform on [0, 1), for rounding the number of dropped points."""
     rows: np.ndarray
-    """(N,), uniform."""
+    """(N,), uniform on [0, 1), for the choice of the dropped points."""
     normal: np.ndarray
-    """(N, D), standard normal; (0,) if the corpus has no posteriors."""
+    """(N, D), standard normal, for sampling the posteriors; (0,) if the corpus has no posteriors."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of a split: `epoch(e)` yields training batches, iteration yields evaluation batches, sorted by length."""
+    """Batches of the sequences of one split.
+
+    `epoch(e)` yields shuffled and augmented training batches. Iteration yields evaluation batches, sorted by length and
+    without augmentation.
+    """
 
     corpus: Corpus
     split: str
     normalizer: Normalizer
     batch_size: int = 100
-    """Number of sequences per batch."""
+    """Number of sequences per batch; with `by_points`, the average number."""
     seed: int = 0
-    """Random seed of shuffling, augmentation and posterior samples."""
+    """Random seed of the shuffling, the augmentation and the posterior samples."""
     augment: Augment | None = None
     max_sequences: int | None = None
-    """Number of sequences to use, evenly spread over the split; None uses all."""
+    """Maximum number of sequences. From a larger split, sequences are selected at equal intervals. None: no limit."""
     by_points: bool = False
-    """Whether all batches have about the same number of points; those of short sequences then exceed `batch_size`."""
+    """Whether all batches have about the same number of points. Batches of short sequences then contain more than
+    `batch_size` sequences."""
     pool: int = 1 << 17
-    """Maximum number of sequences that are sorted by length at once. A larger epoch is divided into pools of this size,
-    which bounds memory and start-up time."""
+    """Maximum number of sequences that are sorted by length together. A larger epoch is divided into pools of this size
+    to limit memory use and start-up time."""
     rank: int = 0
     """Rank of this process, 0 to world_size - 1."""
     world_size: int = 1
     """Number of processes that share the batches; see `shard`."""
 
     def shard(self, rank: int, world_size: int) -> Batches:
-        """Return the batches of one rank.
+        """Return a copy that yields the data of one rank.
 
-        In an epoch each rank takes every `world_size`-th sequence of each batch, so that lengths are similar across
-        ranks; in an evaluation pass each rank takes every `world_size`-th batch.
+        In an epoch, each rank takes every `world_size`-th sequence of each batch, so that sequence lengths are similar
+        on all ranks. In an evaluation pass, each rank takes every `world_size`-th batch.
         """
         return replace(self, rank=rank, world_size=world_size)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, beginning with batch `start`.
 
-        All random numbers depend on (seed, epoch, batch) only.
+        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start`.
         """
         first = 0
         for rng, pool in self._pools(number):
@@ -195,7 +211,7 @@ class Batches:
             yield unsharded.batch(chunk)
 
     def indices(self) -> np.ndarray:
-        """Return the indices of the sequences in use, shape (M,), in the order of the corpus."""
+        """Return the corpus indices of the sequences in use (see `max_sequences`), shape (M,), in ascending order."""
         split = self.corpus.indices(self.split)
         indices = np.arange(split.start, split.stop, dtype=np.int32 if len(self.corpus) < 2**31 else np.int64)
         if self.max_sequences is not None and self.max_sequences < len(indices):
@@ -203,7 +219,7 @@ class Batches:
         return indices
 
     def _pools(self, number: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
-        """Yield the sequences of an epoch in pools, each with its random generator."""
+        """Yield the sequence indices of an epoch in pools of at most `pool`, each with its own random generator."""
         rng, indices = np.random.default_rng([self.seed, number]), self.indices()
         if len(indices) <= self.pool:
             yield rng, indices
@@ -214,7 +230,7 @@ class Batches:
             yield np.random.default_rng([self.seed, number, part, 1]), indices[members]
 
     def _chunks(self, indices: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
-        """Sort sequences by length, jittered by `rng`, and divide them into batches."""
+        """Sort sequences by length, with random jitter if `rng` is given, and divide them into batches."""
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))
@@ -232,22 +248,23 @@ class Batches:
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
         """Return the batch of the sequences `indices` (B,).
 
-        With `rng` the sequences are augmented and posteriors are sampled at random. Without it they are not augmented,
-        and every call returns the same posterior samples.
+        With `rng`, the sequences are augmented and new posterior samples are drawn. Without `rng`, sequences are not
+        augmented, and every call returns the same posterior samples.
         """
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]
         return self.from_segments(Segments(indices, np.zeros_like(lengths), lengths), rng)
 
     def from_segments(self, segments: Segments, rng: np.random.Generator | None = None) -> Batch:
-        """Return this rank's part of a batch of segments.
+        """Return this rank's part of a batch of segments; see `batch` for `rng`.
 
-        `previous` of the first step of a segment is the preceding step of its sequence.
+        For the first step of a segment, `Batch.previous` is the preceding step of the sequence, if there is one.
 
-        Random numbers are drawn for the segments of all ranks, so that they do not depend on the number of ranks.
+        Random numbers are generated for all segments, including those of other ranks. A segment's random numbers
+        therefore do not depend on the number of ranks.
         """
         corpus, augment = self.corpus, self.augment if rng is not None else None
-        # If a segment does not start at row 0, the preceding row is read too; `_assemble` uses it as `previous` only.
+        # If a segment does not start at row 0, the preceding row is also read, for `Batch.previous` only.
         local, counts = self.local_rows(len(segments.sequence)), segments.last - segments.first + (segments.first > 0)
         noise = self._draw_noise(counts, local, rng)
         indices, has_previous, lengths = segments.sequence[local], segments.first[local] > 0, counts[local]
@@ -261,7 +278,7 @@ class Batches:
         if augment and augment.drop and noise and inputs is None and corpus.metadata.is_drawing:
             uniform = noise.rounding, noise.rows
             motion, event, lengths = drop_points(motion, event, lengths, augment.drop, uniform, corpus.metadata.start)
-        # Row 0 of a sequence is read for segments that start at row 0, or at row 1, where it is the previous row.
+        # Positions of row 0 of a sequence. It is also read for segments that start at row 1, as the preceding row.
         first_rows = (np.cumsum(lengths) - lengths)[segments.first[local] <= 1]
         motion = self.normalizer.normalize(motion, first_rows)
         bin_widths = self._bin_widths(motion.shape, first_rows)
@@ -277,11 +294,20 @@ class Batches:
         return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
     def local_rows(self, count: int) -> np.ndarray:
-        """Return the positions of this rank's sequences in a batch of `count`; [0], a placeholder, if it has none."""
+        """Return the positions of this rank's sequences in a batch of `count` sequences.
+
+        If the rank has no sequence, return the position 0 as a placeholder.
+        """
         return np.arange(self.rank, count, self.world_size) if self.rank < count else np.zeros(1, np.int64)
 
     def _draw_noise(self, counts: np.ndarray, local: np.ndarray, rng: np.random.Generator | None) -> _Noise | None:
-        """Draw noise for all segments, of `counts` (B,) rows, and return the noise of the `local` segments."""
+        """Generate noise for all segments of a batch and return the part for this rank; None without `rng`.
+
+        Args:
+            counts: (B,), number of rows of each segment.
+            local: positions of this rank's segments in the batch.
+            rng: random generator.
+        """
         if rng is None:
             return None
         is_local, width = np.zeros(len(counts), bool), self.corpus.motion.shape[1]
@@ -292,14 +318,21 @@ class Batches:
         return _Noise(stretch[is_local], rounding[is_local], rows[is_local_row], normal)
 
     def _fixed_noise(self, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-        """Return normal noise (N, D) that depends only on the seed and the corpus index of each segment's first row."""
+        """Return standard normal noise (N, D) for the N rows of segments.
+
+        The noise of a segment depends only on the seed and the corpus row at which the segment starts.
+
+        Args:
+            firsts: (B,), corpus row at which each segment starts.
+            lengths: (B,), number of rows of each segment.
+        """
         width = self.corpus.motion.shape[1]
         segments = zip(firsts.tolist(), lengths.tolist(), strict=True)
         draws = [np.random.default_rng([self.seed, first]).standard_normal((count, width)) for first, count in segments]
         return np.concatenate(draws)
 
     def _bin_widths(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
-        """Return the bin widths (S, D) of the rows of a batch; `firsts` are the first rows of sequences."""
+        """Return the normalized bin widths of rows; `firsts` are the positions of rows that start a sequence."""
         bin_width = self.normalizer.bin_widths(self.corpus.metadata)
         if bin_width is None or not self.normalizer.logs:
             return None if bin_width is None else np.broadcast_to(bin_width, shape)
@@ -312,7 +345,7 @@ class Batches:
 
 
 def to_code_points(texts: list[str]) -> Tensor:
-    """Return texts as code points (B, U), padded with zeros."""
+    """Convert texts to Unicode code points (B, U), padded with zeros."""
     codes = np.zeros((len(texts), max(map(len, texts), default=0)), np.int64)
     for row, text in zip(codes, texts, strict=True):
         row[: len(text)] = [ord(letter) for letter in text]
@@ -332,7 +365,7 @@ def _assemble(
 ) -> Batch:
     """Build a batch from segments that are packed end to end.
 
-    If `has_previous` (B,) is true for a segment, its first row is not a target; it is the `previous` of the second row.
+    For segments with a true value in `has_previous` (B,), the first row is used only as `previous` of the second row.
     """
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     previous, previous_event = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)

@@ -29,11 +29,11 @@ class Sequence(NamedTuple):
     """One sequence of T steps."""
 
     motion: np.ndarray
-    """(T, D), raw units."""
+    """(T, D), motion features in raw units."""
     event: np.ndarray
-    """(T,), integers; the last event is END if the sequence ends."""
+    """(T,), event codes DOWN (0), UP (1) and END (2); only the last one can be END."""
     label: int | None = None
-    """Index of the class."""
+    """Class index in `Metadata.classes`."""
     inputs: np.ndarray | None = None
     """(T, A), model inputs for the prediction of each step, for example actions."""
     text: str | None = None
@@ -41,26 +41,27 @@ class Sequence(NamedTuple):
     writer: int | None = None
     """Index of the writer."""
     logvar: np.ndarray | None = None
-    """(T, D), log variances of Gaussian posteriors; `motion` holds their means."""
+    """(T, D), log variances of Gaussian posteriors whose means are in `motion`."""
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """M sequences with N steps in total, packed end to end: sequence i is rows offsets[i] to offsets[i + 1] - 1.
+    """M sequences with N steps in total, packed end to end.
 
     Args:
-        metadata: name, classes, features, ...
-        motion: (N, D), raw units.
-        event: (N,), integers.
-        offsets: (M + 1,).
-        splits: split name -> (first, last + 1), indices of sequences.
-        label: (M,), or None.
+        metadata: metadata of the corpus, such as its name, classes and features.
+        motion: (N, D), motion features in raw units.
+        event: (N,), event codes DOWN (0), UP (1) and END (2).
+        offsets: (M + 1,), row at which each sequence starts, then N. Sequence i is rows offsets[i] to
+            offsets[i + 1] - 1.
+        splits: range of sequence indices of each split, as split name -> (first, last + 1).
+        label: (M,), class indices, or None.
         inputs: (N, A), model inputs for the prediction of each step, for example actions, or None.
-        text: all texts end to end, UTF-8, (bytes,), or None.
-        text_offsets: (M + 1,), byte offsets of the texts, or None.
-        writer: (M,), index of each sequence's writer, or None. It is not a model input.
-        logvar: (N, D), log variances of Gaussian posteriors whose means are in `motion`, or None. With posteriors,
-            every training batch draws new samples.
+        text: (number of bytes,), uint8, all texts end to end in UTF-8, or None.
+        text_offsets: (M + 1,), byte offsets of the texts in `text`, or None.
+        writer: (M,), index of the writer of each sequence, or None. Models do not use it.
+        logvar: (N, D), log variances of Gaussian posteriors whose means are in `motion`, or None. The posteriors are
+            sampled again for every training batch.
     """
 
     metadata: Metadata
@@ -75,7 +76,7 @@ class Corpus:
     writer: np.ndarray | None = None
     logvar: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
-    """Records that were dropped while reading: reason -> count."""
+    """Number of records that were dropped while reading, by reason."""
 
     def __post_init__(self) -> None:
         check_arrays(self)
@@ -96,16 +97,18 @@ class Corpus:
         """Build a corpus from NumPy arrays and check it.
 
         Args:
-            motions: M arrays (T, D) in raw units: for drawings, the offset from each point to the next.
-            events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans (True: the pen lifts after this
-                point); default: DOWN. In drawings the last event of each sequence is set to END.
-            labels: M class names. Default classes: those in `metadata`, or the distinct names in alphabetical order.
-            texts: M texts, for text-conditional models.
+            motions: M arrays (T, D) in raw units. For drawings, each row is the offset from a point to the next.
+            events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans that are True if the pen lifts after
+                the point. Default: DOWN at all steps. In drawings and touch performances, the last event of each
+                sequence is set to END.
+            labels: M class names, one per sequence. They must be in `metadata.classes`. If that is empty, the classes
+                are the distinct names in alphabetical order.
+            texts: M texts, one per sequence, for text-conditional models.
             inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
-            splits: shares of train, valid and test for a random division, or M split names.
+            splits: shares of train, valid and test for a random division, or M split names, one per sequence.
             seed: random seed of the division.
-            metadata: metadata of the corpus. Default: drawings with the name "arrays" that start with the pen down;
-                the bin width is 1 if all motions are integers, else None.
+            metadata: metadata of the corpus. Default: drawings that start with the pen down, under the name "arrays".
+                The default bin width is 1 if all motions are integers, else None.
 
         Raises:
             InputError: if an argument has a wrong length, shape, type or value.
@@ -162,7 +165,7 @@ class Corpus:
 
     @cached_property
     def events(self) -> int:
-        """Number of event classes E: 3 for data with strokes, 2 for episodes with an end, 0 without events."""
+        """Number of event classes E: 3 for data with strokes, 2 for episodes of which one contains END, 0 otherwise."""
         if self.metadata.is_stream:
             return 0
         if not self.metadata.is_world:
@@ -174,7 +177,7 @@ class Corpus:
         """Number of characters of every text, shape (M,); shape (0,) if there are no texts."""
         if self.text is None or self.text_offsets is None:
             return np.zeros(0, np.int64)
-        is_first_byte = (np.asarray(self.text) & 0xC0) != 0x80  # other bytes of a UTF-8 character are 0b10......
+        is_first_byte = (np.asarray(self.text) & 0xC0) != 0x80  # further bytes of a UTF-8 character are 0b10xxxxxx
         return np.diff(np.concatenate([[0], np.cumsum(is_first_byte)])[self.text_offsets])
 
     @property
@@ -206,28 +209,29 @@ class Corpus:
         return range(first, last)
 
     def rows(self, split: str) -> slice:
-        """Return the range of rows of a split in `motion`, `event`, `inputs` and `logvar`."""
+        """Return the rows of a split in `motion`, `event`, `inputs` and `logvar`, as a slice."""
         indices = self.indices(split)
         return slice(int(self.offsets[indices.start]), int(self.offsets[indices.stop]))
 
     def row_blocks(self, rows: slice) -> Iterator[slice]:
-        """Yield `rows` in blocks of at most 2**20 rows and release memory-mapped pages after each block.
+        """Divide `rows` into blocks of at most 2**20 rows and yield each block as a slice.
 
-        Reading a whole corpus in blocks keeps at most one block in memory.
+        After each block, the pages of large memory-mapped arrays are released. A whole corpus can thus be read with at
+        most one block in memory.
         """
         for first in range(rows.start, rows.stop, _BLOCK_ROWS):
             yield slice(first, min(first + _BLOCK_ROWS, rows.stop))
             self.release_memory()
 
     def release_memory(self) -> None:
-        """Release resident pages of large memory-mapped arrays; they are read again on the next access."""
+        """Release the resident pages of large memory-mapped arrays. The next access reads the pages again."""
         for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
             mapped = find_large_mapping(array)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def is_first_row(self, rows: slice) -> np.ndarray:
-        """Return a mask (n,) of the n rows: True for the first row of a sequence."""
+        """Return a mask (n,) for a slice of n rows: True for the first row of a sequence."""
         is_first = np.zeros(rows.stop - rows.start, bool)
         firsts = self.offsets[:-1]
         in_range = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))
@@ -235,10 +239,10 @@ class Corpus:
         return is_first
 
     def drawing(self, index: int) -> Drawing:
-        """Return sequence `index` as polylines (n, 2).
+        """Return sequence `index` as a list of polylines (n, 2).
 
-        For drawings and performances these are the strokes, in raw units. For streams they are one curve over time per
-        value; for world-model latents, one curve over steps per value.
+        For drawings and touch performances, the polylines are the strokes, in raw units. For streams, each value is a
+        curve over time. For world-model latents, each feature is a curve over steps. See `strokes.to_curves`.
         """
         motion, event = self[index][:2]
         if not self.metadata.is_drawing:
@@ -251,7 +255,7 @@ class Corpus:
         return to_polylines(motion[:, :2], event, self.metadata.start)
 
     def select_split(self, split: str) -> Corpus:
-        """Return a corpus of the sequences of one split; its arrays are views."""
+        """Return a corpus that contains only the sequences of one split. Its arrays are views."""
         indices, rows = self.indices(split), self.rows(split)
         first, last = indices.start, indices.stop
         text, text_offsets = self.text, self.text_offsets
@@ -278,7 +282,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of metadata, splits and arrays; a run uses it to recognize its training data."""
+        """SHA-256 hash of metadata, splits and arrays. Runs use it to detect that their training data have changed."""
         digest = hashlib.sha256(json.dumps([self.metadata.to_header(), dict(self.splits)]).encode())
         texts = (self.text, self.text_offsets, self.writer, self.logvar)
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
@@ -305,7 +309,7 @@ def pack(
         sequences += members
         splits[name] = (first, len(sequences))
     if not sequences:
-        raise InputError(f"{metadata.name} holds no sequence; expected at least one")
+        raise InputError(f"{metadata.name} contains no sequences; expected at least one")
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
@@ -329,7 +333,7 @@ def pack(
 
 
 def mark_end(event: np.ndarray) -> np.ndarray:
-    """Return a copy of events (T,) as uint8 with END as the last event."""
+    """Return a copy of the events (T,), as uint8, in which the last event is END."""
     event = np.array(event, dtype=np.uint8)
     event[-1] = END
     return event

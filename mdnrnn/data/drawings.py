@@ -1,4 +1,4 @@
-"""Parsed drawings, packed end to end: the output of all readers and the input of the corpus builder."""
+"""Parsed drawings, packed end to end: the output of the file readers, before the conversion to steps."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from mdnrnn.data.strokes import Drawing, Polyline, Start, fit_to_box, resample, 
 MAX_POINTS = 1 << 20
 """Maximum points per drawing; larger drawings are dropped."""
 MAX_COORDINATE = 1e9
-"""Maximum absolute coordinate; with larger coordinates, offsets are not exact."""
+"""Maximum absolute value of a coordinate. Offsets between points with larger coordinates would be inexact."""
 
 
 class Record(NamedTuple):
     """Metadata of one drawing in a file."""
 
     location: str
-    """File and position in the file, for messages; for example "cat.ndjson, line 17"."""
+    """File and position in the file, for messages, for example "cat.ndjson, line 17"."""
     key: str | None = None
-    """Key by which the drawing is assigned to a split; equal keys have the same split. None: the points are the key."""
+    """Drawings with the same key are assigned to the same split. None: the points of the drawing serve as its key."""
     label: str | None = None
     """Class name."""
     text: str | None = None
@@ -30,14 +30,14 @@ class Record(NamedTuple):
     split: str | None = None
     """train, valid or test; None if the file does not assign splits."""
     writer: str | None = None
-    """Name of the writer; equal names in different files are the same writer."""
+    """Name of the writer. The same name in different files refers to the same writer."""
 
 
 class Remark(NamedTuple):
-    """Why a record was dropped or repaired."""
+    """Reason why a record was dropped or repaired."""
 
     reason: str
-    """Category under which the remark is counted, for example "not JSON"."""
+    """Category of the remark, for example "not JSON". Remarks are counted per category."""
     detail: str
     """File, position and problem, in one line."""
     malformed: bool = True
@@ -46,15 +46,16 @@ class Remark(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DrawingBatch:
-    """M drawings, their S strokes and P points packed end to end.
+    """M drawings with S strokes and P points in total, packed end to end.
 
     Args:
-        points: (P, F), float64: x right, y down, in raw units, then further features (time in seconds, ascending).
-        stroke_lengths: number of points of each stroke, (S,), at least 1.
-        stroke_counts: number of strokes of each drawing, (M,), at least 1.
-        records: one per drawing.
-        dropped: records that were left out.
-        repaired: records that were corrected and kept.
+        points: (P, F), float64. The first features are x (to the right) and y (down), in raw units. Further features
+            may follow, such as the time in seconds, in ascending order.
+        stroke_lengths: (S,), number of points of each stroke, at least 1.
+        stroke_counts: (M,), number of strokes of each drawing, at least 1.
+        records: metadata of each drawing, M records.
+        dropped: remarks on the records that were dropped.
+        repaired: remarks on the records that were repaired and kept.
     """
 
     points: np.ndarray
@@ -71,7 +72,7 @@ class DrawingBatch:
         dropped: Iterable[Remark] = (),
         repaired: Iterable[Remark] = (),
     ) -> DrawingBatch:
-        """Pack drawings, each a list of polylines (n, F); empty strokes and drawings without points are dropped."""
+        """Pack drawings, each a list of polylines (n, F). Empty strokes and drawings without points are dropped."""
         polylines: list[Polyline] = []
         stroke_counts: list[int] = []
         records: list[Record] = []
@@ -114,7 +115,7 @@ class DrawingBatch:
         return np.split(self.points[start : start + int(lengths.sum())], np.cumsum(lengths)[:-1])
 
     def select(self, keep: np.ndarray, dropped: Iterable[Remark] = ()) -> DrawingBatch:
-        """Return the drawings where keep (M,) is true; `dropped` is appended to the dropped records."""
+        """Return the drawings for which `keep` (M,) is true; append `dropped` to the remarks on dropped records."""
         all_dropped = [*self.dropped, *dropped]
         if keep.all():
             return replace(self, dropped=all_dropped)
@@ -129,7 +130,11 @@ class DrawingBatch:
         )
 
     def drop_invalid(self) -> DrawingBatch:
-        """Drop drawings with NaN or infinite values, coordinates above `MAX_COORDINATE` or over `MAX_POINTS` points."""
+        """Drop invalid drawings.
+
+        A drawing is invalid if a value is NaN or infinite, if the absolute value of a feature exceeds `MAX_COORDINATE`,
+        or if there are more than `MAX_POINTS` points.
+        """
         if not len(self):
             return self
         largest = np.maximum.reduceat(np.abs(self.points), self._ends - self.point_counts, axis=0).max(1)
@@ -140,7 +145,9 @@ class DrawingBatch:
         for i in np.flatnonzero(~(finite & small & few)):
             location = self.records[i].location
             if not finite[i]:
-                dropped.append(Remark("not finite", f"{location} holds NaN or infinity; expected finite coordinates"))
+                dropped.append(
+                    Remark("not finite", f"{location} contains NaN or infinity; expected finite coordinates")
+                )
             elif not small[i]:
                 expected = f"expected at most {MAX_COORDINATE:g}"
                 dropped.append(Remark("too large", f"{location} has a coordinate of {largest[i]:g}; {expected}"))
@@ -150,11 +157,11 @@ class DrawingBatch:
         return self.select(finite & small & few, dropped)
 
     def split_at_jumps(self, max_distance: float) -> DrawingBatch:
-        """Split strokes between consecutive points that are more than `max_distance` apart.
+        """Split strokes at jumps: consecutive points that are more than `max_distance` apart.
 
-        A single point between two jumps, or between a jump and an end of the stroke, is a sensor error and is removed.
-        If the points before and after it are at most `max_distance` apart, the stroke is not split there. If a stroke
-        has only such points, its first point is kept.
+        A single point between two jumps, or between a jump and an end of the stroke, is an outlier caused by the sensor
+        and is removed. If the remaining points before and after it are at most `max_distance` apart, the stroke is not
+        split there. If all points of a stroke are outliers, the first one is kept.
         """
         if not len(self):
             return self
@@ -178,19 +185,19 @@ class DrawingBatch:
         return replace(self, points=self.points[keep], stroke_lengths=strokes, stroke_counts=counts)
 
     def fit_to_box(self, size: float) -> DrawingBatch:
-        """Translate each drawing to minimum x and y of 0 and scale it so that its longer side is `size`."""
+        """Translate each drawing so that its minimum x and y are 0, and scale it so that its longer side is `size`."""
         return self._with_points(fit_to_box(self.points, self.point_counts, size), self.stroke_lengths)
 
     def resample(self, spacing: float) -> DrawingBatch:
-        """Resample each stroke at equal arc lengths of at most `spacing`, keeping the ends of strokes.
+        """Resample each stroke at equal arc lengths of at most `spacing`. The end points of strokes are kept.
 
-        Drawings that would exceed `MAX_POINTS` are dropped.
+        Drawings that could then have more than `MAX_POINTS` points are dropped.
         """
         if not len(self):
             return self
         lengths = np.hypot(*np.diff(self.points[:, :2], axis=0, prepend=self.points[:1, :2]).T)
         lengths[self._stroke_starts] = 0
-        # Check before allocation: with a very small spacing the points would not fit in memory.
+        # Check before allocation, because with a very small spacing the points would not fit in memory.
         expected_points = np.add.reduceat(lengths, self._ends - self.point_counts) / spacing + 2 * self.stroke_counts
         few = expected_points <= MAX_POINTS
         if not few.all():
@@ -207,11 +214,11 @@ class DrawingBatch:
         return self._with_points(*resample(self.points, spacing, self.stroke_lengths))
 
     def simplify(self, epsilon: float) -> DrawingBatch:
-        """Simplify each stroke by the Ramer-Douglas-Peucker algorithm with tolerance `epsilon`."""
+        """Simplify each stroke by the Ramer-Douglas-Peucker algorithm with tolerance `epsilon`, in raw units."""
         return self._select_points(simplify(self.points, epsilon, self.stroke_lengths))
 
     def round_to_grid(self, grid: float) -> DrawingBatch:
-        """Round x and y to multiples of `grid`; a point that equals its predecessor in all features is removed."""
+        """Round x and y to multiples of `grid`; remove points that equal the preceding point of their stroke."""
         points = self.points.copy()
         points[:, :2] = np.rint(points[:, :2] / grid) * grid
         differs = np.ones(len(points), bool)
@@ -228,7 +235,7 @@ class DrawingBatch:
         return self._with_points(self.points[keep], np.add.reduceat(keep, self._stroke_starts, dtype=np.int64))
 
     def to_steps(self, start: Start) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return all drawings as steps: motion (N, F), event (N,), uint8, and lengths (M,); see `strokes.to_steps`."""
+        """Convert the drawings to steps: motion (N, F), event (N,), uint8, and lengths (M,); see `strokes.to_steps`."""
         if not len(self):
             return self.points, np.zeros(0, np.uint8), self.stroke_counts
         return to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)

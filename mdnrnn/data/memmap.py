@@ -1,4 +1,4 @@
-"""Read ranges of rows of an array, without keeping pages of large memory-mapped files in memory."""
+"""Read ranges of rows of an array without keeping the pages of a large memory-mapped file in memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 
 LARGE_FILE_BYTES = 1 << 26
-"""Size above which a mapped file is read with `pread`: a page fault would load about a megabyte around each range."""
+"""File size in bytes above which a memory-mapped file is read with `pread`. Access through the mapping would load about
+a megabyte around each range."""
 
 
 def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return rows firsts[i] to firsts[i] + lengths[i] of `array` (N, ...) for every i, end to end."""
+    """Return rows firsts[i] to firsts[i] + lengths[i] - 1 of `array` (N, ...) for every i, concatenated."""
     mapped = find_large_mapping(array)
     if mapped is None or not array.flags.c_contiguous:
         starts = np.cumsum(lengths) - lengths
         return np.asarray(array[np.arange(lengths.sum()) + (firsts - starts).repeat(lengths)])
-    # Reading a drawing takes 2 microseconds with `pread`, and 40 through the mapping, including release of the pages.
+    # Reading a drawing takes 2 microseconds with `pread`. Through the mapping, it takes 40 with release of the pages.
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     memmap: Any = array
     with open(memmap.filename, "rb", buffering=0) as file:
@@ -29,13 +30,16 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
 
 
 def find_large_mapping(array: np.ndarray | None) -> mmap.mmap | None:
-    """Return the `mmap` of an array's file, or None if there is none or the file has at most `LARGE_FILE_BYTES`."""
+    """Return the `mmap` of an array if its file is larger than `LARGE_FILE_BYTES`, else None.
+
+    Also return None if the platform does not support `os.pread`.
+    """
     mapped: mmap.mmap | None = getattr(array, "_mmap", None)
     return mapped if mapped is not None and len(mapped) > LARGE_FILE_BYTES and hasattr(os, "pread") else None
 
 
 def _file_offset(array: Any, mapped: mmap.mmap) -> int:
-    """Return the byte offset of a memmap, or of a view of one, in its file."""
+    """Return the byte offset in the file of the first element of a memmap, or of a view of a memmap."""
     start = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     address = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     return int(start + array.__array_interface__["data"][0] - address)

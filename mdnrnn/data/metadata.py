@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 SPLITS = ("train", "valid", "test")
 """Names of the splits, in the order in which a corpus stores them."""
 _HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
-"""Fields that version 1 of the corpus format stores under other names."""
+"""Fields that have another name in a corpus file of format version 1, as field -> name in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +24,22 @@ class Metadata:
 
     name: str
     start: Start = "down"
-    """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
+    """Pen state before the first step: "down" (the first stroke starts at the origin) or "up" (the first step moves the
+    lifted pen to the first point)."""
     bin_width: float | None = None
-    """Spacing of the grid on which all features except times lie, in raw units; None for continuous data."""
+    """Bin width in raw units: all features except times are multiples of it. None for continuous data."""
     units: str = "px"
     license: str = "unknown"
     source: str = ""
     classes: tuple[str, ...] = ()
     """Class names, in the order of the labels; empty if there are no labels."""
     features: tuple[str, ...] = ()
-    """Names of the motion columns; empty for offsets dx and dy.
+    """Names of the motion columns. Empty if all columns are offsets, such as dx and dy in drawings.
 
-    `dt` is the time since the preceding row in seconds, > 0 except in a sequence's first row. If the first column is
-    `dt`, the data are streams, without strokes and without END. If it is `z1`, the data are the latents z1, z2, ...
-    of a world model, optionally followed by a reward; END marks the end of an episode.
+    `dt` is the time since the preceding row, in seconds. It is positive, or at least 0 in the first row of a sequence.
+    If the first column is `dt`, the data are streams, which have no strokes and no END. If the first column is `z1`,
+    the data are episodes of world-model latents z1, z2, ..., optionally followed by a reward. END marks the end of an
+    episode.
     """
 
     def __post_init__(self) -> None:
@@ -60,7 +62,7 @@ class Metadata:
 
     @property
     def is_world(self) -> bool:
-        """Whether the data are episodes of latents of a world model."""
+        """Whether the data are episodes of world-model latents."""
         return self.features[:1] == ("z1",)
 
     @property
@@ -70,7 +72,7 @@ class Metadata:
 
     @property
     def time_features(self) -> tuple[int, ...]:
-        """Indices of the features that are times."""
+        """Indices of the time features `dt`."""
         return tuple(i for i, name in enumerate(self.features) if name == "dt")
 
     def offset_features(self, count: int) -> tuple[int, ...]:
@@ -82,16 +84,16 @@ class Metadata:
         return tuple(i for i, name in enumerate(names) if name in ("dx", "dy"))
 
     def bin_widths(self, count: int) -> np.ndarray:
-        """Return the bin width of each of `count` features, shape (D,), in raw units; 0 for a continuous feature."""
+        """Return the bin width of each of `count` features, shape (count,), in raw units; 0 for continuous features."""
         widths = np.full(count, self.bin_width or 0.0)
         widths[list(self.time_features)] = 0
         return widths
 
     def class_index(self, name: str) -> int:
-        """Return the label of the class `name`.
+        """Return the label (class index) of the class `name`.
 
         Raises:
-            InputError: if there are no classes, or none has this name.
+            InputError: if the corpus has no class with this name.
         """
         if not self.classes:
             raise InputError(f"label {name!r}: {self.name} has no labels; omit the label")
@@ -100,12 +102,12 @@ class Metadata:
         return self.classes.index(name)
 
     def to_header(self) -> dict[str, Any]:
-        """Return the fields under their names in a corpus file; `features` only if there are any."""
+        """Return the fields as a dictionary, with the names used in a corpus file. Empty `features` are omitted."""
         fields = {_HEADER_NAMES.get(name, name): value for name, value in dataclasses.asdict(self).items()}
         return fields if self.features else {name: value for name, value in fields.items() if name != "features"}
 
     @classmethod
     def from_header(cls, fields: Mapping[str, Any]) -> Metadata:
-        """Return the metadata stored in a corpus file; the inverse of `to_header`."""
+        """Build metadata from the header of a corpus file; the inverse of `to_header`."""
         names = {stored: name for name, stored in _HEADER_NAMES.items()}
         return cls(**{names.get(name, name): value for name, value in fields.items()})

@@ -12,7 +12,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 
 CERTAIN_BIN_WIDTH = 1e4
-"""Normalized width of a bin that contains all probability mass, so that its log-probability is 0."""
+"""Normalized bin width so large that the bin contains all probability mass: its log-probability is 0."""
 _OFFSET_NAMES = ("dx", "dy")
 
 
@@ -20,13 +20,14 @@ _OFFSET_NAMES = ("dx", "dy")
 class Normalizer:
     """Affine map of each feature: normalized = (raw - mean) / scale, or (log raw - mean) / scale for times.
 
-    The time of a sequence's first row is undefined: its normalized value is 0, in a bin of `CERTAIN_BIN_WIDTH`.
+    The time of the first row of a sequence is undefined. Its normalized value is 0 and its bin width is
+    `CERTAIN_BIN_WIDTH`, so it contributes 0 to the log-probability.
     """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     logs: tuple[int, ...] = ()
-    """Indices of the features that are normalized as logarithms: times, which are then always positive."""
+    """Indices of the time features, whose logarithm is normalized. Denormalized times are therefore positive."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(value) for value in self.mean))
@@ -41,12 +42,13 @@ class Normalizer:
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:
-        """Fit mean and scale to one split, depending on the names of the features.
+        """Fit the mean and scale of each feature to one split.
 
-        Offsets dx and dy (or all features, if they have no names) have mean 0 and share one scale, the standard
-        deviation of all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Each other feature is
-        standardized separately, and times as logarithms. The mean of a feature on a grid is rounded to the grid, so
-        that its normalized values lie on a grid through 0.
+        The offsets dx and dy (all features, if they have no names) have mean 0. They share one scale, the standard
+        deviation of all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Each other feature has
+        its own mean and standard deviation, for times those of the logarithm. If the corpus has posteriors, this
+        standard deviation includes the posterior variance. The mean of a feature with bins is rounded to a multiple of
+        the bin width, so that the normalized values are multiples of the normalized bin width.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
@@ -68,7 +70,7 @@ class Normalizer:
 
         Args:
             motion: (..., D), raw units.
-            firsts: indices of the rows that are the first of a sequence; their times become 0.
+            firsts: positions of the rows that start a sequence; their normalized times are 0.
             dtype: type of the result.
         """
         raw = np.array(motion, dtype=np.float64)
@@ -88,11 +90,14 @@ class Normalizer:
         return raw
 
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
-        """Return the normalized bin width of each feature, (D,), 0 for a continuous one; None if no row has bins.
+        """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
+
+        Return None if no feature has bins, neither in the first row of a sequence nor in other rows.
 
         Args:
             metadata: metadata of the corpus.
-            first: whether to return the bin widths of the first row of a sequence.
+            first: whether to return the bin widths of the first row of a sequence. Those of times are then
+                `CERTAIN_BIN_WIDTH`.
         """
         if metadata.bin_width is None and not self.logs:
             return None
@@ -102,7 +107,7 @@ class Normalizer:
         return widths.astype(np.float32)
 
     def log_abs_det_jacobian(self, motion: np.ndarray, bin_widths: np.ndarray | None) -> np.ndarray:
-        """Return log |d raw / d normalized| of the continuous features, shape (n,).
+        """Return log |d raw / d normalized| of each row, summed over the continuous features, shape (n,).
 
         Subtracting it from a log-density of normalized motion gives the log-density in raw units.
 
@@ -120,7 +125,7 @@ class Normalizer:
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Return mean and standard deviation of the pooled features, or of the logarithm of a time feature."""
+    """Return mean and standard deviation over all values of the features; for a time feature, of its logarithms."""
     count, total = 0, 0.0
     for values in _values(corpus, split, features):
         count, total = count + values.size, total + float(values.sum(dtype=np.float64))
@@ -132,7 +137,7 @@ def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, fl
 
 
 def _posterior_deviation(corpus: Corpus, split: str, feature: int) -> float:
-    """Return the root mean square of the posteriors' standard deviations; 0 if the corpus has no posteriors."""
+    """Return the root mean square of the posterior standard deviations of a feature; 0 without posteriors."""
     if corpus.logvar is None:
         return 0.0
     rows = corpus.rows(split)
@@ -143,7 +148,10 @@ def _posterior_deviation(corpus: Corpus, split: str, feature: int) -> float:
 
 
 def _values(corpus: Corpus, split: str, features: list[int]) -> Iterator[np.ndarray]:
-    """Yield the features (n, F) of a split in blocks; for a time feature, its logarithm, without first rows."""
+    """Yield the values of the features in a split, in blocks (n, F).
+
+    For a time feature, yield the logarithms, without the first row of each sequence.
+    """
     is_time = features[0] in corpus.metadata.time_features
     for rows in corpus.row_blocks(corpus.rows(split)):
         motion = np.asarray(corpus.motion[rows])

@@ -1,4 +1,4 @@
-"""Compute the items of an iterator in a background thread, ahead of their use."""
+"""Compute the items of an iterator in advance, in a background thread."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ T = TypeVar("T")
 
 
 def prefetch(items: Iterator[T], depth: int = 2) -> Iterator[T]:
-    """Yield the same items in the same order, computing up to `depth` of them in advance in one background thread.
+    """Yield the items of an iterator in order. A background thread computes up to `depth` items in advance.
 
-    An error of the iterator is raised at the position of the item that failed.
+    If the computation of an item fails, the error is raised when that item is requested.
     """
     end = object()
     with ThreadPoolExecutor(1, thread_name_prefix="prefetch") as executor:

@@ -1,4 +1,4 @@
-"""Data without time steps: points, each an input and a target, and batches of them for the training loop."""
+"""Data without time steps: points, each a pair of input and target, and batches of points for the training loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mdnrnn.errors import InputError
 
 
 class Points(NamedTuple):
-    """N points."""
+    """N points, each a pair of input and target."""
 
     x: Tensor
     """(N, A), inputs."""
@@ -24,16 +24,16 @@ class Points(NamedTuple):
 
 @dataclass(frozen=True)
 class PointBatch:
-    """B points."""
+    """Batch of B points."""
 
     x: Tensor
     """(B, A), inputs."""
     y: Tensor
     """(B, D), targets."""
     indices: Tensor
-    """(B,), indices of the points in the data."""
+    """(B,), indices of the points in the data set."""
     idle: bool = False
-    """Whether this rank has no point in the batch; the batch is then a placeholder with weight 0."""
+    """Whether this rank has no point in the batch. The batch then contains a placeholder point with weight 0."""
 
     @property
     def points(self) -> int:
@@ -54,17 +54,17 @@ class PointBatches:
     batch_size: int
     """Maximum number of points per batch."""
     seed: int = 0
-    """Random seed of shuffling."""
+    """Random seed of the shuffling."""
     rank: int = 0
     """Rank of this process, 0 to world_size - 1."""
     world_size: int = 1
     """Number of processes that share the batches; see `shard`."""
 
     def shard(self, rank: int, world_size: int) -> PointBatches:
-        """Return the batches of one rank.
+        """Return a copy that yields the data of one rank.
 
-        In an epoch each rank takes every `world_size`-th point of each batch, in an evaluation pass every
-        `world_size`-th batch.
+        In an epoch, each rank takes every `world_size`-th point of each batch. In an evaluation pass, each rank takes
+        every `world_size`-th batch.
         """
         return replace(self, rank=rank, world_size=world_size)
 
@@ -76,9 +76,12 @@ class PointBatches:
             raise InputError(f"batch_size: received {self.batch_size}, expected 1 or more")
 
     def epoch(self, number: int, start: int = 0) -> Iterator[PointBatch]:
-        """Yield the batches of epoch `number`, beginning with batch `start`; the order depends on (seed, number)."""
+        """Yield the batches of epoch `number`, beginning with batch `start`.
+
+        The order of the points depends only on the seed and the epoch number.
+        """
         order = torch.arange(len(self.data.x))
-        if self.batch_size < len(order):  # the order within a single batch has no effect
+        if self.batch_size < len(order):  # with a single batch, the order has no effect
             order = torch.from_numpy(np.random.default_rng([self.seed, number]).permutation(len(order)))
         # All batches have about the same size, because the gradient of a small last batch would be noisy.
         for indices in order.tensor_split(-(-len(order) // self.batch_size))[start:]:

@@ -1,7 +1,7 @@
 """Geometry of drawings: conversion between steps and polylines, simplification, resampling and dropping of points.
 
-Points have x to the right and y down, in raw units. Steps are `motion` (T, 2), the offset from each point to the next,
-and `event` (T,).
+x increases to the right and y downward, in raw units. Steps consist of `motion` (T, 2), the offset from each point to
+the next, and `event` (T,), the code DOWN, UP or END.
 """
 
 from typing import Literal
@@ -11,22 +11,23 @@ import numpy as np
 from mdnrnn.pen_events import DOWN, END, UP
 
 Start = Literal["down", "up"]
-"""Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
+"""Pen state before the first step: "down" (the first stroke starts at the origin) or "up" (the first step moves the
+lifted pen to the first point)."""
 Polyline = np.ndarray
-"""Points (n, 2) of one stroke, in drawing order; n = 1 is a dot."""
+"""Points (n, 2) of one stroke, in drawing order. A stroke with n = 1 is a dot."""
 Drawing = list[Polyline]
-"""Strokes, in drawing order."""
+"""Strokes of one drawing, in drawing order."""
 
 
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
     """Convert steps to strokes.
 
-    With start "down" the first stroke begins at the origin; with "up" it begins after the first step. If END is
-    missing, the last stroke ends at the last step.
+    With start "down", the first stroke starts at the origin. With "up", it starts at the end point of the first step.
+    If END is missing, the last stroke ends at the last step.
 
     Args:
         motion: (T, 2), offsets.
-        event: (T,).
+        event: (T,), event codes.
         start: pen state before the first step.
     """
     points = np.cumsum(np.asarray(motion, dtype=np.float64), axis=0)
@@ -40,10 +41,12 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
 
 
 def to_curves(rows: np.ndarray) -> Drawing:
-    """Return one curve over time per value of a stream or world, stacked in a box three times as wide as high.
+    """Convert rows of D values to D curves over time.
+
+    The curves are placed one below the other in a box of width 3 and height 1; each is scaled separately.
 
     Args:
-        rows: (T, 1 + D): the time since the preceding row, then the values.
+        rows: (T, 1 + D). Column 0 is the time since the preceding row; the other columns are the values.
     """
     time = np.cumsum(rows[:, 0].astype(np.float64))
     x = 3 * (time - time[0]) / ((time[-1] - time[0]) or 1.0)
@@ -57,7 +60,7 @@ def to_curves(rows: np.ndarray) -> Drawing:
 def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
     """Convert one drawing to steps: motion (T, 2) and event (T,), uint8.
 
-    This is the inverse of `to_polylines`. With start "down" the position of the first point is lost.
+    This is the inverse of `to_polylines`, except that with start "down" the position of the first point is lost.
     """
     strokes = [np.asarray(stroke) for stroke in strokes if len(stroke)]
     if not strokes:
@@ -70,13 +73,16 @@ def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray,
 def to_steps(
     points: np.ndarray, stroke_lengths: np.ndarray, stroke_counts: np.ndarray, start: Start
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Convert M drawings, packed end to end, to steps: motion (N, F), event (N,), uint8, and lengths T (M,).
+    """Convert M drawings to steps.
 
     Args:
-        points: (P, F), all strokes end to end.
-        stroke_lengths: number of points of each stroke, (S,), at least 1.
-        stroke_counts: number of strokes of each drawing, (M,), at least 1.
+        points: (P, F), the strokes of all drawings, end to end.
+        stroke_lengths: (S,), number of points of each stroke, at least 1.
+        stroke_counts: (M,), number of strokes of each drawing, at least 1.
         start: pen state before the first step.
+
+    Returns:
+        motion (N, F), event (N,), uint8, and the number of steps of each drawing, (M,).
     """
     first_strokes = np.cumsum(stroke_counts) - stroke_counts
     dots = first_strokes[stroke_lengths[first_strokes] == 1]
@@ -99,19 +105,19 @@ def to_steps(
         return motion, event, lengths
     is_step = np.ones(len(points), bool)
     is_step[firsts] = False
-    # `compress` is several times faster than a Boolean index of rows.
+    # `compress` is several times faster than indexing rows with a Boolean array.
     return np.diff(points, axis=0).compress(is_step[1:], axis=0), event.compress(is_step), lengths - 1
 
 
 def fit_to_box(points: np.ndarray, point_counts: np.ndarray, side: float) -> np.ndarray:
-    """Translate each drawing to minimum x and y of 0 and scale it so that its longer side is `side`.
+    """Translate each drawing so that its minimum x and y are 0, and scale it so that its longer side is `side`.
 
     If all points of a drawing are equal, it is translated but not scaled.
 
     Args:
         points: (P, F), drawings end to end; only x and y are changed.
-        point_counts: number of points of each drawing, (M,).
-        side: length of the longer side.
+        point_counts: (M,), number of points of each drawing.
+        side: length of the longer side, in raw units.
     """
     if not len(points):
         return points
@@ -129,12 +135,12 @@ def resample(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Resample strokes at equal arc lengths; return the points (Q, F) and the number of points of each stroke (S,).
 
-    The end points of strokes are kept; all features are interpolated linearly.
+    The end points of strokes are kept. All features are interpolated linearly.
 
     Args:
         points: (P, F), the strokes end to end.
-        spacing: maximum arc length between neighboring points.
-        stroke_lengths: number of points of each stroke, (S,); default: one stroke.
+        spacing: maximum arc length between consecutive points, in raw units.
+        stroke_lengths: (S,), number of points of each stroke; default: one stroke.
     """
     stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     if not len(points):
@@ -145,14 +151,14 @@ def resample(
     segments[lasts[:-1]] = 0
     arc_length = np.concatenate([[0.0], np.cumsum(segments)])
     totals = arc_length[lasts] - arc_length[firsts]
-    # The tolerance absorbs rounding errors of the cumulative sum: a length of exactly n spacings has n + 1 points.
+    # The tolerance absorbs rounding errors of the cumulative sum: a stroke of exactly n spacings gets n + 1 points.
     spans = np.ceil(totals / spacing - 1e-9).astype(np.int64)
     counts = np.where(totals > 0, np.maximum(2, spans + 1), 1)
     starts = np.cumsum(counts) - counts
     position = np.arange(counts.sum()) - starts.repeat(counts)
     targets = arc_length[firsts].repeat(counts) + position * (totals / np.maximum(counts - 1, 1)).repeat(counts)
     resampled = np.stack([np.interp(targets, arc_length, feature) for feature in points.T], axis=1)
-    # The end of a stroke and the start of the next have equal arc length, so interpolation does not distinguish them.
+    # The end of a stroke and the start of the next have equal arc length. Interpolation cannot distinguish them.
     resampled[starts + counts - 1] = points[lasts]
     resampled[starts] = points[firsts]
     return resampled, counts
@@ -161,12 +167,12 @@ def resample(
 def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | None = None) -> np.ndarray:
     """Return a mask (P,) of the points that the Ramer-Douglas-Peucker algorithm keeps.
 
-    Each iteration performs one level of the recursion, for the spans of all strokes at once.
+    The strokes are processed together: each iteration performs one level of the recursion for all of them.
 
     Args:
         points: (P, F), the strokes end to end; only x and y are used.
-        epsilon: maximum distance of a removed point from the simplified stroke.
-        stroke_lengths: number of points of each stroke, (S,); default: one stroke.
+        epsilon: maximum distance of a removed point from the simplified stroke, in raw units.
+        stroke_lengths: (S,), number of points of each stroke; default: one stroke.
     """
     stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)
@@ -185,7 +191,7 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
         square = _squared_distances(x, y, index, first, last, counts)
         largest = np.maximum.reduceat(square, starts)
         split = largest > epsilon * epsilon
-        # `middle` is the first point of each span with the largest distance.
+        # `middle` contains the furthest point of each span that is split; of several points, the first.
         furthest = np.flatnonzero(square == largest.repeat(counts))
         middle = index[furthest[np.searchsorted(furthest, starts)]][split]
         keep[middle] = True
@@ -197,7 +203,18 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
 def _squared_distances(
     x: np.ndarray, y: np.ndarray, index: np.ndarray, first: np.ndarray, last: np.ndarray, counts: np.ndarray
 ) -> np.ndarray:
-    """Return the squared distance (n,) of each point `index` (n,) to the segment between the ends of its span."""
+    """Return the squared distances (n,) of points to the line segments between the ends of their spans.
+
+    A span is a range of points of a stroke between two points that are kept.
+
+    Args:
+        x: (P,), x of all points.
+        y: (P,), y of all points.
+        index: (n,), indices of the inner points of all spans, span by span.
+        first: index of the first point of each span.
+        last: index of the last point of each span.
+        counts: number of inner points of each span.
+    """
     chord_x, chord_y = x[last] - x[first], y[last] - y[first]
     square = chord_x * chord_x + chord_y * chord_y
     inverse = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
@@ -217,22 +234,22 @@ def drop_points(
     noise: tuple[np.ndarray, np.ndarray],
     start: Start = "down",
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Drop random inner points of strokes: a `share` of a drawing's points, or all inner points if there are fewer.
+    """Drop random inner points of the strokes of each drawing.
 
-    The motion of dropped steps is added to the next kept step. The first and last step of each stroke are kept, so the
-    number of strokes does not change. Except for rounding, the number of dropped points depends only on T, so sequences
-    of similar length keep similar lengths.
+    The first and last point of each stroke are kept, so the number of strokes does not change. The motion of a dropped
+    step is added to the next kept step. From a drawing of T steps, share * T points are dropped, with random rounding,
+    or all inner points if there are fewer. Drawings of similar length therefore usually remain of similar length.
 
     Args:
         motion: (N, D), steps of M drawings end to end.
-        event: (N,).
-        lengths: T of each drawing, (M,), at least 1.
+        event: (N,), event codes.
+        lengths: (M,), number of steps T of each drawing, at least 1.
         share: share of the points to drop, 0 <= share < 1.
-        noise: uniform numbers: (M,) for rounding the counts, (N,) for choosing the points.
+        noise: uniform random numbers on [0, 1): (M,) for the random rounding, (N,) for the choice of the points.
         start: pen state before the first step.
 
     Returns:
-        motion (N', D), float64, event (N',) and lengths (M,).
+        motion (N', D), float64, event (N',) and lengths (M,) of the drawings without the dropped points.
     """
     firsts = np.cumsum(lengths) - lengths
     is_down = event == DOWN

@@ -1,6 +1,6 @@
 """Geometry of lines of handwriting: measurement and correction of slope and slant, and layout of lines on a page.
 
-Strokes are polylines (n, 2), raw units, x right, y down.
+Strokes are polylines (n, 2) in raw units. x increases to the right and y downward.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from mdnrnn.data.strokes import Drawing, Polyline
 
 _MAX_SLANT_DEVIATION = 25.0
-"""Maximum angle between the slant and a segment from which it is estimated, in degrees."""
+"""Segments whose angle differs from the slant by this many degrees or more are ignored in the estimate of the slant."""
 _MAX_COLUMNS = 500
 _LINE_SPACING = 3.0
 """Default distance between baselines, as a multiple of the x-height."""
@@ -23,27 +23,27 @@ class LineShape(NamedTuple):
     """Geometry of a line of handwriting."""
 
     baseline: float
-    """y of the baseline at x = 0."""
+    """y of the baseline at x = 0, in raw units."""
     slope: float
     """Slope of the baseline, dy / dx; positive if the line descends to the right."""
     slant: float
-    """Slant of the letters in degrees; positive to the right."""
+    """Slant of the letters from the vertical, in degrees; positive if they lean to the right."""
     height: float
-    """x-height: height of lowercase letters without ascenders and descenders."""
+    """x-height: height of lowercase letters without ascenders and descenders, in raw units."""
 
 
 def measure_line(strokes: Sequence[Polyline]) -> LineShape:
     """Estimate the shape of one line of handwriting.
 
-    The line is divided into columns about as wide as a letter. The baseline is fitted to the lowest points of the
-    columns by medians, which ignore descenders, since most letters have none. The x-height is the distance from the
-    baseline to the median of the columns' highest points. The slant is the mean direction of the downward segments,
-    without segments that differ from it by 25 degrees or more.
+    The line is divided into columns about as wide as a letter. The baseline is fitted to the lowest point of each
+    column. The fit uses medians and is therefore robust to descenders, which few letters have. The x-height is the
+    distance from the baseline to the median of the highest points of the columns. The slant is the mean direction of
+    the downward segments; segments that differ from it by 25 degrees or more are ignored.
     """
     points = np.concatenate(strokes).astype(np.float64)
     width, tall = np.ptp(points, axis=0).tolist()
     column, slope = max(0.4 * tall, width / _MAX_COLUMNS, 1e-9), 0.0
-    for _ in range(3):  # iterate, because the lowest point of a column depends on the slope
+    for _ in range(3):  # iterate, because the lowest points of the columns depend on the slope
         x, low, _ = _column_extremes(points, slope, column)
         slope += _median_slope(x, low)
     _, low, high = _column_extremes(points, slope, column)
@@ -51,23 +51,23 @@ def measure_line(strokes: Sequence[Polyline]) -> LineShape:
 
 
 def remove_slope(strokes: Sequence[Polyline], shape: LineShape) -> Drawing:
-    """Shear the line vertically, so that its baseline is horizontal."""
+    """Shear the line vertically so that its baseline becomes horizontal."""
     return [np.stack([s[:, 0], s[:, 1] - shape.slope * s[:, 0]], 1) for s in strokes]
 
 
 def remove_slant(strokes: Sequence[Polyline], shape: LineShape) -> Drawing:
-    """Shear the line horizontally about its baseline, so that its letters are upright."""
+    """Shear the line horizontally so that its letters become upright; points at y = `shape.baseline` do not move."""
     shear = np.tan(np.radians(shape.slant))
     return [np.stack([s[:, 0] + shear * (s[:, 1] - shape.baseline), s[:, 1]], 1) for s in strokes]
 
 
 def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Drawing:
-    """Stack lines vertically, with aligned left ends; the slope of each line is kept.
+    """Place lines one below the other, with aligned left ends. The slope of each line is kept.
 
     Args:
         lines: strokes of each line.
-        spacing: line spacing, as a multiple of the default. The default is 3 times the x-height, or 0.8 times the
-            height of the tallest line if that is larger.
+        spacing: line spacing, as a multiple of the default. The default is 3 times the median x-height, or 0.8 times
+            the height of the tallest line if that is larger.
     """
     shapes = [measure_line(line) for line in lines]
     leveled = [remove_slope(line, shape) for line, shape in zip(lines, shapes, strict=True)]
@@ -82,7 +82,10 @@ def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Dr
 
 
 def _column_extremes(points: np.ndarray, slope: float, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x and y of the lowest point and y of the highest point per non-empty column; y is corrected for slope."""
+    """Return x and y of the lowest point, and y of the highest point, of each non-empty column.
+
+    y is measured relative to the sloped line y = slope * x.
+    """
     level = points[:, 1] - slope * points[:, 0]
     column = ((points[:, 0] - points[:, 0].min()) // width).astype(np.int64)
     x, low, high = [], [], []
@@ -96,7 +99,7 @@ def _column_extremes(points: np.ndarray, slope: float, width: float) -> tuple[np
 
 
 def _median_slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the median slope between all pairs of points (Theil 1950, Sen 1968); 0 for a single point."""
+    """Return the median slope over all pairs of points (Theil 1950, Sen 1968); 0 if all x are equal."""
     first, second = np.triu_indices(len(x), 1)
     run = x[second] - x[first]
     distinct = run > 0

@@ -1,7 +1,8 @@
-"""Static toy problems for mixture density networks, each with its exact conditional entropy.
+"""Static toy problems for mixture density networks, each with its conditional entropy.
 
-The entropy h(y|x) = -E[log p(y|x)], in nats per point, is the lower bound of the negative log-likelihood on new data.
-If the data are scaled by the minimum and maximum of a sample, h(y|x) shifts by the log of the scale of y.
+The entropy h(y|x) = -E[log p(y|x)], in nats per point, is the lower bound of the expected negative log-likelihood on
+new data. Scaling y by a factor s adds log |s| to h(y|x). The entropy of problems with min-max scaling therefore depends
+on the minimum and maximum of the sampled points.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from mdnrnn.data.static import Points
 from mdnrnn.errors import InputError
 
 _WAVE_RANGE = 10.5
-"""The argument t of the waves is uniform on (-10.5, 10.5)."""
+"""Bound of the argument t of the waves, which is uniform on (-10.5, 10.5)."""
 _SPIRAL_NOISE = 0.2
 _SPIRAL_BOX = (0.0, 5.0)
 _JITTER = 0.1
@@ -27,15 +28,15 @@ _TAIL = 8.0
 
 
 class Scale(NamedTuple):
-    """Minimum and maximum of both columns before min-max scaling, for S parts that are scaled separately.
+    """Minimum and maximum of two columns before min-max scaling, for S parts of a data set that are scaled separately.
 
     Problems without scaling have minimum 0 and maximum 1.
     """
 
     low: np.ndarray
-    """(S, 2), minimum."""
+    """(S, 2), minimum of each column."""
     high: np.ndarray
-    """(S, 2), maximum."""
+    """(S, 2), maximum of each column."""
 
 
 _UNSCALED = Scale(np.zeros((1, 2)), np.ones((1, 2)))
@@ -50,23 +51,25 @@ class ToyProblem:
     name: str
     title: str
     size: int
-    """Number of points of the published data set."""
+    """Number of points in the published data set."""
     source: str
-    """Author of the problem."""
+    """Authors or libraries that published the problem."""
     _sample: _Sample = field(repr=False)
-    """(rng, n, scale) -> points (n, 1 + D), the input first, and their scale; None: the scale of the new points."""
+    """Function (rng, n, scale) -> (points, scale). Points have shape (n, 1 + D), with the input in column 0. If `scale`
+    is None, it is computed from the sampled points."""
     _entropy: _Entropy = field(repr=False)
-    """(scale, refine) -> h(y|x) of points with this scale; `refine` multiplies the resolution of the grids."""
+    """Function (scale, refine) -> h(y|x) in nats of points with this scale. `refine` multiplies the number of grid
+    points per axis in numerical integrals."""
 
     def make_dataset(self, n: int | None = None, seed: int = 0) -> "ToyDataset":
-        """Draw a data set of `n` points (default: the published size) from a random seed."""
+        """Sample a data set of `n` points (default: `size`)."""
         points, scale = self._sample(_make_rng(seed, 0), _check_size(self.size if n is None else n), None)
         return ToyDataset(self, _to_points(points), scale)
 
 
 @dataclass(frozen=True, eq=False)
 class ToyDataset:
-    """Training points of a toy problem; methods return new points and the entropy in the same scale."""
+    """Training points of a toy problem. New points and the entropy are returned in the scale of the training points."""
 
     toy: ToyProblem
     points: Points
@@ -74,11 +77,14 @@ class ToyDataset:
     scale: Scale
 
     def sample(self, n: int, seed: int = 0) -> Points:
-        """Draw `n` new points in the scale of the training points; no seed reproduces the training points."""
+        """Sample `n` new points in the scale of the training points.
+
+        The new points are independent of the training points, even with the same seed.
+        """
         return _to_points(self.toy._sample(_make_rng(seed, 1), _check_size(n), self.scale)[0])
 
     def entropy(self) -> float:
-        """Return h(y|x) of new points in nats, with an error below 1e-3."""
+        """Return h(y|x) in nats per point, in the scale of the training points. The error is below 1e-3."""
         return self.toy._entropy(self.scale, 1)
 
 
@@ -89,7 +95,7 @@ def _check_size(n: int) -> int:
 
 
 def _make_rng(seed: int, stream: int) -> np.random.Generator:
-    """Return the generator of the training points (stream 0) or of new points (stream 1)."""
+    """Return the random generator for training points (stream 0) or for new points (stream 1)."""
     if seed < 0:
         raise InputError(f"seed: received {seed}, expected 0 or more")
     return np.random.default_rng([seed, stream])
@@ -106,7 +112,12 @@ def _rescale(raw: np.ndarray, scale: Scale, box: tuple[float, float]) -> np.ndar
 
 
 def _conditional_entropy(density: np.ndarray, width: float) -> float:
-    """Return h(b|a) in nats, given an unnormalized joint density (I, J) on a regular grid; `width`: spacing of b."""
+    """Return the conditional entropy h(b|a) in nats.
+
+    Args:
+        density: (I, J), unnormalized joint density on a regular grid with I values of a and J values of b.
+        width: grid spacing of b.
+    """
     mass = density / density.sum()
     conditional = mass / mass.sum(axis=1, keepdims=True)
     return float(-(mass * np.log(np.maximum(conditional, 1e-300) / width)).sum())
@@ -117,7 +128,7 @@ def _grid_centers(low: float, high: float, count: int) -> np.ndarray:
 
 
 def _normal_kernel(grid: np.ndarray, mean: np.ndarray, sigma: float) -> np.ndarray:
-    """Return unnormalized normal densities (I, J) at each grid point (I,) around each mean (J,)."""
+    """Return unnormalized normal densities (I, J) at each grid point (I,) for each mean (J,)."""
     return np.exp(-0.5 * ((grid[:, None] - mean) / sigma) ** 2)
 
 
@@ -152,11 +163,11 @@ def _inverse_entropy(scale: Scale, refine: int) -> float:
 
 
 def _noise_entropy(dimensions: int) -> _Entropy:
-    """Return a function that computes the entropy of standard normal noise."""
+    """Return a function that computes the entropy of standard normal noise in `dimensions` dimensions."""
     return lambda scale, refine: 0.5 * dimensions * float(np.log(2 * np.pi * np.e))
 
 
-# Spiral with normal noise: (t cos t, t sin t) + N(0, 0.2^2), t ~ U(0, 4 pi), one scale for both columns.
+# Spiral with normal noise: (t cos t, t sin t) + N(0, 0.2^2), t ~ U(0, 4 pi). Both columns have the same scale.
 
 
 def _spiral(t: np.ndarray) -> np.ndarray:
@@ -179,16 +190,20 @@ def _spiral_entropy(scale: Scale, refine: int) -> float:
     return _conditional_entropy(a @ b.T, grids[1][1] - grids[1][0])
 
 
-# Spirals with uniform noise: 5 (u cos 4 pi u, u sin 4 pi u) + U(-0.1, 0.1)^2, u = i / 1000; each column of each spiral
-# is scaled separately. The density is therefore a mixture of uniform densities on boxes, one per step of each spiral,
-# and the entropy depends on the sampled scales: 0.200 to 0.236 over 40 data sets of ten spirals. With one common scale
-# it would be 0.171.
+# Spirals with uniform noise: 5 (u cos 4 pi u, u sin 4 pi u) + U(-0.1, 0.1)^2, u = i / 1000, i = 0, ..., 999. The
+# density is a mixture of uniform densities on boxes, one box per step i of each spiral. Each column of each spiral is
+# scaled separately, so the entropy depends on the sampled scales: it is 0.200 to 0.236 nats over 40 data sets of ten
+# spirals. With one common scale it would be 0.171 nats.
 
 _STEPS = 5 / (4 * np.pi) * _spiral(4 * np.pi * np.arange(_JITTER_STEPS) / _JITTER_STEPS)
 
 
 def _sample_jittered(rng: np.random.Generator, n: int, scale: Scale | None) -> tuple[np.ndarray, Scale]:
-    """Draw complete spirals and return n of their points; with `scale`, draw n independent points of its S spirals."""
+    """Sample n points of jittered spirals.
+
+    Without `scale`, complete spirals are sampled, and n of their points are returned. With `scale`, the points are
+    sampled independently from the S spirals of `scale`.
+    """
     if scale is None:
         spiral, step = np.divmod(np.arange(-(-n // _JITTER_STEPS) * _JITTER_STEPS), _JITTER_STEPS)
     else:
@@ -202,7 +217,11 @@ def _sample_jittered(rng: np.random.Generator, n: int, scale: Scale | None) -> t
 
 
 def _jittered_entropy(scale: Scale, refine: int) -> float:
-    """Average h(b|a) over a grid of a; for each a the density of b is a step function, whose entropy is exact."""
+    """Return h(b|a) of the second column b given the first column a.
+
+    h(b|a) is averaged over a grid of a, weighted by the density of a. For each a, the density of b is a step function,
+    whose entropy is computed exactly.
+    """
     scales = Scale(scale.low[:, None], scale.high[:, None])
     low, high = (_rescale(_STEPS + side, scales, _JITTER_BOX).reshape(-1, 2) for side in (-_JITTER, _JITTER))
     weight = 1 / (high - low)
@@ -216,11 +235,17 @@ def _jittered_entropy(scale: Scale, refine: int) -> float:
 
 
 def _step_function_entropy(low: np.ndarray, high: np.ndarray, height: np.ndarray) -> float:
-    """Return the entropy in nats of a density that is a sum of n boxes (n,) of total area 1."""
+    """Return the entropy in nats of a density that is a sum of n boxes of total area 1.
+
+    Args:
+        low: (n,), lower bound of each box.
+        high: (n,), upper bound of each box.
+        height: (n,), density of each box.
+    """
     edges = np.concatenate([low, high])
     order = np.argsort(edges)
     density = np.cumsum(np.concatenate([height, -height])[order])[:-1]
-    is_gap = density < 1e-9  # between boxes
+    is_gap = density < 1e-9  # between boxes the density is 0
     return float(-(density * np.log(np.where(is_gap, 1, density)) * np.diff(edges[order])).sum())
 
 

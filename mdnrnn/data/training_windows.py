@@ -15,7 +15,10 @@ from mdnrnn.errors import InputError
 
 
 class Window(NamedTuple):
-    """Rows `first` to `last` (exclusive) of a sequence; `continues`: whether it continues the window before it."""
+    """Rows `first` to `last` - 1 of a sequence.
+
+    `continues` is true if the window continues the previous window of the same lane; see `Windows`.
+    """
 
     sequence: int
     first: int
@@ -25,12 +28,12 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Windows:
-    """Training batches of one split, whose sequences are cut into windows of at most `window` steps.
+    """Training batches of windows: the sequences of one split are cut into windows of at most `window` steps.
 
-    With `carry` the LSTM state is carried over between batches. The shuffled sequences of an epoch are concatenated and
-    divided into lanes, one per row of a batch. Each batch consists of the next window of every lane. `Batch.continues`
-    is false for the first window of a sequence or lane, and true for other windows. Without `carry` the windows are
-    shuffled.
+    Without `carry`, the windows are shuffled. With `carry`, the LSTM state is carried over between batches: the
+    sequences of an epoch are shuffled, concatenated and divided into lanes, one lane per row of a batch. Each batch
+    consists of the next window of every lane. `Batch.continues` is false for the first window of a sequence or lane and
+    true for the other windows.
     """
 
     batches: Batches
@@ -44,13 +47,16 @@ class Windows:
             raise InputError(f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows")
 
     def shard(self, rank: int, world_size: int) -> Windows:
-        """Return the windows of one rank: every `world_size`-th row of each batch; with `carry` a row is a lane."""
+        """Return a copy that yields the data of one rank: every `world_size`-th row of each batch.
+
+        With `carry`, each row of a batch is one lane.
+        """
         return replace(self, batches=self.batches.shard(rank, world_size))
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, beginning with batch `start`.
 
-        All random numbers depend on (seed, epoch, batch) only.
+        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start`.
         """
         seed, local_rows = self.batches.seed, self.batches.local_rows
         rng = np.random.default_rng([seed, number])
@@ -66,7 +72,7 @@ class Windows:
         return self.batches.corpus.offsets[order + 1] - self.batches.corpus.offsets[order]
 
     def _shuffled(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
-        """Return batches of shuffled windows; the length of each sequence's first window is random."""
+        """Return batches of shuffled windows. The length of the first window of each sequence is random."""
         windows = [
             Window(index, *bounds)
             for index, length in zip(order.tolist(), self._lengths(order).tolist(), strict=True)
@@ -77,32 +83,43 @@ class Windows:
         return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
 
     def _lanes(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
-        """Return batches; batch i consists of window i of every lane."""
+        """Return the batches with `carry`. Batch i consists of window i of every lane."""
         ends = np.cumsum(self._lengths(order))
         rows = int(ends[-1])
         count = min(self.batches.batch_size, -(-rows // self.window))
         bounds = [rows * lane // count for lane in range(count + 1)]
-        first_length = int(rng.integers(1, self.window + 1))  # varies the windows between epochs
+        first_length = int(rng.integers(1, self.window + 1))  # windows differ between epochs
         lanes = [self._cut_lane(order, ends, *lane, first_length) for lane in pairwise(bounds)]
-        lanes.sort(key=len, reverse=True)  # the remaining lanes keep their rows when others end
+        lanes.sort(key=len, reverse=True)  # so that no lane changes its row in the batch when another lane ends
         return [[lane[i] for lane in lanes if i < len(lane)] for i in range(len(lanes[0]))]
 
     def _cut_lane(self, order: np.ndarray, ends: np.ndarray, first: int, last: int, first_length: int) -> list[Window]:
-        """Return the windows of rows `first` to `last` of the concatenated sequences."""
+        """Cut one lane into windows.
+
+        Args:
+            order: (M,), indices of the concatenated sequences.
+            ends: (M,), row after the last row of each sequence, counted in the concatenated sequences.
+            first: first row of the lane.
+            last: row after the last row of the lane.
+            first_length: maximum length of the first window of the lane.
+        """
         found: list[Window] = []
         for i in range(int(np.searchsorted(ends, first, "right")), len(order)):
             begin = int(ends[i - 1]) if i else 0
             if begin >= last:
                 break
             bounds = max(first, begin) - begin, min(last, int(ends[i])) - begin
-            # The carried-over state is the state after the last padded step. It is valid only for the longest windows
-            # of a batch. Therefore the first windows of all lanes have the same length, and further windows have full
-            # length, except the last window of a sequence, which is not continued.
+            # The carried-over state is the state after the last padded step of the batch, which is correct only for
+            # windows without padding. Every window that is continued must therefore have maximum length: `first_length`
+            # in the first batch, `window` in the others. Only the last window of a sequence or lane may be shorter.
             windows = self._cut(*bounds, self.window if found else first_length)
             found += [Window(int(order[i]), *window, number > 0) for number, window in enumerate(windows)]
         return found
 
     def _cut(self, first: int, last: int, first_length: int) -> list[tuple[int, int]]:
-        """Return the bounds of the windows of rows `first` to `last`; the first has at most `first_length` rows."""
+        """Return (first row, last row + 1) of each window of rows `first` to `last` - 1.
+
+        The first window has at most `first_length` rows.
+        """
         inner = range(first + first_length, last, self.window)
         return list(pairwise([first, *inner, last]))

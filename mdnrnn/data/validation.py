@@ -1,4 +1,4 @@
-"""Checks of a corpus: shapes and types when it is constructed, and all values on request."""
+"""Checks of a corpus: shapes and types on construction, all values on request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_arrays(corpus: Corpus) -> None:
-    """Raise `InputError` if the shapes or types of the arrays are not consistent; motions and events are not read."""
+    """Raise `InputError` if the shapes or types of the arrays are inconsistent. Motions and events are not read."""
     problem = _find_array_problem(corpus)
     if problem:
         raise InputError(f"corpus {corpus.metadata.name} has {problem}; import it again")
@@ -58,8 +58,10 @@ def check_values(corpus: Corpus) -> None:
     """Read all rows of a corpus once and check them.
 
     Raises:
-        InputError: if a sequence is empty, a motion is not finite or off the grid, a time is not positive, an event is
-            unknown or follows END, inputs or log variances are not finite, or a label is not a class index.
+        InputError: if a sequence is empty, a motion value is NaN, infinite or not a multiple of the bin width, a time
+            is not positive (in the first row of a sequence: negative), an event code is unknown, UP occurs in the data
+            of a world model, a row follows END, inputs or log variances are NaN or infinite, or a label is not a class
+            index.
     """
     name, offsets = corpus.metadata.name, corpus.offsets
     empty = np.flatnonzero(corpus.lengths < 1)
@@ -78,7 +80,7 @@ def check_values(corpus: Corpus) -> None:
                 f"{name}: sequence {number} has motion {corpus.motion[row]} and event {corpus.event[row]} in row "
                 f"{row - offsets[number]}; expected finite numbers{grid}{times} and an event of 0 to {END}"
             )
-        # END may be missing, because a generated sequence may be cut short, but no row may follow it.
+        # No row may follow END. END may be missing, because generated sequences can be cut short.
         after_end = rows.start + np.flatnonzero(event == END) + 1
         early = after_end[offsets[np.searchsorted(offsets, after_end)] != after_end]
         if len(early):
@@ -110,7 +112,10 @@ def _sequence_of_row(corpus: Corpus, row: int) -> int:
 
 
 def _is_off_grid(corpus: Corpus, motion: np.ndarray) -> np.ndarray:
-    """Return a mask (n,) of the rows of motion (n, D) that are not multiples of the bin width."""
+    """Return a mask (n,) of the rows of motion (n, D) that are not on the grid.
+
+    In rows on the grid, all features except times are multiples of the bin width.
+    """
     bin_width = corpus.metadata.bin_width
     if bin_width is None or (motion.dtype.kind in "iu" and bin_width == 1):
         return np.zeros(len(motion), bool)
@@ -121,6 +126,9 @@ def _is_off_grid(corpus: Corpus, motion: np.ndarray) -> np.ndarray:
 
 
 def _has_invalid_time(corpus: Corpus, motion: np.ndarray, rows: slice) -> np.ndarray:
-    """Return a mask (n,) of the rows of motion (n, D) with a time <= 0, or in the first row of a sequence < 0."""
+    """Return a mask (n,) of the rows of motion (n, D) with an invalid time.
+
+    Valid times are > 0, or >= 0 in the first row of a sequence.
+    """
     times = motion[:, list(corpus.metadata.time_features)]
     return np.asarray(np.where(corpus.is_first_row(rows)[:, None], times < 0, times <= 0).any(1))

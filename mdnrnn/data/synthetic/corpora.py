@@ -1,4 +1,4 @@
-"""Generated corpora; the same seed gives the same corpus."""
+"""Generated corpora. The same seed and sizes give the same corpus."""
 
 from collections.abc import Mapping
 
@@ -20,14 +20,17 @@ _HELD_OUT = 0.05
 
 
 def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -> Corpus:
-    """Draw `per_class` doodles per class; valid and test each get a twentieth of them, at least 1 per class."""
+    """Generate a corpus of doodles with `per_class` drawings per class.
+
+    Of each class, a twentieth of the drawings is assigned to valid and a twentieth to test, at least one drawing each.
+    """
     held_out = max(1, round(per_class * _HELD_OUT))
     counts = {"train": per_class - 2 * held_out, "valid": held_out, "test": held_out}
     metadata = Metadata(
         name="doodles",
         bin_width=1.0,
         license="MIT",
-        source=f"made by mdnrnn, {per_class} a class, seed {seed}",  # part of the fingerprint: do not reword
+        source=f"made by mdnrnn, {per_class} a class, seed {seed}",  # part of the corpus fingerprint: do not reword
         classes=doodles.CLASSES,
     )
     by_split = {
@@ -42,18 +45,25 @@ def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -
 
 
 def generate_doodle(label: int, number: int, split: str, seed: int = DOODLES_SEED) -> Sequence:
-    """Return doodle `number` of a class and split of the corpus with this seed."""
+    """Return one doodle of the corpus that `make_doodles` generates with the same seed.
+
+    Args:
+        label: class index.
+        number: index of the doodle in its class and split, from 0.
+        split: train, valid or test.
+        seed: random seed.
+    """
     rng = np.random.default_rng([seed, label, number, SPLITS.index(split)])
     motion, event = from_polylines(doodles.draw(doodles.CLASSES[label], rng))
     return Sequence(motion.astype(np.int16), event, label)
 
 
 def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None = None, seed: int = 0) -> Corpus:
-    """Write lines of text in simulated handwriting.
+    """Generate a corpus of lines of text in simulated handwriting.
 
     Args:
         lines: number of lines per writer.
-        writers: number of writers of each split; no writer is in two splits.
+        writers: number of writers per split, default `PEN_TEXT_WRITERS`. Each writer occurs in only one split.
         seed: random seed.
     """
     writers = dict(writers or PEN_TEXT_WRITERS)
@@ -62,7 +72,7 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
         name="pen-text",
         bin_width=1.0,
         license="MIT",
-        # Part of the fingerprint: do not reword.
+        # Part of the corpus fingerprint: do not reword.
         source=f"made by mdnrnn from the Hershey fonts, {lines} lines by each of {sum(writers.values())}, seed {seed}",
     )
     by_split = {
@@ -73,12 +83,14 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
 
 
 def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
-    """Simulate episodes of the system in `rollouts`.
+    """Generate a corpus of simulated episodes of the system in `rollouts`.
 
-    An episode depends only on the seed, its split and its number; with more `steps` it begins with the same rows.
+    An episode depends only on the seed, its split and its index in the split. Increasing `steps` does not change the
+    first rows of an episode.
 
     Args:
-        episodes: number of episodes of each split, or in total; then valid and test each get a tenth, at least 1.
+        episodes: number of episodes per split, or total number. Of a total, a tenth is assigned to valid and a tenth to
+            test, at least one episode each. Default: `ROLLOUTS`.
         steps: maximum number of rows per episode.
         seed: random seed.
     """
@@ -94,7 +106,7 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
         name="rollouts",
         units="1",
         license="MIT",
-        # Part of the fingerprint: do not reword.
+        # Part of the corpus fingerprint: do not reword.
         source=f"made by mdnrnn, {sum(counts.values())} episodes of at most {steps} steps, seed {seed}",
         features=rollouts.FEATURES,
     )
@@ -102,12 +114,12 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
 
 
 def make_writer(number: int, seed: int = 0) -> pen_text.Writer:
-    """Return writer `number` of the pen text with this seed."""
+    """Return the handwriting parameters of writer `number` in the corpus of `make_pen_text` with the same seed."""
     return pen_text.Writer.sample(np.random.default_rng([seed, number]))
 
 
 def _line(writer: int, number: int, seed: int) -> Sequence:
-    # 1 + number, because NumPy ignores trailing zeros: the seed [seed, writer, 0] equals that of `make_writer`.
+    # 1 + number, because NumPy ignores trailing zeros: [seed, writer, 0] would be the same seed as in `make_writer`.
     rng = np.random.default_rng([seed, writer, 1 + number])
     text = texts.sample_line(rng)
     motion, event = from_polylines(pen_text.write(text, make_writer(writer, seed), rng))

@@ -105,7 +105,7 @@ def _fish(hand: Hand) -> Drawing:
 
 def _flower(hand: Hand) -> Drawing:
     y, r, n = -0.4, hand.between(0.14, 0.22), hand.integer(5, 6)
-    # One petal points down, to the start of the stem; the drawing starts at a random petal.
+    # One petal points down, toward the start of the stem. The petals are drawn in order, starting at a random one.
     turns = hand.rng.normal(0.25, 0.015) + (np.arange(n + 1) + hand.integer(0, n)) / n
     if hand.chance(0.5):
         ring, height = r * hand.between(1.5, 1.8), hand.between(0.7, 1.0)
@@ -297,17 +297,17 @@ _DRAW: dict[str, Callable[[Hand], Drawing]] = {
 }
 
 CLASSES: tuple[str, ...] = tuple(_DRAW)
-"""Class names, in alphabetical order."""
+"""Names of the doodle classes, in alphabetical order."""
 
 
 def draw(name: str, rng: np.random.Generator) -> Drawing:
-    """Draw one doodle: strokes in pen order, each an int array (n, 2) with n >= 1.
+    """Draw one doodle: strokes in drawing order, each an integer array (n, 2) with n >= 1.
 
-    x runs right, y down, both from 0 to 255. All random numbers come from `rng`, and coordinates are rounded to
-    integers after all geometry, so a seed gives the same drawing on every machine.
+    x increases to the right and y downward, both from 0 to 255. All random numbers are drawn from `rng`, and the
+    coordinates are rounded to integers at the end. The same seed therefore gives the same drawing on every machine.
 
     Args:
-        name: one of `CLASSES`.
+        name: class name, one of `CLASSES`.
         rng: random generator.
     """
     if name not in _DRAW:

@@ -1,7 +1,7 @@
 """A simulated hand that draws lines, ovals and curves with random deviations, gaps and overshoots.
 
-Shapes are planned on a sheet from about -1 to 1, x to the right and y down. Angles are in turns, clockwise from the
-right: 0.25 points down, 0.75 up.
+Shapes are planned on a sheet with coordinates from about -1 to 1: x increases to the right and y downward. Angles are
+in turns, clockwise from the x axis: 0.25 points down, 0.75 points up.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ Point = Sequence[float] | np.ndarray
 Points = Sequence[Point] | np.ndarray
 
 BOX = 255
-"""Side of the square that contains a finished drawing; coordinates are integers from 0 to BOX."""
+"""Side of the square that contains a finished drawing. Its coordinates are integers from 0 to BOX."""
 
 _SPACING = 0.05
-"""Distance between the points of a stroke before deviations are added, in sheet units."""
+"""Maximum spacing of the points of a planned stroke before deviations are added, in sheet units."""
 
 _EPSILON = 2.2
-"""Tolerance of the final simplification, in units of the box; the difference is not visible."""
+"""Tolerance of the simplification of finished strokes, in the units of BOX. The error is not visible."""
 
 
 def ellipse(center: Point, radii: Point, turns: float | np.ndarray) -> np.ndarray:
-    """Return the points (..., 2) of an ellipse at the angles `turns` (...)."""
+    """Return the points (..., 2) of an ellipse at the angles `turns` (...), in turns."""
     angle = 2 * np.pi * np.asarray(turns)
     return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=-1)
 
 
 def mirror(right: Points) -> np.ndarray:
-    """Return a symmetric shape (2n, 2), from its left end to its right end, given its right half (n, 2)."""
+    """Return a shape (2n, 2) that is symmetric about x = 0, given the points (n, 2) of its right half."""
     right = np.asarray(right, dtype=float)
     return np.concatenate([right[::-1] * (-1, 1), right])
 
 
 def bulges(points: Points, height: float) -> np.ndarray:
-    """Return half ellipses from each point (n, 2) to the next, to the left of the segment.
+    """Connect consecutive points (n, 2) by half ellipses on the left side of each segment, seen along the segment.
 
-    Their height is `height` times the length of the segment.
+    The height of each half ellipse is `height` times the length of its segment.
     """
     points = np.asarray(points, dtype=float)
     segments = np.diff(points, axis=0)[:, None]
@@ -52,7 +52,7 @@ def bulges(points: Points, height: float) -> np.ndarray:
 
 
 def spline(points: Points, closed: bool = False) -> np.ndarray:
-    """Return a uniform Catmull-Rom spline through the points (n, 2), with eight points per span."""
+    """Return a uniform Catmull-Rom spline through the points (n, 2), sampled at eight points per span."""
     p = np.asarray(points, dtype=float)
     p = np.concatenate([p[-1:], p, p[:2]] if closed else [2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
     a, b, c, d = (p[i : len(p) - 3 + i, None] for i in range(4))
@@ -62,7 +62,7 @@ def spline(points: Points, closed: bool = False) -> np.ndarray:
 
 
 def round_corners(corners: Points, radius: float) -> np.ndarray:
-    """Return a polyline through the corners (n, 2); inner corners are rounded, starting at a distance of `radius`."""
+    """Return the polyline through the corners (n, 2), with inner corners rounded within a distance of `radius`."""
     p = np.asarray(corners, dtype=float)
     if len(p) < 3 or radius == 0:
         return p
@@ -76,17 +76,17 @@ def round_corners(corners: Points, radius: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Hand:
-    """One person drawing one picture.
+    """Simulate one person who draws one picture.
 
-    Habits are sampled from `rng` once, on first use; deviations are sampled for every stroke. The drawing therefore
-    depends on the order of the calls.
+    The person's habits are the properties of this class. They are sampled from `rng` once, on first use; deviations are
+    sampled for every stroke. The drawing therefore depends on the order of the calls.
     """
 
     rng: np.random.Generator
 
     @cached_property
     def sloppiness(self) -> float:
-        """Scale of the deviations: 0.4 for a careful hand to 1.4 for a hasty one."""
+        """Scale of the deviations, from 0.4 (careful) to 1.4 (hasty)."""
         return self.between(0.4, 1.4)
 
     @cached_property
@@ -96,7 +96,7 @@ class Hand:
 
     @cached_property
     def reversal_probability(self) -> float:
-        """Probability of drawing a closed shape in the opposite direction."""
+        """Probability of drawing a closed shape in the reverse order of its points."""
         return 0.85 if self.chance(0.2) else 0.1
 
     def between(self, low: float, high: float) -> float:
@@ -112,15 +112,15 @@ class Hand:
         return int(self.rng.integers(low, high + 1))
 
     def maybe(self, probability: float, *strokes: Polyline) -> Drawing:
-        """Return the strokes with the given probability, else no strokes."""
+        """Return the strokes with the given probability, else an empty list."""
         return list(strokes) if self.chance(probability) else []
 
     def ordered(self, first: Drawing, second: Drawing) -> Drawing:
-        """Return both parts, in the given order with probability 0.75, else reversed."""
+        """Return the strokes of both parts; `first` comes before `second` with probability 0.75, else after it."""
         return [*second, *first] if self.chance(0.25) else [*first, *second]
 
     def dot(self, x: float, y: float) -> np.ndarray:
-        """Draw a dot."""
+        """Draw a dot at (x, y)."""
         return self._perturb([(x, y)])
 
     def line(self, *corners: Point) -> np.ndarray:
@@ -132,12 +132,12 @@ class Hand:
         return spline(self._perturb(points))
 
     def arc(self, center: Point, radii: Point, start: float, end: float) -> np.ndarray:
-        """Draw part of an ellipse, from turn `start` to turn `end`."""
+        """Draw part of an ellipse, from angle `start` to angle `end`, in turns."""
         error = self.rng.normal(0, 0.008 * self.sloppiness, 2)
         return ellipse(center, radii, np.linspace(start + error[0], end + error[1], 33))
 
     def outline(self, *corners: Point) -> np.ndarray:
-        """Draw a closed polygon, starting at a random corner; the last side overshoots or misses that corner."""
+        """Draw a closed polygon from a random corner. The last side ends slightly before or beyond that corner."""
         p = np.roll(self._perturb(corners), self.integer(1, len(corners)), axis=0)
         p = p[::-1] if self.chance(self.reversal_probability) else p
         side = p[0] - p[-1]
@@ -145,21 +145,21 @@ class Hand:
         return round_corners([*p, p[0] + side * (self._overshoot(0.3 * length) / length)], self.softness)
 
     def box(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """Draw a closed rectangle with center (x, y) and half sides rx and ry."""
+        """Draw a closed rectangle with center (x, y), half width rx and half height ry."""
         return self.outline((x - rx, y - ry), (x - rx, y + ry), (x + rx, y + ry), (x + rx, y - ry))
 
     def oval(self, x: float, y: float, rx: float, ry: float) -> np.ndarray:
-        """Draw a closed ellipse, starting near its top."""
+        """Draw a closed ellipse with center (x, y) and radii rx and ry, starting near its top."""
         stretch = 1 + self.rng.normal(0, 0.04 * self.sloppiness, 2)
         return self.loop(ellipse((x, y), (rx, ry) * stretch, self.rng.normal(0.75, 0.06) + np.linspace(0, 1, 49)))
 
     def blob(self, *points: Point) -> np.ndarray:
-        """Draw a smooth closed curve through the points, starting at a random one."""
+        """Draw a smooth closed curve through the points, starting at a random point."""
         p = self._perturb(points)
         return self.loop(spline(np.roll(p, -self.integer(0, len(p) - 1), axis=0), closed=True))
 
     def loop(self, path: np.ndarray) -> np.ndarray:
-        """Draw a closed path (n, 2), in either direction, slightly more or less than once around."""
+        """Draw a closed path (n, 2) in a random direction. The stroke ends slightly before or beyond its start."""
         path = path[::-1] if self.chance(self.reversal_probability) else path
         segments = np.diff(path, axis=0)
         length = float(np.hypot(segments[:, 0], segments[:, 1]).sum())
@@ -167,16 +167,16 @@ class Hand:
         return np.concatenate([path, path[1 : 1 + extra]]) if extra >= 0 else path[:extra]
 
     def _perturb(self, points: Points) -> np.ndarray:
-        """Return the points (n, 2) with random errors."""
+        """Add random errors to the points (n, 2)."""
         p = np.asarray(points, dtype=float)
         return p + self.rng.normal(0, 0.014 * self.sloppiness, p.shape)
 
     def _overshoot(self, maximum: float) -> float:
-        """Return the length by which a closed shape overshoots its start, in sheet units; negative for a gap."""
+        """Return a random length by which a closed shape overshoots its start, in sheet units; negative for a gap."""
         return float(np.clip(self.rng.normal(0.01, 0.05 * self.sloppiness), max(-0.08, -maximum), min(0.14, maximum)))
 
     def finish(self, strokes: Drawing) -> Drawing:
-        """Convert planned strokes to the finished drawing: simplified strokes of integer points (n, 2) in the box."""
+        """Convert planned strokes to the finished drawing: simplified strokes of integers (n, 2) from 0 to BOX."""
         strokes = self._join_and_split([s[::-1] if self.chance(0.12) else s for s in strokes])
         strokes = [resample(s, _SPACING)[0] if len(s) > 1 else s for s in strokes]
         lengths = [len(s) for s in strokes]
@@ -187,7 +187,7 @@ class Hand:
         return _round_to_grid(points, np.array(lengths))
 
     def _join_and_split(self, strokes: Drawing) -> Drawing:
-        """Randomly join strokes that end where the next begins, and split the longest stroke."""
+        """Randomly join strokes that end where the next stroke starts, and randomly split the longest stroke."""
         joined = strokes[:1]
         join_probability = self.between(-0.2, 0.8)
         for stroke in strokes[1:]:
@@ -203,14 +203,14 @@ class Hand:
         return joined
 
     def _warp(self, points: np.ndarray) -> np.ndarray:
-        """Displace all points by the same smooth waves: proportions change, but strokes that touch still touch."""
+        """Displace all points by the same smooth waves. Proportions change, but touching strokes still touch."""
         waves = self.rng.uniform(-0.35, 0.35, (2, 3))
         phases = self.rng.uniform(0, 2 * np.pi, 3)
         swing = self.rng.uniform(-0.045, 0.045, (3, 2))
         return points + np.sin(2 * np.pi * points @ waves + phases) @ swing
 
     def _wobble(self, lengths: Sequence[int]) -> np.ndarray:
-        """Return a slow wave along each stroke plus a drift from its start to its end, shape (sum of lengths, 2)."""
+        """Return deviations of strokes, shape (sum of lengths, 2): a slow wave plus a drift from start to end."""
         size = np.array(lengths)
         stroke = np.repeat(np.arange(len(size)), size)
         step = np.arange(len(stroke)) - np.repeat(np.cumsum(size) - size, size)
@@ -221,7 +221,7 @@ class Hand:
         return amount * (np.sin(2 * np.pi * (rate * step[:, None] + phase)) + drift)
 
     def _transform(self, points: np.ndarray) -> np.ndarray:
-        """Rotate, shear and stretch the sheet slightly; mirror it with probability 0.3."""
+        """Rotate, shear and stretch the points slightly; mirror them with probability 0.3."""
         turn, slant, stretch = self.rng.normal(0, (0.05, 0.06, 0.06))
         cos, sin = np.cos(turn), np.sin(turn)
         facing = -1 if self.chance(0.3) else 1
@@ -230,7 +230,7 @@ class Hand:
 
 
 def _round_to_grid(points: np.ndarray, lengths: np.ndarray) -> Drawing:
-    """Simplify strokes of `lengths` points, round them to integers and remove consecutive duplicates."""
+    """Simplify strokes of `lengths` points, round the points to integers and remove consecutive duplicates."""
     stroke = np.arange(len(lengths)).repeat(lengths)
     kept = simplify(points, _EPSILON, lengths)
     points, stroke = np.rint(points[kept]).astype(np.int64), stroke[kept]

@@ -1,6 +1,6 @@
 """Pen text: lines of text in simulated handwriting, from the single-line fonts of A. V. Hershey (1967).
 
-Coordinates: x to the right, y down, the baseline at y = 0. The cap height is 21 font units, the x-height 14.
+x increases to the right and y downward; the baseline is y = 0. The cap height is 21 font units, the x-height 14.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Script = Literal["printed", "joined"]
 _FONTS: dict[Script, str] = {"printed": "futural", "joined": "scripts"}
 _BASELINE = 9
 _DOT_SIZE = 4.0
-"""Size in font units below which a ring is replaced by a dot; the fonts draw dots as rings."""
+"""Size below which a ring is replaced by a dot, in font units. The fonts draw dots as small rings."""
 _JOIN_DISTANCE = 3.6
-"""Maximum distance, in font units, between the end of a stroke and the start of the next to join them."""
+"""Distance between the end of a stroke and the start of the next below which they are joined, in font units."""
 _PATH_SPACING = 0.5
-"""Spacing of the points of a stroke before it is sampled at equal times, in font units."""
+"""Maximum spacing of the points of a stroke before it is sampled at equal time intervals, in font units."""
 _MIN_SPEED = 0.35
-"""Minimum speed in sharp turns, relative to the speed on a straight line."""
+"""Minimum pen speed, reached in sharp turns, relative to the speed on a straight line."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,29 +35,29 @@ class Writer:
 
     script: Script
     slant: float
-    """Slant to the right in degrees, added to that of the font."""
+    """Slant to the right in degrees, in addition to the slant of the font."""
     width: float
-    """Width of letters, as a multiple of the font's."""
+    """Width of letters, as a multiple of the width in the font."""
     size: float
-    """Page units per font unit: with 2 the x-height is 28."""
+    """Page units per font unit. With size 2, the x-height is 28 page units."""
     spacing: float
     """Additional space between letters, in font units."""
     gap: float
-    """Width of the space character, as a multiple of the font's."""
+    """Width of the space character, as a multiple of its width in the font after scaling by `width`."""
     drift: float
-    """Angle of the baseline in degrees; positive if the line descends to the right."""
+    """Angle of the baseline in degrees; positive if the baseline descends to the right."""
     sway: float
     """Amplitude of the waves of the baseline, in font units."""
     wobble: float
-    """Amplitude of random deviations with a wavelength of about one letter, in font units."""
+    """Amplitude of random deviations of the pen, with a wavelength of about one letter, in font units."""
     softness: float
     """Arc length over which corners are rounded, in font units."""
     stride: float
-    """Distance between consecutive points on a straight line, in font units."""
+    """Distance between consecutive points of a straight stroke, in font units."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator, script: Script | None = None) -> Writer:
-        """Draw a random writer; without `script`, the script is "printed" with probability 2/3."""
+        """Sample a random writer. Without `script`, the script is "printed" with probability 2/3, else "joined"."""
         return cls(
             script=script or ("printed" if rng.random() < 2 / 3 else "joined"),
             slant=float(rng.normal(4, 9)),
@@ -74,7 +74,7 @@ class Writer:
 
 
 def alphabet() -> str:
-    """Return the supported characters, sorted: the ASCII characters that both fonts have."""
+    """Return the supported characters, sorted: the printable ASCII characters that both fonts contain."""
     return "".join(sorted(set(_glyphs("printed")) & set(_glyphs("joined"))))
 
 
@@ -82,9 +82,9 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
     """Write `text` as strokes of integer points (n, 2), in page units.
 
     Args:
-        text: text of the characters in `alphabet()`.
+        text: text that consists of characters in `alphabet()`.
         writer: parameters of the handwriting.
-        rng: random generator of the variation between repetitions of a text.
+        rng: random generator for the variation between repetitions of a text.
 
     Raises:
         InputError: if the text is blank or has unsupported characters.
@@ -99,7 +99,7 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
 
 
 def _typeset(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
-    """Place the strokes of the characters side by side; in joined script, connect neighboring strokes."""
+    """Place the characters side by side. In joined script, join strokes that end near the start of the next."""
     strokes: Drawing = []
     glyphs, x, is_joined = _glyphs(writer.script), 0.0, writer.script == "joined"
     for character in text:
@@ -120,10 +120,10 @@ def _typeset(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
 
 
 def _path(stroke: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
-    """Return a stroke as the pen draws it, as points at equal time intervals.
+    """Simulate the pen movement along a stroke and return the pen positions at equal time intervals.
 
-    The speed decreases with the cube root of the curvature (Lacquaniti, Terzuolo and Viviani 1983, "The law relating
-    the kinematic and figural aspects of drawing movements").
+    At high curvature, the pen speed is proportional to curvature^(-1/3) (Lacquaniti, Terzuolo and Viviani 1983, "The
+    law relating the kinematic and figural aspects of drawing movements").
     """
     if len(stroke) == 1:
         return stroke
@@ -143,7 +143,7 @@ def _path(stroke: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.nd
 
 
 def _to_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
-    """Slant the points (n, 2) of a line, bend and rotate its baseline, and scale to page units."""
+    """Slant the points (n, 2) of a line of text, bend and tilt its baseline, and convert to page units."""
     x, y = points[:, 0], points[:, 1]
     wave = writer.sway * np.sin(2 * np.pi * (x / rng.uniform(60, 160) + rng.random()))
     slanted = x - np.tan(np.radians(writer.slant)) * y
@@ -151,7 +151,7 @@ def _to_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np
 
 
 def _smooth(path: np.ndarray, radius: float) -> np.ndarray:
-    """Smooth a path (n, F) by a triangular window of about `radius` points on either side; the ends are kept."""
+    """Smooth a path (n, F) by a triangular window of about `radius` points on either side. The end points are kept."""
     reach = round(radius)
     if reach < 1 or len(path) < 3:
         return path
@@ -175,14 +175,17 @@ def _smooth_noise(rng: np.random.Generator, points: int, length: float) -> np.nd
 
 
 def _round_to_grid(stroke: np.ndarray) -> np.ndarray:
-    """Round to integer points (n, 2) and remove consecutive duplicates."""
+    """Round the points (n, 2) of a stroke to integers and remove consecutive duplicates."""
     points = np.rint(stroke).astype(np.int64)
     return points[np.concatenate([[True], np.any(points[1:] != points[:-1], axis=1)])]
 
 
 @cache
 def _glyphs(script: Script) -> dict[str, tuple[float, Drawing]]:
-    """Return width and strokes of every printable ASCII character, in font units, with left edge and baseline at 0."""
+    """Return the width and the strokes of every printable ASCII character, in font units.
+
+    The left edge of a character is at x = 0 and the baseline at y = 0.
+    """
     font = HersheyFonts(load_default_font=_FONTS[script])
     glyphs = {}
     for character, glyph in font.all_glyphs.items():
@@ -192,6 +195,6 @@ def _glyphs(script: Script) -> dict[str, tuple[float, Drawing]]:
 
 
 def _collapse_dot(stroke: np.ndarray) -> np.ndarray:
-    """Replace a ring that represents a dot by its center."""
+    """Replace a small ring, which represents a dot, by its center. Other strokes are returned unchanged."""
     is_dot = np.ptp(stroke, axis=0).max() < _DOT_SIZE and len(stroke) > 4
     return stroke.mean(0, keepdims=True) if is_dot else stroke

@@ -1,8 +1,9 @@
 """A small controlled system with known transition distributions: test data for world models.
 
-A row z has four features. They depend on the preceding row x, the row y before x, the action a taken at x, and the
-trace h, an exponential moving average of z1 up to x. Given these, the features are independent, each normal with mean m
-and standard deviation d, or a mixture of two normals where m has two signs. With s(u) = 1 / (1 + exp(-u)):
+A row z has four features, z1 to z4. They depend on the preceding row x, the row y before x, the action a taken at x,
+and the trace h, an exponential moving average of the first feature up to x. Given x, y, a and h, the features of z are
+independent. Each is normal with mean m and standard deviation d. If m contains the sign ±, the feature is a mixture of
+two normals, one per sign. Digits select a feature: x1 is feature 1 of row x. With s(u) = 1 / (1 + exp(-u)):
 
     z1 is bimodal              m = 1.5 tanh(x1 / 2) ± 0.8, + with probability s(1.5 a1 + x3)    d = 0.24
     z2 has variable noise      m = 1.2 tanh(0.8 x2 + 0.8 a1)                       d = exp(-1.2 + 0.5 tanh x1)
@@ -27,31 +28,31 @@ from mdnrnn.pen_events import END
 FEATURES = ("z1", "z2", "z3", "z4")
 ACTIONS = 2
 SUPPORT = np.array([1.5 + 0.8, 1.2, 1.6, 0.9]) + 6 * np.array([0.24, np.exp(-0.7), 0.3, 0.3])
-"""(D,), bound of |z|: maximum |m| plus six times the maximum standard deviation. For all actions and pasts, |z| exceeds
-it with a probability below 2e-9 per row and feature."""
+"""(D,), bound of |z|: maximum of |m| plus six times the maximum of d. For all actions and pasts, the probability that a
+feature of a row exceeds its bound is below 2e-9."""
 _TRACE_DECAY = 0.8
 _ACTION_CORRELATION = 0.9
-"""Correlation of consecutive actions, before the tanh."""
+"""Correlation of consecutive actions, before the tanh in `smooth_actions`."""
 
 
 class Past(NamedTuple):
-    """State of B episodes, on which the next row depends."""
+    """State on which the next row of each of B episodes depends."""
 
     last: np.ndarray
     """(B, D), the preceding row."""
     before: np.ndarray
     """(B, D), the row before `last`."""
     trace: np.ndarray
-    """(B,), exponential moving average of z1."""
+    """(B,), exponential moving average of the first feature up to `last`."""
 
     @classmethod
     def initial(cls, episodes: int) -> Past:
-        """Return the state before the first row."""
+        """Return the state before the first row of each episode: all zeros."""
         last, before = np.zeros((2, episodes, len(FEATURES)), np.float32)
         return cls(last, before, np.zeros(episodes))
 
     def append(self, row: np.ndarray) -> Past:
-        """Return the state after `row` (B, D)."""
+        """Return the state after the next row (B, D)."""
         return Past(row, self.last, _TRACE_DECAY * self.trace + (1 - _TRACE_DECAY) * row[:, 0].astype(np.float64))
 
 
@@ -61,48 +62,57 @@ class Noise(NamedTuple):
     normal: np.ndarray
     """(B, T, D), normal noise of the features."""
     logistic: np.ndarray
-    """(B, T, D + 1), logistic noise, which selects the mixture component of each feature and whether to end."""
+    """(B, T, D + 1), logistic noise: D values select the mixture component of each feature, the last one whether the
+    episode ends."""
 
     @classmethod
     def sample(cls, rng: np.random.Generator, episodes: int, steps: int) -> Noise:
-        """Draw noise; for a single episode, the noise of fewer steps is a prefix of the noise of more steps."""
+        """Sample noise.
+
+        With the same `rng` and a single episode, the noise of fewer steps is a prefix of the noise of more steps.
+        """
         normal, logistic = rng.spawn(2)
         width = len(FEATURES)
         return cls(normal.normal(size=(episodes, steps, width)), logistic.logistic(size=(episodes, steps, width + 1)))
 
 
 class Transition(NamedTuple):
-    """Exact distributions of B rows: a mixture of two normal components per feature, and the end of the episode."""
+    """Exact distribution of the next row of B episodes: two normal components per feature, and the episode end."""
 
     odds: np.ndarray
     """(B, D), log odds of the first component."""
     mean: np.ndarray
-    """(B, D, 2), means; both are equal for a feature with one component."""
+    """(B, D, 2), means of the two components. For a feature with one component, both are equal."""
     deviation: np.ndarray
-    """(B, D, 2), standard deviations."""
+    """(B, D, 2), standard deviations of the two components."""
     done: np.ndarray
-    """(B,), log odds that the episode ends."""
+    """(B,), log odds that the episode ends with this row."""
 
     def nll(self, rows: np.ndarray) -> np.ndarray:
-        """Return -log p of each feature of rows (B, D), shape (B, D)."""
+        """Return -log p of each feature of `rows` (B, D), in nats, shape (B, D)."""
         standardized = (rows[..., None] - self.mean) / self.deviation
         log_weight = -np.logaddexp(0, np.stack([-self.odds, self.odds], axis=-1))
         log_normal = -0.5 * (standardized**2 + np.log(2 * np.pi)) - np.log(self.deviation)
         return -np.logaddexp.reduce(log_weight + log_normal, axis=-1)
 
     def event_nll(self, done: np.ndarray) -> np.ndarray:
-        """Return -log p of `done` (B,), booleans, shape (B,)."""
+        """Return -log p of the Boolean values `done` (B,), in nats, shape (B,)."""
         return np.asarray(np.logaddexp(0, np.where(done, -self.done, self.done)))
 
     def transform_noise(self, normal: np.ndarray, logistic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return rows (B, D), float32, and flags (B,) of ended episodes, from noise (B, D) and (B, D + 1)."""
+        """Convert noise to samples: rows (B, D), float32, and whether each episode ends, (B,).
+
+        Args:
+            normal: (B, D), standard normal noise.
+            logistic: (B, D + 1), standard logistic noise.
+        """
         is_first = self.odds + logistic[:, :-1] > 0
         mean, deviation = (np.where(is_first, part[..., 0], part[..., 1]) for part in (self.mean, self.deviation))
         return (mean + deviation * normal).astype(np.float32), self.done + logistic[:, -1] > 0
 
 
 def transition(past: Past, action: np.ndarray) -> Transition:
-    """Return p(z, done | past, action) for the actions (B, A) taken at the last row of `past`."""
+    """Return p(z, done | past, action), where `action` (B, A) was taken at the last row of `past`."""
     x1, x2, x3, _ = past.last.T.astype(np.float64)
     y3 = past.before[:, 2].astype(np.float64)
     a1, a2 = action.T.astype(np.float64)
@@ -120,9 +130,9 @@ def transition(past: Past, action: np.ndarray) -> Transition:
 
 
 def smooth_actions(normal: np.ndarray) -> np.ndarray:
-    """Convert normal noise (B, T, A) to slowly varying actions in (-1, 1), as inputs (B, T, A), float32.
+    """Convert standard normal noise (B, T, A) to slowly varying actions in (-1, 1), shape (B, T, A), float32.
 
-    Row t holds the action that was taken at row t - 1; the first row holds zeros.
+    The result can be used as model inputs: row t is the action taken at row t - 1, and row 0 is zero.
     """
     smoothed = np.zeros(normal.shape)
     for t in range(1, normal.shape[1]):
@@ -135,13 +145,13 @@ def simulate(inputs: np.ndarray, noise: Noise, past: Past | None = None) -> tupl
     """Simulate T rows of B episodes.
 
     Args:
-        inputs: (B, T, A), actions.
+        inputs: (B, T, A); row t is the action taken at row t - 1.
         noise: noise of B episodes of T rows.
         past: state before the first row; default: the initial state.
 
     Returns:
-        Rows z (B, T, D), float32; whether the episode ends at each row, (B, T); and the state after the last row. The
-        simulation continues after the end of an episode; the caller removes those rows.
+        Rows z (B, T, D), float32; whether the episode ends at each row, (B, T); and the state after the last row. Rows
+        after the end of an episode are also simulated and must be removed by the caller.
     """
     episodes, steps, _ = inputs.shape
     past = Past.initial(episodes) if past is None else past
@@ -155,7 +165,12 @@ def simulate(inputs: np.ndarray, noise: Noise, past: Past | None = None) -> tupl
 
 
 def compute_pasts(motion: np.ndarray, offsets: np.ndarray) -> Past:
-    """Return the state before every row of motion (N, D); episode i is rows offsets[i] to offsets[i + 1] - 1."""
+    """Return the state before each of the N rows of a corpus, as `Past` with B = N.
+
+    Args:
+        motion: (N, D).
+        offsets: (M + 1,). Episode i is rows offsets[i] to offsets[i + 1] - 1.
+    """
     lengths = np.diff(offsets)
     pasts, past = Past.initial(len(motion)), Past.initial(len(lengths))
     for t in range(int(lengths.max(initial=0))):
@@ -172,17 +187,17 @@ class NLL(NamedTuple):
     motion: np.ndarray
     """(n, D), NLL of each feature."""
     event: np.ndarray
-    """(n,), NLL of whether the episode ends."""
+    """(n,), NLL of the event of each row: the episode ends or continues."""
 
 
 def true_nll(corpus: Corpus, split: str) -> NLL:
-    """Return the NLL of one split of rollouts, simulated or generated by a model, under the true system.
+    """Return the negative log-likelihood (NLL) of one split of rollouts under the true system.
 
-    Each row is conditioned on the preceding rows of its episode. For simulated rollouts, its expectation is the
-    lower bound of the expected NLL of any world model.
+    The rollouts may be simulated or generated by a model. Each row is conditioned on the preceding rows and the actions
+    of its episode. The expected NLL of simulated rollouts is the lower bound of the expected NLL of world models.
 
     Raises:
-        InputError: if the corpus does not hold rollouts.
+        InputError: if the features or inputs of the corpus are not those of rollouts.
     """
     corpus = corpus.select_split(split)
     if corpus.metadata.features != FEATURES or corpus.inputs is None or corpus.inputs.shape[1] != ACTIONS:

@@ -1,4 +1,8 @@
-"""Random short lines of text: mostly common English words; all other ASCII characters are frequent enough to learn."""
+"""Random short lines of text, mostly of common English words.
+
+Numbers, punctuation and random characters are mixed in, so that every printable ASCII character is frequent enough to
+be learned.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,7 @@ _BRACKETS = ("()", '""', "''", "[]", "{}", "<>")
 
 
 def sample_line(rng: np.random.Generator, min_length: int = 6, max_length: int = 44) -> str:
-    """Return a random line of `min_length` to `max_length` characters, without a space at either end."""
+    """Return a random line of `min_length` to `max_length` characters, without spaces at its ends."""
     target = int(rng.integers(min_length, max_length + 1))
     text = ""
     for _ in range(_MAX_TOKENS):
@@ -76,7 +80,7 @@ def sample_line(rng: np.random.Generator, min_length: int = 6, max_length: int =
 
 
 def _token(rng: np.random.Generator) -> str:
-    """Return a random word, possibly with capitals or punctuation, a random number, or random characters."""
+    """Return a random token: a word (possibly with capitals or punctuation), a number, or random characters."""
     kind, word = rng.random(), str(rng.choice(_WORDS))
     if kind < 0.58:
         return word
