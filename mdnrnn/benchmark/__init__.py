@@ -1,7 +1,7 @@
 """Benchmarks of speed relative to plain PyTorch baselines and hardware limits, and of the quality of trained models.
 
-Machines are shared and noisy. The compared functions therefore run in the same process and in turns, after a warm-up,
-and their median times are compared.
+Other processes on a machine disturb measurements of time. Therefore the compared functions run in the same process and
+in turns, after a warm-up, and their median times are compared.
 """
 
 from mdnrnn.benchmark.corpus_size import SizeBenchmark, benchmark_size

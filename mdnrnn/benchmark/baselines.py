@@ -1,7 +1,7 @@
-"""Baseline implementations of the models in plain PyTorch.
+"""Implementations of the models in plain PyTorch, the baselines of the training benchmark.
 
 They use padded batches, float32, `nn.LSTM`, `torch.distributions` with argument validation, and a masked loss. They
-support two-dimensional drawings, without dropout and without classes.
+support drawings (offsets dx and dy, three events) and have neither dropout nor class inputs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConf
 
 
 class PlainModel(nn.Module, ABC):
-    """A baseline model; batches are padded to the longest sequence."""
+    """Base class of the baselines. A batch is padded to its longest sequence."""
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
@@ -54,15 +54,15 @@ class PlainMDNRNN(PlainModel):
 
 
 class PlainSketchRNN(PlainModel):
-    """Sketch-RNN with a bidirectional encoder, z appended to every input, and bivariate Gaussians.
+    """Sketch-RNN with a bidirectional encoder and bivariate Gaussians. The decoder reads z at every time step.
 
-    The encoder runs over padded sequences because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. Its
-    backward direction therefore reads the padding first. The result is Sketch-RNN's posterior only if all sequences of
-    a batch have equal length, but the computing time is the same.
+    The encoder reads padded sequences, because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. Its backward
+    direction therefore reads the padding first. If sequences of a batch have different lengths, the posterior differs
+    from that of Sketch-RNN, but the computing time is the same.
 
     Args:
         config: sizes of the model.
-        factors: whether Gaussians are built from Cholesky factors instead of covariance matrices.
+        factors: whether to define the Gaussians by Cholesky factors instead of covariance matrices.
     """
 
     def __init__(self, config: SketchRNNConfig, factors: bool = False) -> None:
@@ -75,7 +75,7 @@ class PlainSketchRNN(PlainModel):
         self.head = nn.Linear(config.hidden, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the negative evidence lower bound, computed from densities, in nats per real step."""
+        """Return the negative evidence lower bound in nats per real step, with densities of the motions."""
         posterior = self._encode(batch)
         z = posterior.rsample()
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)
@@ -86,7 +86,7 @@ class PlainSketchRNN(PlainModel):
         return reconstruction + kl_divergence(posterior, prior).sum() / batch.points
 
     def _encode(self, batch: Batch) -> Normal:
-        """Return the posterior q(z | drawing), batch shape (B, Z)."""
+        """Return the posterior q(z | drawing) of each drawing, batch shape (B, Z)."""
         outputs, _ = self.encoder(_rows(batch, batch.target))
         forth, back = outputs.chunk(2, -1)
         last = forth[batch.lengths - 1, torch.arange(batch.size, device=forth.device)]
@@ -95,7 +95,7 @@ class PlainSketchRNN(PlainModel):
 
 
 class PlainHandwriting(PlainModel):
-    """Handwriting synthesis as a Python loop over the steps; Gaussians are built from Cholesky factors."""
+    """Handwriting synthesis as a Python loop over the time steps. Gaussians are defined by Cholesky factors."""
 
     def __init__(self, config: HandwritingConfig, alphabet: str) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class PlainHandwriting(PlainModel):
             outputs.append(torch.cat([*hiddens, window], -1))
         features = torch.stack(outputs)
         rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
-        # The log of the window weight of the end mark is added to the logit of END.
+        # The logit of END is increased by the log of the window weight of the end-of-text mark.
         rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)
         return _full_nll(batch, rows, self.config.components, factors=True)
 
@@ -139,7 +139,11 @@ class PlainHandwriting(PlainModel):
 def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
     """Return the mean negative log-density in nats per real step.
 
-    `rows` (T, B, 6 K + 3) contains the parameters of K bivariate Gaussians, followed by the pen logits.
+    Args:
+        batch: the batch.
+        rows: (T, B, 6 K + 3), parameters of K bivariate Gaussians and their weights, followed by the event logits.
+        k: K.
+        factors: whether to define the Gaussians by Cholesky factors instead of covariance matrices.
     """
     logits, mean, log_scale, correlation, pen = rows.split([k, 2 * k, 2 * k, k, 3], -1)
     shape = (*logits.shape, 2)
@@ -148,7 +152,7 @@ def _full_nll(batch: Batch, rows: Tensor, k: int, factors: bool) -> Tensor:
 
 
 def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) -> MultivariateNormal:
-    """Return bivariate Gaussians with mean and scale (..., K, 2) and correlation (..., K)."""
+    """Return bivariate Gaussians with means (..., K, 2), standard deviations (..., K, 2) and correlations (..., K)."""
     x, y = scale.unbind(-1)
     if factors:
         rows = [x, torch.zeros_like(x), correlation * y, (1 - correlation.square()).sqrt() * y]
@@ -159,7 +163,10 @@ def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) 
 
 
 def _rows(batch: Batch, steps: Step) -> Tensor:
-    """Return motion and one-hot event (zeros for START) of a batch's steps, padded to (T, B, 5)."""
+    """Return motion and one-hot event of `steps`, padded to (T, B, 5).
+
+    The event START is encoded as zeros.
+    """
     event = functional.one_hot(steps.event + 1, 4)[:, 1:].to(steps.motion.dtype)
     return batch.pad(torch.cat([steps.motion, event], -1))
 
@@ -167,7 +174,10 @@ def _rows(batch: Batch, steps: Step) -> Tensor:
 def _masked_mean(batch: Batch, motion: Distribution, pen: Tensor) -> Tensor:
     """Return the mean negative log-density in nats per real step.
 
-    `motion` has batch shape (T, B), and `pen` contains event logits (T, B, 3).
+    Args:
+        batch: the batch.
+        motion: distributions of the motion, batch shape (T, B).
+        pen: event logits (T, B, 3).
     """
     target, event = batch.pad(batch.target.motion), batch.pad(batch.target.event.unsqueeze(-1)).squeeze(-1)
     mask = torch.arange(batch.steps, device=target.device)[:, None] < batch.lengths

@@ -1,4 +1,4 @@
-"""Small generated corpora for the benchmarks, one per kind of data."""
+"""Small corpora for the benchmarks: the bundled doodles, and generated data for presets of other kinds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STREAM_STEPS = 800
 
 
 def benchmark_corpus(preset: str, small: bool = False) -> Corpus:
-    """Return a corpus of the kind of data that a preset is made for.
+    """Return a corpus that suits a preset: handwriting, rollouts, gestures, touch performances or drawings.
 
     Args:
         preset: name of the preset.
@@ -36,7 +36,7 @@ def benchmark_corpus(preset: str, small: bool = False) -> Corpus:
 
 
 def _streams(count: int) -> Corpus:
-    """Return gesture streams of three slowly varying controls on a grid of 1/128, with random time intervals."""
+    """Return `count` gesture streams: random time intervals and three slowly varying controls on a grid of 1/128."""
     rng = np.random.default_rng(0)
     sequences = []
     for _ in range(count):
@@ -49,7 +49,7 @@ def _streams(count: int) -> Corpus:
 
 
 def _performed(doodles: Corpus) -> Corpus:
-    """Return the doodles as touch performances on a screen of side 1, with random time intervals."""
+    """Convert doodles to touch performances: offsets are divided by 256, and times between touches are random."""
     rng = np.random.default_rng(0)
     dt = rng.lognormal(-3, 0.5, len(doodles.event))
     dt[doodles.offsets[:-1]] = 0

@@ -1,6 +1,7 @@
 """Training on millions of drawings: opening time, time to the first batch, memory and speed relative to a small corpus.
 
-The drawings are the bundled doodles, randomly rotated, slanted, stretched and mirrored, and rounded to the grid.
+The drawings are variations of the bundled doodles: randomly rotated, slanted, stretched and mirrored. Their coordinates
+are rounded to integers.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ from mdnrnn.training.step import Objective, make_optimizer, train_step
 _HELD_OUT = 10_000
 _BLOCK = 50_000
 _TURN = 20
-"""Number of training steps per turn; the large and the small corpus take turns."""
+"""Number of training steps per turn. Training alternates between the large and the small corpus."""
 _CHILD = "import sys; from mdnrnn.benchmark.corpus_size import train_alone; train_alone(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBenchmark:
-    """Results of training on a large corpus in a separate process."""
+    """Results of training on a large and a small corpus in a separate process. 1 MB is 10^6 bytes."""
 
     drawings: int
     points: int
@@ -50,13 +51,14 @@ class SizeBenchmark:
     """Size of the corpus on disk."""
     open_seconds: float
     first_batch_seconds: float
-    """Time from the end of opening the corpus to its first batch, including shuffling."""
+    """Time from opening both corpora to the first batch of the large one, including shuffling."""
     steps: int
-    """Number of training steps on the large corpus alone; then the same number on each corpus, in turns."""
+    """Requested number of training steps in each of two phases: first on the large corpus alone; then on each corpus,
+    in turns. The actual number is a multiple of the steps per turn."""
     peak_mb: float
-    """Peak resident memory until the end of the steps on the large corpus alone."""
+    """Peak resident memory of the process up to the end of the first phase."""
     grown_mb: float
-    """Growth of resident memory from the first tenth to the end of the steps on the large corpus alone."""
+    """Growth of resident memory in the first phase, after its first tenth."""
     points_per_second: float
     small_points_per_second: float
     large_over_small: float
@@ -71,12 +73,13 @@ def benchmark_size(
     steps: int = 1000,
     preset: str = "stroke-small",
 ) -> SizeBenchmark:
-    """Train a preset on many generated drawings and on the bundled doodles, in turns.
+    """Train the model of a preset on many generated drawings and on the bundled doodles, in turns.
 
     Args:
         drawings: number of generated drawings.
-        folder: folder that keeps the generated corpus for later calls; by default it is temporary.
-        steps: number of training steps.
+        folder: folder of the generated corpus. If it contains a corpus, that corpus is used; otherwise the generated
+            corpus is kept in it. By default a temporary folder.
+        steps: number of training steps on each corpus.
         preset: name of a preset for drawings.
     """
     if drawings < 4 * _HELD_OUT:
@@ -105,7 +108,7 @@ def benchmark_size(
 
 
 def make_doodle_variations(folder: Path, drawings: int, seed: int = 0) -> None:
-    """Write a corpus folder of random variations of the bundled doodles, in blocks."""
+    """Write a corpus folder with random variations of the bundled doodles, block by block to limit memory."""
     base, rng = open_corpus("doodles"), np.random.default_rng(seed)
     chosen = rng.integers(0, len(base), drawings, dtype=np.int32)
     offsets = np.concatenate([[0], np.cumsum(base.lengths[chosen])]).astype(np.int64)
@@ -135,14 +138,14 @@ def _save(path: Path, shape: tuple[int, ...], blocks: Iterator[np.ndarray]) -> N
 
 
 def _rows(base: Corpus, chosen: np.ndarray) -> np.ndarray:
-    """Return the row indices of the chosen drawings, concatenated."""
+    """Return the indices in `base` of all rows of the chosen drawings, concatenated, shape (N,)."""
     lengths = base.lengths[chosen]
     tops = np.cumsum(lengths) - lengths
     return np.arange(lengths.sum()) + (base.offsets[chosen] - tops).repeat(lengths)
 
 
 def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return motions (n, 2), int16, of the chosen drawings, each transformed by a random matrix."""
+    """Return the motions of the chosen drawings, each drawing transformed by a random matrix, shape (N, 2), int16."""
     lengths = base.lengths[chosen]
     turn, slant = rng.normal(0, 0.1, (2, len(chosen)))
     wide, high = rng.uniform(0.8, 1.25, (2, len(chosen)))
@@ -154,7 +157,7 @@ def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndar
     moved = np.einsum("ijn,nj->ni", matrix.repeat(lengths, axis=2), motion)
     tops = np.cumsum(lengths) - lengths
     points = np.cumsum(moved, axis=0, dtype=np.float64)
-    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # running sum before each drawing
+    before = np.concatenate([np.zeros((1, 2)), points])[tops]  # sum of all offsets before each drawing
     positions = np.rint(points - before.repeat(lengths, axis=0))
     steps = np.diff(positions, axis=0, prepend=np.zeros((1, 2)))
     steps[tops] = positions[tops]
@@ -162,7 +165,13 @@ def _vary(base: Corpus, chosen: np.ndarray, rng: np.random.Generator) -> np.ndar
 
 
 def train_alone(folder: str, name: str, steps: str) -> None:
-    """Measure and print the results as JSON: entry point of the separate process."""
+    """Measure training and print the results as JSON. This is the entry point of the separate process.
+
+    Args:
+        folder: folder of the large corpus.
+        name: name of the preset.
+        steps: number of training steps, as text.
+    """
     keep_freed_memory()
     started = time.perf_counter()
     large = open_corpus(folder)
@@ -195,7 +204,7 @@ def train_alone(folder: str, name: str, steps: str) -> None:
         if turn == turns // 10:
             settled = resident_bytes()
     peak, grown = peak_bytes(), resident_bytes() - settled
-    for turn in range(-1, turns):  # the first turn is a warm-up
+    for turn in range(-1, turns):  # turn -1 is a warm-up
         for name, batches in data.items():
             at = time.perf_counter()
             done = train(batches)
@@ -218,7 +227,7 @@ def train_alone(folder: str, name: str, steps: str) -> None:
 
 
 def _epochs(training: SequenceTrainConfig, corpus: Corpus, normalizer: Normalizer) -> Iterator[BatchLike]:
-    """Yield the batches of consecutive epochs, prefetched as in training."""
+    """Yield the batches of all epochs without end, prefetched as in training."""
     data, _ = training.splits(corpus, normalizer)
     for number in count():
         yield from prefetch(data.epoch(number))

@@ -1,4 +1,4 @@
-"""Speed of generation: drawings per second by batch size, and the time per step at batch size 1."""
+"""Speed of generation: drawings per second by batch size, and time per step at batch size 1."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ from mdnrnn.pen_events import END
 _SIZES = (1, 16, 256, 1024)
 _SHEEP = 1000
 _SEQUENTIAL = 8
-"""Number of drawings per timed call at batch size 1."""
+"""Number of drawings per timed call at batch size 1; at other batch sizes a call generates one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateBenchmark:
-    """Drawings per second by batch size, and the time per step relative to a matrix-vector product."""
+    """Drawings per second by batch size, and time per step relative to a matrix-vector product."""
 
     drawings_per_second: dict[int, float]
     batch_256_over_1: float
     step_microseconds: float
-    """Time per step at batch size 1: LSTM, head and sampling."""
+    """Time per step at batch size 1, including LSTM, head and sampling."""
     matvec_microseconds: float
-    """Time of `torch.mv` with the weight matrix of the LSTM."""
+    """Time of one product of the LSTM's weight matrix and a vector with `torch.mv`."""
     step_over_matvec: float
     fraction_of_matmul: dict[int, float]
-    """FLOP/s of generation relative to one large float32 matrix product, by batch size."""
+    """FLOP/s of generation divided by the FLOP/s of one large float32 matrix product, by batch size."""
     sheep_seconds: float
-    """Time for 1,000 drawings with lengths distributed as in the dataset aaron_sheep; free slots are refilled."""
+    """Time to generate 1,000 drawings with lengths distributed as in the data set aaron_sheep. When a drawing ends, the
+    next one takes its place in the batch."""
     sheep_mean_steps: float
     hidden: int
     steps: int
@@ -51,7 +52,7 @@ def benchmark_generate(
 
     Args:
         hidden: hidden size of the LSTM.
-        steps: length of every drawing, except in the measurement with varying lengths.
+        steps: number of time steps per drawing, except in the measurement with varying lengths.
         repeats: number of timed rounds.
         device: "auto", "cpu" or "cuda".
     """
@@ -93,5 +94,8 @@ def benchmark_generate(
 
 
 def sheep_lengths(n: int) -> np.ndarray:
-    """Return n lengths distributed as in aaron_sheep: normal, mean 131, standard deviation 51, clipped to 20..250."""
+    """Return n lengths, distributed approximately as in the data set aaron_sheep.
+
+    They are normal with mean 131 and standard deviation 51, clipped to the range 20 to 250.
+    """
     return np.rint(np.random.default_rng(0).normal(131, 51, n)).clip(20, 250).astype(np.int64)

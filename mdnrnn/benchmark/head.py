@@ -1,6 +1,6 @@
-"""Speed and memory of the mixture head with its loss, relative to `MixtureSameFamily` on a linear layer.
+"""Speed and memory of `MixtureHead` and its loss, relative to a linear layer with `MixtureSameFamily`.
 
-On a GPU the fused likelihood kernel is measured too.
+On a GPU the fused likelihood kernel is also measured.
 """
 
 from __future__ import annotations
@@ -23,40 +23,42 @@ from mdnrnn.nn.heads import MixtureHead
 
 @dataclass(frozen=True, kw_only=True)
 class HeadBenchmark:
-    """Time and peak memory of one forward and backward pass.
+    """Time and peak memory of one forward and backward pass of `MixtureHead` and of the baseline `PlainHead`.
 
-    Results under torch.compile (`compiled_*`, `plain_compiled_*`) are None if it failed. `step_*` are results of the
-    fused likelihood kernel without the linear layer: `step_cell_*` for bin probabilities, the others for densities.
-    Their baseline is plain PyTorch on the same parameters. They are None if no kernel is used, for example on a CPU.
-    `*_copy_fraction` is the time of copying the parameters divided by the time of the kernel; both read the parameters
-    and write the same number of bytes.
+    Fields that start with `compiled_` or `plain_compiled_` are results under torch.compile. They are None if it is not
+    requested or fails.
+
+    Fields that start with `step_` are results of the fused likelihood kernel, without the linear layer: `step_cell_*`
+    for bin probabilities, the other ones for densities. Their baseline is the same loss in plain PyTorch. They are None
+    if no kernel is used, for example on a CPU. `step_copy_fraction` and `step_cell_copy_fraction` are the time to copy
+    the mixture parameters divided by the time of the kernel, which reads and writes as many bytes as the copy.
     """
 
     speedup: float
-    """Time of the baseline divided by the time of our head, both in eager mode."""
+    """Time of the baseline divided by the time of `MixtureHead`, both in eager mode."""
     speedup_unchecked: float
-    """`speedup` with argument validation disabled in the baseline; our head never validates values."""
+    """`speedup` if the baseline does not validate arguments. `MixtureHead` never validates them."""
     memory_ratio: float
-    """Our peak memory divided by that of the baseline, in eager mode."""
+    """Peak memory of `MixtureHead` divided by that of the baseline, both in eager mode."""
     milliseconds: float
     plain_milliseconds: float
     megabytes: float
     plain_megabytes: float
     compiled_speedup: float | None
-    """Time of the baseline divided by the time of our head, both compiled."""
+    """Time of the baseline without argument validation divided by the time of `MixtureHead`, both compiled."""
     compiled_milliseconds: float | None
     plain_compiled_milliseconds: float | None
     step_speedup: float | None
-    """Time of plain PyTorch divided by the time of the kernel, for densities."""
+    """Time of plain PyTorch divided by the time of the kernel, both for densities."""
     step_milliseconds: float | None
     step_copy_fraction: float | None
     step_cell_speedup: float | None
-    """Time of plain PyTorch divided by the time of the kernel, for bin probabilities."""
+    """Time of plain PyTorch divided by the time of the kernel, both for bin probabilities."""
     step_cell_milliseconds: float | None
     step_cell_copy_fraction: float | None
     step_rows: int | None
     step_copy_gigabytes_per_second: float | None
-    """Bandwidth of a copy of the parameters, counting bytes read and bytes written."""
+    """Bandwidth of a copy of the mixture parameters: bytes read plus bytes written, per second."""
     rows: int
     components: int
     features: int
@@ -65,7 +67,7 @@ class HeadBenchmark:
 
 
 class PlainHead(nn.Module):
-    """Baseline head: a linear layer and a diagonal `MixtureSameFamily`."""
+    """Baseline head: a linear layer and a `MixtureSameFamily` of diagonal Gaussians."""
 
     def __init__(self, in_features: int, features: int, components: int, checks: bool | None = None) -> None:
         super().__init__()
@@ -74,7 +76,7 @@ class PlainHead(nn.Module):
         self.components, self.features = components, features
 
     def forward(self, inputs: Tensor) -> MixtureSameFamily:
-        """Return the mixture for inputs (B, I)."""
+        """Return the mixtures for inputs (B, in_features)."""
         k, d = self.components, self.features
         logits, means, log_scales = self.linear(inputs).split([k, k * d, k * d], -1)
         parts = Independent(Normal(means.view(-1, k, d), log_scales.view(-1, k, d).exp(), validate_args=self.checks), 1)
@@ -92,15 +94,15 @@ def benchmark_head(
     compiled: bool = True,
     device: str = "auto",
 ) -> HeadBenchmark:
-    """Compare both heads on the same inputs and targets, including gradients with respect to the inputs.
+    """Compare `MixtureHead` and `PlainHead` on the same inputs and targets, in the forward and the backward pass.
 
     Args:
-        rows: number of rows.
-        components: K.
-        features: D.
-        in_features: input size of the head.
+        rows: number of rows of the inputs and targets.
+        components: number of mixture components K.
+        features: number of target features D.
+        in_features: input size of the heads.
         repeats: number of timed rounds.
-        compiled: whether to compare the heads under torch.compile as well.
+        compiled: whether to compare the heads under torch.compile, too.
         device: "auto", "cpu" or "cuda".
     """
     if rows < 1:
@@ -163,7 +165,7 @@ def benchmark_head(
 def _compiled(
     inputs: Tensor, targets: Tensor, ours: MixtureHead, plain: PlainHead, repeats: int
 ) -> dict[str, float] | None:
-    """Return the seconds per pass of each compiled head, or None if torch.compile does not work on this machine."""
+    """Return the seconds per forward and backward pass of each compiled head, or None if torch.compile fails."""
 
     def call(head: nn.Module) -> Callable[[], None]:
         loss = torch.compile(lambda x, y: -head(x).log_prob(y).mean())
@@ -171,13 +173,13 @@ def _compiled(
 
     try:
         return take_turns({"ours": call(ours), "plain": call(plain)}, repeats, inputs.device)
-    except RuntimeError as error:  # usually there is no compiler for this device
+    except RuntimeError as error:  # usually because there is no compiler for this device
         print(f"torch.compile failed: {str(error).splitlines()[0]}", file=sys.stderr)
         return None
 
 
 def peak_bytes(run: Callable[[], object], leaves: list[Tensor]) -> int:
-    """Return the peak number of bytes allocated by `run`, including the gradients of the leaves."""
+    """Return the peak number of bytes that `run` allocates, including the gradients of the tensors `leaves`."""
     for leaf in leaves:
         leaf.grad = None
     if leaves[0].device.type == "cuda":

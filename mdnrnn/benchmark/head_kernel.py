@@ -1,4 +1,4 @@
-"""Speed of the likelihood kernel relative to plain PyTorch and to a copy of the head's parameters."""
+"""Speed of the likelihood kernel relative to plain PyTorch and to a copy of the mixture parameters."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 _ROWS = 1 << 20
-"""Number of rows, large enough to make the launch time of a kernel negligible."""
+"""Number of rows. It is so large that the launch time of a kernel is negligible."""
 _EVENTS = 3
 _WIDTH = 0.1
-"""Bin width, in units of the motions' standard deviation."""
+"""Bin width, in units of the standard deviation of the motions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowsBenchmark:
-    """Results of computing a loss and its gradient with respect to the head's parameters."""
+    """Time to compute a loss and its gradient with respect to the mixture parameters and event logits."""
 
     speedup: float
     """Time of plain PyTorch divided by the time of the kernel."""
     milliseconds: float
     copy_fraction: float
-    """Time of copying the parameters divided by the time of the kernel. Both read and write equally many bytes."""
+    """Time to copy the parameters divided by the time of the kernel; both read and write the same number of bytes."""
     copy_gigabytes_per_second: float
     rows: int
 
@@ -36,13 +36,13 @@ class RowsBenchmark:
 def benchmark_rows(
     components: int, features: int, repeats: int, device: torch.device, *, bin_widths: bool, count: int = _ROWS
 ) -> RowsBenchmark | None:
-    """Measure diagonal mixtures with three events; return None if no kernel supports them.
+    """Measure the loss of diagonal Gaussian mixtures and three events. Return None if there is no kernel for it.
 
     Args:
-        components: K.
-        features: D.
+        components: number of mixture components K.
+        features: number of target features D.
         repeats: number of timed rounds.
-        device: a CUDA device.
+        device: the device; without CUDA there is no kernel.
         bin_widths: whether to compute bin probabilities instead of densities.
         count: number of rows.
     """

@@ -1,7 +1,7 @@
-"""Import speed and peak memory per format on one core.
+"""Import speed and peak memory for each format, on one core.
 
-The files contain the bundled doodles repeatedly. Each import runs in a separate process, whose peak resident memory is
-measured.
+The imported files contain repetitions of the bundled doodles. Each import runs in a separate process, so that its peak
+resident memory can be measured.
 """
 
 from __future__ import annotations
@@ -30,34 +30,41 @@ from mdnrnn.errors import InputError
 from mdnrnn.training.memory import peak_bytes
 
 _BASE = 2000
-"""Number of distinct drawings in a file."""
+"""Number of different drawings in a file; they are repeated."""
 _SMALL = 10_000
 _RAW_SPACING = 7.0
-"""Spacing of the points of raw drawings; gives about 200 points per drawing, as in raw Quick, Draw! data."""
+"""Distance between the points of raw drawings, in their units.
+
+It results in about 200 points per drawing, as in the raw Quick, Draw! data.
+"""
 _RAW_RECIPE = {"box": 255.0, "resample": 1.0, "simplify": 2.0}
 _CHILD = "import sys; from mdnrnn.benchmark.importing import import_alone; import_alone(*sys.argv[1:])"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImportFigures:
-    """Results of one format: drawings in the larger file, drawings per second, and peak memory for both files."""
+    """Import results of one format. A small and a large file are imported.
+
+    `drawings` is the number of imported drawings of the large file, and `per_second` the number per second. 1 MB is
+    2^20 bytes.
+    """
 
     drawings: int
     per_second: float
     parse_per_second: float | None
-    """Drawings per second if the lines are only parsed as JSON; None for binary formats."""
+    """Drawings per second if the lines of the large file are only parsed as JSON; None for binary formats."""
     peak_mb_small: float
-    """Peak memory for the smaller file, with 10,000 drawings."""
+    """Peak memory of the import of the small file, which contains 10,000 drawings."""
     peak_mb: float
-    """Peak memory for the larger file."""
+    """Peak memory of the import of the large file."""
 
 
 def benchmark_import(drawings: int = 100_000) -> dict[str, ImportFigures]:
-    """Return the results by format.
+    """Measure imports and return the results by format.
 
     Args:
-        drawings: number of drawings in the larger file. Files of raw drawings, which are resampled and simplified, have
-            a tenth of this number.
+        drawings: number of drawings in the large file. For raw drawings, which are resampled and simplified, the number
+            is a tenth of it, but at least 10,000.
     """
     if drawings < _SMALL:
         raise InputError(f"drawings: received {drawings}, expected {_SMALL} or more")
@@ -85,7 +92,7 @@ def _measure(case: _Case, doodles: Corpus, drawings: int) -> ImportFigures:
 
 
 def _parse_alone(source: Path) -> float:
-    """Return the time of parsing all lines as JSON, in seconds."""
+    """Return the time to parse all lines of a file as JSON, in seconds."""
     started = time.perf_counter()
     with source.open("rb") as file:
         for line in file:
@@ -101,14 +108,22 @@ def _import(source: Path, out: Path, recipe: dict[str, float]) -> tuple[int, flo
 
 
 def import_alone(source: str, out: str, recipe: str) -> None:
-    """Import and print drawings kept, seconds and peak memory in MB as JSON: entry point of the separate process."""
+    """Import a file. This is the entry point of the separate process.
+
+    Print a JSON list: number of imported drawings, seconds, peak memory in units of 2^20 bytes.
+
+    Args:
+        source: file to import.
+        out: corpus to write.
+        recipe: import options, as a JSON object.
+    """
     started = time.perf_counter()
     report = import_corpus([source], out, Recipe(**json.loads(recipe)))
     print(json.dumps([report.kept, time.perf_counter() - started, peak_bytes() / 2**20]))
 
 
 def _repeat(corpus: Corpus, count: int) -> Iterator[int]:
-    """Return `count` indices of drawings, cycling over the first `_BASE` drawings."""
+    """Return `count` indices of drawings: 0 to `_BASE` - 1, repeated."""
     return islice(cycle(range(min(_BASE, len(corpus)))), count)
 
 
@@ -128,7 +143,10 @@ def _make_raw(corpus: Corpus, path: Path, count: int) -> None:
 
 
 def _raw(record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return the drawing as if recorded by a browser: random scale, many points, fractional coordinates, timestamps."""
+    """Return the drawing in the form that a browser records.
+
+    It has a random scale, many points, fractional coordinates, and a time per point.
+    """
     size, time, strokes = rng.uniform(2, 4), 0, []
     for stroke in record["drawing"]:
         points, _ = resample(np.array(stroke, np.float64).T * size, _RAW_SPACING)
@@ -158,7 +176,7 @@ def _encode_binary(record: dict[str, Any]) -> bytes:
 
 
 class _Case(NamedTuple):
-    """A format: writer of the file, file extension, and import recipe."""
+    """A format to import: function that writes a file, file extension, and import options."""
 
     make: Callable[[Corpus, Path, int], None]
     extension: str

@@ -1,4 +1,4 @@
-"""Hardware limits, measured in the same run as the results that are compared with them."""
+"""Functions that measure hardware limits, and the number of operations of a training step."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from mdnrnn.models.latent import LatentModel
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
-"""Number of bytes to copy, several times the size of the caches."""
+"""Number of bytes to copy, by type of device: several times the size of the caches."""
 
 
 def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
-    """Return a function that computes a large matrix product, and its number of floating-point operations."""
+    """Return a function that computes a large matrix product, and the number of floating-point operations of a call."""
     side = _SIDE[device.type]
     one, other = (torch.randn(side, side, device=device, dtype=getattr(torch, precision)) for _ in range(2))
     return lambda: one @ other, 2.0 * side**3
 
 
 def copy(device: torch.device) -> tuple[Callable[[], object], float]:
-    """Return a function that copies a large buffer on the device, and the number of bytes read and written."""
+    """Return a function that copies a large buffer on the device, and the bytes that a call reads and writes."""
     source = torch.randn(_COPIED[device.type] // 4, device=device)
     target = torch.empty_like(source)
     return lambda: target.copy_(source), 2.0 * 4 * source.numel()
 
 
 def operations_per_point(model: SequenceModel) -> float:
-    """Return the number of floating-point operations of training per real time step.
+    """Return the number of floating-point operations in training per real (unpadded) time step.
 
-    Counts matrix products only: two operations per weight in the forward pass and four in the backward pass.
+    Only matrix products are counted. Per weight, the forward pass has two operations and the backward pass has four.
     """
     parts: list[nn.Module] = [model.get_submodule("decoder")]
     if isinstance(model, LatentModel) and model.latent:

@@ -1,4 +1,4 @@
-"""Latency of one step of a `Performer`, and growth of memory over many steps."""
+"""Latency of single steps of a `Performer`, which generates live, and growth of memory over many steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _WARM_UP = 2000
 
 @dataclass(frozen=True, kw_only=True)
 class LiveBenchmark:
-    """Latency of consecutive steps of an untrained model on one core, in milliseconds, and growth of memory."""
+    """Latency of consecutive steps of an untrained model on one core, and growth of memory.
+
+    `median_ms`, `p99_ms`, `p999_ms` and `worst_ms` are the median, the 99th and 99.9th percentile and the maximum of
+    the latency in milliseconds.
+    """
 
     preset: str
     layers: int
@@ -39,18 +43,18 @@ class LiveBenchmark:
     p999_ms: float
     worst_ms: float
     matvec_ms: float
-    """Time of one matrix-vector product with every weight matrix of the model, in total."""
+    """Total time of one matrix-vector product for each weight matrix of the model."""
     grown_bytes: int
-    """Growth of resident memory from the first tenth of the steps to the last step."""
+    """Growth of resident memory after the first tenth of the steps."""
     machine: Machine
 
 
 def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBenchmark:
-    """Measure the generation of gesture streams: time, and three controls on a grid of 1/128.
+    """Measure the generation of gesture streams, whose features are time and three controls on a grid of 1/128.
 
     Args:
         preset: name of an MDN-RNN preset.
-        steps: number of steps.
+        steps: number of measured steps.
     """
     if preset not in PRESETS or PRESETS[preset].kind != "mdnrnn":
         raise InputError(f"preset: received {preset!r}, expected an MDN-RNN preset such as gesture, gesture-s or touch")
@@ -60,7 +64,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
         player = Performer(_new_run(preset))
         for _ in range(_WARM_UP):
             player.play()
-        times, settled = np.full(steps, np.nan), 0  # filled to allocate its memory before the measurement
+        times, settled = np.full(steps, np.nan), 0  # np.full allocates the memory before the measurement
         for i in range(steps):
             if i == steps // 10:
                 gc.collect()
@@ -70,7 +74,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
             times[i] = time.perf_counter() - started
         gc.collect()
         matvec = _matvec_seconds(player.run.model)
-        grown = resident_bytes() - settled  # before np.quantile copies the times
+        grown = resident_bytes() - settled  # measured before np.quantile copies the times
         median, p99, p999 = (1e3 * np.quantile(times, [0.5, 0.99, 0.999])).tolist()
         config = PRESETS[preset].model
         return LiveBenchmark(
@@ -89,7 +93,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
 
 
 def _matvec_seconds(model: nn.Module) -> float:
-    """Return the median time of one matrix-vector product with every weight matrix of the model, in total."""
+    """Return the median of the total time of one matrix-vector product for each weight matrix, in seconds."""
     matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
     vectors = [torch.randn(weight.shape[1]) for weight in matrices]
     times = np.empty(_WARM_UP)
@@ -102,7 +106,7 @@ def _matvec_seconds(model: nn.Module) -> float:
 
 
 def _new_run(preset: str) -> Run:
-    """Return an untrained run; its steps take as long as those of a trained one."""
+    """Return a run with an untrained model, whose steps take as long as those of a trained model."""
     metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
     config = RunConfig(
         kind=PRESETS[preset].kind,

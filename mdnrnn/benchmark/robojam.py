@@ -1,21 +1,24 @@
-"""RoboJam (Martin and Torresen, arXiv:1711.10746) as published, the baseline for touch performances.
+"""RoboJam as published (Martin and Torresen, arXiv:1711.10746), the baseline for models of touch performances.
 
-A row is (x, y, dt, moving), multiplied by 10: the position on the screen, the seconds since the previous row (0 in the
-first row), and 0 for a tap or 1 for a continued touch. An LSTM reads the previous row (zeros at the start) and a
+A touch performance is a sequence of rows (x, y, dt, moving), multiplied by 10. x and y are the position on the screen.
+dt is the time in seconds since the previous row, and 0 in the first row. moving is 0 for a tap, where the finger
+touches down, and 1 if the finger moves on the screen. An LSTM reads the previous row, or zeros before the first row. A
 mixture of K = 5 diagonal Gaussians predicts the four columns jointly. The training loss is the negative log-density of
 a row.
 
-This density cannot be compared with the likelihood of our model: `moving` is 0 or 1 and positions lie on a grid. For a
-mixture with weights w_k, means m_k and scales s_k over the multiplied columns, the comparable likelihood is
+This density cannot be compared with the likelihood of the touch models of this package, because moving is 0 or 1 and
+positions lie on a grid. For a mixture with weights w_k, and with means m_k and scales s_k of each multiplied column,
+the comparable likelihood is
 
     p(x, y, dt, moving) = sum_k w_k P_k(x) P_k(y) 10 N(10 dt; m_k, s_k) Phi(+-(m_k - 5) / s_k)
 
 P_k is the probability of the bin around the position. Given the previous position, it equals the probability of the bin
-of the offset. The time dt has a density per second. The probability of `moving` is the mass of its Gaussian above the
-midpoint (+, for 1) or below it (-, for 0). The dt and moving of a first row are fixed and are left out.
+of the offset. The likelihood of dt is a density per second. The probability of moving is the mass of its Gaussian above
+the midpoint 5 (sign +, moving = 1) or below it (sign -, moving = 0). dt and moving of the first row are fixed, so their
+likelihood is not included.
 
-RoboJam does not model the end of a performance, whereas the likelihood of our model includes the probability at every
-event that the performance ends or not. The comparison therefore favors RoboJam.
+RoboJam does not model the end of a performance. The likelihood of the touch models of this package includes, at every
+event, the probability that the performance ends or continues. The comparison therefore favors RoboJam.
 """
 
 from __future__ import annotations
@@ -48,20 +51,20 @@ _COLUMNS = 4
 
 
 class RoboJam(Model):
-    """Density of the next row (x, y, dt, moving) given the previous rows.
+    """Model of the density of a row (x, y, dt, moving), multiplied by 10, given the previous rows.
 
-    After short training, the likelihood is better if the head was initialized from the training data (not part of the
-    published model): `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`.
+    With short training, the likelihood is better if the head is initialized from the training data. This is not part of
+    the published model: `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`.
 
     Args:
         metadata: metadata of a corpus of touch performances, with features dx, dy, dt.
-        normalizer: normalizer of the batches' motions.
-        hidden: H.
+        normalizer: normalizer of the motions in the batches.
+        hidden: hidden size H.
         layers: number of LSTM layers.
-        scale_floor: minimum scale of a component, in units of the multiplied columns. No minimum is published, but
-            without one the density of `moving`, which is 0 or 10, has no upper bound. On tiny-performances (600 steps,
-            batch size 32, H = 256) the validation split had 8.6 nats per event with 0.01, 5.6 with 0.1 and 6.9 with
-            0.3.
+        scale_floor: minimum scale of a component, in units of the multiplied columns. The published model has no
+            minimum. Without a minimum, however, the density of the column moving, which is 0 or 10, has no upper bound.
+            On the data set tiny-performances (600 steps, batch size 32, H = 256), the negative log-likelihood of the
+            validation split was 8.6 nats per event with 0.01, 5.6 with 0.1 and 6.9 with 0.3.
     """
 
     def __init__(
@@ -70,15 +73,15 @@ class RoboJam(Model):
         super().__init__()
         if not metadata.is_touch:
             raise InputError(
-                f"{metadata.name} has features {metadata.features} and start {metadata.start!r}; "
-                "expected touch performances: dx, dy, dt and start 'up'"
+                f"{metadata.name}: received features {metadata.features} and start {metadata.start!r}, "
+                "expected touch performances: features dx, dy, dt and start 'up'"
             )
         self.metadata, self.normalizer = metadata, normalizer
         self.lstm = LSTM(_COLUMNS, hidden, layers)
         self.head = MixtureHead(hidden, _COLUMNS, COMPONENTS, scale_floor=scale_floor)
 
     def rows(self, batch: Batch) -> Tensor:
-        """Return the rows (x, y, dt, moving), multiplied by 10, of the batch's real steps, shape (S, 4)."""
+        """Return the rows (x, y, dt, moving), multiplied by 10, of all steps of the batch, shape (S, 4)."""
         raw = torch.from_numpy(self.normalizer.denormalize(batch.target.motion.cpu().numpy())).to(batch.slots.device)
         position = batch.unpad(batch.pad(raw[:, :2]).cumsum(0))
         time = raw[:, 2].masked_fill(batch.previous.event == START, 0)
@@ -86,9 +89,13 @@ class RoboJam(Model):
         return TIMES * torch.column_stack([position, time, moving]).to(self.head.linear.weight.dtype)
 
     def forward(self, batch: Batch, rows: Tensor) -> GaussianMixture:
-        """Return the mixtures over the batch's `rows` (S, 4), each conditioned on the previous rows; batch shape (S,).
+        """Return the distribution of each row given the previous rows of its sequence, batch shape (S,).
 
-        They are always computed in float32, because bfloat16 would round absolute positions to 1/256.
+        The computation is in float32 even under autocast, because bfloat16 would round positions to 1/256.
+
+        Args:
+            batch: the batch.
+            rows: rows of the batch (S, 4), as returned by the method `rows`.
         """
         before = functional.pad(batch.pad(rows), (0, 0, 0, 0, 1, 0))[:-1]
         with torch.autocast(rows.device.type, enabled=False):
@@ -96,15 +103,15 @@ class RoboJam(Model):
             return cast(GaussianMixture, self.head(batch.unpad(outputs)))
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the mean negative log-density of the batch's multiplied rows."""
+        """Return the mean negative log-density of the rows, which are multiplied by 10."""
         rows = self.rows(batch)
         density = -self(batch, rows).log_prob(rows).mean()
         return Loss(density, {"density": density})
 
     def bin_widths(self, batch: Batch) -> Tensor:
-        """Return bin widths (S, 3) of the multiplied x, y, dt.
+        """Return the bin widths of the columns x, y and dt, multiplied by 10, shape (S, 3).
 
-        The bin width is 0 for features with a density, and `CERTAIN_BIN_WIDTH` for the dt of a first row.
+        Columns with a density have bin width 0. For dt of a first row the bin is so wide that its log-probability is 0.
         """
         first = (batch.previous.event == START).unsqueeze(-1)
         grid = torch.from_numpy(TIMES * self.metadata.bin_widths(_COLUMNS - 1)).to(self.head.linear.weight)
@@ -112,13 +119,19 @@ class RoboJam(Model):
 
 
 def log_moving(mixture: GaussianMixture) -> Tensor:
-    """Return log p(moving) of each component for moving = 0 and 1, shape (..., K, 2)."""
+    """Return log p(moving) under each component, for moving = 0 and moving = 1, shape (..., K, 2)."""
     z = (mixture.means[..., 3] - TIMES / 2) * torch.exp(-mixture.log_scales[..., 3])
     return torch.special.log_ndtr(torch.stack([-z, z], -1))
 
 
 def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Tensor:
-    """Return log p(x, y, dt, moving) of `rows` (S, 4) with `bin_widths` (S, 3), for moving = 0 and 1, shape (S, 2)."""
+    """Return log p(x, y, dt, moving) of each row, for moving = 0 and moving = 1, shape (S, 2).
+
+    Args:
+        mixture: distributions of the rows, batch shape (S,).
+        rows: (S, 4); their column moving is not used.
+        bin_widths: (S, 3), see `RoboJam.bin_widths`.
+    """
     distance = rows[:, None, :3] - mixture.means[..., :3]
     seen = sum_features(discretized_log_prob(distance, mixture.log_scales[..., :3], bin_widths.unsqueeze(-2)))
     joint = (mixture.log_weights + seen).unsqueeze(-1) + log_moving(mixture)
@@ -129,7 +142,10 @@ def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Ten
 @full_precision()
 @torch.no_grad()
 def nll(model: RoboJam, data: Batches) -> float:
-    """Return the mean negative log-likelihood of a split in nats per event, comparable with that of our model."""
+    """Return the mean negative log-likelihood of a split in nats per event.
+
+    It is comparable with that of the touch models of this package; see the description of the module.
+    """
     total, points = 0.0, 0
     for batch, rows, mixture in _mixtures(model, data):
         logs = log_probs(mixture, rows, model.bin_widths(batch)).double()
@@ -140,19 +156,22 @@ def nll(model: RoboJam, data: Batches) -> float:
 
 
 class Taps(NamedTuple):
-    """Whether each row is a tap, booleans (N,), in order of sequence length; first rows are excluded."""
+    """Whether each row of a split is a tap (moving = 0), booleans (N,).
+
+    The first row of each sequence is excluded. Rows are ordered by the length of their sequence.
+    """
 
     predicted: np.ndarray
-    """Prediction from the previous rows."""
+    """Predictions from the previous rows of the sequence."""
     inferred: np.ndarray
-    """Inference from the previous rows and the row's own position and time."""
+    """Inferences from the previous rows and from position and time of the row itself."""
     true: np.ndarray
 
 
 @full_precision()
 @torch.no_grad()
 def predict_taps(model: RoboJam, data: Batches) -> Taps:
-    """Return the true and the predicted taps of a split."""
+    """Return the predicted, inferred and true taps of a split."""
     parts = []
     for batch, rows, mixture in _mixtures(model, data):
         past = (mixture.log_weights.unsqueeze(-1) + log_moving(mixture)).logsumexp(-2)
@@ -164,7 +183,7 @@ def predict_taps(model: RoboJam, data: Batches) -> Taps:
 
 
 def _mixtures(model: RoboJam, data: Batches) -> Iterator[tuple[Batch, Tensor, GaussianMixture]]:
-    """Yield the batches of a split, their rows (S, 4) and the mixtures over these rows."""
+    """Yield the batches of a split, their rows (S, 4) and the predicted distributions of these rows."""
     device = model.head.linear.weight.device
     for cpu in data:
         batch = cpu.to(device)

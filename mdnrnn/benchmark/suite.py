@@ -1,4 +1,4 @@
-"""Run all speed benchmarks and write their results as a Markdown table."""
+"""Run all speed benchmarks, and write their results as Markdown tables."""
 
 from __future__ import annotations
 
@@ -32,11 +32,14 @@ _BEGIN, _END = "<!-- benchmark table -->", "<!-- end of benchmark table -->"
 
 
 def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: str = "auto") -> dict[str, Any]:
-    """Return the results by benchmark (training by preset, import by format) with machine, hardware limits and date.
+    """Run all speed benchmarks.
+
+    Return a dictionary with the keys date, machine, limits (hardware limits), head, train (a dictionary by preset),
+    generate, import (a dictionary by format) and live.
 
     Args:
-        drawings: number of drawings in the imported files.
-        live_steps: number of steps of the live benchmark.
+        drawings: number of drawings in the large file of the import benchmark.
+        live_steps: number of steps of the live generation benchmark.
         device: "auto", "cpu" or "cuda".
     """
     where = choose_device(device)
@@ -59,7 +62,7 @@ def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: s
 
 
 def _limits(device: torch.device) -> dict[str, float]:
-    """Return operations per second of a large matrix product in each precision and bytes per second of a large copy."""
+    """Return FLOP/s of a large matrix product in float32 and in bfloat16, and bytes per second of a large copy."""
     work = {precision: matrix_product(device, precision) for precision in ("float32", "bfloat16")}
     work["copy"] = copy(device)
     times = take_turns({name: run for name, (run, _) in work.items()}, 5, device)
@@ -76,7 +79,7 @@ def _processor() -> str:
 
 
 def write_table(files: list[Path], readme: Path) -> None:
-    """Replace the speed table of a Markdown file.
+    """Replace the text between two marker comments of a Markdown file by tables of results, one per machine.
 
     Args:
         files: outputs of `mdnrnn benchmark all --json`, one per machine.
@@ -85,7 +88,7 @@ def write_table(files: list[Path], readme: Path) -> None:
     text = readme.read_text(encoding="utf-8")
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
         raise InputError(
-            f"{readme}: no place for the table; expected the lines {_BEGIN} and {_END} once each; add them"
+            f"{readme}: missing or repeated marker lines; expected {_BEGIN} and {_END} once each; correct the file"
         )
     before, rest = text.split(_BEGIN)
     tables = "\n\n".join(table(_read(file)) for file in files)
@@ -98,13 +101,13 @@ def _read(file: Path) -> dict[str, Any]:
         figures["machine"], figures["train"], figures["generate"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{file}: not a result file; expected the output of mdnrnn benchmark all --json; run it again"
+            f"{file} is not a result file; expected the output of mdnrnn benchmark all --json; run the benchmark again"
         ) from error
     return dict(figures)
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Return the results of `benchmark_all` as a Markdown table."""
+    """Return the results of `benchmark_all` on one machine as a Markdown table."""
     machine, limits = figures["machine"], figures["limits"]
     named = dict.fromkeys([machine["device_name"], machine["processor"]])
     description = (
@@ -208,7 +211,7 @@ _ROWS: tuple[Callable[[dict[str, Any]], Iterator[list[str]]], ...] = (
 
 
 def _si(value: float) -> str:
-    """Return a number with three significant digits and an SI prefix."""
+    """Return a number as text with three significant digits and an SI prefix."""
     for prefix, size in (("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6)):
         if value >= size:
             return f"{value / size:.3g} {prefix}"

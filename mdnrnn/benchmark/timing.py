@@ -1,4 +1,4 @@
-"""Timing of functions in turns, and a description of the machine."""
+"""Measure the time of functions that run in turns, and describe the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from mdnrnn.training.trainer import TrainingResult
 
 _WARM_UP = 1
 _PAUSE = 0.1
-"""Pause before each turn in seconds, because idle threads of the previous function spin and slow down the next one."""
+"""Pause before each call in seconds.
+
+Without a pause, threads of the previous function that are still waiting actively would slow down the next function.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +43,7 @@ class Machine:
 
 
 def raise_if_interrupted(result: TrainingResult) -> None:
-    """Raise `KeyboardInterrupt` if a training was interrupted, since its results are not comparable."""
+    """Raise `KeyboardInterrupt` if training was interrupted, because its results are then not comparable."""
     if result.interrupted:
         raise KeyboardInterrupt
 
@@ -48,12 +51,12 @@ def raise_if_interrupted(result: TrainingResult) -> None:
 def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Return the median time of each function in seconds.
 
-    The functions run in turns, so that other load on the machine affects all of them.
+    The functions run in turns, so that other processes on the machine affect all of them.
 
     Args:
         contenders: functions to compare, by name.
         repeats: number of timed rounds, after one round of warm-up.
-        device: device to synchronize with before and after each call.
+        device: device that the functions use. It is synchronized before and after each call.
     """
     if repeats < 1:
         raise InputError(f"repeats: received {repeats}, expected 1 or more")

@@ -1,4 +1,7 @@
-"""Likelihood, tap prediction and responses of a touch model, relative to RoboJam of equal size and training time."""
+"""Comparison of a touch model with RoboJam (see `mdnrnn.benchmark.robojam`): likelihood, tap prediction, responses.
+
+Both models have the same hidden size, number of layers and training time.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,16 @@ from mdnrnn.training.trainer import fit
 
 _ANSWERS, _SECONDS, _NULL_STEPS = 200, 5.0, 5000
 _ROBOJAM_RATE = 6e-3
-"""Learning rate at which RoboJam learns fastest here; the published 1e-3 is too low for a training time of minutes."""
+"""Learning rate at which RoboJam trains fastest. The published 1e-3 is too low for a training time of minutes."""
 _ROBOJAM_SAMPLING = Sampling(temperature=1.5, scale_temperature=0.01)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TapFigures:
-    """Classification of held-out events as tap or continued touch; the first event of each performance is excluded."""
+    """Quality of the classification of held-out events as taps or movements; taps are the positive class.
+
+    An event is a tap if the finger touches down. The first event of each performance is excluded.
+    """
 
     accuracy: float
     recall: float
@@ -53,45 +59,52 @@ class TapFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Distances:
-    """Wasserstein distances between statistics of responses and of real performances, in real standard deviations."""
+    """Wasserstein distances between the distributions of a statistic over responses and over real performances.
+
+    Each distance is divided by the standard deviation of the statistic over the real performances.
+    """
 
     rate: float
-    """Touches per second."""
+    """Distance for the number of touches per second."""
     dt: float
-    """Logarithm of the time between touches."""
+    """Distance for the logarithm of the time between consecutive touches."""
     width: float
-    """Width of the used part of the screen."""
+    """Distance for the width of the bounding box of all touches."""
     height: float
-    """Height of the used part of the screen."""
+    """Distance for the height of the bounding box of all touches."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TouchBenchmark:
-    """Negative log-likelihoods of the test split in nats per event and raw units; tap prediction; responses."""
+    """Results on the test split.
+
+    `ours`, `robojam` and `null` are negative log-likelihoods in nats per event, in raw units, of the touch model, of
+    RoboJam and of the null model.
+    """
 
     ours: float
     robojam: float
-    """Negative log-likelihood without the end of a performance, which RoboJam does not model."""
+    """Negative log-likelihood of RoboJam. The end of a performance, which RoboJam does not model, is not included."""
     null: float
     events: int
     predicted: TapFigures
-    """Prediction from the previous events."""
+    """Taps that the touch model predicts from the previous events."""
     inferred: TapFigures
-    """Inference from the previous events and the event's own position and time."""
+    """Taps that the touch model infers from the previous events and from position and time of the event itself."""
     robojam_predicted: TapFigures
     robojam_inferred: TapFigures
     rule: TapFigures
-    """Baseline: an event is a tap if dt exceeds 0.1 s."""
+    """Baseline: an event is a tap if it occurs more than 0.1 s after the previous one."""
     answers: Distances
-    """Distances between responses at the default temperatures and the first 5 s of held-out performances."""
+    """Distances between 5 s long responses at the default temperatures and the first 5 s of held-out performances."""
     answers_at_temperature_one: Distances
     answers_as_robojam_samples: Distances
-    """Distances at the temperatures of RoboJam: temperature 1.5 and scale temperature 0.01."""
+    """`answers` at the sampling temperatures of RoboJam: temperature 1.5 and scale temperature 0.01."""
     null_answers: Distances
     complete: int
-    """Number of responses whose times are positive and that fill the requested duration."""
+    """Number of responses that cover the full 5 s and in which all times between touches are positive."""
     requested: int
-    """Total number of responses."""
+    """Number of generated responses."""
     minutes: float
     hidden: int
     layers: int
@@ -99,13 +112,13 @@ class TouchBenchmark:
 
 
 def benchmark_touch(data: str, *, minutes: float = 10.0, out: Path | None = None, seed: int = 0) -> TouchBenchmark:
-    """Train both models one after the other and compare them.
+    """Train a touch model, then RoboJam, and compare them.
 
     Args:
         data: corpus of touch performances: a path or a catalog name.
-        minutes: training time of each model.
-        out: folder that keeps our run; by default it is temporary.
-        seed: seed of the trainings and of the responses.
+        minutes: training time of each model in minutes.
+        out: run folder of the touch model; by default a temporary folder.
+        seed: random seed of both training runs and of the null model's responses.
     """
     corpus, preset = open_corpus(data), PRESETS["touch"]
     check_touches(corpus.metadata)
@@ -160,7 +173,7 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
     )
     data = Batches(corpus, "train", config.normalizer, training.batch_size, seed, by_points=training.by_points)
     valid = Batches(corpus, "valid", config.normalizer, training.batch_size)
-    model.head.initialize(torch.cat([model.rows(batch) for batch in data]))  # not published; improves RoboJam
+    model.head.initialize(torch.cat([model.rows(batch) for batch in data]))  # not in the paper; improves RoboJam
     raise_if_interrupted(fit(model, data, valid, config=training))
     return model
 
@@ -168,10 +181,12 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
 @full_precision()
 @torch.no_grad()
 def predict_taps(run: Run, data: Batches) -> Taps:
-    """Return the true and the predicted taps of a split, in order of sequence length, without first events.
+    """Return the predicted, inferred and true taps of a split under a touch model.
 
-    The inference from an event's position and time follows Bayes' rule: p(tap | motion) is proportional to
-    p(tap) p(motion | tap). The previous event, an input of the model, encodes whether an event is a tap.
+    The inference from position and time of an event uses Bayes' rule: p(tap | motion) is proportional to
+    p(tap) p(motion | tap). A time step is a tap if the event of the previous time step is UP, and the previous step is
+    an input of the model. Therefore p(tap) is the probability that the previous event is UP, and p(motion | tap) is
+    computed with UP as the previous event.
     """
     device = next(run.model.parameters()).device
     parts = [torch.stack(list(_taps_of(run, batch.to(device)))) for batch in data]
@@ -179,10 +194,10 @@ def predict_taps(run: Run, data: Batches) -> Taps:
 
 
 def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
-    """Yield the predicted, inferred and true taps of a batch, without the first step of each sequence."""
+    """Yield the predicted, the inferred and the true taps of a batch, without the first step of each sequence."""
     assert batch.bin_width is not None
     model, later = run.model, batch.previous.event != START
-    pen_logits = model(batch).event_logits[:, [DOWN, UP]]  # the previous event encodes whether a tap follows
+    pen_logits = model(batch).event_logits[:, [DOWN, UP]]  # step t + 1 is a tap if event t is UP
     before = torch.log_softmax(pen_logits, -1).roll(1, 0)
     motion, bin_widths, event = map(batch.pad, (batch.target.motion, batch.bin_width, batch.target.event.unsqueeze(-1)))
     previous, state = model.initial_step(batch.size), model.initial_state(batch.size)
@@ -201,7 +216,7 @@ def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
 
 
 def _answers(run: Run, calls: list[Sequence], sampling: Sampling, seconds: float = _SECONDS) -> list[Sequence]:
-    """Return `_ANSWERS` responses, distributed evenly over the calls."""
+    """Return `_ANSWERS` responses in total, about the same number for each call."""
     found = []
     for number, call in enumerate(calls):
         wanted = len(range(number, _ANSWERS, len(calls)))
@@ -211,7 +226,7 @@ def _answers(run: Run, calls: list[Sequence], sampling: Sampling, seconds: float
 
 
 def _first_seconds(performance: Sequence) -> Sequence:
-    """Return the first `_SECONDS` seconds of a performance."""
+    """Return the touches of the first `_SECONDS` seconds of a performance."""
     time = performance.motion[:, 2].astype(np.float64).cumsum()
     inside = time - time[0] <= _SECONDS
     motion = performance.motion[inside].copy()
@@ -220,9 +235,10 @@ def _first_seconds(performance: Sequence) -> Sequence:
 
 
 def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer, seed: int) -> list[Sequence]:
-    """Return responses of the null model: a Gaussian over offsets and log times, and event frequencies.
+    """Return `_ANSWERS` responses of the null model, each `_SECONDS` seconds long.
 
-    A response starts at the last position of its call and lasts `_SECONDS`. Positions are clipped to the screen.
+    Offsets and log times are sampled from a Gaussian, and events from their frequencies, both fitted to the train
+    split. A response starts at the last position of its call. Positions are clipped to the screen.
     """
     rng, rows = np.random.default_rng(seed), corpus.rows("train")
     motion = normalizer.normalize(corpus.motion[rows][~corpus.is_first_row(rows)], None, np.float64)
@@ -245,12 +261,15 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
 
 
 def _is_complete(answer: Sequence, longer: Sequence) -> bool:
-    """Return whether the times of a response are positive and its next touch is after `_SECONDS`.
+    """Return whether a response has positive times between its touches and lasts `_SECONDS` seconds.
 
-    `longer` is the same response before `_first_seconds` shortened it.
+    Args:
+        answer: the response, shortened by `_first_seconds`.
+        longer: the response before it was shortened. Its first touch that is not in `answer` must be later than
+            `_SECONDS`.
     """
     times, on = answer.motion[:, 2], longer.motion[: len(answer.event) + 1, 2].astype(np.float64)
-    # If `longer`, of twice the duration, has no next touch, the next touch is after `_SECONDS`, too.
+    # `longer` was generated for 2 * `_SECONDS`: if it has no further touch, the next one is later than that.
     follows = len(on) == len(times) or on.sum() > _SECONDS
     return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS and follows)
 
@@ -273,6 +292,6 @@ def _statistics(performances: list[Sequence]) -> dict[str, np.ndarray]:
 
 
 def _wasserstein(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the mean distance between the quantiles of two samples (N,), (M,)."""
+    """Return the mean absolute difference between the quantiles of two samples, shapes (N,) and (M,)."""
     levels = (np.arange(1000) + 0.5) / 1000
     return float(np.abs(np.quantile(first, levels) - np.quantile(second, levels)).mean())

@@ -1,6 +1,7 @@
-"""Training speed in real points per second, relative to a plain PyTorch loop with the same network.
+"""Training speed in real (unpadded) points per second, relative to a plain PyTorch loop with the same network.
 
-The plain loop is measured first, with the default memory settings of the C library, which our training changes.
+The plain loop is measured first, with the default memory settings of the C library, because training with this package
+changes these settings.
 """
 
 from __future__ import annotations
@@ -37,31 +38,32 @@ _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
     },
     "handwriting": {"plain": lambda config, shape: PlainHandwriting(config, shape.alphabet)},
 }
-"""Baselines by kind of model and name."""
+"""Functions that make a baseline model, by kind of model and name of the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainBenchmark:
-    """Training speed in real points per second.
+    """Training speed in real (unpadded) points per second, and speedup over baselines in plain PyTorch.
 
-    Fields that depend on a baseline are None if the preset has none. Fields with `scale_tril` are results of a baseline
-    with Cholesky factors; they are None if the model has no covariances or if its only baseline uses Cholesky factors.
+    Results of a baseline are None if no baseline supports the model and the data. Fields with `scale_tril` in their
+    name are results of a second baseline, which uses Cholesky factors instead of covariance matrices. Only Sketch-RNN
+    has a second baseline; for other models these fields are None.
     """
 
     speedup: float | None
     speedup_same_memory: float | None
-    """Speedup over the same baseline with the memory settings of our training (`keep_freed_memory`)."""
+    """Speedup over the same baseline if it also keeps freed memory for reuse, see `keep_freed_memory`."""
     speedup_scale_tril: float | None
-    """Speedup over a baseline with Cholesky factors instead of covariance matrices."""
+    """Speedup over the baseline that uses Cholesky factors instead of covariance matrices."""
     speedup_scale_tril_same_memory: float | None
     points_per_second: float
     plain_points_per_second: float | None
     scale_tril_points_per_second: float | None
     real_fraction: float
-    """Fraction of the steps computed by our LSTM that are real; the others are padding."""
+    """Fraction of real steps among all steps in the batches of this package; the other steps are padding."""
     plain_real_fraction: float | None
     operations_per_second: float
-    """FLOP/s of our training, counting only matrix products for real points."""
+    """FLOP/s of training with this package. Only matrix products for real points are counted."""
     product_operations_per_second: float
     """FLOP/s of one large matrix product in the same precision."""
     fraction_of_matmul: float
@@ -73,7 +75,8 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int | None
-    """Differs from `parameters`: the baseline has no pen position and class as inputs, and two biases per gate."""
+    """Number of parameters of the baseline. It differs from `parameters`, because the inputs of the baseline do not
+    include pen position and class, and `nn.LSTM` has two biases per gate."""
     machine: Machine
 
 
@@ -87,15 +90,17 @@ def benchmark_train(
     batches: int = 8,
     device: str = "auto",
 ) -> TrainBenchmark:
-    """Measure training steps of a preset's model on prepared batches that cover all lengths.
+    """Measure the training speed of a preset's model on prepared batches.
 
-    The baseline trains on random batches, padded to the longest sequence.
+    The batches of this package contain sequences of similar length. The measured ones are evenly spaced from the
+    shortest to the longest batch of an epoch. The baseline trains on batches of random sequences, padded to the longest
+    one.
 
     Args:
         corpus: training data.
         preset: name of the preset.
         hidden: hidden size; by default that of the preset.
-        batch_size: by default 100, or 32 for handwriting.
+        batch_size: number of sequences per batch; by default 100, or 32 for handwriting models.
         repeats: number of timed rounds.
         batches: number of batches per round.
         device: "auto", "cpu" or "cuda".
@@ -123,7 +128,7 @@ def benchmark_train(
     loops: dict[str, Callable[[], object]] = {
         name: _plain_loop(network, theirs, training.clip) for name, network in plain.items()
     }
-    # The baselines come first because the memory setting of the C library cannot be undone completely.
+    # The baselines are measured first, because the memory settings of the C library cannot be restored completely.
     default_times = take_turns(loops, repeats, where)
     keep_freed_memory()
     product, operations = matrix_product(where, precision)
@@ -159,10 +164,10 @@ def benchmark_train(
 
 
 def _has_plain_counterpart(config: Any, shape: StepShape) -> bool:
-    """Return whether a baseline supports the model and the shape of its steps.
+    """Return whether a baseline supports the model and the features of its time steps.
 
-    Baselines support two-dimensional drawings without inputs. The MDN-RNN baseline has one layer and diagonal
-    covariances.
+    Baselines support drawings (two features, three events) without additional inputs. The MDN-RNN baseline has one
+    layer and diagonal covariances.
     """
     simple = not isinstance(config, MDNRNNConfig) or (config.layers == 1 and config.covariance == "diagonal")
     return simple and shape.features == 2 and shape.events == 3 and not shape.inputs
@@ -194,7 +199,7 @@ def _parameters(model: nn.Module) -> int:
 
 
 def _sample_batches(data: Batches | Windows, device: torch.device, count: int) -> list[Batch]:
-    """Return `count` batches of an epoch, evenly spaced in the order of length."""
+    """Return up to `count` batches of an epoch, evenly spaced from the shortest to the longest batch."""
     epoch = sorted(data.epoch(0), key=lambda batch: batch.steps)
     chosen = np.linspace(0, len(epoch) - 1, min(len(epoch), count)).round().astype(int)
     return [epoch[index].to(device) for index in chosen]

@@ -1,4 +1,4 @@
-"""Likelihood and rollouts of a world model, trained on a simulated system with known density."""
+"""Comparison of a world model with the simulated system that it is trained on, whose density is known."""
 
 from __future__ import annotations
 
@@ -22,45 +22,55 @@ from mdnrnn.runs.train import train
 from mdnrnn.tasks.dream import dream
 
 _HIDDEN, _BATCH, _RATE, _DECAY = 64, 64, 6e-3, 0.05
-"""Options for a corpus of 100,000 rows; the options of the preset are for a model of encoded images."""
+"""Hidden size, batch size, learning rate and weight decay for the corpus `rollouts` of 100,000 rows.
+
+The values of the preset `world` are for a model of encoded images.
+"""
 _DREAMS, _DREAM_STEPS = 100, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldBenchmark:
-    """Negative log-likelihoods of the test split in nats per step, and rollouts under a policy that the data lack."""
+    """Negative log-likelihoods of the test split, and statistics of rollouts under a policy that is not in the data.
+
+    `learned`, `true` and `null` are negative log-likelihoods in nats per step: of the world model, of the true system
+    and of the null model. `learned_event` and `true_event` are the parts for the end of the episode.
+    """
 
     learned: float
     true: float
     gap_per_dimension: float
-    """Learned minus true negative log-likelihood of the motion, divided by the number of dimensions."""
+    """Negative log-likelihood of the features under the world model minus that under the true system, in nats per step
+    and feature."""
     learned_event: float
     true_event: float
     null: float
     rollout_steps: int
-    """Total number of generated steps. END is excluded from sampling."""
+    """Total number of steps of the rollouts. Their lengths are fixed, because END is excluded from sampling."""
     in_support: float
-    """Fraction of the generated steps inside the support of the true system."""
+    """Fraction of the steps of the rollouts in which |z| <= `rollouts.SUPPORT` for every feature z. Under the true
+    system this fraction is almost 1."""
     max_abs: tuple[float, ...]
-    """Largest |z| per dimension in the rollouts."""
+    """Maximum absolute value of each feature in the rollouts."""
     max_abs_in_data: tuple[float, ...]
-    """Largest |z| per dimension in the training data."""
+    """Maximum absolute value of each feature in the corpus `rollouts`."""
     rollouts_true_nll: float
-    """Negative log-likelihood of the rollouts under the true system, nats per step."""
+    """Negative log-likelihood of the features of the rollouts under the true system, in nats per step."""
     system_true_nll: float
-    """Negative log-likelihood of samples of the true system under the same policy, nats per step."""
+    """Negative log-likelihood, under the true system, of the features of its own samples with the same policy, in nats
+    per step. It equals `rollouts_true_nll` in expectation if the world model is exact."""
     parameters: int
     minutes: float
     machine: Machine
 
 
 def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int = 0) -> WorldBenchmark:
-    """Train on the corpus `rollouts` and compare the model with the true system.
+    """Train a world model on the corpus `rollouts` and compare it with the true system.
 
     Args:
-        minutes: training time.
-        out: folder that keeps the run; by default it is temporary.
-        seed: seed of the training and of the rollouts.
+        minutes: training time in minutes.
+        out: run folder; by default a temporary folder.
+        seed: random seed of the training and of the rollouts.
     """
     preset = PRESETS["world"]
     model = replace(preset.model, hidden=_HIDDEN)
@@ -96,12 +106,15 @@ def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int 
 
 
 def _opposing_policy(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
-    """Return actions (B, A) that oppose the first two latents; the data use other policies."""
+    """Return the actions -tanh(z1) and -tanh(z2), shape (B, 2). The policies in the data are different."""
     return torch.tanh(-latents[:, :2])
 
 
 def _system_nll(episodes: int, steps: int) -> float:
-    """Return the negative log-likelihood of the true system's own samples under `_opposing_policy`, nats per step."""
+    """Return the negative log-likelihood, under the true system, of the features of its own samples, in nats per step.
+
+    The samples use `_opposing_policy`.
+    """
     noise, past = rollouts.Noise.sample(np.random.default_rng(1), episodes, steps), rollouts.Past.initial(episodes)
     action, total = np.zeros((episodes, rollouts.ACTIONS), np.float32), 0.0
     for time in range(steps):

@@ -1,4 +1,4 @@
-"""Command line: `mdnrnn COMMAND ...`. Results go to stdout, progress and errors to stderr."""
+"""Command line: `mdnrnn COMMAND ...`. Results are printed to stdout, progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ COMMANDS = {
     "data": "List, download, import, export, inspect and draw data.",
     "benchmark": "Measure speed, and compare likelihoods with reference models.",
 }
-"""Description of each command; module `mdnrnn.cli.NAME` runs it and is imported only then."""
+"""Commands and their descriptions. The module `mdnrnn.cli.NAME` implements command NAME and is imported to run it."""
 
 _USAGE = """\
 usage: mdnrnn COMMAND ...
@@ -38,24 +38,24 @@ Mixture density networks for sequences: train on drawings, handwriting and gestu
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
-    The status is 0 for success, 2 for a user error, 130 after Ctrl-C.
+    The status is 0 for success, 2 for a user error, and 130 after Ctrl-C.
 
     Args:
-        arguments: command line without the program's name; by default that of the process.
+        arguments: command line without the name of the program; by default `sys.argv[1:]`.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files and labels may not be encodable
+        sys.stdout.reconfigure(errors="backslashreplace")  # the encoding may lack characters of file names and labels
     try:
         status = _run(arguments)
         sys.stdout.flush()
         return status
-    except SystemExit as end:  # --help, or SIGTERM
+    except SystemExit as end:  # raised by --help and on SIGTERM
         return int(end.code or 0)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # the reader of the pipe, for example `head`, has exited
+    except BrokenPipeError:  # stdout is a pipe whose reader, for example `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

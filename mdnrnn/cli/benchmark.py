@@ -1,4 +1,4 @@
-"""`mdnrnn benchmark NAME`: speed relative to plain PyTorch and to hardware limits, and likelihoods."""
+"""`mdnrnn benchmark NAME`: measure speed, relative to plain PyTorch and to hardware limits, and compare likelihoods."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ class BenchmarkOptions:
     json: Json = False
 
     def arguments(self) -> dict[str, Any]:
-        """Return the fields of the subclass by name: the arguments of its benchmark function."""
+        """Return the options, except --json, as keyword arguments of the benchmark function."""
         return {name: value for name, value in vars(self).items() if name != "json"}
 
     def measure(self) -> Any:
-        """Run the benchmark and return its results: a dataclass, or a dictionary."""
+        """Run the benchmark and return its results, a dataclass or a dictionary."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class AllOptions(BenchmarkOptions):
-    """All speed benchmarks: head, training, generation, import and live generation.
+    """Run all speed benchmarks: head, training, generation, import and live generation.
 
-    They take about ten minutes.
+    This takes about ten minutes.
     """
 
     drawings: int = 20_000
-    """Number of drawings to import."""
+    """Number of drawings in the files of the import benchmark."""
     live_steps: int = 20_000
-    """Number of steps of the live benchmark."""
+    """Number of steps of the live generation benchmark."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
-        """Return the results; flattened unless --json is set."""
+        """Run the benchmarks. With --json return a nested dictionary, else a flat one."""
         from mdnrnn.benchmark.suite import benchmark_all
 
         results = benchmark_all(**self.arguments())
@@ -56,10 +56,10 @@ class AllOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class HeadOptions(BenchmarkOptions):
-    """Time of the mixture head with its loss, compared with PyTorch's mixture distribution.
+    """Measure the time of the mixture head and its loss, compared with PyTorch's mixture distribution.
 
-    The time includes the forward and backward pass. On a GPU, the fused kernel is also compared with plain PyTorch and
-    with the time to copy the parameters.
+    The time includes the forward and the backward pass. On a GPU, the time of the fused likelihood kernel is compared
+    with that of plain PyTorch and with the time to copy the mixture parameters.
     """
 
     rows: int = 25_000
@@ -69,10 +69,10 @@ class HeadOptions(BenchmarkOptions):
     features: int = 2
     """Number of target dimensions."""
     in_features: int = 64
-    """Input size of the linear layer."""
+    """Input size of the head."""
     repeats: Repeats = 20
     compiled: bool = True
-    """Whether to measure both implementations also with torch.compile, which takes about a minute."""
+    """Whether to compare the two implementations under torch.compile, too. This takes about a minute."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -84,11 +84,11 @@ class HeadOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions(BenchmarkOptions):
-    """Points per second in training, compared with a plain PyTorch loop and the hardware limit.
+    """Measure the training speed in points per second, compared with a plain PyTorch loop and the hardware limit.
 
-    Results named "same_memory" are for a plain loop with the memory settings of mdnrnn (freed memory is kept for
-    reuse). Results named "scale_tril" are for a plain loop that uses Cholesky factors instead of covariance matrices,
-    if the preset has full covariances.
+    Results with "same_memory" in their name are for a plain loop that has the memory settings of mdnrnn: freed memory
+    is kept for reuse. Results with "scale_tril" in their name are for a plain loop that uses Cholesky factors instead
+    of covariance matrices. They exist only if the model of the preset has full covariances.
     """
 
     preset: str = "stroke"
@@ -101,7 +101,7 @@ class TrainOptions(BenchmarkOptions):
     """Number of sequences per batch; by default 100, or 32 for handwriting."""
     repeats: Repeats = 5
     batches: int = 8
-    """Number of batches per round; together they cover all sequence lengths."""
+    """Number of batches per round, with sequence lengths from the shortest to the longest."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -122,7 +122,7 @@ class TrainOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(BenchmarkOptions):
-    """Drawings per second in batches and one at a time, and time per step relative to its matrix-vector products."""
+    """Measure generation: drawings per second by batch size, and time per step relative to a matrix-vector product."""
 
     hidden: int = 512
     """Hidden size of the LSTM."""
@@ -140,7 +140,7 @@ class GenerateOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportOptions(BenchmarkOptions):
-    """Import speed in drawings per second, and memory use, for each format on one core."""
+    """Measure the import of each format on one core: drawings per second and peak memory."""
 
     drawings: int = 100_000
     """Number of drawings in the larger file; the smaller file has 10,000."""
@@ -155,12 +155,12 @@ class ImportOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOptions(BenchmarkOptions):
-    """Training on millions of drawings compared with thousands: time to open the data, memory, points per second."""
+    """Measure training on millions of drawings: time to open the data, memory, and speed relative to thousands."""
 
     drawings: int = 10_000_000
     """Number of drawings; 10 million take 2.3 GB of disk space and a minute to generate."""
     folder: Path | None = None
-    """Folder that keeps the drawings for later benchmarks; by default the drawings are deleted."""
+    """Folder in which the drawings are kept for later benchmarks; by default the drawings are deleted."""
     steps: int = 1000
     """Number of training steps on each corpus."""
     preset: str = "stroke-small"
@@ -175,9 +175,10 @@ class SizeOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TouchOptions(BenchmarkOptions):
-    """The touch model compared with a RoboJam model of equal size and a null model: likelihoods, taps and responses.
+    """Compare a touch model with RoboJam and a null model: likelihood, prediction of taps, responses.
 
-    The touch model and the RoboJam model are trained for the same time.
+    RoboJam is the model of Martin and Torresen (arXiv:1711.10746). It has the same size as the touch model and is
+    trained for the same time.
     """
 
     data: DataOption
@@ -194,7 +195,7 @@ class TouchOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class WorldOptions(BenchmarkOptions):
-    """A world model compared with the simulated system it is trained on: likelihoods and rollouts.
+    """Compare a world model with the simulated system that it is trained on: likelihoods and rollouts.
 
     The benchmark needs the data set rollouts; get it with: mdnrnn data get rollouts
     """
@@ -212,10 +213,10 @@ class WorldOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOptions(BenchmarkOptions):
-    """Latency and memory of live generation, step by step on one core."""
+    """Measure the latency and the memory growth of live generation, step by step on one core."""
 
     preset: str = "gesture-s"
-    """Preset that defines the sizes of the model."""
+    """Preset that defines the size of the model."""
     steps: int = 100_000
     """Number of measured steps."""
 
@@ -228,12 +229,12 @@ class LiveOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """Write the results of mdnrnn benchmark all --json to a table in a Markdown file."""
+    """Write the results of mdnrnn benchmark all --json as a table to a Markdown file."""
 
     figures: Annotated[list[Path], Positional, arg(metavar="FILE [FILE ...]")]
-    """Result files, one per machine; the output of mdnrnn benchmark all --json."""
+    """Result files, one per machine: outputs of mdnrnn benchmark all --json."""
     readme: Path
-    """Markdown file to update; the table is written between its two marker comments."""
+    """Markdown file to update. The table replaces the text between its two marker comments."""
 
 
 BENCHMARKS: dict[str, type[BenchmarkOptions]] = {
@@ -250,7 +251,7 @@ BENCHMARKS: dict[str, type[BenchmarkOptions]] = {
 
 
 def main(arguments: list[str]) -> int:
-    """Run a benchmark and print its results, or write the table."""
+    """Run a benchmark and print its results, or write the table of results."""
     name = choose(
         arguments,
         {name: summary(options) for name, options in {**BENCHMARKS, "table": TableOptions}.items()},
@@ -281,7 +282,7 @@ def _print_figures(figures: dict[str, Any]) -> None:
 
 
 def _flatten(figures: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the values of nested dictionaries with their joined keys."""
+    """Yield (key, value) pairs of nested dictionaries; nested keys are joined by "_"."""
     for name, value in figures.items():
         if isinstance(value, dict):
             yield from _flatten(value, f"{prefix}{name}_")

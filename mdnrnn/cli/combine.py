@@ -1,4 +1,4 @@
-"""`mdnrnn combine RUN --out FILE --plus A C --minus B`: sums and differences of drawings."""
+"""`mdnrnn combine RUN --out FILE --plus A C --minus B`: add and subtract latent vectors of drawings."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from mdnrnn.tasks.latent_space import TEMPERATURES, combine, select
 
 @dataclass(frozen=True, kw_only=True)
 class CombineOptions(LatentDrawingOptions):
-    """Add and subtract the latent vectors of drawings, and draw from the result.
+    """Add and subtract the latent vectors of drawings, and generate drawings from the result.
 
-    For example, --plus 3 7 --minus 5 adds the difference between drawings 3 and 5 to drawing 7.
+    For example, --plus 3 7 --minus 5 generates from z3 + z7 - z5, where zi is the latent vector of drawing i.
     """
 
     plus: tuple[int, ...]
@@ -24,7 +24,7 @@ class CombineOptions(LatentDrawingOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Encode the terms, draw from their sum and save both."""
+    """Encode the given drawings, generate drawings from the signed sum, and save the given and the new drawings."""
     options = parse(CombineOptions, "combine", arguments)
     options.check()
     run, drawings = options.open()

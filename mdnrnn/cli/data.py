@@ -1,4 +1,4 @@
-"""`mdnrnn data list|get|info|draw|import|export`: data sets for training."""
+"""`mdnrnn data list|get|info|draw|import|export`: commands for data sets."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def _entry_dict(entry: catalog.Entry) -> dict[str, Any]:
 class GetOptions:
     """Download a data set.
 
-    The data set is downloaded and imported once; afterwards its name is accepted wherever DATA is expected.
+    The data set is downloaded and imported once. Then all commands accept its name as DATA.
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
     """Name of the data set (see mdnrnn data list). For Quick, Draw!, any category, for example quickdraw/cat."""
 
     def run(self) -> None:
-        """Download and import."""
+        """Download and import the data set."""
         folder = catalog.get(self.name, _import_download)
         entry = catalog.find(self.name)
         if entry is not None:
@@ -76,13 +76,13 @@ def _import_download(source: Path, out: Path, entry: catalog.Entry) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions:
-    """Describe a data set."""
+    """Print the metadata and statistics of a data set."""
 
     data: DataArgument
     json: Json = False
 
     def run(self) -> None:
-        """Print the description."""
+        """Print metadata and statistics."""
         description = describe(open_corpus(self.data))
         if self.json:
             print_json(description)
@@ -118,7 +118,11 @@ def describe(corpus: Corpus) -> dict[str, Any]:
 
 
 def _motion_statistics(corpus: Corpus) -> dict[str, Any]:
-    """Return mean strokes and offset scale of drawings; number of ended sequences and scales of other data."""
+    """Return statistics that depend on the kind of data.
+
+    For drawings: the mean number of strokes per sequence and the scale of the offsets. For other data: the number of
+    sequences that end with END and the scale of each feature.
+    """
     event = np.asarray(corpus.event)
     splits = _nonempty_splits(corpus)
     scale = Normalizer.from_corpus(corpus, "train" if "train" in splits else splits[0]).scale
@@ -133,25 +137,25 @@ def _nonempty_splits(corpus: Corpus) -> list[str]:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawOptions:
-    """Draw some drawings of a data set in a grid."""
+    """Save a picture of drawings from a data set, in a grid."""
 
     data: DataArgument
     out: Path
-    """Output file: .svg .png .pdf .gif."""
+    """Output file; its extension selects the format: .svg .png .pdf .gif."""
     n: Count = 25
     split: str | None = None
-    """Split: train, valid or test; by default the first split that is not empty."""
+    """Split of the drawings: train, valid or test. By default the first split that is not empty."""
     first: int | None = None
-    """Index of the first drawing, from 0; by default the drawings are spread evenly over the split."""
+    """Index of the first drawing, from 0; consecutive drawings follow. By default drawings from the whole split."""
     label: str | None = None
     """Class of the drawings; by default all classes."""
     color: Color | Literal["time"] = "ink"
-    """Line color: ink (dark), by stroke, by pen order (blue to red) or, for touches on the whole screen, by time."""
+    """Line color: ink (dark), by stroke, by pen order (blue to red) or, only for touch performances, by time."""
     columns: Columns = None
     animate: Animate = False
 
     def run(self) -> None:
-        """Draw and save."""
+        """Save the picture."""
         from mdnrnn.render import save
 
         save.check_output_path(self.out, save.PICTURE_EXTENSIONS, animate=self.animate)
@@ -193,24 +197,24 @@ class DrawOptions:
 class ImportOptions:
     """Import drawings in any supported format as a corpus.
 
-    A corpus is a data set in the format of this package. A corpus of any size opens without delay.
+    A corpus is a data set in the format of this package. It opens without delay, whatever its size.
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]
-    """Sources: catalog names, files, folders, patterns such as 'cats/*.svg', or - for JSON lines from stdin."""
+    """Data to import: catalog names, files, folders, patterns such as 'cats/*.svg', or - for JSON lines from stdin."""
     out: Path
-    """Corpus to write: a file if it ends in .npz, else a folder."""
+    """Corpus to write: a file if the name ends in .npz, else a folder."""
     name: str | None = None
     """Name of the corpus; by default the name of --out."""
     license: str | None = None
     """License of the drawings."""
     recipe: Annotated[Recipe, OmitArgPrefixes, arg(name="")] = dataclasses.field(default_factory=Recipe)
     workers: int = 1
-    """Number of worker processes; the corpus does not depend on it."""
+    """Number of worker processes. It has no effect on the corpus."""
     json: Json = False
 
     def run(self) -> None:
-        """Import and print the report."""
+        """Import the drawings and print a report."""
         sources = [str(catalog.resolve(each)) if catalog.is_catalog_name(each) else each for each in self.sources]
         report = import_corpus(
             sources,
@@ -254,20 +258,20 @@ def _format_report(report: Report, out: Path) -> str:
 class ExportOptions:
     """Export drawings in a format that other programs can read.
 
-    `mdnrnn data import` reads all of these formats.
+    The command mdnrnn data import reads all of these formats, too.
     """
 
     data: DataArgument
     out: Path
-    """Output file. For svg, and for several performances in microjam, a folder with one file per drawing."""
+    """Output file. For svg, and for microjam with several performances: a folder, with one file per drawing."""
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
-    """Format: corpus (a folder or .npz of this package), sketchrnn (.npz of Sketch-RNN), ndjson (simplified drawings of
-    Quick, Draw!), svg, inkml or microjam (CSV of touch performances)."""
+    """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (as the
+    simplified drawings of Quick, Draw!), svg, inkml, or microjam (CSV, for touch performances)."""
     split: str | None = None
-    """Split: train, valid or test; by default all."""
+    """Split to export: train, valid or test. By default all splits."""
 
     def run(self) -> None:
-        """Open and write."""
+        """Open the data set and write it."""
         if not self.out.parent.is_dir():
             raise InputError(f"{self.out}: the folder {self.out.parent} does not exist; create it, or use another path")
         if self.out.exists():
@@ -303,8 +307,8 @@ def main(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _exit_on_sigterm() -> Iterator[None]:
-    """Raise `SystemExit(143)` on SIGTERM, so that temporary files are removed as on Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread can set handlers
+    """Raise `SystemExit(143)` on SIGTERM inside the block, so that temporary files are removed, as on Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread can set signal handlers
         yield
         return
     previous = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))

@@ -1,4 +1,4 @@
-"""`mdnrnn demo NAME|all`: mixture density networks on toy problems with known entropy."""
+"""`mdnrnn demo NAME|all`: train mixture density networks on toy problems whose entropy is known."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DemoOptions:
-    """Train a mixture density network and a squared-error network on a toy problem; evaluate and draw both."""
+    """Train two networks on a toy problem, evaluate them and save pictures of their predictions.
+
+    One is a mixture density network; the other one minimizes the squared error.
+    """
 
     out: Path
     """Folder for the pictures and result.json."""
     n: int | None = None
-    """Number of training points; by default the published number."""
+    """Number of training points. By default the number in the publication of the problem."""
     seed: Seed = 0
     device: DeviceOption = "auto"
     json: Json = False
 
 
 def main(arguments: list[str]) -> int:
-    """Run one demo, or all demos and collect them on a page."""
+    """Run one demo; or run all demos and write a page with their results."""
     descriptions = {name: demo.description for name, demo in DEMOS.items()}
     name = choose(
         arguments,
@@ -47,7 +50,7 @@ def main(arguments: list[str]) -> int:
     from mdnrnn.files import make_folder
     from mdnrnn.tasks.toy_demos import run_demo, save_demo, save_index
 
-    make_folder(options.out)  # fail before the training
+    make_folder(options.out)  # raise an error before the training
     reports = []
     for each in DEMOS if name == "all" else (name,):
         print(f"demo {each}", file=sys.stderr)

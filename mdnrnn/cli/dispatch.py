@@ -1,4 +1,4 @@
-"""Selection of a command, subcommand or preset by the first argument, without importing any of them."""
+"""Selection of a command, subcommand or preset by the first argument of a command line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from mdnrnn.errors import InputError
 
 
 def choose(arguments: list[str], choices: Mapping[str, str], *, command: str, kind: str, usage: str) -> str:
-    """Return the first argument, one of the `choices`.
+    """Return the first argument, which must be one of the `choices`.
 
-    `--help` prints the choices and raises `SystemExit(0)`; without arguments they go to stderr, with exit status 2.
+    With `--help`, print the choices to stdout and raise `SystemExit(0)`. Without arguments, print them to stderr and
+    raise `SystemExit(2)`.
 
     Args:
-        arguments: command line after the command.
-        choices: one line of description per name.
+        arguments: the arguments after `command`.
+        choices: a description in one line for each choice.
         command: the command, for example "mdnrnn data".
-        kind: noun for a choice, for example "subcommand".
-        usage: usage and introduction, printed above the choices.
+        kind: the noun for a choice, for example "subcommand".
+        usage: text that is printed above the choices.
 
     Raises:
         InputError: the first argument is not one of the choices.
@@ -35,5 +36,5 @@ def choose(arguments: list[str], choices: Mapping[str, str], *, command: str, ki
 
 
 def summary(options: type[object]) -> str:
-    """Return the first line of a class docstring."""
+    """Return the first line of the docstring of a class."""
     return (options.__doc__ or "").splitlines()[0]

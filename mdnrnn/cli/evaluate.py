@@ -1,4 +1,4 @@
-"""`mdnrnn evaluate RUN`: the negative log-likelihood of held-out data, exact or bounded, and that of a null model."""
+"""`mdnrnn evaluate RUN`: compute the negative log-likelihood of held-out data under a model and a null model."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 class EvaluateOptions(RunOptions):
     """Compute the negative log-likelihood of held-out data in nats; lower is better.
 
-    The result is exact for models without a latent vector; for models with one it is the variational upper bound.
+    For models without a latent vector the result is exact. For models with a latent vector it is the variational upper
+    bound.
     """
 
     data: OtherData = None
     split: str = "test"
     """Split to evaluate: train, valid or test."""
     importance: int = 0
-    """Number of importance samples of the latent vector per drawing, for example 64. They give an estimate of the exact
-    likelihood and a more precise bound. With 0, only the bound is computed, from one sample."""
+    """Number of samples of the latent vector per drawing, for example 64. They are used for an importance-sampling
+    estimate of the exact value, and for a more precise bound. With 0, only the bound is computed, from one sample."""
     json: Json = False
 
 
 def main(arguments: list[str]) -> int:
-    """Evaluate and print; with several ranks, only rank 0 prints."""
+    """Evaluate the model and print the result. With several processes, only rank 0 prints."""
     options = parse(EvaluateOptions, "evaluate", arguments)
     from mdnrnn.training import distributed
 
@@ -45,7 +46,7 @@ def main(arguments: list[str]) -> int:
 
 
 def format_likelihood(likelihood: Likelihood, split: str) -> str:
-    """Return a likelihood as a text table."""
+    """Return the likelihood of a split as a table in plain text."""
     measure = {
         "discretized": "probability of bins",
         "density": "density in raw units",
@@ -75,7 +76,7 @@ def _row(name: str, per_sequence: float, per_point: float) -> str:
 
 
 def _paper_lines(likelihood: Likelihood, is_bound: bool) -> list[str]:
-    """Return the figures in the conventions of Ha and Eck and of Graves."""
+    """Return a line with the losses as defined by Ha and Eck and by Graves, or [] if these are undefined."""
     loss, graves = likelihood.paper_L_R, likelihood.graves_nll_per_sequence
     if loss is None or graves is None:
         return []
@@ -84,7 +85,7 @@ def _paper_lines(likelihood: Likelihood, is_bound: bool) -> list[str]:
 
 
 def _latent_rows(likelihood: Likelihood) -> list[str]:
-    """Return the terms of the bound, and the importance-sampled estimate if there is one."""
+    """Return table rows for the terms of the bound and, if there is one, the importance-sampling estimate."""
     sequences_per_point = likelihood.sequences / likelihood.points
     terms = {
         "  reconstruction": likelihood.reconstruction_nll_per_sequence,

@@ -1,4 +1,4 @@
-"""`mdnrnn generate RUN --out FILE`: drawings, completed drawings or texts by a trained model."""
+"""`mdnrnn generate RUN --out FILE`: generate drawings, complete a drawing or write a text with a trained model."""
 
 from __future__ import annotations
 
@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 _DRAWINGS = 16
 _ATTENTION_LINES = 8
-"""Maximum number of lines in the picture of the attention."""
+"""Maximum number of lines in the picture of the attention weights."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerateOptions(RunOptions):
     """Generate drawings, complete a drawing, or write a text.
 
-    With the same seed, a larger -n adds drawings and does not change the first ones.
+    Drawing i depends on the seed and on i. A larger -n therefore adds drawings and does not change the first ones.
     """
 
     out: Path
     """Output file; its extension selects the format: .svg .png .pdf .gif .npz .ndjson .inkml."""
     n: Annotated[int | None, arg(aliases=["-n"])] = None
-    """Number of drawings, by default 16; with --text the number of copies, by default 1."""
+    """Number of drawings, by default 16. With --text, number of copies of the text, by default 1."""
     sampling: Annotated[Sampling, arg(name="")] = field(default_factory=Sampling)
     seed: Seed = 0
     label: str | None = None
-    """Class of the drawings; by default all classes in turn."""
+    """Class of the drawings. By default the drawings cycle through all classes."""
     prefix: str | None = None
     """Data that contain the drawing to complete: a catalog name, a file or a folder."""
     prefix_index: int = 0
-    """Index of the drawing to complete, from 0."""
+    """Index of the drawing to complete in the --prefix data, from 0."""
     prefix_points: int | None = None
-    """Number of points at the start of that drawing to use as the prefix; by default all."""
+    """Number of points of this drawing to keep; the model continues after them. By default all points."""
     text: str | None = None
-    """Text to write, for text-conditional models; long lines are wrapped."""
+    """Text to write; only for handwriting models. Long lines are wrapped."""
     width: int | None = None
-    """Maximum number of characters per line of the text; by default the maximum of the training data."""
+    """Maximum number of characters per line of the text. By default the length of the longest training line."""
     style: str | None = None
-    """Line whose handwriting is imitated: an index in the test split of the run's data, a file (its first line), or
-    FILE:INDEX. By default the handwriting is random."""
+    """Line of handwriting to imitate: an index in the test split of the run's data; FILE for the first line of a file;
+    or FILE:INDEX. By default the handwriting is random."""
     style_text: str | None = None
-    """Text of the --style line; required if the data do not contain it."""
+    """Text of the --style line. Required if the data do not contain the text."""
     level: Annotated[bool, FlagCreatePairsOff] = False
     """Remove the slope of the baselines."""
     upright: Annotated[bool, FlagCreatePairsOff] = False
@@ -60,19 +60,19 @@ class GenerateOptions(RunOptions):
     spacing: float = 1.0
     """Line spacing, as a multiple of the default."""
     attention: Path | None = None
-    """Output file for a picture of the attention weights over the first 8 lines of the text: .svg .png .pdf."""
+    """Output file for a picture of the attention weights of the first 8 lines of the text: .svg .png .pdf."""
     max_steps: int | None = None
-    """Maximum number of steps per drawing or line of text; by default derived from the training data."""
+    """Maximum number of steps per drawing or line of text. The default depends on the training data."""
     color: HandwritingColor = "ink"
-    """Line color in pictures: ink (dark), by stroke, by pen order (blue to red) or, with --text, by character."""
+    """Line color in pictures: ink (dark), by stroke, by pen order (blue to red), or by character (only with --text)."""
     columns: Columns = None
     animate: Animate = False
     workers: int = 1
-    """Number of worker processes on the CPU; the drawings do not depend on it."""
+    """Number of worker processes on the CPU. It has no effect on the drawings."""
 
 
 def main(arguments: list[str]) -> int:
-    """Generate and save."""
+    """Generate drawings or write a text, and save the result."""
     options = parse(GenerateOptions, "generate", arguments)
     from mdnrnn.render.save import check_output_path
 
@@ -126,7 +126,7 @@ def _save(drawings: Corpus, options: GenerateOptions) -> None:
 
 
 def _write_text(options: GenerateOptions, run: Run) -> None:
-    """Write copies of the text, one per page, and save the pages and the picture of the attention."""
+    """Write copies of the text, one per page. Save the pages and, with --attention, the picture of the weights."""
     from mdnrnn.files import write_bytes
     from mdnrnn.render.figures.attention import attention_figure
     from mdnrnn.render.raster import figure_bytes
@@ -170,8 +170,8 @@ def _check_text_options(options: GenerateOptions) -> None:
     is_styled = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if is_styled and options.out.suffix.lower() not in PICTURE_EXTENSIONS:
         raise InputError(
-            f"{options.out}: --level, --upright, --spacing, --color and --columns need a picture; "
-            f"expected {', '.join(PICTURE_EXTENSIONS)}"
+            f"{options.out}: --level, --upright, --spacing, --color and --columns apply to pictures only; "
+            f"expected one of {', '.join(PICTURE_EXTENSIONS)}"
         )
     if options.attention is not None:
         check_output_path(options.attention, (".svg", ".png", ".pdf"))
@@ -184,7 +184,7 @@ def _check_text_options(options: GenerateOptions) -> None:
 
 
 def _check_no_text_options(options: GenerateOptions) -> None:
-    """Raise `InputError` if an option is set that needs --text."""
+    """Raise `InputError` if an option is set that requires --text."""
     is_set = {
         "--width": options.width is not None,
         "--style": options.style is not None,
@@ -197,4 +197,4 @@ def _check_no_text_options(options: GenerateOptions) -> None:
     }
     names = [name for name, value in is_set.items() if value]
     if names:
-        raise InputError(f"{', '.join(names)}: needs a text; pass --text")
+        raise InputError(f"received {', '.join(names)} without a text; pass --text")

@@ -1,4 +1,4 @@
-"""`mdnrnn interpolate RUN --out FILE`: drawings between two or four given drawings."""
+"""`mdnrnn interpolate RUN --out FILE`: generate drawings between two or four given drawings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from mdnrnn.tasks.latent_space import interpolate, select
 class InterpolateOptions(LatentDrawingOptions):
     """Interpolate between two drawings, or between four drawings at the corners of a grid.
 
-    A .gif animates the interpolation forward and backward; more --columns give a smoother animation.
+    The latent vectors of the drawings are interpolated. A .gif shows the drawings one after the other, forward and then
+    backward; with more --columns the animation is smoother.
     """
 
     rows: int | None = None
-    """Number of rows: 1 for two drawings, 2 or more for four. By default 1 if --indices lists two drawings, else 4."""
+    """Number of rows: 1 for two drawings, 2 or more for four. The default is 1 if --indices has two values, else 4."""
     columns: int = 8
     """Number of columns."""
     indices: Indices = ()
@@ -28,7 +29,7 @@ class InterpolateOptions(LatentDrawingOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Encode the given drawings, interpolate and save."""
+    """Encode the given drawings, interpolate between them and save the result."""
     options = parse(InterpolateOptions, "interpolate", arguments)
     options.check()
     run, drawings = options.open()

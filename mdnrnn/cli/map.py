@@ -1,4 +1,4 @@
-"""`mdnrnn map RUN --out FILE`: a map of the latent space."""
+"""`mdnrnn map RUN --out FILE`: draw a map of the latent space."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
 
 @dataclass(frozen=True, kw_only=True)
 class MapOptions(LatentSpaceOptions):
-    """Draw each drawing at the first two principal components of its latent vector."""
+    """Draw a map of the latent space.
+
+    The position of a drawing on the map is given by the first two principal components of its latent vector.
+    """
 
     out: Path
     """Output file: .svg .png .pdf, or .npz for the latent vectors and their positions on the map."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """Maximum number of drawings shown in full; overlapping and remaining drawings are shown as dots."""
+    """Maximum number of drawings that are shown in full. Others, and drawings that would overlap, are shown as dots."""
 
 
 def main(arguments: list[str]) -> int:
-    """Encode, project and save."""
+    """Encode the drawings, project their latent vectors to the plane and save the map."""
     options = parse(MapOptions, "map", arguments)
     check_output_path(options.out, MAP_EXTENSIONS)
     run, drawings = options.open()

@@ -1,4 +1,4 @@
-"""`mdnrnn nearest RUN --out FILE`: drawings and their nearest neighbors in the latent space."""
+"""`mdnrnn nearest RUN --out FILE`: find the nearest neighbors of drawings in the latent space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _QUERIES = 8
 
 @dataclass(frozen=True, kw_only=True)
 class NearestOptions(LatentDrawingOptions):
-    """Find the drawings with the nearest latent vectors. Each row shows a query drawing and its nearest neighbors."""
+    """Find the drawings whose latent vectors are nearest to those of given drawings, the queries.
+
+    Each row shows a query and its neighbors, nearest first.
+    """
 
     indices: Indices = ()
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 7
@@ -25,7 +28,7 @@ class NearestOptions(LatentDrawingOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Encode, compare, save and print."""
+    """Encode the drawings, find the neighbors, save them and print their distances."""
     options = parse(NearestOptions, "nearest", arguments)
     options.check()
     run, drawings = options.open()

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the conversion of option dataclasses to command lines."""
+"""Options that several commands share, and a parser that converts arguments to option dataclasses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ T = TypeVar("T")
 
 _DATA = "Data: a catalog name (see mdnrnn data list), a file or a folder"
 
-RunFolder = Annotated[Path, Positional, arg(metavar="RUN", help="Run folder.")]
+RunFolder = Annotated[
+    Path, Positional, arg(metavar="RUN", help="Run folder, or a bundled model: doodles, handwriting or kanji.")
+]
 DataArgument = Annotated[str, Positional, arg(metavar="DATA", help=f"{_DATA}.")]
 DataOption = Annotated[str, arg(help=f"{_DATA}.")]
 OtherData = Annotated[str | None, arg(help=f"{_DATA}; by default the data of the run.")]
@@ -47,15 +49,16 @@ _SPELLINGS = {"--colour": "--color", "--licence": "--license"}
 
 
 def parse(options: type[T], command: str, arguments: list[str], default: T | None = None) -> T:
-    """Return an instance of the dataclass `options` with the fields that `arguments` set.
+    """Return an instance of the dataclass `options` with the values that `arguments` contain.
 
-    `--help` prints the help and raises `SystemExit(0)`. British spellings of options are accepted.
+    `--help` prints the help and raises `SystemExit(0)`. `--colour` and `--licence` are accepted as `--color` and
+    `--license`.
 
     Args:
-        options: dataclass whose field docstrings are the help texts.
+        options: dataclass with one field per option. The docstring of a field is its help text.
         command: the command, for example "data info".
-        arguments: command line after the command.
-        default: instance with the default values.
+        arguments: the arguments after the command.
+        default: instance with the default values. By default the defaults of the dataclass.
 
     Raises:
         InputError: an option is unknown or missing, or has an invalid value.
@@ -72,22 +75,22 @@ def parse(options: type[T], command: str, arguments: list[str], default: T | Non
             raise
         message = _unbox(stderr.getvalue()).rstrip(".") or "invalid options"
         raise InputError(f"{message}; see mdnrnn {command} --help") from None
-    except ValueError as error:  # raised by the dataclass
+    except ValueError as error:  # raised by `__post_init__` of the dataclass
         raise InputError(str(error)) from error
 
 
 def _replace_british(arguments: list[str]) -> list[str]:
-    """Replace British spellings of options."""
+    """Replace `--colour` and `--licence` by `--color` and `--license`."""
     split = [argument.partition("=") for argument in arguments]
     return [_SPELLINGS.get(name, name) + equals + value for name, equals, value in split]
 
 
 def _unbox(text: str) -> str:
-    """Return the first section of an error message that tyro draws as a box, without the title, as one line."""
+    """Return the first section of an error message of tyro in one line, without the title and the box around it."""
     sections: list[list[str]] = [[]]
     for line in _ANSI.sub("", text).splitlines()[1:]:
         content = line.strip("│ ")
-        if set(content) <= set("─-╰╯"):  # a rule, the bottom of the box, or an empty line
+        if set(content) <= set("─-╰╯"):  # a separator, the bottom of the box, or an empty line
             sections.append([])
         else:
             sections[-1].append(content)
@@ -95,7 +98,7 @@ def _unbox(text: str) -> str:
 
 
 def print_json(value: object) -> None:
-    """Print a value as a JSON document on stdout."""
+    """Print a value as JSON to stdout."""
     print(json.dumps(value, indent=2))
 
 
@@ -107,13 +110,13 @@ def check_count(n: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """A run and the device of its model."""
+    """Options that select a run and the device of its model."""
 
     run: RunFolder
     device: DeviceOption = "auto"
 
     def load(self) -> Run:
-        """Return the run with its model on the device."""
+        """Load the run, with its model on the selected device."""
         from mdnrnn.device import choose_device
         from mdnrnn.runs.run import load
 
@@ -122,16 +125,17 @@ class RunOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentSpaceOptions(RunOptions):
-    """A run of a variational model and drawings to encode."""
+    """Options that select a run of a variational model and the drawings to encode."""
 
     data: OtherData = None
     split: str | None = None
     """Split of the drawings: train, valid or test. By default test; with --data, all drawings in file order."""
     label: str | None = None
-    """Class of the drawings; by default all classes. Drawings of data without classes are assigned this class."""
+    """Class of the drawings; by default all classes. If the data have no classes, all drawings are assigned to this
+    class."""
 
     def open(self) -> tuple[Run, Corpus]:
-        """Return the run and the drawings."""
+        """Load the run and the drawings to encode."""
         from mdnrnn.tasks.latent_space import load_drawings
 
         run = self.load()
@@ -140,7 +144,7 @@ class LatentSpaceOptions(RunOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class LatentDrawingOptions(LatentSpaceOptions):
-    """A run of a variational model, drawings to encode and a file for the result."""
+    """Options that select a run of a variational model, the drawings to encode and the output file."""
 
     out: Path
     """Output file; its extension selects the format: .svg .png .pdf .gif .npz .ndjson .inkml."""
@@ -154,7 +158,7 @@ class LatentDrawingOptions(LatentSpaceOptions):
         check_output_path(self.out, animate=self.animate)
 
     def save(self, drawings: Corpus, columns: int, captions: Items[str] = ()) -> None:
-        """Write the drawings; pictures show them in a grid with captions."""
+        """Write the drawings to the output file. A picture shows them in a grid, with one caption per drawing."""
         from mdnrnn.render.save import save_drawings
 
         options = DrawingOptions(color=self.color, columns=columns, labels=list(captions) or None, animate=self.animate)
@@ -162,7 +166,10 @@ class LatentDrawingOptions(LatentSpaceOptions):
 
 
 def select_indices(drawings: Corpus, indices: Items[int], n: int, seed: int) -> list[int]:
-    """Return `indices` or, if it is empty, `n` random indices in ascending order (all if there are at most `n`)."""
+    """Return `indices` or, if it is empty, the indices of `n` random drawings in ascending order.
+
+    If there are fewer than `n` drawings, return all their indices.
+    """
     check_count(n)
     if seed < 0:
         raise InputError(f"--seed: received {seed}, expected 0 or more")

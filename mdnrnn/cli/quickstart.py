@@ -28,7 +28,7 @@ class QuickstartOptions:
 
 
 def main(arguments: list[str]) -> int:
-    """Train, evaluate and draw."""
+    """Train and evaluate a model, and save drawings that it generates."""
     options = parse(QuickstartOptions, "quickstart", arguments)
     from mdnrnn.runs.run import load
     from mdnrnn.runs.train import train

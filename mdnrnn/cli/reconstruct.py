@@ -1,4 +1,4 @@
-"""`mdnrnn reconstruct RUN --out FILE`: drawings and their reconstructions from the latent vectors."""
+"""`mdnrnn reconstruct RUN --out FILE`: reconstruct drawings from their latent vectors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ReconstructOptions(LatentDrawingOptions):
 
 
 def main(arguments: list[str]) -> int:
-    """Encode, draw and save."""
+    """Encode the drawings, reconstruct them and save the result."""
     options = parse(ReconstructOptions, "reconstruct", arguments)
     options.check()
     run, drawings = options.open()

@@ -1,4 +1,4 @@
-"""`mdnrnn respond RUN CALL --out FILE`: responses to a touch performance."""
+"""`mdnrnn respond RUN CALL --out FILE`: generate responses to a touch performance."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 class RespondOptions(RunOptions):
     """Generate responses to a touch performance, the call.
 
-    Each response starts from the model's state after the call and begins with a tap. RoboJam uses --temperature 1.5
-    --scale-temperature 0.01.
+    A response continues from the state of the model after the call. Its first touch is a tap. The RoboJam paper samples
+    with --temperature 1.5 --scale-temperature 0.01.
     """
 
     call: Annotated[str, Positional, arg(metavar="CALL")]
-    """File that contains the performance to respond to, for example a MicroJam CSV file."""
+    """File that contains the touch performance to respond to, for example a MicroJam CSV file."""
     out: Path
     """Output file; its extension selects the format: .svg .png .pdf .gif .json .csv .npz."""
     index: int = 0
-    """Index of the performance in the file, from 0."""
+    """Index of the call in the file, from 0."""
     n: Annotated[int, arg(aliases=["-n"])] = 1
     """Number of responses."""
     seconds: float = 5.0
     """Duration of each response in seconds."""
     temperature: Temperature = RESPONSE_SAMPLING.temperature
     scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
-    """Sampling temperature of the component scales."""
+    """Sampling temperature of the scales of the mixture components; lower values reduce the noise of the touches."""
     seed: Seed = 0
     columns: Columns = None
     animate: Animate = False
 
 
 def main(arguments: list[str]) -> int:
-    """Generate the responses and save them with the call."""
+    """Generate the responses and save them; pictures and .json files include the call."""
     options = parse(RespondOptions, "respond", arguments)
     from mdnrnn.runs.run import read_prefix
 

@@ -1,4 +1,4 @@
-"""`mdnrnn train PRESET --data DATA --out RUN` and `mdnrnn train --resume RUN`."""
+"""`mdnrnn train PRESET --data DATA --out RUN`: train a model; `mdnrnn train --resume RUN`: resume a training run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ usage: mdnrnn train PRESET --data DATA --out RUN ...
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a model from a preset. The run folder receives weights, checkpoints, metrics, loss curve and samples."""
+    """Train a model from a preset. The run folder contains weights, checkpoints, metrics, a loss curve and samples."""
 
     data: DataOption
     out: Path
@@ -36,14 +36,14 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """Resume a training run from its last checkpoint, with its original budget."""
+    """Resume a training run from its last checkpoint, up to its original limit of steps or minutes."""
 
     resume: Path
     """Run folder of the training run to resume."""
 
 
 def main(arguments: list[str]) -> int:
-    """Train a model; the exit status is 130 or 143 if a signal stopped the training."""
+    """Train a model and return the exit status: 130 if SIGINT stopped the training, 143 if SIGTERM stopped it."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
         folder = parse(ResumeOptions, "train", arguments).resume
         from mdnrnn.runs.train import resume
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def report(result: TrainingResult, folder: Path) -> int:
-    """Print how a training ended and return the exit status; with several ranks, only rank 0 prints."""
+    """Print how a training ended and return the exit status. With several processes, only rank 0 prints."""
     progress = result.progress
     status = 128 + result.interrupted if result.interrupted else 0
     if os.environ.get("RANK", "0") != "0":

@@ -1,4 +1,7 @@
-"""Animations of drawings as SVG and GIF: all drawings of a sheet at the same time, or one after the other (morph)."""
+"""Animations of drawings as SVG and GIF.
+
+An animation draws all drawings of a sheet at the same time. A morph is a GIF that shows one drawing after the other.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 PAUSE = 1.5
-"""Seconds between the end of a drawing and the next repetition."""
+"""Pause before an animation repeats, in seconds."""
 FRAME = 50
-"""Milliseconds per frame of a GIF."""
+"""Duration of a GIF frame in milliseconds."""
 MORPH_FRAME, MORPH_END = 120, 600
-"""Milliseconds per drawing of a morph: inner drawings; first and last drawing."""
+"""Time that a morph shows a drawing, in milliseconds: `MORPH_END` for the first and the last drawing."""
 GIF_MAX_SIDE = 800
 """Maximum width and height of a GIF in pixels."""
 
@@ -36,7 +39,7 @@ GIF_MAX_SIDE = 800
 def to_animated_svg(sheet: Sheet, seconds: float = DEFAULT_OPTIONS.seconds) -> str:
     """Return an SVG that draws the sheet in `seconds`, pauses, and repeats.
 
-    Viewers without animation show the complete drawings.
+    Viewers that do not support animation show the complete drawings.
     """
     document, paths = svg_document(sheet)
     for cell, cell_paths in zip(sheet.cells, paths, strict=True):
@@ -54,13 +57,13 @@ def to_gif(sheet: Sheet, seconds: float = DEFAULT_OPTIONS.seconds) -> bytes:
 
 
 def to_morph_gif(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_OPTIONS) -> bytes:
-    """Return a GIF that shows one drawing after the other in the same place, forward and backward.
+    """Return a GIF that shows one drawing after the other in the same place, forward and then backward.
 
     Args:
-        options: columns and labels are ignored.
+        options: picture options; columns and labels are ignored.
 
     Raises:
-        InputError: there are no drawings, or one is not valid.
+        InputError: there are no drawings, or a drawing is invalid (see `check_drawing`).
     """
     if not drawings:
         raise InputError("drawings: received none, expected one or more")
@@ -73,15 +76,16 @@ def to_morph_gif(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_
 
 
 def animate_path(path: Path, times: Sequence[float], lengths: Sequence[float], seconds: float) -> None:
-    """Add an animation to a path that repeatedly draws it from its start to its end.
+    """Animate an SVG path: in a loop, draw it from its start to its end.
 
-    The path is hidden until the first time, because a dash of length 0 would be visible as a round cap. Then an
-    animated dash pattern draws it. Only the animation sets the pattern, so viewers without animation show the complete
-    path.
+    An animated dash pattern draws the path. Before `times[0]` the path is hidden, because a dash of length 0 would be
+    visible as a round cap. The dash pattern is set only by the animation. Viewers that do not support animation
+    therefore show the complete path.
 
     Args:
-        times: increasing, as fractions of the loop.
-        lengths: fraction of the path's length that is drawn at each time; empty for a dot, which appears at once.
+        times: increasing times, as fractions of the loop's duration.
+        lengths: for each time, the fraction of the path's length that is drawn; empty for a dot, which appears at
+            `times[0]`.
         seconds: duration of the loop.
     """
     timing = {"dur": f"{seconds:g}s", "repeatCount": "indefinite", "debug": False}
@@ -99,9 +103,9 @@ def encode_gif(complete: Sheet, sheets: Iterable[Sheet], durations: list[int]) -
     """Return a GIF that repeats a sequence of frames.
 
     Args:
-        complete: a sheet with all colors and labels of the frames.
-        sheets: the frames, all of one size.
-        durations: milliseconds per frame.
+        complete: a sheet that contains all colors and labels of the frames.
+        sheets: the frames, all of the same size.
+        durations: duration of each frame in milliseconds.
     """
     from PIL.Image import Dither
 
@@ -114,7 +118,7 @@ def encode_gif(complete: Sheet, sheets: Iterable[Sheet], durations: list[int]) -
 
 
 def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
-    """Yield images of the complete sheet and of the sheets, all with the labels of the complete one."""
+    """Yield an image of `complete` and then of each sheet; every image shows the labels of `complete`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
@@ -129,10 +133,10 @@ def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
 
 
 def _palette(image: Image) -> Image:
-    """Return a palette image with the colors of `image`; colors that are almost white become white.
+    """Return a palette image with the colors of `image`, where colors that are almost white are replaced by white.
 
-    Pillow looks up colors in bins of 4 levels and compares the lowest level of the bin. Without this, the white
-    background (bin 252 to 255) would match a color that is almost white.
+    Pillow groups the levels of a color channel in bins of 4 and compares the lowest level of a bin with the palette.
+    White (bin 252 to 255) is therefore compared as 252, and would match a palette color that is almost white.
     """
     indexed = image.quantize(128)
     colors = np.array(indexed.getpalette()).reshape(-1, 3)
@@ -142,7 +146,7 @@ def _palette(image: Image) -> Image:
 
 
 def _partial_sheet(sheet: Sheet, fraction: float) -> Sheet:
-    """Return the sheet with the part of each drawing that is complete after a fraction of its drawing time."""
+    """Return the sheet with only the part of each drawing that is drawn after `fraction` of its drawing time."""
     cells = []
     for cell in sheet.cells:
         strokes = partial_drawing(cell.strokes, fraction)
@@ -152,6 +156,6 @@ def _partial_sheet(sheet: Sheet, fraction: float) -> Sheet:
 
 
 def _move_to_corner(cell: Cell) -> Cell:
-    """Return the cell moved to the upper left corner of the sheet."""
+    """Return a copy of the cell, moved to the upper left corner of the sheet."""
     corner = np.array([cell.left, cell.top])
     return replace(cell, left=0.0, top=0.0, strokes=[stroke - corner for stroke in cell.strokes])

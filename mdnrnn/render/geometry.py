@@ -1,7 +1,7 @@
-"""Geometry of drawings: bounding boxes, arc lengths, and the part of a drawing that is complete at a given time.
+"""Geometry of drawings: bounding boxes, arc lengths, and the part of a drawing that is drawn up to a given time.
 
-A drawing is a list of strokes in pen order, each an array (n, 2) of n >= 1 points: x right, y down, in raw units. A dot
-is a stroke of one point, or of several equal points.
+A drawing is a list of strokes in the order in which they are drawn. A stroke is an array (n, 2) of n >= 1 points in raw
+units; x points right and y points down. A dot is a stroke of one point, or of several equal points.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import InputError
 
 DOT_FRACTION = 0.02
-"""Drawing time of a dot, as a fraction of the time for all lines of the drawing."""
+"""Drawing time of a dot, as a fraction of the total time for all strokes that are not dots."""
 
 
 class Bounds(NamedTuple):
@@ -27,10 +27,11 @@ class Bounds(NamedTuple):
 
 
 def check_drawing(drawing: Drawing, index: int = 0) -> Drawing:
-    """Return the strokes as float64 arrays.
+    """Return the strokes as float64 arrays, after checking shapes and coordinates.
 
     Args:
-        index: number of the drawing, for the error message.
+        drawing: the drawing.
+        index: index of the drawing, for the error message.
 
     Raises:
         InputError: a stroke is not an array (n, 2) with n >= 1, or a coordinate is NaN or infinite.
@@ -46,13 +47,14 @@ def check_drawing(drawing: Drawing, index: int = 0) -> Drawing:
 
 
 def bounds(drawing: Drawing, index: int = 0) -> Bounds:
-    """Return the bounding box of all points; for an empty drawing, a box of size 0 at the origin.
+    """Return the bounding box of a drawing; for an empty drawing, a box of size 0 at the origin.
 
     Args:
-        index: number of the drawing, for the error message.
+        drawing: the drawing.
+        index: index of the drawing, for the error message.
 
     Raises:
-        InputError: see `check_drawing`.
+        InputError: the drawing is invalid (see `check_drawing`).
     """
     strokes = check_drawing(drawing, index)
     if not strokes:
@@ -68,16 +70,17 @@ def is_dot(stroke: Polyline) -> bool:
 
 
 def arc_lengths(stroke: Polyline) -> np.ndarray:
-    """Return the arc length from the first point to each point, shape (n,)."""
+    """Return the arc length from the first point of a stroke to each of its n points, shape (n,)."""
     offsets = np.diff(stroke, axis=0)
     return np.concatenate([[0.0], np.cumsum(np.hypot(offsets[:, 0], offsets[:, 1]))])
 
 
 def stroke_times(drawing: Drawing) -> np.ndarray:
-    """Return the time at which each stroke starts, and the end time 1 of the last stroke, shape (strokes + 1,).
+    """Return the start time of each stroke, followed by the end time of the last stroke, shape (strokes + 1,).
 
-    The pen moves along the strokes at constant speed; moves between strokes take no time. A dot takes `DOT_FRACTION`
-    of the time for all lines. For an empty drawing, the result is [0].
+    Times are fractions of the drawing time: the first is 0 and the last is 1. The pen moves along the strokes at
+    constant speed. Movements between strokes take no time. A dot takes `DOT_FRACTION` of the time for all other
+    strokes. For an empty drawing, the result is [0].
     """
     if not drawing:
         return np.zeros(1)
@@ -88,7 +91,7 @@ def stroke_times(drawing: Drawing) -> np.ndarray:
 
 
 def partial_drawing(drawing: Drawing, fraction: float) -> Drawing:
-    """Return the part of the drawing that is complete after a fraction of the drawing time (see `stroke_times`).
+    """Return the part of the drawing that is drawn after a fraction of the drawing time (see `stroke_times`).
 
     Raises:
         InputError: `fraction` is not between 0 and 1.
@@ -104,7 +107,7 @@ def partial_drawing(drawing: Drawing, fraction: float) -> Drawing:
 
 
 def _truncate_by_length(stroke: Polyline, fraction: float) -> Polyline:
-    """Return the first part of a stroke, up to a fraction of its length; a dot is returned unchanged."""
+    """Return the first part of a stroke, with this fraction of its length; a dot is returned unchanged."""
     if is_dot(stroke):
         return stroke
     lengths = arc_lengths(stroke)
@@ -115,8 +118,9 @@ def truncate(stroke: Polyline, parameter: np.ndarray, end: float) -> Polyline:
     """Return the part of a stroke up to the parameter value `end`; its last point is interpolated linearly.
 
     Args:
-        stroke: (n, 2).
-        parameter: (n,), arc length or time at each point, nondecreasing.
+        stroke: points (n, 2).
+        parameter: arc length or time at each point, (n,), nondecreasing.
+        end: arc length or time at which the stroke is cut.
     """
     count = int(np.searchsorted(parameter, end, side="right"))
     tip = [np.interp(end, parameter, stroke[:, axis]) for axis in (0, 1)]

@@ -1,7 +1,7 @@
-"""Layout of drawings in a grid of cells, which all picture formats share.
+"""Layout of drawings in a grid of cells, used by all picture formats.
 
-A cell has the area `cell_size` x `cell_size`. It is square, unless the median aspect ratio of the drawings is above 3
-(lines of handwriting) or below 1/3; then the cell has that aspect ratio.
+All cells have the same size, with an area of `cell_size`². Cells are square if the median aspect ratio of the drawings
+is between 1/3 and 3. Otherwise, for example with lines of handwriting, they have this aspect ratio.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from mdnrnn.render.geometry import Bounds, bounds, check_drawing
 from mdnrnn.render.style import DEFAULT_OPTIONS, DrawingOptions, PictureOptions, stroke_colors
 
 MAX_ASPECT = 16.0
-"""Maximum ratio of width to height of a cell, and of height to width."""
+"""Maximum ratio of the longer to the shorter side of a cell."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A drawing at its position on the sheet. Lengths are in page units, from the upper left corner of the sheet."""
+    """A drawing at its position on a sheet.
+
+    Lengths are in page units. The origin is the upper left corner of the sheet.
+    """
 
     left: float
     top: float
@@ -38,25 +41,25 @@ class Cell:
     """Line width of each stroke."""
     label: str
     label_position: tuple[float, float]
-    """Center of the label's baseline."""
+    """Position of the center of the label's baseline."""
     point_times: tuple[np.ndarray, ...] = ()
-    """Time of each point of each stroke in seconds, (n,); only for touch performances."""
+    """For touch performances, the times of the points of each stroke in seconds, each (n,); otherwise empty."""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """Cells in a grid, row by row; the input of all picture formats."""
+    """A page with a grid of cells, row by row; the input of the encoders of all picture formats."""
 
     width: float
     height: float
     line_width: float
-    """Line width of most strokes."""
+    """Line width of most strokes; `Cell.line_widths` contains the width of each stroke."""
     font_size: float
     cells: list[Cell]
 
 
 class Grid(NamedTuple):
-    """A grid of equal cells, row by row, with a line of text below each cell."""
+    """A grid of cells of the same size, numbered row by row, with a line of text below each cell."""
 
     columns: int
     rows: int
@@ -66,35 +69,35 @@ class Grid(NamedTuple):
 
     @property
     def row_height(self) -> float:
-        """Height of a cell and its label."""
+        """Height of a cell, including its label."""
         return self.cell_height + 1.6 * self.font_size
 
     @property
     def width(self) -> float:
-        """Width of all columns."""
+        """Total width of all columns."""
         return self.columns * self.cell_width
 
     @property
     def height(self) -> float:
-        """Height of all rows."""
+        """Total height of all rows."""
         return self.rows * self.row_height
 
     def corner(self, index: int) -> tuple[float, float]:
-        """Return the left and top coordinate of a cell."""
+        """Return the upper left corner of cell `index`."""
         row, column = divmod(index, self.columns)
         return column * self.cell_width, row * self.row_height
 
     def label_position(self, index: int) -> tuple[float, float]:
-        """Return the center of the baseline of a cell's label."""
+        """Return the position of the center of the label's baseline for cell `index`."""
         left, top = self.corner(index)
         return left + self.cell_width / 2, top + self.cell_height + 0.9 * self.font_size
 
 
 def lay_out(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_OPTIONS) -> Sheet:
-    """Arrange drawings in a grid: each is scaled uniformly to fit its cell and centered in it.
+    """Arrange drawings in a grid. Each drawing is scaled uniformly to fit its cell, and centered in the cell.
 
     Raises:
-        InputError: a drawing is not valid (see `check_drawing`), or the numbers of labels and drawings differ.
+        InputError: a drawing is invalid (see `check_drawing`), or the numbers of labels and drawings differ.
     """
     labels = clean_labels(options.labels, len(drawings))
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
@@ -116,7 +119,9 @@ def make_grid(labels: Sequence[str], aspect: float, options: PictureOptions) -> 
     """Return a grid with one cell per label.
 
     Args:
-        aspect: width of a cell over its height.
+        labels: text below each cell.
+        aspect: width of a cell divided by its height.
+        options: picture options; columns and cell size are used.
     """
     size = options.cell_size
     columns = options.columns or math.ceil(math.sqrt(len(labels) / aspect))
@@ -127,7 +132,9 @@ def make_grid(labels: Sequence[str], aspect: float, options: PictureOptions) -> 
 
 
 def clean_labels(labels: Sequence[str] | None, count: int) -> list[str]:
-    """Return `count` labels of one line each: unprintable characters become spaces; None becomes empty labels.
+    """Return labels of one line each, in which unprintable characters are replaced by spaces.
+
+    If `labels` is None, return `count` empty labels.
 
     Raises:
         InputError: the number of labels is not `count`.
@@ -140,7 +147,10 @@ def clean_labels(labels: Sequence[str] | None, count: int) -> list[str]:
 
 
 def _cell_aspect(boxes: Sequence[Bounds]) -> float:
-    """Return the width of a cell over its height: 1, or the median aspect ratio if it is above 3 or below 1/3."""
+    """Return the width of a cell divided by its height.
+
+    The result is 1 if the median aspect ratio of the boxes is between 1/3 and 3, else this median.
+    """
     aspects = [
         min(max(box.width, box.height / MAX_ASPECT) / max(box.height, box.width / MAX_ASPECT), MAX_ASPECT)
         for box in boxes
@@ -157,7 +167,7 @@ def _font_size(labels: Sequence[str], cell_width: float, cell_size: float) -> fl
 
 
 def unit_scales(drawings: Sequence[Drawing], options: DrawingOptions) -> list[float]:
-    """Return the scale of each drawing, in page units per raw unit, for a cell size of 1."""
+    """Return the scale of each drawing on a sheet with cell size 1, in page units per raw unit."""
     boxes = [bounds(drawing, index) for index, drawing in enumerate(drawings)]
     side = math.sqrt(_cell_aspect(boxes))
     return _scales(boxes, side, 1 / side, options, options.line_width)
@@ -166,7 +176,10 @@ def unit_scales(drawings: Sequence[Drawing], options: DrawingOptions) -> list[fl
 def _scales(
     boxes: Sequence[Bounds], width: float, height: float, options: DrawingOptions, line_width: float
 ) -> list[float]:
-    """Return the scale of each drawing, in page units per raw unit, in cells of this size; 1 for single points."""
+    """Return the scale at which each drawing fits a cell of size `width` x `height`, in page units per raw unit.
+
+    The scale of a drawing whose points are all equal is 1.
+    """
     inset = options.margin * min(width, height) + line_width / 2
     width, height = width - 2 * inset, height - 2 * inset
     scales = [

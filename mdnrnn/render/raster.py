@@ -1,4 +1,7 @@
-"""A sheet as a matplotlib figure, and figures as PNG, PDF and SVG files, without pyplot and its global state."""
+"""Convert sheets to matplotlib figures, and figures to PNG, PDF and SVG files.
+
+This module does not use pyplot, because pyplot has global state.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +24,26 @@ if TYPE_CHECKING:
 POINTS_PER_INCH = 72
 PIXELS_PER_POINT = 2.0
 MAX_SIDE = 4000
-"""Maximum width and height in pixels; larger sheets are drawn at a lower resolution."""
+"""Maximum width and height of a picture in pixels. Larger sheets are drawn at a lower resolution."""
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-"""Metadata that are omitted in each file format, so that equal figures have equal bytes."""
+"""Metadata that are not written to a file of each format, so that equal figures give files with equal bytes."""
 
 
 def to_figure(sheet: Sheet) -> Figure:
-    """Return a figure of the sheet; a page unit is a point, and a point is two pixels."""
+    """Return a figure of the sheet.
+
+    A page unit is a point (1/72 inch). It is two pixels unless the figure would exceed `MAX_SIDE`.
+    """
     return draw_sheet(sheet)[0]
 
 
 def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCollection]:
-    """Return a figure of the sheet, filled by axes in page units, and the collection of its strokes in pen order.
+    """Return a figure of the sheet, and the line collection that contains all strokes.
+
+    The axes of the figure have the size of the sheet, and their coordinates are page units.
 
     Args:
+        sheet: the sheet.
         max_side: maximum width and height in pixels.
     """
     from matplotlib.collections import LineCollection
@@ -65,19 +74,20 @@ def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCo
 
 
 def visible_lines(strokes: Drawing) -> Drawing:
-    """Return the strokes with each dot lengthened by 0.001: matplotlib does not draw lines of length 0."""
+    """Return the strokes, with dots replaced by lines of length 0.001, because matplotlib does not draw dots."""
     extension = np.array([[0.0, 0.0], [1e-3, 0.0]])
     return [stroke[:1] + extension if is_dot(stroke) else stroke for stroke in strokes]
 
 
 def figure_bytes(figure: Figure, extension: str) -> bytes:
-    """Return a matplotlib figure as the bytes of a file; equal figures have equal bytes.
+    """Return the content of a PNG, PDF or SVG file of a matplotlib figure; equal figures give equal bytes.
 
     Args:
+        figure: the figure.
         extension: .png, .pdf or .svg.
 
     Raises:
-        InputError: the extension is not one of these.
+        InputError: the extension is not .png, .pdf or .svg.
     """
     import matplotlib
 
@@ -86,7 +96,7 @@ def figure_bytes(figure: Figure, extension: str) -> bytes:
         raise InputError(f"figure: received extension {extension!r}, expected one of .png, .pdf, .svg")
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}), warnings.catch_warnings():
-        # Characters that no installed font has are drawn as boxes; in SVG the viewer's fonts draw them.
+        # A character that no installed font contains is drawn as a box, without a warning.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=kind, dpi="figure", facecolor="white", metadata=METADATA[kind])
     return buffer.getvalue()

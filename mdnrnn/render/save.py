@@ -1,4 +1,4 @@
-"""Write drawings and performances in the format of a file's extension.
+"""Write drawings and touch performances to files. The extension of the file selects the format.
 
 To add a picture format, add its encoders to `PICTURE_FORMATS`; to add a data format, add its writer to
 `DRAWING_FORMATS` or `PERFORMANCE_FORMATS`.
@@ -28,11 +28,11 @@ from mdnrnn.render.touch_performance import Performance, lay_out_performances, t
 
 
 class PictureFormat(NamedTuple):
-    """Encoders of a picture format; an encoder is None if the format does not support it."""
+    """Functions that encode a sheet in a picture format; None if the format does not support such a picture."""
 
     still: Callable[[Sheet], bytes] | None = None
     drawing_animation: Callable[[Sheet, float], bytes] | None = None
-    """Arguments: a sheet, and the duration in seconds."""
+    """Encoder of an animated drawing; its arguments are the sheet and the duration in seconds."""
     performance_animation: Callable[[Sheet], bytes] | None = None
 
 
@@ -65,49 +65,52 @@ DRAWING_FORMATS: dict[str, Callable[[Corpus, Path], None]] = {
     ".inkml": WRITERS["inkml"],
     ".npz": WRITERS["corpus"],
 }
-"""Writers of a corpus of drawings."""
+"""Functions that write a corpus of drawings, by file extension."""
 PERFORMANCE_FORMATS: dict[str, Callable[[Corpus, Path, Sequence[str] | None], None]] = {
     ".json": _write_json,
     ".csv": _write_csv,
     ".npz": lambda corpus, path, _: WRITERS["corpus"](corpus, path),
 }
-"""Writers of a corpus of touch performances; arguments: corpus, path, labels."""
+"""Functions that write a corpus of touch performances, by file extension. Their arguments are corpus, path, labels."""
 
 PICTURE_EXTENSIONS = tuple(PICTURE_FORMATS)
 ANIMATION_EXTENSIONS = tuple(extension for extension, entry in PICTURE_FORMATS.items() if entry.drawing_animation)
 DRAWING_EXTENSIONS = (*PICTURE_EXTENSIONS, *DRAWING_FORMATS)
 PERFORMANCE_EXTENSIONS = (*PICTURE_EXTENSIONS, *PERFORMANCE_FORMATS)
 MAX_LABEL = 18
-"""Maximum number of characters of a class name or text below a picture."""
+"""Default maximum number of characters of a label below a picture; longer labels are shortened."""
 
 
 def check_output_path(
     path: Path | str, extensions: Sequence[str] = DRAWING_EXTENSIONS, *, animate: bool = False
 ) -> None:
-    """Raise `InputError` if `path` has a wrong extension, its folder does not exist, or it is a folder itself.
+    """Raise `InputError` if `path` has a wrong extension, is a folder, or is in a folder that does not exist.
 
-    Commands call this before a long computation.
+    Commands call this function before a long computation.
 
     Args:
-        extensions: the extensions to accept.
-        animate: whether the format must support animation.
+        path: path of the output file.
+        extensions: accepted extensions.
+        animate: whether to accept only formats that support animation.
     """
     path = Path(path)
     _check_extension(path.suffix.lower(), extensions, animate, str(path))
     if not path.parent.is_dir():
-        raise InputError(f"{path}: there is no folder {path.parent}; make it, or choose another path")
+        raise InputError(f"{path}: the folder {path.parent} does not exist; create it, or choose another path")
     if path.is_dir():
-        raise InputError(f"{path} is a folder; expected the name of a file")
+        raise InputError(f"{path} is a folder; expected a file name")
 
 
 def render(drawings: Sequence[Drawing], extension: str, options: DrawingOptions = DEFAULT_OPTIONS) -> bytes:
-    """Return a picture of drawings as the bytes of a file.
+    """Return the content of a picture file that shows drawings in a grid.
 
     Args:
+        drawings: the drawings.
         extension: one of `PICTURE_EXTENSIONS`; with `options.animate`, one of `ANIMATION_EXTENSIONS`.
+        options: picture options.
 
     Raises:
-        InputError: the extension, a drawing or the number of labels is wrong.
+        InputError: the extension, a drawing or the number of labels is invalid.
     """
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, "picture")
     encoders, sheet = PICTURE_FORMATS[extension], lay_out(drawings, options)
@@ -120,13 +123,17 @@ def render(drawings: Sequence[Drawing], extension: str, options: DrawingOptions 
 def render_performances(
     performances: Sequence[Performance], extension: str, options: PictureOptions = DEFAULT_OPTIONS
 ) -> bytes:
-    """Return a picture of touch performances as the bytes of a file; an animation plays in real time.
+    """Return the content of a picture file that shows touch performances in a grid.
+
+    An animation plays in real time.
 
     Args:
+        performances: the performances.
         extension: one of `PICTURE_EXTENSIONS`; with `options.animate`, one of `ANIMATION_EXTENSIONS`.
+        options: picture options.
 
     Raises:
-        InputError: there are no performances, or the extension, a performance or the number of labels is wrong.
+        InputError: there are no performances, or the extension, a performance or the number of labels is invalid.
     """
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, "picture")
     encoders, sheet = PICTURE_FORMATS[extension], lay_out_performances(performances, options)
@@ -137,10 +144,10 @@ def render_performances(
 
 
 def save_picture(drawings: Sequence[Drawing], path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
-    """Write a picture of drawings atomically, in the format of the extension of `path`.
+    """Write a picture of drawings, atomically. The extension of `path` selects the format.
 
     Raises:
-        InputError: see `render`; or `path` cannot be written.
+        InputError: an argument is invalid (see `render`), or `path` cannot be written.
     """
     extension = Path(path).suffix.lower()
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
@@ -150,10 +157,10 @@ def save_picture(drawings: Sequence[Drawing], path: Path | str, options: Drawing
 def save_performance_picture(
     performances: Sequence[Performance], path: Path | str, options: PictureOptions = DEFAULT_OPTIONS
 ) -> None:
-    """Write a picture of touch performances atomically, in the format of the extension of `path`.
+    """Write a picture of touch performances, atomically. The extension of `path` selects the format.
 
     Raises:
-        InputError: see `render_performances`; or `path` cannot be written.
+        InputError: an argument is invalid (see `render_performances`), or `path` cannot be written.
     """
     extension = Path(path).suffix.lower()
     _check_extension(extension, PICTURE_EXTENSIONS, options.animate, str(path))
@@ -161,19 +168,21 @@ def save_performance_picture(
 
 
 def save_morph(corpus: Corpus, path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
-    """Write a GIF that shows the drawings of a corpus one after the other, forward and backward."""
+    """Write a GIF that shows the drawings of a corpus one after the other, forward and then backward."""
     check_output_path(path, (".gif",))
     write_bytes(path, to_morph_gif([corpus.drawing(i) for i in range(len(corpus))], options))
 
 
 def save_drawings(corpus: Corpus, path: Path | str, options: DrawingOptions = DEFAULT_OPTIONS) -> None:
-    """Write all drawings of a corpus: as a picture (.svg .png .pdf .gif) or as data (.ndjson .inkml .npz).
+    """Write all drawings of a corpus to a picture (.svg .png .pdf .gif) or to a data file (.ndjson .inkml .npz).
 
     Args:
-        options: options of pictures; ignored by data formats.
+        corpus: the drawings.
+        path: output file; its extension selects the format.
+        options: picture options; ignored for data files.
 
     Raises:
-        InputError: the extension or an option is wrong, or `path` cannot be written.
+        InputError: the extension or an option is invalid, or `path` cannot be written.
     """
     path = Path(path)
     check_output_path(path)
@@ -184,17 +193,19 @@ def save_drawings(corpus: Corpus, path: Path | str, options: DrawingOptions = DE
 
 
 def save_performances(corpus: Corpus, path: Path | str, options: PictureOptions = DEFAULT_OPTIONS) -> None:
-    """Write all touch performances of a corpus.
+    """Write all touch performances of a corpus to a picture or to a data file.
 
-    Pictures (.svg .png .pdf .gif) show times as colors; .json has one line per touch; .csv is the format of MicroJam,
-    one performance per file; .npz is a corpus.
+    Pictures (.svg .png .pdf .gif) show times as colors. A .json file has one line per touch. A .csv file has the format
+    of MicroJam and contains a single performance. A .npz file is a corpus.
 
     Args:
-        options: options of pictures; .json uses only the labels.
+        corpus: the performances.
+        path: output file; its extension selects the format.
+        options: picture options. For .json only the labels are used; .csv and .npz ignore the options.
 
     Raises:
-        InputError: the corpus has no touch performances, the extension or an option is wrong, or `path` cannot be
-            written.
+        InputError: the corpus does not contain touch performances, the extension or an option is invalid, or `path`
+            cannot be written.
     """
     path = Path(path)
     check_output_path(path, PERFORMANCE_EXTENSIONS)
@@ -206,10 +217,14 @@ def save_performances(corpus: Corpus, path: Path | str, options: PictureOptions 
 
 
 def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> list[Performance]:
-    """Return the sequences `indices` of a corpus, by default all, as touch performances.
+    """Return sequences of a corpus as touch performances.
+
+    Args:
+        corpus: a corpus of touch performances.
+        indices: indices of the sequences; by default all.
 
     Raises:
-        InputError: the corpus has no touch performances.
+        InputError: the corpus does not contain touch performances.
     """
     _check_touch_corpus(corpus)
     sequences = [corpus[i] for i in (range(len(corpus)) if indices is None else indices)]
@@ -219,10 +234,12 @@ def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> lis
 def sequence_labels(
     corpus: Corpus, indices: Sequence[int] | None = None, max_length: int = MAX_LABEL
 ) -> list[str] | None:
-    """Return the class name or text of the sequences `indices`, by default all; None if none has a class or text.
+    """Return a label for each sequence: its class name, or else its text. None if no sequence has a class or a text.
 
     Args:
-        max_length: maximum number of characters; longer labels are shortened.
+        corpus: the corpus.
+        indices: indices of the sequences; by default all.
+        max_length: maximum number of characters per label; longer labels are shortened.
     """
     labels = []
     for i in range(len(corpus)) if indices is None else indices:
@@ -233,7 +250,10 @@ def sequence_labels(
 
 
 def _check_extension(extension: str, extensions: Sequence[str], animate: bool, name: str) -> None:
-    """Raise `InputError` unless the extension is one of `extensions` and, with `animate`, of an animated format."""
+    """Raise `InputError` unless the extension is one of `extensions`.
+
+    With `animate`, only formats that support animation are accepted. `name` is the start of the error message.
+    """
     purpose = ""
     if animate:
         extensions = [each for each in extensions if each in ANIMATION_EXTENSIONS]
@@ -247,6 +267,6 @@ def _check_touch_corpus(corpus: Corpus) -> None:
     if not metadata.is_touch:
         features = ", ".join(metadata.features or ("dx", "dy"))
         raise InputError(
-            f"{metadata.name}: received features {features} and start {metadata.start}, expected touch performances: "
-            "features dx, dy, dt and start up; save it as drawings"
+            f"{metadata.name}: received features {features} and start {metadata.start!r}, expected touch performances: "
+            "features dx, dy, dt and start 'up'; save it as drawings"
         )

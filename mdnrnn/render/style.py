@@ -1,4 +1,4 @@
-"""Options of pictures, and the colors of strokes."""
+"""Options of pictures, and colors of strokes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Literal, get_args
 from mdnrnn.errors import InputError
 
 Color = Literal["ink", "stroke", "order"]
-"""Color of lines: one ink, a color per stroke, or the order in time."""
+"""Line color: one dark color (ink), one color per stroke, or a color that shows the order of the strokes."""
 HandwritingColor = Literal["ink", "stroke", "order", "character"]
-"""The same for handwriting, which can also have a color per character."""
+"""Line color of handwriting: as `Color`, or one color per character."""
 
 INK = "#1f2430"
 PALETTE = (
     "#2563c9", "#d1332e", "#22863a", "#8b46c1", "#c2620a",
     "#0b7f8f", "#c2277d", "#6a6f12", "#7a4a2b", "#4d5a6e",
 )  # fmt: skip
-"""Distinct colors with a contrast ratio of more than 3 on white."""
+"""Distinct colors with a contrast ratio above 3 on a white background."""
 PLASMA = ("#0d0887", "#48039f", "#7701a8", "#a21d9a", "#c6417d", "#e26561")
-"""The part of matplotlib's color map `plasma` that is readable on white."""
+"""Colors of matplotlib's color map `plasma`, from blue to red, without those that are too light on white."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +29,13 @@ class PictureOptions:
     """Options of a picture of drawings or touch performances in a grid."""
 
     columns: int | None = None
-    """Number of columns of the grid. None: such that the page is about square."""
+    """Number of columns of the grid. With None, the page is about square."""
     labels: Sequence[str] | None = None
-    """Text below each cell; empty strings are allowed."""
+    """Text below each cell; empty for no text. None omits all labels."""
     cell_size: float = 160.0
-    """Side of a cell, in SVG pixels or PDF points. A cell that is not square has the area `cell_size`²."""
+    """Side of a square cell, in pixels (SVG) or points (other formats). A cell that is not square has the same area."""
     animate: bool = False
-    """Animate an SVG. A GIF is always animated."""
+    """Whether to animate an SVG. A GIF is always animated."""
 
     def __post_init__(self) -> None:
         if self.columns is not None and self.columns < 1:
@@ -46,20 +46,22 @@ class PictureOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DrawingOptions(PictureOptions):
-    """Options of a picture of drawings; they have the same effect in every format."""
+    """Options of a picture of drawings, for all picture formats."""
 
     color: Color = "ink"
-    """ink: one dark color; stroke: one color per stroke; order: from blue to red in pen order."""
+    """Line color: "ink", one dark color for all strokes; "stroke", one color per stroke; "order", colors that show the
+    order of the strokes, from blue for the first to red for the last."""
     line_width: float = 0.012
     """Line width, as a fraction of the cell size."""
     margin: float = 0.1
     """Margin on each side of a cell, as a fraction of the cell's shorter side."""
     same_scale: bool = False
-    """Scale all drawings by the same factor instead of fitting each drawing to its cell."""
+    """Whether to scale all drawings by the same factor, instead of fitting each drawing to its cell."""
     groups: tuple[tuple[int, ...], ...] = ()
-    """Group number of each stroke of each drawing; with color "stroke", the strokes of a group have the same color."""
+    """Group number of each stroke, one tuple per drawing. With the color "stroke", the strokes of a group have the same
+    color. By default each stroke is a group."""
     seconds: float = 4.0
-    """Duration of an animation in seconds, without the pause at its end."""
+    """Duration of an animation in seconds, excluding the pause at its end."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,8 +83,9 @@ def stroke_colors(color: Color, strokes: int, groups: Sequence[int] = ()) -> lis
     """Return the color of each stroke of a drawing as `#rrggbb`.
 
     Args:
+        color: line color, see `DrawingOptions`.
         strokes: number of strokes.
-        groups: group number of each stroke, for the color "stroke"; by default every stroke is a group.
+        groups: group number of each stroke, for the color "stroke"; by default each stroke is a group.
     """
     if color == "ink":
         return [INK] * strokes
@@ -92,7 +95,7 @@ def stroke_colors(color: Color, strokes: int, groups: Sequence[int] = ()) -> lis
 
 
 def plasma_color(fraction: float) -> str:
-    """Return the color at a position from 0 to 1 of the color map `PLASMA`, interpolated linearly."""
+    """Return the color at `fraction`, from 0 to 1, of the color map `PLASMA`, interpolated linearly, as `#rrggbb`."""
     position = fraction * (len(PLASMA) - 1)
     index = min(int(position), len(PLASMA) - 2)
     weight = position - index

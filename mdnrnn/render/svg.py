@@ -1,4 +1,4 @@
-"""A sheet as SVG for screens and plotters: one unfilled path per stroke and no background shape."""
+"""Convert a sheet to SVG. Each stroke is an unfilled path, and there is no background shape, as plotters need it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from mdnrnn.render.style import INK
 
 
 def to_svg(sheet: Sheet) -> str:
-    """Return the text of an SVG file without animation; a page unit is a pixel."""
+    """Return the text of an SVG file without animation. A page unit is one pixel."""
     document, _ = svg_document(sheet)
     return str(document.tostring())
 
 
 def svg_document(sheet: Sheet) -> tuple[svgwrite.Drawing, list[list[Path]]]:
-    """Return an SVG document and the path of each stroke of each cell.
+    """Return an SVG document, and the paths of the strokes of each cell.
 
-    The white background is a CSS style of the root element, which viewers in dark mode apply and plotters ignore.
+    The background is white by a CSS style of the root element. Viewers apply the style, even in dark mode; plotters
+    ignore it.
     """
     document = svgwrite.Drawing(
         size=(_round(sheet.width), _round(sheet.height)),
@@ -55,7 +56,7 @@ def _path(stroke: Polyline, color: str, width: float, default_width: float) -> P
 
 
 def _path_data(stroke: Polyline) -> str:
-    """Return the path data of a polyline; a dot is a line of length 0, which round line caps make visible."""
+    """Return the path data of a stroke. A dot is a line of length 0, which is visible because line caps are round."""
     first, *others = [f"{x},{y}" for x, y in stroke.tolist()]
     return f"M {first} h 0" if is_dot(stroke) else f"M {first} L {' '.join(others)}"
 

@@ -1,4 +1,4 @@
-"""Animations of touch performances in real time, as SVG and GIF: each touch appears at its time."""
+"""Animations of touch performances in real time, as SVG and GIF."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from mdnrnn.render.layout import Cell, Sheet
 from mdnrnn.render.svg import svg_document
 
 MAX_FRAMES = 300
-"""Maximum number of frames of a GIF; for long performances, the duration of a frame increases."""
+"""Maximum number of frames of a GIF, excluding the last one. Long performances have longer frames."""
 
 
 def to_performance_svg(sheet: Sheet) -> str:
     """Return an SVG that plays the performances of a sheet in real time, pauses, and repeats.
 
-    Viewers without animation show the complete performances.
+    Viewers that do not support animation show the complete performances.
     """
     document, paths = svg_document(sheet)
     loop = _duration(sheet) + PAUSE
@@ -42,25 +42,25 @@ def to_performance_gif(sheet: Sheet) -> bytes:
 
 
 def _relative_lengths(stroke: Polyline) -> list[float]:
-    """Return the arc length at each point as a fraction of the total; empty for a dot."""
+    """Return the arc length up to each point as a fraction of the length of the stroke; [] for a dot."""
     lengths = arc_lengths(stroke)
     return [] if is_dot(stroke) else (lengths / lengths[-1]).tolist()
 
 
 def _duration(sheet: Sheet) -> float:
-    """Return the duration of the longest performance in seconds."""
+    """Return the duration of the longest performance of the sheet, in seconds."""
     return max(float(times[-1]) for cell in sheet.cells for times in cell.point_times)
 
 
 def _frames(sheet: Sheet, fractions: np.ndarray) -> Iterator[Sheet]:
-    """Yield the sheet as it is after each of these fractions of its duration."""
+    """Yield the sheet at each time of the animation; the times are fractions of its duration."""
     duration = _duration(sheet)
     for fraction in fractions:
         yield replace(sheet, cells=[cell_at_time(cell, fraction * duration) for cell in sheet.cells])
 
 
 def cell_at_time(cell: Cell, seconds: float) -> Cell:
-    """Return the cell with only the touches up to a time."""
+    """Return the cell with only the strokes, or parts of strokes, that are drawn in the first `seconds` seconds."""
     visible = [i for i, times in enumerate(cell.point_times) if times[0] <= seconds]
     return replace(
         cell,

@@ -1,4 +1,4 @@
-"""Touch performances: the data, their JSON form, and their layout on a sheet, with colors that show the time."""
+"""Touch performances: data, conversion to JSON, and layout on a sheet, where colors show the time."""
 
 from __future__ import annotations
 
@@ -14,36 +14,42 @@ from mdnrnn.render.layout import Cell, Grid, Sheet, clean_labels, make_grid
 from mdnrnn.render.style import DEFAULT_OPTIONS, PictureOptions, plasma_color
 
 LEVELS = 24
-"""Number of colors for times; a color means the same time in all performances of a sheet."""
+"""Number of colors that show time. A color represents the same time in all performances of a sheet."""
 COLORS = tuple(plasma_color(level / (LEVELS - 1)) for level in range(LEVELS))
 EDGE_COLOR = "#d3d9e3"
-"""Color of the edges of the screen."""
+"""Color of the outline of the touch screen."""
 MARGIN = 0.06
-"""Margin around a screen, as a fraction of its cell."""
+"""Margin between the outline of the touch screen and its cell, as a fraction of the side of the cell."""
 LINE, TAP, EDGE = 0.011, 0.044, 0.006
-"""Line widths as fractions of a cell: of moves, of the dots of touch-downs, and of the edges of the screen."""
+"""Line widths of finger movements, of the dots at touch-downs, and of the outline of the touch screen.
+
+They are fractions of the side of a cell.
+"""
 FONT, BAR = 0.07, 0.025
-"""Font size of the time scale if there are no labels, and height of its color bar, as fractions of a cell."""
+"""Font size of the time scale, used if there are no labels, and height of its color bar.
+
+They are fractions of the side of a cell.
+"""
 
 
 @dataclass(frozen=True)
 class Performance:
-    """The T >= 1 touches of a performance."""
+    """A touch performance: a sequence of T >= 1 touches on a screen."""
 
     seconds: np.ndarray
-    """Times since the first touch, (T,), nondecreasing."""
+    """(T,), time of each touch in seconds since the first touch; nondecreasing."""
     positions: np.ndarray
-    """Positions (T, 2) on a screen of 0 to 1: x right, y down."""
+    """(T, 2), positions (x, y) from 0 to 1 on the screen; x points right and y points down."""
     down: np.ndarray
-    """(T,), bool: True at a touch-down, such as the first touch; False if the finger moved."""
+    """(T,), bool: True if the finger touches down, as in the first touch; False if the finger moves on the screen."""
 
     @classmethod
     def from_steps(cls, motion: np.ndarray, lifted: np.ndarray) -> Performance:
-        """Return the performance of a sequence of steps.
+        """Return the performance that consists of these time steps.
 
         Args:
-            motion: (T, 3), offsets (dx, dy, dt); the first offset is relative to the position (0, 0).
-            lifted: whether the finger was lifted after each touch, (T,).
+            motion: (T, 3), offsets (dx, dy, dt) from the preceding touch; the first position is relative to (0, 0).
+            lifted: (T,), whether the finger is lifted after each touch.
         """
         x, y, time = np.cumsum(np.asarray(motion, np.float64), axis=0).T
         down = np.concatenate([[True], np.asarray(lifted, bool)[:-1]])
@@ -51,14 +57,17 @@ class Performance:
 
     @property
     def duration(self) -> float:
-        """Seconds from the first touch to the last."""
+        """Time from the first touch to the last touch, in seconds."""
         return float(self.seconds[-1])
 
     def check(self, index: int = 0) -> None:
-        """Raise `InputError` if a shape is wrong, a number is not finite, or the times decrease or do not start at 0.
+        """Raise `InputError` if the performance is invalid.
+
+        Shapes must match, numbers must be finite, and times must start at 0 and not decrease. The first touch must be a
+        touch-down.
 
         Args:
-            index: number of the performance, for the error message.
+            index: index of the performance, for the error message.
         """
         shapes = self.seconds.shape, self.positions.shape, self.down.shape
         count = len(self.seconds) if self.seconds.ndim else 0
@@ -74,13 +83,19 @@ class Performance:
 
 
 def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str] | None = None) -> str:
-    """Return all touches as JSON, one touch per line; numbers are rounded to 6 decimals; `moving` is 0 at a touch-down.
+    """Return performances as JSON text, with one touch per line.
 
-    {"name": .., "performances": [{"label": .., "seconds": .., "touches": [{"time": .., "x": .., "y": .., "moving": 0},
-    ..]}, ..]}; without labels, or with an empty one, `label` is null.
+    The structure is {"name": .., "performances": [{"label": .., "seconds": .., "touches": [{"time": .., "x": ..,
+    "y": .., "moving": 0}, ..]}, ..]}. `moving` is 0 at a touch-down and 1 if the finger moves. Numbers are rounded to 6
+    decimals. An empty or missing label is null.
+
+    Args:
+        performances: the performances.
+        name: value of "name".
+        labels: value of "label" for each performance.
 
     Raises:
-        InputError: a performance is not valid, or the numbers of labels and performances differ.
+        InputError: a performance is invalid, or the numbers of labels and performances differ.
     """
     count = len(performances)
     texts: Sequence[str | None] = [None] * count if labels is None else labels
@@ -95,8 +110,8 @@ def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str
 
 
 def _touches(performance: Performance) -> list[str]:
-    """Return a JSON object per touch."""
-    rows = np.column_stack([performance.seconds, performance.positions]).round(6) + 0.0  # + 0.0 turns -0.0 into 0.0
+    """Return one JSON object per touch, as text."""
+    rows = np.column_stack([performance.seconds, performance.positions]).round(6) + 0.0  # + 0.0 converts -0.0 to 0.0
     return [
         json.dumps({"time": time, "x": x, "y": y, "moving": int(not down)})
         for (time, x, y), down in zip(rows.tolist(), performance.down, strict=True)
@@ -104,27 +119,29 @@ def _touches(performance: Performance) -> list[str]:
 
 
 class Part(NamedTuple):
-    """A line of one color, or a dot, in screen coordinates."""
+    """A line of one color, or a dot. Positions are relative to the screen, from 0 to 1."""
 
     points: np.ndarray
-    """(n, 2)"""
+    """(n, 2), positions."""
     times: np.ndarray
-    """Time of each point in seconds, (n,)."""
+    """(n,), time of each point in seconds."""
     color: str
     line_width: float
-    """Line width, as a fraction of a cell."""
+    """Line width, as a fraction of the side of a cell."""
 
 
 def lay_out_performances(performances: Sequence[Performance], options: PictureOptions = DEFAULT_OPTIONS) -> Sheet:
-    """Arrange performances in a grid, each in the frame of its screen, and add a scale of the time colors below.
+    """Arrange performances in a grid, and add a time scale below the grid.
 
-    Touches outside the screen are drawn in the margin around it; those outside the cell, at its edge.
+    Each cell shows the outline of the touch screen and the touches. Touches outside the screen are drawn in the margin
+    between the outline and the edge of the cell. Touches outside the cell are drawn at its edge.
 
     Args:
-        options: only columns, labels and cell size are used.
+        performances: the performances.
+        options: picture options; only columns, labels and cell size are used.
 
     Raises:
-        InputError: there are no performances, one is not valid, or the number of labels is wrong.
+        InputError: there are no performances, a performance is invalid, or the number of labels is wrong.
     """
     if not len(performances):
         raise InputError("performances: received none, expected one or more to draw")
@@ -146,9 +163,10 @@ def lay_out_performances(performances: Sequence[Performance], options: PictureOp
 
 
 def screen_parts(performance: Performance, longest: float) -> list[Part]:
-    """Return the edge of the screen, the lines of the moves, and on top of them a dot per touch-down.
+    """Return the outline of the screen, the lines of the finger movements, and one dot per touch-down, in this order.
 
     Args:
+        performance: the performance.
         longest: duration of the longest performance of the sheet, in seconds.
     """
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
@@ -157,13 +175,19 @@ def screen_parts(performance: Performance, longest: float) -> list[Part]:
 
 
 def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
-    """Return the index in `COLORS` of each time, (n,): 0 for the first of `LEVELS` equal intervals up to `longest`."""
+    """Return the index in `COLORS` for each time (n,).
+
+    The time from 0 to `longest` is divided into `LEVELS` equal intervals, one per color.
+    """
     fraction = np.asarray(seconds) / (longest or 1.0)
     return np.clip((LEVELS * fraction).astype(int), 0, LEVELS - 1)
 
 
 def _lines(performance: Performance, longest: float) -> list[Part]:
-    """Return the moves, each in the color of the middle of its time; consecutive moves of equal color form one line."""
+    """Return the lines of the finger movements.
+
+    The color of a movement shows the time in its middle. Consecutive movements of equal color form one line.
+    """
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)
     changes = np.flatnonzero((level[1:] != level[:-1]) | (moved[1:] != moved[:-1])) + 1
@@ -176,17 +200,17 @@ def _lines(performance: Performance, longest: float) -> list[Part]:
 
 
 def _taps(performance: Performance, longest: float) -> list[Part]:
-    """Return a dot per touch-down."""
+    """Return one dot per touch-down."""
     taps = np.flatnonzero(performance.down)
     level = color_levels(performance.seconds, longest)
     return [Part(performance.positions[t : t + 1], performance.seconds[t : t + 1], COLORS[level[t]], TAP) for t in taps]
 
 
 def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
-    """Return a cell of the grid with the parts of a performance."""
+    """Return cell `index` of the grid, which contains the parts of a performance."""
     left, top = grid.corner(index)
     side = grid.cell_width
-    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # a dot at this distance from the screen touches the cell's edge
+    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # from the screen to a dot at the cell's edge
     strokes = [
         np.round(side * (MARGIN + (1 - 2 * MARGIN) * np.clip(part.points, -overshoot, 1 + overshoot)) + [left, top], 2)
         for part in parts
@@ -198,9 +222,9 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
 
 
 def _time_scale(longest: float, width: float, top: float, font_size: float, cell_size: float) -> list[Cell]:
-    """Return the time scale in a row at `top`: a color bar between the texts of its start and end time."""
+    """Return the time scale at height `top`: the start time, a color bar, and the end time, from left to right."""
     texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
-    before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # width of each text and a gap
+    before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # widths of the texts, with a gap
     length = max(min(2 * cell_size, (1 - 2 * MARGIN) * width) - before - after, font_size)
     left = (width - length + before - after) / 2
     bar = _color_bar(longest, left, length, top + 0.75 * font_size, BAR * cell_size)
@@ -213,9 +237,9 @@ def _time_scale(longest: float, width: float, top: float, font_size: float, cell
 
 
 def _color_bar(longest: float, left: float, length: float, center: float, height: float) -> Cell:
-    """Return a bar with a segment per color on a pale background; an animation fills it as time passes."""
+    """Return a bar with one segment per color on a pale background. An animation draws the segments one by one."""
     fractions = np.linspace(0, 1, LEVELS + 1)
-    y = np.full(LEVELS + 1, round(center))  # whole pixels give sharp edges
+    y = np.full(LEVELS + 1, round(center))  # integer coordinates give sharp edges
     points = np.column_stack([left + length * fractions, y]).round(2)
     strokes = [points[[0, -1]], *(points[i : i + 2] for i in range(LEVELS))]
     times = (np.zeros(2), *(longest * fractions[i : i + 2] for i in range(LEVELS)))

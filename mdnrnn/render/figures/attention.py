@@ -1,4 +1,4 @@
-"""Figure of the attention window of a handwriting model over the characters of its text."""
+"""Figure of the attention weights of a handwriting model: one weight per time step and character of the text."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 
 def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Figure:
-    """Return a figure with a panel per text: time steps as x, characters as y, window weights as darkness.
+    """Return a figure with one panel per text: weights as shades over time steps (x axis) and characters (y axis).
 
-    The darkness is the square root of the weight, so that small weights are visible.
+    Darkness is proportional to the square root of the weight, so that small weights are visible.
 
     Args:
-        windows: for each text, weights (T, U + 1) of its U characters and of the position after the last one.
+        windows: for each text, attention weights (T, U + 1): U characters, and the position after the last character.
+        texts: the texts.
 
     Raises:
-        InputError: a window has a wrong shape.
+        InputError: an array of weights has a wrong shape.
     """
     for window, text in zip(windows, texts, strict=True):
         if window.ndim != 2 or window.shape[1] != len(text) + 1:

@@ -1,8 +1,9 @@
 """Figures of a mixture density network and its data: samples, components, conditional density, calibration.
 
 Shapes: N points, G values of x, H values of y, K components, D target features, Q quantiles; D is the last dimension.
-Labels are the name of x, then the name of each target. If D > 1, each target has a separate panel. All functions raise
-`InputError` if the shape of an array or the number of labels is wrong.
+The argument `labels` contains the name of x, followed by the name of each target. `components_figure`, `density_figure`
+and `pit_figure` have one panel per target. All functions raise `InputError` if the shape of an array or the number of
+labels is wrong.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 
 Labels = Sequence[str] | None
 Sizes = dict[str, int]
-"""Known sizes of dimensions: letter -> size."""
+"""Sizes of array dimensions by letter, for example {"N": 1000, "D": 2}."""
 
 BLUE, PALE, ORANGE = "#0072b2", "#a9c9ea", "#d55e00"
-"""Colors that color-blind readers can distinguish: pale for data in the background, orange for curves in front."""
+"""Colors that color-blind readers can distinguish: blue for samples, pale for the background, orange for curves."""
 OPACITY_LEVELS = 25
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Default quantile levels."""
+"""Default probabilities of the quantiles."""
 BINS = 20
 """Number of bars of a calibration histogram."""
 BAND = 0.99
-"""Probability that a bar of a calibrated model lies in the band of a calibration histogram."""
+"""Probability that a bar of a calibration histogram lies in the shaded band if the model is calibrated."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +52,18 @@ class PointCloud:
 def samples_figure(
     data: PointCloud, baseline: PointCloud | None, samples: PointCloud, *, labels: Labels = None, title: str = ""
 ) -> Figure:
-    """Return a figure with a panel each for the data, a squared-error network, and samples of the mixture.
+    """Return a figure with three panels: the data, a squared-error network, and samples of the mixture.
 
-    The panels show y against x if D = 1, and the second target against the first if D = 2. The limits include all data,
-    and the samples between their 0.2% and 99.8% quantiles.
+    If D = 1, the panels show y over x; if D = 2, the second target over the first. The axis limits include all data.
+    They include the samples from the 0.2% to the 99.8% quantile of each axis.
 
     Args:
-        baseline: points of the curve of the squared-error network, in order; None omits this panel.
+        data: the data.
+        baseline: predictions of the squared-error network, in the order in which a curve connects them. None omits this
+            panel.
+        samples: samples of the mixture.
+        labels: names of x and of the targets; by default x and y, or x, y1 and y2.
+        title: title of the figure.
     """
     sizes: Sizes = {}
     known, sampled = (_table(name, cloud, sizes)[:, -2:] for name, cloud in (("data", data), ("samples", samples)))
@@ -89,12 +95,17 @@ def components_figure(
     labels: Labels = None,
     title: str = "means of the components",
 ) -> Figure:
-    """Return a figure of the component means over x, with the mixture weights as opacity, in front of the data.
+    """Return a figure of the component means as curves over x, drawn over the data.
+
+    The opacity of a curve is the mixture weight of its component.
 
     Args:
-        x: (G,).
+        data: the data.
+        x: values of x, (G,).
         weights: mixture weights (G, K).
         means: component means (G, K, D).
+        labels: names of x and of the targets; by default x and y, or x, y1, y2, ...
+        title: title of the figure.
     """
     from matplotlib.lines import Line2D
 
@@ -126,14 +137,18 @@ def density_figure(
     labels: Labels = None,
     title: str = "conditional density and its quantiles",
 ) -> Figure:
-    """Return a figure of the conditional density of each target, as shades on a square-root scale, with quantile lines.
+    """Return a figure of the conditional density of each target, with its quantiles as lines over x.
+
+    The density is shown as shades on a square-root scale.
 
     Args:
-        x: (G,), increasing.
-        y: (H, D), increasing.
-        density: (H, G, D).
-        quantiles: (Q, G, D).
-        levels: Q probabilities, one per quantile.
+        x: values of x, (G,), increasing.
+        y: values of each target, (H, D), increasing.
+        density: density of each target given x, (H, G, D).
+        quantiles: quantiles of each target given x, (Q, G, D). None omits the lines.
+        levels: probabilities of the quantiles, (Q,).
+        labels: names of x and of the targets; by default x and y, or x, y1, y2, ...
+        title: title of the figure.
     """
     sizes: Sizes = {}
     x, y = _array("x", x, "G", sizes), _array("y", y, "HD", sizes)
@@ -163,11 +178,15 @@ def pit_figure(
     labels: Labels = None,
     title: str = "calibration: where the targets fall in their predicted distributions",
 ) -> Figure:
-    """Return histograms of probability integral transforms, with a band for the bars of a calibrated model.
+    """Return a figure with a histogram of the probability integral transforms of each target.
+
+    If the model is calibrated, a bar lies in the shaded band with probability `BAND`.
 
     Args:
         values: probability integral transforms, (N, D), from 0 to 1.
-        coverage: fraction of each target's values inside the central 90% intervals, (D,).
+        coverage: fraction of each target's values inside the central 90% intervals, (D,), shown as the panel titles.
+        labels: names of x and of the targets; by default x and y, or x, y1, y2, ...
+        title: title of the figure.
     """
     sizes: Sizes = {}
     values = _array("values", values, "ND", sizes)
@@ -190,9 +209,10 @@ def pit_figure(
 
 
 def calibrated_band(count: int) -> tuple[int, int]:
-    """Return the central interval, of probability `BAND`, of the number of values in a bin for `count` uniform values.
+    """Return the limits of the interval that contains the number of values in a bin with probability `BAND`.
 
-    The number has the binomial distribution with `count` trials of probability 1 / `BINS`.
+    For `count` uniform values, this number is binomial with `count` trials and success probability 1 / `BINS`. The
+    interval is central: the probability outside is about equal on both sides.
     """
     numbers = np.arange(1, count + 1)
     log_coefficients = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])
@@ -203,7 +223,7 @@ def calibrated_band(count: int) -> tuple[int, int]:
 
 
 def _histogram(axes: Axes, values: np.ndarray) -> list[Artist]:
-    """Draw bars with a total area of 1, the uniform density and its band; return their legend handles."""
+    """Draw bars of total area 1, the uniform density as a line, and the calibrated band; return the legend handles."""
     per_count = BINS / max(len(values), 1)
     counts, edges = np.histogram(values, bins=BINS, range=(0, 1))
     bars = axes.bar(edges[:-1], counts * per_count, width=1 / BINS, align="edge", color=PALE, edgecolor="white")
@@ -215,7 +235,7 @@ def _histogram(axes: Axes, values: np.ndarray) -> list[Artist]:
 
 
 def _map(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, name: str) -> None:
-    """Draw the densities as shades on a square-root scale, with a color bar."""
+    """Draw a density (H, G) as shades on a square-root scale, clipped at its 99.5% quantile, with a color bar."""
     from matplotlib.colors import PowerNorm
     from matplotlib.ticker import MaxNLocator
 
@@ -235,7 +255,10 @@ def _map(axes: Axes, x: np.ndarray, y: np.ndarray, density: np.ndarray, name: st
 
 
 def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> list[Artist]:
-    """Draw a line per level, with one line style per distance from the median; return a handle per line style."""
+    """Draw one line per quantile; return one legend handle per line style.
+
+    Quantiles at the same distance from the median, such as 5% and 95%, share a line style.
+    """
     dashes = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
     handles: list[Artist] = []
     distances = [round(abs(level - 0.5), 9) for level in levels]
@@ -248,9 +271,10 @@ def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Se
 
 
 def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
-    """Draw a line through G points; the opacity of a segment is the mean weight of its ends. Jumps are omitted.
+    """Draw a line through the points `path` (G, 2), except where it jumps (see `_jumps`).
 
-    Adjacent segments of equal opacity are drawn as one line: between antialiased segments there would be light seams.
+    The opacity of a segment is the mean of the `weights` (G,) at its two ends. Adjacent segments of equal opacity are
+    drawn as one line, because separate antialiased segments have light seams between them.
     """
     from matplotlib.collections import LineCollection
     from matplotlib.colors import to_rgb
@@ -266,7 +290,10 @@ def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
 
 
 def _jumps(values: np.ndarray) -> np.ndarray:
-    """Return a mask (G - 1,) of the jumps: differences above 0.1 times the range and 8 times the median difference."""
+    """Return a mask (G - 1,) of the jumps between consecutive values (G,).
+
+    A jump is a difference above 0.1 times the range of the values and above 8 times the median difference.
+    """
     differences = np.abs(np.diff(values))
     known = values[np.isfinite(values)]
     if not len(differences) or not np.isfinite(differences).any():
@@ -275,7 +302,7 @@ def _jumps(values: np.ndarray) -> np.ndarray:
 
 
 def _names(labels: Labels, targets: int) -> list[str]:
-    """Return the name of x and of each target."""
+    """Return the names of x and of the targets; the default names are x and y, or x, y1, y2, ..."""
     if labels is None:
         return ["x", "y"] if targets == 1 else ["x", *(f"y{number + 1}" for number in range(targets))]
     if len(labels) != 1 + targets:
@@ -284,17 +311,20 @@ def _names(labels: Labels, targets: int) -> list[str]:
 
 
 def _table(name: str, points: PointCloud, sizes: Sizes) -> np.ndarray:
-    """Return x and y of the points as the columns of an array (N, 1 + D)."""
+    """Return an array (N, 1 + D) of the points: x is the first column, the targets are the other columns."""
     sizes.pop("N", None)
     x, y = _array(f"{name}.x", points.x, "N", sizes), _array(f"{name}.y", points.y, "ND", sizes)
     return np.concatenate([x[:, None], y], axis=1)
 
 
 def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
-    """Return the values as a float64 array with NaN in place of infinite values.
+    """Return the values as a float64 array in which infinite values are replaced by NaN.
 
     Args:
-        shape: expected dimensions, for example "GKD"; a letter that is not in `sizes` is added to it.
+        name: name of the array, for the error message.
+        values: the values.
+        shape: one letter per expected dimension, for example "GKD".
+        sizes: expected size of each letter. The sizes of new letters are added.
 
     Raises:
         InputError: the array has a wrong shape, or D is 0.

@@ -1,4 +1,4 @@
-"""A self-contained HTML page of demos: a table of results, then a section per demo with embedded pictures."""
+"""A self-contained HTML page of demos: a table of results, and a section with embedded pictures for each demo."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ HEAD = """\
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <link rel="icon" href="data:,">
 """
-"""The content security policy prevents the browser from loading anything from outside the file."""
+"""Start of the page. Its content security policy prevents the browser from loading other files."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A demo on the page."""
+    """A section of the page, which describes one demo."""
 
     name: str
-    """Short name, for the table."""
+    """Short name of the demo, shown in the table."""
     title: str
     """Heading of the section."""
     description: str
-    """Plain text; an empty line separates paragraphs."""
+    """Description in plain text; empty lines separate paragraphs."""
     figures: Sequence[tuple[str, bytes]]
-    """Caption and PNG file of each picture."""
+    """Caption and content of the PNG file of each picture."""
     summary: Mapping[str, object]
-    """Row of the table: column name to value; a missing, NaN or infinite value is shown as a dash."""
+    """Row of the table: values by column name. Values that are missing, NaN or infinite are shown as a dash."""
 
     def __post_init__(self) -> None:
         for caption, picture in self.figures:
@@ -65,7 +65,7 @@ class Section:
 
 
 def html_page(title: str, sections: Sequence[Section]) -> str:
-    """Return the page as HTML: all texts are escaped, all pictures are embedded."""
+    """Return the page as HTML text, with all texts escaped and all pictures embedded."""
     anchors = [f"demo-{number}" for number in range(1, len(sections) + 1)]
     parts = [
         f"{HEAD}<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>",
@@ -78,7 +78,10 @@ def html_page(title: str, sections: Sequence[Section]) -> str:
 
 
 def _table(sections: Sequence[Section], anchors: Sequence[str]) -> str:
-    """Return a table with a row per demo and a column per name in the summaries, in the order of first appearance."""
+    """Return the HTML of the table, with one row per demo.
+
+    The columns are all keys of the summaries, in the order of their first appearance.
+    """
     columns = list(dict.fromkeys(column for section in sections for column in section.summary if column != "name"))
     if not sections:
         return ""
@@ -97,7 +100,7 @@ def _table(sections: Sequence[Section], anchors: Sequence[str]) -> str:
 
 
 def _section(section: Section, anchor: str) -> str:
-    """Return the heading, the description and the pictures of a demo."""
+    """Return the HTML of a section: heading, description and pictures."""
     paragraphs = [text.strip() for text in re.split(r"\n\s*\n", section.description) if text.strip()]
     lines = [
         f'<section id="{anchor}" aria-labelledby="{anchor}-title">',

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 Records = Sequence[Mapping[str, float]]
 LossCurve = tuple[np.ndarray, np.ndarray]
-"""Steps and losses, both (N,)."""
+"""Steps (N,) and losses (N,)."""
 CURVES = {"train": ("train_loss", PALETTE[0]), "valid": ("valid_loss", PALETTE[1])}
-"""Curve -> key in the records, and color."""
+"""For each curve, its key in the records and its color."""
 REFERENCE_COLOR = "#5b6472"
 
 
 class Annotation(NamedTuple):
-    """A text at the right margin, at the height of the loss that it names."""
+    """A label at the right margin of the plot, at the height of `loss`."""
 
     text: str
     loss: float
@@ -34,7 +34,7 @@ def loss_figure(records: Records, reference: Mapping[str, float] | None = None) 
 
     Args:
         records: the records of a metrics.jsonl file.
-        reference: name and value of each reference loss; NaN and infinite values are left out.
+        reference: reference losses by name, shown as horizontal lines; NaN and infinite values are omitted.
     """
     from matplotlib.figure import Figure
 
@@ -61,7 +61,7 @@ def loss_figure(records: Records, reference: Mapping[str, float] | None = None) 
 
 
 def _curve(records: Records, key: str) -> LossCurve:
-    """Return the steps and losses of the records with a finite loss `key`."""
+    """Return steps and losses of the records in which the loss `key` is present and finite."""
     found = [(record["step"], record[key]) for record in records if key in record and "step" in record]
     steps, losses = np.array(found, dtype=np.float64).reshape(-1, 2).T
     finite = np.isfinite(losses)
@@ -69,7 +69,10 @@ def _curve(records: Records, key: str) -> LossCurve:
 
 
 def _limits(curves: Mapping[str, LossCurve], levels: Mapping[str, float]) -> tuple[float, float]:
-    """Return axis limits that include all validation and reference losses, and training losses except outliers."""
+    """Return the limits of the loss axis.
+
+    They include all validation losses, all reference losses, and the training losses from the 1% to the 95% quantile.
+    """
     train, valid = curves["train"][1], curves["valid"][1]
     included = [*valid, *levels.values(), *(np.quantile(train, [0.01, 0.95]) if len(train) else [])]
     low, high = (min(included), max(included)) if included else (0.0, 1.0)
@@ -78,7 +81,11 @@ def _limits(curves: Mapping[str, LossCurve], levels: Mapping[str, float]) -> tup
 
 
 def _annotate(axes: Axes, annotations: Sequence[Annotation], gap: float = 0.055) -> None:
-    """Write the annotations at their losses, but at least `gap` apart (a fraction of the height of the axes)."""
+    """Write each annotation at the height of its loss.
+
+    Annotations that would overlap are moved up, so that their distance is at least `gap`, a fraction of the height of
+    the axes.
+    """
     longest = max((len(annotation.text) for annotation in annotations), default=0)
     axes.set_position((0.1, 0.13, max(0.86 - 0.0105 * longest, 0.4), 0.82))
     low, high = axes.get_ylim()

@@ -1,4 +1,4 @@
-"""Panels of a figure in a grid, and functions that fill them: scatter plots, axis limits and labels, a legend."""
+"""Figures with a grid of panels, and functions for scatter plots, axis limits, axis labels and a legend."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 7.2
-"""Width of every figure in inches; the text is readable if the figure is shown 700 pixels wide."""
+"""Width of a figure in inches. With this width the text is readable if the figure is shown 700 pixels wide."""
 MAX_POINTS = 5000
-"""Approximate maximum number of points of a scatter plot; if there are more, only every k-th point is drawn."""
+"""Maximum number of points in a scatter plot. If there are more, only every k-th point is drawn."""
 
 
 def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
-    """Draw the finite points (N, 2), at most about `MAX_POINTS`. With more points, size and opacity decrease."""
+    """Draw the points (N, 2) whose coordinates are finite, at most `MAX_POINTS` of them.
+
+    The size and the opacity of a point decrease with the number of points.
+    """
     points = finite_rows(points)
     points = points[:: max(-(-len(points) // MAX_POINTS), 1)]
     size = np.clip(9000 / max(len(points), 1), 2.5, 14)
@@ -28,7 +31,7 @@ def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
 
 
 def set_limits(axes: Axes, points: np.ndarray) -> None:
-    """Set the axis limits to include all points (N, 2) and a margin of 5%."""
+    """Set the axis limits to the range of the points (N, 2), plus a margin of 5% on each side."""
     if len(points):
         low, high = points.min(axis=0), points.max(axis=0)
         space = np.where(high > low, 0.05 * (high - low), 0.5)
@@ -36,13 +39,14 @@ def set_limits(axes: Axes, points: np.ndarray) -> None:
 
 
 def make_panels(count: int, columns: int, height: float, title: str, shared: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels, row by row.
+    """Return an empty figure and its panels, row by row.
 
     Args:
         count: number of panels.
         columns: maximum number of panels per row.
         height: height of a row in inches.
-        shared: whether all panels share the axes of the first one.
+        title: title of the figure.
+        shared: whether all panels have the axis limits of the first panel.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -62,13 +66,13 @@ def make_panels(count: int, columns: int, height: float, title: str, shared: boo
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:
-    """Set the axis labels as plain text."""
+    """Set the axis labels; "$" does not start a formula."""
     axes.set_xlabel(x, fontsize=10, parse_math=False)
     axes.set_ylabel(y, fontsize=10, parse_math=False)
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str], title: str | None = None) -> None:
-    """Add a legend of one line below all panels."""
+    """Add a legend below the panels, with all entries in one row."""
     figure.legend(
         handles, labels, title=title, loc="outside lower center", ncols=len(labels), frameon=False,
         fontsize=9, title_fontsize=9,
@@ -76,5 +80,5 @@ def add_legend(figure: Figure, handles: Sequence[Artist], labels: Sequence[str],
 
 
 def finite_rows(points: np.ndarray) -> np.ndarray:
-    """Return the rows without NaN and infinite values."""
+    """Return the rows that contain no NaN or infinite value."""
     return points[np.isfinite(points).all(axis=1)]

@@ -1,4 +1,4 @@
-"""Scatter plot whose points are small drawings, colored by class."""
+"""Scatter plot that shows small drawings, colored by class, at given positions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MIN_DISTANCE = 0.8
-"""Minimum distance between two drawings, as a fraction of the side of a drawing's square."""
+"""Minimum distance between the centers of two drawings. The unit is the side of the square that a drawing fits in."""
 MAX_LEGEND_ENTRIES = 30
-"""Maximum number of legend entries; a longer legend would be larger than the plot and is omitted."""
+"""Maximum number of legend entries. With more classes there is no legend, because it would be larger than the plot."""
 _MIN_ASPECT = 0.3
 _TINTS = ((0.0, 0), (0.5, 0), (0.45, 255))
-"""Fraction and level of the gray that is mixed with the palette: in its first, second and third use."""
+"""Gray that is mixed with the palette's colors, as (fraction, level), where level 0 is black and 255 is white.
+
+The three entries apply to the first, second and third use of the palette.
+"""
 
 
 def map_figure(
@@ -35,17 +38,21 @@ def map_figure(
     max_drawings: int = 200,
     axis_labels: Sequence[str] = ("", ""),
 ) -> Figure:
-    """Return a scatter plot of up to `max_drawings` drawings with little overlap; the remaining ones are dots.
+    """Return a scatter plot of M drawings.
+
+    Up to `max_drawings` drawings with little overlap are drawn (see `select_distant`). The other ones are shown as
+    dots.
 
     Args:
-        positions: (M, 2).
-        draw: function that returns drawing i; it is called only for drawings that are shown as drawings, not as dots.
-        label: class index of each drawing, (M,), which determines its color; for up to 30 classes there is a legend.
-        classes: name of each class.
+        positions: positions of the drawings, (M, 2).
+        draw: function that returns drawing i. It is not called for drawings that are shown as dots.
+        label: class index of each drawing, (M,). Each class has a color; there is a legend for up to 30 classes.
+        classes: names of the classes.
+        max_drawings: maximum number of drawings that are not shown as dots.
         axis_labels: labels of the horizontal and of the vertical axis.
 
     Raises:
-        InputError: `positions` has a wrong shape, M is 0, or a number is not finite.
+        InputError: `positions` has a wrong shape, M is 0, or a position is NaN or infinite.
     """
     from matplotlib.collections import LineCollection
 
@@ -56,7 +63,7 @@ def map_figure(
         )
     low, high = positions.min(0), positions.max(0)
     extent = np.maximum(high - low, _MIN_ASPECT * (high - low).max() or 1.0)
-    # A point cloud fills about half of its bounding box.
+    # Assume that the points fill about half of their bounding box; divide this area among the drawings.
     side = float(np.sqrt(extent.prod() / max(2 * min(max_drawings, len(positions)), 20)))
     selected = select_distant(positions, max_drawings, MIN_DISTANCE * side)
     dots = np.setdiff1d(np.arange(len(positions)), selected)
@@ -83,10 +90,10 @@ def map_figure(
 
 
 def select_distant(positions: np.ndarray, max_count: int, min_distance: float) -> list[int]:
-    """Return the indices of up to `max_count` of the positions (M, 2), all at least `min_distance` apart.
+    """Return the indices of up to `max_count` positions (M, 2) whose distances are at least `min_distance`.
 
-    Farthest-point traversal (Gonzalez 1985): the first selected position is the nearest to the mean; each next one is
-    the farthest from the positions selected so far.
+    The method is farthest-point traversal (Gonzalez 1985). The first selected position is the one nearest to the mean.
+    Each further one is the position farthest from all positions selected before.
     """
     selected: list[int] = []
     distance = np.full(len(positions), np.inf)
@@ -100,7 +107,7 @@ def select_distant(positions: np.ndarray, max_count: int, min_distance: float) -
 
 
 def class_colors(count: int) -> list[str]:
-    """Return a color per class: the palette, a darker palette, a lighter palette, and again from the start."""
+    """Return `count` colors: the palette, a darker palette, a lighter palette, and then the same colors again."""
     colors = []
     for number in range(count):
         fraction, gray = _TINTS[number // len(PALETTE) % len(_TINTS)]
@@ -110,7 +117,10 @@ def class_colors(count: int) -> list[str]:
 
 
 def _fit_to_square(drawing: Drawing, side: float, center: np.ndarray) -> Drawing:
-    """Return the strokes scaled to a square of this side around `center`; y is negated because axes point up."""
+    """Return the strokes, scaled to fit in a square with this side and center.
+
+    y is negated, because y points down in a drawing and up in the plot.
+    """
     left, top, width, height = bounds(drawing)
     scale = side / (max(width, height) or 1.0)
     middle = np.array([left + width / 2, top + height / 2])
@@ -118,7 +128,7 @@ def _fit_to_square(drawing: Drawing, side: float, center: np.ndarray) -> Drawing
 
 
 def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
-    """Add a legend of names and colors below the figure, in as many columns as fit."""
+    """Add a legend below the plot if there are at most `MAX_LEGEND_ENTRIES` entries (name, color)."""
     from matplotlib.lines import Line2D
 
     if not 0 < len(entries) <= MAX_LEGEND_ENTRIES:
@@ -130,4 +140,4 @@ def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
         frameon=False, fontsize=9, handlelength=1.2,
     )  # fmt: skip
     for text, (name, _) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=name, parse_math=False)  # a name may start with "_" or contain "$"
+        text.set(text=name, parse_math=False)  # as labels, names with a leading "_" would be omitted
