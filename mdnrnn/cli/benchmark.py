@@ -155,7 +155,7 @@ class ImportOptions(BenchmarkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class SizeOptions(BenchmarkOptions):
-    """Measure training on millions of drawings: time to open the data, memory, and speed relative to thousands."""
+    """Measure training on millions of drawings: opening time, memory, and speed relative to training on thousands."""
 
     drawings: int = 10_000_000
     """Number of drawings; 10 million take 2.3 GB of disk space and a minute to generate."""
