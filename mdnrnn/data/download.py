@@ -45,16 +45,16 @@ def download(
     Args:
         url: address of the file.
         path: file to write.
-        sha256: expected checksum. None: the checksum of the first download is recorded and expected later.
-        max_bytes: maximum size; a larger download is aborted.
+        sha256: expected checksum. None: the checksum of the first download is recorded, and later ones must match.
+        max_bytes: maximum size in bytes; a larger download is aborted.
         not_found_hint: advice in the error message if the server does not have the file.
         timeout: maximum duration of the download, in seconds.
-        stall_timeout: maximum time between chunks of 16 KiB, in seconds.
+        stall_timeout: maximum time to receive a chunk of 16 KiB, in seconds.
 
     Raises:
         InputError: if the download fails; `path` then does not exist.
     """
-    # Test this before reading the checksum: a concurrent download writes the checksum first, then moves the file.
+    # Check existence before reading the checksum: a concurrent download writes the checksum, then moves the file.
     exists = path.exists()
     known = sha256 or recorded_checksum(url, path)
     try:
@@ -90,7 +90,7 @@ def download(
 
 
 def recorded_checksum(url: str | None, path: Path) -> str | None:
-    """Return the SHA-256 of the first download from `url` to `path`; None if there was none."""
+    """Return the recorded SHA-256 of the first download from `url` to `path`; None if none is recorded."""
     checksum_path = _checksum_path(path)
     try:
         record = json.loads(checksum_path.read_bytes())
@@ -135,7 +135,10 @@ def _receive(
     stall_timeout: float,
     checksum_path: Path | None,
 ) -> None:
-    """Download `url` to `target` and write its checksum to `checksum_path`; a `downloader` of `pooch.retrieve`."""
+    """Download `url` to `target` and write its checksum to `checksum_path`.
+
+    This is the argument `downloader` of `pooch.retrieve`.
+    """
     response, received = _Response(url, stall_timeout), 0
     name = url.rsplit("/", 1)[-1]
     # disable=None: no progress bar if stderr is not a terminal
@@ -164,8 +167,8 @@ def _receive(
 class _Response:
     """HTTP response that a background thread receives and puts into a queue.
 
-    Socket timeouts do not limit slow name servers, or servers that send their headers byte by byte. Therefore `chunks`
-    enforces the time limits when it reads the queue.
+    Socket timeouts do not limit the time that is spent on slow name servers, or on servers that send headers byte by
+    byte. Therefore `chunks` enforces the time limits when it reads the queue.
     """
 
     def __init__(self, url: str, stall_timeout: float) -> None:
@@ -204,7 +207,7 @@ class _Response:
             raise InputError(f"cannot download {self.url}: {reason}") from error
 
     def _run(self) -> None:
-        import requests  # takes as long to import as NumPy, and most commands download nothing
+        import requests  # imported here: slow to import, and most commands download nothing
 
         headers = {"Accept-Encoding": "identity"}  # so that Content-Length is the size of the file
         try:
@@ -214,13 +217,13 @@ class _Response:
                 self.has_end_marker = is_chunked or is_sized
                 if is_sized and not is_chunked and "Content-Encoding" not in response.headers:
                     self.length = int(response.headers["Content-Length"])
-                self._put(b"")  # `_receive` can check the length before any content arrives
+                self._put(b"")  # lets `_receive` check the length before any content arrives
                 for chunk in response.iter_content(_CHUNK_BYTES):
                     self._put(chunk)
                     if self._canceled.is_set():
                         return
             self._put(None)
-        except Exception as error:  # `chunks` reports it
+        except Exception as error:  # `chunks` reports it in the caller's thread
             self._put(error)
 
     def _put(self, item: bytes | Exception | None) -> None:

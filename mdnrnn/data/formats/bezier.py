@@ -12,16 +12,18 @@ import numpy as np
 from mdnrnn.data.formats.svg_values import IDENTITY, Matrix
 
 _ARC_SEGMENT = math.pi / 4
-"""Maximum angle of one segment of an arc, which then deviates from the ellipse by at most 4e-6 of the radius."""
+"""Maximum angle of an arc segment, in radians. A segment deviates from the ellipse by at most 4e-6 of the radius."""
 MAX_ARC_SEGMENTS = 8
 """Maximum number of segments of one arc."""
 
 
 class BezierPath(NamedTuple):
-    """Subpaths of cubic Bézier segments, one after the other.
+    """Subpaths of cubic Bézier segments, concatenated.
 
-    segments: control points, (K, 4, 2); a straight line has each end point twice. subpath_starts: the indices of the
-    first segment of each subpath, (S,); its four control points all equal the start point of the subpath.
+    Args:
+        segments: control points of each segment, (K, 4, 2). A straight line has each end point twice.
+        subpath_starts: index of the first segment of each subpath, (S,). The four control points of this segment all
+            equal the start point of the subpath.
     """
 
     segments: np.ndarray
@@ -36,7 +38,7 @@ class BezierPath(NamedTuple):
 
 
 class PathBuilder:
-    """Builder of a path, with a current point (x, y). A subpath begins with the first segment after a move."""
+    """Builder of a path, with the current point (x, y). The first segment after a move begins a subpath."""
 
     def __init__(self) -> None:
         self.x = self.y = 0.0
@@ -48,15 +50,15 @@ class PathBuilder:
         """Whether the last command was a move."""
 
     def __len__(self) -> int:
-        """Return the number of segments."""
+        """Return the number of segments so far."""
         return len(self._coordinates) // 8
 
     def build(self) -> BezierPath:
-        """Return all segments so far."""
+        """Return the path of all segments so far."""
         return BezierPath(np.array(self._coordinates).reshape(-1, 4, 2), np.array(self._subpath_starts, np.int64))
 
     def move_to(self, x: float, y: float) -> None:
-        """Set the current point and end the subpath."""
+        """End the subpath and set the current point."""
         self.x, self.y = self._start = (x, y)
         self._in_subpath, self._moved = False, True
 
@@ -75,10 +77,14 @@ class PathBuilder:
         self._append(x0 + third * (x1 - x0), y0 + third * (y1 - y0), x + third * (x1 - x), y + third * (y1 - y), x, y)
 
     def arc_to(self, rx: float, ry: float, degrees: float, large: float, sweep: float, x: float, y: float) -> None:
-        """Append an arc to (x, y), of the ellipse with radii (rx, ry) rotated by `degrees`.
+        """Append an elliptical arc, as defined in SVG 1.1, appendix F.6; a radius of 0 gives a straight line.
 
-        If no such ellipse exists, a straight line is appended. The parametrization is that of SVG 1.1, appendix F.6;
-        `large` and `sweep` are its flags.
+        Args:
+            rx, ry: radii of the ellipse. If they are too small for an arc to (x, y), they are scaled up.
+            degrees: rotation of the ellipse.
+            large: large-arc-flag; nonzero for an arc of more than 180 degrees.
+            sweep: sweep-flag; nonzero for an arc in the direction of increasing angles.
+            x, y: end point.
         """
         if (x, y) == (self.x, self.y):
             self._begin_subpath()
@@ -94,12 +100,15 @@ class PathBuilder:
     def _arc_segments(
         self, rx: float, ry: float, rotation: float, large: bool, sweep: bool, x: float, y: float
     ) -> list[tuple[float, float, float, float, float, float]]:
-        """Return the arc's segments, computed with complex numbers where the ellipse is the unit circle."""
+        """Return the segments of an arc, each as (x1, y1, x2, y2, x, y), without its start point.
+
+        The computation maps the ellipse to the unit circle in the complex plane.
+        """
         cos, sin = math.cos(rotation), math.sin(rotation)
         dx, dy = (self.x - x) / 2, (self.y - y) / 2
         half_chord = complex((dx * cos + dy * sin) / rx, (dy * cos - dx * sin) / ry)
         length = abs(half_chord)
-        if length > 1:  # the ellipse is too small to reach both ends and is scaled up
+        if length > 1:  # the ellipse is too small to contain both end points and is scaled up
             rx, ry, half_chord, length = rx * length, ry * length, half_chord / length, 1.0
         center = half_chord * complex(0, -1 if large != sweep else 1) * math.sqrt(1 - length * length) / length
         first = half_chord - center
@@ -125,7 +134,7 @@ class PathBuilder:
         return segments
 
     def close(self) -> None:
-        """Append a line to the start of the subpath; a subpath that is closed right after a move is a dot."""
+        """Append a line to the start of the subpath, if necessary. A move that is followed by a close is a dot."""
         if self._moved:
             self._begin_subpath()
         if (self.x, self.y) != self._start:

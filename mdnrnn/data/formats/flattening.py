@@ -11,21 +11,22 @@ from mdnrnn.data.formats.bezier import BezierPath
 RESOLUTION = 500
 """The flattening tolerance is the longer side of the drawing's bounding box divided by this number."""
 _MAX_CHORDS = 1000
-"""Maximum chords per segment. A segment inside the bounding box needs fewer, but rounding errors far from the origin
-can increase the estimate."""
+"""Maximum number of chords per segment. A segment inside the bounding box needs fewer, but for segments far from the
+origin, rounding errors can increase the estimate."""
 
 
 def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return one polyline per subpath; a subpath whose points all coincide becomes a single point.
+    """Approximate each subpath by a polyline; a subpath whose points all coincide becomes a single point.
 
     Coordinates that overflow become NaN or infinite.
 
     Args:
-        paths: at least one path, none of them empty.
-        max_points: maximum number of points before coinciding points are merged.
+        paths: one or more paths, each with at least one segment.
+        max_points: maximum total number of points, counted before coinciding points are merged.
 
     Returns:
-        Points (P, 2) and the number of points of each polyline (S,), or None if there would be more than `max_points`.
+        Points of all polylines, (P, 2), and the number of points of each polyline, (S,); or None if `max_points` is
+        exceeded.
     """
     segments = np.concatenate([path.segments for path in paths])
     first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
@@ -45,19 +46,24 @@ def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, n
 
 
 def longer_side(segments: np.ndarray) -> float:
-    """Return the longer side of a bounding box of segments (K, 4, 2), sampled at multiples of 1/4 of the parameter.
+    """Return a lower bound of the longer side of the bounding box of segments (K, 4, 2).
 
-    It is a lower bound of the longer side of the exact bounding box.
+    Only the points at the parameters 0, 1/4, 1/2, 3/4 and 1 of each segment are considered.
     """
     points = (_bernstein(np.arange(5) / 4) @ segments).reshape(-1, 2)
     return float(np.ptp(points, axis=0).max())
 
 
 def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return how many chords approximate each segment (K, 4, 2) within the tolerance, shape (K,), at least 1.
+    """Return the number of chords, at least 1, that approximate each segment within a tolerance, shape (K,).
 
-    Wang's formula (Goldman, Pyramid Algorithms, 2003): a chord over 1/n of the parameter deviates by at most
-    max|B''| / (8 n^2), and |B''| is at most 6 times the larger second difference of the control points.
+    Wang's formula (Goldman, Pyramid Algorithms, 2003): if the parameter range of a segment B is divided into n equal
+    parts, the chords deviate from B by at most max|B''| / (8 n^2). |B''| is at most 6 times the larger second
+    difference of the control points.
+
+    Args:
+        segments: control points, (K, 4, 2).
+        tolerance: maximum deviation of a chord from the curve.
     """
     second_differences = np.hypot(*np.moveaxis(np.diff(segments, 2, axis=1), 2, 0)).max(1)
     straight = (segments[:, 0] == segments[:, 1]).all(1) & (segments[:, 2] == segments[:, 3]).all(1)
@@ -66,13 +72,18 @@ def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
 
 
 def evaluate_chords(segments: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the end points (P, 2) of `counts` (K,) chords of each segment (K, 4, 2), without the segments' starts."""
+    """Return the end points of the chords of all segments, (P, 2), without the start points of the segments.
+
+    Args:
+        segments: control points, (K, 4, 2).
+        counts: number of chords of each segment, (K,).
+    """
     starts = np.cumsum(counts) - counts
     t = (np.arange(counts.sum()) - starts.repeat(counts) + 1) / counts.repeat(counts)
     return np.asarray(np.einsum("pk,pkd->pd", _bernstein(t), segments.repeat(counts, axis=0)))
 
 
 def _bernstein(t: np.ndarray) -> np.ndarray:
-    """Return the Bernstein polynomials of degree 3 at parameters (P,), shape (P, 4)."""
+    """Return the four Bernstein polynomials of degree 3 at parameters (P,), shape (P, 4)."""
     s = 1 - t
     return np.stack([s * s * s, 3 * s * s * t, 3 * s * t * t, t * t * t], axis=-1)

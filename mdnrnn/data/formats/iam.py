@@ -1,11 +1,16 @@
 """Reader of IAM-OnDB: handwriting from a whiteboard, one XML file per line of a form, with separate transcripts.
 
-Points are in units of the whiteboard, y down. Line 2 of form a01-000u is `lineStrokes/a01/a01-000/a01-000u-02.xml`. Its
-text is the second line below `CSR:` (the text as written; `OCR:` is the printed text that was to be copied) in
-`ascii/a01/a01-000/a01-000u.txt`, or in `a01-000u.txt` beside the XML file. The folder `ascii` is beside `lineStrokes`
-or beside a parent of it, and can also be `ascii-all` or `ascii-all/ascii`. Blank lines are not counted, and a row of %
-ends a line: both occur in the transcripts. The file of a whole form (`original/a01/a01-000/strokesu.xml`) contains its
-text, with character references that are escaped twice; the separate transcripts are not escaped.
+Points are in units of the whiteboard, y down. For example, the strokes of line 2 of form a01-000u are in
+`lineStrokes/a01/a01-000/a01-000u-02.xml`. The transcript of the form is `ascii/a01/a01-000/a01-000u.txt`, or
+`a01-000u.txt` in the folder of the XML file. The folder `ascii` is beside `lineStrokes` or beside a parent of
+`lineStrokes`; it can also be called `ascii-all` or `ascii-all/ascii`.
+
+A transcript has a block `OCR:`, the printed text that was to be copied, and a block `CSR:`, the text as written. The
+text of line 2 is the second line below `CSR:`. Blank lines are not counted, and a row of % is read as a line break:
+both occur in transcripts. Transcripts are not escaped.
+
+The file of a whole form (`original/a01/a01-000/strokesu.xml`) contains its text. The character references in this text
+are escaped twice.
 """
 
 from __future__ import annotations
@@ -34,12 +39,12 @@ _WHOLE_FORM = re.compile(r"strokes([a-z]?)")
 _FORM = re.compile(r"[a-z]\d\d-\d{3}")
 _TRANSCRIPT_FOLDERS = {"lineStrokes": "ascii", "lineStrokes-all": "ascii-all"}
 _MAX_PARENTS = 4
-"""Number of parent folders beside which transcripts are searched."""
+"""Number of levels above the folder of an XML file at which transcript folders are searched."""
 _LINE_END = re.compile(r"[\r\n]+|%{11,}")
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the root element is a whiteboard session."""
+    """Return whether the root element is <WhiteboardCaptureSession>."""
     return root_name(head) == _ROOT
 
 
@@ -63,7 +68,7 @@ def _parse_stroke(stroke: Element) -> Polyline:
 
 
 def _form_and_line(path: Path) -> tuple[str | None, int | None]:
-    """Return the form in the file's name and the line number, from 1; None if the name has no form or no line."""
+    """Return the form and the line number (from 1) in the path of a file; None for each that is not in the path."""
     line = _LINE.fullmatch(path.stem)
     if line:
         return line[1], int(line[2])
@@ -74,7 +79,7 @@ def _form_and_line(path: Path) -> tuple[str | None, int | None]:
 
 
 def _find_text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
-    """Return the text, and a remark if there is no transcript or it does not contain the line."""
+    """Return the text of a file, or None and a remark if the transcript is missing or does not contain the line."""
     embedded = root.findtext("Transcription/Text")
     if embedded is not None:
         lines = [part.strip() for part in html.unescape(embedded).splitlines()]
@@ -94,15 +99,15 @@ def _find_text(root: Element, path: Path, form: str | None, line: int | None) ->
 
 
 def _find_transcript(path: Path, form: str) -> Path | None:
-    """Return the transcript of a form, from a transcript folder or from the folder of `path`."""
+    """Find the transcript of a form, in a transcript folder or in the folder of the XML file `path`."""
     mirrored = Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.absolute().parts[:-1]))
     candidates = [folder / f"{form}.txt" for folder in (mirrored, path.parent)]
-    # os.path.isfile, because Path.is_file raises PermissionError in folders that cannot be read.
+    # os.path.isfile is used because Path.is_file raises PermissionError in folders that cannot be read.
     return next(filter(os.path.isfile, chain(candidates, _candidates_beside_parents(path, form))), None)
 
 
 def _candidates_beside_parents(path: Path, form: str) -> Iterator[Path]:
-    """Yield the possible transcripts in transcript folders beside the parents of `path`."""
+    """Yield possible paths of the transcript of a form, in transcript folders beside the parents of `path`."""
     for parent in path.absolute().parents[1 : _MAX_PARENTS + 1]:
         for folder in sorted(parent.glob("ascii*")):
             yield from (inner / _transcript_path(form) for inner in (folder, *sorted(folder.glob("ascii*"))))
@@ -114,7 +119,7 @@ def _transcript_path(form: str) -> str:
 
 
 def _transcript_lines(text: str) -> list[str]:
-    """Return the non-blank lines of the block CSR."""
+    """Return the non-blank lines of the block `CSR:` in a transcript."""
     lines = [part.strip() for part in _LINE_END.split(text)]
     if "CSR:" not in lines:
         return []

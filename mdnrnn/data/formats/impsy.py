@@ -1,10 +1,10 @@
-"""Readers of IMPSY files, which contain streams of control values: logs, and the arrays that IMPSY makes of them.
+"""Readers of IMPSY files, which contain streams of control values: logs, and arrays that IMPSY converts from logs.
 
 A log has no header; its lines are `iso-time,source,x1,x2,...`. Rows of the source "interface" were played by a person.
 Rows of the source "rnn" are the output of a model and are left out. An interface row becomes (dt, x1, x2, ...), where
-dt is the time in seconds since the preceding interface row. dt is 0 in the first row, which IMPSY's `dataset.py` leaves
-out. The arrays have the same rows. dt has no maximum, since pauses are part of a performance (765 s occurs). A dt below
-`MIN_DT`, or a negative one after a clock adjustment, is raised to `MIN_DT`.
+dt is the time in seconds since the preceding interface row. dt is 0 in the first row; IMPSY's own `dataset.py` omits
+this row. Arrays have rows of the same form. dt has no maximum, because pauses are part of a performance (in recordings,
+up to 765 s). A dt below `MIN_DT`, for example a negative dt after a clock adjustment, is replaced by `MIN_DT`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def _recognizes_log(path: Path, head: bytes) -> bool:
-    """Return whether any of the first lines is a row of a log."""
+    """Return whether any line in `head` is a row of a log."""
     return _LINE.search(head.removeprefix(b"\xef\xbb\xbf")) is not None
 
 
@@ -41,7 +41,7 @@ def _parse_log_row(fields: list[bytes]) -> Row | None:
         raise ValueError("no values")
     if fields[1].lower() != b"interface":
         return None
-    # All times without a zone are in the same zone; only differences matter.
+    # Times without a time zone are read as UTC, because only their differences are used.
     time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
     return (time - _EPOCH) // timedelta(microseconds=1), values
 

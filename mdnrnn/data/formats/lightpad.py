@@ -1,8 +1,8 @@
-"""Logs of a Lightpad controller, with the header `time,ip,message` and lines `34.217415, 127.0.0.1, /block 29 88 4`.
+"""Reader of Lightpad logs: header `time,ip,message`, lines such as `34.217415, 127.0.0.1, /block 29 88 4`.
 
-The rows (dt, x, y, z) are a stream: dt is the time since the preceding row in seconds, 0 in the first row; x, y and the
-pressure z are 0 to 127. There are no strokes: a pressure of 0 is not always the end of a touch, and a touch does not
-always end with a pressure of 0.
+A log is read as a stream of rows (dt, x, y, z). dt is the time since the preceding row in seconds, 0 in the first row.
+The position x, y and the pressure z are 0 to 127. Rows are not divided into strokes, because a pressure of 0 does not
+reliably mark the end of a touch.
 """
 
 from __future__ import annotations

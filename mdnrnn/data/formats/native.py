@@ -1,7 +1,7 @@
-"""Corpus files of this project: arrays and a JSON header, in one `.npz` or a folder of `.npy`, without pickles.
+"""Corpus files of this project: arrays and a JSON header, in one `.npz` or a folder of `.npy` files, without pickles.
 
-The members of an `.npz` are stored, not compressed, so that the arrays of both kinds are memory-mapped: opening a
-corpus reads its header only.
+The members of an `.npz` are uncompressed, so that its arrays can be memory-mapped like those of a folder. Opening a
+corpus reads only headers.
 """
 
 from __future__ import annotations
@@ -68,7 +68,12 @@ def _check_header_size(path: Path, size: int) -> None:
 
 
 def make_header(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
-    """Return the content of `header.json`."""
+    """Return the content of `header.json`.
+
+    Args:
+        metadata: metadata of the corpus.
+        splits: first and last (exclusive) sequence of each split.
+    """
     return {"format": VERSION, "facts": metadata.to_header(), "splits": dict(splits)}
 
 
@@ -95,7 +100,7 @@ def write(corpus: Corpus, path: Path) -> None:
 
 
 def zip_folder(folder: Path, path: Path) -> None:
-    """Write the corpus in a folder as one `.npz`, in constant memory."""
+    """Write the corpus in `folder` to the `.npz` file `path`, in constant memory."""
     header = json.loads((folder / HEADER).read_bytes())
     names = [name for name in (*_REQUIRED, *_OPTIONAL) if (folder / f"{name}.npy").exists()]
     with atomic_file(path) as file:
@@ -116,7 +121,7 @@ def _file_copier(path: Path) -> Callable[[IO[bytes]], object]:
 
 def _write_archive(file: BinaryIO, header: dict[str, Any], writers: dict[str, Callable[[IO[bytes]], object]]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        # ZipInfo has a fixed date, so that equal corpora give equal bytes.
+        # ZipInfo sets a fixed date, so that equal corpora give identical files.
         for name, write_array in writers.items():
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 write_array(member)
@@ -148,7 +153,7 @@ def _to_corpus(path: Path, header: bytes, load: Callable[[str], np.ndarray | Non
 
 
 def _to_data_error(path: Path, error: InputError) -> DataError:
-    """Return an error about a corpus as an error about its file."""
+    """Convert an error about a corpus to a `DataError` that names the file of the corpus."""
     return error if isinstance(error, DataError) else DataError(f"{path}: {error}")
 
 
@@ -216,14 +221,14 @@ def _to_record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
     number = corpus[index].writer
-    # Equal keys give equal splits, so all sequences of a writer are in one split. `writer` contains the path because
-    # equal numbers in different corpora are different writers.
+    # The key depends on the writer only, so that all sequences of a writer are assigned to one split. `writer` contains
+    # the path because a number identifies different writers in different corpora.
     key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
     return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
 
 
 def corpus_format(path: Path) -> Format:
-    """Return the format that reads the corpus at `path` for an import with other settings."""
+    """Return a format that reads the corpus at `path`, so that it can be imported again with other options."""
     metadata = read(path).metadata
     grid = metadata.bin_width if metadata.features and not metadata.is_stream else None
     features = ("dt",) if metadata.is_stream else metadata.features

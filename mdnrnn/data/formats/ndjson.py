@@ -1,7 +1,8 @@
-"""Quick, Draw! `.ndjson`: one JSON object per line, its drawing as strokes [xs, ys] or [xs, ys, ts], y down.
+"""Quick, Draw! `.ndjson`: one JSON object per line.
 
-Simplified files have integers of 0 to 255, raw files pixels of any range with the time of each point in milliseconds,
-which is not used. The class is the field `word`.
+The field `drawing` is a list of strokes [xs, ys] or [xs, ys, ts], y down. The field `word` is the class. Simplified
+files have integer coordinates of 0 to 255. Raw files have pixel coordinates of any range, and the time ts of each point
+in milliseconds, which is ignored.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class _Chunk(NamedTuple):
     first: int
     """Number of the first line, from 1."""
     lines: list[bytes | None]
-    """None: a line that exceeds `MAX_LINE_BYTES`."""
+    """Lines; None for a line of more than `MAX_LINE_BYTES`."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file begins with a JSON object with a drawing, or is an `.ndjson` with any JSON object."""
+    """Return whether the file begins with a JSON object that has a drawing, or is an `.ndjson` with any JSON object."""
     head = head.removeprefix(b"\xef\xbb\xbf")
     if path.suffix.lower() == ".ndjson":
         return _OBJECT.search(head) is not None
@@ -52,7 +53,7 @@ def read_chunks(file: BinaryIO, name: str) -> Iterator[_Chunk]:
     """Yield the lines of an open file, which may be a pipe, in chunks of about `CHUNK_BYTES`.
 
     Args:
-        file: open file.
+        file: file opened in binary mode.
         name: name of the file, for messages.
     """
     number, lines, size = 1, [], 0
@@ -108,7 +109,7 @@ class _LineError(Exception):
     def __init__(self, reason: str, problem: str) -> None:
         super().__init__(f"{problem}; expected a JSON object with a drawing of strokes [xs, ys]")
         self.reason = reason
-        """Reason of the remark."""
+        """Reason of the remark on the line."""
 
 
 def _parse_fields(line: bytes | None) -> dict[str, Any]:
@@ -118,7 +119,7 @@ def _parse_fields(line: bytes | None) -> dict[str, Any]:
         fields = json.loads(line)
     except RecursionError as error:
         raise _LineError("not JSON", "nested too deep") from error
-    except ValueError as error:  # invalid JSON, invalid UTF-8, or a number of thousands of digits
+    except ValueError as error:  # invalid JSON, invalid UTF-8, or an integer with thousands of digits
         raise _LineError("not JSON", str(error)) from error
     if not isinstance(fields, dict) or "drawing" not in fields:
         raise _LineError("no drawing", "there is no drawing in it")
@@ -146,12 +147,13 @@ def _to_text(value: Any) -> str | None:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Write all drawings of a corpus in the simplified layout, each moved so that its minimum x and y are 0.
+    """Write all drawings of a corpus in the layout of simplified files.
 
-    Fields in addition to those of Quick, Draw! are `split`, and `text` if the drawing has one.
+    Each drawing is translated so that its minimum x and y are 0. Fields that Quick, Draw! does not have are `split`,
+    and `text` if the drawing has a text.
 
     Raises:
-        InputError: the corpus is not drawings.
+        InputError: the corpus does not consist of drawings.
     """
     check_drawing_corpus(corpus)
     with atomic_file(path) as file:
@@ -159,7 +161,7 @@ def write(corpus: Corpus, path: Path) -> None:
 
 
 def to_json_object(corpus: Corpus, index: int) -> dict[str, Any]:
-    """Return drawing `index` as the JSON object of its line."""
+    """Return the JSON object of drawing `index`."""
     strokes = corpus.drawing(index)
     corner = np.concatenate(strokes).min(0)
     sequence, splits = corpus[index], corpus.splits.items()

@@ -16,7 +16,7 @@ _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A
 
 
 class _LastControl(NamedTuple):
-    """Last control point of the previous curve, and its kind: "C" cubic, "Q" quadratic, "" no curve."""
+    """Last control point of the preceding command, and kind of the command: "C" cubic, "Q" quadratic, "" no curve."""
 
     kind: str = ""
     x: float = 0.0
@@ -27,9 +27,11 @@ _NO_CURVE = _LastControl()
 
 
 def parse_path(builder: PathBuilder, data: str, location: str, max_segments: int) -> str:
-    """Append path data to a builder, up to the first error.
+    """Parse path data and append the segments to a builder, up to the first error.
 
     Args:
+        builder: builder of the path.
+        data: attribute d of a <path>.
         location: file name for error messages.
         max_segments: maximum number of segments.
 
@@ -67,7 +69,7 @@ def too_many_points(location: str, limit: int) -> DataError:
 
 
 def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _LastControl) -> _LastControl:
-    """Append one command, repeated for each group of its arguments; return the last control point."""
+    """Execute a command once per group of its arguments; return the last control point."""
     kind, relative = letter.upper(), letter.islower()
     size = _ARGUMENTS[kind]
     for i in range(0, len(values), size):
@@ -97,21 +99,24 @@ def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _
             builder.arc_to(v[0], v[1], v[2], v[3], v[4], x + v[5], y + v[6])
         else:
             builder.move_to(x + v[0], y + v[1])
-            kind = "L"  # further pairs of a move are lines
+            kind = "L"  # further coordinate pairs of a move are lines
     return last
 
 
 def _reflect_control(builder: PathBuilder, last: _LastControl, kind: str) -> tuple[float, float]:
-    """Return the first control point of a smooth curve."""
+    """Return the first control point of a smooth curve: the reflection of `last` at the current point.
+
+    It is the current point if the preceding command was not a curve of this kind.
+    """
     if last.kind != kind:
         return builder.x, builder.y
     return 2 * builder.x - last.x, 2 * builder.y - last.y
 
 
 def _parse_arc_arguments(text: str) -> tuple[list[float], bool]:
-    """Parse numbers like `parse_numbers`, where the flags, the fourth and fifth of seven, need no separator.
+    """Return the numbers in the arguments of arcs, seven per arc, and whether all of `text` was read.
 
-    "0110" is 0, 1, 10.
+    The fourth and fifth number of an arc are flags, which need no separator: "0110" is 0, 1, 10.
     """
     values: list[float] = []
     position = 0

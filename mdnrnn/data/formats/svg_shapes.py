@@ -15,11 +15,13 @@ class LengthOf(Protocol):
     """Function that returns a length property of an element in user units."""
 
     def __call__(self, element: Element, name: str, /) -> float:
-        """Return property `name`."""
+        """Return the length property `name` of `element`."""
 
 
 def shape_outline(element: Element, length: LengthOf) -> BezierPath:
-    """Return the outline of a line, rectangle, circle or ellipse; it is empty if the shape has no extent.
+    """Return the outline of a line, rectangle, circle or ellipse.
+
+    The outline is empty if the width, height or radius of the shape is not positive.
 
     Raises:
         InvalidLengthError: an attribute is not a length.
@@ -35,7 +37,7 @@ def _append_line(builder: PathBuilder, element: Element, length: LengthOf) -> No
 
 
 def _append_rect(builder: PathBuilder, element: Element, length: LengthOf) -> None:
-    """Append a rectangle, clockwise from the end of its upper left corner, in the order of the SVG specification."""
+    """Append a rectangle, clockwise from the left end of its upper side, as defined by the SVG specification."""
     x, y, width, height = (length(element, name) for name in ("x", "y", "width", "height"))
     if width <= 0 or height <= 0:
         return
@@ -59,7 +61,7 @@ def _append_rect(builder: PathBuilder, element: Element, length: LengthOf) -> No
 
 
 def _append_ellipse(builder: PathBuilder, element: Element, length: LengthOf) -> None:
-    """Append a circle or ellipse, clockwise from its right end, in the order of the SVG specification."""
+    """Append a circle or ellipse, clockwise from its rightmost point, as defined by the SVG specification."""
     cx, cy = length(element, "cx"), length(element, "cy")
     rx, ry = _radii(element, length) if element.tag == "ellipse" else [length(element, "r")] * 2
     if rx <= 0 or ry <= 0:
@@ -71,7 +73,7 @@ def _append_ellipse(builder: PathBuilder, element: Element, length: LengthOf) ->
 
 
 def _radii(element: Element, length: LengthOf) -> list[float]:
-    """Return rx and ry; a radius that is missing, "auto" or negative equals the other one."""
+    """Return rx and ry. A radius that is missing, "auto" or negative is replaced by the other one."""
     radii = {name: length(element, name) for name in ("rx", "ry") if element.get_property(name) not in (None, "auto")}
     radii = {name: radius for name, radius in radii.items() if radius >= 0}
     rx = radii.get("rx", radii.get("ry", 0.0))
@@ -87,14 +89,14 @@ _APPEND: dict[str, Callable[[PathBuilder, Element, LengthOf], None]] = {
 
 
 def covers_page(path: BezierPath, page: np.ndarray) -> bool:
-    """Return whether a path is an upright rectangle that covers the page, up to a hundredth of the page's size.
+    """Return whether a path is an upright rectangle that covers the page, with a tolerance of 1% of the page size.
 
     Args:
         page: [[left, top], [right, bottom]].
     """
     segments, slack = path.segments, np.ptp(page, axis=0) / 100
     straight = (segments[:, 0] == segments[:, 1]).all() and (segments[:, 2] == segments[:, 3]).all()
-    # A filled rectangle has 4 segments if its last side is implicit: the start of the subpath counts as one.
+    # A subpath begins with a segment at its start point. A rectangle has 3 more if its last side is implicit, else 4.
     if len(path.subpath_starts) != 1 or len(segments) not in (4, 5) or not straight:
         return False
     corners = segments[:, 3]

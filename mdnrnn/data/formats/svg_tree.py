@@ -1,4 +1,4 @@
-"""Element tree of an SVG file: only the elements and attributes that affect the drawing, within limits."""
+"""Element tree of an SVG file, of limited size: only the elements and attributes that affect the drawing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mdnrnn.errors import DataError
 
 _ADVICE = "save it as plain SVG"
 LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
-"""Entities are allowed because Illustrator declares them for namespaces and styles."""
+"""Limits of SVG files. Entities are allowed because Adobe Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
-"""Maximum characters of path data and points; parsing takes at most about a second per million."""
+"""Maximum characters of all attributes d and points of a file; parsing takes up to a second per million."""
 MAX_ATTRIBUTE = 10_000
-"""Maximum characters of an attribute other than path data and points."""
+"""Maximum characters of an attribute other than d and points."""
 
 SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "ellipse"})
 GROUPS = frozenset({"svg", "g", "a", "switch"})
@@ -45,7 +45,7 @@ class Element:
         self._location = location
 
     def get_property(self, name: str) -> str | None:
-        """Return a property from the style or, if it is not there, from the attribute."""
+        """Return a property from the attribute `style` or, if it is not set there, from the attribute `name`."""
         return self._style.get(name) or self.attributes.get(name)
 
     @cached_property
@@ -74,7 +74,7 @@ class Element:
 
     @cached_property
     def transform(self) -> tuple[Matrix, str]:
-        """Affine map of the element, and the attribute if it is invalid, else ""."""
+        """Affine map of the attribute transform, and ""; or the identity and the text of the attribute if invalid."""
         text = self.attributes.get("transform", "")
         try:
             return parse_transform(text), ""
@@ -83,7 +83,7 @@ class Element:
 
     @cached_property
     def view_box(self) -> tuple[float, float, float, float] | None:
-        """Left, top, width and height, or None if there is no valid viewBox."""
+        """Left, top, width and height of the viewBox, or None if there is no valid viewBox."""
         values, complete = parse_numbers(self.attributes.get("viewBox", ""))
         if not complete or len(values) != 4 or not all(map(math.isfinite, values)) or min(values[2:]) <= 0:
             return None
@@ -91,7 +91,7 @@ class Element:
 
     @cached_property
     def path(self) -> tuple[BezierPath, str]:
-        """Path of a <path>, <polyline> or <polygon> up to the first error, and the text at the error, else ""."""
+        """Path of a <path>, <polyline> or <polygon> up to the first error, and the text at the error, "" if none."""
         builder = PathBuilder()
         if self.tag == "path":
             error = parse_path(builder, self.attributes.get("d", ""), self._location, MAX_POINTS)
@@ -106,7 +106,7 @@ class Element:
 
 
 class Document:
-    """Root element, elements by id, and text of the drawing. It is the target of the XML parser."""
+    """Root element, elements by id, and text of the drawing. The methods receive the events of the XML parser."""
 
     def __init__(self, location: str) -> None:
         self.root = Element("", {}, location)
@@ -116,10 +116,10 @@ class Document:
         self._open_elements: list[Element] = []
         self._path_data = 0
         self._title: list[str] | None = None
-        """Text of the title that is being parsed, if it is the text of the drawing."""
+        """Parts of the text of the drawing, while its title element is open; else None."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Add an element."""
+        """Open an element and, if it is rendered, add it to the tree."""
         tag = tag.removeprefix(_SVG)
         element = Element(tag, self._select_attributes(tag, attributes), self._location)
         if not self._open_elements:
@@ -160,7 +160,7 @@ class Document:
             self.text, self._title = self.text or "".join(self._title), None
 
     def data(self, text: str) -> None:
-        """Receive text between tags."""
+        """Receive text between tags; it is ignored outside of the title with the text of the drawing."""
         if self._title is not None:
             self._title.append(text)
 

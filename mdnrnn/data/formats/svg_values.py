@@ -14,7 +14,7 @@ _PX_PER_UNIT |= {"em": 16, "rem": 16, "ex": 8}
 _TRANSFORM = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*", re.ASCII)
 _PX, _DEG = (re.compile(rf"(?<=[0-9.]){unit}(?![^\s,])", re.ASCII | re.IGNORECASE) for unit in ("px", "deg"))
 _UNIT_OF_TRANSFORM = {"translate": _PX, "rotate": _DEG, "skewX": _DEG, "skewY": _DEG}
-"""Units that CSS writes after the arguments of a transform. They equal the implicit units of SVG and are removed."""
+"""Units that CSS writes after the arguments of a transform. They are removed, because SVG implies the same units."""
 
 Matrix = tuple[float, float, float, float, float, float]
 """Affine map (a, b, c, d, e, f): x' = a x + c y + e, y' = b x + d y + f."""
@@ -22,7 +22,7 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 
 def parse_numbers(text: str) -> tuple[list[float], bool]:
-    """Return the numbers before the first character that belongs to no number, and whether all of `text` was read."""
+    """Return the numbers before the first invalid character, and whether all of `text` was read."""
     tokens = _NUMBER_OR_CHARACTER.findall(text)
     try:
         return list(map(float, tokens)), True
@@ -53,19 +53,19 @@ def parse_length(text: str, full: float) -> float | None:
 
 
 def multiply(outer: Matrix, inner: Matrix) -> Matrix:
-    """Return the map that applies `inner`, then `outer`."""
+    """Return the affine map that applies `inner`, then `outer`."""
     a, b, c, d, e, f = outer
     g, h, i, j, k, l = inner  # noqa: E741
     return a * g + c * h, b * g + d * h, a * i + c * j, b * i + d * j, a * k + c * l + e, b * k + d * l + f
 
 
 def translation(x: float, y: float) -> Matrix:
-    """Return the map that adds (x, y)."""
+    """Return the translation by (x, y)."""
     return 1.0, 0.0, 0.0, 1.0, x, y
 
 
 def parse_transform(text: str) -> Matrix:
-    """Return the map of a transform attribute.
+    """Return the affine map of the text of a transform attribute.
 
     Raises:
         ValueError: `text` is not a list of transforms.

@@ -1,4 +1,4 @@
-"""Writer of drawings as SVG files, one per drawing; `svg_reader.py` reads the same polylines."""
+"""Writer of SVG: one file per drawing. `svg_reader.py` restores the polylines."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _INVALID_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|%\ud800-\udfff]|^\.')
 def write(corpus: Corpus, folder: Path) -> None:
     """Write one file per drawing to a new folder, atomically.
 
-    The files are in subfolders named after their splits, if there are several, and within these in subfolders named
-    after their classes, if there are classes: train/cat/000000.svg. Coordinates are written exactly. A stroke of
-    several points that all coincide is read back as one point.
+    If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, for
+    example train/cat/000000.svg. Coordinates are written exactly. A stroke of several points that all coincide is read
+    back as one point.
 
     Raises:
         InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.
@@ -40,7 +40,7 @@ def write(corpus: Corpus, folder: Path) -> None:
 
 
 def _subfolders(corpus: Corpus) -> list[Path]:
-    """Return the subfolder of each drawing."""
+    """Return the subfolder of each drawing, for example train/cat."""
     subfolders = [Path()] * len(corpus)
     splits = {name: bounds for name, bounds in corpus.splits.items() if name in SPLITS and bounds[0] < bounds[1]}
     if len(splits) > 1:
@@ -55,7 +55,7 @@ def _subfolders(corpus: Corpus) -> list[Path]:
 
 
 def _folder_name(class_name: str) -> str:
-    """Return a class name in which characters that are invalid in folder names are replaced by % and their code."""
+    """Replace characters that are invalid in folder names by % and their hexadecimal code."""
     return _INVALID_IN_NAMES.sub(lambda match: f"%{ord(match[0]):02x}", class_name) or "%"
 
 
@@ -78,5 +78,5 @@ def format_svg(drawing: Drawing, text: str | None) -> str:
 
 
 def _format_numbers(values: np.ndarray) -> str:
-    """Return the shortest decimal numbers that are exact, separated by spaces."""
+    """Format values as the shortest decimal numbers that restore them exactly, separated by spaces."""
     return " ".join(repr(value).removesuffix(".0") for value in values.ravel().tolist())

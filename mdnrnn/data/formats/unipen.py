@@ -1,20 +1,24 @@
-"""Reader of UNIPEN 1.0: pen strokes as text, in statements that begin with a dot and a keyword at the start of a line.
+"""Reader of UNIPEN 1.0: text files of statements that begin with a dot and a keyword at the start of a line.
 
-A drawing is a .SEGMENT of the finest level that has labels: the last such level in .HIERARCHY, or else the level with
-the most segments. The segment's label is the class of the drawing if the level is one of single characters, else its
-text. A file without segments is one drawing. Components are the .PEN_DOWN and .PEN_UP statements that have points,
-numbered together from 0 in each file and each .START_SET (unipen.def, Guyon 1994); only .PEN_DOWN components are
-strokes. `1:40-3,5,6:0-6:12` is component 1 from point 40, all of 2, 3 and 5, and points 0 to 12 of component 6; points
-are numbered from 0, a range includes its last point and may extend past the end. A segment without ranges has all
-components before the next segment.
+Drawings. A drawing is a .SEGMENT of the finest level that has labels. This is the last such level in .HIERARCHY or, if
+.HIERARCHY has none, the level with the most labeled segments. The label of the segment is the class of the drawing if
+the segments of the level are single characters; otherwise it is the text of the drawing. A file without segments is one
+drawing.
 
-Y points up and is negated, as in nearly all collections and as .H_LINE implies. Y is not negated if a .COMMENT,
-.DATA_INFO, .PAD or .SETUP of the file says that y points, grows or increases down, or that the origin is at the top
-left; "pen down" does not count.
+Components. The .PEN_DOWN and .PEN_UP statements that have points are the components. They are numbered together, from 0
+at the start of the file and again from 0 after each .START_SET (unipen.def, Guyon 1994). Only .PEN_DOWN components are
+strokes. A segment has ranges of components: `1:40-3,5,6:0-6:12` is component 1 from point 40, all of components 2, 3
+and 5, and points 0 to 12 of component 6. Points are numbered from 0. A range includes its last point and may extend
+past the end of the component. A segment without ranges has all components between its statement and the next segment.
 
-.INCLUDE is searched relative to the including file, and in folders named `include` beside the top file or in its
-parents, where the collections store their points. It cannot lead out of these folders. A missing file is ignored:
-Pendigits refers to a file that was never published. Files in `include` are not read by themselves.
+Direction of y. Y points up in nearly all collections, as .H_LINE implies, and is negated. Y is not negated if a
+.COMMENT, .DATA_INFO, .PAD or .SETUP of the file says that y points, grows or increases down, or that the origin is at
+the top left. The words "pen down" are ignored.
+
+Includes. A file named by .INCLUDE is searched relative to the including file, and in folders named `include` in the
+folder of the top file or in its parents, where the collections store their points. A file outside of these folders is
+an error. A missing file is ignored, because Pendigits refers to a file that was never published. Files in a folder
+`include` are read only through .INCLUDE.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import DataError
 
 _MAX_REPETITION = 4
-"""Maximum average number of segments that contain a point: segments of one level hardly overlap."""
+"""Maximum average number of segments that contain a point. Segments of one level normally do not overlap."""
 _CHARACTER_LEVELS = ("CHARACTER", "CHAR", "LETTER", "DIGIT", "GLYPH", "SYMBOL", "GESTURE", "KEY")
 _FIRST_STATEMENT = re.compile(rb"\s*\.[A-Z][A-Z_]*\s")
 _UNIPEN_STATEMENT = re.compile(
@@ -43,7 +47,7 @@ _Piece = tuple[Polyline, bool]
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether `head` begins with a statement and contains a keyword that is specific to UNIPEN."""
+    """Return whether `head` has a statement that is specific to UNIPEN, and `path` is not in a folder `include`."""
     return "include" not in path.parts[:-1] and bool(_FIRST_STATEMENT.match(head) and _UNIPEN_STATEMENT.search(head))
 
 
@@ -82,7 +86,7 @@ class _SegmentError(Exception):
 
 
 def _all_segments(file: UnipenFile, level: str | None) -> Iterator[tuple[Segment, Iterator[_Piece]]]:
-    """Yield the segments of a level with their pieces; if `level` is None, one segment with all components."""
+    """Yield each segment of a level with its pieces. If `level` is None, yield one segment with all components."""
     if level is None:
         components = [component for part in file.sets for component in part.components]
         yield Segment("", None, None, 0), _range_pieces(ComponentSet(components, []), 0, 0, len(components) - 1, None)
@@ -109,10 +113,14 @@ def _extent_pieces(part: ComponentSet, extent: str) -> Iterator[_Piece]:
 
 
 def _range_pieces(part: ComponentSet, first: int, begin: int, last: int, end: int | None) -> Iterator[_Piece]:
-    """Yield components `first` to `last`, from point `begin` of the first to point `end` of the last component.
+    """Yield the pieces of a range of components.
 
     Args:
-        end: None: the last point.
+        part: components with a common numbering.
+        first: number of the first component.
+        begin: number of the first point in the first component.
+        last: number of the last component.
+        end: number of the last point in the last component; None: all points.
     """
     if last >= len(part.components):
         raise _SegmentError(f"has components {first} to {last}; expected numbers from 0 to {len(part.components) - 1}")

@@ -15,7 +15,7 @@ from mdnrnn.errors import DataError
 
 @dataclass
 class Report:
-    """Result of an import."""
+    """Statistics of an import."""
 
     files: int = 0
     """Number of files read."""
@@ -26,22 +26,22 @@ class Report:
     points: int = 0
     """Number of steps in the corpus."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Percentiles of the number of steps per drawing: percentile -> T."""
+    """Percentiles of the number of steps per drawing: percentile, such as "50%" -> number of steps."""
     splits: dict[str, int] = field(default_factory=dict)
     """Number of drawings per split."""
     classes: int = 0
     """Number of classes."""
     dropped: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Dropped drawings: reason -> number, details of the first."""
+    """Dropped drawings: reason -> (number of drawings, details of the first one)."""
     repaired: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Repaired drawings: reason -> number, details of the first."""
+    """Repairs of drawings: reason -> (number of repairs, details of the first one)."""
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Files that cannot be read: reason -> number, details of the first."""
+    """Files that cannot be read: reason -> (number of files, details of the first one)."""
     unknown_files: tuple[int, str] = (0, "")
-    """Files in folders that have no known format: number, path of the first."""
+    """Number of files of unknown format that were found in folders, and path of the first one."""
 
     def ignore(self, path: Path) -> None:
-        """Count a file of no known format."""
+        """Count a file of unknown format."""
         number, first = self.unknown_files
         self.unknown_files = (number + 1, first or _to_one_line(str(path)))
 
@@ -50,7 +50,13 @@ class Report:
         _count(self.bad_files, Remark("cannot be read", str(error)))
 
     def add_drawings(self, kept: int, dropped: Iterable[Remark], repaired: Iterable[Remark]) -> None:
-        """Count the drawings of one chunk."""
+        """Add the counts of one chunk.
+
+        Args:
+            kept: number of drawings that are added to the corpus.
+            dropped: one remark per dropped drawing.
+            repaired: one remark per repair.
+        """
         self.kept += kept
         self.read += kept
         for remark in dropped:
@@ -72,15 +78,15 @@ def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
 
 
 def _to_one_line(text: str) -> str:
-    """Replace line breaks, which file names can contain, with spaces."""
+    """Replace each run of whitespace with a space, because file names can contain line breaks."""
     return " ".join(text.split())
 
 
 def length_percentiles(lengths: Counter[int]) -> dict[str, int]:
-    """Return percentiles 0, 5, 50, 95 and 100 of the sequence length.
+    """Return the percentiles 0, 5, 50, 95 and 100 of the sequence length, with keys such as "50%".
 
     Args:
-        lengths: number of sequences of each length.
+        lengths: sequence length -> number of sequences.
     """
     values = np.array(sorted(lengths))
     cumulative = np.cumsum([lengths[value] for value in values.tolist()])
