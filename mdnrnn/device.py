@@ -1,4 +1,4 @@
-"""Device, precision and thread settings of PyTorch; this module imports torch inside its functions only."""
+"""Device, precision and thread settings of PyTorch. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,22 +17,27 @@ _TF32_LOCK = threading.RLock()
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device called "auto" (CUDA if available), "cpu" or "cuda".
+    """Return the device of the given name: "cpu", "cuda", or "auto" for CUDA if available, otherwise the CPU.
 
     Raises:
-        InputError: "cuda" is not available.
+        InputError: the name is "cuda" and CUDA is not available.
     """
     import torch
 
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device: received cuda, but this machine or this build of torch has no CUDA; use --device cpu")
+        raise InputError(
+            "device: received cuda, but CUDA is not available (no GPU, or a CPU build of torch); use --device cpu"
+        )
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(name)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
-    """Return whether bfloat16 matrix products are accelerated: CUDA since Ampere, CPUs with AVX512-BF16 or AMX."""
+    """Return whether the device accelerates bfloat16 matrix products.
+
+    These are GPUs of compute capability 8.0 (Ampere) or higher, and CPUs with AVX512-BF16 or AMX-BF16.
+    """
     import torch
 
     if device.type == "cuda":
@@ -42,14 +47,17 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return "bfloat16" or "float32"; "auto" is bfloat16 if the device accelerates it."""
+    """Return the precision of the given name: "bfloat16" or "float32".
+
+    "auto" selects "bfloat16" if the device accelerates it, otherwise "float32".
+    """
     if name != "auto":
         return name
     return "bfloat16" if has_fast_bfloat16(device) else "float32"
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return a context manager for forward passes in the given precision."""
+    """Return a context manager in which forward passes use the precision "bfloat16" (autocast) or "float32"."""
     import torch
 
     if precision == "bfloat16":
@@ -59,13 +67,13 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Disable TensorFloat-32 on CUDA within the context, so that float32 products have full precision."""
+    """Disable TensorFloat-32 on CUDA within the context, so that matrix products in float32 have full precision."""
     import torch
 
     if not torch.cuda.is_available():
         yield
         return
-    with _TF32_LOCK:  # the settings are global: another thread must not restore them inside this context
+    with _TF32_LOCK:  # the settings are global: no other thread may change them while this context is active
         matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         try:

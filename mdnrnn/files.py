@@ -1,4 +1,7 @@
-"""Write files and folders atomically: a reader finds the old version or the complete new one."""
+"""Atomic writing of files and folders, and the paths of bundled files.
+
+Atomic writing means that a reader finds either the old version or the complete new version.
+"""
 
 import json
 import os
@@ -13,15 +16,16 @@ from typing import BinaryIO
 from mdnrnn.errors import InputError
 
 SUFFIX = ".tmp"
-"""Extension of temporary files and folders. Their names start with a dot."""
+"""Extension of the names of temporary files and folders. These names also start with a dot."""
 ADVICE = "free some space or choose another path"
 
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
-    """Open a temporary file beside `path`; rename it to `path` when the block succeeds, delete it otherwise.
+    """Return a context manager that writes the file `path` atomically.
 
-    The data are flushed to the disk before the file is renamed.
+    It opens a temporary file in the folder of `path` for writing bytes. At the end of the block the data are flushed to
+    the disk, and the file is renamed to `path`. If the block raises an exception, the temporary file is deleted.
 
     Raises:
         InputError: `path` cannot be written.
@@ -42,17 +46,20 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE) -> Iterator[Path]:
-    """Yield a temporary path; move the file or folder that the block creates there to `path` when the block succeeds.
+    """Return a context manager that yields a temporary path, at which the block creates a file or a folder.
 
-    The temporary path does not exist yet. Its parent is an empty temporary folder beside `path`, in which the block may
-    create other files; the folder is deleted when the block ends.
+    At the end of the block the file or folder is moved to `path`. If the block raises an exception, it is deleted.
+
+    At first nothing exists at the temporary path. Its parent is an empty temporary folder in the folder of `path`. The
+    block may create other files in it. The temporary folder is deleted at the end of the block.
 
     Args:
-        replace: whether an existing file or folder `path` is replaced.
-        advice: end of the error message, which tells the user what to do.
+        path: path of the file or folder to write.
+        replace: whether to replace an existing file or folder at `path`.
+        advice: last part of the error message, which tells the user what to do.
 
     Raises:
-        InputError: `path` or something in the block cannot be written.
+        InputError: `path` or a file in the block cannot be written.
     """
     path = Path(path)
     with _explain_errors(path, advice):
@@ -74,8 +81,18 @@ def _explain_errors(path: Path, advice: str) -> Iterator[None]:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 
 
+def bundled_path(folder: str) -> Path:
+    """Return the path of the bundled folder "datasets" or "checkpoints".
+
+    The folder is inside an installed package. In a checkout of the repository it is beside the package.
+    """
+    package = Path(__file__).parent
+    installed = package / folder
+    return installed if installed.exists() else package.parent / folder
+
+
 def is_temporary(path: Path) -> bool:
-    """Return whether `path` is named like a temporary file; such files remain if a process is killed."""
+    """Return whether `path` has the name of a temporary file of this module. Killed processes leave such files."""
     return path.name.startswith(".") and path.suffix == SUFFIX
 
 
@@ -86,15 +103,19 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 
 
 def write_json(path: Path | str, value: object) -> None:
-    """Write `value` to `path` as indented JSON, atomically."""
+    """Write `value` to `path` as indented JSON, with a final newline, atomically."""
     write_bytes(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def make_folder(path: Path | str) -> Path:
-    """Create the folder `path` and its parents if they do not exist; return it as a `Path`."""
+    """Create the folder `path` and its parents if they do not exist; return `path` as a `Path`.
+
+    Raises:
+        InputError: the folder cannot be created.
+    """
     path = Path(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"cannot make the folder {path}: {error.strerror}; choose another path") from error
+        raise InputError(f"cannot create the folder {path}: {error.strerror}; choose another path") from error
     return path

@@ -1,4 +1,4 @@
-"""Ordered maps over worker processes on one machine."""
+"""Map a function over items in worker processes of one machine, with results in the order of the items."""
 
 from __future__ import annotations
 
@@ -21,19 +21,25 @@ R = TypeVar("R")
 
 
 def check_workers(workers: int, device: torch.device, policy: object) -> None:
-    """Raise `InputError` if `workers` is less than 1, or if it is more than 1 on a GPU or with a policy."""
+    """Raise `InputError` if generation cannot run in `workers` processes.
+
+    Args:
+        workers: number of processes; must be at least 1. More than 1 requires a CPU and no policy.
+        device: device of the model.
+        policy: policy that chooses the inputs of each step, or None.
+    """
     if workers < 1:
         raise InputError(f"workers: received {workers}, expected 1 or more")
     if workers > 1 and device.type != "cpu":
-        raise InputError(f"workers: received {workers} on {device}, expected 1: worker processes share CPU cores only")
+        raise InputError(f"workers: received {workers} on {device}, expected 1: worker processes run on the CPU only")
     if workers > 1 and policy is not None:
         raise InputError(f"workers: received {workers} with a policy, expected 1: a policy runs in one process")
 
 
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:
-    """Return the results of `function` for all items, in order, computed by `workers` processes.
+    """Return the results of `function` in the order of the items, computed in `workers` processes.
 
-    The number of PyTorch threads of this process is divided among the workers.
+    The PyTorch threads of this process are divided equally among the workers, with at least one thread per worker.
 
     Args:
         function: a module-level function, so that it can be pickled.
@@ -51,9 +57,10 @@ def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: in
 
 
 def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """Yield the results of `function` in the order of the items, with at most 2 * `workers` items in memory.
+    """Yield the results of `function` in the order of the items, computed in `workers` processes.
 
-    With one worker the function runs in this process. Close the generator to stop the workers early.
+    At most 2 * `workers` items are read ahead and held in memory. If `workers` is 1, the function runs in this process.
+    Closing the generator stops the workers.
 
     Args:
         function: a module-level function, so that it can be pickled.
@@ -73,7 +80,7 @@ def imap_in_processes(function: Callable[[T], R], items: Iterable[T], workers: i
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-# Processes are spawned, not forked, because NumPy, PyTorch and other libraries run threads.
+# Processes are spawned: forking can deadlock in a process with threads, which NumPy and PyTorch start.
 
 
 def _imap_in_pool(
@@ -84,15 +91,14 @@ def _imap_in_pool(
     try:
         while True:
             for item in islice(remaining, 2 * workers - len(pending)):
-                # Pickled here, because the pool's own pickling would move all tensors, weights included, to shared
-                # memory.
+                # Pickle here: the pool's own pickling would move all tensors, including weights, to shared memory.
                 pending.append(pool.submit(_call_pickled, pickle.dumps((function, item))))
             if not pending:
                 return
             yield pending.popleft().result()
     except BrokenProcessPool as error:
         raise InputError(
-            f"one of {workers} worker processes was killed, perhaps for lack of memory; use fewer workers"
+            f"one of {workers} worker processes was killed, possibly because memory ran out; use fewer workers"
         ) from error
 
 

@@ -53,7 +53,7 @@ def test_operating_system_errors_are_one_line_errors(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         create_folder(tmp_path / "none" / "x")
     write_bytes(tmp_path / "file", b"")
-    with pytest.raises(InputError, match=r"^cannot make the folder .*file.x: .*; choose another path$"):
+    with pytest.raises(InputError, match=r"^cannot create the folder .*file.x: .*; choose another path$"):
         make_folder(tmp_path / "file" / "x")
 
 

@@ -38,5 +38,5 @@ def test_error_of_the_function_is_raised() -> None:
 
 
 def test_killed_process_is_reported() -> None:
-    with pytest.raises(InputError, match="one of 2 worker processes was killed, perhaps for lack of memory"):
+    with pytest.raises(InputError, match="one of 2 worker processes was killed, possibly because memory ran out"):
         list(imap_in_processes(os._exit, [1, 1], 2))

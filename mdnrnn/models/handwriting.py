@@ -1,4 +1,4 @@
-"""Handwriting synthesis: an MDN-RNN that reads a text through a soft window (Graves, arXiv:1308.0850, section 5)."""
+"""Handwriting synthesis: an MDN-RNN with a soft attention window over a text (Graves, arXiv:1308.0850, section 5)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 
 _MIN_MARK_WEIGHT = 1e-3
-"""Lower bound of the window weight of the end mark in `EndOfTextHead`."""
+"""Lower bound of the attention weight of the end mark in `EndOfTextHead`."""
 
 
 class EndOfTextHead(StepHead):
-    """Step head that multiplies the odds of END by the window weight of the end mark, its last input feature.
+    """Step head whose odds of the event END depend on the attention window of a `HandwritingRNN`.
 
-    Lines therefore rarely end after a word in the middle of the text.
+    The last input feature is the attention weight of the end mark, a symbol after the last character of each text. The
+    head multiplies the odds of END by this weight. Lines therefore rarely end after a word in the middle of the text.
     """
 
     def end_logit_shift(self, features: Tensor) -> Tensor:
-        """Return the log weight of the end mark, shape (..., 1), given features of shape (..., in_features)."""
+        """Return the log of the end mark's attention weight, shape (..., 1).
+
+        Args:
+            features: input of the head, shape (..., in_features). The last feature is the attention weight.
+        """
         weight = features[..., -1:].to(torch.promote_types(features.dtype, torch.float32))
         return weight.clamp_min(_MIN_MARK_WEIGHT).log()
 
 
 class HandwritingRNN(SequenceModel):
-    """p(step_t | previous steps, text): LSTM layers that read the text through a window.
+    """p(step_t | previous steps, text): LSTM layers with a soft attention window over the text.
 
-    Every text is followed by an end mark, which is not a character of the alphabet. A line may end when the window has
-    reached the end mark. Generation of a line stops when the window has passed it (`finished`).
+    An end mark is appended to every text. It is a symbol in addition to the alphabet. The event END is likely only
+    after the window has reached the end mark. Generation of a line also stops when the window has passed the end mark;
+    see `finished`.
     """
 
     uses_text = True
@@ -45,7 +51,7 @@ class HandwritingRNN(SequenceModel):
         super().__init__()
         self.shape, self.config = shape, config
         if not shape.alphabet:
-            raise InputError("data: received drawings without texts, expected lines with their texts")
+            raise InputError("data: received drawings without texts, expected lines of handwriting with their texts")
         self.register_buffer("codes", torch.tensor([ord(letter) for letter in shape.alphabet]), persistent=False)
         self.codes: Tensor
         position_features = shape.position_features if config.position else 0
@@ -59,41 +65,56 @@ class HandwritingRNN(SequenceModel):
         self.decoder, self.component_choices = StepDecoder(features, stack, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Return a state of zeros with the text of the condition; the window is centered on its first character.
+        """Return the state before the first step: zeros, and the encoded texts of the condition.
+
+        The attention window is centered on the first character.
 
         Raises:
-            InputError: there is no text, or it has a character that is not in the alphabet.
+            InputError: the condition has no texts, or a text has a character that is not in the alphabet.
         """
         text = condition.text if condition else None
         if text is None:
-            raise InputError("text: received none; this model needs a text: pass --text")
+            raise InputError("text: received none, expected a text; pass --text")
         state = self.decoder.lstm.initial_state(self._encode_text(text))
         context = self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype)
         return self.decoder.initial_state(context, state)
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """Return the distributions of all real steps, of batch shape (S,)."""
+        """Return the distributions of all S real (unpadded) steps of a batch, given the true previous steps.
+
+        The result is one distribution of batch shape (S,).
+        """
         return self.decoder(batch, self.initial_state(batch.size, Condition(text=batch.text)))
 
     def finished(self, state: DecoderState) -> Tensor:
-        """Return a mask (B,) of the lines whose window has passed the text; see `has_passed_text`."""
+        """Return which lines are finished because their attention window has passed the text: a mask, shape (B,).
+
+        See `mdnrnn.nn.attention_window.has_passed_text` for the criterion.
+        """
         return state.lstm.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
-        """Return the window weights of the characters and the end mark at every real step, shape (S, U + 1)."""
+        """Return the attention weights of the U characters and the end mark at every real step, shape (S, U + 1)."""
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.from_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
         return batch.unpad(phi)[:, :-1]
 
     def _encode_text(self, text: Tensor) -> Text:
-        """Convert code points (B, U), padded with zeros, to one-hot characters (U + 1, B, C) with end marks."""
+        """Convert code points to one-hot vectors and append an end mark to each text.
+
+        Args:
+            text: Unicode code points, padded with zeros, shape (B, U).
+
+        Returns:
+            Text with one-hot vectors of shape (U + 1, B, C), where C is the size of the alphabet plus 1.
+        """
         like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
         if not torch.equal(known.any(-1), text > 0):
             unknown = "".join(sorted({chr(code) for code in text[(text > 0) & ~known.any(-1)].tolist()}))
             raise InputError(
-                f"text: received {unknown!r}, which the model has not learned; expected characters of "
+                f"text: received {unknown!r}, which the model's alphabet does not contain; expected characters from "
                 f"{self.shape.alphabet!r}"
             )
         mark = torch.arange(text.shape[1] + 1, device=text.device) == lengths.unsqueeze(1)
@@ -102,7 +123,10 @@ class HandwritingRNN(SequenceModel):
 
 
 def check_text_corpus(corpus: Corpus) -> None:
-    """Raise `InputError` unless a corpus consists of lines of handwriting with a text for each line."""
+    """Raise `InputError` unless every sequence of a corpus is a line of handwriting with a text.
+
+    The corpus must have only the features dx and dy, no additional inputs, and the start "down".
+    """
     name = corpus.metadata.name
     missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
@@ -113,10 +137,10 @@ def check_text_corpus(corpus: Corpus) -> None:
     if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.metadata.start != "down":
         raise InputError(
             f"data: received {name} with {corpus.motion.shape[1]} features per step and start "
-            f"{corpus.metadata.start!r}; expected lines of strokes: features dx and dy only, start 'down'"
+            f"{corpus.metadata.start!r}; expected lines of handwriting: features dx and dy only, start 'down'"
         )
     if "\0" in corpus.alphabet:
-        raise InputError(f"data: received {name} with a text that contains the character 0; expected printable texts")
+        raise InputError(f"data: received {name} with a text that contains a NUL character; expected printable texts")
 
 
 def require_text_model(model: SequenceModel) -> HandwritingRNN:
@@ -124,6 +148,6 @@ def require_text_model(model: SequenceModel) -> HandwritingRNN:
     if isinstance(model, HandwritingRNN):
         return model
     raise InputError(
-        "model: received one that does not write texts, expected a text-conditional one; train one with: "
-        "mdnrnn train handwriting"
+        "model: received a model without text input, expected a text-conditional model; train one with: mdnrnn train "
+        "handwriting"
     )

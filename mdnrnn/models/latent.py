@@ -15,9 +15,10 @@ from mdnrnn.models.base import Loss, SequenceModel, negative_log_likelihood
 
 
 class Posterior(NamedTuple):
-    """Approximate posterior q(z | sequence): a diagonal normal distribution; the prior p(z) is standard normal.
+    """Approximate posterior q(z | sequence): a normal distribution with diagonal covariance.
 
-    `mean` and `log_scale` have shape (B, Z).
+    `mean`: means, shape (B, Z). `log_scale`: logs of the standard deviations, shape (B, Z). The prior p(z) is standard
+    normal.
     """
 
     mean: Tensor
@@ -28,37 +29,52 @@ class Posterior(NamedTuple):
         return self.mean + self.log_scale.exp() * noise
 
     def kl(self) -> Tensor:
-        """Return the KL divergence from the prior in nats, shape (B,)."""
+        """Return KL(q(z | sequence) || p(z)) in nats, shape (B,)."""
         return 0.5 * (self.mean.square() + (2 * self.log_scale).exp() - 1 - 2 * self.log_scale).sum(-1)
 
     def log_ratio(self, latent: Tensor) -> Tensor:
-        """Return log q(z | sequence) - log p(z), shape (..., B), at z of shape (..., B, Z)."""
+        """Return log q(z | sequence) - log p(z) at z = `latent`, shape (..., B).
+
+        Args:
+            latent: shape (..., B, Z).
+        """
         deviation = (latent - self.mean) * torch.exp(-self.log_scale)
         return (0.5 * (latent.square() - deviation.square()) - self.log_scale).sum(-1)
 
 
 class LatentModel(SequenceModel):
-    """Sequence model conditioned on a latent vector z, with an encoder that maps sequences to q(z | sequence).
+    """Base class of sequence models with a latent vector z per sequence and an encoder q(z | sequence).
 
-    If `latent` is 0, the model has no encoder and no latent variables.
+    If the attribute `latent` is 0, the model has no encoder and no latent vector.
     """
 
     @abstractmethod
     def encode(self, batch: Batch) -> Posterior:
-        """Return q(z | sequence) for each sequence of a batch."""
+        """Return the approximate posterior q(z | sequence) of each sequence of a batch."""
 
     @abstractmethod
     def decode(self, batch: Batch, latent: Tensor | None) -> StepDistribution:
-        """Return the teacher-forced distributions of all real steps, of batch shape (S,), given z, shape (B, Z)."""
+        """Return the distributions of all S real (unpadded) steps, given the true previous steps and z.
+
+        Args:
+            batch: the batch.
+            latent: latent vectors z, shape (B, Z); None for a model without latent vector.
+
+        Returns:
+            One distribution of batch shape (S,).
+        """
 
     def forward(self, batch: Batch) -> StepDistribution:
-        """Return the distributions of all real steps, of batch shape (S,), given one posterior sample per sequence."""
+        """Return the distributions of all S real (unpadded) steps, given the true previous steps and sampled z.
+
+        One z per sequence is sampled from q(z | sequence). The result is one distribution of batch shape (S,).
+        """
         return self.decode(batch, _sample(self.encode(batch)) if self.latent else None)
 
     def loss(self, batch: Batch) -> Loss:
-        """Return the negative evidence lower bound with one posterior sample per sequence, in nats per point.
+        """Return the negative evidence lower bound in nats per point, estimated with one sample of z per sequence.
 
-        Its terms are "motion", "event" and "kl".
+        The terms of the loss are "motion", "event" and "kl".
         """
         if not self.latent:
             return super().loss(batch)
@@ -77,5 +93,5 @@ def require_encoder(model: SequenceModel) -> LatentModel:
     if isinstance(model, LatentModel) and model.latent:
         return model
     raise InputError(
-        "model: received one without an encoder, expected a variational model; train one with: mdnrnn train sketch"
+        "model: received a model without an encoder, expected one with an encoder; train one with: mdnrnn train sketch"
     )

@@ -1,4 +1,4 @@
-"""Embedding of class labels, and of blends: weighted sums of the embeddings of classes."""
+"""Embedding of class labels. A blend of classes is embedded as the weighted sum of their embeddings."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ class LabelEmbedding(nn.Module):
         """Return embeddings, shape (B, width).
 
         Args:
-            label: integer labels, shape (B,), or weights of the classes of a blend, shape (B, classes).
-            like: tensor of shape (B, ...) that determines batch size, device and dtype if there are no classes.
+            label: integer labels, shape (B,), or blends as floating-point weights of the classes, shape (B, classes).
+                None if there are no classes.
+            like: tensor of shape (B, ...). If there are no classes, the result has its batch size, device and dtype.
 
         Raises:
-            InputError: if the label is missing or a blend has the wrong number of classes.
+            InputError: if `label` is None although there are classes, or if a blend has the wrong number of classes.
         """
         if self.weight is None:
             return like.new_zeros(len(like), 0)
         if label is None:
-            raise InputError(f"label: received none; the model expects a label from 0 to {self.classes - 1}")
+            raise InputError(f"label: received none, expected a label from 0 to {self.classes - 1}")
         if not label.is_floating_point():
             return nn.functional.embedding(label, self.weight)
         if label.shape[-1] != self.classes:
-            raise InputError(f"label: received a blend of {label.shape[-1]} classes, expected {self.classes}")
+            raise InputError(f"label: received weights of {label.shape[-1]} classes, expected {self.classes}")
         return label.to(self.weight.dtype) @ self.weight

@@ -96,4 +96,6 @@ class RunConfig:
             try:
                 return KINDS[self.kind].build(self.shape, self.model)
             except (RuntimeError, MemoryError, TypeError) as error:
-                raise InputError(f"cannot build {self.model} on this machine; choose smaller sizes") from error
+                raise InputError(
+                    f"cannot allocate the model {self.model} on this machine; choose smaller sizes"
+                ) from error

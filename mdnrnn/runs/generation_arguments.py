@@ -39,7 +39,7 @@ def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tenso
     if latents is None:
         return None
     if not latent_size:
-        raise InputError("received latents; the run's model takes none; leave them out")
+        raise InputError("latents: received values for a model without a latent vector; omit latents")
     if np.shape(latents) != (n, latent_size):
         raise InputError(f"latents: received shape {np.shape(latents)}, expected ({n}, {latent_size})")
     _check_finite("latents", latents)
@@ -55,7 +55,7 @@ def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor |
     if inputs is None:
         return None
     if not input_size:
-        raise InputError("received inputs; the run's model takes none; leave them out")
+        raise InputError("inputs: received values for a model without inputs; omit inputs")
     shape = np.shape(inputs)
     if len(shape) != 3 or (shape[0], shape[2]) != (n, input_size):
         raise InputError(f"inputs: received shape {shape}, expected ({n}, T, {input_size})")
@@ -80,7 +80,8 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
         raise InputError(f"texts: received {len(texts)} for {n} sequences, expected one non-empty text per sequence")
     if unknown := "".join(sorted(set("".join(texts)) - set(alphabet))):
         raise InputError(
-            f"the text has {unknown!r}, which the run has not learned; expected characters of {alphabet!r}"
+            f"texts: received {unknown!r}, which the run's alphabet does not contain; expected characters from "
+            f"{alphabet!r}"
         )
     return to_code_points(list(texts))
 
@@ -116,7 +117,7 @@ def label_weights(
     if labels is None and not classes:
         return None
     if not classes:
-        raise InputError(f"received labels {labels}; the run has no classes; leave them out")
+        raise InputError(f"labels: received {labels} for a run without classes; omit the labels")
     if isinstance(labels, np.ndarray):
         if labels.shape != (n, classes):
             raise InputError(f"labels: received weights of shape {labels.shape}, expected ({n}, {classes})")

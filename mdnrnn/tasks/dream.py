@@ -71,7 +71,9 @@ def require_world(run: Run) -> MDNRNN:
     if run.config.metadata.is_world and isinstance(run.model, MDNRNN):
         return run.model
     names = ", ".join(run.config.metadata.features or ("dx", "dy"))
-    raise InputError(f"run: received steps ({names}), expected latents z1, z2, ...; train one with: mdnrnn train world")
+    raise InputError(
+        f"run: received steps ({names}), expected latents z1, z2, ...; train a run with: mdnrnn train world"
+    )
 
 
 def latent_indices(metadata: Metadata) -> list[int]:

@@ -62,7 +62,7 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
     members = np.flatnonzero(corpus.label == index)
     if not len(members):
         raise InputError(
-            f"label: received {label!r}, but {corpus.metadata.name} has no such drawing; use another class"
+            f"label: received {label!r}, but {corpus.metadata.name} contains no drawing of this class; use another"
         )
     return select(corpus, members.tolist())
 

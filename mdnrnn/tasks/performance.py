@@ -84,7 +84,7 @@ def check_touches(metadata: Metadata) -> None:
     if not metadata.is_touch:
         raise InputError(
             f"{metadata.name}: received steps ({', '.join(metadata.features or ('dx', 'dy'))}), expected touches "
-            "(dx, dy, dt); train one with: mdnrnn train touch"
+            "(dx, dy, dt); train a run with: mdnrnn train touch"
         )
 
 

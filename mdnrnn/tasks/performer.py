@@ -65,7 +65,9 @@ class Performer:
             InputError: the model needs a text or a latent vector, or the label is unknown.
         """
         if run.model.uses_text or run.model.latent:
-            raise InputError("run: received a model that needs a text or a latent vector, expected one that needs none")
+            raise InputError(
+                "run: received a model that needs a text or a latent vector, expected one that needs neither"
+            )
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
         device = next(run.model.parameters()).device

@@ -43,27 +43,28 @@ from mdnrnn.training.signals import catch_signals
 from mdnrnn.training.step import Objective, make_optimizer, train_step, validation_loss
 
 _LOG_INTERVAL = 20
-"""Number of steps between two logs of the training loss."""
+"""Number of steps between two logs of the training metrics."""
 
 
 class Epochs(Protocol):
-    """Protocol of training data: the batches of any epoch, in a reproducible order, starting at any batch."""
+    """Protocol of training data that are divided into epochs of batches. Training can resume at any batch."""
 
     def epoch(self, number: int, start: int = 0) -> Iterator[BatchLike]:
-        """Return the batches of epoch `number` from index `start` on.
+        """Return the batches of epoch `number`, beginning with the batch of index `start`.
 
-        The same `number` must always give the same batches. A background thread iterates over the result.
+        The batches of an epoch and their order must be the same in every call. `fit` iterates over the result in a
+        background thread.
         """
         ...
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """Progress at the end of training, and the signal that stopped it, if any."""
+    """Result of `fit`: progress at the end of training, and the signal that stopped training, if any."""
 
     progress: Progress
     interrupted: signal.Signals | None = None
-    """Signal that stopped training, or None."""
+    """Signal that stopped training; None if training is finished."""
 
 
 def fit(
@@ -74,23 +75,26 @@ def fit(
     config: TrainConfig | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> TrainingResult:
-    """Train a model, starting from the last checkpoint in `folder` if there is one.
+    """Train a model. If `folder` contains a checkpoint, training continues from it.
 
     When training is finished, the model has the weights with the lowest validation loss or, without validation data,
-    the final weights. It is in evaluation mode and on its original device. `folder` contains model.safetensors (these
-    weights), last.pt (the checkpoint) and metrics.jsonl. SIGINT and SIGTERM stop training after the current step. The
-    next call with the same folder continues from the checkpoint, with bit-identical results.
+    the final weights. The model is in evaluation mode and on its original device. `folder` contains model.safetensors
+    (these weights), last.pt (the checkpoint) and metrics.jsonl (the training log).
+
+    SIGINT and SIGTERM stop training after the current step. The next call with the same folder then continues from the
+    checkpoint. With a budget in steps and the same number of ranks, the results are bit-identical to those of
+    uninterrupted training.
 
     If torchrun started several ranks (see `mdnrnn.training.distributed`), all ranks must call this function with the
     same arguments. Each batch is divided among the ranks. Only rank 0 writes files and calls the callbacks.
 
     Args:
-        model: the model; modified in place.
-        train: training data; points are batched according to `config`.
-        valid: validation data, iterated once per validation.
-        folder: folder for the files; by default a temporary folder.
+        model: the model; its weights are modified.
+        train: training data. `Points` are divided into batches according to `config`.
+        valid: validation data; every validation iterates over all of them.
+        folder: folder for the files; by default a temporary folder, which is deleted at the end.
         config: budget, optimizer and schedule.
-        callbacks: loggers and other callbacks.
+        callbacks: callbacks, for example loggers.
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
@@ -111,19 +115,22 @@ def fit(
 
 
 def _shard(data: Any) -> Any:
-    """Return this rank's part of the data."""
+    """Return this rank's part of the data. With one rank, return the data."""
     if distributed.world_size() == 1 or data is None:
         return data
     if not hasattr(data, "shard"):
         raise InputError(
-            f"received {type(data).__name__} with {distributed.world_size()} ranks; expected data with a method shard: "
+            f"received {type(data).__name__} with {distributed.world_size()} ranks; expected data with a shard method: "
             "Batches, Windows or Points"
         )
     return data.shard(distributed.rank(), distributed.world_size())
 
 
 class Trainer:
-    """Training loop with its model, optimizer, data, progress, and the recurrent state carried from batch to batch."""
+    """Training loop and its state: model, optimizer, data, progress, and recurrent state after the last batch.
+
+    See `fit` for the arguments. `train` and `valid` are this rank's part of the data.
+    """
 
     def __init__(
         self,
@@ -146,9 +153,10 @@ class Trainer:
         self.metrics: MetricsWriter | None = None
         self.callbacks: list[Callback] = []
         self.stop_requested = False
-        """Whether any rank had received a signal before the last step."""
+        """Whether any rank had received SIGINT or SIGTERM before the last step."""
         self.state: Any = None
-        """State of this rank's sequences after the last batch, for truncated backpropagation through time; or None."""
+        """Recurrent state of this rank's sequences after the last batch. The next batch starts from it (truncated
+        backpropagation through time). None if the model does not use it."""
         self._batch_is_idle = False
         self._saved_at = 0.0
 
@@ -171,7 +179,7 @@ class Trainer:
         self._saved_at = self.progress.seconds
 
     def run(self) -> TrainingResult:
-        """Train until the budget is spent, early stopping ends training, or a signal arrives."""
+        """Train until the budget is used, early stopping ends training, or SIGINT or SIGTERM is received."""
         distributed_run = distributed.world_size() > 1
         with catch_signals(repeated=distributed_run) as signals, ExitStack() as stack:
             for callback in self.callbacks:
@@ -182,7 +190,7 @@ class Trainer:
                     self.validate()
                 if self.is_over():
                     break
-                # With several ranks, all ranks must stop after the same step.
+                # With several ranks, all ranks must stop after the same step: only `stop_requested` is the same on all.
                 if self.stop_requested or (signals and not distributed_run):
                     self.save_checkpoint()
                     return TrainingResult(self.progress, signals[0] if signals else signal.SIGTERM)
@@ -193,7 +201,7 @@ class Trainer:
         return TrainingResult(self.progress)
 
     def batches(self) -> Iterator[BatchLike]:
-        """Iterate over the batches of all epochs, from the current position on."""
+        """Iterate over the batches of successive epochs, beginning with the first batch that is not yet trained on."""
         if self.is_over():
             return
         while True:
@@ -204,9 +212,14 @@ class Trainer:
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
 
     def train_on(self, batch: BatchLike, signals: int = 0) -> None:
-        """Train on one batch and log the loss; `signals` is the number of signals that this rank has received."""
+        """Train on one batch and call the callbacks.
+
+        Args:
+            batch: the batch.
+            signals: number of signals (SIGINT or SIGTERM) that this rank has received.
+        """
         progress = self.progress
-        # An idle batch is a placeholder on a rank that has no sequence of the batch.
+        # If a batch has fewer sequences than there are ranks, some ranks get a placeholder, an idle batch.
         self._batch_is_idle = getattr(batch, "idle", False)
         points = 0 if self._batch_is_idle else batch.points
         all_points, progress.seconds, all_signals = distributed.all_reduce_sum(points, self._elapsed(), signals)
@@ -238,13 +251,13 @@ class Trainer:
             self._log({"lr": learning_rate, **{f"train_{name}": mean for name, mean in self.means.reset().items()}})
 
     def validation_is_due(self) -> bool:
-        """Return whether a validation is due after this step."""
+        """Return whether a validation is due after the last step."""
         if self.valid is None:
             return False
         return self.schedule.validations_due(self.progress.step, self.progress.seconds) > self.progress.validations
 
     def validate(self) -> None:
-        """Evaluate the validation data; save the weights if they are the best so far."""
+        """Compute the validation loss; save the weights if the loss is the lowest so far."""
         self.loss_check.check_all()
         progress = self.progress
         assert self.valid is not None
@@ -266,13 +279,16 @@ class Trainer:
             callback.on_validation(progress)
 
     def is_over(self) -> bool:
-        """Return whether training is finished, the budget is spent, or early stopping (`patience`) ends training."""
+        """Return whether the budget is used, early stopping (`patience`) applies, or a finished run was restored."""
         progress, patience = self.progress, self.config.patience
         spent = self.schedule.progress(progress.step, progress.seconds) >= 1
         return progress.finished or spent or (patience > 0 and progress.validations_since_best >= patience)
 
     def save_checkpoint(self) -> None:
-        """Flush the metrics to disk, because the checkpoint stores their length, and save a checkpoint."""
+        """Write the training log to disk, then save a checkpoint.
+
+        The order matters because the checkpoint contains the length of the log.
+        """
         self.loss_check.check_all()
         if self.metrics is not None:
             self.metrics.flush_to_disk()
@@ -281,7 +297,11 @@ class Trainer:
         self._saved_at = self.progress.seconds
 
     def finish(self) -> None:
-        """Validate the final weights if needed, save the last checkpoint, and load the best weights into the model."""
+        """Complete a finished training run: validate the final weights, save a checkpoint, load the best weights.
+
+        The final weights are not validated again if the last validation was after the last step. Without validation
+        data, the final weights are the best weights.
+        """
         if not self.progress.finished:
             self.loss_check.check_all()
             (self.progress.seconds,) = distributed.all_reduce_sum(self._elapsed())
@@ -294,11 +314,14 @@ class Trainer:
         load_weights(self.folder / WEIGHTS_FILE, self.model)
 
     def _elapsed(self) -> float:
-        """Return the training time in seconds on rank 0, and 0 on other ranks, so that the sum is rank 0's time."""
+        """Return the training time in seconds on rank 0, and 0 on other ranks.
+
+        The sum over all ranks is therefore the time of rank 0, which all ranks use.
+        """
         return time.monotonic() - self._started if distributed.rank() == 0 else 0.0
 
     def _gather_state(self) -> Any:
-        """Return the carried state of the sequences of all ranks."""
+        """Return the recurrent state after the last batch, for the sequences of all ranks."""
         if distributed.world_size() == 1:
             return self.state
         return unshard_state(distributed.gather_objects(None if self._batch_is_idle else self.state))

@@ -82,7 +82,7 @@ def test_table_replaces_the_previous_table(figures: dict[str, Any], tmp_path: Pa
 @pytest.mark.parametrize(
     ("readme", "figure", "complaint"),
     [
-        ("no place", "{}", "no place for the table"),
+        ("no place", "{}", "missing or repeated marker lines"),
         (
             "<!-- benchmark table -->\n<!-- end of benchmark table -->",
             "{}",

@@ -108,4 +108,8 @@ def test_mistake_is_reported_in_one_line(line: str, message: str, stroke_run: Pa
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_missing_cuda_is_reported(stroke_run: Path, capsys: Capture) -> None:
-    assert_refused(["evaluate", str(stroke_run), "--device", "cuda"], "has no CUDA; use --device cpu", capsys)
+    assert_refused(
+        ["evaluate", str(stroke_run), "--device", "cuda"],
+        "CUDA is not available (no GPU, or a CPU build of torch); use --device cpu",
+        capsys,
+    )

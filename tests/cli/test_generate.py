@@ -100,7 +100,7 @@ def test_whole_drawing_as_prefix_is_continued_after_a_lifted_pen(stroke_run: Pat
 MISTAKES = {
     "unknown extension": ("--out x.bmp", "received extension '.bmp', expected one of .svg"),
     "no extension": ("--out -", "received extension ''"),
-    "no such folder": ("--out nosuch/x.svg", "there is no folder nosuch"),
+    "no such folder": ("--out nosuch/x.svg", "the folder nosuch does not exist"),
     "animated PNG": ("--out x.png --animate", "received extension '.png' to animate"),
     "unknown label": ("--out x.svg --label unicorn", "unknown label 'unicorn'; expected one of butterfly"),
     "no workers": ("--out x.svg --workers 0", "workers: received 0, expected 1 or more"),
@@ -112,8 +112,8 @@ MISTAKES = {
     "no such prefix": ("--out x.svg --prefix nosuch.npz", "nosuch.npz: no such file"),
     "prefix index out of range": ("--out x.svg --prefix DATA --prefix-index 10000", "received 10000, expected 0 to"),
     "prefix with other features": ("--out x.svg --prefix three.npz", "3 features"),
-    "option that needs a text": ("--out x.svg --level", "--level: needs a text; pass --text"),
-    "text for a model without texts": ("--out x.svg --text a", "expected a text-conditional one"),
+    "option that needs a text": ("--out x.svg --level", "received --level without a text; pass --text"),
+    "text for a model without texts": ("--out x.svg --text a", "expected a text-conditional model"),
 }
 
 
@@ -133,7 +133,7 @@ def test_mistake_is_reported_in_one_line_and_writes_nothing(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_missing_cuda_is_reported(stroke_run: Path, tmp_path: Path, capsys: Capture) -> None:
     arguments = ["generate", str(stroke_run), "--out", str(tmp_path / "x.svg"), "--device", "cuda"]
-    assert_refused(arguments, "has no CUDA; use --device cpu", capsys)
+    assert_refused(arguments, "CUDA is not available (no GPU, or a CPU build of torch); use --device cpu", capsys)
     assert not list(tmp_path.iterdir())
 
 

@@ -52,7 +52,7 @@ MISTAKES = {
     "empty text": (["--text", ""], "text: received an empty text"),
     "unknown character": (
         ["--text", "naïve"],
-        "the text has 'ï', which the run has not learned; expected characters of",
+        "texts: received 'ï', which the run's alphabet does not contain; expected characters from",
     ),
     "word longer than a line": (["--text", "a" * 400], "received 400 characters without a space"),
     "text too long": (["--text", "a " * 20_000], "received 40000 characters, expected at most 20000"),
@@ -71,9 +71,9 @@ MISTAKES = {
     "no width": (["--text", "a", "--width", "0"], "width: received 0, expected 1 to"),
     "width too large": (["--text", "a", "--width", "100000"], "width: received 100000, expected 1 to"),
     "workers": (["--text", "a", "--workers", "2"], "--workers: received 2 with --text, expected 1"),
-    "spacing without text": (["--spacing", "2"], "--spacing: needs a text; pass --text"),
-    "level without text": (["--level"], "--level: needs a text; pass --text"),
-    "colors without text": (["--color", "character"], "--color character: needs a text; pass --text"),
+    "spacing without text": (["--spacing", "2"], "received --spacing without a text; pass --text"),
+    "level without text": (["--level"], "received --level without a text; pass --text"),
+    "colors without text": (["--color", "character"], "received --color character without a text; pass --text"),
     "no text": ([], "this model needs a text: pass --text"),
 }
 
@@ -95,12 +95,12 @@ def test_picture_option_is_refused_for_data(
     handwriting_run: Path, option: str, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ["generate", str(handwriting_run), "--text", "a", "--out", str(tmp_path / "x.npz"), option]
-    assert_refused(arguments, "need a picture; expected .svg, .png, .pdf, .gif", capsys)
+    assert_refused(arguments, "apply to pictures only; expected one of .svg, .png, .pdf, .gif", capsys)
 
 
 def test_options_for_texts_are_refused_by_models_without_texts(
     stroke_run: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ["generate", str(stroke_run), "--out", str(tmp_path / "x.svg")]
-    assert_refused([*arguments, "--text", "a"], "expected a text-conditional one", capsys)
-    assert_refused([*arguments, "--style", "1"], "--style: needs a text; pass --text", capsys)
+    assert_refused([*arguments, "--text", "a"], "expected a text-conditional model", capsys)
+    assert_refused([*arguments, "--style", "1"], "received --style without a text; pass --text", capsys)

@@ -153,7 +153,7 @@ def test_generated_drawings_can_be_encoded_again(sketch_run: Path, tmp_path: Pat
 def test_run_without_encoder_is_refused(command: str, stroke_run: Path, tmp_path: Path, capsys: Capture) -> None:
     options = "" if command == "map" else COMMANDS[command][0]
     arguments = [command, str(stroke_run), "--out", str(tmp_path / "x.svg"), *options.split()]
-    assert_refused(arguments, "received one without an encoder", capsys)
+    assert_refused(arguments, "received a model without an encoder", capsys)
     assert not list(tmp_path.iterdir())
 
 
@@ -162,13 +162,16 @@ MISTAKES = {
     "no output file": ("reconstruct RUN", "Missing from mdnrnn reconstruct: --out"),
     "unknown extension": ("reconstruct RUN --out x.bmp", "received extension '.bmp', expected one of .svg"),
     "animated map": ("map RUN --out x.gif", "received extension '.gif', expected one of .svg, .png, .pdf, .npz"),
-    "no such folder": ("interpolate RUN --out nosuch/x.svg", "there is no folder nosuch"),
+    "no such folder": ("interpolate RUN --out nosuch/x.svg", "the folder nosuch does not exist"),
     "animated PNG": ("nearest RUN --out x.png --animate", "received extension '.png' to animate"),
     "unknown label": ("reconstruct RUN --out x.svg --label unicorn", "unknown label 'unicorn'"),
     "unknown split": ("map RUN --out x.svg --split dev", "split 'dev' is not in"),
     "no such data": ("map RUN --out x.svg --data nosuch.npz", "nosuch.npz: no such file"),
     "data with three features": ("reconstruct RUN --out x.svg --data three.npz", "three has 3 features"),
-    "data without classes": ("reconstruct RUN --out x.svg --data bare.npz", "bare has no classes; expected some of"),
+    "data without classes": (
+        "reconstruct RUN --out x.svg --data bare.npz",
+        "bare has no classes; expected classes from",
+    ),
     "index too large": ("reconstruct RUN --out x.svg --indices 3 12", "index: received 12, expected 0 to 11"),
     "negative index": ("reconstruct RUN --out x.svg --indices -1", "index: received -1, expected 0 to 11"),
     "index that is not a number": ("reconstruct RUN --out x.svg --indices one", "Error parsing --indices"),
@@ -192,7 +195,7 @@ MISTAKES = {
     "nothing to combine": ("combine RUN --out x.svg", "Missing from mdnrnn combine: --plus"),
     "one drawing to combine": ("combine RUN --out x.svg --plus 3", "signs: received [1], expected 2 or more drawings"),
     "only subtracted drawings": ("combine RUN --out x.svg --plus --minus 3 4", "at least one of them added"),
-    "no terms": ("combine RUN --out x.svg --plus", "holds no sequence"),
+    "no terms": ("combine RUN --out x.svg --plus", "contains no sequences"),
     "too many neighbors": ("nearest RUN --out x.svg -n 12", "n: received 12 neighbors, expected 1 to 11"),
     "no neighbors": ("nearest RUN --out x.svg -n 0", "n: received 0 neighbors, expected 1 to 11"),
     "map without drawings": ("map RUN --out x.svg -n 0", "n: received 0 drawings, expected 1 or more"),

@@ -86,7 +86,7 @@ def test_mistake_is_reported_in_one_line_and_writes_nothing(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_missing_cuda_is_reported(tmp_path: Path, capsys: Capture) -> None:
     arguments = ["train", "stroke", "--data", "doodles", "--out", str(tmp_path / "new"), "--device", "cuda"]
-    assert_refused(arguments, "has no CUDA; use --device cpu", capsys)
+    assert_refused(arguments, "CUDA is not available (no GPU, or a CPU build of torch); use --device cpu", capsys)
     assert not list(tmp_path.iterdir())
 
 

@@ -105,7 +105,7 @@ def test_evaluation_pass_is_not_augmented(doodles: Corpus) -> None:
 
 @pytest.mark.parametrize("settings", [{"scale": 1.0}, {"drop": -0.1}])
 def test_invalid_augmentation_raises(settings: dict[str, float]) -> None:
-    with pytest.raises(InputError, match="expected 0 <= value < 1"):
+    with pytest.raises(InputError, match="expected numbers >= 0 and < 1"):
         Augment(**settings)
 
 

@@ -86,7 +86,7 @@ def test_truncated_file_raises(tmp_path: Path, share: float) -> None:
     native.write(random_corpus([40] * 10), tmp_path / "c.npz")
     data = (tmp_path / "c.npz").read_bytes()
     (tmp_path / "c.npz").write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         pipeline.read(tmp_path / "c.npz")
 
 
@@ -228,7 +228,7 @@ def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"motions": []}, "arrays holds no sequence; expected at least one"),
+        ({"motions": []}, "arrays contains no sequences; expected at least one"),
         ({"motions": [np.zeros(3)]}, r"motions\[0\]: received shape \(3,\), expected \(T, D\)"),
         ({"motions": [np.zeros((3, 2)), np.zeros((3, 3))]}, r"motions\[1\]: received .* expected \(T, 2\)"),
         ({"motions": [np.zeros((0, 2))]}, r"motions\[0\]: received shape \(0, 2\), expected \(T, D\), at least"),

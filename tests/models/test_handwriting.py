@@ -140,7 +140,7 @@ def test_generation_stops_when_the_window_passes_the_text(corpus: Corpus) -> Non
 
 def test_error_messages(corpus: Corpus) -> None:
     model = make_model(corpus)
-    with pytest.raises(InputError, match="text: received 'ж♞', which the model has not learned"):
+    with pytest.raises(InputError, match="text: received 'ж♞', which the model's alphabet does not contain"):
         model.initial_state(1, Condition(text=to_code_points(["ж♞"])))
     with pytest.raises(InputError, match="text: received none"):
         model.initial_state(1)

@@ -99,5 +99,5 @@ def test_models_without_encoder_are_an_error() -> None:
     model = make_sketch_model(CORPUS)
     assert require_encoder(model) is model
     for other in (make_sketch_model(CORPUS, latent=0), make_sketch_model(CORPUS, kl_weight=0.0), make_model(CORPUS)):
-        with pytest.raises(InputError, match="received one without an encoder"):
+        with pytest.raises(InputError, match="received a model without an encoder"):
             require_encoder(other)

@@ -45,10 +45,10 @@ def test_without_classes_embeddings_have_no_features() -> None:
 
 
 def test_a_missing_label_is_rejected() -> None:
-    with pytest.raises(InputError, match="label: received none; the model expects a label from 0 to 4"):
+    with pytest.raises(InputError, match="label: received none, expected a label from 0 to 4"):
         LabelEmbedding(5)(None, LIKE)
 
 
 def test_a_blend_of_another_number_of_classes_is_rejected() -> None:
-    with pytest.raises(InputError, match="label: received a blend of 4 classes, expected 5"):
+    with pytest.raises(InputError, match="label: received weights of 4 classes, expected 5"):
         LabelEmbedding(5)(torch.ones(3, 4) / 4, LIKE)

@@ -115,8 +115,8 @@ def test_output_path_with_a_wrong_extension_or_folder_is_an_error(tmp_path: Path
     (tmp_path / "folder.svg").mkdir()
     for name, message in {
         "x.bmp": "received extension '.bmp', expected one of .svg, .*.npz$",
-        "none/x.svg": "there is no folder .*; make it, or choose another path$",
-        "folder.svg": "is a folder; expected the name of a file$",
+        "none/x.svg": "the folder .* does not exist; create it, or choose another path$",
+        "folder.svg": "is a folder; expected a file name$",
     }.items():
         with pytest.raises(ValueError, match=message):
             check_output_path(tmp_path / name)
@@ -276,14 +276,14 @@ INVALID: dict[str, tuple[Corpus, str, dict[str, Any], str]] = {
         labeled_touches(), "x.csv", {}, r"x\.csv: received 3 performances, expected 1 for \.csv; .* \.json or \.npz$"
     ),
     "drawings": (
-        random_corpus([5]), "x.json", {}, r"^random: received features dx, dy and start down, expected touch "
-        r"performances: features dx, dy, dt and start up; save it as drawings$",
+        random_corpus([5]), "x.json", {}, r"^random: received features dx, dy and start 'down', expected touch "
+        r"performances: features dx, dy, dt and start 'up'; save it as drawings$",
     ),
-    "stream": (STREAM, "x.svg", {}, "^a stream: received features dt, x1, x2 and start up, expected touch"),
+    "stream": (STREAM, "x.svg", {}, "^a stream: received features dt, x1, x2 and start 'up', expected touch"),
     "extension": (
         labeled_touches(), "x.ndjson", {}, r"received extension '.ndjson', expected one of \.svg, .*\.json, \.csv"
     ),
-    "folder": (labeled_touches(), "none/x.json", {}, "there is no folder .*; make it, or choose another path$"),
+    "folder": (labeled_touches(), "none/x.json", {}, "folder .* does not exist; create it, or choose another path$"),
     "animation": (
         labeled_touches(), "x.png", {"animate": True}, r"received extension '\.png' to animate, expected one of \.svg"
     ),

@@ -85,7 +85,9 @@ def test_data_with_some_classes_are_evaluated_by_class_name(run: Run, doodles: C
 
 def test_unknown_classes_are_rejected(run: Run, doodles: Corpus) -> None:
     other = pack(replace(doodles.metadata, classes=("unicorn",)), {"test": [doodles[0]]})
-    with pytest.raises(InputError, match=r"classes that the run does not know: unicorn; expected some of butterfly"):
+    with pytest.raises(
+        InputError, match=r"classes that the run does not have: unicorn; expected classes from butterfly"
+    ):
         run.evaluate(data=other)
 
 
@@ -95,7 +97,7 @@ def test_prefix_index_follows_the_order_of_the_file(run_without_grid: Run, tmp_p
     (tmp_path / "x.ndjson").write_text("\n".join(lines))
     for i in range(40):
         assert read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), i).motion[-1].tolist() == [i - 1, 2 * i]
-    with pytest.raises(InputError, match="index of the prefix: received 40, expected 0 to 39"):
+    with pytest.raises(InputError, match="prefix index: received 40, expected 0 to 39"):
         read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), 40)
 
 

@@ -206,7 +206,7 @@ def test_latents_that_are_not_finite_are_rejected(unlabeled: Run) -> None:
 def test_run_without_an_encoder_cannot_encode_and_takes_no_latents(decoder_only: Run) -> None:
     with pytest.raises(InputError, match="encoder"):
         decoder_only.encode(CORPUS)
-    with pytest.raises(InputError, match="received latents; the run's model takes none; leave them out"):
+    with pytest.raises(InputError, match="latents: received values for a model without a latent vector; omit latents"):
         decoder_only.generate(2, latents=np.zeros((2, 3)))
 
 
@@ -230,12 +230,12 @@ def test_invalid_labels_are_rejected(labeled: Run, options: dict[str, Any], mess
 
 
 def test_labels_for_a_run_without_classes_are_rejected(unlabeled: Run) -> None:
-    with pytest.raises(InputError, match=r"received labels \['cat'\]; the run has no classes; leave them out"):
+    with pytest.raises(InputError, match=r"labels: received \['cat'\] for a run without classes; omit the labels"):
         unlabeled.generate(2, labels=["cat"])
 
 
 def test_data_without_classes_are_rejected_by_a_run_with_classes(labeled: Run) -> None:
-    with pytest.raises(InputError, match="random has no classes; expected some of butterfly"):
+    with pytest.raises(InputError, match="random has no classes; expected classes from butterfly"):
         labeled.encode(CORPUS)
 
 

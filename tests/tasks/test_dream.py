@@ -133,5 +133,5 @@ def test_invalid_inputs_are_refused(inputs: np.ndarray, message: str) -> None:
 
 
 def test_inputs_are_refused_by_a_model_without_inputs() -> None:
-    with pytest.raises(InputError, match="the run's model takes none; leave them out"):
+    with pytest.raises(InputError, match="inputs: received values for a model without inputs; omit inputs"):
         make_run(make_controls()).generate(1, inputs=np.zeros((1, 5, 2)), max_steps=5)

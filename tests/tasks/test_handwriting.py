@@ -173,7 +173,7 @@ def test_style_is_a_line_of_the_test_split_or_of_a_file(run: Run, lines: Corpus,
 
 
 def test_invalid_lines_and_styles_are_refused(run: Run, lines: Corpus) -> None:
-    with pytest.raises(InputError, match="'é', which the run has not learned"):
+    with pytest.raises(InputError, match="'é', which the run's alphabet does not contain"):
         write(run, ["é"])
     with pytest.raises(InputError, match="received an empty line"):
         write(run, ["a", " "], lines[0])
@@ -187,7 +187,7 @@ def test_invalid_lines_and_styles_are_refused(run: Run, lines: Corpus) -> None:
 
 def test_model_without_texts_is_refused() -> None:
     run = make_run(random_corpus([5, 9]))
-    message = "received one that does not write texts, expected a text-conditional one"
+    message = "received a model without text input, expected a text-conditional model"
     for use in (lambda: write(run, ["a"]), lambda: wrap_text(run, "a"), lambda: run.generate(1, texts=["a"])):
         with pytest.raises(InputError, match=message):
             use()

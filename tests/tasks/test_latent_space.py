@@ -275,7 +275,7 @@ MISTAKES: dict[str, tuple[Callable[[Run, Corpus], object], str]] = {
     "query out of range": (lambda run, d: find_nearest(run, [12], d), "index: received 12, expected 0 to 11"),
     "index too large": (lambda run, d: select(d, [12]), "index: received 12, expected 0 to 11"),
     "negative index": (lambda run, d: select(d, [-1]), "index: received -1, expected 0 to 11"),
-    "no indices": (lambda run, d: select(d, []), "holds no sequence"),
+    "no indices": (lambda run, d: select(d, []), "contains no sequences"),
     "map of one drawing": (lambda run, d: save_map(run, select(d, ONE), "x.svg"), "received shape (1, 4), expected"),
     "map without drawings": (lambda run, d: save_map(run, d, "x.svg", 0), "n: received 0 drawings, expected 1 or more"),
     "map as sound": (lambda run, d: save_map(run, d, "x.wav"), "received extension '.wav', expected one of .svg"),
@@ -310,7 +310,7 @@ def test_data_that_do_not_fit_the_run_are_refused(run: Run, unlabeled_run: Run, 
     native.write(unicorns, tmp_path / "unicorns.npz")
     for name, message in (
         ("three", "three has 3 features and 0 inputs per step; the run expects 2 and 0"),
-        ("bare", "random has no classes; expected some of butterfly"),
+        ("bare", "random has no classes; expected classes from butterfly"),
         ("unicorns", "unicorn"),
     ):
         with pytest.raises(InputError, match=re.escape(message)):
@@ -322,7 +322,7 @@ def test_data_that_do_not_fit_the_run_are_refused(run: Run, unlabeled_run: Run, 
 def test_class_without_drawings_is_refused(run: Run, drawings: Corpus, tmp_path: Path) -> None:
     first = run.config.metadata.classes[int(np.asarray(drawings.label)[0])]
     native.write(select(drawings, list(range(1, 12))), tmp_path / "rest.npz")
-    with pytest.raises(InputError, match=f"label: received '{first}', but doodles has no such drawing"):
+    with pytest.raises(InputError, match=f"label: received '{first}', but doodles contains no drawing of this class"):
         load_drawings(run, str(tmp_path / "rest.npz"), label=first)
 
 
@@ -336,5 +336,5 @@ def test_run_without_encoder_is_refused(doodles: Corpus, tmp_path: Path) -> None
         lambda: find_nearest(run, [0], drawings),
         lambda: save_map(run, drawings, tmp_path / "map.svg"),
     ):
-        with pytest.raises(InputError, match="received one without an encoder"):
+        with pytest.raises(InputError, match="received a model without an encoder"):
             use()

@@ -161,5 +161,5 @@ def test_inputs_are_refused_by_a_model_without_inputs() -> None:
 def test_model_with_a_latent_vector_is_refused() -> None:
     corpus = random_corpus([30])
     run = Run(Path(), make_run(corpus).config, make_sketch_model(corpus))
-    with pytest.raises(InputError, match="expected one that needs none"):
+    with pytest.raises(InputError, match="expected one that needs neither"):
         Performer(run)

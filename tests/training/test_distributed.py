@@ -329,7 +329,7 @@ def test_collective_operations_with_one_rank_return_their_input() -> None:
 def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case("drawings")
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
-    with pytest.raises(InputError, match="received list with 2 ranks; expected data with a method shard"):
+    with pytest.raises(InputError, match="received list with 2 ranks; expected data with a shard method"):
         fit(case.model, list(case.valid), None, None, case.config)  # type: ignore[arg-type]
 
 

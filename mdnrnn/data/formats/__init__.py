@@ -38,7 +38,7 @@ FORMATS: dict[str, Format] = {
     "impsy-arrays": impsy.ARRAYS,
     "lightpad": lightpad.FORMAT,
 }
-"""Formats by value of `--format`. The first format that recognizes a file reads it."""
+"""Formats by value of `--format`. Each file is read by the first format in this order that recognizes it."""
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
@@ -48,7 +48,7 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
-"""Functions that write a corpus, by value of `--format`. The reader of the same format restores the corpus."""
+"""Functions that write a corpus to a path, by value of `--format`. The same format can import the written files."""
 
 
 def find_format(name: str) -> Format:
@@ -70,12 +70,12 @@ def recognize_format(path: Path) -> Format | None:
 
 
 def unknown_format_error(path: Path) -> DataError:
-    """Return an error that describes a file which no format recognizes."""
+    """Return the error for a file that no format recognizes."""
     if path.stat().st_size == 0:
         return DataError(f"{path}: the file is empty; expected drawings in one of the formats {', '.join(FORMATS)}")
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
-    found = "an .npz that is cut short, or has none of the keys train, valid, test" if is_zip else "not a known format"
+    found = "an .npz that is truncated, or has none of the keys train, valid, test" if is_zip else "not a known format"
     if not is_zip and path.suffix.lower() == ".npz":
         found = "not an .npz file"
     return DataError(f"{path}: {found}; expected one of {', '.join(FORMATS)}")

@@ -1,6 +1,6 @@
-"""Read the sequences in `.npy` and `.npz` files, one array at a time, without trusting their sizes or their pickles.
+"""Read sequences from untrusted `.npy` and `.npz` files, with limits on all sizes.
 
-NumPy pickles sequences of different lengths as one object array: `safe_pickle.py` reads it.
+NumPy stores sequences of different lengths as a pickled object array. `safe_pickle.py` reads such arrays safely.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from mdnrnn.errors import DataError
 
 _MAX_MEMBER_BYTES = 16 << 30
 _MAX_COMPRESSION = 100
-"""Maximum compression ratio. Strokes have a lower ratio, decompression bombs a higher one."""
+"""Maximum ratio of uncompressed to compressed size. Strokes have a lower ratio, decompression bombs a higher one."""
 _MAX_FORTRAN_BYTES = 1 << 30
-"""Maximum size of an array in Fortran order, which has to be read as a whole."""
+"""Maximum bytes of an array in Fortran order. Such an array has to be read as a whole."""
 
 
 def archive_names(path: Path) -> list[str]:
-    """Return the names of all members of a zip archive; [] for other files and archives with a damaged directory."""
+    """Return the names of all members of a zip archive; [] for other files and if the archive's index is damaged."""
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     try:
@@ -44,16 +44,16 @@ def archive_names(path: Path) -> list[str]:
 
 
 def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays in an `.npz`, without `.npy`; [] for other files."""
+    """Return the names of the arrays in an `.npz` file, without the extension `.npy`; [] for other files."""
     return [name.removesuffix(".npy") for name in archive_names(path) if name.endswith(".npy")]
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Return the shape, whether it is in Fortran order, and the dtype of the array at the current file position."""
+    """Read the header of the array at the current file position: shape, whether in Fortran order, and dtype."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # raised for headers written by Python 2
+        warnings.simplefilter("ignore", UserWarning)  # issued for headers written by Python 2
         shape, fortran, dtype = read(file)
     if min(shape, default=0) < 0:
         raise ValueError(f"an array of shape {shape}")
@@ -61,16 +61,18 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[An
 
 
 def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray | None]:
-    """Yield the sequences of an array along its first axis; None if a sequence is not a rectangular array of numbers.
+    """Yield the sequences of an array, along its first axis.
 
-    Arrays of numbers are read one sequence at a time, object arrays as a whole.
+    A sequence of an object array that is not a rectangular array of numbers is yielded as None. Numeric arrays in C
+    order are read one sequence at a time, other arrays as a whole.
 
     Args:
         path: an `.npz` file, or an `.npy` file if `member` is None.
         member: name of the array, without `.npy`.
 
     Raises:
-        DataError: the array is damaged, is not an array of sequences of numbers, or claims more than the file has.
+        DataError: the array is damaged, is not an array of sequences of numbers, exceeds a limit, or declares more data
+            than the file contains.
     """
     location = f"{path}: {member}" if member else str(path)
     with convert_errors(location):
@@ -81,7 +83,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
         with zipfile.ZipFile(path) as archive:
             info = archive.getinfo(f"{member}.npy")
             if info.file_size > _MAX_MEMBER_BYTES:
-                raise DataError(f"{location} claims {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
+                raise DataError(f"{location} declares {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
             if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
                 raise DataError(
                     f"{location} decompresses from {info.compress_size} to {info.file_size} bytes; expected a factor "
@@ -93,17 +95,23 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
 
 @contextmanager
 def convert_errors(location: str) -> Iterator[None]:
-    """Raise a `DataError` that begins with `location` for every error that a damaged archive or array can cause."""
+    """Convert each exception that a damaged archive or array can cause to a `DataError`.
+
+    Args:
+        location: file and array, the beginning of the error message.
+    """
     try:
         yield
     except DataError:
         raise
     except MemoryError as error:
-        raise DataError(f"{location} claims more memory than is available; it is damaged, get it again") from error
+        raise DataError(
+            f"{location} declares more data than fit in memory; it is damaged, download or save it again"
+        ) from error
     except OSError as error:
         if error.errno != errno.EINVAL:  # EINVAL: a damaged archive contains an invalid offset
             raise
-        raise DataError(f"{location} is damaged or cut short ({error}); get it again") from error
+        raise DataError(f"{location} is damaged or truncated ({error}); download or save it again") from error
     except (
         EOFError,
         struct.error,
@@ -120,7 +128,7 @@ def convert_errors(location: str) -> Iterator[None]:
         NotImplementedError,
         OverflowError,
     ) as error:
-        raise DataError(f"{location} is damaged or cut short ({error}); get it again") from error
+        raise DataError(f"{location} is damaged or truncated ({error}); download or save it again") from error
 
 
 def _read_array(file: Any, location: str) -> Iterator[np.ndarray | None]:

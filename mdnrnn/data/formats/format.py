@@ -13,24 +13,24 @@ from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError
 
 HEAD_BYTES = 1 << 16
-"""Number of bytes at the start of a file that determine its format."""
+"""Number of bytes at the start of a file from which its format is recognized."""
 
 
 @dataclass(frozen=True)
 class StepLayout:
-    """Meaning of the steps of a format."""
+    """Initial pen state, columns, units and grid of the steps of a format."""
 
     start: Start = "down"
-    """Pen position before the first step, as in `Metadata`."""
+    """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
     features: tuple[str, ...] = ()
-    """Names of the motion columns, as in `Metadata`; for a stream only "dt", since its number of values varies."""
+    """Names of the motion columns; () for offsets dx and dy; ("dt",) for a stream, whose number of columns varies."""
     units: str = "px"
     grid: float = 0.0
     """Default spacing of the grid to which positions are rounded; 0: no rounding."""
 
     @property
     def is_stream(self) -> bool:
-        """Whether the steps are rows of values over time, without strokes or end."""
+        """Whether the steps are rows (dt, x1, x2, ...) of values over time, without strokes and without END."""
         return self.features == ("dt",)
 
 
@@ -40,11 +40,11 @@ class Format:
 
     name: str
     extensions: tuple[str, ...]
-    """Usual extensions of its files, lower case, with the dot."""
+    """Usual file extensions of the format, in lower case, with the dot."""
     recognizes: Callable[[Path, bytes], bool]
     """Function of a path and the first `HEAD_BYTES` bytes of the file; returns whether the file has this format."""
     chunks: Callable[[Path], Iterator[Any]]
-    """Function of a path; yields chunks of up to a few thousand complete records, which can be sent to other processes.
+    """Function of a path; yields picklable chunks for `parse`, each with up to a few thousand complete records.
 
     Raises:
         DataError: the file is damaged.
@@ -57,12 +57,12 @@ class Format:
     """
     layout: StepLayout = StepLayout()
     default_label: Literal["folder", "file"] | None = "folder"
-    """Source of the class of a drawing without a label: the name of its folder, or of its file if a file usually has
-    many drawings; None: no class."""
+    """Default class of a drawing whose record contains no class: the name of its folder, or of its file ("file", for
+    formats with many drawings per file); None: no class."""
 
 
 def single_chunk(path: Path) -> Iterator[Path]:
-    """Yield `path` as the only chunk; this is `Format.chunks` for formats with small files."""
+    """Yield `path` as the only chunk. Formats with small files use this function as `Format.chunks`."""
     yield path
 
 
@@ -71,8 +71,8 @@ def check_drawing_corpus(corpus: Corpus) -> None:
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
         features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
         raise InputError(
-            f"{corpus.metadata.name} has steps of ({features}); expected drawings with steps of (dx, dy); choose the "
-            "format corpus"
+            f"{corpus.metadata.name} has steps of ({features}); expected drawings with steps of (dx, dy); use --format "
+            "corpus"
         )
 
 

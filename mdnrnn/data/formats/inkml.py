@@ -1,18 +1,21 @@
 """Reader of InkML, the W3C format of digital ink in XML (https://www.w3.org/TR/InkML).
 
-A file is one drawing. Its strokes are all traces that are not of type penUp, in file order; its text is the annotation
-`truth`, `transcription` or `text` of the root, its label is `label` or `class`, its split is `split`. In MathWriting
-files, recognized by `splitTagOriginal` or `sampleId`, the text is `normalizedLabel`, or `label` if that is missing. A
-traceGroup with an annotation of type `drawing` is a separate drawing with its own annotations: this is how
-`inkml_writer.py` stores many drawings in one file. Other groups are parts of a drawing, such as the symbols of a CROHME
-formula, and traceViews, which refer to traces, are ignored.
+Drawings. A file is one drawing. Its strokes are all traces, in file order, except those of type penUp. Annotations of
+the root element contain its text (type `truth`, `transcription` or `text`), label (`label` or `class`) and split
+(`split` or `splitTagOriginal`). MathWriting files are recognized by an annotation `normalizedLabel`, `splitTagOriginal`
+or `sampleId`; their text is `normalizedLabel`, or `label` if that is missing. A traceGroup with an annotation of type
+`drawing` is a separate drawing with its own annotations: `inkml_writer.py` stores many drawings in one file this way.
+Other traceGroups, such as the symbols of a CROHME formula, are parts of a drawing. traceView elements, which refer to
+traces, are ignored.
 
-The channels X and Y are located by name in a traceFormat. A trace uses the format of the context that it or its group
-refers to; without a reference, the format of the last preceding context or traceFormat outside of definitions; without
-those, the first format that precedes all traces. Without any format, X and Y are the first two values. X points to the
-right and Y down, unless the orientation of the channel is -ve. Values can be differences: the prefix ' means first
-and " second order, ! absolute; a prefix applies until the next prefix in its channel. * repeats the previous value, and
-a point with ? for X or Y is left out. Time and other channels are not read.
+Channels. A traceFormat names the values of a point, among them X and Y. A trace uses the traceFormat of the context to
+which it or its group refers. Without a reference, it uses the last preceding context or traceFormat outside of
+`definitions` or, if there is none, the first traceFormat that precedes all traces. Without any traceFormat, X and Y are
+the first two values. X points to the right and Y down; an orientation -ve of the channel inverts the direction.
+
+Values. A value can have a prefix: ! absolute, ' first difference, " second difference. The prefix also applies to the
+following values of the channel, until the next prefix. The value * repeats the previous value. A point with the value ?
+for X or Y is left out. Time and other channels are not read.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ _VALUE = re.compile(
 
 
 class _TraceFormat(NamedTuple):
-    """Columns of X and Y among the values of a point, and their signs: 1 for right and down, -1 for left and up."""
+    """Columns of X and Y among the values of a point, and signs: 1 for X to the right or Y down, -1 for left or up."""
 
     columns: tuple[int, int] = (0, 1)
     signs: tuple[int, int] = (1, 1)
@@ -52,7 +55,7 @@ class _TraceFormat(NamedTuple):
 
 
 _TraceFormats = dict[str | Element | None, _TraceFormat]
-"""Formats by the element that defines them and by reference (#id); key None: for traces before any context."""
+"""Formats by defining element and by reference (#id). Key None: format of a trace without reference or context."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
@@ -83,10 +86,10 @@ def _parse(path: Path) -> DrawingBatch:
 def _traces_by_drawing(
     root: Element, trace_formats: _TraceFormats
 ) -> dict[Element, list[tuple[Element, _TraceFormat]]]:
-    """Return the traces of each drawing with their formats; keys are the elements of the drawings (root or groups)."""
+    """Return the traces of each drawing, each with its format, by the element of the drawing (root or traceGroup)."""
     traces: dict[Element, list[tuple[Element, _TraceFormat]]] = {}
     first = current = trace_formats[None]
-    # Elements to visit, each with the element of its drawing and the format that it refers to (None: current format).
+    # Elements to visit: element, element of its drawing, and referenced format (None: use the current format).
     stack: list[tuple[Element, Element, _TraceFormat | None]] = [(root, root, None)]
     while stack:
         element, owner, referenced = stack.pop()
@@ -109,7 +112,7 @@ def _traces_by_drawing(
 
 
 def _annotations(element: Element) -> dict[str, str]:
-    """Return the first non-empty annotation of each type, by lower-case type."""
+    """Return the annotations of an element: lower-case type -> text of the first non-empty annotation of this type."""
     annotations: dict[str, str] = {}
     for child in element:
         if local_name(child) == "annotation" and child.text:
@@ -122,7 +125,7 @@ def _annotations(element: Element) -> dict[str, str]:
 def _make_record(annotations: dict[str, str], location: str) -> Record:
     text, label, split = (next(filter(None, map(annotations.get, types)), None) for types in (_TEXT, _LABEL, _SPLIT))
     if _MATHWRITING & annotations.keys():
-        text, label = text or annotations.get("normalizedlabel", label), None  # here `label` is the original formula
+        text, label = text or annotations.get("normalizedlabel", label), None  # `label` is not normalized
     return Record(location, label=label, text=text, split=split if split in SPLITS else None)
 
 
@@ -162,13 +165,13 @@ def _parse_trace_format(element: Element, path: Path) -> _TraceFormat:
 
 
 def _find_nested(element: Element, name: str) -> list[Element]:
-    """Return the children and grandchildren with a local name, in file order."""
+    """Return the children and grandchildren with the local name `name`, in file order."""
     nested = (inner for child in element for inner in (child, *child))
     return [inner for inner in nested if local_name(inner) == name]
 
 
 def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark]) -> Drawing:
-    """Return the strokes of one drawing; a trace that continues another one is appended to it.
+    """Return the strokes of one drawing; a trace that continues another trace is appended to the same stroke.
 
     Raises:
         ValueError: a trace is malformed.
@@ -181,7 +184,7 @@ def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, re
         except ValueError as error:
             raise ValueError(f"{location}, trace {number} {error}") from error
         if missing:
-            repaired.append(Remark("no value", f"{location}, trace {number}: {missing} points without X or Y left out"))
+            repaired.append(Remark("no value", f"{location}, trace {number}: {missing} points without X or Y; ignored"))
         index = len(strokes)
         if trace.get("continuation") in ("middle", "end"):
             prior = trace.get("priorRef", "").removeprefix("#")
@@ -206,7 +209,7 @@ def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int]
         ValueError: the trace is malformed.
     """
     if len(text) > MAX_TRACE or text.count(",") >= MAX_POINTS:
-        raise ValueError(f"has over {MAX_POINTS} points, or is over {MAX_TRACE >> 20} MB; split it")
+        raise ValueError(f"has over {MAX_POINTS} points or over {MAX_TRACE >> 20} MB; split the trace")
     parts = text.strip().rstrip(",").split(",")
     if parts == [""]:
         return np.zeros((0, 2)), 0
@@ -214,16 +217,16 @@ def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int]
     try:
         values = np.array([part.split() for part in parts], np.float64)
         if len(values) == 1 and values.size >= 2 * channels and values.size % channels == 0:
-            values = values.reshape(-1, channels)  # drafts of InkML had no commas
+            values = values.reshape(-1, channels)  # drafts of InkML had no commas between points
         points = values[:, trace_format.columns]
-    except (ValueError, IndexError):  # prefixes, intermittent channels, or not numbers
+    except (ValueError, IndexError):  # prefixes, intermittent channels, or invalid numbers
         points = np.stack(_decode_points(parts, trace_format), axis=1)
     known = np.flatnonzero(~np.isnan(points).any(axis=1)) if "?" in text else np.arange(len(points))
     return points[known] * trace_format.signs, len(points) - len(known)
 
 
 def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.ndarray, np.ndarray]:
-    """Return X (n,) and Y (n,) of points whose values have prefixes; NaN for ?.
+    """Return X (n,) and Y (n,) of points whose values can have prefixes; the value ? becomes NaN.
 
     Raises:
         ValueError: a point is malformed.
@@ -244,7 +247,7 @@ def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.nda
 
 
 def _integrate(values: list[tuple[str, str]]) -> np.ndarray:
-    """Return a channel (n,) from the prefixes and texts of its values."""
+    """Return the absolute values of a channel, (n,), from the prefix and text of each value."""
     channel = np.empty(len(values))
     order, last, velocity = "!", 0.0, 0.0
     for i, (prefix, text) in enumerate(values):

@@ -1,4 +1,4 @@
-"""Writer of drawings as InkML, all in one file; `inkml.py` reads the same drawings, labels, texts and splits."""
+"""Writer of InkML: all drawings in one file. `inkml.py` restores the drawings, labels, texts and splits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write(corpus: Corpus, path: Path) -> None:
     """Write a corpus of drawings to one file, with their labels, texts and splits.
 
     Raises:
-        InputError: the corpus does not consist of drawings, a label or text holds a character that XML cannot
+        InputError: the corpus does not consist of drawings, a label or text contains a character that XML cannot
             represent, or the file would exceed the limits of the reader.
     """
     check_drawing_corpus(corpus)
@@ -36,8 +36,8 @@ def _write(corpus: Corpus, file: BinaryIO) -> None:
         size, marks = size + len(data), marks + count_marks(data)
         if size > MAX_BYTES or marks > MAX_MARKS:
             raise InputError(
-                f"{corpus.metadata.name}: as InkML over {MAX_BYTES >> 20} MB or {MAX_MARKS} tags and attributes, the "
-                "maximum that can be imported; use --format ndjson"
+                f"{corpus.metadata.name}: the InkML exceeds {MAX_BYTES >> 20} MB or {MAX_MARKS} tags and attributes, "
+                "the maximum that can be imported; use --format ndjson"
             )
         file.write(data)
 
@@ -64,10 +64,10 @@ def _format_lines(corpus: Corpus) -> Iterator[str]:
 def _format_annotation(kind: str, text: str, index: int) -> str:
     invalid = find_invalid_character(text)
     if invalid:
-        raise InputError(f"the {kind} of sequence {index} holds {invalid!r}, which XML cannot represent; remove it")
+        raise InputError(f"the {kind} of sequence {index} contains {invalid!r}, which XML cannot represent; remove it")
     return f'<annotation type="{kind}" xml:space="preserve">{escape_text(text)}</annotation>\n'
 
 
 def _format_decimal(value: float) -> str:
-    """Return a number without an exponent, which InkML does not allow."""
+    """Format a number without an exponent, because InkML does not allow exponents."""
     return f"{value:.0f}" if value.is_integer() else np.format_float_positional(value, trim="-")

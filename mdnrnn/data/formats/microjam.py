@@ -1,12 +1,19 @@
-"""MicroJam: touch performances of up to 5 seconds, as one CSV file each, or as arrays of many.
+"""MicroJam touch performances of up to 5 seconds: one CSV file per performance, or arrays of many performances.
 
-A CSV has the header `time,x,y,z,moving`: seconds since the start, the position on a screen of 0 to 1 with y down, the
-size of the finger's contact area, which is not used, and whether the touch moved. moving = 0 is a touch-down, the start
-of a stroke; the first row always starts a stroke. Arrays have rows (x, y, dt, moving), or (x, y, dt), where dt > 0.1 s
-marks a touch-down as in RoboJam (Martin and Torresen 2018).
+A CSV file has the header `time,x,y,z,moving`:
 
-Real performances exceed these bounds: dt of up to 2328 s, negative dt, touches dragged off the screen. As in RoboJam,
-dt is clamped to 5 s, and x and y to 0 to 1; each clamped performance is reported. A single tap is a performance.
+- time: seconds since the start.
+- x, y: position on the screen, 0 to 1, y down.
+- z: size of the finger's contact area; ignored.
+- moving: 0 for a touch-down, which starts a stroke; 1 for a further point of the touch. The first row always starts a
+  stroke.
+
+Arrays have rows (x, y, dt, moving) or (x, y, dt). In the latter, dt > 0.1 s marks a touch-down, as in RoboJam (Martin
+and Torresen 2018).
+
+Recorded performances can violate these bounds: dt of up to 2328 s, negative dt, positions off the screen. As in
+RoboJam, dt is clamped to at most 5 s, and x and y to 0 to 1. Clamped performances are reported. A performance can
+consist of a single tap.
 """
 
 from __future__ import annotations
@@ -27,14 +34,14 @@ from mdnrnn.files import atomic_path, make_folder, write_bytes
 from mdnrnn.pen_events import DOWN
 
 _LAYOUT = StepLayout(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
-"""The grid is about a pixel of the screens on which the performances were recorded."""
+"""The grid spacing is about one pixel of the screens on which the performances were recorded."""
 MAX_DT = 5.0
 MAX_MOVE_DT = 0.1
-"""Maximum time between rows of one touch, in seconds, for arrays without the column `moving`."""
+"""Maximum time between consecutive rows of one touch, in seconds, for arrays without the column `moving`."""
 _CONTACT_SIZE = 38.0
-"""Column z of written files, as in RoboJam."""
+"""Value of the column z in written files, as in RoboJam."""
 _TOLERANCE = 1e-4
-"""Rounding error of positions that are sums of float32 offsets."""
+"""Tolerance of the bounds: rounding error of positions and times that are computed from float32 offsets."""
 _INSPECTED_ROWS = 64
 _COLUMNS = ["time", "x", "y", "z", "moving"]
 _USED_COLUMNS = ("time", "x", "y", "moving")
@@ -44,14 +51,14 @@ _EXPECTED = ",".join(_COLUMNS)
 def _to_strokes(
     xy: np.ndarray, dt: np.ndarray, moving: np.ndarray | None, location: str, repaired: list[Remark]
 ) -> Drawing:
-    """Return strokes (n, 3) of (x, y, time).
+    """Return the strokes of a performance as points (x, y, time), (n, 3) per stroke.
 
     Args:
         xy: positions, (T, 2).
         dt: times since the preceding row, in seconds, (T,).
-        moving: whether the touch of each row moved, (T,), if known.
+        moving: column `moving`, (T,); None if it is missing.
         location: file and record, for messages.
-        repaired: list to which a remark is appended for each kind of clamped numbers.
+        repaired: list to which remarks on clamped values are appended.
     """
     touch_down = dt > MAX_MOVE_DT if moving is None else moving == 0
     dt = clamp_dt(dt, MAX_DT, location, repaired, _TOLERANCE)
@@ -60,7 +67,7 @@ def _to_strokes(
 
 
 def _find_columns(fields: list[bytes]) -> dict[str, int] | None:
-    """Return the indices of the used columns if the fields are a header, else None."""
+    """Return the index of each used column if the fields are a header, else None."""
     names = [field.decode("latin1").strip('"').lower() for field in fields]
     return {name: names.index(name) for name in _USED_COLUMNS} if set(_USED_COLUMNS) <= set(names) else None
 
@@ -77,13 +84,13 @@ def _parse_row(fields: list[bytes], columns: dict[str, int]) -> tuple[float, ...
 
 
 def _recognizes_csv(path: Path, head: bytes) -> bool:
-    """Return whether the first line is the header, or a `.csv` without header begins with rows of a performance."""
+    """Return whether the file has the header, or is a `.csv` without header that begins with rows of a performance."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if _find_columns([field.strip() for field in text.partition(b"\n")[0].split(b",")]):
         return True
     if path.suffix.lower() != ".csv":
         return False
-    lines = text.splitlines()[: -1 if len(head) >= HEAD_BYTES else None]  # The last line of the head may be cut.
+    lines = text.splitlines()[: -1 if len(head) >= HEAD_BYTES else None]  # the last line may be incomplete
     rows = [line.split(b",") for line in lines[:_INSPECTED_ROWS] if line.strip()]
     try:
         time, x, y, moving = np.array([_parse_row(row, _default_columns()) for row in rows]).T
@@ -143,19 +150,22 @@ def _parse_arrays(chunk: ArrayChunk) -> DrawingBatch:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Write MicroJam CSV files: a corpus of one sequence as the file `path` if it ends in `.csv`, else a folder.
+    """Write touch performances as MicroJam CSV files.
 
-    The files of a folder are named 000000.csv, 000001.csv, ... in the order of the sequences. Labels are lost. Numbers
-    have 12 digits: the reader restores steps to 1e-9 if they are within the bounds, and positions on the grid exactly.
+    If `path` ends in `.csv`, it is the file of a corpus with one sequence. Otherwise it is a new folder with one file
+    per sequence, named 000000.csv, 000001.csv, ... in the order of the sequences. Labels are lost. Numbers have 12
+    significant digits: the reader restores steps to 1e-9 if they are within its bounds, and positions on the grid
+    exactly.
 
     Raises:
-        InputError: the corpus is not touch performances, or is more than one for a single file.
+        InputError: the corpus does not consist of touch performances, or `path` ends in `.csv` and the number of
+            sequences is not 1.
     """
     name = corpus.metadata.name
     if corpus.metadata.start != "up" or corpus.motion.shape[1] != 3:
         raise InputError(
-            f"{name} is not a corpus of touch performances: its steps have {corpus.motion.shape[1]} features and start "
-            f"{corpus.metadata.start}; expected (dx, dy, dt) and start up; choose another format"
+            f"{name}: received {corpus.motion.shape[1]} features per step and start {corpus.metadata.start!r}, "
+            "expected touch performances: features dx, dy, dt and start 'up'; choose another format"
         )
     if path.suffix.lower() == ".csv":
         if len(corpus) != 1:

@@ -1,4 +1,4 @@
-"""Arrays of performances in `.npy` and `.npz` files, as MicroJam and IMPSY save them: recognition, chunks, checks."""
+"""Recognize, read and check arrays of performances in the `.npy` and `.npz` files of MicroJam and IMPSY."""
 
 from __future__ import annotations
 
@@ -15,20 +15,24 @@ from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError
 
 TOUCHES, STREAMS = "raw_perfs", "perfs"
-"""Keys of the arrays of MicroJam and of IMPSY."""
+"""Names of the arrays in the files of MicroJam (touch performances) and of IMPSY (streams)."""
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 256, 1 << 20
 _INSPECTED_RECORDS = 64
 _MIN_PLAUSIBLE = 0.95
-"""Minimum share of plausible rows in the first record."""
+"""Minimum share of rows in the first record that must be plausible."""
 
 
 def find_key(path: Path, head: bytes) -> str | None:
     """Return the kind of performances in a file: `TOUCHES`, `STREAMS`, or None for other files.
 
-    The key determines the kind; if the only array has another key, its rows do. Rows of 4 floats whose last
-    column is 0 or 1 are touches (x, y, dt, moving); other rows of 4 are a stream. Rows of 3 are touches (x, y, dt),
-    unless the last column is 0 or 1, which is a pen. The numbers of the first record must be plausible as positions on
-    a screen and as times.
+    If the file has an array named `raw_perfs` or `perfs`, this name is returned. If the file has only one array, with
+    another name, its rows of floats determine the kind:
+
+    - 4 columns, the last one 0 or 1: touches (x, y, dt, moving).
+    - 4 other columns: a stream (dt, x1, x2, x3).
+    - 3 columns: touches (x, y, dt). If the last column is 0 or 1, it is a pen state, and the result is None.
+
+    The positions and times in the first record must be plausible.
     """
     if not head.startswith((b"PK", b"\x93NUMPY")):
         return None
@@ -59,12 +63,12 @@ def find_key(path: Path, head: bytes) -> str | None:
 
 
 def _are_times(dt: np.ndarray) -> bool:
-    """Return whether numbers (T,) are plausible times between rows. A few may be negative, after a clock adjustment."""
+    """Return whether values (T,) are plausible times between rows. A few may be negative, after clock adjustments."""
     return bool((dt >= -0.1).mean() >= _MIN_PLAUSIBLE)
 
 
 def _are_touches(rows: np.ndarray) -> bool:
-    """Return whether rows (T, 3 or 4) are plausible as (x, y, dt, ...). A few may be off the screen or have long dt."""
+    """Return whether rows (T, 3 or 4) are plausible as (x, y, dt, ...): most are on the screen and have a short dt."""
     on_screen = ((rows[:, :2] > -0.5) & (rows[:, :2] < 1.6)).all(1)
     return bool(on_screen.mean() >= _MIN_PLAUSIBLE and _are_times(rows[:, 2]) and (rows[:, 2] < 10).mean() >= 0.5)
 
@@ -77,16 +81,16 @@ class ArrayChunk(NamedTuple):
     first: int
     """Index of the first record."""
     records: list[np.ndarray | None]
-    """None: not an array of numbers."""
+    """Records; None for a record that is not an array of numbers."""
     width: int
-    """Number of columns of the first record of the array that has rows."""
+    """Number of columns of the first non-empty record of the array."""
 
 
 def read_array_chunks(path: Path, key: str) -> Iterator[ArrayChunk]:
-    """Yield the records of the array `key`, or of the only array in the file."""
+    """Yield the records of the array named `key`, or of the only array in the file, in chunks."""
     names = array_names(path)
     if len(names) > 1 and key not in names:
-        raise DataError(f"{path} has arrays {', '.join(names)[:80]}; expected one called {key}, or a single one")
+        raise DataError(f"{path} has arrays {', '.join(names)[:80]}; expected an array named {key}, or a single array")
     member = key if key in names else names[0] if names else None
     location = f"{path}: {member}" if member else str(path)
     records: list[np.ndarray | None] = []
@@ -110,7 +114,7 @@ def _numeric(record: np.ndarray | None) -> np.ndarray | None:
 def select_records(
     chunk: ArrayChunk, widths: tuple[int, ...], expected: str, dropped: list[Remark]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the location and the rows (T, width), float64, of each valid record; append the others to `dropped`.
+    """Yield the location and the rows, (T, width), float64, of each valid record.
 
     Args:
         chunk: consecutive records.
@@ -121,7 +125,7 @@ def select_records(
     for index, record in enumerate(chunk.records, chunk.first):
         location = f"{chunk.location}[{index}]"
         if record is None:
-            dropped.append(Remark("no numbers", f"{location} is ragged or holds no numbers; expected {expected}"))
+            dropped.append(Remark("no numbers", f"{location} is ragged or not numeric; expected {expected}"))
         elif not record.size:
             dropped.append(Remark("empty", f"{location} has no rows", malformed=False))
         elif record.ndim != 2 or record.shape[1] not in widths:
@@ -131,7 +135,7 @@ def select_records(
                 rows = record.astype(np.float64)
             not_finite = np.flatnonzero(~np.isfinite(rows).all(1))
             if len(not_finite):
-                detail = f"{location} holds NaN or infinity in row {not_finite[0]}; expected finite numbers"
+                detail = f"{location} contains NaN or infinity in row {not_finite[0]}; expected finite numbers"
                 dropped.append(Remark("not finite", detail))
             else:
                 yield location, rows

@@ -1,7 +1,8 @@
 """Quick, Draw! `.bin`: drawings with coordinates of 0 to 255, packed without gaps, little-endian, y down.
 
-A drawing is uint64 key, 2 bytes country, int8 recognized, uint32 time, uint16 number of strokes; a stroke is uint16
-number of points n, then n bytes x and n bytes y. The class is the name of the file: the records do not have it.
+A drawing is stored as key (uint64), country (2 bytes), recognized (int8), time (uint32) and number of strokes (uint16),
+followed by its strokes. A stroke is stored as number of points n (uint16), n bytes of x and n bytes of y. The records
+have no class; the default class is the name of the file.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _DRAWING_HEADER = struct.Struct("<Q2sbIH")
 _POINT_COUNT = struct.Struct("<H")
 _CHUNK_BYTES = 1 << 20
 _MAX_DRAWING_BYTES = 16 << 20
-"""Maximum size of a drawing. A damaged header can claim 65,535 strokes of 65,535 points."""
+"""Maximum bytes of a drawing. A damaged file can declare 65,535 strokes of 65,535 points."""
 
 
 class _Chunk(NamedTuple):
@@ -35,11 +36,11 @@ class _Chunk(NamedTuple):
     stroke_counts: list[int]
     """Number of strokes of each drawing."""
     stroke_starts: list[int]
-    """Index in `data` of the point count of each stroke."""
+    """Offset of each stroke in `data`, in bytes."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file is a `.bin` whose first drawing has a country and a valid `recognized`."""
+    """Return whether the file is a `.bin` whose first drawing has a valid country code and flag `recognized`."""
     if path.suffix.lower() != ".bin" or len(head) < _DRAWING_HEADER.size:
         return False
     _, country, recognized, _, _ = _DRAWING_HEADER.unpack_from(head)
@@ -59,10 +60,12 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
             offset += end
             data = data[end:]
             if not block and data:
-                raise DataError(f"{path}: drawing {first}, from byte {offset} on, is cut short; get the file again")
+                raise DataError(
+                    f"{path}: drawing {first}, from byte {offset} on, is truncated; download the file again"
+                )
             if len(data) > _MAX_DRAWING_BYTES:
                 raise DataError(
-                    f"{path}: drawing {first}, from byte {offset} on, claims over {_MAX_DRAWING_BYTES >> 20} MB; "
+                    f"{path}: drawing {first}, from byte {offset} on, declares over {_MAX_DRAWING_BYTES >> 20} MB; "
                     "it is damaged"
                 )
             if not block:
@@ -70,7 +73,11 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
 
 
 def _find_drawings(data: bytes) -> tuple[list[int], list[int], list[int], int]:
-    """Return the keys, stroke counts and stroke starts of the complete drawings in `data`, and the end of the last."""
+    """Find the complete drawings in `data`.
+
+    Returns:
+        The keys and stroke counts of the drawings, the offsets of all strokes, and the end of the last drawing.
+    """
     keys: list[int] = []
     stroke_counts: list[int] = []
     stroke_starts: list[int] = []
@@ -105,8 +112,8 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
         location = f"{chunk.path}, drawing {chunk.first + number}"
         if counts[number]:
             records.append(Record(location, str(key)))
-        elif not key:  # a run of zero bytes is damage, not millions of empty drawings
-            raise DataError(f"{location} has neither a key nor points; the file is damaged, get it again")
+        elif not key:  # zero bytes are damage, not empty drawings
+            raise DataError(f"{location} has neither a key nor points; the file is damaged, download it again")
         else:
             dropped.append(Remark("empty", f"{location} has no points", malformed=False))
     return DrawingBatch(points, lengths[lengths > 0], counts[counts > 0], records, dropped)

@@ -1,9 +1,11 @@
 """Read pickled object arrays of numbers with `pickle.Unpickler`, without calling the functions that the file names.
 
-A pickle is a program that calls functions and declares sizes. Three steps make it harmless. `_check_opcodes` reads the
-program before it runs: it accepts only the opcodes that NumPy uses, and compares every size and index with the number
-of bytes that are present. `_Unpickler` replaces functions by stand-ins that record their arguments.
-`_Converter` checks the recorded shapes and types, and builds the arrays.
+A pickle is a program that can call any function and allocate any amount of memory. Three steps prevent this:
+
+1. `_check_opcodes` inspects the program before it runs. It accepts only the opcodes that NumPy uses, and compares every
+   size and index with the number of bytes that are present.
+2. `_Unpickler` runs the program, but replaces all functions by stand-ins that record their arguments.
+3. `_Converter` checks the recorded shapes and types, and builds the arrays.
 """
 
 from __future__ import annotations
@@ -22,13 +24,19 @@ from mdnrnn.data.drawings import MAX_POINTS
 from mdnrnn.errors import DataError
 
 MAX_RECORD_BYTES = 8 * 8 * MAX_POINTS
-"""Maximum size of a sequence: 8 numbers of 8 bytes per point."""
+"""Maximum bytes of a sequence: 8 numbers of 8 bytes for each of `MAX_POINTS` points."""
 _MAX_BYTES = 1 << 30
 _MAX_OPCODE_BYTES, _MAX_CONTAINERS = 48 << 20, 4 << 20
-"""Limits of everything except array data: enough for 500,000 arrays, and at most about 1 GB of objects."""
+"""Maximum bytes of opcodes without array data, and maximum number of containers (lists, tuples and calls).
+
+They are enough for 500,000 arrays, and limit the objects to about 1 GB.
+"""
 _MAX_RECORD_NUMBERS = 8 * MAX_POINTS
 _MAX_REPEATED_NUMBERS = 1 << 27
-"""Maximum number of elements in excess of the bytes of the pickle, which can refer to an array many times."""
+"""Maximum number of array elements beyond the number of bytes of the pickle.
+
+Elements can exceed bytes because a pickle can refer to the same array many times.
+"""
 _MAX_DEPTH = 16
 
 _NUMERIC_DTYPE, _TEXT_DTYPE = re.compile(r"[<>=|]?([biufO]\d{0,2}|\?)"), re.compile(r"[<>=|]?[SU]\d*")
@@ -40,13 +48,14 @@ _SIZE_BYTES = {
     **dict.fromkeys(b"TBX", 4),  # BINSTRING, BINBYTES, BINUNICODE
     **dict.fromkeys(b"\x8e\x8d\x95", 8),  # BINBYTES8, BINUNICODE8, FRAME
 }
-"""Opcode -> number of bytes of the size that follows it."""
+"""Opcode -> number of bytes of the size field that follows the opcode."""
 
 
 def _small_opcodes(length: int) -> re.Pattern[bytes]:
-    """Return a pattern of up to 64 opcodes with small arguments, for a pickle of `length` bytes.
+    """Return a pattern that matches up to 64 opcodes with small arguments, in a pickle of `length` bytes.
 
-    LONG_BINPUT allocates a table up to its index, which is below the length of every genuine pickle.
+    The index of LONG_BINPUT is limited, because the unpickler allocates a table up to this index. In a valid pickle
+    the index is less than `length`.
     """
     return re.compile(
         rb"(?:[(N\x88\x89)\x85\x86\x87t\]lRbae\x93\x94]+"  # opcodes without arguments
@@ -60,15 +69,17 @@ def _small_opcodes(length: int) -> re.Pattern[bytes]:
 
 
 def _check_opcodes(data: bytes, location: str) -> None:
-    """Raise an error unless `data` begins with a pickle of accepted opcodes with bounded sizes and indices."""
+    """Raise an error unless `data` begins with a pickle of only accepted opcodes with limited sizes and indices."""
     find_run = _small_opcodes(len(data)).match
     position = opcode_bytes = containers = 0
     while True:
         first, position = position, find_run(data, position).end()  # type: ignore[union-attr]
-        opcode_bytes += position - first + 16  # 16 for the opcode that follows, which creates a larger object
+        opcode_bytes += position - first + 16  # 16 for the next opcode, which creates a larger object
         containers += len(data[first:position].translate(None, _NOT_CONTAINERS))
         if opcode_bytes > _MAX_OPCODE_BYTES or containers > _MAX_CONTAINERS:
-            raise DataError(f"{location} holds too many objects; save its sequences as NumPy arrays, in several files")
+            raise DataError(
+                f"{location} contains too many objects; save its sequences as NumPy arrays, in several files"
+            )
         if position == len(data):
             raise EOFError("unexpected end of the pickle")
         opcode = data[position]
@@ -91,7 +102,7 @@ def _check_opcodes(data: bytes, location: str) -> None:
 
 
 class _Call:
-    """Stand-in for a class or function that a pickle names. An instance records a call: its arguments and its state."""
+    """Stand-in for a class or function. An instance records the arguments of one call, and the state that is set."""
 
     __slots__ = ("arguments", "state")
 
@@ -116,13 +127,13 @@ _STAND_INS = {
     ("numpy._core.multiarray", "scalar"): _Scalar,
     ("numpy", "ndarray"): _ArrayType,
     ("numpy", "dtype"): _DType,
-    ("_codecs", "encode"): _Encode,  # bytes that Python 3 writes in protocol 0, 1 or 2
+    ("_codecs", "encode"): _Encode,  # bytes objects, as Python 3 pickles them in protocols 0 to 2
     ("__builtin__", "bytes"): _Bytes,
 }
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickler that replaces functions by stand-ins and reads strings of Python 2 as bytes."""
+    """Unpickler that replaces classes and functions by stand-ins and reads strings of Python 2 as bytes."""
 
     def __init__(self, data: bytes, location: str) -> None:
         super().__init__(io.BufferedReader(io.BytesIO(data), 1 << 17), encoding="bytes")
@@ -142,12 +153,12 @@ class _NotNumbersError(ValueError):
 
 
 class _Converter:
-    """Builds arrays from unpickled records: a recorded array, or nested lists whose items are numbers or arrays."""
+    """Converter of unpickled records. A record is the `_Call` of an array or nested lists of numbers and arrays."""
 
     def __init__(self, max_numbers: int) -> None:
         self.numbers_left, self.total_left = 0, max_numbers
         self.dtypes: dict[int, np.dtype[Any]] = {}
-        """Converted dtypes by the `id` of their call."""
+        """Converted dtypes by the `id` of the `_Call`."""
 
     def convert(self, record: Any) -> np.ndarray | None:
         limit = self.numbers_left = min(_MAX_RECORD_NUMBERS, self.total_left)
@@ -171,9 +182,13 @@ class _Converter:
             raise _NotNumbersError from error
 
     def numbers(self, item: Any, max_depth: int) -> Any:
-        """Return nested lists of numbers and arrays.
+        """Convert an item, a number, array or list, to a number, an array, or nested lists of numbers and arrays.
 
-        Strings are refused: `np.asarray` pads all strings to the longest, which can take much memory.
+        Strings are rejected, because `np.asarray` pads all strings to the longest one, which can take much memory.
+
+        Args:
+            item: unpickled item.
+            max_depth: maximum nesting of lists.
         """
         if type(item) is _Array:
             return self.array(item)
@@ -221,7 +236,7 @@ class _Converter:
 
 
 def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
-    """Return the shape, number of elements, dtype, Fortran-order flag and data of an array."""
+    """Return the shape, number of elements, dtype, Fortran-order flag and data of the array that a `_Call` records."""
     if type(call) is not _Array or call.arguments[0] is not _ArrayType:
         raise ValueError("a call that is not an array of numbers")
     _, shape, kind, fortran, data = call.state
@@ -229,7 +244,7 @@ def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
         raise ValueError("the shape of an array is not a tuple")
     size = 1
     for side in shape:
-        if type(side) is not int or side < 0:  # A product with a list or string would repeat it.
+        if type(side) is not int or side < 0:  # multiplication would repeat a list or string
             raise ValueError("the shape of an array is not integers")
         size *= side
     return shape, size, kind, fortran, data
@@ -253,25 +268,27 @@ def _to_text(value: Any) -> str:
 
 
 def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) -> Iterator[np.ndarray | None]:
-    """Yield the records of a pickled object array along its first axis; None if a record is not an array of numbers.
+    """Yield the records of a pickled object array, along its first axis; None for a record that is not numeric.
 
     Args:
         file: open file, at the start of the pickle.
-        shape: shape in the header of the file.
+        shape: shape of the array according to its `.npy` header.
         location: file and member, for messages.
     """
     buffer = io.BytesIO()
-    while block := file.read(1 << 20):  # `file.read(size)` would allocate the size.
+    while block := file.read(1 << 20):  # `file.read()` of a large declared size would allocate it
         buffer.write(block)
         if buffer.tell() > _MAX_BYTES:
-            raise DataError(f"{location} has over {_MAX_BYTES >> 20} MB of objects; split the file")
+            raise DataError(f"{location} has over {_MAX_BYTES >> 20} MB of pickled objects; split the file")
     data = buffer.getvalue()
     _check_opcodes(data, location)
     array, converter = _load(data, location), _Converter(len(data) + _MAX_REPEATED_NUMBERS)
     del buffer, data
     found, size, _, _, items = _array_state(array)
     if found != shape or type(items) is not list or len(items) != size or 0 in shape[1:]:
-        raise DataError(f"{location} claims shape {shape}, but its data have another size; it is damaged, get it again")
+        raise DataError(
+            f"{location} declares shape {shape}, but its data have another size; it is damaged, save it again"
+        )
     if len(shape) == 1:
         yield from map(converter.convert, items)
         return
@@ -283,7 +300,7 @@ def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) ->
 
 def _load(data: bytes, location: str) -> Any:
     collecting = gc.isenabled()
-    gc.disable()  # Loading creates many objects and no garbage; collections would take longer than it.
+    gc.disable()  # Loading creates many objects and no garbage; garbage collection would take longer than loading.
     try:
         return _Unpickler(data, location).load()
     finally:

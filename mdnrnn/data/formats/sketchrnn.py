@@ -1,8 +1,9 @@
-"""sketch-rnn `.npz` files: object arrays of stroke-3 rows (dx, dy, pen), pickled, some of them by Python 2.
+"""Reader and writer of sketch-rnn `.npz` files: per split, an object array of drawings as rows (dx, dy, pen).
 
-pen = 1 marks the last point of a stroke; y points down. The rows are offsets from an implicit origin, the first point
-of the first stroke, so the start is "down" and the rows are steps. If row 0 of every sequence is (0, 0, 0), it is the
-explicit origin, and is dropped.
+The arrays are pickled, in some files by Python 2. dx and dy are the offset from the preceding point, with y down;
+pen = 1 marks the last point of a stroke. The first point of a drawing has no row: it is the origin, to which row 0 is
+relative. The rows are therefore steps with start "down". However, if row 0 of every sequence in a file is (0, 0, 0), it
+is this first point, and not a step.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from mdnrnn.pen_events import DOWN
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22
 _MAX_BUFFERED_NUMBERS = 1 << 26
-"""Maximum size of a split that is kept in memory until the origin of all splits is known."""
+"""A split of more numbers than this is not kept in memory while row 0 of its records is checked; it is read twice."""
 
 
 class _Chunk(NamedTuple):
@@ -41,7 +42,7 @@ class _Chunk(NamedTuple):
     """Index of the first record."""
     records: list[np.ndarray | None]
     origin: bool
-    """Whether row 0 is the origin."""
+    """Whether row 0 of each record is the origin instead of a step."""
 
     def location(self, index: int) -> str:
         return f"{self.name}[{index}]"
@@ -72,9 +73,9 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
 
 
 def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | None]]:
-    """Return whether all records begin with the origin, and an iterator over the records.
+    """Return whether all records of a split begin with the origin, and an iterator over all records.
 
-    Reading stops at the first record that does not begin with the origin.
+    The check stops at the first record that does not begin with the origin.
     """
     records, buffered, numbers = read_records(path, split), [], 0
     for record in records:
@@ -88,7 +89,7 @@ def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | 
 
 
 def _begins_with_origin(record: np.ndarray | None) -> bool:
-    """Return whether row 0 is zero; True for a record without rows, which is dropped."""
+    """Return whether row 0 is (0, 0, 0). True for a record without rows, because such records are dropped later."""
     if record is None or not record.size or not record.ndim:
         return True
     return not (any(map(record.item, range(3))) if record.shape[1:] == (3,) else record[0].any())
@@ -134,7 +135,7 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
 
 
 def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list[np.ndarray]]:
-    """Return the indices and rows of the records that have steps; append the remaining records to `dropped`."""
+    """Return the indices and rows of the valid records with steps; append remarks on other records to `dropped`."""
     indices, arrays = [], []
     if (valid := _all_valid(chunk.records)) and min(map(len, valid)) > chunk.origin:
         return list(range(chunk.first, chunk.first + len(valid))), valid
@@ -155,7 +156,7 @@ def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list
 
 
 def _all_valid(records: list[np.ndarray | None]) -> list[np.ndarray]:
-    """Return the records if all are valid arrays (T, 3), else []."""
+    """Return the records if all of them are valid arrays (T, 3), else []."""
     arrays = [record for record in records if record is not None and record.shape[1:] == (3,)]
     if len(arrays) < len(records) or not {array.dtype.kind for array in arrays} <= set("iuf"):
         return []
@@ -166,7 +167,7 @@ def _all_valid(records: list[np.ndarray | None]) -> list[np.ndarray]:
 
 
 def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
-    """Return a record as an array (T, 3); raise `DataError` if it is not valid rows (dx, dy, pen)."""
+    """Return a record as an array (T, 3); raise `DataError` if its rows are not valid (dx, dy, pen)."""
     if record is not None and not record.size:
         return np.zeros((0, 3))
     rows = record
@@ -174,12 +175,12 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
         with suppress(TypeError, ValueError, OverflowError):
             rows = rows.astype(np.float64)
     if rows is None or rows.dtype.kind not in "biuf":
-        raise DataError(f"{location} is ragged or holds no numbers; expected rows of (dx, dy, pen)")
+        raise DataError(f"{location} is ragged or not numeric; expected rows of (dx, dy, pen)")
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise DataError(f"{location} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
         row = int(np.flatnonzero(~np.isfinite(rows).all(1))[0])
-        raise DataError(f"{location} holds NaN or infinity in row {row}; expected finite offsets")
+        raise DataError(f"{location} contains NaN or infinity in row {row}; expected finite offsets")
     pen = rows[:, 2]
     invalid = (pen != 0) & (pen != 1)
     if invalid.any():
@@ -189,8 +190,8 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
 
 
 def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
-    """Return positions (N, 2), float64: the sums of offsets (N, 2), restarted at each of `first_rows`."""
-    if offsets.dtype.kind in "iu":  # exact; a cumulative sum that also converts is several times slower
+    """Return positions (N, 2), float64: cumulative sums of offsets (N, 2) that restart at each row in `first_rows`."""
+    if offsets.dtype.kind in "iu":  # exact; `np.cumsum` with a dtype is several times slower
         offsets = offsets.astype(np.int64)
         sums = np.cumsum(offsets, axis=0)
         lengths = np.diff(first_rows, append=len(offsets))
@@ -201,22 +202,26 @@ def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Write an `.npz` for the original sketch-rnn tools: per split an object array of (T, 3) rows.
+    """Write an `.npz` file for the original sketch-rnn tools: one object array of arrays (T, 3) per split.
 
-    The rows are int16, or float32 if the coordinates are not integers. Labels and texts are lost: the format has none.
+    The arrays are int16, or float32 if the coordinates are not integers. Labels and texts are lost, because the format
+    has none.
 
     Raises:
-        InputError: the corpus is not drawings that start with the pen down, or its offsets exceed int16.
+        InputError: the corpus does not consist of drawings that start with the pen down, or its offsets exceed int16.
     """
     name = corpus.metadata.name
     if corpus.metadata.start != "down" or corpus.motion.shape[1] != 2:
         raise InputError(f"{name} is not a corpus of drawings that start with the pen down; choose another format")
     integers = corpus.motion.dtype.kind in "iu" or corpus.metadata.bin_width == 1
     if integers and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
-        raise InputError(f"{name} has offsets beyond 32767, the maximum of int16 in sketch-rnn; scale it with --box")
+        raise InputError(
+            f"{name} has offsets over 32767, the int16 maximum of this format; import the drawings with --box"
+        )
     splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
     firsts = corpus.offsets[:-1]
-    # If every sequence begins with a step of zero, the reader would take it for the origin: write the origin before it.
+    # If every sequence begins with a zero step, the reader would mistake this step for the origin. In this case, write
+    # the origin before it.
     origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
     dtype = np.int16 if integers else np.float32
     arrays = {split: _object_array(corpus, split, dtype, origin) for split in splits}
@@ -240,11 +245,11 @@ def _object_array(corpus: Corpus, split: str, dtype: type[np.generic], origin: b
 def _write_archive(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, records in arrays.items():
-            # ZipInfo has a fixed date, so that equal corpora give equal bytes.
+            # ZipInfo sets a fixed date, so that equal corpora give identical files.
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 header = {"descr": "|O", "fortran_order": False, "shape": records.shape}
                 np.lib.format.write_array_header_1_0(member, header)
-                # Python 2 and NumPy 1 read protocol 2 and know the function by its older name.
+                # Protocol 2 is for Python 2; the older name of the module is for NumPy 1.
                 data = pickle.dumps(records, protocol=2)
                 member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 

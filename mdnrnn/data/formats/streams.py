@@ -1,4 +1,4 @@
-"""Text logs with one row of comma-separated values per line, and the checks of times and values of performances."""
+"""Read text logs with one row of comma-separated values per line, and clamp the times and values of performances."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from mdnrnn.errors import DataError
 
 STREAM_LAYOUT = StepLayout(start="up", features=("dt",), units="s, controls")
 MIN_DT = 1e-4
-"""Minimum time between rows, in seconds. It replaces zero and negative times; measured times are longer."""
+"""Minimum time between rows, in seconds. It replaces shorter, zero and negative times."""
 BAD_LINE = "bad line"
-"""Reason of the remarks on lines that cannot be read."""
+"""`Remark.reason` for lines that cannot be read."""
 _MAX_FILE_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 14
 _UTF8_BOM = b"\xef\xbb\xbf"
 
@@ -29,9 +29,9 @@ Row = tuple[int, "array[float]"]
 
 
 def read_fields(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Yield the number, from 1, and the comma-separated fields of each line that is not blank or a comment (#).
+    """Yield the line number (from 1) and the comma-separated fields of each line; skip blank lines and comments (#).
 
-    A line of more than 16 KB has no fields.
+    For a line of more than 16 KiB, the list of fields is empty.
     """
     data = read_bounded(path, _MAX_FILE_BYTES).removeprefix(_UTF8_BOM)
     for number, line in enumerate(BytesIO(data), 1):
@@ -53,29 +53,31 @@ def parse_finite(field: bytes) -> float:
 
 
 def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Remark]:
-    """Return one remark on all lines of a file that cannot be read; [] if there are none."""
+    """Return a list with one remark on all lines of a file that cannot be read; [] if there are no such lines."""
     if not numbers:
         return []
     more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
-    return [Remark(BAD_LINE, f"{path}, line {numbers[0]}{more}: expected {expected}; left out")]
+    return [Remark(BAD_LINE, f"{path}, line {numbers[0]}{more}: expected {expected}; ignored")]
 
 
 def single_drawing(path: Path, strokes: list[Polyline], repaired: list[Remark], expected: str) -> DrawingBatch:
-    """Return the only drawing of a file, or a remark instead of a drawing if none of the lines can be read."""
+    """Return the only drawing of a file; if no line can be read, return a remark instead of the drawing."""
     if not strokes and repaired:
         return DrawingBatch.from_polylines(
-            [], [Remark("no good line", f"{path} has no good line; expected {expected}")]
+            [], [Remark("no valid line", f"{path} has no valid line; expected {expected}")]
         )
     return DrawingBatch.from_polylines([(strokes, Record(str(path)))], (), repaired)
 
 
 def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expected: str) -> DrawingBatch:
-    """Return a log as one drawing of rows (dt, x1, x2, ...).
+    """Read a log as one drawing of rows (dt, x1, x2, ...).
+
+    Rows that do not have the most common number of values are left out and reported.
 
     Args:
         path: a text log.
-        parse_row: fields of a line -> row, or None if the line is not part of the stream. It raises `ValueError` or
-            `LookupError` if the line cannot be read. Rows whose number of values differs from most rows are invalid.
+        parse_row: function that converts the fields of a line to a row, or to None if the line is not part of the
+            stream. It raises `ValueError` or `LookupError` if the line cannot be read.
         expected: description of a valid line, for messages.
     """
     rows: list[tuple[int, Row]] = []
@@ -102,9 +104,9 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
 
 
 def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark], tolerance: float = 0) -> np.ndarray:
-    """Clamp the times since the preceding row, (T,), in seconds, to [`MIN_DT`, `max_dt`]; the first row may have 0.
+    """Clamp times since the preceding row, (T,), in seconds, to [`MIN_DT`, `max_dt`], the first one to [0, `max_dt`].
 
-    Times are positive because their logarithms are learned. Remarks are appended to `repaired`, see `clamp`.
+    Times must be positive because models are trained on their logarithms. The other arguments are those of `clamp`.
     """
     first = np.clip(dt[:1], 0, max_dt)
     dt = np.concatenate([np.full(len(dt[:1]), MIN_DT), dt[1:]])
@@ -129,7 +131,7 @@ def clamp(
         reason: reason of the remark.
         location: file and record, for messages.
         repaired: list to which a remark is appended if any value exceeds the bounds by more than `tolerance`.
-        tolerance: rounding error of the values.
+        tolerance: rounding error of the values. Smaller excesses are clamped without a remark.
     """
     low, high = bounds
     outside = np.argwhere((values < low - tolerance) | (values > high + tolerance))

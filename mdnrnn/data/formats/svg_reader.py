@@ -1,10 +1,12 @@
 """Reader of SVG files: one drawing per file, one stroke per subpath of its paths and shapes, y down.
 
-Raw units are the units of the outermost viewBox; the scale from the viewBox to the width and height of the page is
-ignored. An element that is filled and not stroked is read as its outline, unless it is a rectangle that covers the
-page: such a background is left out. Clips, masks, style sheets and CSS transforms are not applied. The text of a
-drawing is `kvg:element` of its outermost group, as in KanjiVG, or `<title class="text">`, as written by
-`svg_writer.py`; other titles are ignored, because most programs write the file name there.
+Coordinates are in units of the outermost viewBox; the scale from the viewBox to the width and height of the page is
+ignored. An element that is filled but not stroked is read as its outline. If it is a rectangle that covers the page, it
+is a background and is left out. Clips, masks, style sheets and CSS transforms are not applied.
+
+The text of a drawing is the attribute `kvg:element` of the outermost group, as in KanjiVG, or the content of
+`<title class="text">`, as written by `svg_writer.py`. Other titles are ignored, because most programs write the file
+name there.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from mdnrnn.data.formats.xml import MAX_DEPTH, root_name
 from mdnrnn.errors import DataError
 
 MAX_ELEMENTS = 100_000
-"""Maximum rendered elements; an element counts once for each use."""
+"""Maximum number of rendered elements; an element is counted again for each <use> that refers to it."""
 _ALIGNMENT = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 
@@ -38,7 +40,7 @@ def recognizes(path: Path, head: bytes) -> bool:
 
 
 def parse(path: Path) -> DrawingBatch:
-    """Return the drawing of one file. Faulty paths, transforms and lengths are repaired and reported.
+    """Return the drawing of one file. Invalid paths, transforms and lengths are repaired and reported.
 
     Raises:
         DataError: the file is not SVG or exceeds a limit.
@@ -49,7 +51,7 @@ def parse(path: Path) -> DrawingBatch:
     record, repaired = Record(str(path), text=document.text), list(traversal.repaired.values())
     if not traversal.paths:
         return DrawingBatch.from_polylines([([], record)], repaired=repaired)
-    polylines = flatten(traversal.paths, MAX_POINTS)  # overflow to infinity is dropped by `DrawingBatch.drop_invalid`
+    polylines = flatten(traversal.paths, MAX_POINTS)  # infinite points are dropped later, by `drop_invalid`
     if polylines is None:
         raise too_many_points(str(path), MAX_POINTS)
     points, lengths = polylines
@@ -57,10 +59,10 @@ def parse(path: Path) -> DrawingBatch:
 
 
 class _Context(NamedTuple):
-    """Properties that an element inherits."""
+    """Properties that an element inherits from its ancestors."""
 
     width: float
-    """Width of the viewport, to which percentages refer."""
+    """Width of the viewport, in user units; it is 100% in lengths."""
     height: float
     matrix: Matrix = IDENTITY
     fill: str = "black"
@@ -68,10 +70,10 @@ class _Context(NamedTuple):
     visibility: str = "visible"
     depth: int = 0
     uses: tuple[Element, ...] = ()
-    """The <use> elements that the element is part of, outermost first."""
+    """The <use> elements through which the element is rendered, outermost first."""
 
     def enter(self, element: Element) -> _Context:
-        """Return the context with the properties of `element`."""
+        """Return this context, updated with the properties of `element`."""
         return self._replace(
             matrix=multiply(self.matrix, element.transform[0]),
             fill=_inherit(element.get_property("fill"), self.fill),
@@ -94,19 +96,19 @@ def _inherit(value: str | None, inherited: str) -> str:
 
 
 class _Traversal:
-    """Depth-first traversal of the rendered elements, without recursion."""
+    """Depth-first traversal of the rendered elements, without recursion; it collects their paths."""
 
     def __init__(self, location: str, elements_by_id: Mapping[str, Element]) -> None:
         self.paths: list[BezierPath] = []
         self.repaired: dict[str, Remark] = {}  # the first remark of each reason
         self._location, self._elements_by_id = location, elements_by_id
-        # Elements to visit, each with its outer context and the element that gives its size: its <use> or itself.
+        # Elements to visit, each with the context of its parent and the element that defines its size: <use> or itself.
         self._stack: list[tuple[Element, _Context, Element]] = []
         self._elements = self._segments = 0
         self._page = np.zeros((2, 2))  # upper left and lower right corner
 
     def run(self, root: Element) -> None:
-        """Collect the paths below the root element."""
+        """Collect the paths of all elements inside the root element."""
         if root.get_property("display") == "none":
             return
         x, y, width, height = root.view_box or (0.0, 0.0, *self._viewport_size(root, root, _Context(100, 100)))
@@ -119,7 +121,7 @@ class _Traversal:
             try:
                 self._visit(element, self._enter(element, outer), sized_by)
             except InvalidLengthError as error:
-                self._report("length not understood", f"{error}; left out")
+                self._report("length not understood", f"{error}; ignored")
 
     def _enter(self, element: Element, outer: _Context) -> _Context:
         error = element.transform[1]
@@ -144,8 +146,8 @@ class _Traversal:
         self._elements += len(elements)
         if self._elements > MAX_ELEMENTS or context.depth > MAX_DEPTH:
             raise DataError(
-                f"{self._location}: draws over {MAX_ELEMENTS} elements, or elements nested over {MAX_DEPTH} deep; "
-                "simplify the drawing"
+                f"{self._location}: draws over {MAX_ELEMENTS} elements, or elements nested over {MAX_DEPTH} levels "
+                "deep; simplify the drawing"
             )
         self._stack += [(child, context, use or child) for child in reversed(elements)]
 
@@ -153,17 +155,21 @@ class _Traversal:
         name = (use.attributes.get("href") or "").strip()
         target = self._elements_by_id.get(name[1:]) if name.startswith("#") else None
         if use in context.uses:
-            raise DataError(
-                f"{self._location}: <use> of {name[:60]!r} uses itself; save the drawing without this cycle"
-            )
+            raise DataError(f"{self._location}: <use> of {name[:60]!r} refers to itself; remove the cycle")
         if target is None or target.tag not in RENDERED | {"symbol"}:
-            self._report("invalid use", f"<use> of {name[:60]!r}, which is not a shape or group in this file; left out")
+            self._report("invalid use", f"<use> of {name[:60]!r}, which is not a shape or group in this file; ignored")
             return
         matrix = multiply(context.matrix, translation(context.length(use, "x"), context.length(use, "y")))
         self._push([target], context._replace(matrix=matrix, uses=(*context.uses, use)), use)
 
     def _visit_viewport(self, element: Element, context: _Context, sized_by: Element) -> None:
-        """Visit an inner <svg> or a <symbol>, whose size its <use> can override."""
+        """Visit an inner <svg> or a <symbol>.
+
+        Args:
+            element: the <svg> or <symbol>.
+            context: properties of the element.
+            sized_by: the <use> whose width and height override those of the element, or the element itself.
+        """
         width, height = self._viewport_size(element, sized_by, context)
         if width <= 0 or height <= 0:
             return
@@ -174,7 +180,7 @@ class _Traversal:
         self._push(element.children, context._replace(matrix=matrix, width=width, height=height))
 
     def _viewport_size(self, element: Element, sized_by: Element, context: _Context) -> tuple[float, float]:
-        """Return width and height; a missing or invalid one is that of the outer viewport."""
+        """Return the size of a viewport; a missing or invalid width or height is that of the outer viewport."""
         size = {"width": context.width, "height": context.height}
         for name in size:
             try:
@@ -190,7 +196,7 @@ class _Traversal:
         else:
             path = shape_outline(element, context.length)
         if error:
-            self._report("path cut short", f"a <{element.tag}> is invalid at {error[:40]!r}; read up to there")
+            self._report("path truncated", f"a <{element.tag}> is invalid at {error[:40]!r}; the rest is ignored")
         self._segments += len(path.segments)
         if self._segments > MAX_POINTS:
             raise too_many_points(self._location, MAX_POINTS)
@@ -200,7 +206,7 @@ class _Traversal:
             path = path.transform(context.matrix)
             is_background = context.stroke == "none" and covers_page(path, self._page)
         if is_background:
-            self._report("background", f"a <{element.tag}> without a stroke fills the whole page; left out")
+            self._report("background", f"a <{element.tag}> without a stroke fills the whole page; ignored")
         else:
             self.paths.append(path)
 

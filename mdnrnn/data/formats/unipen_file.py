@@ -1,4 +1,4 @@
-"""Statements of a UNIPEN file and of the files that it includes: components, segments and coordinate conventions."""
+"""Parser of a UNIPEN file and of the files that it includes: components, segments and direction of y."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MAX_BYTES = 64 << 20
 _MAX_COMPONENT = 16 << 20
 """Maximum characters of one component, enough for a million points."""
 _MAX_DESCRIPTION = 1 << 16
-"""Maximum characters of one statement that are searched for the direction of y."""
+"""Number of characters at the start of a statement that are searched for the direction of y."""
 MAX_PARTS = 1 << 18
-"""Maximum number of components and segments."""
+"""Maximum total number of components and segments of a file."""
 _MAX_INCLUDE_DEPTH, _MAX_INCLUDES = 8, 1000
 _MAX_PARENTS = 4
-"""Number of parent folders in which a folder `include` is searched."""
+"""Number of levels above the folder of the top file at which a folder `include` is searched."""
 _DESCRIPTIONS = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
 _STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE)
 _Y_DOWN = re.compile(
@@ -38,30 +38,30 @@ _Y_DOWN = re.compile(
     r"|\b(?:upper|top)[\s-]?left(?:\s(?:hand|corner|is|as|the|of|tablet|screen|page)){0,6}\sorigin\b",
     re.IGNORECASE,
 )
-"""A phrase that says that y points down: between `y` and `down` only words that describe an axis are allowed."""
+"""A phrase that says that y points down or that the origin is at the top left. Only words about axes may intervene."""
 _SEGMENT = re.compile(r'\s*([^\s"]+)(?:\s+([^\s"]+))?(?:\s+([^\s"]+))?\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)")?', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
 
 class Component(NamedTuple):
-    """Points of one .PEN_DOWN or .PEN_UP."""
+    """Points of one .PEN_DOWN or .PEN_UP statement."""
 
     points: Polyline
-    """(n, 2), y as in the file."""
+    """(n, 2), with the direction of y in the file."""
     is_pen_down: bool
     error: str = ""
-    """Why the points cannot be read, or ""."""
+    """Reason why the points cannot be read; "" if they can be read."""
 
 
 class Segment(NamedTuple):
-    """One .SEGMENT."""
+    """One .SEGMENT statement."""
 
     level: str
     extent: str | None
-    """Component ranges, as written; None: all components from `first_component` to the next segment."""
+    """Ranges of components, as in the file; None: all components from `first_component` to the next segment."""
     label: str | None
     first_component: int
-    """Number of components before the segment."""
+    """Number of the first component after the statement."""
 
 
 class ComponentSet(NamedTuple):
@@ -73,7 +73,7 @@ class ComponentSet(NamedTuple):
 
 @dataclass
 class UnipenFile:
-    """Statements of a file and its included files, in order. Call `read` to fill it."""
+    """Contents of a file and of its included files, in order of their statements. Call `read` to fill the fields."""
 
     path: Path
     sets: list[ComponentSet] = field(default_factory=lambda: [ComponentSet([], [])])
@@ -89,12 +89,15 @@ class UnipenFile:
         """Read the file.
 
         Raises:
-            DataError: the file is malformed, exceeds a limit, or includes itself or a file outside its folders.
+            DataError: the file is malformed, exceeds a limit, or includes itself or a file outside the allowed folders.
         """
         self._read(self.path, (self.path.resolve(),))
 
     def finest_level(self) -> str | None:
-        """Return the finest level of segments with labels, or of all segments if none has a label."""
+        """Return the finest level of the segments with labels or, if no segment has a label, of all segments.
+
+        The result is None if there are no segments.
+        """
         segments = [segment for part in self.sets for segment in part.segments]
         levels = Counter(segment.level for segment in segments if segment.label) or Counter(s.level for s in segments)
         declared = [level for level in self.hierarchy if level in levels]
@@ -163,12 +166,10 @@ class UnipenFile:
         self._includes += 1
         if len(open_files) > _MAX_INCLUDE_DEPTH or self._includes > _MAX_INCLUDES:
             expected = f"expected at most {_MAX_INCLUDES}, nested at most {_MAX_INCLUDE_DEPTH} deep"
-            raise DataError(f"{self.path}: too many .INCLUDE, or too deeply nested; {expected}")
+            raise DataError(f"{self.path}: too many or too deeply nested .INCLUDE statements; {expected}")
         found = self._find_include(name, open_files)
         if found is None:
-            self.repaired.append(
-                Remark("no include", f"{self.path}: .INCLUDE {name[:80]!r} does not exist; read without it")
-            )
+            self.repaired.append(Remark("no include", f"{self.path}: .INCLUDE {name[:80]!r} does not exist; ignored"))
             return
         if found in open_files:
             raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} includes itself; remove it")
@@ -178,30 +179,32 @@ class UnipenFile:
             raise DataError(f"{found}: cannot be read ({error.strerror}); {self.path} includes it") from error
 
     def _find_include(self, name: str, open_files: tuple[Path, ...]) -> Path | None:
-        """Return the included file, or None if it does not exist.
+        """Return the path of an included file, or None if it does not exist.
 
         Raises:
             DataError: the name or a symbolic link leads out of the allowed folders.
         """
         folders = _include_folders(open_files[0])
-        # The including file's folder is searched first; its names may lead to all allowed folders.
+        # The folder of the including file is searched first. A name relative to it may lead to any allowed folder.
         searches = [(open_files[-1].parent, folders), *((folder, [folder]) for folder in folders)]
         candidates = [(Path(os.path.normpath(start / name)), allowed) for start, allowed in searches]
         paths = [path for path, allowed in candidates if _is_inside(path, allowed)]
         if os.path.isabs(name) or not paths:
-            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} leads out of its folder; do not trust this file")
+            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} points outside its folder; do not trust this file")
         try:
             found = next((path for path in paths if path.is_file()), None)
             found = found and found.resolve()
         except (OSError, ValueError):  # the name is too long or contains a zero byte
             return None
         if found is not None and not _is_inside(found, folders):
-            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} is a link out of its folder; do not trust this file")
+            raise DataError(
+                f"{self.path}: .INCLUDE {name[:80]!r} is a link to a path outside its folder; do not trust this file"
+            )
         return found
 
 
 def _decode(data: bytes) -> str:
-    """Decode UTF-8 or, if it is invalid, Latin-1, with line ends as newlines. The specification allows ASCII only."""
+    """Decode UTF-8 or, if it is invalid, Latin-1, and convert line ends to newlines. The specification allows ASCII."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -210,7 +213,7 @@ def _decode(data: bytes) -> str:
 
 
 def _include_folders(top: Path) -> list[Path]:
-    """Return the folders of included files: that of the top file, and `include` in it and in its parents."""
+    """Return the folders of included files: the folder of the top file, and `include` in it and in its parents."""
     return [top.parent, *(folder / "include" for folder in (top.parent, *top.parent.parents)[: _MAX_PARENTS + 1])]
 
 

@@ -1,4 +1,4 @@
-"""Parser for untrusted XML: limits on sizes, depth, names and DTD declarations; nothing outside the file is read."""
+"""Parser for untrusted XML: it limits sizes, depth, names and DTD declarations, and opens no other file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from mdnrnn.data.formats.format import read_bounded
 from mdnrnn.errors import DataError
 
 MAX_MARKS = 1 << 22
-"""Maximum tags and attributes of a file that is parsed into a tree: a tree needs about twenty times the memory of the
-shortest tag."""
+"""Maximum number of tags and attributes of a file that is parsed into a tree. An element of the tree takes about twenty
+times the memory of the shortest tag."""
 MAX_DEPTH = 256
 """Maximum number of ancestors of an element."""
 MAX_NAME = 10_000
-"""Maximum characters of a name, with its namespace."""
+"""Maximum number of characters of a name, including its namespace."""
 _MAX_DECLARED_ATTRIBUTES, _MAX_DEFAULT = 100, 100
-"""Maximum number of attributes that a DTD declares, and maximum characters of their defaults. A default is added to
-every element of its type: without a limit a few characters become gigabytes."""
+"""Maximum number of attributes that a DTD declares, and maximum number of characters of a default value. The parser
+adds default values to every element of the declared type; without a limit a small file could expand to gigabytes."""
 _MAX_ENTITY = 256
-"""Maximum characters of an entity."""
+"""Maximum number of characters of the text of an entity."""
 
 _PROLOG = re.compile(r"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*)*", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -38,7 +38,7 @@ class Target(Protocol):
     """Receiver of the parser's events."""
 
     def start(self, tag: str, attrs: dict[str, str], /) -> object:
-        """Open an element; names are {namespace}local."""
+        """Open an element. The names of the tag and its attributes have the form {namespace}local."""
 
     def end(self, tag: str, /) -> object:
         """Close an element."""
@@ -49,23 +49,23 @@ class Target(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class XmlLimits:
-    """Limits of one format."""
+    """Limits for the XML files of one format."""
 
     file_bytes: int
-    """Maximum size of the file, and maximum total size of expanded entities."""
+    """Maximum size of the file, and of the text to which all references to an entity could expand, in bytes."""
     nodes: int
-    """Maximum elements and attributes, including the default attributes of the DTD."""
+    """Maximum number of elements and attributes, including default attributes from the DTD."""
     name_characters: int
-    """Maximum total characters of all names: each name includes its namespace, so that a few letters of the file can
-    become thousands."""
+    """Maximum total number of characters of all names. The parser expands a short namespace prefix in each name to the
+    namespace, which can have thousands of characters."""
     entities: int = 0
-    """Maximum entities that the DTD declares. Each must be a short text without markup and other entities."""
+    """Maximum number of entities that the DTD declares. Each must be a short text without markup and entities."""
     advice: str = "do not trust this file"
-    """End of the error messages: what the user can do."""
+    """Advice to the user at the end of the error messages."""
 
 
 def parse_xml(path: Path, target: Target, limits: XmlLimits) -> None:
-    """Send the elements and the text of an XML file to `target`.
+    """Parse an XML file, and send its elements and text to `target`.
 
     Raises:
         DataError: the file is not XML, exceeds a limit or refers to another file.
@@ -74,7 +74,7 @@ def parse_xml(path: Path, target: Target, limits: XmlLimits) -> None:
 
 
 def parse_xml_tree(path: Path, max_bytes: int) -> Element:
-    """Return the root element of an XML file whose DTD declares no entities.
+    """Parse an XML file without entity declarations into a tree, and return the root element.
 
     Raises:
         DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds
@@ -90,7 +90,7 @@ def parse_xml_tree(path: Path, max_bytes: int) -> Element:
 
 def _feed(path: Path, data: bytes, target: Target, limits: XmlLimits) -> None:
     bounded = _BoundedTarget(str(path), target, limits, data.count(b"&"))
-    # defusedxml would refuse every entity, so the declarations are checked here.
+    # `forbid_entities` would reject every entity; `bounded` checks the declarations instead.
     parser = DefusedXMLParser(target=bounded, forbid_dtd=False, forbid_entities=False, forbid_external=True)
     parser.parser.AttlistDeclHandler, parser.parser.EntityDeclHandler = (
         bounded.declare_attribute,
@@ -102,11 +102,11 @@ def _feed(path: Path, data: bytes, target: Target, limits: XmlLimits) -> None:
     except DataError:
         raise
     except DefusedXmlException as error:
-        raise DataError(f"{path}: refers to an entity in another file; {limits.advice}") from error
+        raise DataError(f"{path}: received an entity that refers to another file; {limits.advice}") from error
     except ParseError as error:
         raise DataError(f"{path}: not XML, or incomplete ({error}); save or download the file again") from error
     except (ValueError, LookupError) as error:
-        raise DataError(f"{path}: cannot decode its encoding ({error}); save the file as UTF-8") from error
+        raise DataError(f"{path}: cannot be decoded ({error}); save the file as UTF-8") from error
 
 
 class _BoundedTarget:
@@ -144,7 +144,7 @@ class _BoundedTarget:
         if self._nodes > limits.nodes:
             problem = f"over {limits.nodes} elements and attributes"
         elif self._depth > MAX_DEPTH:
-            problem = f"elements nested over {MAX_DEPTH} deep"
+            problem = f"elements nested over {MAX_DEPTH} levels deep"
         elif longest_name > MAX_NAME:
             problem = f"a name of over {MAX_NAME} characters"
         else:
@@ -152,7 +152,7 @@ class _BoundedTarget:
         return DataError(f"{self._location}: received {problem}; {limits.advice}")
 
     def declare_attribute(self, element: str, name: str, kind: str, default: str | None, required: bool) -> None:
-        """Check an ATTLIST of the DTD."""
+        """Check one attribute that an ATTLIST of the DTD declares."""
         self._declared_attributes += 1
         if self._declared_attributes > _MAX_DECLARED_ATTRIBUTES or len(default or "") > _MAX_DEFAULT:
             raise DataError(
@@ -161,7 +161,7 @@ class _BoundedTarget:
             )
 
     def declare_entity(self, name: str, is_parameter: bool, value: str | None, *external: str | None) -> None:
-        """Check an ENTITY of the DTD."""
+        """Check one ENTITY declaration of the DTD."""
         limits = self._limits
         self._entities += 1
         is_short_text = value is not None and len(value) <= _MAX_ENTITY and not set(value) & set("&%<")
@@ -179,7 +179,7 @@ class _BoundedTarget:
 
 
 def count_marks(data: bytes) -> int:
-    """Return an upper bound of the number of tags and attributes."""
+    """Return an upper bound of the number of tags and attributes in XML data."""
     return data.count(b"<") + data.count(b"=")
 
 
@@ -204,7 +204,7 @@ def root_name(head: bytes) -> str | None:
     tag = _TAG.match(text, start)
     if not tag and text[start : start + 2] in ("", "<!", "<?"):
         return None
-    tag = tag or _TAG.search(_COMMENT.sub("", text))  # also in malformed files, for a better error message
+    tag = tag or _TAG.search(_COMMENT.sub("", text))  # search malformed files too, for a better error message
     return tag[1] if tag else ""
 
 
@@ -225,10 +225,10 @@ def find_invalid_character(text: str) -> str | None:
 
 
 def replace_invalid_characters(text: str) -> str:
-    """Replace the characters that XML cannot represent by question marks."""
+    """Replace each character that XML cannot represent by a question mark."""
     return _INVALID_CHARACTER.sub("?", text)
 
 
 def escape_text(text: str) -> str:
-    """Return `text` as the content of an element that parses to the same characters, carriage returns included."""
+    """Escape `text` for the content of an element, so that parsing restores all characters, also carriage returns."""
     return escape(text, {"\r": "&#13;"})

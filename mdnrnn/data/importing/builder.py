@@ -1,4 +1,4 @@
-"""Builder of a corpus folder from blocks of steps, in constant memory."""
+"""Build a corpus folder from blocks of sequences, in constant memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_CLASSES = 1 << 16
 _COPY_ROWS = 1 << 18
 _FILES = ("motion", "event", "lengths", "labels", "text", "text_lengths", "writers")
 UNLABELED = "unlabeled"
-"""Class name of drawings without a class, if other drawings of the corpus have classes."""
+"""Class name that is assigned to sequences without a class if other sequences of the corpus have one."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,13 @@ class Block:
     """M consecutive sequences with N steps in total.
 
     Args:
-        motion: (N, D).
-        event: (N,).
+        motion: motion features of all steps, (N, D).
+        event: pen events of all steps, (N,).
         lengths: number of steps of each sequence, (M,).
-        split: indices into SPLITS, (M,).
-        labels: M classes, None for a sequence without a class.
-        texts: M texts, None for a sequence without a text.
-        writers: M writers, None for a sequence without a writer; or None if no sequence has a writer.
+        split: index of each sequence's split in `SPLITS`, (M,).
+        labels: class name of each sequence; None for a sequence without a class.
+        texts: text of each sequence; None for a sequence without a text.
+        writers: name of the writer of each sequence, None if unknown; or None if no sequence has a writer.
     """
 
     motion: np.ndarray
@@ -48,7 +48,7 @@ class Block:
         return len(self.lengths)
 
     def select(self, keep: np.ndarray) -> Block:
-        """Return the sequences for which `keep` (M,) is true."""
+        """Return a block of the sequences for which `keep` (M,) is true."""
         if keep.all():
             return self
         keep_row = keep.repeat(self.lengths)
@@ -64,7 +64,10 @@ class Block:
 
 
 def narrow_integers(motion: np.ndarray) -> np.ndarray:
-    """Convert integer values to int16 or, if they do not fit, int32; other values are returned unchanged."""
+    """Convert an array to int16 or, if int16 is too small, to int32.
+
+    A float array is converted only if all its values are integers; otherwise it is returned unchanged.
+    """
     with np.errstate(invalid="ignore"):
         integers = motion.astype(np.int32)
     if motion.dtype.kind == "f" and not np.array_equal(integers, motion):
@@ -78,20 +81,20 @@ def _max_absolute(motion: np.ndarray) -> float:
 
 @dataclass
 class _SplitFiles:
-    """Temporary files of one split."""
+    """Temporary files of one split, and counts of their contents."""
 
     files: dict[str, IO[bytes]]
     runs: list[tuple[np.dtype[Any], int]] = field(default_factory=list)
-    """Runs of consecutive rows of the same dtype in the file of motions: dtype and number of rows."""
+    """Dtypes of the rows in the file `motion`: one pair (dtype, number of rows) per run of rows with the same dtype."""
     sequences: int = 0
     rows: int = 0
     text_bytes: int = 0
 
 
 class Builder:
-    """Write blocks to temporary files, one set per split, and join the files into a corpus folder.
+    """Write blocks to temporary files, one set of files per split, and combine the files into a corpus folder.
 
-    Within a split the sequences keep their order. Always call `close`, even after an error.
+    The sequences of a split keep the order in which they are added. Always call `close`, even after an error.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -111,26 +114,27 @@ class Builder:
 
     @property
     def sequences(self) -> dict[str, int]:
-        """Number of sequences of each split."""
+        """Number of sequences in each split, by name of the split."""
         return {split: part.sequences for split, part in self._splits.items()}
 
     @property
     def all_integers(self) -> bool:
-        """Whether all motions are integers."""
+        """Whether all motion features that have been added are integers."""
         return self._all_integers
 
     def add(self, block: Block) -> None:
         """Append the sequences of a block.
 
         Raises:
-            InputError: the block has another number of features than the previous ones, or there are too many classes.
+            InputError: the number of features D differs from that of the previous blocks, or there are too many
+                classes.
         """
         if not len(block):
             return
         if self.features not in (None, block.motion.shape[1]):
             raise InputError(
-                f"a sequence has {block.motion.shape[1]} features, the previous ones {self.features}; import them "
-                "separately"
+                f"received a sequence with {block.motion.shape[1]} features after sequences with {self.features}; "
+                "import them separately"
             )
         self.features = block.motion.shape[1]
         self.lengths.update(block.lengths.tolist())
@@ -175,7 +179,8 @@ class Builder:
         """Write the arrays and the header, and remove the temporary files.
 
         Args:
-            labeled: whether the corpus has classes.
+            metadata: metadata of the corpus; the class names are added.
+            labeled: whether to write a class label for each sequence.
         """
         names = sorted({name or UNLABELED for name in self.classes}) if labeled else []
         parts = self._splits.values()
@@ -188,7 +193,7 @@ class Builder:
         self._save("offsets", np.int64, (sequences + 1,), _cumulative_sums(self._read("lengths", np.int64)))
         if names:
             index_by_name = {name: index for index, name in enumerate(names)}
-            # The stored numbers are in order of appearance; the classes of a corpus are in alphabetical order.
+            # The temporary files number the classes in order of appearance; a corpus numbers them alphabetically.
             index_by_number = np.array([index_by_name[name or UNLABELED] for name in self.classes], np.int32)
             labels = (index_by_number[numbers] for numbers in self._read("labels", np.int32))
             self._save("label", np.int32, (sequences,), labels)
@@ -206,7 +211,7 @@ class Builder:
         self.close()
 
     def close(self) -> None:
-        """Remove the temporary files."""
+        """Close and remove the temporary files."""
         for part in self._splits.values():
             for file in part.files.values():
                 file.close()
@@ -237,7 +242,7 @@ class Builder:
 
 
 def _cumulative_sums(arrays: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield 0, then the cumulative sums of the concatenated arrays."""
+    """Yield the array [0], then the cumulative sums of the concatenated arrays, one array per input array."""
     last = np.zeros(1, np.int64)
     yield last
     for array in arrays:

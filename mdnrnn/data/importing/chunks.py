@@ -1,4 +1,4 @@
-"""Chunks of files: cutting files into chunks, and processing a chunk into a block of steps."""
+"""Cut files into chunks, and convert each chunk into a block of sequences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mdnrnn.errors import DataError, InputError
 from mdnrnn.pen_events import DOWN
 
 _KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz")
-"""In a folder, an unrecognized file with one of these extensions is an error; other unrecognized files are ignored."""
+"""A file of unrecognized format in a folder is an error if it has one of these extensions; otherwise it is ignored."""
 
 
 class ChunkTask(NamedTuple):
@@ -39,14 +39,14 @@ class ChunkTask(NamedTuple):
 
 
 class ChunkResult(NamedTuple):
-    """Sequences of a chunk, and remarks on its records."""
+    """Sequences of a chunk, and remarks on its dropped and repaired records."""
 
     block: Block
     layout: StepLayout
     is_first: bool
     """Whether the chunk is the first of its file."""
     has_labels: bool
-    """Whether any record of the chunk has a class."""
+    """Whether any record of the chunk contains a class."""
     dropped: list[Remark]
     repaired: list[Remark]
 
@@ -56,11 +56,11 @@ class Unreadable(NamedTuple):
 
     path: Path
     error: DataError | None
-    """None: the file is in a folder, and its format is not recognized."""
+    """Error to report; None for a file of unknown format that was found in a folder and is ignored."""
 
 
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
-    """Yield the chunks of all files in order, and the files that cannot be cut into chunks."""
+    """Yield the chunks of all files in order, and an `Unreadable` for each file that cannot be cut into chunks."""
     forced = formats.find_format(recipe.format) if recipe.format else None
     for path, root in list_files(paths):
         if forced and root and path.suffix.lower() not in forced.extensions:
@@ -86,10 +86,10 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
-    """Parse a chunk and convert its drawings into a block of steps; an `Unreadable` is returned unchanged.
+    """Parse a chunk and convert its drawings into a block of sequences; an `Unreadable` is returned unchanged.
 
     Raises:
-        InputError: the recipe has options for drawings, but the file is a stream.
+        InputError: the file contains streams, but the recipe has geometric options, which apply only to drawings.
     """
     if isinstance(task, Unreadable):
         return task
@@ -105,7 +105,7 @@ def _process(task: ChunkTask) -> ChunkResult:
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:
-            raise InputError("jump, box, resample, simplify and grid apply to drawings; remove them to import streams")
+            raise InputError("jump, box, resample, simplify and grid apply to drawings only; omit them for streams")
         motion, lengths = drawings.points, drawings.point_counts
         event = np.full(len(motion), DOWN, np.uint8)
     else:

@@ -1,4 +1,4 @@
-"""Import of stroke data: sources -> chunks -> parsed drawings -> recipe -> corpus builder -> report.
+"""Import stroke data: list the files, cut them into chunks, parse the drawings, apply the recipe, build the corpus.
 
 Memory use does not depend on the amount of data, and the corpus does not depend on the number of worker processes.
 """
@@ -30,23 +30,25 @@ from mdnrnn.files import atomic_path, make_folder
 from mdnrnn.multiprocess import imap_in_processes
 
 _CONTROL_GRIDS = (1.0, 1 / 128)
-"""Candidate bin widths of streams of control values: 1 for integers, 1/128 for values of IMPSY."""
+"""Candidate bin widths of streams of control values, in order of preference: 1 for integers, 1/128 for IMPSY."""
 
 
 def read(path: Path, recipe: Recipe | None = None) -> Corpus:
-    """Return a file or folder of any known format as a corpus.
+    """Read a file or folder of any known format and return its drawings as a corpus.
 
     Args:
+        path: file or folder.
         recipe: import options; ignored if `path` is already a corpus.
 
     Raises:
-        DataError: a file or a record is malformed; `import_corpus` can drop and count these instead.
+        InputError: `path` does not exist.
+        DataError: a file or a record is malformed. `import_corpus` drops and counts malformed records instead.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
         return _open_corpus(path)
-    # The arrays remain memory-mapped after the folder is deleted.
+    # The memory maps of the arrays remain valid after the folder is deleted.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
@@ -65,31 +67,35 @@ def import_corpus(
     workers: int = 1,
     progress: bool = False,
 ) -> Report:
-    """Write all drawings in files and folders as one corpus: a folder, or a file if `out` ends in `.npz`.
+    """Import files and folders as one corpus, and return a report.
 
-    Malformed records are dropped and counted. With several workers, guard the call with `if __name__ == "__main__":`.
+    The corpus is a single file if `out` ends in `.npz`, else a folder. Malformed records are dropped and counted. With
+    several workers, guard the call with `if __name__ == "__main__":`.
 
     Args:
-        sources: one or several files, folders, patterns such as "*.svg", or "-" for lines of JSON on stdin.
+        sources: one or several files, folders, patterns such as "*.svg", or "-" for ndjson lines on stdin.
         out: path of the corpus, which must not exist.
         recipe: import options.
         name: name of the corpus; by default the name of `out`.
-        license: license of the data; by default that of the source if it is a single corpus, else "unknown".
-        source: origin of the data; by default the names of the sources.
+        license: license of the data; by default the license of the source if the only source is a corpus, else
+            "unknown".
+        source: origin of the data; by default the names of the first five sources. If the only source is a corpus, the
+            origin in its metadata is kept instead.
         workers: number of processes that parse the files.
-        progress: whether to show the progress on stderr.
+        progress: whether to show a progress bar on stderr.
 
     Raises:
-        InputError: an argument is invalid, `out` cannot be written, or a file cannot be read.
+        InputError: an argument is invalid, `out` cannot be written, or a file cannot be read and `recipe.skip_bad` is
+            false.
     """
     out, sources = Path(out), [sources] if isinstance(sources, str | Path) else list(sources)
     if workers < 1:
-        raise InputError(f"--workers is {workers}; expected 1 or more")
+        raise InputError(f"--workers: received {workers}, expected 1 or more")
     if out.exists():
         raise InputError(f"{out} exists; use another path")
     recipe, paths = recipe or Recipe(), list(expand_sources([str(each) for each in sources]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
-        raise InputError(f"--format is {recipe.format}; expected ndjson for lines on stdin")
+        raise InputError(f"--format: received {recipe.format}, expected ndjson for JSON lines from stdin")
     source = source or ", ".join(Path(path).name for path in sources[:5])
     metadata = _initial_metadata(paths, name or out.stem, license, source)
     make_folder(out.parent)
@@ -112,7 +118,10 @@ def _open_corpus(path: Path) -> Corpus:
 
 
 def _initial_metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
-    """Return metadata with these arguments; if the only source is a corpus, its other metadata are kept."""
+    """Return metadata with the given name, license and source.
+
+    If the only path is a corpus, all its metadata are kept except the name and, if `license` is given, the license.
+    """
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
         old = _open_corpus(paths[0]).metadata
         return replace(old, name=name, license=license or old.license)
@@ -129,7 +138,7 @@ def _build_corpus(
     workers: int = 1,
     progress: bool = False,
 ) -> Report:
-    """Import files into an empty folder.
+    """Import files and folders, and write the corpus into the empty folder `folder`.
 
     Args:
         strict: whether to raise an error at the first malformed record.
@@ -154,7 +163,7 @@ def _build_corpus(
                     break
         if contents.layout is None or not report.kept:
             names = ", ".join(map(str, paths[:3]))
-            raise DataError(f"{names}: no drawings in it{report.describe_first_problem()}")
+            raise DataError(f"{names}: received no drawings{report.describe_first_problem()}")
         labeled = _is_labeled(builder, contents, recipe)
         builder.finish(_complete_metadata(metadata, contents, contents.layout, builder, recipe), labeled=labeled)
     finally:
@@ -168,26 +177,30 @@ def _build_corpus(
 
 @dataclass
 class _Contents:
-    """Properties of the sequences that have been added to a corpus."""
+    """Properties of the sequences that have been added to a corpus so far."""
 
     name: str
     layout: StepLayout | None = None
-    """Layout of the sequences; None: no sequences yet."""
+    """Step layout of all sequences; None before the first sequence."""
     has_labels: bool = False
-    """Whether any record has a class."""
+    """Whether any record contains a class."""
     control_grids: list[float] = field(default_factory=lambda: list(_CONTROL_GRIDS))
-    """Candidate grids on which all values of the streams so far lie."""
+    """Grid spacings in `_CONTROL_GRIDS` of which all control values so far are multiples."""
 
     def add(self, result: ChunkResult, block: Block) -> None:
-        """Add a chunk; `block` holds its sequences within the limit.
+        """Update the properties with the sequences of a chunk.
+
+        Args:
+            result: result of the chunk.
+            block: sequences of the chunk that are added to the corpus.
 
         Raises:
-            InputError: the layout of its sequences differs from that of the previous ones.
+            InputError: the step layout of the chunk differs from that of the previous chunks.
         """
         if len(result.block):
             if self.layout not in (None, result.layout):
                 mixed = f"{_describe_layout(self.layout)} and {_describe_layout(result.layout)}"
-                raise InputError(f"{self.name} mixes {mixed}; import them separately")
+                raise InputError(f"{self.name} contains {mixed}; import them separately")
             self.layout = result.layout
         if result.layout.is_stream:
             self.control_grids = [grid for grid in self.control_grids if _lies_on_grid(block.motion[:, 1:], grid)]
@@ -220,7 +233,7 @@ def _check_records(result: ChunkResult) -> None:
 
 
 def _limit_block(block: Block, recipe: Recipe, report: Report) -> Block:
-    """Return the first sequences of a block, up to the limit of the recipe."""
+    """Return the first sequences of a block, so that the corpus has at most `recipe.limit` sequences."""
     if recipe.limit is None or report.kept + len(block) <= recipe.limit:
         return block
     return block.select(np.arange(len(block)) < recipe.limit - report.kept)
@@ -230,14 +243,14 @@ def _is_labeled(builder: Builder, contents: _Contents, recipe: Recipe) -> bool:
     """Return whether the corpus has classes."""
     if recipe.labels == "none" or set(builder.classes) == {None}:
         return False
-    # With "auto", the name of a single folder or file is not a class.
+    # With "auto", the name of the only folder or file is not used as a class.
     return recipe.labels != "auto" or contents.has_labels or len(builder.classes) > 1
 
 
 def _complete_metadata(
     metadata: Metadata, contents: _Contents, layout: StepLayout, builder: Builder, recipe: Recipe
 ) -> Metadata:
-    """Return the metadata with the initial pen state, the features, the bin width and the units of the data."""
+    """Add the initial pen state, features, bin width and units of the imported data to the metadata."""
     features = layout.features
     bin_width = None if recipe.changes_positions else metadata.bin_width
     grid = recipe.effective_grid(layout.grid)

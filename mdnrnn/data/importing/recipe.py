@@ -11,27 +11,28 @@ from mdnrnn.data.importing.splits import check_split
 from mdnrnn.errors import InputError
 
 _MIN_ROUNDED_BOX = 16.0
-"""Minimum size of the box for which positions are rounded to integers by default."""
+"""Minimum value of `Recipe.box` for which positions are rounded to integers by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Import options. The operations are applied in the order of the fields."""
+    """Import options. jump, box, resample, simplify and grid are applied in this order, after splits are assigned."""
 
     format: str | None = None
-    """Format of all files; in folders, only files with its extensions are read. By default the format of each file is
-    detected."""
+    """Format of all files. In folders, only files with an extension of this format are read. By default the format of
+    each file is detected."""
     jump: float | None = None
-    """Distance between consecutive points above which a stroke is split, in raw units. Single points between two such
-    jumps are removed as sensor errors."""
+    """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A single
+    point between two such distances is removed as a sensor error."""
     box: float | None = None
     """Length of the longer side of each drawing after scaling, for example 255; the minimum x and y become 0. By
     default no scaling."""
     resample: float | None = None
-    """Maximum spacing of resampled points along a stroke, in the units of --box if it is set, else in raw units."""
+    """Maximum spacing of the points after resampling at equal distances along each stroke, in the units of --box if it
+    is set, else in raw units. By default strokes are not resampled."""
     simplify: float | None = None
     """Tolerance of the Ramer-Douglas-Peucker simplification, in the units of --box if it is set, else in raw units.
-    Quick, Draw! uses 2 in a box of 255."""
+    Quick, Draw! uses 2 in a box of 255. By default strokes are not simplified."""
     grid: float | None = None
     """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more, 1/1024
     of the screen for MicroJam performances without --box, else no rounding."""
@@ -48,11 +49,12 @@ class Recipe:
     assigns no classes."""
     split: str | None = None
     """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
-    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB: form IDs). By default the splits in the
-    files are kept, folders and files named train, valid or test are splits, and the shares of the remaining drawings
-    are 0.9,0.05,0.05. With shares, the split of a drawing depends only on its key or, without a key, on its points, so
-    it does not change when data are added; long streams (500 rows or more) are divided by time: train, then valid, then
-    test. With files, drawings whose key is in no file are dropped."""
+    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB: form IDs). By default, splits stored in the
+    files are kept, and drawings in folders (in formats with many drawings per file, also in files) named train, valid
+    or test get this split. The remaining drawings are divided by the shares 0.9,0.05,0.05. With shares, a drawing is
+    assigned by its key or, if it has no key, by its points, so its split does not change when data are added. A stream
+    of 500 rows or more is cut into parts by time: train, then valid, then test. With files, drawings whose key is in no
+    file are dropped."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
@@ -62,9 +64,9 @@ class Recipe:
         for name in ("jump", "box", "resample", "simplify", "limit", "max_points"):
             value = getattr(self, name)
             if value is not None and not 0 < value < float("inf"):
-                raise InputError(f"--{name.replace('_', '-')} is {value}; expected more than 0")
+                raise InputError(f"--{name.replace('_', '-')}: received {value}, expected more than 0")
         if self.grid is not None and not 0 <= self.grid < float("inf"):
-            raise InputError(f"--grid is {self.grid}; expected 0 or more")
+            raise InputError(f"--grid: received {self.grid}, expected 0 or more")
         if self.format is not None:
             formats.find_format(self.format)
         check_split(self.split)
@@ -88,7 +90,7 @@ class Recipe:
 
 
 def reshape(drawings: DrawingBatch, recipe: Recipe, default_grid: float) -> DrawingBatch:
-    """Apply the recipe's geometric operations.
+    """Split strokes at jumps, and scale, resample, simplify and round drawings, as far as the recipe has these options.
 
     Args:
         default_grid: grid spacing of the file format.

@@ -1,4 +1,4 @@
-"""Files to import: expansion of patterns and folders, and the class and split in the path of a file."""
+"""List the files to import, and read the class and the split of a file from its path."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ STDIN = "-"
 
 
 def expand_sources(sources: list[str]) -> Iterator[Path]:
-    """Yield each source that exists; expand the others as glob patterns.
+    """Yield each source that is "-" (stdin) or an existing path; expand the other sources as glob patterns.
 
     Raises:
-        InputError: there are no sources, or a source matches nothing.
+        InputError: there are no sources, or a pattern matches nothing.
     """
     if not sources:
-        raise InputError("nothing to import; expected files, folders, patterns, or - for lines on stdin")
+        raise InputError("sources: received none, expected files, folders, patterns, or - for JSON lines from stdin")
     for source in sources:
         found = [source] if source == STDIN or os.path.exists(source) else sorted(glob.glob(source, recursive=True))
         if not found:
@@ -30,9 +30,10 @@ def expand_sources(sources: list[str]) -> Iterator[Path]:
 
 
 def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
-    """Yield every file to read and the folder in `paths` that contains it; None if the file itself is in `paths`.
+    """Yield a pair (file, folder) for every file to read.
 
-    A corpus folder counts as a file.
+    `folder` is the folder in `paths` in which the file was found, or None if the file itself is in `paths`. A corpus
+    folder is treated as a file.
 
     Raises:
         DataError: one of the paths is a pipe or device.
@@ -42,15 +43,15 @@ def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
             for inner in walk_folder(path):
                 yield inner, path
         elif path.exists() and not (path.is_dir() or path.is_file()):
-            raise DataError(f"{path}: is a pipe or a device; expected a file, or - for lines on stdin")
+            raise DataError(f"{path} is a pipe or a device; expected a file, or - for JSON lines from stdin")
         else:
             yield path, None
 
 
 def walk_folder(folder: Path) -> Iterator[Path]:
-    """Yield all files below a folder in the order of their names; a corpus folder counts as a file.
+    """Yield all files in a folder, sorted by name, then those in its subfolders. A corpus folder is treated as a file.
 
-    Hidden files are skipped. Symbolic links to folders are followed; each folder is visited once.
+    Hidden files and folders are skipped. Symbolic links to folders are followed; each folder is visited once.
     """
     pending, visited = [folder], set()
     while pending:
@@ -62,7 +63,7 @@ def walk_folder(folder: Path) -> Iterator[Path]:
         subfolders = []
         try:
             entries = sorted(os.scandir(current), key=lambda entry: entry.name)
-        except OSError:  # opening it later reports the error
+        except OSError:  # the error is reported when the importer opens this path
             yield current
             continue
         for entry in entries:
@@ -79,27 +80,29 @@ def walk_folder(folder: Path) -> Iterator[Path]:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # for example a link to itself
+    except OSError:  # for example a symbolic link to itself
         return False
 
 
 class PathInfo(NamedTuple):
-    """Class and split in the path of a file."""
+    """Class and split of the drawings in a file, according to the path of the file."""
 
     label: str | None = None
-    """Class for drawings whose record has no class."""
+    """Class name, from the name of a folder or of the file; None if there is none."""
     split: str | None = None
 
     @classmethod
     def from_path(cls, path: Path, root: Path | None, *, by_file: bool) -> PathInfo:
         """Read the class and the split from the names of the file and its folders.
 
-        The split is the name of the outermost folder below `root` that is called train, valid or test or, if there is
-        none and `by_file` is true, of the file. The class is the name of the file if `by_file` is true, else of its
-        innermost folder, up to `root`. The name of the split is not used as the class.
+        The split is given by the outermost folder below `root` that is called train, valid, test or a synonym such as
+        training. If there is no such folder and `by_file` is true, it can be given by the name of the file. The class
+        is the name of the file if `by_file` is true, else the name of its innermost folder, which can be `root`. The
+        name that gives the split is not used as the class.
 
         Args:
-            root: the imported folder that contains the file, or None.
+            path: the file.
+            root: the imported folder that contains the file; None if the file was imported by its own path.
             by_file: whether to use the name of the file.
         """
         folders = list(path.absolute().parent.parts[-1:] if root is None else path.relative_to(root).parent.parts)

@@ -19,11 +19,11 @@ from mdnrnn.errors import InputError
 DEFAULT_SHARES = "0.9,0.05,0.05"
 _MAX_LIST_BYTES = 64 << 20
 _MIN_DIVIDED_ROWS = 500
-"""Minimum number of rows of a stream that is divided by time."""
+"""Minimum number of rows for which a stream is divided by time."""
 
 
 def check_split(split: str | None) -> None:
-    """Raise `InputError` unless `split` is None, three shares, or readable lists of keys."""
+    """Raise `InputError` unless the value of --split is None, three shares, or readable lists of keys."""
     if split and "=" in split:
         _load_lists(split)
     else:
@@ -33,15 +33,17 @@ def check_split(split: str | None) -> None:
 def assign_splits(
     drawings: DrawingBatch, split: str | None, folder_split: str | None = None, is_stream: bool = False
 ) -> DrawingBatch:
-    """Return the drawings with a split in each record.
+    """Assign each drawing to a split, and return the drawings with the splits in their records.
 
-    With lists of keys, drawings that are in no list are dropped. If `split` is None, drawings keep the split of their
-    record or folder. Other long streams are divided by time; other drawings are assigned by a hash of their key or,
-    without a key, of their points. Call this before drawings are modified, so that the hash does not change.
+    If `split` has lists of keys, drawings whose key is in no list are dropped. If `split` is None, drawings keep the
+    split of their record or, if it has none, of their path. Streams of at least `_MIN_DIVIDED_ROWS` rows that have no
+    split are divided by time. All other drawings are assigned by a hash of their key or, if they have no key, of their
+    points. Call this function before drawings are modified, so that the hash does not depend on the modifications.
 
     Args:
-        split: value of --split; None: default shares.
-        folder_split: split in the path of the file.
+        drawings: drawings of one file.
+        split: value of --split, shares or lists of keys; None: default shares.
+        folder_split: split according to the path of the file; None: no split.
         is_stream: whether the drawings are streams.
     """
     if split and "=" in split:
@@ -74,8 +76,8 @@ def _parse_shares(split: str | None) -> tuple[float, ...]:
         shares = ()
     if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise InputError(
-            f"--split is {split}; expected three shares that sum to 1, such as {DEFAULT_SHARES}, or lists of keys, "
-            "train=FILE,valid=FILE,test=FILE"
+            f"--split: received {split}, expected three shares that sum to 1, such as {DEFAULT_SHARES}, or files with "
+            "lists of keys, train=FILE,valid=FILE,test=FILE"
         )
     return shares
 
@@ -84,7 +86,9 @@ def _divide_by_time(drawings: DrawingBatch, shares: tuple[float, ...], keep_spli
     """Divide each long stream that has no split into consecutive parts for train, valid and test.
 
     Args:
-        keep_splits: whether streams keep the splits of their records.
+        drawings: streams.
+        shares: shares of train, valid and test.
+        keep_splits: whether streams whose record has a split keep it and are not divided.
     """
     bounds = np.cumsum((0, *shares))
     parts: list[tuple[Drawing, Record]] = []
@@ -106,7 +110,11 @@ def _divide_by_time(drawings: DrawingBatch, shares: tuple[float, ...], keep_spli
 def _assign_by_lists(drawings: DrawingBatch, split_by_key: dict[str, str]) -> DrawingBatch:
     splits = [split_by_key.get(record.key or "") for record in drawings.records]
     dropped = [
-        Remark("in no list", f"{record.location}: {record.key or 'no key'} is in no list of --split", malformed=False)
+        Remark(
+            "in no list",
+            f"{record.location}: {record.key or 'a drawing without a key'} is in no list of --split",
+            malformed=False,
+        )
         for record, split in zip(drawings.records, splits, strict=True)
         if split is None
     ]
@@ -116,25 +124,31 @@ def _assign_by_lists(drawings: DrawingBatch, split_by_key: dict[str, str]) -> Dr
 
 
 def _load_lists(split: str) -> dict[str, str]:
-    """Return the split of each key in the files of train=FILE,valid=FILE,test=FILE; a split can have several files."""
+    """Read the lists of keys, and return the split of each key.
+
+    Args:
+        split: train=FILE,valid=FILE,test=FILE; a split can have several files.
+    """
     versions = []
     for part in split.split(","):
         name, _, path = part.partition("=")
         if name not in SPLITS or not path:
-            raise InputError(f"--split has {part!r}; expected train=FILE, valid=FILE or test=FILE")
+            raise InputError(f"--split: received {part!r}, expected train=FILE, valid=FILE or test=FILE")
         try:
             status = Path(path).stat()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
         if status.st_size > _MAX_LIST_BYTES:
-            raise InputError(f"{path} has {status.st_size} bytes; expected a list of keys, {_MAX_LIST_BYTES} at most")
+            raise InputError(
+                f"{path} has {status.st_size} bytes; expected a list of keys of at most {_MAX_LIST_BYTES} bytes"
+            )
         versions.append((name, path, status.st_mtime_ns, status.st_size))
     return _read_lists(tuple(versions))
 
 
 @lru_cache(maxsize=4)
 def _read_lists(versions: tuple[tuple[str, str, int, int], ...]) -> dict[str, str]:
-    """Read the lists; the result is cached until a file changes.
+    """Read the lists of keys, and return the split of each key. The result is cached until a file changes.
 
     Args:
         versions: split, path, modification time and size of each file.
@@ -147,7 +161,9 @@ def _read_lists(versions: tuple[tuple[str, str, int, int], ...]) -> dict[str, st
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
         for key in filter(None, map(str.strip, lines)):
             if split_by_key.setdefault(key, split) != split:
-                raise InputError(f"{key!r} is listed for {split_by_key[key]} and for {split}; expected it in one split")
+                raise InputError(
+                    f"{key!r} is listed for {split_by_key[key]} and for {split}; expected each key in one split only"
+                )
     if not split_by_key:
         raise InputError(f"{', '.join(path for _, path, *_ in versions)}: no keys; expected one key per line")
     return split_by_key

@@ -257,7 +257,7 @@ def test_claims_are_refused_without_allocating_them(tmp_path: Path, make: Callab
         list(read_records(path))
     assert "\n" not in str(raised.value)
     assert str(raised.value).startswith(str(path))
-    assert "claims more memory" not in str(raised.value)
+    assert "declares more data" not in str(raised.value)
 
 
 MANY: dict[str, Callable[[], bytes]] = {
@@ -312,7 +312,7 @@ def test_many_small_objects_take_bounded_memory(
             assert list(read_records(path)) == [None]
         except DataError as error:
             assert "\n" not in str(error)  # noqa: PT017
-            assert "claims more memory" not in str(error)  # noqa: PT017
+            assert "declares more data" not in str(error)  # noqa: PT017
 
 
 def test_repetitions_of_a_large_array_end(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_bad_line_is_left_out_and_reported(tmp_path: Path, line: str, position: 
     drawings = impsy.LOG.parse(path)
     np.testing.assert_allclose(drawings.points, LOG_ROWS)
     assert [remark.detail for remark in drawings.repaired] == [
-        f"{path}, line {position + 1}: expected iso-time,source,x1,...; left out"
+        f"{path}, line {position + 1}: expected iso-time,source,x1,...; ignored"
     ]
 
 
@@ -97,7 +97,7 @@ def test_negative_time_is_raised_to_the_minimum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason", "malformed"),
-    [("", "empty", False), (IMPSY_LOG.replace("interface", "rnn"), "empty", False), ("hello\n", "no good line", True)],
+    [("", "empty", False), (IMPSY_LOG.replace("interface", "rnn"), "empty", False), ("hello\n", "no valid line", True)],
     ids=["empty file", "model rows only", "another text"],
 )
 def test_log_without_interface_rows_is_dropped(tmp_path: Path, content: str, reason: str, malformed: bool) -> None:

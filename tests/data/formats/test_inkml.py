@@ -202,11 +202,11 @@ INVALID: dict[str, tuple[Callable[[], bytes], str]] = {
     "large file": (lambda: b"<ink>" + b" " * (64 << 20) + b"</ink>", "over 64 MB"),
     "deep groups": (
         lambda: b"<ink>" + b"<traceGroup>" * 1000 + b"<trace>1 2</trace>" + b"</traceGroup>" * 1000 + b"</ink>",
-        "elements nested over 256 deep",
+        "elements nested over 256 levels deep",
     ),
     "deep contexts": (
         lambda: b"<ink>" + b"<context>" * 1000 + b"</context>" * 1000 + b"</ink>",
-        "elements nested over 256 deep",
+        "elements nested over 256 levels deep",
     ),
 }
 

@@ -105,6 +105,6 @@ def test_numbers_are_written_without_exponents(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a\0b", "\x1b", "\ud800", "\uffff"])
 def test_class_with_invalid_character_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InputError, match=r"the label of sequence 0 holds .* which XML cannot represent"):
+    with pytest.raises(InputError, match=r"the label of sequence 0 contains .* which XML cannot represent"):
         inkml_writer.write(random_corpus([3], classes=(name,)), tmp_path / "x.inkml")
     assert list(tmp_path.iterdir()) == []

@@ -28,7 +28,7 @@ def test_other_messages_are_left_out_and_reported(tmp_path: Path, line: str) -> 
     drawings = lightpad.FORMAT.parse(path)
     np.testing.assert_allclose(drawings.points, ROWS, atol=1e-12)
     details = [remark.detail for remark in drawings.repaired]
-    assert details == [f"{path}, line 3: expected time, ip, /block x y z; left out"]
+    assert details == [f"{path}, line 3: expected time, ip, /block x y z; ignored"]
 
 
 @pytest.mark.shared

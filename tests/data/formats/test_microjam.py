@@ -159,9 +159,9 @@ DROPPED: dict[str, tuple[Any, str, bool, str]] = {
     "no rows": (np.zeros((0, 4)), "empty", False, "has no rows"),
     "two columns": (TOUCH_ROWS[:, :2], "wrong shape", True, r"has shape \(3, 2\)"),
     "one-dimensional": (TOUCH_ROWS[0], "wrong shape", True, r"has shape \(4,\)"),
-    "words": ([["a", "b", "c"]], "no numbers", True, "holds no numbers"),
+    "words": ([["a", "b", "c"]], "no numbers", True, "not numeric"),
     "ragged rows": ([[1, 2, 3], [1, 2]], "no numbers", True, "is ragged"),
-    "None": (None, "no numbers", True, "holds no numbers"),
+    "None": (None, "no numbers", True, "not numeric"),
     "NaN": (with_value(np.nan), "not finite", True, "NaN or infinity in row 1"),
     "infinity": (with_value(-np.inf), "not finite", True, "NaN or infinity in row 1"),
     "moving of 0.5": (np.add(TOUCH_ROWS, (0, 0, 0, 0.5)), "bad moving", True, "moving 0.5 in row 0"),
@@ -188,12 +188,12 @@ def test_bad_lines_of_a_csv_are_left_out_and_reported(tmp_path: Path) -> None:
     drawings = microjam.CSV.parse(path)
     assert_strokes(drawings, 0, STROKES)
     details = [remark.detail for remark in drawings.repaired]
-    assert details == [f"{path}, line 3 and 2 more: expected time,x,y,z,moving; left out"]
+    assert details == [f"{path}, line 3 and 2 more: expected time,x,y,z,moving; ignored"]
 
 
 @pytest.mark.parametrize(
     ("content", "reason", "malformed"),
-    [("", "empty", False), ("time,x,y,z,moving\n", "empty", False), ("what,is\nthis,now\n", "no good line", True)],
+    [("", "empty", False), ("time,x,y,z,moving\n", "empty", False), ("what,is\nthis,now\n", "no valid line", True)],
     ids=["empty file", "header only", "another text"],
 )
 def test_csv_without_rows_is_dropped(tmp_path: Path, content: str, reason: str, malformed: bool) -> None:
@@ -272,7 +272,7 @@ def test_arrays_of_other_formats_are_not_recognized(tmp_path: Path) -> None:
 def test_file_with_two_arrays_needs_a_known_key(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=np.zeros((1, 2, 4)), b=np.zeros((1, 2, 4)))
     assert performance_formats(tmp_path / "two.npz") == []
-    with pytest.raises(DataError, match="has arrays a, b; expected one called raw_perfs, or a single one"):
+    with pytest.raises(DataError, match="has arrays a, b; expected an array named raw_perfs, or a single array"):
         parse_chunks(microjam.ARRAYS, tmp_path / "two.npz")
 
 
@@ -322,7 +322,7 @@ def test_corpus_that_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: P
     tap = ([[0.5, 0.5, 0.5]], [END])
     with pytest.raises(InputError, match=r"a\.csv: received 2 performances, expected 1 for \.csv; use a folder"):
         microjam.write(make_corpus(tap, tap), tmp_path / "a.csv")
-    with pytest.raises(InputError, match="steps have 2 features and start up; expected"):
+    with pytest.raises(InputError, match="received 2 features per step and start 'up', expected"):
         microjam.write(make_corpus(([[0.5, 0.5]], [END])), tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())
     (tmp_path / "full").mkdir()

@@ -72,7 +72,7 @@ def test_file_that_is_cut_inside_a_drawing_is_refused(tmp_path: Path) -> None:
             assert len(read(path)) == 1
             continue
         number, start = (0, 0) if length < boundary else (1, boundary)
-        with pytest.raises(DataError, match=rf"cat\.bin: drawing {number}, from byte {start} on, is cut short"):
+        with pytest.raises(DataError, match=rf"cat\.bin: drawing {number}, from byte {start} on, is truncated"):
             read(path)
 
 
@@ -86,7 +86,7 @@ FALSE_COUNTS = {
 
 @pytest.mark.parametrize("data", FALSE_COUNTS.values(), ids=FALSE_COUNTS.keys())
 def test_false_counts_are_refused(tmp_path: Path, data: bytes) -> None:
-    with pytest.raises(DataError, match=r"drawing 2, from byte \d+ on, (is cut short|claims over 16 MB)"):
+    with pytest.raises(DataError, match=r"drawing 2, from byte \d+ on, (is truncated|declares over 16 MB)"):
         read(write(tmp_path, pack_quickdraw(QUICKDRAW_DRAWINGS) + data))
 
 

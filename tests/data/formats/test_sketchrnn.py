@@ -102,18 +102,21 @@ MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "two columns": ({"train": [np.zeros((4, 2))]}, r"train\[0\] has shape \(4, 2\); expected \(T, 3\)"),
     "ragged rows": ({"train": [VALID[0], [[1, 2, 0], [1, 2]]]}, r"train\[1\] is ragged"),
     "ragged first record": ({"train": [[[1, 2, 0], [1, 2]], VALID[0]]}, r"train\[0\] is ragged"),
-    "None": ({"train": [None, VALID[0]]}, r"train\[0\] is ragged or holds no numbers"),
+    "None": ({"train": [None, VALID[0]]}, r"train\[0\] is ragged or not numeric"),
     "number": ({"train": [3, VALID[0]]}, r"train\[0\] has shape \(\); expected \(T, 3\)"),
-    "words": ({"train": [np.array([["a", "b", "c"]])]}, r"train\[0\] is ragged or holds no numbers"),
-    "words in lists": ({"train": [[["a", "b", "c"]]]}, r"train\[0\] is ragged or holds no numbers"),
-    "NaN": ({"valid": [VALID[0], np.array([[0, 0, 0], [np.nan, 0, 1]])]}, r"valid\[1\] holds NaN or infinity in row 1"),
-    "infinity": ({"test": [np.array([[np.inf, 0, 1]])]}, r"test\[0\] holds NaN or infinity in row 0"),
+    "words": ({"train": [np.array([["a", "b", "c"]])]}, r"train\[0\] is ragged or not numeric"),
+    "words in lists": ({"train": [[["a", "b", "c"]]]}, r"train\[0\] is ragged or not numeric"),
+    "NaN": (
+        {"valid": [VALID[0], np.array([[0, 0, 0], [np.nan, 0, 1]])]},
+        r"valid\[1\] contains NaN or infinity in row 1",
+    ),
+    "infinity": ({"test": [np.array([[np.inf, 0, 1]])]}, r"test\[0\] contains NaN or infinity in row 0"),
     "pen of 2": ({"train": [np.array([[0, 0, 2]])]}, r"train\[0\] has pen 2 in row 0; expected 0 or 1"),
     "pen of 0.5": ({"train": [np.array([[0, 0, 0.5]])]}, r"pen 0.5 in row 0"),
     "empty split": ({"valid": []}, "split 'valid' is empty"),
     "split of empty sequences": ({"test": [np.zeros((0, 3))]}, "split 'test' is empty"),
     "huge offset": ({"train": [np.array([[1e30, 0, 1]])]}, "coordinate of 1e[+]30"),
-    "integer beyond float": ({"train": [[[10**400, 0, 1]]]}, r"train\[0\] is ragged or holds no numbers"),
+    "integer beyond float": ({"train": [[[10**400, 0, 1]]]}, r"train\[0\] is ragged or not numeric"),
 }  # fmt: skip
 
 
@@ -153,7 +156,7 @@ def test_array_that_claims_to_be_huge_is_not_allocated(tmp_path: Path) -> None:
 
 def test_call_of_ndarray_is_refused(tmp_path: Path) -> None:
     pickled = b"cnumpy\nndarray\n((I1000000000000000\nttR."
-    with pytest.raises(InputError, match=r"is damaged or cut short \(a call that is not an array of numbers"):
+    with pytest.raises(InputError, match=r"is damaged or truncated \(a call that is not an array of numbers"):
         pipeline.read(write_train_pickle(tmp_path / "x.npz", pickled))
 
 
@@ -162,7 +165,7 @@ def test_truncated_file_is_refused(tmp_path: Path, share: float) -> None:
     path = save(tmp_path / "x.npz", train=VALID * 50)
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(InputError, match="cut short"):
+    with pytest.raises(InputError, match="truncated"):
         pipeline.read(path)
 
 

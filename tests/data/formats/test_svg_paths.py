@@ -152,15 +152,15 @@ def test_invalid_path_is_read_up_to_the_error(data: str, points: int, tmp_path: 
     drawings = parse_svg(tmp_path / "x.svg", svg_document(f"<path d='{data}'/><line x2='1'/>"))
     assert [len(stroke) for stroke in drawings.polylines(0)] == [points, 2]
     (remark,) = drawings.repaired
-    assert remark.reason == "path cut short"
-    assert re.match(r".*x\.svg: a <path> is invalid at '.+'; read up to there", remark.detail)
+    assert remark.reason == "path truncated"
+    assert re.match(r".*x\.svg: a <path> is invalid at '.+'; the rest is ignored", remark.detail)
 
 
 @pytest.mark.parametrize("body", ["<path d='L1 1'/>", "<path d='5 5M0 0L1 1'/>", "<polyline points='1'/>"])
 def test_path_with_error_at_its_start_is_empty(body: str, tmp_path: Path) -> None:
     drawings = parse_svg(tmp_path / "x.svg", svg_document(body))
     assert [remark.reason for remark in drawings.dropped] == ["empty"]
-    assert [remark.reason for remark in drawings.repaired] == ["path cut short"]
+    assert [remark.reason for remark in drawings.repaired] == ["path truncated"]
 
 
 EXTREME = {

@@ -96,7 +96,7 @@ def test_filled_rectangle_over_the_page_is_left_out(body: str, attributes: str, 
     np.testing.assert_array_equal(drawings.polylines(0), [[[1, 1], [3, 3]]])
     (remark,) = drawings.repaired
     assert remark.reason == "background"
-    assert re.match(r".*x\.svg: a <\w+> without a stroke fills the whole page; left out", remark.detail)
+    assert re.match(r".*x\.svg: a <\w+> without a stroke fills the whole page; ignored", remark.detail)
 
 
 FRAMES = {

@@ -104,7 +104,7 @@ def test_number_of_nodes_is_limited(content: str, message: str, tmp_path: Path) 
 
 
 REFUSED: dict[str, tuple[Callable[[], str], str]] = {
-    "deep elements": (lambda: "<a>" * 258 + "</a>" * 258, "elements nested over 256 deep"),
+    "deep elements": (lambda: "<a>" * 258 + "</a>" * 258, "elements nested over 256 levels deep"),
     "long namespace": (lambda: f"<a xmlns='{'x' * 10_000}'/>", "a name of over 10000 characters"),
     "many names in a namespace": (lambda: f"<a xmlns='{'x' * 9_900}'>{'<a/>' * 30_000}</a>", "names of over 256 MB"),
     "many declared attributes": (

@@ -117,7 +117,9 @@ def test_only_arrays_and_header_remain(tmp_path: Path) -> None:
 def test_block_with_another_number_of_features_is_refused(tmp_path: Path) -> None:
     builder = Builder(tmp_path)
     builder.add(make_block(([[1, 2]], 0, None, None)))
-    with pytest.raises(InputError, match="a sequence has 3 features, the previous ones 2; import them separately"):
+    with pytest.raises(
+        InputError, match="received a sequence with 3 features after sequences with 2; import them separately"
+    ):
         builder.add(make_block(([[1, 2, 3]], 0, None, None)))
     builder.close()
     assert not list(tmp_path.iterdir())

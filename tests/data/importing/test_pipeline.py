@@ -307,7 +307,7 @@ def test_single_source_needs_no_list(tmp_path: Path, kind: type[str | Path]) -> 
 def test_drawings_and_touches_are_not_mixed(tmp_path: Path) -> None:
     a = write_text(tmp_path / "a.ndjson", ndjson_line(1))
     b = write_text(tmp_path / "b.csv", "time,x,y,z,moving\n0.5,0.1,0.2,20,0\n")
-    with pytest.raises(InputError, match=r"mixes sequences of \(dx, dy\) and sequences of \(dx, dy, dt\)"):
+    with pytest.raises(InputError, match=r"contains sequences of \(dx, dy\) and sequences of \(dx, dy, dt\)"):
         import_corpus([a, b], tmp_path / "out")
     assert {path.name for path in tmp_path.iterdir()} == {"a.ndjson", "b.csv"}
 
@@ -364,5 +364,5 @@ def test_full_disk_is_reported_in_one_line_and_leaves_no_files(tmp_path: Path, o
 
 
 def test_number_of_workers_is_checked(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="--workers is 0; expected 1 or more"):
+    with pytest.raises(InputError, match="--workers: received 0, expected 1 or more"):
         import_corpus([write_text(tmp_path / "x.ndjson", ndjson_line(1))], tmp_path / "out", workers=0)

@@ -176,7 +176,7 @@ def test_drawings_outside_the_limits_on_points_are_dropped(tmp_path: Path) -> No
         "fewer than 2 points": (1, f"{source}, line 1 has 1"),
         "more than 4 points": (1, f"{source}, line 5 has 5"),
     }
-    with pytest.raises(DataError, match=r"no drawings in it; the first one dropped.*line 1 has 1"):
+    with pytest.raises(DataError, match=r"received no drawings; the first one dropped.*line 1 has 1"):
         import_files(source, Recipe(min_points=100))
 
 
@@ -202,7 +202,7 @@ def test_geometric_options_are_refused_for_streams(tmp_path: Path) -> None:
     corpus, _ = import_files(source)
     assert corpus.metadata.is_stream
     assert corpus.metadata.features == ("dt", "x1")
-    with pytest.raises(InputError, match="apply to drawings; remove them to import streams"):
+    with pytest.raises(InputError, match="apply to drawings only; omit them for streams"):
         import_files(source, Recipe(box=255))
 
 
@@ -212,11 +212,11 @@ INVALID: dict[str, tuple[Callable[[], Recipe], str]] = {
     "words": (lambda: Recipe(split="most,some,few"), "expected three shares that sum to 1"),
     "negative shares": (lambda: Recipe(split="1.2,-0.1,-0.1"), "expected three shares that sum to 1"),
     "NaN shares": (lambda: Recipe(split="nan,nan,nan"), "expected three shares that sum to 1"),
-    "box of 0": (lambda: Recipe(box=0), "--box is 0; expected more than 0"),
-    "NaN tolerance": (lambda: Recipe(simplify=math.nan), "--simplify is nan; expected more than 0"),
-    "infinite spacing": (lambda: Recipe(resample=math.inf), "--resample is inf; expected more than 0"),
-    "negative grid": (lambda: Recipe(grid=-1), "--grid is -1; expected 0 or more"),
-    "limit of 0": (lambda: Recipe(limit=0), "--limit is 0; expected more than 0"),
+    "box of 0": (lambda: Recipe(box=0), "--box: received 0, expected more than 0"),
+    "NaN tolerance": (lambda: Recipe(simplify=math.nan), "--simplify: received nan, expected more than 0"),
+    "infinite spacing": (lambda: Recipe(resample=math.inf), "--resample: received inf, expected more than 0"),
+    "negative grid": (lambda: Recipe(grid=-1), "--grid: received -1, expected 0 or more"),
+    "limit of 0": (lambda: Recipe(limit=0), "--limit: received 0, expected more than 0"),
     "unknown format": (lambda: Recipe(format="docx"), "unknown format 'docx'; expected one of sketchrnn"),
 }
 

@@ -117,14 +117,14 @@ HOSTILE: dict[str, tuple[Callable[[Path], Path], str]] = {
     "zip bomb of sketches": (array_bomb("train"), r"decompresses from \d+ to \d+ bytes"),
     "zip bomb of touches": (array_bomb("raw_perfs"), r"decompresses from \d+ to \d+ bytes"),
     "zip bomb of a header": (header_bomb, r"header has \d+ bytes"),
-    "false count of strokes": (file("x.bin", DOT + b"\0" * 8 + b"DE\1\0\0\0\0\xff\xff\xff\xff"), "cut short"),
+    "false count of strokes": (file("x.bin", DOT + b"\0" * 8 + b"DE\1\0\0\0\0\xff\xff\xff\xff"), "truncated"),
     "1 GB of SVG": (sparse_file("x.svg", b"<svg>"), "x.svg"),
     "1 GB of InkML": (sparse_file("x.inkml", b"<ink>"), "over 64 MB"),
     "1 GB of UNIPEN": (sparse_file("x.dat", b".VERSION 1.0\n.PEN_DOWN\n"), "x.dat"),
     "1 GB of touches": (sparse_file("x.csv", b"time,x,y,z,moving\n"), "over 64 MB"),
     "1 GB of a log": (sparse_file("x.log", b"2019-01-17T12:37:38.1,interface,0.25\n"), "over 64 MB"),
     "1 GB of zeros": (sparse_file("x.ndjson", b""), "not a known format"),
-    "1 GB that is not an archive": (sparse_file("x.npz", b"PK\3\4"), "cut short"),
+    "1 GB that is not an archive": (sparse_file("x.npz", b"PK\3\4"), "truncated"),
     "1 GB of strokes": (sparse_file("x.bin", DOT), "neither a key nor points"),
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ def test_pipes_are_ignored_in_folders_and_refused_as_sources(tmp_path: Path) -> 
     """Reading a pipe would block."""
     os.mkfifo(create_files(tmp_path, "a") / "pipe")
     assert relative_files(tmp_path) == ["a"]
-    with pytest.raises(InputError, match="pipe: is a pipe or a device; expected a file, or - for lines"):
+    with pytest.raises(InputError, match="pipe is a pipe or a device; expected a file, or - for JSON lines"):
         list(list_files([tmp_path / "pipe"]))
 
 
@@ -86,7 +86,9 @@ def test_source_without_files_is_refused_in_one_line(tmp_path: Path, name: str) 
 
 
 def test_empty_list_of_sources_is_refused() -> None:
-    with pytest.raises(InputError, match="nothing to import; expected files, folders, patterns, or - for lines"):
+    with pytest.raises(
+        InputError, match="sources: received none, expected files, folders, patterns, or - for JSON lines"
+    ):
         list(expand_sources([]))
 
 
