@@ -46,7 +46,7 @@ class MDNRNN(SequenceModel):
         return self.decoder.initial_state(self.label((condition or Condition()).label, like))
 
     def top_hidden(self, state: DecoderState) -> Tensor:
-        """Return the hidden state of the top layer, shape (B, H)."""
+        """Return the hidden state of the top LSTM layer, shape (B, H)."""
         hidden: Tensor = state.lstm.hidden[-1]
         return hidden
 
