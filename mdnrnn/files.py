@@ -55,7 +55,8 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
 
     Args:
         path: path of the file or folder to write.
-        replace: whether to replace an existing file or folder at `path`.
+        replace: whether to replace an existing file or folder at `path`. It is moved away first, so that for a moment
+            nothing exists at `path`.
         advice: last part of the error message, which tells the user what to do.
 
     Raises:
