@@ -24,7 +24,7 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_path, write_json
+from mdnrnn.files import atomic_path, bundled_path, write_json
 
 _ORIGIN = "download.json"
 _CACHE_ADVICE = "free some space, or set MDNRNN_CACHE to another folder"
@@ -43,14 +43,14 @@ class Entry:
     source: str
     """Author or documentation of the corpus."""
     bundled_file: str | None = None
-    """Name of the file in the folder `datasets`."""
+    """Name of the file in the folder `datasets`, if the corpus is bundled."""
     url: str | None = None
     sha256: str | None = None
-    """Expected checksum of the download. None: the checksum of the first download is recorded and expected later."""
+    """Expected SHA-256 of the file. None: the checksum of the first download is recorded, and later ones must match."""
     size: int | None = None
     """Size of the file in bytes, if known."""
     max_bytes: int = 1 << 26
-    """Maximum size of the download."""
+    """Maximum size of the download in bytes."""
     not_found_hint: str = "it has moved; update mdnrnn"
     """Advice in the error message if the server does not have the file."""
     instructions: str = ""
@@ -65,17 +65,15 @@ class Entry:
         """Path of the corpus: in the package or checkout if it is bundled, else in the cache."""
         if self.bundled_file is None:
             return cache_folder() / "corpora" / self.name
-        package = Path(__file__).parents[1]
-        installed = package / "datasets" / self.bundled_file
-        return installed if installed.exists() else package.parent / "datasets" / self.bundled_file
+        return bundled_path("datasets") / self.bundled_file
 
 
 Importer = Callable[[Path, Path, Entry], object]
-"""Converts a downloaded file to a corpus folder with the entry's name, license and source."""
+"""Function of a downloaded file, the corpus folder to write, and the entry, which has the name, license and source."""
 
 _SKETCH_RNN = "https://github.com/hardmaru/sketch-rnn-datasets/raw/master"
 _QUICKDRAW = "https://storage.googleapis.com/quickdraw_dataset"
-_QUICKDRAW_FILES = {  # name: file format, path and maximum bytes of one file
+_QUICKDRAW_FILES = {  # name: file format, path and maximum bytes of the file of a category
     "quickdraw": ("sketch-rnn .npz, 70,000 / 2,500 / 2,500", "sketchrnn/CATEGORY.npz", 1 << 30),
     "quickdraw-simplified": ("simplified .ndjson", "full/simplified/CATEGORY.ndjson", 1 << 30),
     "quickdraw-raw": ("raw .ndjson with times", "full/raw/CATEGORY.ndjson", 1 << 32),
@@ -85,7 +83,7 @@ _CATEGORY = re.compile(r"(?=.{1,40}$)[A-Za-z0-9]+(?:[ -][A-Za-z0-9]+)*")
 
 
 def _pen_text() -> Corpus:
-    from mdnrnn.data.synthetic.corpora import make_pen_text  # imported on use: it loads the fonts
+    from mdnrnn.data.synthetic.corpora import make_pen_text  # imported here because it loads the fonts
 
     return make_pen_text()
 
@@ -197,11 +195,14 @@ _ENTRIES = (
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
-"""Entries by name; a name that ends in /CATEGORY is a family of corpora, one per category (see `find`)."""
+"""Entries by name. A name that ends in /CATEGORY stands for one corpus per category (see `find`)."""
 
 
 def find(name: str) -> Entry | None:
-    """Return the entry called `name`, or None; in a family, CATEGORY is replaced by the category in `name`."""
+    """Return the entry called `name`, or None.
+
+    For a name such as quickdraw/cat, it is the entry quickdraw/CATEGORY with CATEGORY replaced in the name and URL.
+    """
     kind, _, category = name.partition("/")
     family = CATALOG.get(f"{kind}/CATEGORY")
     if name in CATALOG or family is None or family.url is None or not _CATEGORY.fullmatch(category):
@@ -210,16 +211,19 @@ def find(name: str) -> Entry | None:
 
 
 def is_catalog_name(data: str) -> bool:
-    """Return whether `data` is a catalog name; an existing path takes precedence over a corpus not on this machine."""
+    """Return whether `data` is interpreted as a catalog name instead of a path.
+
+    If `data` is both a catalog name and an existing path, it is a catalog name only if its corpus is on this machine.
+    """
     entry = find(data)
     return entry is not None and (entry.path.exists() or not Path(data).exists())
 
 
 def resolve(data: str) -> Path:
-    """Return the path of the corpus that `data` names, or `data` itself as a path.
+    """Return the path of the corpus if `data` is a catalog name; otherwise return `data` as a path.
 
     Raises:
-        InputError: if the catalog has the corpus but it is not on this machine.
+        InputError: `data` is the catalog name of a corpus that is not on this machine.
     """
     entry = find(data)
     if entry is None or not is_catalog_name(data):
@@ -246,7 +250,7 @@ def fetch(entry: Entry, *, timeout: float = TIMEOUT, stall_timeout: float = STAL
     Args:
         entry: entry with a `url`.
         timeout: maximum duration of the download, in seconds.
-        stall_timeout: maximum time between chunks of 16 KiB, in seconds.
+        stall_timeout: maximum time to receive a chunk of 16 KiB, in seconds.
     """
     if entry.url is None:
         instructions = entry.instructions or "it is bundled or generated; get it with: mdnrnn data get"
@@ -265,7 +269,12 @@ def fetch(entry: Entry, *, timeout: float = TIMEOUT, stall_timeout: float = STAL
 
 
 def get(name: str, importer: Importer) -> Path:
-    """Return the path of the corpus called `name`; download and import it, or generate it, if necessary."""
+    """Return the path of the corpus called `name`; download and import it, or generate it, if necessary.
+
+    Args:
+        name: catalog name.
+        importer: function that converts a downloaded file to a corpus.
+    """
     entry = find(name)
     if entry is None:
         raise InputError(
@@ -286,7 +295,7 @@ def get(name: str, importer: Importer) -> Path:
             _store(entry, origin, lambda folder: importer(source, folder, entry))
         except InputError:
             if entry.sha256 is None and not entry.path.exists():
-                delete_download(source)  # without a known checksum it may be another file, such as a log-in page
+                delete_download(source)  # its checksum is unknown: it may be a log-in page
             raise
     return entry.path
 
@@ -299,7 +308,13 @@ def _read_origin(folder: Path) -> object:
 
 
 def _store(entry: Entry, origin: object, write: Callable[[Path], object]) -> None:
-    """Call `write` with a temporary folder, then move it to the entry's path, so that a cached corpus is complete."""
+    """Call `write` with a temporary folder, then move it to the path of the entry, so that no partial corpus is cached.
+
+    Args:
+        entry: entry whose corpus is stored.
+        origin: version or download that the corpus was made from, stored in the folder as JSON.
+        write: function that writes the corpus to a folder.
+    """
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(entry.path, replace=True, advice=_CACHE_ADVICE) as folder:
