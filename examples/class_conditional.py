@@ -2,13 +2,12 @@
 
     python examples/class_conditional.py [RUN] [PICTURE]
 
-RUN is a run folder, by default checkpoints/doodles. The model draws ten drawings per class, one row per class. A small
-convolutional classifier, trained on newly generated doodles, reports how many it recognizes. Writes
+RUN is a run folder or a bundled model, by default doodles. The model draws ten drawings per class, one row per
+class. A small convolutional classifier, trained on newly generated doodles, reports how many it recognizes. Writes
 class-conditional.svg.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,8 +20,7 @@ from mdnrnn.render.geometry import bounds
 from mdnrnn.render.save import save_drawings
 from mdnrnn.render.style import DrawingOptions
 
-shipped = Path(__file__).parents[1] / "checkpoints" / "doodles"
-run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
+run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else "doodles")
 picture = sys.argv[2] if len(sys.argv) > 2 else "class-conditional.svg"
 classes = run.config.metadata.classes
 

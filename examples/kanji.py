@@ -2,20 +2,18 @@
 
     python examples/kanji.py [RUN] [PICTURE]
 
-RUN is a run folder, by default checkpoints/kanji. Train your own with
-`mdnrnn train stroke --data short_kanji --out RUN`. Writes kanji.svg, with strokes colored in drawing order from violet
-to yellow.
+RUN is a run folder or a bundled model, by default kanji. Train your own with
+`mdnrnn train stroke --data short_kanji --out RUN`. Writes kanji.svg, with strokes colored in drawing order from blue
+to red.
 """
 
 import sys
-from pathlib import Path
 
 import mdnrnn
 from mdnrnn.render.save import save_drawings
 from mdnrnn.render.style import DrawingOptions
 
-shipped = Path(__file__).parents[1] / "checkpoints" / "kanji"
-run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else shipped)
+run = mdnrnn.load(sys.argv[1] if len(sys.argv) > 1 else "kanji")
 picture = sys.argv[2] if len(sys.argv) > 2 else "kanji.svg"
 
 drawn = run.generate(100, sampling=mdnrnn.Sampling(temperature=0.4), seed=0)

@@ -1,7 +1,8 @@
-"""The trained runs in checkpoints/: size, license and card, quality as stated in the card, use from a clone."""
+"""The trained runs in checkpoints/: size, license and card, quality as stated in the card, use by name."""
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -117,13 +118,13 @@ def test_bundled_styles_are_a_printed_and_a_joined_line_of_the_test_split() -> N
 
 def test_generate_command_writes_in_both_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of strokes is within 20% of the writer's: printed letters have more strokes than joined ones."""
-    monkeypatch.chdir(FOLDER.parent)
+    monkeypatch.chdir(tmp_path)
     styles, text, counts = native.read(FOLDER / "handwriting" / "hands.npz"), "two hands, one text", []
     for number in range(2):
         picture = tmp_path / f"{number}.svg"
-        style = f"checkpoints/handwriting/hands.npz:{number}"
+        style = f"hands.npz:{number}"  # a file in the run folder
         options = ["--text", text, "--style", style, "--bias", "1", "--out", str(picture)]
-        assert cli.main(["generate", "checkpoints/handwriting", *options]) == 0
+        assert cli.main(["generate", "handwriting", *options]) == 0
         counts.append(picture.read_text().count("M"))
         writer = make_writer(int(styles[number].writer or 0))
         assert counts[-1] == pytest.approx(len(pen_text.write(text, writer, np.random.default_rng(0))), rel=0.2)
@@ -133,7 +134,35 @@ def test_generate_command_writes_in_both_styles(tmp_path: Path, monkeypatch: pyt
 def test_generate_command_draws_kanji(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(FOLDER.parent)
-    assert cli.main(["generate", "checkpoints/kanji", "--out", str(tmp_path / "kanji.svg")]) == 0
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["generate", "kanji", "--out", "kanji.svg"]) == 0
     assert "16 drawings" in capsys.readouterr().out
     assert (tmp_path / "kanji.svg").read_text().count("<path") >= 16
+
+
+def test_folder_without_a_run_does_not_hide_the_bundled_model_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kanji").mkdir()  # for example a folder of SVG files
+    assert mdnrnn.load("kanji").folder == FOLDER / "kanji"
+
+
+def test_run_folder_takes_precedence_over_the_bundled_model_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(FOLDER / "doodles", tmp_path / "kanji")
+    assert mdnrnn.load("kanji").folder == Path("kanji")
+
+
+def test_unknown_run_is_an_error_that_names_the_bundled_models(tmp_path: Path) -> None:
+    with pytest.raises(mdnrnn.InputError, match="expected one made by mdnrnn train, or doodles, handwriting, kanji"):
+        mdnrnn.load(tmp_path / "nosuch")
+
+
+def test_help_names_the_bundled_models(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["generate", "--help"])
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert all(name in text for name in PRESETS)

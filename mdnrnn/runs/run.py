@@ -25,6 +25,7 @@ from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.handwriting import check_text_corpus, require_text_model
 from mdnrnn.models.latent import require_encoder
 from mdnrnn.runs import generation_arguments as arguments
+from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, load_weights
@@ -94,8 +95,8 @@ class Run:
         known, names = self.config.metadata.classes, corpus.metadata.classes
         unknown = [name for name in names if name not in known]
         if corpus.label is None or unknown:
-            found = f"classes that the run does not know: {', '.join(unknown[:5])}" if unknown else "no classes"
-            raise InputError(f"{corpus.metadata.name} has {found}; expected some of {', '.join(known)}")
+            found = f"classes that the run does not have: {', '.join(unknown[:5])}" if unknown else "no classes"
+            raise InputError(f"{corpus.metadata.name} has {found}; expected classes from {', '.join(known)}")
         indices = np.array([known.index(name) for name in names], np.int32)
         return replace(corpus, metadata=replace(corpus.metadata, classes=known), label=indices[corpus.label])
 
@@ -197,7 +198,9 @@ class Run:
     def _sample_latents(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
         """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
         if self.config.shape.inputs:
-            raise InputError("received a prefix for a model with inputs and a latent vector; pass the latents, too")
+            raise InputError(
+                "latents: received none with a prefix for a model with inputs and a latent vector; pass latents"
+            )
         event = mark_end(arguments.replace_end(prefix.event))
         corpus = pack(
             replace(self.config.metadata, classes=()), {"test": [prefix._replace(event=event, label=None, text=None)]}
@@ -292,15 +295,17 @@ class Run:
         return windows
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu") -> Run:
-    """Load the run in a folder. Its model has the best weights and is in evaluation mode.
+def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
+    """Load a run. Its model has the weights with the lowest validation loss and is in evaluation mode.
+
+    Args:
+        run: run folder, or the name of a bundled model: doodles, handwriting or kanji.
+        device: device of the model.
 
     Raises:
-        InputError: the folder is not a run folder, or a file in it is missing or damaged.
+        InputError: there is no such run, or a file in its folder is missing or damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such run folder; expected one made by mdnrnn train")
+    folder = find_run(run)
     config = RunConfig.read(folder)
     model = config.build()
     load_weights(folder / WEIGHTS_FILE, model)
@@ -320,9 +325,9 @@ def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) 
     """
     corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split, so that the order of the file is kept
     if not 0 <= index < len(corpus):
-        raise InputError(f"index of the prefix: received {index}, expected 0 to {len(corpus) - 1} for {data}")
+        raise InputError(f"prefix index: received {index}, expected 0 to {len(corpus) - 1} for {data}")
     if points is not None and points < 1:
-        raise InputError(f"points of the prefix: received {points}, expected 1 or more")
+        raise InputError(f"prefix points: received {points}, expected 1 or more")
     prefix, known = corpus[index], run.config.metadata.classes
     name = None if prefix.label is None else corpus.metadata.classes[prefix.label]
     label = known.index(name) if name is not None and name in known else None

@@ -160,8 +160,8 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
 
     Args:
         run: run of a text-conditional model.
-        style: index of a line in the test split of the run's data; or data, whose first line is used; or
-            DATA:INDEX, for example hands.npz:3.
+        style: index of a line in the test split of the run's data; or DATA:INDEX, for example hands.npz:1; or DATA,
+            whose first line is used. DATA is a catalog name or a path, which may be relative to the run folder.
         text: text of the line; by default the text in the data.
 
     Raises:
@@ -172,9 +172,9 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
     if style.isdecimal():
         corpus, index = run.open_data().select_split("test"), style
     elif data and index.isdecimal() and not Path(style).exists():
-        corpus = run.open_data(data, Recipe(split="1,0,0"))  # keeps the order of the file
+        corpus = run.open_data(_style_path(run, data), Recipe(split="1,0,0"))  # keeps the order of the file
     elif style:
-        corpus, index = run.open_data(style, Recipe(split="1,0,0")), "0"
+        corpus, index = run.open_data(_style_path(run, style), Recipe(split="1,0,0")), "0"
     else:
         raise InputError("style: received nothing, expected the index of a line, or a file")
     if len(index) > 9 or int(index) >= len(corpus):
@@ -184,3 +184,9 @@ def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
     if not line.text:
         raise InputError(f"style: received {style}, a line without a text; pass its text with --style-text")
     return line
+
+
+def _style_path(run: Run, data: str) -> str:
+    """Return the path of the file `data` in the run folder if `data` exists only there, else `data`."""
+    path = run.folder / data
+    return str(path) if path.is_file() and not Path(data).exists() else data

@@ -77,13 +77,13 @@ def make_header(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> di
     return {"format": VERSION, "facts": metadata.to_header(), "splits": dict(splits)}
 
 
-def write(corpus: Corpus, path: Path) -> None:
+def write(corpus: Corpus, path: Path | str) -> None:
     """Write a corpus atomically, as one file if `path` ends in `.npz`, else as a folder.
 
     Raises:
         InputError: `path` cannot be written.
     """
-    header = make_header(corpus.metadata, corpus.splits)
+    path, header = Path(path), make_header(corpus.metadata, corpus.splits)
     arrays: dict[str, Any] = {name: getattr(corpus, name) for name in (*_REQUIRED, *_OPTIONAL)}
     writers = {name: _array_writer(array) for name, array in arrays.items() if array is not None}
     if path.suffix.lower() == ".npz":

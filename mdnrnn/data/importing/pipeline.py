@@ -79,8 +79,8 @@ def import_corpus(
         name: name of the corpus; by default the name of `out`.
         license: license of the data; by default the license of the source if the only source is a corpus, else
             "unknown".
-        source: origin of the data; by default the names of the first five sources. If the only source is a corpus, the
-            origin in its metadata is kept instead.
+        source: origin of the data; by default the names of the first five sources or, if the only source is a corpus,
+            the origin in its metadata.
         workers: number of processes that parse the files.
         progress: whether to show a progress bar on stderr.
 
@@ -96,8 +96,8 @@ def import_corpus(
     recipe, paths = recipe or Recipe(), list(expand_sources([str(each) for each in sources]))
     if Path(STDIN) in paths and recipe.format not in (None, "ndjson"):
         raise InputError(f"--format: received {recipe.format}, expected ndjson for JSON lines from stdin")
-    source = source or ", ".join(Path(path).name for path in sources[:5])
-    metadata = _initial_metadata(paths, name or out.stem, license, source)
+    names = ", ".join(Path(path).name for path in sources[:5])
+    metadata = _initial_metadata(paths, name or out.stem, license, source, names)
     make_folder(out.parent)
     with atomic_path(out) as temporary:
         folder = temporary.with_name("arrays") if out.suffix.lower() == ".npz" else temporary
@@ -117,15 +117,17 @@ def _open_corpus(path: Path) -> Corpus:
         raise DataError(f"{path}: cannot be read ({error}); import it again") from error
 
 
-def _initial_metadata(paths: list[Path], name: str, license: str | None, source: str) -> Metadata:
+def _initial_metadata(
+    paths: list[Path], name: str, license: str | None, source: str | None, default_source: str
+) -> Metadata:
     """Return metadata with the given name, license and source.
 
-    If the only path is a corpus, all its metadata are kept except the name and, if `license` is given, the license.
+    If the only path is a corpus, its metadata are kept, except those that are given.
     """
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
         old = _open_corpus(paths[0]).metadata
-        return replace(old, name=name, license=license or old.license)
-    return Metadata(name=name, license=license or "unknown", source=source)
+        return replace(old, name=name, license=license or old.license, source=source or old.source)
+    return Metadata(name=name, license=license or "unknown", source=source or default_source)
 
 
 def _build_corpus(

@@ -211,6 +211,14 @@ def test_corpus_that_is_imported_again_is_unchanged(tmp_path: Path) -> None:
     assert corpus.fingerprint == pipeline.read(tmp_path / "a").fingerprint
 
 
+def test_given_license_and_source_replace_those_of_an_imported_corpus(tmp_path: Path) -> None:
+    source = write_text(tmp_path / "x.ndjson", "".join(ndjson_line(i) for i in range(1, 30)))
+    import_corpus([source], tmp_path / "a", license="CC0", source="me")
+    import_corpus([tmp_path / "a"], tmp_path / "b", source="you")
+    metadata = pipeline.read(tmp_path / "b").metadata
+    assert (metadata.license, metadata.source) == ("CC0", "you")
+
+
 # Reports.
 
 
