@@ -1,17 +1,23 @@
 """Baselines compute the same numbers as our models, and benchmarks measure memory and operations correctly."""
 
+import contextlib
+import io
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mdnrnn.benchmark import benchmark_size, benchmark_train
+from mdnrnn.benchmark import benchmark_size, benchmark_train, corpora, corpus_size
 from mdnrnn.benchmark.baselines import PlainHandwriting, PlainMDNRNN, PlainSketchRNN
 from mdnrnn.benchmark.corpora import benchmark_corpus
-from mdnrnn.benchmark.corpus_size import make_doodle_variations
+from mdnrnn.benchmark.corpus_size import SizeBenchmark
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
 from mdnrnn.benchmark.head_kernel import benchmark_rows
 from mdnrnn.benchmark.limits import operations_per_point
@@ -19,7 +25,7 @@ from mdnrnn.data.batches import Batch
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from mdnrnn.device import choose_device
+from mdnrnn.device import choose_device, single_thread
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError
 from mdnrnn.kernels import TRITON_INSTALLED
@@ -31,7 +37,13 @@ from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn import parameters
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.runs.presets import PRESETS
+from tests.benchmark.helpers import shorten, shrink_benchmarks
 from tests.helpers import make_batches, random_corpus
+
+
+@pytest.fixture(autouse=True)
+def _shrink_benchmarks(monkeypatch: pytest.MonkeyPatch) -> None:
+    shrink_benchmarks(monkeypatch)
 
 
 def test_baseline_head_has_equal_loss_and_gradient() -> None:
@@ -154,7 +166,7 @@ def matching_handwriting_models(alphabet: str) -> tuple[HandwritingRNN, PlainHan
 
 
 def test_baseline_handwriting_has_equal_loss_and_gradient() -> None:
-    lines = make_pen_text(2, {"train": 4})
+    lines = shorten(make_pen_text(2, {"train": 4}), 40)
     batch = density_batch(lines)
     assert len(batch.lengths.unique()) > 1
     ours, plain = matching_handwriting_models(lines.alphabet)
@@ -222,10 +234,17 @@ def test_invalid_training_benchmark_is_refused(preset: str, sizes: dict[str, int
         benchmark_train(random_corpus([6, 9]), preset, **sizes)  # type: ignore[arg-type]
 
 
+make_pen_text_once = cache(lambda lines, writers: make_pen_text(lines, dict(writers)))
+"""The lines are the same for all handwriting presets."""
+
+
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_is_measured(preset: str) -> None:
+def test_every_preset_is_measured(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Baselines exist for drawings and for handwriting synthesis only."""
-    corpus = benchmark_corpus(preset, small=True)
+    monkeypatch.setattr(
+        corpora, "make_pen_text", lambda lines, writers: make_pen_text_once(lines, tuple(writers.items()))
+    )
+    corpus = shorten(benchmark_corpus(preset, small=True), 60)
     result = benchmark_train(corpus, preset, hidden=8, batch_size=3, repeats=1, batches=1)
     assert 0 < result.fraction_of_matmul < 1
     other = preset in ("touch", "world", "handwriting-prediction") or preset.startswith("gesture")
@@ -245,20 +264,44 @@ def test_operations_per_point_counts_matrix_products() -> None:
     assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)
 
 
-def test_doodle_variations_are_a_valid_corpus(tmp_path: Path) -> None:
-    make_doodle_variations(tmp_path / "many", 50_000)
-    corpus = open_corpus(str(tmp_path / "many"))
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[SizeBenchmark, Path]:
+    """Measure training of a small model on 40,000 drawings; return the figures and the folder of the drawings.
+
+    The program of the separate process runs in this process, because importing torch again takes most of its time.
+    """
+
+    def run_here(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        executable, flag, program, *arguments = command
+        assert (executable, flag) == (sys.executable, "-c")
+        assert options == {"stdout": subprocess.PIPE, "text": True, "check": True}
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+            patch.setattr(sys, "argv", [flag, *arguments])
+            exec(program, {})
+        return subprocess.CompletedProcess(command, 0, printed.getvalue())
+
+    small = replace(PRESETS["stroke-small"], model=MDNRNNConfig(hidden=8, components=2))
+    folder = tmp_path_factory.mktemp("large") / "many"
+    with pytest.MonkeyPatch.context() as patch, single_thread():
+        patch.setattr(subprocess, "run", run_here)
+        patch.setitem(PRESETS, "stroke-small", small)
+        patch.setattr(corpus_size, "_BLOCK", 15_000)  # several blocks, the last one smaller
+        return benchmark_size(drawings=40_000, folder=folder, steps=10), folder
+
+
+def test_doodle_variations_are_a_valid_corpus(large: tuple[SizeBenchmark, Path]) -> None:
+    corpus = open_corpus(str(large[1]))
     corpus.check()
-    assert len(corpus) == 50_000
+    assert len(corpus) == 40_000
     assert {name: last - first for name, (first, last) in corpus.splits.items()} == {
-        "train": 30_000, "valid": 10_000, "test": 10_000,
+        "train": 20_000, "valid": 10_000, "test": 10_000,
     }  # fmt: skip
     assert abs(corpus.lengths.mean() - open_corpus("doodles").lengths.mean()) < 0.5
     assert len({corpus[i].motion.tobytes() for i in range(1000)}) > 990
 
 
-def test_training_on_a_large_corpus_is_measured(tmp_path: Path) -> None:
-    result = benchmark_size(drawings=40_000, folder=tmp_path / "many", steps=10)
+def test_training_on_a_large_corpus_is_measured(large: tuple[SizeBenchmark, Path]) -> None:
+    result, _ = large
     assert result.drawings == 40_000
     assert result.large_over_small == pytest.approx(result.points_per_second / result.small_points_per_second)
     assert 100 < result.peak_mb < 4000

@@ -12,40 +12,51 @@ from mdnrnn.benchmark import ImportFigures, benchmark_generate, benchmark_head, 
 from mdnrnn.benchmark.corpora import benchmark_corpus
 from mdnrnn.benchmark.suite import table
 from mdnrnn.cli import main
+from mdnrnn.device import single_thread
+from tests.benchmark.helpers import shorten, shrink_benchmarks
 
 
 @pytest.fixture(scope="module")
 def figures() -> dict[str, Any]:
     """Return results as `mdnrnn benchmark all --json` prints them, for small sizes and an invented machine."""
-    train = {
-        preset: asdict(
-            benchmark_train(benchmark_corpus(preset, small=True), preset, hidden=8, batch_size=3, repeats=1, batches=1)
-        )
-        for preset in ("stroke-small", "gesture-s")
-    }
-    found = {
-        "date": "2026-01-02",
-        "machine": {
-            "device_name": "x86_64",
-            "processor": "A processor",
-            "threads": 2,
-            "torch_version": "2.13.0",
-            "python_version": "3.11.7",
-        },
-        "limits": {"float32": 1.78e11, "bfloat16": 4.2e11, "copy": 2.97e10},
-        "head": asdict(benchmark_head(rows=64, compiled=False, repeats=1)),
-        "train": train,
-        "generate": asdict(benchmark_generate(hidden=8, steps=2, repeats=1)),
-        "import": {
-            "ndjson": asdict(
-                ImportFigures(drawings=9, per_second=5000.0, parse_per_second=2e4, peak_mb_small=1, peak_mb=1)
-            ),
-            "bin": asdict(
-                ImportFigures(drawings=9, per_second=7000.0, parse_per_second=None, peak_mb_small=1, peak_mb=1)
-            ),
-        },
-        "live": asdict(benchmark_live(steps=100)),
-    }
+    with pytest.MonkeyPatch.context() as patch, single_thread():
+        shrink_benchmarks(patch)
+        train = {
+            preset: asdict(
+                benchmark_train(
+                    shorten(benchmark_corpus(preset, small=True), 60),
+                    preset,
+                    hidden=8,
+                    batch_size=3,
+                    repeats=1,
+                    batches=1,
+                )
+            )
+            for preset in ("stroke-small", "gesture-s")
+        }
+        found = {
+            "date": "2026-01-02",
+            "machine": {
+                "device_name": "x86_64",
+                "processor": "A processor",
+                "threads": 2,
+                "torch_version": "2.13.0",
+                "python_version": "3.11.7",
+            },
+            "limits": {"float32": 1.78e11, "bfloat16": 4.2e11, "copy": 2.97e10},
+            "head": asdict(benchmark_head(rows=64, compiled=False, repeats=1)),
+            "train": train,
+            "generate": asdict(benchmark_generate(hidden=8, steps=2, repeats=1)),
+            "import": {
+                "ndjson": asdict(
+                    ImportFigures(drawings=9, per_second=5000.0, parse_per_second=2e4, peak_mb_small=1, peak_mb=1)
+                ),
+                "bin": asdict(
+                    ImportFigures(drawings=9, per_second=7000.0, parse_per_second=None, peak_mb_small=1, peak_mb=1)
+                ),
+            },
+            "live": asdict(benchmark_live(steps=100)),
+        }
     loaded: dict[str, Any] = json.loads(json.dumps(found))
     return loaded
 
