@@ -183,10 +183,10 @@ def _robojam(corpus: Corpus, run: Run, minutes: float, seed: int) -> RoboJam:
 def predict_taps(run: Run, data: Batches) -> Taps:
     """Return the predicted, inferred and true taps of a split under a touch model.
 
-    The inference from position and time of an event uses Bayes' rule: p(tap | motion) is proportional to
-    p(tap) p(motion | tap). A time step is a tap if the event of the previous time step is UP, and the previous step is
-    an input of the model. Therefore p(tap) is the probability that the previous event is UP, and p(motion | tap) is
-    computed with UP as the previous event.
+    The inference from the position and time of a step uses Bayes' rule: p(tap | motion) is proportional to
+    p(tap) p(motion | tap). A step is a tap if the event of the previous step is UP. Therefore p(tap) is the probability
+    that the previous event is UP. The model receives the previous step as input; p(motion | tap) is computed with UP as
+    its event.
     """
     device = next(run.model.parameters()).device
     parts = [torch.stack(list(_taps_of(run, batch.to(device)))) for batch in data]

@@ -44,11 +44,12 @@ class Normalizer:
     def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:
         """Fit the mean and scale of each feature to one split.
 
-        The offsets dx and dy (all features, if they have no names) have mean 0. They share one scale, the standard
-        deviation of all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Each other feature has
-        its own mean and standard deviation, for times those of the logarithm. If the corpus has posteriors, this
-        standard deviation includes the posterior variance. The mean of a feature with bins is rounded to a multiple of
-        the bin width, so that the normalized values are multiples of the normalized bin width.
+        The mean of the offsets dx and dy is not fitted but set to 0. They share one scale, the standard deviation of
+        all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Features without names are treated
+        as offsets. Each other feature has its own mean and standard deviation; for a time, both are computed from the
+        logarithm. If the corpus stores posterior variances of these features, their standard deviations include them.
+        The mean of a feature with bins is rounded to a multiple of the bin width, so that the normalized values are
+        multiples of the normalized bin width.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
@@ -125,7 +126,7 @@ class Normalizer:
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Return mean and standard deviation over all values of the features; for a time feature, of its logarithms."""
+    """Return one mean and one standard deviation of all values of the features; of the logarithms if it is a time."""
     count, total = 0, 0.0
     for values in _values(corpus, split, features):
         count, total = count + values.size, total + float(values.sum(dtype=np.float64))

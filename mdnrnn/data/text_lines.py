@@ -66,8 +66,8 @@ def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Dr
 
     Args:
         lines: strokes of each line.
-        spacing: line spacing, as a multiple of the default. The default is 3 times the median x-height, or 0.8 times
-            the height of the tallest line if that is larger.
+        spacing: factor of the distance between lines. With 1, the distance is 3 times the median x-height or 0.8 times
+            the height of the tallest line, whichever is larger.
     """
     shapes = [measure_line(line) for line in lines]
     leveled = [remove_slope(line, shape) for line, shape in zip(lines, shapes, strict=True)]

@@ -117,7 +117,7 @@ class Windows:
         return found
 
     def _cut(self, first: int, last: int, first_length: int) -> list[tuple[int, int]]:
-        """Return (first row, last row + 1) of each window of rows `first` to `last` - 1.
+        """Cut the rows `first` (inclusive) to `last` (exclusive) into windows; return (start, stop) of each window.
 
         The first window has at most `first_length` rows.
         """

@@ -120,17 +120,18 @@ class FusedSampler:
 def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
     """Return the rows of the head's linear layer that compute each logit and each component parameter.
 
-    All choices are padded to the same number of classes. Classes that cannot be selected (padding and, if `endless`,
-    END) have the index one past the last row.
+    A step is sampled by several categorical choices: one or more choices of a component and, if there are events, the
+    choice of an event. All choices are padded to the same number of classes (outcomes). Classes that cannot be selected
+    (padding and, if `endless`, END) have the index one past the last row.
 
     Args:
         head: step head.
         endless: whether END is excluded.
 
     Returns:
-        Row indices of the logits, shape (groups, classes): one group per component choice and, if there are events, one
-        for the event. Row indices of the means, raw log scales and slopes of each component, shape (choices, classes,
-        numbers), where `numbers` is the number of these parameters per component.
+        Two arrays of row indices. First: logits, shape (choices, classes), the component choices before the choice of
+        the event. Second: means, raw log scales and slopes of each component, shape (component choices, classes,
+        parameters per component).
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

@@ -230,7 +230,7 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
 
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Return a state of the results of `function`, called with each tensor of `state`.
+    """Apply `function` to each tensor of `state`, and return the results in the same structure.
 
     If there are other states of the same structure, their corresponding tensors are further arguments of `function`.
     """

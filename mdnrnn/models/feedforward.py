@@ -77,8 +77,8 @@ class _Feedforward(Model):
 def _initialize_first_layer(layer: nn.Linear, detail: float) -> None:
     """Initialize the first layer for standardized inputs.
 
-    Weights are uniform between -detail and detail. A unit is 0 before its activation on a hyperplane. The bias places
-    this hyperplane at a random distance of at most `_INPUT_RANGE` from the mean input.
+    Weights are uniform between -detail and detail. The input of a unit's activation function is 0 on a hyperplane.
+    The bias places this hyperplane at a random distance of at most `_INPUT_RANGE` from the mean input.
     """
     nn.init.uniform_(layer.weight, -detail, detail)
     centers = torch.empty_like(layer.bias).uniform_(-_INPUT_RANGE, _INPUT_RANGE)

@@ -88,8 +88,8 @@ class Projection(NamedTuple):
 def project_to_plane(latents: np.ndarray) -> Projection:
     """Project latent vectors (M, Z) onto their first two principal components.
 
-    Each axis is oriented so that the coordinate of largest magnitude along it is positive. The positions therefore do
-    not change if the latent space is rotated.
+    The sign of each axis is chosen so that the point farthest from the mean along this axis has a positive coordinate.
+    The positions therefore do not change if the latent space is rotated.
 
     Raises:
         InputError: the shape is not (M, Z) with M >= 2 and Z >= 1.

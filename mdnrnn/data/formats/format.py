@@ -18,7 +18,7 @@ HEAD_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class StepLayout:
-    """Initial pen state, columns, units and grid of the steps of a format."""
+    """Columns, units and grid of the steps of a format, and the pen state before the first step."""
 
     start: Start = "down"
     """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""

@@ -153,7 +153,10 @@ class _NotNumbersError(ValueError):
 
 
 class _Converter:
-    """Converter of unpickled records. A record is the `_Call` of an array or nested lists of numbers and arrays."""
+    """Converter of unpickled records to arrays.
+
+    A record is either a `_Call`, which would have built an array, or nested lists of numbers and such calls.
+    """
 
     def __init__(self, max_numbers: int) -> None:
         self.numbers_left, self.total_left = 0, max_numbers
@@ -218,8 +221,7 @@ class _Converter:
         data = data if type(data) is bytes else _to_bytes(data)
         if dtype.hasobject or len(data) != size * dtype.itemsize:
             raise ValueError(f"an array of shape {shape} has data of another size")
-        array = np.frombuffer(data, dtype)
-        return array.reshape(shape, order="F") if fortran else array.reshape(shape)
+        return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
 
     def dtype(self, call: Any) -> np.dtype[Any]:
         if id(call) not in self.dtypes:

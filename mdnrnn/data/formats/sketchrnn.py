@@ -92,7 +92,8 @@ def _begins_with_origin(record: np.ndarray | None) -> bool:
     """Return whether row 0 is (0, 0, 0). True for a record without rows, because such records are dropped later."""
     if record is None or not record.size or not record.ndim:
         return True
-    return not (any(map(record.item, range(3))) if record.shape[1:] == (3,) else record[0].any())
+    item = record.item
+    return not (item(0) or item(1) or item(2) if record.shape[1:] == (3,) else record[0].any())
 
 
 def _size(record: np.ndarray | None) -> int:

@@ -132,7 +132,7 @@ class Hand:
         return spline(self._perturb(points))
 
     def arc(self, center: Point, radii: Point, start: float, end: float) -> np.ndarray:
-        """Draw part of an ellipse, from angle `start` to angle `end`, in turns."""
+        """Draw part of an ellipse from angle `start` to angle `end`. The unit of the angles is a full turn."""
         error = self.rng.normal(0, 0.008 * self.sloppiness, 2)
         return ellipse(center, radii, np.linspace(start + error[0], end + error[1], 33))
 
