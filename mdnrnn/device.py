@@ -36,7 +36,7 @@ def choose_device(name: str) -> torch.device:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Return whether the device accelerates bfloat16 matrix products.
 
-    These are GPUs of compute capability 8.0 (Ampere) or higher, and CPUs with AVX512-BF16 or AMX-BF16.
+    GPUs of compute capability 8.0 (Ampere) or higher and CPUs with AVX512-BF16 or AMX-BF16 accelerate them.
     """
     import torch
 

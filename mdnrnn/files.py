@@ -48,10 +48,11 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
 def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE) -> Iterator[Path]:
     """Return a context manager that yields a temporary path, at which the block creates a file or a folder.
 
-    At the end of the block the file or folder is moved to `path`. If the block raises an exception, it is deleted.
+    At the end of the block the file or folder is moved to `path`. If the block raises an exception, the file or folder
+    is deleted.
 
-    At first nothing exists at the temporary path. Its parent is an empty temporary folder in the folder of `path`. The
-    block may create other files in it. The temporary folder is deleted at the end of the block.
+    The temporary path does not exist at first. Its parent is an empty temporary folder in the folder of `path`. The
+    block may create other files in this parent folder, which is deleted at the end of the block.
 
     Args:
         path: path of the file or folder to write.

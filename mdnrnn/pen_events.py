@@ -1,7 +1,7 @@
 """Codes of the event of a time step, in a corpus and in the predictions of a model."""
 
 DOWN = 0
-"""The pen stays down after this point: the stroke continues. Without strokes: the sequence continues."""
+"""The pen stays down after this point: the stroke continues. In data without strokes, the sequence continues."""
 UP = 1
 """The pen lifts after this point: the stroke ends."""
 END = 2

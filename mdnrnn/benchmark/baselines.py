@@ -56,9 +56,9 @@ class PlainMDNRNN(PlainModel):
 class PlainSketchRNN(PlainModel):
     """Sketch-RNN with a bidirectional encoder and bivariate Gaussians. The decoder reads z at every time step.
 
-    The encoder reads padded sequences, because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. Its backward
-    direction therefore reads the padding first. If sequences of a batch have different lengths, the posterior differs
-    from that of Sketch-RNN, but the computing time is the same.
+    The encoder reads padded sequences, because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. The
+    backward direction of the encoder therefore reads the padding first. If sequences of a batch have different lengths,
+    the posterior differs from that of Sketch-RNN, but the computing time is the same.
 
     Args:
         config: sizes of the model.
@@ -75,7 +75,7 @@ class PlainSketchRNN(PlainModel):
         self.head = nn.Linear(config.hidden, 6 * config.components + 3)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Return the negative evidence lower bound in nats per real step, with densities of the motions."""
+        """Return the negative evidence lower bound in nats per real step, computed from densities of the motions."""
         posterior = self._encode(batch)
         z = posterior.rsample()
         hidden, cell = torch.tanh(self.start(z)).unsqueeze(0).chunk(2, -1)

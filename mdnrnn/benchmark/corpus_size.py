@@ -48,13 +48,14 @@ class SizeBenchmark:
     drawings: int
     points: int
     megabytes: float
-    """Size of the corpus on disk."""
+    """Size of the large corpus on disk."""
     open_seconds: float
     first_batch_seconds: float
     """Time from opening both corpora to the first batch of the large one, including shuffling."""
     steps: int
-    """Requested number of training steps in each of two phases: first on the large corpus alone; then on each corpus,
-    in turns. The actual number is a multiple of the steps per turn."""
+    """Requested number of training steps per corpus in each of two phases. The first phase trains on the large corpus
+    only; the second phase alternates between both corpora. The actual number of steps per corpus and phase is rounded
+    up to a multiple of the steps per turn."""
     peak_mb: float
     """Peak resident memory of the process up to the end of the first phase."""
     grown_mb: float

@@ -35,7 +35,7 @@ class GenerateBenchmark:
     """Time of one product of the LSTM's weight matrix and a vector with `torch.mv`."""
     step_over_matvec: float
     fraction_of_matmul: dict[int, float]
-    """FLOP/s of generation divided by the FLOP/s of one large float32 matrix product, by batch size."""
+    """For each batch size, the FLOP/s of generation divided by the FLOP/s of one large float32 matrix product."""
     sheep_seconds: float
     """Time to generate 1,000 drawings with lengths distributed as in the data set aaron_sheep. When a drawing ends, the
     next one takes its place in the batch."""

@@ -25,8 +25,8 @@ from mdnrnn.nn.heads import MixtureHead
 class HeadBenchmark:
     """Time and peak memory of one forward and backward pass of `MixtureHead` and of the baseline `PlainHead`.
 
-    Fields that start with `compiled_` or `plain_compiled_` are results under torch.compile. They are None if it is not
-    requested or fails.
+    Fields that start with `compiled_` or `plain_compiled_` are results under torch.compile. They are None if
+    compilation is not requested or fails.
 
     Fields that start with `step_` are results of the fused likelihood kernel, without the linear layer: `step_cell_*`
     for bin probabilities, the other ones for densities. Their baseline is the same loss in plain PyTorch. They are None

@@ -63,8 +63,8 @@ def benchmark_import(drawings: int = 100_000) -> dict[str, ImportFigures]:
     """Measure imports and return the results by format.
 
     Args:
-        drawings: number of drawings in the large file. For raw drawings, which are resampled and simplified, the number
-            is a tenth of it, but at least 10,000.
+        drawings: number of drawings in the large file. The file of raw drawings, which are resampled and
+            simplified, contains a tenth of this number, but at least 10,000.
     """
     if drawings < _SMALL:
         raise InputError(f"drawings: received {drawings}, expected {_SMALL} or more")

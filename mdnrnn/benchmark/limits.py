@@ -16,14 +16,22 @@ _COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
 
 
 def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
-    """Return a function that computes a large matrix product, and the number of floating-point operations of a call."""
+    """Create a function that computes a large matrix product.
+
+    Returns:
+        The function, and the number of floating-point operations per call.
+    """
     side = _SIDE[device.type]
     one, other = (torch.randn(side, side, device=device, dtype=getattr(torch, precision)) for _ in range(2))
     return lambda: one @ other, 2.0 * side**3
 
 
 def copy(device: torch.device) -> tuple[Callable[[], object], float]:
-    """Return a function that copies a large buffer on the device, and the bytes that a call reads and writes."""
+    """Create a function that copies a large buffer on the device.
+
+    Returns:
+        The function, and the number of bytes that it reads plus the number that it writes, per call.
+    """
     source = torch.randn(_COPIED[device.type] // 4, device=device)
     target = torch.empty_like(source)
     return lambda: target.copy_(source), 2.0 * 4 * source.numel()

@@ -93,7 +93,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
 
 
 def _matvec_seconds(model: nn.Module) -> float:
-    """Return the median of the total time of one matrix-vector product for each weight matrix, in seconds."""
+    """Return the total time of one matrix-vector product per weight matrix, in seconds: the median of many repeats."""
     matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
     vectors = [torch.randn(weight.shape[1]) for weight in matrices]
     times = np.empty(_WARM_UP)

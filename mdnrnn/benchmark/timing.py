@@ -17,7 +17,7 @@ _WARM_UP = 1
 _PAUSE = 0.1
 """Pause before each call in seconds.
 
-Without a pause, threads of the previous function that are still waiting actively would slow down the next function.
+Without a pause, threads of the previous function that are still busy-waiting would slow down the next function.
 """
 
 
@@ -51,7 +51,7 @@ def raise_if_interrupted(result: TrainingResult) -> None:
 def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
     """Return the median time of each function in seconds.
 
-    The functions run in turns, so that other processes on the machine affect all of them.
+    The functions run in turns, so that other processes on the machine affect all functions equally.
 
     Args:
         contenders: functions to compare, by name.

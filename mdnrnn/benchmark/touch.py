@@ -185,8 +185,8 @@ def predict_taps(run: Run, data: Batches) -> Taps:
 
     The inference from the position and time of a step uses Bayes' rule: p(tap | motion) is proportional to
     p(tap) p(motion | tap). A step is a tap if the event of the previous step is UP. Therefore p(tap) is the probability
-    that the previous event is UP. The model receives the previous step as input; p(motion | tap) is computed with UP as
-    its event.
+    that the previous event is UP. The model receives the previous step as input. To compute p(motion | tap), the event
+    of this input is set to UP.
     """
     device = next(run.model.parameters()).device
     parts = [torch.stack(list(_taps_of(run, batch.to(device)))) for batch in data]
@@ -261,15 +261,16 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
 
 
 def _is_complete(answer: Sequence, longer: Sequence) -> bool:
-    """Return whether a response has positive times between its touches and lasts `_SECONDS` seconds.
+    """Return whether a response covers `_SECONDS` seconds and has positive times between its touches.
+
+    A response covers `_SECONDS` seconds if the touch after its last one is later than `_SECONDS`.
 
     Args:
         answer: the response, shortened by `_first_seconds`.
-        longer: the response before it was shortened. Its first touch that is not in `answer` must be later than
-            `_SECONDS`.
+        longer: the response before it was shortened.
     """
     times, on = answer.motion[:, 2], longer.motion[: len(answer.event) + 1, 2].astype(np.float64)
-    # `longer` was generated for 2 * `_SECONDS`: if it has no further touch, the next one is later than that.
+    # `longer` covers 2 * `_SECONDS`. If it has as many touches as `answer`, the next touch is later than `_SECONDS`.
     follows = len(on) == len(times) or on.sum() > _SECONDS
     return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS and follows)
 

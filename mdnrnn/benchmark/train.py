@@ -52,7 +52,7 @@ class TrainBenchmark:
 
     speedup: float | None
     speedup_same_memory: float | None
-    """Speedup over the same baseline if it also keeps freed memory for reuse, see `keep_freed_memory`."""
+    """`speedup` if the baseline, too, keeps freed memory for reuse; see `keep_freed_memory`."""
     speedup_scale_tril: float | None
     """Speedup over the baseline that uses Cholesky factors instead of covariance matrices."""
     speedup_scale_tril_same_memory: float | None
@@ -92,9 +92,9 @@ def benchmark_train(
 ) -> TrainBenchmark:
     """Measure the training speed of a preset's model on prepared batches.
 
-    The batches of this package contain sequences of similar length. The measured ones are evenly spaced from the
-    shortest to the longest batch of an epoch. The baseline trains on batches of random sequences, padded to the longest
-    one.
+    The batches of this package contain sequences of similar length. The measured batches are evenly spaced from
+    the shortest to the longest batch of an epoch. The baseline trains on batches of random sequences. Each of its
+    batches is padded to the longest sequence of the batch.
 
     Args:
         corpus: training data.

@@ -88,7 +88,7 @@ class TrainOptions(BenchmarkOptions):
 
     Results with "same_memory" in their name are for a plain loop that has the memory settings of mdnrnn: freed memory
     is kept for reuse. Results with "scale_tril" in their name are for a plain loop that uses Cholesky factors instead
-    of covariance matrices. They exist only if the model of the preset has full covariances.
+    of covariance matrices. The latter results exist only for Sketch-RNN models.
     """
 
     preset: str = "stroke"

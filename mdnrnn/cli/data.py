@@ -60,7 +60,7 @@ class GetOptions:
     """
 
     name: Annotated[str, Positional, arg(metavar="NAME")]
-    """Name of the data set (see mdnrnn data list). For Quick, Draw!, any category, for example quickdraw/cat."""
+    """Name of a data set (see mdnrnn data list), or any Quick, Draw! category, for example quickdraw/cat."""
 
     def run(self) -> None:
         """Download and import the data set."""
@@ -146,7 +146,7 @@ class DrawOptions:
     split: str | None = None
     """Split of the drawings: train, valid or test. By default the first split that is not empty."""
     first: int | None = None
-    """Index of the first drawing, from 0; consecutive drawings follow. By default drawings from the whole split."""
+    """Index of the first drawing, from 0; consecutive drawings follow. By default evenly spaced drawings."""
     label: str | None = None
     """Class of the drawings; by default all classes."""
     color: Color | Literal["time"] = "ink"
@@ -263,7 +263,7 @@ class ExportOptions:
 
     data: DataArgument
     out: Path
-    """Output file. For svg, and for microjam with several performances: a folder, with one file per drawing."""
+    """Output file. For svg, and for microjam with several performances, it is a folder with one file per sequence."""
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
     """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (as the
     simplified drawings of Quick, Draw!), svg, inkml, or microjam (CSV, for touch performances)."""

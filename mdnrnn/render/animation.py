@@ -31,7 +31,7 @@ PAUSE = 1.5
 FRAME = 50
 """Duration of a GIF frame in milliseconds."""
 MORPH_FRAME, MORPH_END = 120, 600
-"""Time that a morph shows a drawing, in milliseconds: `MORPH_END` for the first and the last drawing."""
+"""Milliseconds that a morph shows a drawing: `MORPH_END` for the first and the last drawing, else `MORPH_FRAME`."""
 GIF_MAX_SIDE = 800
 """Maximum width and height of a GIF in pixels."""
 
@@ -146,7 +146,7 @@ def _palette(image: Image) -> Image:
 
 
 def _partial_sheet(sheet: Sheet, fraction: float) -> Sheet:
-    """Return the sheet with only the part of each drawing that is drawn after `fraction` of its drawing time."""
+    """Return the sheet with only the part of each drawing that is drawn in the first `fraction` of its drawing time."""
     cells = []
     for cell in sheet.cells:
         strokes = partial_drawing(cell.strokes, fraction)

@@ -79,8 +79,8 @@ def stroke_times(drawing: Drawing) -> np.ndarray:
     """Return the start time of each stroke, followed by the end time of the last stroke, shape (strokes + 1,).
 
     Times are fractions of the drawing time: the first is 0 and the last is 1. The pen moves along the strokes at
-    constant speed. Movements between strokes take no time. A dot takes `DOT_FRACTION` of the time for all other
-    strokes. For an empty drawing, the result is [0].
+    constant speed. Movements between strokes take no time. A dot takes `DOT_FRACTION` of the total time for all strokes
+    that are not dots. For an empty drawing, the result is [0].
     """
     if not drawing:
         return np.zeros(1)
@@ -91,7 +91,7 @@ def stroke_times(drawing: Drawing) -> np.ndarray:
 
 
 def partial_drawing(drawing: Drawing, fraction: float) -> Drawing:
-    """Return the part of the drawing that is drawn after a fraction of the drawing time (see `stroke_times`).
+    """Return the part of the drawing that is drawn in the first `fraction` of the drawing time (see `stroke_times`).
 
     Raises:
         InputError: `fraction` is not between 0 and 1.

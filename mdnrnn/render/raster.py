@@ -26,7 +26,7 @@ PIXELS_PER_POINT = 2.0
 MAX_SIDE = 4000
 """Maximum width and height of a picture in pixels. Larger sheets are drawn at a lower resolution."""
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-"""Metadata that are not written to a file of each format, so that equal figures give files with equal bytes."""
+"""For each format, the metadata that are omitted from files, so that equal figures give files with equal bytes."""
 
 
 def to_figure(sheet: Sheet) -> Figure:

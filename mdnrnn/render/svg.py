@@ -1,4 +1,4 @@
-"""Convert a sheet to SVG. Each stroke is an unfilled path, and there is no background shape, as plotters need it."""
+"""Convert a sheet to SVG. Each stroke is an unfilled path, and there is no background shape to be plotted."""
 
 from __future__ import annotations
 

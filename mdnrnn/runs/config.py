@@ -38,8 +38,8 @@ class RunConfig:
     """SHA-256 of the training corpus."""
     training: SequenceTrainConfig
     max_steps: int
-    """Number of steps of the longest training sequence; the default maximum number of new steps of sequences that are
-    generated without a text."""
+    """Number of steps of the longest training sequence. In generation without a text, it is also the default maximum
+    number of new steps."""
     longest_text: int = 0
     """Number of characters of the longest text of the training corpus; 0 if it has no texts."""
     steps_per_character: float = 0.0

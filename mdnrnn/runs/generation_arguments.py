@@ -19,14 +19,14 @@ from mdnrnn.runs.config import RunConfig
 _STEP_LIMIT_FACTOR = 1.25
 """Step limit per character of a text, as a multiple of the maximum number of steps per character in training."""
 _EXTRA_CHARACTERS = 4
-"""Number of characters added to that of a text when its step limit is computed.
+"""Number that is added to the number of characters of a text to compute its step limit.
 
 A short text needs this margin, because one character may need far more steps than the average character.
 """
 
 
 def to_tensor(array: np.ndarray | None) -> Tensor | None:
-    """Return an array as a float32 tensor, or None if it is None."""
+    """Return an array as a float32 tensor; None is returned unchanged."""
     return None if array is None else torch.from_numpy(np.asarray(array, dtype=np.float32))
 
 
@@ -101,7 +101,7 @@ def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | 
 def label_weights(
     config: RunConfig, n: int, labels: Items[str] | np.ndarray | None = None, default: int | None = None
 ) -> np.ndarray | None:
-    """Return the class weights (n, classes) of n sequences, or None if the run has no classes.
+    """Return the class weights (n, classes) of n sequences, or None if the run has no classes and `labels` is None.
 
     Args:
         config: config of the run.
@@ -111,7 +111,8 @@ def label_weights(
             number of classes.
 
     Raises:
-        InputError: the run has no classes, a name is unknown, or the number or shape of the labels is wrong.
+        InputError: labels are given but the run has no classes, a name is unknown, or the number or shape of the labels
+            is wrong.
     """
     metadata, classes = config.metadata, config.shape.classes
     if labels is None and not classes:

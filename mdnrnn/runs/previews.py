@@ -20,7 +20,7 @@ _SAMPLES = 16
 _TEMPERATURE = 0.4
 """Sampling temperature of drawings. Touch performances and streams are sampled at temperature 1."""
 _MAX_STEPS = 300
-"""Maximum number of steps of sampled touch performances and streams, which may not end by themselves."""
+"""Maximum number of steps of sampled touch performances and streams, which do not always end by themselves."""
 
 
 class PreviewWriter(Callback):

@@ -21,7 +21,7 @@ except ImportError as error:  # gymnasium is an optional dependency
     raise InputError("gymnasium is not installed; install it with: pip install mdnrnn[gym]") from error
 
 _MAX_RESETS = 100
-"""Maximum number of episodes that `reset` starts until the first step of an episode is not END."""
+"""Maximum number of attempts of `reset` to start an episode whose first step is not END."""
 
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray, bool], float]
 """Function (latents before the step (Z,), inputs (A,), latents after the step (Z,), episode ended) -> reward."""

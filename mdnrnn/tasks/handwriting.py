@@ -26,7 +26,7 @@ __all__ = ["MAX_CHARACTERS", "WrittenLines", "read_style", "save_handwriting", "
 MAX_CHARACTERS = 20_000
 """Maximum number of characters of a text that `wrap_text` accepts."""
 _MAX_WIDTH = 4
-"""Maximum number of characters per line, as a multiple of that of the longest training text."""
+"""Maximum number of characters per line, as a multiple of the length of the longest training text."""
 
 
 def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
@@ -35,7 +35,7 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
     Args:
         run: run of a text-conditional model.
         text: text to wrap; its line breaks are kept, and empty lines are removed.
-        width: maximum number of characters per line; by default that of the longest training text.
+        width: maximum number of characters per line; by default the length of the longest training text.
 
     Raises:
         InputError: the text is empty or too long, the width is out of range, or a word is longer than a line.
@@ -141,10 +141,10 @@ def write_pages(
 
 
 def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
-    """Remove the first `steps` steps (the prefix) and the movement of the lifted pen to the first point after them.
+    """Remove the first `steps` steps (the prefix) and the movement of the lifted pen from the prefix to the next line.
 
-    The movement is the first step after the prefix. If the line starts with a dot, this step is also the dot: it is
-    kept, with motion 0.
+    The movement is the first step after the prefix. If the next line starts with a dot, this step also draws the dot.
+    The step is then kept, with motion 0.
 
     Returns:
         The remaining sequence, and the number of steps removed after the prefix: 0 or 1.
@@ -156,7 +156,7 @@ def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
 
 
 def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
-    """Return a handwritten line and its text, whose handwriting `write` imitates.
+    """Return a handwritten line with its text, as the argument `style` of `write`.
 
     Args:
         run: run of a text-conditional model.

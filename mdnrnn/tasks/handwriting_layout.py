@@ -130,11 +130,13 @@ def save_handwriting(
     upright: bool = False,
     spacing: float = 1.0,
 ) -> None:
-    """Save pages as a picture with one cell per page or, if the format is not that of a picture, all lines as a corpus.
+    """Save pages to a picture or a data file.
+
+    A picture has one cell per page. A data file contains a corpus of all lines.
 
     Args:
         pages: the lines of each page.
-        path: file to write; its extension selects the format. The remaining arguments are options of pictures.
+        path: file to write; its extension selects the format. The arguments below apply only to pictures.
         color: color of the lines; with "character", successive characters have different colors.
         columns: number of pages per row.
         animate: whether to animate an SVG.

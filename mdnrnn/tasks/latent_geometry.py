@@ -13,7 +13,7 @@ import numpy as np
 from mdnrnn.errors import InputError
 
 _MIN_SINE = 1e-6
-"""Sine of the angle between two vectors below which the interpolation is linear."""
+"""The interpolation is linear if the sine of the angle between the two vectors is below this value."""
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: np.ndarray | float) -> np.ndarray:
@@ -64,9 +64,9 @@ def interpolate_grid(
 
 
 def serpentine_order(rows: int, columns: int) -> list[int]:
-    """Return the indices of the cells of a grid, row by row, in an order in which successive cells are adjacent.
+    """Return the indices of the cells of a grid in an order in which successive cells are adjacent.
 
-    Every second row is reversed.
+    The order is row by row, and every second row is reversed.
     """
     cells = np.arange(rows * columns).reshape(rows, columns)
     cells[1::2] = cells[1::2, ::-1]

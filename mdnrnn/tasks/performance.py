@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
 """Default sampling options of responses.
 
-Responses do not stop at END, so they spread over the screen. With a scale temperature of 0.5, the size and the timing
-of responses are closer to those of held-out performances than with 1 (`mdnrnn benchmark touch`).
+Responses do not stop at END, so they spread over the screen. The size and the timing of responses are closer to those
+of held-out performances with a scale temperature of 0.5 than with a scale temperature of 1 (`mdnrnn benchmark touch`).
 """
 _MAX_SECONDS = 600.0
 _STEPS_PER_SECOND = 80
-"""Number of steps per second that is generated at first; most performances have fewer. If the steps end before the
-requested duration, their number is doubled."""
+"""Initial number of generated steps per second of a response. Most performances have fewer steps per second. The number
+is doubled until all responses reach the requested duration."""
 _MAX_STEPS = 1 << 20
 
 
@@ -48,8 +48,8 @@ def respond(
         run: run of touch performances.
         call: performance in raw units.
         n: number of responses.
-        seconds: duration of a response in seconds, at most 600. The event END is excluded and does not end a response
-            earlier.
+        seconds: duration of a response in seconds, at most 600. The event END is excluded from sampling, so that
+            it does not end a response earlier.
         sampling: sampling options; by default `RESPONSE_SAMPLING`.
         seed: random seed; the noise of response i depends only on the seed and i.
 

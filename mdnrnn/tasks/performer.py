@@ -94,12 +94,11 @@ class Performer:
         Args:
             motion: motion (D,) in raw units, as in the run's data.
             event: event of the step: DOWN, UP or END.
-            inputs: inputs (A,) on which the prediction of this step is conditioned, for a model with inputs; by default
-                those of the last `predict` since the previous step or, for the first step, zeros.
+            inputs: inputs (A,) on which the prediction of this step is conditioned; see `predict`.
 
         Raises:
-            InputError: a shape or an event is wrong, a number is NaN or infinite, or a time is not positive (in the
-                first step: negative).
+            InputError: a shape or an event is wrong, inputs are missing, a number is NaN or infinite, or a time is not
+                positive (in the first step: negative).
         """
         with self._lock, full_precision(), torch.inference_mode():
             step = self._normalize(motion, event)
@@ -110,8 +109,9 @@ class Performer:
         """Sample the next step without appending it; every call draws a new sample.
 
         Args:
-            inputs: inputs (A,) on which the next step is conditioned, for a model with inputs. They may be omitted for
-                the first step, whose inputs are then zeros.
+            inputs: inputs (A,) on which the next step is conditioned, for a model with inputs. By default the inputs of
+                the last call of `predict` for the same step. If there is no such call, only the inputs of the first
+                step can be omitted; they are then zeros.
 
         Raises:
             InputError: the inputs do not fit the model.

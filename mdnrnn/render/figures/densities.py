@@ -209,7 +209,7 @@ def pit_figure(
 
 
 def calibrated_band(count: int) -> tuple[int, int]:
-    """Return the limits of the interval that contains the number of values in a bin with probability `BAND`.
+    """Return the limits between which the number of values in a bin lies with probability `BAND`.
 
     For `count` uniform values, this number is binomial with `count` trials and success probability 1 / `BINS`. The
     interval is central: the probability outside is about equal on both sides.
@@ -324,7 +324,7 @@ def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
         name: name of the array, for the error message.
         values: the values.
         shape: one letter per expected dimension, for example "GKD".
-        sizes: expected size of each letter. The sizes of new letters are added.
+        sizes: expected sizes. If a letter is not in `sizes`, its size is added.
 
     Raises:
         InputError: the array has a wrong shape, or D is 0.

@@ -52,7 +52,7 @@ class Section:
     description: str
     """Description in plain text; empty lines separate paragraphs."""
     figures: Sequence[tuple[str, bytes]]
-    """Caption and content of the PNG file of each picture."""
+    """For each picture, its caption and the content of its PNG file."""
     summary: Mapping[str, object]
     """Row of the table: values by column name. Values that are missing, NaN or infinite are shown as a dash."""
 

@@ -140,4 +140,4 @@ def _add_legend(figure: Figure, entries: Sequence[tuple[str, str]]) -> None:
         frameon=False, fontsize=9, handlelength=1.2,
     )  # fmt: skip
     for text, (name, _) in zip(legend.get_texts(), entries, strict=True):
-        text.set(text=name, parse_math=False)  # as labels, names with a leading "_" would be omitted
+        text.set(text=name, parse_math=False)  # if passed as labels, names with a leading "_" would be omitted
