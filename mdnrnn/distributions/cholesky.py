@@ -75,7 +75,7 @@ def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) 
 def invert_innovations_on_grid(
     mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Return points with the given innovations, rounded to multiples of the bin widths, shape (..., D).
+    """Return points, shape (..., D), with the given innovations; the points are rounded to multiples of the bin widths.
 
     The dimensions are computed in order. Each dimension is rounded before it is used to predict the later ones.
 

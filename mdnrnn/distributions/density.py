@@ -53,7 +53,7 @@ def log_density(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: T
         log_scales: shape (..., K, D).
         value: shape (..., D).
     """
-    if torch.compiler.is_compiling():  # the compiler fuses the formula better than the hand-written function
+    if torch.compiler.is_compiling():  # the compiler generates faster code from the formula
         return _log_density_formula(log_weights, means, log_scales, value)
     result: Tensor = _LogDensity.apply(log_weights, means, log_scales, value)[0]
     return result

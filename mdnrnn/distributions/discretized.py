@@ -1,4 +1,4 @@
-"""Log probability of a bin under a normal distribution and its gradient, numerically stable for all bin widths.
+"""Log probability of a bin under a normal distribution; value and gradient are stable for all bin widths.
 
 For a bin of width w whose center is a distance d from the mean of a normal distribution with scale s, let z = |d| / s,
 h = w / (2 s), y = z h, a = z - h and b = z + h. The probability of the bin is P = Q(a) - Q(b) with

@@ -49,12 +49,13 @@ class GaussianMixture(Distribution):
     Args:
         logits: unnormalized log weights, shape (..., K); -inf is a weight of zero.
         means: component means, shape (..., K, D).
-        log_scales: logs of the component standard deviations, shape (..., K, D), or with 1 in place of K (shared by
-            all components) or D (isotropic); -inf gives a point mass, which can be sampled but has no density.
+        log_scales: logs of the component scales, shape (..., K, D), or with 1 in place of K (shared by all components)
+            or D (isotropic). Without slopes, scales are standard deviations. -inf gives a point mass, which can be
+            sampled but has no density.
         slopes: for full covariances, shape (..., K, D, D); only the part below the diagonal is used. In each component,
             x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i with standard normal e_i.
-        validate_args: whether to check the parameters and the values passed to methods. Default: the setting of
-            torch.distributions, which is on; the first use of torch.compile turns it off.
+        validate_args: whether to check the parameters and the values passed to methods. None: the global setting of
+            torch.distributions. That setting is initially on; the first use of torch.compile turns it off.
 
     Raises:
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
@@ -398,7 +399,7 @@ class GaussianMixture(Distribution):
     def _innovations(self, value: Tensor) -> Tensor:
         """Return the distance of each dimension from its conditional mean, for each component, shape (..., K, D).
 
-        The conditional mean is given the values of the preceding dimensions.
+        The mean of a dimension is conditional on the values of the preceding dimensions.
         """
         distance = value.unsqueeze(-2) - self.means
         return distance if self.slopes is None else cholesky.innovations(distance, self.slopes)

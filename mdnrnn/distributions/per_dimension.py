@@ -25,7 +25,7 @@ class PerDimensionMixture(Distribution):
         logits: unnormalized log weights, shape (..., D, K).
         means: component means, shape (..., D, K).
         log_scales: logs of the component standard deviations, shape (..., D, K), or with 1 in place of K.
-        validate_args: whether to check the parameters and the values passed to methods. Default: the setting of
+        validate_args: whether to check the parameters and the values passed to methods. None: the global setting of
             torch.distributions; see `GaussianMixture`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Time step of a sequence, and its distribution: a mixture over the motion times a categorical event distribution."""
+"""Time step of a sequence and its distribution: a mixture over the motion and a categorical event distribution."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class StepDistribution(Distribution):
         return torch.log_softmax(self.event_logits, -1).gather(-1, event.long().unsqueeze(-1)).squeeze(-1)
 
     def pen_log_prob(self, event: Tensor) -> Tensor:
-        """Return the log probability of the pen state that follows from `event`, shape (...).
+        """Return the log probability of the pen state (down or lifted) that `event` implies, shape (...).
 
         The pen is down for the event DOWN and lifted for UP and END.
         """

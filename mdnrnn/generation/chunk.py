@@ -67,7 +67,7 @@ class ChunkGenerator:
         return ChunkGenerator(self.initializer, self.constraints, stepper, self.position[rows])
 
     def prepare(self, noises: list[np.random.Generator | None], indices: np.ndarray, done: np.ndarray) -> None:
-        """Copy the noise and the inputs of the next chunk to the device.
+        """Copy the noise and, if the condition contains inputs, the inputs of the next chunk to the device.
 
         Args:
             noises: noise streams of the B sequences; None for a row whose sequence has ended.
@@ -100,7 +100,7 @@ class ChunkGenerator:
     def _sample(self, output: Any, time: int) -> tuple[Tensor, Tensor]:
         """Return motions (B, D) and events (B,) sampled from the output of the stepper.
 
-        The bounds and the model's stopping rule (`SequenceModel.finished`) are applied to them.
+        Motions are clipped to the bounds. The model's stopping rule (`SequenceModel.finished`) replaces events by END.
         """
         bin_widths, bounds = self.constraints.bin_widths, self.constraints.bounds
         bin_width = bin_widths.bin_width
@@ -119,9 +119,10 @@ class ChunkGenerator:
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:
-        """Return the inputs (B, A) of a step: from the condition, otherwise from the policy, otherwise None.
+        """Return the inputs (B, A) of a step, or None if neither the condition nor a policy provides inputs.
 
-        The inputs of a sequence's first step are zeros, unless the condition contains inputs.
+        Inputs of the condition are used even if there is a policy. A policy is not called for the first step of a
+        sequence; the inputs of this step are zeros.
         """
         policy = self.initializer.policy
         if self.initializer.condition.inputs is not None:

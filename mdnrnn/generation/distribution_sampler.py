@@ -17,7 +17,7 @@ class StepSampler(Protocol):
     """Interface of `FusedSampler` and `DistributionSampler`."""
 
     groups: int
-    """Number of categorical choices per step, G: the choices of components, and that of the event."""
+    """Number G of categorical choices per step that need uniform noise: the choices of components, then the event."""
 
     def __call__(
         self, output: Any, uniform: Tensor, normal: Tensor, bin_width: Tensor | None, all_positive: bool, /

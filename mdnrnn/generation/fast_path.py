@@ -69,7 +69,7 @@ def _is_modified(module: nn.Module) -> bool:
 def _is_supported_sampling(sampling: Sampling) -> bool:
     """Return whether `FusedSampler` implements the sampling options.
 
-    Fields that it does not implement must have their default values.
+    Fields of `Sampling` that `FusedSampler` does not implement must have their default values.
     """
     if type(sampling) is not Sampling:
         return False

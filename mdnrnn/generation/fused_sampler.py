@@ -1,9 +1,10 @@
 """Fused sampler: sample steps from the input of a step head without computing the whole distribution.
 
-A sampled step needs the parameters of one component only. The sampler copies the head's linear layer and reorders its
-outputs: first the logits of all categorical choices, then the parameters of each component side by side. One call of
-softmax computes the probabilities of the components and of the event. Mean and scale are computed for the selected
-component only. The formulas are those of `mdnrnn.distributions` and `mdnrnn.nn.parameters`.
+A sampled step needs the parameters of one component only (one per dimension for per-dimension mixtures). The sampler
+copies the head's linear layer and reorders its outputs: first the logits of all categorical choices, then the
+parameters of each component side by side. One call of softmax computes the probabilities of the components and of the
+event. Mean and scale are computed for the selected component only. The formulas are those of `mdnrnn.distributions` and
+`mdnrnn.nn.parameters`.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class FusedSampler:
         dtype = torch.promote_types(weight.dtype, torch.float32)
         logit_rows, component_rows = _order_rows(head, sampling.endless)
         order = torch.cat([logit_rows.flatten(), component_rows.flatten()]).to(weight.device)
-        # An appended row with weights 0 and bias -inf gives the logit of classes that cannot be selected.
+        # An appended row with weights 0 and bias -inf gives the logit of outcomes that cannot be selected.
         self.weight = torch.cat([weight, torch.zeros_like(weight[:1])]).to(dtype)[order].t().contiguous()
         self.bias = torch.cat([bias, bias.new_full((1,), -torch.inf)]).to(dtype)[order]
         self.floor = self.bias.new_full((), head.shape.log_floor)
@@ -118,20 +119,21 @@ class FusedSampler:
 
 
 def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
-    """Return the rows of the head's linear layer that compute each logit and each component parameter.
+    """Return the indices of the rows of the head's weight matrix that compute each logit and each component parameter.
 
     A step is sampled by several categorical choices: one or more choices of a component and, if there are events, the
-    choice of an event. All choices are padded to the same number of classes (outcomes). Classes that cannot be selected
-    (padding and, if `endless`, END) have the index one past the last row.
+    choice of an event. All choices are padded to the same number of outcomes. Outcomes that cannot be selected are
+    padding and, if `endless`, END.
 
     Args:
         head: step head.
         endless: whether END is excluded.
 
     Returns:
-        Two arrays of row indices. First: logits, shape (choices, classes), the component choices before the choice of
-        the event. Second: means, raw log scales and slopes of each component, shape (component choices, classes,
-        parameters per component).
+        Two arrays of row indices. The first one is for the logits and has shape (choices, outcomes); the choice of the
+        event is last. If an outcome cannot be selected, its index is one past the last row. The second one is for the
+        means, raw log scales and slopes of each component and has shape (component choices, outcomes, parameters per
+        component). For padding, it repeats the indices of the last component.
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

@@ -25,8 +25,8 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
 
     Half of the proposals are sampled from the encoder's q(z | prefix), which may be wrong because the encoder was
     trained on finished sequences only. The other half are therefore sampled from the prior p(z). Proposals are weighted
-    by p(prefix | z) p(z) / (proposal density). The result is resampled from them with probabilities proportional to
-    their weights (Rubin 1987, "sampling importance resampling").
+    by p(prefix | z) p(z) / (proposal density). The n samples are then drawn from the proposals, with replacement and
+    with probabilities proportional to the weights (Rubin 1987, "sampling importance resampling").
 
     Args:
         model: model with an encoder.
@@ -34,7 +34,7 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
         n: number of samples.
         seed: random seed.
     """
-    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # 2**32 is not the index of a sequence
+    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # no sequence has index 2**32
     noise = torch.from_numpy(generator.standard_normal((batch.size, model.latent), np.float32)).to(batch.lengths.device)
     posterior = model.encode(batch)
     is_from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0

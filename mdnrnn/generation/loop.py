@@ -48,10 +48,10 @@ def generate(
         model: any sequence model.
         n: number of sequences.
         condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U), if the model takes them.
-            With inputs, a sequence has at most T steps, including its prefix. Without latent vectors, they are sampled
-            from the prior.
+            With inputs, a sequence has at most T steps, including its prefix. If a model needs latent vectors and the
+            condition has none, they are sampled from the prior.
         prefix: unfinished sequence that all sequences continue: normalized motion (P, D) and event (P,). If there is a
-            policy, the prefix may have inputs (P, A); by default the policy chooses them.
+            policy, the prefix may have inputs (P, A). If it has none, the policy chooses the inputs of the prefix.
         policy: function that chooses the inputs of each step, if the condition has no inputs; see `Policy`. The inputs
             of the first step of a sequence are 0.
         sampling: sampling options; by default steps are sampled from the model's distribution.

@@ -26,7 +26,7 @@ only. The rows may include sequences that have ended.
 class InitialStates(NamedTuple):
     """States of B sequences before their first new step.
 
-    `noises`: noise stream of each sequence. `previous`: last step of the prefix or, without one, the model's
+    `noises`: noise stream of each sequence. `previous`: last step of the prefix or, without a prefix, the model's
     `initial_step`. `state`: state of the model before it reads `previous`. `position`: sum of the normalized motions of
     the prefix, shape (B, D).
     """
@@ -67,7 +67,10 @@ class SequenceInitializer:
         return self.prefix.inputs.unsqueeze(0)
 
     def limit_steps(self, max_steps: np.ndarray) -> np.ndarray:
-        """Return the maximum numbers of new steps, shape (n,), limited by the number of known inputs."""
+        """Return the maximum numbers of new steps, shape (n,), such that no sequence is longer than its known inputs.
+
+        If the condition has no inputs and there is a policy, `max_steps` is not reduced.
+        """
         if self.known_inputs is None or (self.condition.inputs is None and self.policy is not None):
             return max_steps
         return np.minimum(max_steps, max(0, self.known_inputs.shape[1] - self.prefix_length))

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Sampling options. Calling them maps a model's step distribution to the distribution that is sampled from."""
+    """Sampling options. Instances are functions that map a model's step distribution to the one to sample from."""
 
     temperature: float = 1.0
-    """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable next step.
-    See GaussianMixture.tempered."""
+    """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable component and
+    event. See GaussianMixture.tempered."""
     scale_temperature: float | None = None
     """Sampling temperature of the component scales; by default equal to temperature."""
     bias: float = 0.0
@@ -46,7 +46,7 @@ class Sampling:
         A subclass may override this method, for example to restrict sampling to the k components with the largest
         weights.
         """
-        steps = steps.endless() if self.endless else steps  # first, because temperature 0 could select END
+        steps = steps.endless() if self.endless else steps  # first: temperature 0 could select END
         if self.bias:
             steps = steps.biased(self.bias)
         if self.temperature != 1 or self.resolved_scale_temperature != 1:

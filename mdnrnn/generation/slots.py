@@ -21,8 +21,8 @@ from mdnrnn.generation.steppers import make_stepper
 from mdnrnn.pen_events import END
 
 _REFILL_FRACTION = 8
-"""Free slots are refilled together, when one slot in `_REFILL_FRACTION` is free, because each computation of initial
-states takes time."""
+"""Free slots are refilled when at least 1 / `_REFILL_FRACTION` of all slots are free. They are refilled together,
+because each computation of initial states takes time."""
 
 
 class GeneratedSequence(NamedTuple):

@@ -51,7 +51,7 @@ class Stepper(ABC):
     """Interface of steppers. A stepper stores the previous steps and the states of B sequences."""
 
     motion: Tensor
-    """Previous motions, shape (B, D)."""
+    """Motions of the previous steps, shape (B, D)."""
 
     @abstractmethod
     def step(self, inputs: Tensor | None) -> Any:
@@ -147,8 +147,9 @@ class DecoderStepper(Stepper):
 class PackedStepper(Stepper):
     """Stepper for decoders with a plain LSTM; it keeps the state in fixed buffers.
 
-    Each layer has an input row per sequence: its inputs, its hidden state and a 1, which multiplies the bias. The
-    inputs are the features of the step for the first layer, and the hidden state of the layer below for other layers.
+    Each layer has an input row per sequence: the inputs of the layer, its previous hidden state and a 1, which
+    multiplies the bias. The inputs of the first layer are the features of the step and the context. The inputs of each
+    other layer are the hidden state of the layer below.
     """
 
     def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
@@ -219,10 +220,10 @@ class _PackedLayer:
 
     @cached_property
     def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
-        """Function that multiplies the input rows by the weights, and views of the gates in its output buffer.
+        """Two values: a function that multiplies the input rows by the weights, and views of the gates.
 
-        The views are None if the function has no output buffer. The property is computed on first use, because packing
-        the weights takes as long as many time steps.
+        The views refer to the output buffer of the function; they are None if it has none. The property is computed on
+        first use, because packing the weights takes as long as many time steps.
         """
         multiply, out = self.matrix.make_product(self.row)
         return multiply, None if out is None else Gates.from_product(out)

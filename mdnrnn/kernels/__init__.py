@@ -3,8 +3,8 @@
 For each kernel, there is a PyTorch implementation in the calling module that gives the same results on any device. The
 kernels are used only if `kernels_available` returns True, i.e. if Triton, which is part of PyTorch's CUDA builds, is
 installed and the tensor is on a GPU. Kernel modules import Triton; import them only if `kernels_available` returns
-True. With the environment variable TRITON_INTERPRET=1, the kernels run in Triton's interpreter on a CPU. The tests use
-this mode.
+True. The tests also run the kernels on a CPU: they replace `kernels_available` and set the environment variable
+TRITON_INTERPRET=1, which selects Triton's interpreter.
 """
 
 from importlib.util import find_spec

@@ -104,9 +104,13 @@ def backward(
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Gradients with respect to the pre-activations of the gates, shape (T, B, 4H); to log alpha, log beta and log
-        delta, concatenated, shape (T, B, 3K); to the initial hidden state and context, concatenated, shape (B, H + C);
-        to the initial cell state, shape (B, H); and to the initial centers, shape (B, K).
+        Five gradients, with respect to
+
+        1. the pre-activations of the gates, shape (T, B, 4H),
+        2. log alpha, log beta and log delta, concatenated, shape (T, B, 3K),
+        3. the initial hidden state and context, concatenated, shape (B, H + C),
+        4. the initial cell state, shape (B, H),
+        5. the initial centers, shape (B, K).
     """
     (steps, batch, h), (length, c), k = hidden_slope.shape, characters.shape[1:], coefficients.shape[-1] // 3
     constants = _constants(h, c, k, weight.dtype)
@@ -327,9 +331,9 @@ def _backward(
 
 @triton.jit
 def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexpr):
-    """Return the one-hot characters of the given rows, positions `u` and classes `letters` as one tile.
+    """Return a tile of the one-hot text: the given rows, positions `u` and character indices `letters`.
 
-    Elements outside the batch, the text or the classes are 0.
+    Elements outside the batch, the text or the C characters are 0.
     """
     mask = ((rows < batch)[:, None] & (u < length)[None, :])[:, :, None] & (letters < C)[None, None, :]
     at = (rows[:, None] * length + u[None, :])[:, :, None] * C + letters[None, None, :]

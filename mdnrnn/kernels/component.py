@@ -1,9 +1,9 @@
 """Triton functions for one feature of one component: density or probability of a bin, and its derivatives.
 
-A density or probability is represented as exp(E) F with an exponent E and a factor F of moderate size. Therefore no
-logarithm per component is needed, which would take as long as the other operations of a density. The scale is s =
-exp(raw) + exp(f), where f is the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)), the
-scale is s = exp(m) / r. E contains m, and F contains r.
+A density or probability is represented as exp(E) F with an exponent E and a factor F of moderate size. This avoids one
+logarithm per component, which would take as long as all other operations of a density. The scale is
+s = exp(raw) + exp(f), where f is the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)),
+the scale is s = exp(m) / r. E contains m, and F contains r.
 
 Probabilities of bins are defined as in distributions/discretized.py. For a bin of width w whose center is a distance d
 from the mean, let z = |d| / s, h = w / (2 s), y = z h, a = z - h and b = z + h. With Q(t) = exp(-t^2 / 2) g(t) and
@@ -11,7 +11,8 @@ b^2 - a^2 = 4 y, one formula replaces the plain and the tail formula of that mod
 
     P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  if a >= 0,  P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  otherwise
 
-The formula loses precision for small h. If h < 0.1 and y < 0.5, the narrow formula is used, with more terms:
+This formula loses precision for small h. If h < 0.1 and y < 0.5, the narrow formula of that module is used instead,
+with two more terms:
 
     log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6 - h^2 y^2/45 + h^4/90
 """

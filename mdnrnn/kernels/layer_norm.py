@@ -160,13 +160,14 @@ def _backward(
 ):  # fmt: skip
     """Compute the gradients d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H).
 
-    d_x denotes the gradient with respect to x. Each program stores its own d_norms, summed over its rows. Inputs are
-    d_outputs, the gradient with respect to the hidden states (T, B, H), and the inputs and results of `_forward`.
+    d_x denotes the gradient with respect to x. Each program stores its own d_norms, summed over its rows. d_outputs is
+    the gradient with respect to the hidden states (T, B, H). weight, norms, sums, moments and cells are as in
+    `_forward`.
 
-    Before the kernel runs, d_hidden (B, H) and d_cell (B, H) contain the gradients with respect to the last state;
-    afterwards, those with respect to the initial state. d_cell and d_cell_before are swapped after each step, so the
-    final result is in d_cell_before if T is odd. d_normed (B, 5, H) is a buffer for the gradients with respect to the
-    outputs of the norms at one step. For the barriers, see `_forward`.
+    Before the kernel runs, d_hidden (B, H) must be 0, and d_cell (B, H) must be the gradient with respect to the last
+    cell state. Afterwards, they contain the gradients with respect to the initial state. d_cell and d_cell_before are
+    swapped after each step, so the final result is in d_cell_before if T is odd. d_normed (B, 5, H) is a buffer for the
+    gradients with respect to the outputs of the norms at one step. For the barriers, see `_forward`.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -261,9 +262,10 @@ def _store_moments(moments, mean, variance, rows, batch):
 
 @triton.jit
 def _standardize(values, width, moments, rows, columns, batch):
-    """Return a tile of `values` with rows of mean 0 and variance 1, and the reciprocal standard deviations.
+    """Return a tile of the standardized `values`, and the reciprocal standard deviations of the rows.
 
-    `values` points to a matrix with `width` columns, `moments` to the moments of its rows.
+    Standardized rows have mean 0 and variance 1. `values` points to a matrix with `width` columns. `moments` points to
+    the moments of the rows of this matrix.
     """
     row_mask = rows < batch
     mean, scale = tl.load(moments + rows, row_mask, 0.0), tl.load(moments + 5 * batch + rows, row_mask, 0.0)

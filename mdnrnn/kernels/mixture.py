@@ -6,15 +6,15 @@ nn/parameters.py.
 
 **Memory traffic.** When the forward pass has read the parameters into registers, it also computes and writes their
 gradient. The gradient is multiplied by 1 / S, because the training loss is the mean over S steps. If the loss is this
-mean, the backward pass only checks that the upstream gradient is 1 / S. In total, this takes one read and one write of
-S R numbers (R parameters per step), the minimum. Computing the gradient in the backward pass would take one more read
-and twice the arithmetic. For any other loss, the backward pass rescales the gradient in place, which takes one more
-read and one more write.
+mean, the backward pass only checks that the upstream gradient is 1 / S. Both passes together then take one read and one
+write of S R numbers (R parameters per step), which is the minimum. Computing the gradient in the backward pass would
+take one more read and twice the arithmetic. For any other loss, the backward pass rescales the gradient in place, which
+takes one more read and one more write.
 
 **Layout.** A tile has N rows, L components and P features (D rounded up to a power of two). L P elements of a row are
 adjacent in memory. Few threads share a row, so most additions of a sum over components are within a thread. The
-components are processed in unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, indices
-beyond the last row are replaced by the last row, and the results of these rows are not stored.
+components are processed in unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, row indices
+beyond the last row are replaced by the index of the last row, and the results for these duplicates are not stored.
 """
 
 from typing import Any, NamedTuple
@@ -85,8 +85,9 @@ def _nll_kernel(
     PER_DIMENSION: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr,
     N: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihoods of N of `count` = S steps, given their parameters `rows` (S, R).
+    """Store the negative log-likelihoods of N steps, given the parameters `rows` (S, R) of all S steps.
 
+    `count` is S.
     DISCRETIZED: the likelihood of a motion is the probability of its bin of width `bin_width`; otherwise its density.
     FULL: the components have slopes, and D = 2. PER_DIMENSION: every feature has its own mixture. SHIFTED: `shift` (S,)
     is added to the last event logit. GRADIENT: the gradient, times `gradient_scale`, is stored. The module docstring

@@ -23,8 +23,9 @@ _INITIAL_STRIDE = 0.08
 class Text(NamedTuple):
     """Encoded texts that a `WindowLSTM` reads.
 
-    `characters`: one-hot characters and end marks, followed by zeros up to U, the length of the longest text with its
-    end mark, shape (U, B, C). `lengths`: number of characters of each text without the end mark, shape (1, B, 1).
+    `characters`: one-hot characters and end mark of each text, shape (U, B, C). U is the length of the longest text
+    with its end mark; shorter texts are padded with zeros. `lengths`: number of characters of each text without the end
+    mark, shape (1, B, 1).
     """
 
     characters: Tensor
@@ -146,10 +147,10 @@ class WindowStack(nn.Module):
 
     All layers read the inputs. The layers above the first also read the context, which is the sum of the one-hot
     characters weighted by the window. The outputs are the hidden states of all layers, followed by the context. The
-    head needs the last feature of the context, the window weight of the end mark.
+    last feature of the context is the window weight of the end mark, which the head needs.
 
     The first layer needs a loop over the time steps, because it reads the context of the previous step. The layers
-    above it process all steps of a sequence in one call, because the context does not depend on them.
+    above it process all steps of a sequence in one call, because the context does not depend on these layers.
 
     Args:
         in_features: number of input features I.

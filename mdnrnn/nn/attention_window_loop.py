@@ -1,8 +1,8 @@
 """All time steps of a `WindowLSTM` as one differentiable function with a handwritten backward pass.
 
-The forward and the backward pass are one loop over the time steps each, whose operations autograd does not record. The
-input products, i.e. the inputs multiplied by the input weights, are computed before the forward loop. The gradients of
-the weights are computed after the backward loop, by one matrix product over all steps. The docstring of `WindowLSTM`
+Each pass, forward and backward, is a loop over the time steps. Autograd does not record the operations in the loops.
+The input products, i.e. the inputs multiplied by the input weights, are computed before the forward loop. The gradients
+of the weights are computed after the backward loop, by one matrix product over all steps. The docstring of `WindowLSTM`
 contains the formulas.
 
 On a GPU, the kernels of `mdnrnn.kernels.attention_window` replace the loops if parameters are float32, matrix products
@@ -178,9 +178,13 @@ def _backward_loop(
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
     Returns:
-        Gradients with respect to the pre-activations of the gates, shape (T, B, 4H); to log alpha, log beta and log
-        delta, concatenated, shape (T, B, 3K); to the initial hidden state and context, concatenated, shape (B, H + C);
-        to the initial cell state, shape (B, H); and to the initial centers, shape (B, K).
+        Five gradients, with respect to
+
+        1. the pre-activations of the gates, shape (T, B, 4H),
+        2. log alpha, log beta and log delta, concatenated, shape (T, B, 3K),
+        3. the initial hidden state and context, concatenated, shape (B, H + C),
+        4. the initial cell state, shape (B, H),
+        5. the initial centers, shape (B, K).
     """
     (steps, batch, h), k = hidden_slope.shape, coefficients.shape[-1] // 3
     forget, delta, phi_slopes = gates[..., 2 * h : 3 * h], coefficients[..., 2 * k :], phi_slopes[..., :-1]

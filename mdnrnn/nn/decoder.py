@@ -118,13 +118,13 @@ class StepDecoder(nn.Module):
     def initial_state(self, context: Tensor, lstm: Any = None) -> DecoderState:
         """Return the state before the first step, given a context (B, C) and an initial state of the LSTM.
 
-        Default of `lstm`: the initial state of the LSTM, which is zeros.
+        If `lstm` is None, the LSTM starts with its own initial state, which is zeros.
         """
         position = context.new_zeros(1, len(context), self.head.shape.features)
         return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """Return the distribution over the step after `previous`, of batch shape (B,), and the next state."""
+        """Return the distribution over the step after `previous`, and the next state; batch shape (B,)."""
         hidden, state = self.step_hidden(previous, state)
         return self.head(hidden), state
 
@@ -139,7 +139,7 @@ class StepDecoder(nn.Module):
         return hidden, DecoderState(lstm, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
-        """Return the distributions over the S real steps of a batch, of batch shape (S,), given the initial state."""
+        """Return the distributions over the S real steps of a batch, given the initial state; batch shape (S,)."""
         return self.head(batch.unpad(self._run_lstm(batch, state)[0]))
 
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:

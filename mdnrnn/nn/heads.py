@@ -166,8 +166,8 @@ class StepHead(nn.Module):
 def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
     """Return `linear(features)` for features (S, in_features); under autocast on a CPU, pad S to a multiple of 256.
 
-    For every new S, oneDNN compiles the matrix products of the forward and backward pass; it caches up to a thousand of
-    them. Padding reduces the number of different sizes.
+    For every new S, oneDNN compiles the matrix products of the forward and backward pass. It caches up to a thousand
+    compiled products. Padding reduces the number of different sizes.
     """
     missing = -len(features) % 256
     if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

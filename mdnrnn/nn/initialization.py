@@ -67,7 +67,8 @@ def _k_means(points: Tensor, k: int) -> Tensor:
 def _cluster_means(points: Tensor, membership: Tensor, default: Tensor | None = None) -> Tensor:
     """Return the mean of each cluster, shape (K, D), from one-hot memberships (N, K).
 
-    For an empty cluster, the result is its row of `default`, shape (K, D), or the mean of all points if None.
+    The result for an empty cluster is the cluster's row of `default`, shape (K, D). If `default` is None, it is the
+    mean of all points.
     """
     counts = membership.sum(0).unsqueeze(-1)
     means = membership.T @ points / counts.clamp_min(1)

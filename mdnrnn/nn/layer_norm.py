@@ -24,17 +24,17 @@ class LayerNormLSTM(nn.Module):
     layer normalization LN has a gain and a bias of shape (H,). The bias of LN_f, the normalization of the forget gate,
     is initialized to 1. Dropout, recurrent dropout and the initialization of weight matrices are those of `LSTM`.
 
-    On a GPU, one kernel runs all steps of the forward pass and another kernel those of the backward pass
-    (`mdnrnn.kernels.layer_norm`), if parameters are float32, matrix products are float32 or bfloat16 and H is a
-    multiple of 64. The kernels have been run only in Triton's interpreter, not on a GPU.
+    On a GPU, two kernels of `mdnrnn.kernels.layer_norm` run all steps of the forward and of the backward pass, if
+    parameters are float32, matrix products are float32 or bfloat16 and H is a multiple of 64. The kernels have been run
+    only in Triton's interpreter, not on a GPU.
 
     In all other cases, the steps run in a Python loop. At T = 128, B = 100, H = 512 on one CPU core, forward and
-    backward pass take about 1.35 times as long as those of the fused LSTM, in float32 and in bfloat16; at B = 16 in
-    float32, about 1.7 times. Most of the time is spent in matrix products. A handwritten backward pass with one product
-    for the weight gradient of all steps would save only 5 to 9 percent, and a compiled step 1 to 4 percent. Two
-    optimizations matter. First, the products of inputs and input weights are computed for all steps before the loop.
-    Second, these products are split by `unbind`. Indexing them instead would allocate a gradient of the size of the
-    whole sequence at every step, which would double the time.
+    backward pass take about 1.35 times as long as those of the fused LSTM, in float32 and in bfloat16. At B = 16 in
+    float32, they take about 1.7 times as long. Most of the time is spent in matrix products. A handwritten backward
+    pass with one product for the weight gradient of all steps would save only 5 to 9 percent. Compiling the step would
+    save 1 to 4 percent. Two optimizations matter. First, the products of inputs and input weights are computed for all
+    steps before the loop. Second, these products are split by `unbind`. Indexing the products instead would allocate a
+    gradient of the size of the whole sequence at every step, which would double the time.
 
     Args:
         in_features: number of input features I.

@@ -33,10 +33,10 @@ class LSTM(nn.Module):
     """Stack of LSTM layers of hidden size H, each followed by dropout.
 
     Dropout samples one mask per layer and sequence and applies it at every step (Gal and Ghahramani, arXiv:1512.05287).
-    Sampling is T times cheaper than with one mask per step. Recurrent dropout samples one mask of the recurrent weights
-    per forward pass (Merity et al., arXiv:1708.02182). The alternative, masks inside each step (Semeniuta et al.,
-    arXiv:1603.05118), is not supported by fused kernels and would require a loop over the steps. The loop takes 25
-    percent longer at B = 100, H = 512, and much longer if the matrix products are small.
+    Sampling this mask is T times cheaper than sampling one mask per step. Recurrent dropout samples one mask of the
+    recurrent weights per forward pass (Merity et al., arXiv:1708.02182). Masking activations inside each step instead
+    (Semeniuta et al., arXiv:1603.05118) is not supported by fused kernels and would require a loop over the steps. The
+    loop takes 25 percent longer at B = 100, H = 512, and much longer if the matrix products are small.
 
     Recurrent weights are initialized by `orthogonal_` and input weights by `xavier_uniform_`, separately for each gate.
     Biases are initialized to 0, except for the forget gate, whose bias is 1.
@@ -209,10 +209,10 @@ def drop_weights(weight: Tensor, probability: float, training: bool) -> Tensor:
 def _run_layer(
     layer: Any, inputs: Tensor, state: tuple[Tensor, Tensor], recurrent_dropout: float = 0.0
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run an `nn.LSTM` layer over inputs (T, B, I); under autocast, in the autocast dtype.
+    """Run an `nn.LSTM` layer over inputs (T, B, I). Under autocast, the layer runs in the autocast dtype.
 
-    The casts are explicit, because autocast runs cuDNN's LSTM in float16 even if its dtype is bfloat16. In float16, the
-    gradients of a mean over thousands of points underflow.
+    The casts are explicit, because autocast runs cuDNN's LSTM in float16 even if the autocast dtype is bfloat16. In
+    float16, the gradients of a mean over thousands of points underflow.
     """
     device = inputs.device.type
     autocast = torch.is_autocast_enabled(device)

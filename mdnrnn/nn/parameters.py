@@ -83,8 +83,8 @@ class MixtureShape(NamedTuple):
     def initialize_from_targets(self, linear: nn.Linear, targets: Tensor) -> None:
         """Initialize a linear layer such that each component is fitted to one cluster of `targets`, shape (N, D).
 
-        The first P outputs of `linear` must be the parameters of the mixture. Their weights are set to 0, so the
-        mixture is the same for all inputs.
+        The first P outputs of `linear` must be the parameters of the mixture. The weights of these outputs are set to
+        0, so the mixture is the same for all inputs.
         """
         k = self.components
         linear.weight[: self.size].zero_()
