@@ -46,7 +46,8 @@ class Entry:
     """Name of the file in the folder `datasets`, if the corpus is bundled."""
     url: str | None = None
     sha256: str | None = None
-    """Expected SHA-256 of the file. None: the checksum of the first download is recorded, and later ones must match."""
+    """Expected SHA-256 of the file. None: the checksum of the first download is recorded, and later downloads must
+    match it."""
     size: int | None = None
     """Size of the file in bytes, if known."""
     max_bytes: int = 1 << 26
@@ -201,7 +202,8 @@ CATALOG = {entry.name: entry for entry in _ENTRIES}
 def find(name: str) -> Entry | None:
     """Return the entry called `name`, or None.
 
-    For a name such as quickdraw/cat, it is the entry quickdraw/CATEGORY with CATEGORY replaced in the name and URL.
+    For a name such as quickdraw/cat, return the entry quickdraw/CATEGORY with cat in place of CATEGORY in its name and
+    URL.
     """
     kind, _, category = name.partition("/")
     family = CATALOG.get(f"{kind}/CATEGORY")
@@ -213,7 +215,8 @@ def find(name: str) -> Entry | None:
 def is_catalog_name(data: str) -> bool:
     """Return whether `data` is interpreted as a catalog name instead of a path.
 
-    If `data` is both a catalog name and an existing path, it is a catalog name only if its corpus is on this machine.
+    If `data` is both a catalog name and an existing path, it is interpreted as a catalog name only if the corpus
+    of that name is on this machine.
     """
     entry = find(data)
     return entry is not None and (entry.path.exists() or not Path(data).exists())
@@ -295,7 +298,7 @@ def get(name: str, importer: Importer) -> Path:
             _store(entry, origin, lambda folder: importer(source, folder, entry))
         except InputError:
             if entry.sha256 is None and not entry.path.exists():
-                delete_download(source)  # its checksum is unknown: it may be a log-in page
+                delete_download(source)  # the file may be a log-in page, because its expected checksum is unknown
             raise
     return entry.path
 

@@ -48,7 +48,7 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
-"""Functions that write a corpus to a path, by value of `--format`. The same format can import the written files."""
+"""Functions that write a corpus to a path, by value of `--format`. The written files can be imported again."""
 
 
 def find_format(name: str) -> Format:

@@ -63,7 +63,7 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[An
 def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray | None]:
     """Yield the sequences of an array, along its first axis.
 
-    A sequence of an object array that is not a rectangular array of numbers is yielded as None. Numeric arrays in C
+    In an object array, a sequence that is not a rectangular array of numbers is yielded as None. Numeric arrays in C
     order are read one sequence at a time, other arrays as a whole.
 
     Args:
@@ -95,10 +95,10 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
 
 @contextmanager
 def convert_errors(location: str) -> Iterator[None]:
-    """Convert each exception that a damaged archive or array can cause to a `DataError`.
+    """Raise `DataError` in place of any exception that a damaged archive or array can cause.
 
     Args:
-        location: file and array, the beginning of the error message.
+        location: file and array, for the beginning of the error message.
     """
     try:
         yield

@@ -100,7 +100,7 @@ class PathBuilder:
     def _arc_segments(
         self, rx: float, ry: float, rotation: float, large: bool, sweep: bool, x: float, y: float
     ) -> list[tuple[float, float, float, float, float, float]]:
-        """Return the segments of an arc, each as (x1, y1, x2, y2, x, y), without its start point.
+        """Return the segments of an arc, each as (x1, y1, x2, y2, x, y): two control points and the end point.
 
         The computation maps the ellipse to the unit circle in the complex plane.
         """

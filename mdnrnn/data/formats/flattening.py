@@ -11,8 +11,8 @@ from mdnrnn.data.formats.bezier import BezierPath
 RESOLUTION = 500
 """The flattening tolerance is the longer side of the drawing's bounding box divided by this number."""
 _MAX_CHORDS = 1000
-"""Maximum number of chords per segment. A segment inside the bounding box needs fewer, but for segments far from the
-origin, rounding errors can increase the estimate."""
+"""Maximum number of chords per segment. Normally a segment needs fewer, but rounding errors can increase the computed
+number if the coordinates are far from the origin."""
 
 
 def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -55,7 +55,7 @@ def longer_side(segments: np.ndarray) -> float:
 
 
 def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return the number of chords, at least 1, that approximate each segment within a tolerance, shape (K,).
+    """Return the numbers of chords (K,), at least 1, that approximate each segment within a tolerance.
 
     Wang's formula (Goldman, Pyramid Algorithms, 2003): if the parameter range of a segment B is divided into n equal
     parts, the chords deviate from B by at most max|B''| / (8 n^2). |B''| is at most 6 times the larger second
@@ -84,6 +84,6 @@ def evaluate_chords(segments: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _bernstein(t: np.ndarray) -> np.ndarray:
-    """Return the four Bernstein polynomials of degree 3 at parameters (P,), shape (P, 4)."""
+    """Return the values (P, 4) of the four Bernstein polynomials of degree 3 at the parameters `t` (P,)."""
     s = 1 - t
     return np.stack([s * s * s, 3 * s * s * t, 3 * s * t * t, t * t * t], axis=-1)

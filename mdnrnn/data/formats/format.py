@@ -57,8 +57,8 @@ class Format:
     """
     layout: StepLayout = StepLayout()
     default_label: Literal["folder", "file"] | None = "folder"
-    """Default class of a drawing whose record contains no class: the name of its folder, or of its file ("file", for
-    formats with many drawings per file); None: no class."""
+    """Source of the class of a drawing whose record contains no class. "folder": the name of its folder. "file": the
+    name of its file, for formats with many drawings per file. None: no class."""
 
 
 def single_chunk(path: Path) -> Iterator[Path]:

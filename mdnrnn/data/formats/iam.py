@@ -79,7 +79,10 @@ def _form_and_line(path: Path) -> tuple[str | None, int | None]:
 
 
 def _find_text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
-    """Return the text of a file, or None and a remark if the transcript is missing or does not contain the line."""
+    """Return the text of a file, and a list of remarks.
+
+    If the transcript is missing or does not contain the line, the text is None and the list has one remark.
+    """
     embedded = root.findtext("Transcription/Text")
     if embedded is not None:
         lines = [part.strip() for part in html.unescape(embedded).splitlines()]

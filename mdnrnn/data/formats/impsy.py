@@ -3,8 +3,9 @@
 A log has no header; its lines are `iso-time,source,x1,x2,...`. Rows of the source "interface" were played by a person.
 Rows of the source "rnn" are the output of a model and are left out. An interface row becomes (dt, x1, x2, ...), where
 dt is the time in seconds since the preceding interface row. dt is 0 in the first row; IMPSY's own `dataset.py` omits
-this row. Arrays have rows of the same form. dt has no maximum, because pauses are part of a performance (in recordings,
-up to 765 s). A dt below `MIN_DT`, for example a negative dt after a clock adjustment, is replaced by `MIN_DT`.
+this row. Rows of arrays are also (dt, x1, x2, ...). dt has no maximum, because pauses are part of a performance (in
+recordings, up to 765 s). After the first row, a dt below `MIN_DT`, for example a negative dt after a clock adjustment,
+is replaced by `MIN_DT`.
 """
 
 from __future__ import annotations

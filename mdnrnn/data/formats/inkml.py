@@ -1,17 +1,17 @@
 """Reader of InkML, the W3C format of digital ink in XML (https://www.w3.org/TR/InkML).
 
 Drawings. A file is one drawing. Its strokes are all traces, in file order, except those of type penUp. Annotations of
-the root element contain its text (type `truth`, `transcription` or `text`), label (`label` or `class`) and split
-(`split` or `splitTagOriginal`). MathWriting files are recognized by an annotation `normalizedLabel`, `splitTagOriginal`
-or `sampleId`; their text is `normalizedLabel`, or `label` if that is missing. A traceGroup with an annotation of type
-`drawing` is a separate drawing with its own annotations: `inkml_writer.py` stores many drawings in one file this way.
-Other traceGroups, such as the symbols of a CROHME formula, are parts of a drawing. traceView elements, which refer to
-traces, are ignored.
+the root element contain the text of the drawing (type `truth`, `transcription` or `text`), its label (`label` or
+`class`) and its split (`split` or `splitTagOriginal`). MathWriting files are recognized by an annotation
+`normalizedLabel`, `splitTagOriginal` or `sampleId`; their text is `normalizedLabel`, or `label` if that is missing. A
+traceGroup with an annotation of type `drawing` is a separate drawing with its own annotations: `inkml_writer.py` stores
+many drawings in one file this way. Other traceGroups, such as the symbols of a CROHME formula, are parts of a drawing.
+traceView elements, which refer to traces, are ignored.
 
 Channels. A traceFormat names the values of a point, among them X and Y. A trace uses the traceFormat of the context to
 which it or its group refers. Without a reference, it uses the last preceding context or traceFormat outside of
-`definitions` or, if there is none, the first traceFormat that precedes all traces. Without any traceFormat, X and Y are
-the first two values. X points to the right and Y down; an orientation -ve of the channel inverts the direction.
+`definitions`. If there is none, it uses the first traceFormat of the file, if that precedes all traces. Otherwise X and
+Y are the first two values. X points to the right and Y down; an orientation -ve of the channel inverts the direction.
 
 Values. A value can have a prefix: ! absolute, ' first difference, " second difference. The prefix also applies to the
 following values of the channel, until the next prefix. The value * repeats the previous value. A point with the value ?
@@ -86,7 +86,10 @@ def _parse(path: Path) -> DrawingBatch:
 def _traces_by_drawing(
     root: Element, trace_formats: _TraceFormats
 ) -> dict[Element, list[tuple[Element, _TraceFormat]]]:
-    """Return the traces of each drawing, each with its format, by the element of the drawing (root or traceGroup)."""
+    """Return the traces of each drawing, and the format of each trace.
+
+    The keys of the dictionary are the elements of the drawings: the root or a traceGroup.
+    """
     traces: dict[Element, list[tuple[Element, _TraceFormat]]] = {}
     first = current = trace_formats[None]
     # Elements to visit: element, element of its drawing, and referenced format (None: use the current format).
@@ -171,7 +174,7 @@ def _find_nested(element: Element, name: str) -> list[Element]:
 
 
 def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark]) -> Drawing:
-    """Return the strokes of one drawing; a trace that continues another trace is appended to the same stroke.
+    """Return the strokes of one drawing; a trace that continues another trace is appended to its stroke.
 
     Raises:
         ValueError: a trace is malformed.

@@ -149,8 +149,8 @@ def _to_text(value: Any) -> str | None:
 def write(corpus: Corpus, path: Path) -> None:
     """Write all drawings of a corpus in the layout of simplified files.
 
-    Each drawing is translated so that its minimum x and y are 0. Fields that Quick, Draw! does not have are `split`,
-    and `text` if the drawing has a text.
+    Each drawing is translated so that its minimum x and y are 0. Two fields are not part of the Quick, Draw! format:
+    `split`, and `text`, which is written only if the drawing has a text.
 
     Raises:
         InputError: the corpus does not consist of drawings.

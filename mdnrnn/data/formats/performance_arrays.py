@@ -28,11 +28,11 @@ def find_key(path: Path, head: bytes) -> str | None:
     If the file has an array named `raw_perfs` or `perfs`, this name is returned. If the file has only one array, with
     another name, its rows of floats determine the kind:
 
-    - 4 columns, the last one 0 or 1: touches (x, y, dt, moving).
-    - 4 other columns: a stream (dt, x1, x2, x3).
-    - 3 columns: touches (x, y, dt). If the last column is 0 or 1, it is a pen state, and the result is None.
+    - 4 columns, all values in the last one 0 or 1: touches (x, y, dt, moving).
+    - 4 columns, other values in the last one: a stream (dt, x1, x2, x3).
+    - 3 columns: touches (x, y, dt). If all values in the last one are 0 or 1, they are pen states; return None.
 
-    The positions and times in the first record must be plausible.
+    If the positions or times in the first record are not plausible, return None.
     """
     if not head.startswith((b"PK", b"\x93NUMPY")):
         return None
@@ -114,7 +114,7 @@ def _numeric(record: np.ndarray | None) -> np.ndarray | None:
 def select_records(
     chunk: ArrayChunk, widths: tuple[int, ...], expected: str, dropped: list[Remark]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the location and the rows, (T, width), float64, of each valid record.
+    """Yield a pair for each valid record: its location, and its rows as a float64 array (T, width).
 
     Args:
         chunk: consecutive records.

@@ -203,10 +203,10 @@ def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Write an `.npz` file for the original sketch-rnn tools: one object array of arrays (T, 3) per split.
+    """Write an `.npz` file for the original sketch-rnn tools.
 
-    The arrays are int16, or float32 if the coordinates are not integers. Labels and texts are lost, because the format
-    has none.
+    Each split is an object array that contains one array (T, 3) per drawing. The arrays (T, 3) are int16, or float32 if
+    the coordinates are not integers. Labels and texts are lost, because the format has none.
 
     Raises:
         InputError: the corpus does not consist of drawings that start with the pen down, or its offsets exceed int16.
@@ -250,7 +250,7 @@ def _write_archive(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
             with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
                 header = {"descr": "|O", "fortran_order": False, "shape": records.shape}
                 np.lib.format.write_array_header_1_0(member, header)
-                # Protocol 2 is for Python 2; the older name of the module is for NumPy 1.
+                # Protocol 2 is the latest one of Python 2. The older module name `numpy.core` is for NumPy 1.
                 data = pickle.dumps(records, protocol=2)
                 member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 

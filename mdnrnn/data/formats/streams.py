@@ -53,7 +53,7 @@ def parse_finite(field: bytes) -> float:
 
 
 def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Remark]:
-    """Return a list with one remark on all lines of a file that cannot be read; [] if there are no such lines."""
+    """Return a list with one remark on all unreadable lines of a file; [] if there are no unreadable lines."""
     if not numbers:
         return []
     more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
@@ -61,7 +61,7 @@ def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Re
 
 
 def single_drawing(path: Path, strokes: list[Polyline], repaired: list[Remark], expected: str) -> DrawingBatch:
-    """Return the only drawing of a file; if no line can be read, return a remark instead of the drawing."""
+    """Return a batch with the only drawing of a file; if no line can be read, the batch has a remark instead."""
     if not strokes and repaired:
         return DrawingBatch.from_polylines(
             [], [Remark("no valid line", f"{path} has no valid line; expected {expected}")]
@@ -104,9 +104,10 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
 
 
 def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark], tolerance: float = 0) -> np.ndarray:
-    """Clamp times since the preceding row, (T,), in seconds, to [`MIN_DT`, `max_dt`], the first one to [0, `max_dt`].
+    """Clamp `dt` (T,), the times since the preceding row in seconds, to the range [`MIN_DT`, `max_dt`].
 
-    Times must be positive because models are trained on their logarithms. The other arguments are those of `clamp`.
+    `MIN_DT` is positive because models are trained on the logarithms of times. The first time is clamped to the range
+    [0, `max_dt`] instead. The other arguments are those of `clamp`.
     """
     first = np.clip(dt[:1], 0, max_dt)
     dt = np.concatenate([np.full(len(dt[:1]), MIN_DT), dt[1:]])

@@ -106,7 +106,7 @@ def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _
 def _reflect_control(builder: PathBuilder, last: _LastControl, kind: str) -> tuple[float, float]:
     """Return the first control point of a smooth curve: the reflection of `last` at the current point.
 
-    It is the current point if the preceding command was not a curve of this kind.
+    If the preceding command was not a curve of the given kind, return the current point.
     """
     if last.kind != kind:
         return builder.x, builder.y

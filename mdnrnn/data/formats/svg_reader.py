@@ -51,7 +51,7 @@ def parse(path: Path) -> DrawingBatch:
     record, repaired = Record(str(path), text=document.text), list(traversal.repaired.values())
     if not traversal.paths:
         return DrawingBatch.from_polylines([([], record)], repaired=repaired)
-    polylines = flatten(traversal.paths, MAX_POINTS)  # infinite points are dropped later, by `drop_invalid`
+    polylines = flatten(traversal.paths, MAX_POINTS)  # `drop_invalid` later drops a drawing with infinite points
     if polylines is None:
         raise too_many_points(str(path), MAX_POINTS)
     points, lengths = polylines
@@ -62,7 +62,7 @@ class _Context(NamedTuple):
     """Properties that an element inherits from its ancestors."""
 
     width: float
-    """Width of the viewport, in user units; it is 100% in lengths."""
+    """Width of the viewport in user units, to which percentages refer."""
     height: float
     matrix: Matrix = IDENTITY
     fill: str = "black"
@@ -180,7 +180,7 @@ class _Traversal:
         self._push(element.children, context._replace(matrix=matrix, width=width, height=height))
 
     def _viewport_size(self, element: Element, sized_by: Element, context: _Context) -> tuple[float, float]:
-        """Return the size of a viewport; a missing or invalid width or height is that of the outer viewport."""
+        """Return the size of a viewport; the outer viewport replaces a missing or invalid width or height."""
         size = {"width": context.width, "height": context.height}
         for name in size:
             try:

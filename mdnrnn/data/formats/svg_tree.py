@@ -18,9 +18,9 @@ _ADVICE = "save it as plain SVG"
 LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
 """Limits of SVG files. Entities are allowed because Adobe Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
-"""Maximum characters of all attributes d and points of a file; parsing takes up to a second per million."""
+"""Maximum total characters of all attributes `d` and `points` of a file. A million take up to a second to parse."""
 MAX_ATTRIBUTE = 10_000
-"""Maximum characters of an attribute other than d and points."""
+"""Maximum characters of an attribute other than `d` and `points`."""
 
 SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "ellipse"})
 GROUPS = frozenset({"svg", "g", "a", "switch"})
@@ -74,7 +74,11 @@ class Element:
 
     @cached_property
     def transform(self) -> tuple[Matrix, str]:
-        """Affine map of the attribute transform, and ""; or the identity and the text of the attribute if invalid."""
+        """Affine map of the attribute `transform`, and an error text.
+
+        The error text is "" if the attribute is valid or missing. If the attribute is invalid, the map is the identity,
+        and the error text is the text of the attribute.
+        """
         text = self.attributes.get("transform", "")
         try:
             return parse_transform(text), ""
@@ -91,7 +95,11 @@ class Element:
 
     @cached_property
     def path(self) -> tuple[BezierPath, str]:
-        """Path of a <path>, <polyline> or <polygon> up to the first error, and the text at the error, "" if none."""
+        """Path of a <path>, <polyline> or <polygon> up to the first error, and an error text.
+
+        The error text is "" if there is no error. Otherwise it is the invalid command of a <path>, or the attribute
+        `points` of a <polyline> or <polygon>.
+        """
         builder = PathBuilder()
         if self.tag == "path":
             error = parse_path(builder, self.attributes.get("d", ""), self._location, MAX_POINTS)

@@ -1,24 +1,25 @@
 """Reader of UNIPEN 1.0: text files of statements that begin with a dot and a keyword at the start of a line.
 
-Drawings. A drawing is a .SEGMENT of the finest level that has labels. This is the last such level in .HIERARCHY or, if
-.HIERARCHY has none, the level with the most labeled segments. The label of the segment is the class of the drawing if
-the segments of the level are single characters; otherwise it is the text of the drawing. A file without segments is one
-drawing.
+Drawings. A drawing is a .SEGMENT of the finest level that has labels. The finest level is the last level with labels in
+.HIERARCHY or, if .HIERARCHY contains no level with labels, the level with the most labeled segments. If no segment has
+a label, the finest of all levels is used. The label of the segment is the class of the drawing if the segments of the
+level are single characters; otherwise it is the text of the drawing. A file without segments is one drawing.
 
 Components. The .PEN_DOWN and .PEN_UP statements that have points are the components. They are numbered together, from 0
 at the start of the file and again from 0 after each .START_SET (unipen.def, Guyon 1994). Only .PEN_DOWN components are
 strokes. A segment has ranges of components: `1:40-3,5,6:0-6:12` is component 1 from point 40, all of components 2, 3
 and 5, and points 0 to 12 of component 6. Points are numbered from 0. A range includes its last point and may extend
-past the end of the component. A segment without ranges has all components between its statement and the next segment.
+past the end of the component. A segment without ranges has all components between its statement and the next segment
+of the same level.
 
 Direction of y. Y points up in nearly all collections, as .H_LINE implies, and is negated. Y is not negated if a
 .COMMENT, .DATA_INFO, .PAD or .SETUP of the file says that y points, grows or increases down, or that the origin is at
 the top left. The words "pen down" are ignored.
 
 Includes. A file named by .INCLUDE is searched relative to the including file, and in folders named `include` in the
-folder of the top file or in its parents, where the collections store their points. A file outside of these folders is
-an error. A missing file is ignored, because Pendigits refers to a file that was never published. Files in a folder
-`include` are read only through .INCLUDE.
+folder of the top file or in its parents, where the collections store their points. A file outside of the folder of the
+top file and of these folders `include` is an error. A missing file is ignored, because Pendigits refers to a file that
+was never published. Files in a folder `include` are read only through .INCLUDE.
 """
 
 from __future__ import annotations

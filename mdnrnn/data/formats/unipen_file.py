@@ -47,7 +47,7 @@ class Component(NamedTuple):
     """Points of one .PEN_DOWN or .PEN_UP statement."""
 
     points: Polyline
-    """(n, 2), with the direction of y in the file."""
+    """Points (n, 2). The direction of y is that of the file."""
     is_pen_down: bool
     error: str = ""
     """Reason why the points cannot be read; "" if they can be read."""
@@ -58,7 +58,8 @@ class Segment(NamedTuple):
 
     level: str
     extent: str | None
-    """Ranges of components, as in the file; None: all components from `first_component` to the next segment."""
+    """Ranges of components, as in the file; None: all components from `first_component` to the next segment
+    of the same level."""
     label: str | None
     first_component: int
     """Number of the first component after the statement."""

@@ -66,7 +66,8 @@ class Block:
 def narrow_integers(motion: np.ndarray) -> np.ndarray:
     """Convert an array to int16 or, if int16 is too small, to int32.
 
-    A float array is converted only if all its values are integers; otherwise it is returned unchanged.
+    A float array is converted only if all its values are integers in the range of int32; otherwise it is returned
+    unchanged.
     """
     with np.errstate(invalid="ignore"):
         integers = motion.astype(np.int32)
@@ -242,7 +243,10 @@ class Builder:
 
 
 def _cumulative_sums(arrays: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield the array [0], then the cumulative sums of the concatenated arrays, one array per input array."""
+    """Yield the array [0], then an array of cumulative sums for each input array.
+
+    The sums continue from one array to the next.
+    """
     last = np.zeros(1, np.int64)
     yield last
     for array in arrays:

@@ -86,7 +86,9 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
-    """Parse a chunk and convert its drawings into a block of sequences; an `Unreadable` is returned unchanged.
+    """Parse a chunk and convert its drawings into a block of sequences.
+
+    If the chunk cannot be read, return an `Unreadable`. If `task` is an `Unreadable`, return it unchanged.
 
     Raises:
         InputError: the file contains streams, but the recipe has geometric options, which apply only to drawings.

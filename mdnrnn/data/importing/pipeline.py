@@ -76,7 +76,7 @@ def import_corpus(
         sources: one or several files, folders, patterns such as "*.svg", or "-" for ndjson lines on stdin.
         out: path of the corpus, which must not exist.
         recipe: import options.
-        name: name of the corpus; by default the name of `out`.
+        name: name of the corpus; by default the name of `out` without its extension.
         license: license of the data; by default the license of the source if the only source is a corpus, else
             "unknown".
         source: origin of the data; by default the names of the first five sources or, if the only source is a corpus,

@@ -26,7 +26,7 @@ class Report:
     points: int = 0
     """Number of steps in the corpus."""
     lengths: dict[str, int] = field(default_factory=dict)
-    """Percentiles of the number of steps per drawing: percentile, such as "50%" -> number of steps."""
+    """Percentiles of the number of steps per drawing: name of the percentile (such as "50%") -> number of steps."""
     splits: dict[str, int] = field(default_factory=dict)
     """Number of drawings per split."""
     classes: int = 0
@@ -66,7 +66,7 @@ class Report:
             _count(self.repaired, remark)
 
     def describe_first_problem(self) -> str:
-        """Return a suffix for error messages with the first unreadable file or dropped drawing; "" if there is none."""
+        """Return a suffix for error messages that names the first unreadable file or dropped drawing; "" if none."""
         for reason, (_, first) in {**self.bad_files, **self.dropped}.items():
             return f"; the first one dropped ({reason}): {first}"
         return ""

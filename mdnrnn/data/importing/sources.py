@@ -96,9 +96,9 @@ class PathInfo(NamedTuple):
         """Read the class and the split from the names of the file and its folders.
 
         The split is given by the outermost folder below `root` that is called train, valid, test or a synonym such as
-        training. If there is no such folder and `by_file` is true, it can be given by the name of the file. The class
-        is the name of the file if `by_file` is true, else the name of its innermost folder, which can be `root`. The
-        name that gives the split is not used as the class.
+        training. If there is no such folder and `by_file` is true, a file of such a name gives the split. If `by_file`
+        is true, the class is the name of the file; otherwise it is the name of the innermost folder, which can be
+        `root`. A name that gives the split is skipped: the class of cat/train/1.svg is cat.
 
         Args:
             path: the file.

@@ -35,10 +35,14 @@ def assign_splits(
 ) -> DrawingBatch:
     """Assign each drawing to a split, and return the drawings with the splits in their records.
 
-    If `split` has lists of keys, drawings whose key is in no list are dropped. If `split` is None, drawings keep the
-    split of their record or, if it has none, of their path. Streams of at least `_MIN_DIVIDED_ROWS` rows that have no
-    split are divided by time. All other drawings are assigned by a hash of their key or, if they have no key, of their
-    points. Call this function before drawings are modified, so that the hash does not depend on the modifications.
+    If `split` has lists of keys, a drawing is assigned to the split whose list contains its key. Drawings whose key is
+    in no list are dropped.
+
+    If `split` has shares, all drawings are assigned by these shares. If `split` is None, a drawing keeps the split of
+    its record or, if the record has none, gets the split of its path; drawings without a split are assigned by the
+    default shares. To assign by shares, streams of at least `_MIN_DIVIDED_ROWS` rows are divided by time; all other
+    drawings are assigned by a hash of their key or, if they have no key, of their points. Call this function before
+    drawings are modified, so that the hash does not depend on the modifications.
 
     Args:
         drawings: drawings of one file.
@@ -83,12 +87,13 @@ def _parse_shares(split: str | None) -> tuple[float, ...]:
 
 
 def _divide_by_time(drawings: DrawingBatch, shares: tuple[float, ...], keep_splits: bool) -> DrawingBatch:
-    """Divide each long stream that has no split into consecutive parts for train, valid and test.
+    """Divide each stream of at least `_MIN_DIVIDED_ROWS` rows into consecutive parts for train, valid and test.
 
     Args:
         drawings: streams.
         shares: shares of train, valid and test.
-        keep_splits: whether streams whose record has a split keep it and are not divided.
+        keep_splits: whether a stream whose record has a split keeps this split and is not divided. If false, splits in
+            records are ignored.
     """
     bounds = np.cumsum((0, *shares))
     parts: list[tuple[Drawing, Record]] = []
