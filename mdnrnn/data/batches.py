@@ -42,8 +42,8 @@ class Augment:
     scale: float = 0.15
     """Range of the random scale: each axis of a sequence is multiplied by a factor from U(1 - scale, 1 + scale)."""
     drop: float = 0.0
-    """Share of the points to drop; the first and last point of each stroke are kept. Points are dropped only from
-    drawings and touch performances without inputs."""
+    """Share of the points to drop; the first and last point of each stroke are kept. Points are dropped only if the
+    data are drawings or touch performances and have no model inputs."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.scale < 1 and 0 <= self.drop < 1):
@@ -219,7 +219,7 @@ class Batches:
         return indices
 
     def _pools(self, number: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
-        """Yield the sequence indices of an epoch in pools of at most `pool`, each with its own random generator."""
+        """Yield a random generator and at most `pool` sequence indices for each pool of an epoch."""
         rng, indices = np.random.default_rng([self.seed, number]), self.indices()
         if len(indices) <= self.pool:
             yield rng, indices
@@ -278,7 +278,7 @@ class Batches:
         if augment and augment.drop and noise and inputs is None and corpus.metadata.is_drawing:
             uniform = noise.rounding, noise.rows
             motion, event, lengths = drop_points(motion, event, lengths, augment.drop, uniform, corpus.metadata.start)
-        # Positions of row 0 of a sequence. It is also read for segments that start at row 1, as the preceding row.
+        # Positions of rows that are row 0 of their sequence. For a segment that starts at row 1, row 0 is read as well.
         first_rows = (np.cumsum(lengths) - lengths)[segments.first[local] <= 1]
         motion = self.normalizer.normalize(motion, first_rows)
         bin_widths = self._bin_widths(motion.shape, first_rows)

@@ -107,8 +107,8 @@ class Corpus:
             inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
             splits: shares of train, valid and test for a random division, or M split names, one per sequence.
             seed: random seed of the division.
-            metadata: metadata of the corpus. Default: drawings that start with the pen down, under the name "arrays".
-                The default bin width is 1 if all motions are integers, else None.
+            metadata: metadata of the corpus. By default, the name is "arrays", the data are drawings that start with
+                the pen down, and the bin width is 1 if all motions are integers, else None.
 
         Raises:
             InputError: if an argument has a wrong length, shape, type or value.
@@ -165,7 +165,7 @@ class Corpus:
 
     @cached_property
     def events(self) -> int:
-        """Number of event classes E: 3 for data with strokes, 2 for episodes of which one contains END, 0 otherwise."""
+        """Number of events E: 3 for data with strokes, 2 for episodes if at least one contains END, otherwise 0."""
         if self.metadata.is_stream:
             return 0
         if not self.metadata.is_world:
@@ -231,7 +231,7 @@ class Corpus:
                 mapped.madvise(mmap.MADV_DONTNEED)
 
     def is_first_row(self, rows: slice) -> np.ndarray:
-        """Return a mask (n,) for a slice of n rows: True for the first row of a sequence."""
+        """Return a mask (n,) for a slice of n rows: True for each row that is the first of its sequence."""
         is_first = np.zeros(rows.stop - rows.start, bool)
         firsts = self.offsets[:-1]
         in_range = slice(*np.searchsorted(firsts, [rows.start, rows.stop]))

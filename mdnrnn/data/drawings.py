@@ -50,7 +50,7 @@ class DrawingBatch:
 
     Args:
         points: (P, F), float64. The first features are x (to the right) and y (down), in raw units. Further features
-            may follow, such as the time in seconds, in ascending order.
+            may follow, such as the time in seconds, which increases from point to point.
         stroke_lengths: (S,), number of points of each stroke, at least 1.
         stroke_counts: (M,), number of strokes of each drawing, at least 1.
         records: metadata of each drawing, M records.
@@ -235,7 +235,7 @@ class DrawingBatch:
         return self._with_points(self.points[keep], np.add.reduceat(keep, self._stroke_starts, dtype=np.int64))
 
     def to_steps(self, start: Start) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Convert the drawings to steps: motion (N, F), event (N,), uint8, and lengths (M,); see `strokes.to_steps`."""
+        """Convert the drawings to steps; return motion (N, F), event (N,) and lengths (M,), see `strokes.to_steps`."""
         if not len(self):
             return self.points, np.zeros(0, np.uint8), self.stroke_counts
         return to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)

@@ -19,7 +19,7 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
     if mapped is None or not array.flags.c_contiguous:
         starts = np.cumsum(lengths) - lengths
         return np.asarray(array[np.arange(lengths.sum()) + (firsts - starts).repeat(lengths)])
-    # Reading a drawing takes 2 microseconds with `pread`. Through the mapping, it takes 40 with release of the pages.
+    # `pread` reads a drawing in 2 microseconds. Reading it through the mapping and releasing the pages takes 40.
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     memmap: Any = array
     with open(memmap.filename, "rb", buffering=0) as file:

@@ -36,10 +36,10 @@ class Metadata:
     features: tuple[str, ...] = ()
     """Names of the motion columns. Empty if all columns are offsets, such as dx and dy in drawings.
 
-    `dt` is the time since the preceding row, in seconds. It is positive, or at least 0 in the first row of a sequence.
-    If the first column is `dt`, the data are streams, which have no strokes and no END. If the first column is `z1`,
-    the data are episodes of world-model latents z1, z2, ..., optionally followed by a reward. END marks the end of an
-    episode.
+    `dt` is the time since the preceding row, in seconds. It must be positive, except in the first row of a sequence,
+    where it can be 0. If the first column is `dt`, the data are streams, which have no strokes and no END. If the first
+    column is `z1`, the sequences are episodes of a world model, and END marks the end of an episode. The columns are
+    the latents z1, z2, ... and, optionally, a reward.
     """
 
     def __post_init__(self) -> None:

@@ -46,10 +46,11 @@ class Normalizer:
 
         The mean of the offsets dx and dy is not fitted but set to 0. They share one scale, the standard deviation of
         all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Features without names are treated
-        as offsets. Each other feature has its own mean and standard deviation; for a time, both are computed from the
-        logarithm. If the corpus stores posterior variances of these features, their standard deviations include them.
-        The mean of a feature with bins is rounded to a multiple of the bin width, so that the normalized values are
-        multiples of the normalized bin width.
+        as offsets. Each other feature has its own mean and scale: the mean and the standard deviation of its values
+        or, for a time feature, of their logarithms. If the corpus stores Gaussian posteriors, this scale includes the
+        posterior variance: scale^2 = variance of the posterior means + mean of the posterior variances. The mean of a
+        feature with bins is rounded to a multiple of the bin width, so that the normalized values are multiples of the
+        normalized bin width.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
@@ -93,12 +94,12 @@ class Normalizer:
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
         """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
 
-        Return None if no feature has bins, neither in the first row of a sequence nor in other rows.
+        Return None if no feature has bins in any row, the first row of a sequence included.
 
         Args:
             metadata: metadata of the corpus.
-            first: whether to return the bin widths of the first row of a sequence. Those of times are then
-                `CERTAIN_BIN_WIDTH`.
+            first: whether to return the bin widths of the first row of a sequence. In this row, time features have
+                the bin width `CERTAIN_BIN_WIDTH`.
         """
         if metadata.bin_width is None and not self.logs:
             return None
@@ -126,7 +127,11 @@ class Normalizer:
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Return one mean and one standard deviation of all values of the features; of the logarithms if it is a time."""
+    """Return the mean and the standard deviation of the values of all `features` together.
+
+    `features` can also be a single time feature. Its mean and standard deviation are computed from the logarithms of
+    its values.
+    """
     count, total = 0, 0.0
     for values in _values(corpus, split, features):
         count, total = count + values.size, total + float(values.sum(dtype=np.float64))

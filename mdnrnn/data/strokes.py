@@ -58,7 +58,7 @@ def to_curves(rows: np.ndarray) -> Drawing:
 
 
 def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
-    """Convert one drawing to steps: motion (T, 2) and event (T,), uint8.
+    """Convert one drawing to steps: motion (T, 2), and event (T,) as uint8.
 
     This is the inverse of `to_polylines`, except that with start "down" the position of the first point is lost.
     """
@@ -82,7 +82,7 @@ def to_steps(
         start: pen state before the first step.
 
     Returns:
-        motion (N, F), event (N,), uint8, and the number of steps of each drawing, (M,).
+        motion (N, F), event (N,) as uint8, and the number of steps of each drawing (M,).
     """
     first_strokes = np.cumsum(stroke_counts) - stroke_counts
     dots = first_strokes[stroke_lengths[first_strokes] == 1]
@@ -158,7 +158,8 @@ def resample(
     position = np.arange(counts.sum()) - starts.repeat(counts)
     targets = arc_length[firsts].repeat(counts) + position * (totals / np.maximum(counts - 1, 1)).repeat(counts)
     resampled = np.stack([np.interp(targets, arc_length, feature) for feature in points.T], axis=1)
-    # The end of a stroke and the start of the next have equal arc length. Interpolation cannot distinguish them.
+    # Copy the end points: the end of a stroke and the start of the next have equal arc length, so the interpolation
+    # cannot distinguish them.
     resampled[starts + counts - 1] = points[lasts]
     resampled[starts] = points[firsts]
     return resampled, counts
@@ -191,7 +192,7 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
         square = _squared_distances(x, y, index, first, last, counts)
         largest = np.maximum.reduceat(square, starts)
         split = largest > epsilon * epsilon
-        # `middle` contains the furthest point of each span that is split; of several points, the first.
+        # `middle` contains the furthest point of each span that is split. If several are equally far, it is the first.
         furthest = np.flatnonzero(square == largest.repeat(counts))
         middle = index[furthest[np.searchsorted(furthest, starts)]][split]
         keep[middle] = True
@@ -237,8 +238,9 @@ def drop_points(
     """Drop random inner points of the strokes of each drawing.
 
     The first and last point of each stroke are kept, so the number of strokes does not change. The motion of a dropped
-    step is added to the next kept step. From a drawing of T steps, share * T points are dropped, with random rounding,
-    or all inner points if there are fewer. Drawings of similar length therefore usually remain of similar length.
+    step is added to the next kept step. The number of dropped points of a drawing of T steps is share * T, rounded up
+    or down at random, but at most the number of its inner points. Drawings of similar length thus usually stay similar
+    in length.
 
     Args:
         motion: (N, D), steps of M drawings end to end.
@@ -249,7 +251,7 @@ def drop_points(
         start: pen state before the first step.
 
     Returns:
-        motion (N', D), float64, event (N',) and lengths (M,) of the drawings without the dropped points.
+        motion (N', D) as float64, event (N',), and lengths (M,), of the drawings without the dropped points.
     """
     firsts = np.cumsum(lengths) - lengths
     is_down = event == DOWN

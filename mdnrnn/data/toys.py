@@ -107,7 +107,7 @@ def _to_points(columns: np.ndarray) -> Points:
 
 
 def _rescale(raw: np.ndarray, scale: Scale, box: tuple[float, float]) -> np.ndarray:
-    """Map raw columns (..., 2) linearly from the interval `scale.low` to `scale.high` to the interval `box`."""
+    """Map raw columns (..., 2) linearly from the interval [scale.low, scale.high] to the interval `box`."""
     return (raw - scale.low) / (scale.high - scale.low) * (box[1] - box[0]) + box[0]
 
 

@@ -109,9 +109,10 @@ class Windows:
             if begin >= last:
                 break
             bounds = max(first, begin) - begin, min(last, int(ends[i])) - begin
-            # The carried-over state is the state after the last padded step of the batch, which is correct only for
-            # windows without padding. Every window that is continued must therefore have maximum length: `first_length`
-            # in the first batch, `window` in the others. Only the last window of a sequence or lane may be shorter.
+            # The carried-over state is the state after the last step of the padded batch. If a window is padded, it is
+            # not the state at the end of this window. Every window that is continued must therefore have maximum
+            # length: `first_length` in the first batch, `window` in the others. Only the last window of a sequence or
+            # lane may be shorter.
             windows = self._cut(*bounds, self.window if found else first_length)
             found += [Window(int(order[i]), *window, number > 0) for number, window in enumerate(windows)]
         return found

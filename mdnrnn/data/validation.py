@@ -58,10 +58,10 @@ def check_values(corpus: Corpus) -> None:
     """Read all rows of a corpus once and check them.
 
     Raises:
-        InputError: if a sequence is empty, a motion value is NaN, infinite or not a multiple of the bin width, a time
-            is not positive (in the first row of a sequence: negative), an event code is unknown, UP occurs in the data
-            of a world model, a row follows END, inputs or log variances are NaN or infinite, or a label is not a class
-            index.
+        InputError: if a sequence is empty; a motion value is NaN, infinite or not a multiple of the bin width; a time
+            is negative, or is 0 in a row that is not the first of its sequence; an event code is unknown; UP occurs in
+            the data of a world model; a row follows END; inputs or log variances are NaN or infinite; or a label is not
+            a class index.
     """
     name, offsets = corpus.metadata.name, corpus.offsets
     empty = np.flatnonzero(corpus.lengths < 1)

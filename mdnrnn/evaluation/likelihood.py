@@ -70,8 +70,8 @@ class Likelihood:
     """NLL under the null model, see `mdnrnn.evaluation.null_model`; a baseline for `nll_per_sequence`."""
     null_nll_per_point: float
     density_nll_per_sequence: float
-    """NLL in which the likelihood of a motion is its density in normalized units. To motions on a grid, uniform noise
-    of one bin width is added (dequantization)."""
+    """NLL in which the likelihood of a motion is its density in normalized units. Uniform noise of one bin width is
+    added to motions on a grid (dequantization)."""
     density_nll_per_point: float
     paper_L_R: float | None
     """Reconstruction loss L_R of Ha and Eck (arXiv:1704.03477). The likelihood of a motion is its density in normalized
@@ -81,9 +81,9 @@ class Likelihood:
     """KL loss L_KL of Ha and Eck: KL divergence divided by the size of z; 0 for a model without a latent vector."""
     graves_nll_per_sequence: float | None
     """NLL as defined by Graves (arXiv:1308.0850). The likelihood of a motion is its density, without dequantization
-    noise, in units in which dx and dy have standard deviation 1 on the train split. The event of a point is binary:
-    whether the point is the last of a stroke. END is not distinguished from UP. The KL divergence of a latent vector is
-    not included. None if there are motion features other than dx and dy."""
+    noise, in units in which dx and dy have standard deviation 1 on the train split. The event is replaced by
+    a binary variable: whether the point is the last of a stroke. END is thus not distinguished from UP. The KL
+    divergence of a latent vector is not included. None if there are motion features other than dx and dy."""
     by_class: dict[str, ClassLikelihood]
     """NLL by class name, for the classes that occur in the split."""
 
@@ -137,7 +137,7 @@ class _SequenceTerms(NamedTuple):
     density: np.ndarray
     """NLL of motions as a density in normalized units, without noise."""
     pen: np.ndarray
-    """NLL of the binary event whether a point is the last of a stroke (UP or END) or not (DOWN)."""
+    """NLL of a binary variable: whether the point is the last of a stroke (UP or END) or not (DOWN)."""
     kl: np.ndarray
     importance: np.ndarray
     """Importance-sampling estimate of the NLL of motions and events, in the units of `motion`."""
@@ -167,7 +167,7 @@ def _sequence_terms(
         noise: dequantization noise, uniform between -0.5 and 0.5, in units of the bin width, shape (S, D).
         log_det: log |d raw / d normalized| of the motions, shape (S,).
         latent_noise: standard normal noise for the samples of z, shape (samples, B, Z).
-        bar: progress bar; it advances by one per sample of z and sequence.
+        bar: progress bar; it advances by the number of sequences after each sample of z.
     """
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None

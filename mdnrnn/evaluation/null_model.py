@@ -26,7 +26,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
     """Return the total negative log-likelihood of a split under the null model, in nats.
 
     The null model is fitted to the split "train", or to `split` if the corpus has no split "train". The likelihood of a
-    feature with a bin width is the probability of a bin, computed by Gauss-Legendre quadrature. The likelihood of a
+    feature with a bin width is the probability of its bin, computed by Gauss-Legendre quadrature. The likelihood of a
     continuous feature is its density. `mdnrnn.evaluate` uses the same kinds of likelihood.
 
     Args:

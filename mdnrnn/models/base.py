@@ -81,7 +81,7 @@ class Loss(NamedTuple):
 
     `total`: mean over the points of the batch; for most models a negative log-likelihood in nats per point. `terms`:
     parts of the loss by name, for example "motion" and "event". `state`: recurrent state after the batch, from which
-    the next batch starts in truncated backpropagation through time; nested tuples of detached tensors, or None.
+    the next batch starts in truncated backpropagation through time. It is None or nested tuples of detached tensors.
     """
 
     total: Tensor
@@ -171,7 +171,7 @@ class SequenceModel(Model):
         """Return the state before the first step of `batch_size` sequences, given their condition."""
 
     def step(self, previous: Step, state: Any) -> tuple[StepDistribution, Any]:
-        """Return the distribution of the step after `previous` and the next state.
+        """Return the distribution of the step that follows `previous`, and the updated state.
 
         Args:
             previous: motion (B, D), event (B,) and inputs (B, A) or None.

@@ -85,7 +85,7 @@ class MDNRNNConfig:
     scale_floor: float = 1e-3
     """Lower bound of the standard deviations of the components, in normalized units."""
     end_weight: float = 1.0
-    """Weight of END events in the training loss; 10 in World Models (arXiv:1803.10122). Reported likelihoods are not
+    """Weight of END events in the training loss. World Models (arXiv:1803.10122) uses 10. Reported likelihoods are not
     weighted."""
 
     def __post_init__(self) -> None:
@@ -133,8 +133,8 @@ class SketchRNNConfig:
     position: bool = True
     """Whether the position (the sum of the offsets so far) is an input feature."""
     kl_weight: float = 1.0
-    """Final weight of the KL divergence in the training objective. With 1, and kl_floor 0, the objective becomes the
-    negative evidence lower bound. 0 omits z and the encoder."""
+    """Final weight of the KL divergence in the training objective. With kl_weight 1 and kl_floor 0, the objective after
+    annealing is the negative evidence lower bound. 0 omits z and the encoder."""
     kl_start: float = 0.01
     """Weight of the KL divergence at the first training step, as a fraction of kl_weight."""
     kl_rate: float = 0.99995

@@ -15,8 +15,8 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
 
 _INPUT_RANGE = 2.0
-"""Maximum initial distance from the mean input to the hyperplane on which a first-layer unit is 0 before its
-activation, in standard deviations of the inputs."""
+"""Each unit of the first layer has a hyperplane on which the input of its activation function is 0. This is the maximum
+initial distance of the hyperplane from the mean input, in standard deviations of the inputs."""
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 

@@ -104,7 +104,7 @@ def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
     is computed, so that the given logits converge to the true probabilities.
 
     Args:
-        logits: logits of the true event probabilities, shape (S, 3).
+        logits: predicted logits of the unweighted event probabilities, shape (S, 3).
         event: true events, shape (S,).
         weight: weight of END; DOWN and UP have weight 1.
     """

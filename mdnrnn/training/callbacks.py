@@ -38,9 +38,9 @@ class Callback:
 
         Args:
             progress: training progress.
-            metrics: values by name. The training metrics are "lr", the learning rate, and "train_loss" and
-                "train_<term>", the means of the loss and of its terms over the steps since the last training metrics.
-                The validation metrics are "valid_loss" and "valid_<term>", the means on the validation data.
+            metrics: values by name. Training metrics: "lr" is the learning rate; "train_loss" and "train_<term>" are
+                the means of the loss and of each of its terms over the steps since the last training metrics.
+                Validation metrics: "valid_loss" and "valid_<term>" are the means on the validation data.
         """
 
     def on_validation(self, progress: Progress) -> None:

@@ -37,7 +37,8 @@ def save_checkpoint(
         optimizer: optimizer of the model.
         progress: training progress.
         carried_state: recurrent state after the last batch, for the sequences of all ranks, as nested tuples of
-            tensors. Truncated backpropagation through time continues from it. None if training does not use it.
+            tensors. Truncated backpropagation through time continues from this state. None if the training carries no
+            state from batch to batch.
     """
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     generators = distributed.gather_objects({"cpu": torch.get_rng_state(), "cuda": cuda})

@@ -29,8 +29,8 @@ class TrainConfig:
     steps: int | None = None
     """Number of training steps; cannot be combined with minutes."""
     minutes: float | None = None
-    """Training time in minutes, including validation; cannot be combined with steps. Default: 10 if steps is not
-    set."""
+    """Training time in minutes, including validation; cannot be combined with steps. If neither is set, training takes
+    10 minutes."""
     batch_size: int = 32
     """Number of sequences per batch, or number of points if the data are not sequences."""
     learning_rate: float = 6e-3

@@ -50,7 +50,7 @@ def resident_bytes() -> int:
 def peak_bytes() -> int:
     """Return the maximum resident memory of the process since its start, in bytes."""
     status = Path("/proc/self/status")
-    if status.exists():  # preferred, because ru_maxrss includes the memory of the parent process at the fork
+    if status.exists():  # preferred to ru_maxrss, which includes the parent's memory at the fork
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 2**10
     import resource  # POSIX only

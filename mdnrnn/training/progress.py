@@ -12,7 +12,7 @@ class Progress:
     points: int = 0
     """Number of points trained on, summed over all ranks; repeated points count again."""
     seconds: float = 0.0
-    """Training time in seconds, including validation and, after a resume, the time before it."""
+    """Training time in seconds, including validation. After a resume, the time before the interruption is included."""
     epoch: int = 0
     """Index of the current epoch."""
     batch: int = 0

@@ -11,11 +11,11 @@ from typing import Any
 
 @contextmanager
 def catch_signals(repeated: bool = False) -> Iterator[list[signal.Signals]]:
-    """Return a context manager that appends received SIGINT and SIGTERM to a list and does not end the process.
+    """Return a context manager in which SIGINT and SIGTERM are appended to a list and do not end the process.
 
-    By default only the first signal of each kind is appended. A second signal is passed to the previous handler, which
-    usually ends the process. Outside the main thread the list remains empty, because Python runs signal handlers in the
-    main thread only.
+    The list is the value of `with ... as`. By default only the first signal of each kind is appended. A second signal
+    of the same kind is passed to the previous handler, which usually ends the process. Outside the main thread the list
+    remains empty, because Python runs signal handlers in the main thread only.
 
     Args:
         repeated: whether to append all signals. Use this with torchrun, which forwards a signal to its processes even

@@ -155,8 +155,8 @@ class Trainer:
         self.stop_requested = False
         """Whether any rank had received SIGINT or SIGTERM before the last step."""
         self.state: Any = None
-        """Recurrent state of this rank's sequences after the last batch. The next batch starts from it (truncated
-        backpropagation through time). None if the model does not use it."""
+        """Recurrent state of this rank's sequences after the last batch. The next batch starts from this state
+        (truncated backpropagation through time). None if no state is carried from batch to batch."""
         self._batch_is_idle = False
         self._saved_at = 0.0
 

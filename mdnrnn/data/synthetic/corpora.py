@@ -83,7 +83,7 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
 
 
 def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
-    """Generate a corpus of simulated episodes of the system in `rollouts`.
+    """Generate a corpus of simulated episodes of the system that the module `rollouts` defines.
 
     An episode depends only on the seed, its split and its index in the split. Increasing `steps` does not change the
     first rows of an episode.

@@ -1,7 +1,7 @@
 """A simulated hand that draws lines, ovals and curves with random deviations, gaps and overshoots.
 
-Shapes are planned on a sheet with coordinates from about -1 to 1: x increases to the right and y downward. Angles are
-in turns, clockwise from the x axis: 0.25 points down, 0.75 points up.
+Shapes are planned on a sheet with coordinates from about -1 to 1: x increases to the right and y downward. The unit
+of angles is a full turn, clockwise from the x axis: 0.25 points down, 0.75 points up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EPSILON = 2.2
 
 
 def ellipse(center: Point, radii: Point, turns: float | np.ndarray) -> np.ndarray:
-    """Return the points (..., 2) of an ellipse at the angles `turns` (...), in turns."""
+    """Return the points (..., 2) of an ellipse at the angles `turns` (...). The unit of the angles is a full turn."""
     angle = 2 * np.pi * np.asarray(turns)
     return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=-1)
 
@@ -40,9 +40,9 @@ def mirror(right: Points) -> np.ndarray:
 
 
 def bulges(points: Points, height: float) -> np.ndarray:
-    """Connect consecutive points (n, 2) by half ellipses on the left side of each segment, seen along the segment.
+    """Connect consecutive points (n, 2) by half ellipses, each to the left of the direction from point to point.
 
-    The height of each half ellipse is `height` times the length of its segment.
+    The height of each half ellipse is `height` times the distance between its two points.
     """
     points = np.asarray(points, dtype=float)
     segments = np.diff(points, axis=0)[:, None]
@@ -62,7 +62,10 @@ def spline(points: Points, closed: bool = False) -> np.ndarray:
 
 
 def round_corners(corners: Points, radius: float) -> np.ndarray:
-    """Return the polyline through the corners (n, 2), with inner corners rounded within a distance of `radius`."""
+    """Return the polyline through the corners (n, 2), rounded at all corners except the first and the last.
+
+    The rounding starts and ends at most `radius` from the corner.
+    """
     p = np.asarray(corners, dtype=float)
     if len(p) < 3 or radius == 0:
         return p

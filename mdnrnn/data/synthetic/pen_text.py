@@ -22,7 +22,7 @@ _BASELINE = 9
 _DOT_SIZE = 4.0
 """Size below which a ring is replaced by a dot, in font units. The fonts draw dots as small rings."""
 _JOIN_DISTANCE = 3.6
-"""Distance between the end of a stroke and the start of the next below which they are joined, in font units."""
+"""In joined script, a stroke is joined to the next if the gap between them is smaller than this, in font units."""
 _PATH_SPACING = 0.5
 """Maximum spacing of the points of a stroke before it is sampled at equal time intervals, in font units."""
 _MIN_SPEED = 0.35
@@ -43,7 +43,7 @@ class Writer:
     spacing: float
     """Additional space between letters, in font units."""
     gap: float
-    """Width of the space character, as a multiple of its width in the font after scaling by `width`."""
+    """Width of the space character, as a multiple of its default: its width in the font times `width`."""
     drift: float
     """Angle of the baseline in degrees; positive if the baseline descends to the right."""
     sway: float
@@ -99,7 +99,7 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
 
 
 def _typeset(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
-    """Place the characters side by side. In joined script, join strokes that end near the start of the next."""
+    """Place the characters side by side. In joined script, join a stroke to the next if the gap is small."""
     strokes: Drawing = []
     glyphs, x, is_joined = _glyphs(writer.script), 0.0, writer.script == "joined"
     for character in text:
@@ -165,7 +165,10 @@ def _smooth(path: np.ndarray, radius: float) -> np.ndarray:
 
 
 def _smooth_noise(rng: np.random.Generator, points: int, length: float) -> np.ndarray:
-    """Return smooth noise (points, 2) with a variance of at most 1 and a wavelength of about `length` points."""
+    """Return smooth noise (points, 2) with a variance of at most 0.5.
+
+    The noise interpolates between independent random values at intervals of `length` points.
+    """
     knots = int(np.ceil(points / length)) + 2
     values = np.clip(rng.normal(0, 0.7, (knots, 2)), -2, 2)
     position = np.arange(points) / length
