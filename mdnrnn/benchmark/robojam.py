@@ -53,8 +53,9 @@ _COLUMNS = 4
 class RoboJam(Model):
     """Model of the density of a row (x, y, dt, moving), multiplied by 10, given the previous rows.
 
-    With short training, the likelihood is better if the head is initialized from the training data. This is not part of
-    the published model: `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`.
+    With short training, the likelihood is better if the head is initialized from the training data with
+    `model.head.initialize(torch.cat([model.rows(batch) for batch in train]))`. The published model is not initialized
+    from data.
 
     Args:
         metadata: metadata of a corpus of touch performances, with features dx, dy, dt.
@@ -73,8 +74,8 @@ class RoboJam(Model):
         super().__init__()
         if not metadata.is_touch:
             raise InputError(
-                f"{metadata.name}: received features {metadata.features} and start {metadata.start!r}, "
-                "expected touch performances: features dx, dy, dt and start 'up'"
+                f"{metadata.name}: received features {metadata.features} and the pen {metadata.start} at the start, "
+                "expected touch performances: features dx, dy, dt, the pen up at the start"
             )
         self.metadata, self.normalizer = metadata, normalizer
         self.lstm = LSTM(_COLUMNS, hidden, layers)

@@ -27,7 +27,8 @@ _ATTENTION_LINES = 8
 class GenerateOptions(RunOptions):
     """Generate drawings, complete a drawing, or write a text.
 
-    Drawing i depends on the seed and on i. A larger -n therefore adds drawings and does not change the first ones.
+    The noise of drawing i depends only on the seed and i. A larger -n therefore adds drawings without changing the
+    first ones.
     """
 
     out: Path
@@ -43,7 +44,7 @@ class GenerateOptions(RunOptions):
     prefix_index: int = 0
     """Index of the drawing to complete in the --prefix data, from 0."""
     prefix_points: int | None = None
-    """Number of points of this drawing to keep; the model continues after them. By default all points."""
+    """Number of points to keep of the drawing to complete; the model continues after them. By default all points."""
     text: str | None = None
     """Text to write; only for handwriting models. Long lines are wrapped."""
     width: int | None = None
@@ -170,8 +171,8 @@ def _check_text_options(options: GenerateOptions) -> None:
     is_styled = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if is_styled and options.out.suffix.lower() not in PICTURE_EXTENSIONS:
         raise InputError(
-            f"{options.out}: --level, --upright, --spacing, --color and --columns apply to pictures only; "
-            f"expected one of {', '.join(PICTURE_EXTENSIONS)}"
+            f"--out: received {options.out}, which is not a picture; --level, --upright, --spacing, --color and "
+            f"--columns need a picture: {', '.join(PICTURE_EXTENSIONS)}"
         )
     if options.attention is not None:
         check_output_path(options.attention, (".svg", ".png", ".pdf"))

@@ -40,7 +40,7 @@ Temperature = Annotated[float, arg(help="Sampling temperature; lower values give
 Temperatures = Annotated[tuple[float, ...], arg(help="Sampling temperatures; one result per temperature.")]
 DeviceOption = Annotated[Device, arg(help="Device; auto selects CUDA if it is available, else the CPU.")]
 LineColor = Annotated[Color, arg(help="Line color in pictures: ink (dark), by stroke, or by pen order (blue to red).")]
-Columns = Annotated[int | None, arg(help="Number of columns of the picture; by default about the number of rows.")]
+Columns = Annotated[int | None, arg(help="Number of columns of the picture; by default the grid is about square.")]
 Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate an .svg; a .gif is always animated.")]
 Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print the results as JSON.")]
 

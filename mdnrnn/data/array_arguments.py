@@ -43,7 +43,7 @@ def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndar
         rows = "T" if motions is None else len(motions[i])
         width = arrays[0].shape[1] if i and arrays[0].ndim == 2 else "D"
         if array.ndim != 2 or not array.size or rows not in ("T", len(array)) or width not in ("D", array.shape[1]):
-            raise InputError(f"{name}[{i}]: received shape {array.shape}, expected ({rows}, {width}), at least (1, 1)")
+            raise InputError(f"{name}[{i}]: received shape {array.shape}, expected ({rows}, {width}) of size 1 or more")
         if array.dtype.kind not in "iuf":
             raise InputError(f"{name}[{i}]: received dtype {array.dtype}, expected integers or floats")
     return arrays

@@ -24,7 +24,7 @@ def check_shapes(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tens
     if means.ndim < 2 or means.shape[:-1] != logits.shape or means.shape[-1] < 1:
         expected = ", ".join(map(str, (*logits.shape, "D")))
         raise ValueError(
-            f"means: received shape {tuple(means.shape)}, expected ({expected}): the shape of logits and D >= 1"
+            f"means: received shape {tuple(means.shape)}, expected ({expected}): the shape of logits followed by D >= 1"
         )
     if log_scales.shape != means.shape and not _is_expandable(log_scales.shape, means.shape):
         received, target = tuple(log_scales.shape), tuple(means.shape)
@@ -75,7 +75,7 @@ def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size,
 def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) -> None:
     """Raise `ValueError` if an element of the mask `invalid` is true.
 
-    The message contains the first invalid element of `tensor`, `name` and `expected`, a description of valid values.
+    The message contains `name`, the first invalid element of `tensor` and `expected`, which describes valid values.
     """
     if bool(invalid.any()):
         index = tuple(invalid.nonzero()[0].tolist())

@@ -132,12 +132,13 @@ def check_text_corpus(corpus: Corpus) -> None:
     if missing:
         raise InputError(
             f"data: received {name}, in which {missing} of {len(corpus)} drawings have no text; expected a text for "
-            "each drawing: import with mdnrnn data import ... --with-text to drop the others"
+            "each drawing; mdnrnn data import ... --with-text drops the drawings without one"
         )
     if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.metadata.start != "down":
         raise InputError(
-            f"data: received {name} with {corpus.motion.shape[1]} features per step and start "
-            f"{corpus.metadata.start!r}; expected lines of handwriting: features dx and dy only, start 'down'"
+            f"data: received {name} with {corpus.motion.shape[1]} features per step and the pen "
+            f"{corpus.metadata.start} at the start; expected handwriting: features dx and dy only, the pen down at the "
+            "start"
         )
     if "\0" in corpus.alphabet:
         raise InputError(f"data: received {name} with a text that contains a NUL character; expected printable texts")

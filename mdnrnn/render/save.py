@@ -28,7 +28,7 @@ from mdnrnn.render.touch_performance import Performance, lay_out_performances, t
 
 
 class PictureFormat(NamedTuple):
-    """Functions that encode a sheet in a picture format; None if the format does not support such a picture."""
+    """Functions that encode a sheet in a picture format, one per kind of picture; None for an unsupported kind."""
 
     still: Callable[[Sheet], bytes] | None = None
     drawing_animation: Callable[[Sheet, float], bytes] | None = None
@@ -234,7 +234,9 @@ def to_performances(corpus: Corpus, indices: Sequence[int] | None = None) -> lis
 def sequence_labels(
     corpus: Corpus, indices: Sequence[int] | None = None, max_length: int = MAX_LABEL
 ) -> list[str] | None:
-    """Return a label for each sequence: its class name, or else its text. None if no sequence has a class or a text.
+    """Return a label for each sequence: its class name or, if it has no class, its text.
+
+    If no sequence has a class or a text, return None.
 
     Args:
         corpus: the corpus.
@@ -267,6 +269,6 @@ def _check_touch_corpus(corpus: Corpus) -> None:
     if not metadata.is_touch:
         features = ", ".join(metadata.features or ("dx", "dy"))
         raise InputError(
-            f"{metadata.name}: received features {features} and start {metadata.start!r}, expected touch performances: "
-            "features dx, dy, dt and start 'up'; save it as drawings"
+            f"{metadata.name}: received features {features} and the pen {metadata.start} at the start, expected touch "
+            "performances: features dx, dy, dt, the pen up at the start; save it as drawings"
         )

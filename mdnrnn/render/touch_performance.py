@@ -77,8 +77,8 @@ class Performance:
             raise InputError(f"performance {index}: received a number that is not finite, expected finite numbers")
         if self.seconds[0] != 0 or (np.diff(self.seconds) < 0).any() or not self.down[0]:
             raise InputError(
-                f"performance {index}: received decreasing times, or a first touch that is not down at 0 seconds; "
-                "expected seconds since the first touch, in order"
+                f"performance {index}: received times that decrease, or a first row that is not a touch at time 0; "
+                "expected seconds since the first touch, in ascending order"
             )
 
 

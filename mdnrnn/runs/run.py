@@ -58,7 +58,9 @@ class Run:
         self._check_shape(corpus)
         start = self.config.metadata.start
         if corpus.metadata.start != start:
-            raise InputError(f"{corpus.metadata.name} has start {corpus.metadata.start!r}; the run expects {start!r}")
+            raise InputError(
+                f"{corpus.metadata.name}: received the pen {corpus.metadata.start} at the start, expected {start}"
+            )
         return corpus
 
     def _check_shape(self, corpus: Corpus) -> None:
@@ -121,7 +123,7 @@ class Run:
         Args:
             n: number of sequences.
             labels: class names, one for all or one per sequence; or weights (n, classes) that blend classes. By default
-                the label of the prefix or, without one, all classes in turn.
+                the label of the prefix. Without a prefix that has a label, the sequences cycle through all classes.
             latents: latent vectors (n, Z), as returned by `encode`; by default sampled from the prior or, with a
                 prefix, from p(z | prefix).
             texts: one text per sequence, for a text-conditional model; each text begins with the text of the prefix.
@@ -199,7 +201,7 @@ class Run:
         """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
         if self.config.shape.inputs:
             raise InputError(
-                "latents: received none with a prefix for a model with inputs and a latent vector; pass latents"
+                "latents: received none; a prefix does not determine them if the model has inputs; pass latent vectors"
             )
         event = mark_end(arguments.replace_end(prefix.event))
         corpus = pack(

@@ -37,8 +37,8 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
     Args:
         run: run of a variational model.
         data: a catalog name or a path; by default the data of the run.
-        split: name of the split. By default the split "test" of the run's data, or all drawings of other data in the
-            order of the file.
+        split: name of the split. By default the split "test" of the run's data or, if `data` is given, all drawings in
+            the order of the file.
         label: name of the class to select; by default all classes. If the data have no classes, all drawings are
             assigned this class.
 
@@ -68,7 +68,7 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
 
 
 def select(drawings: Corpus, indices: Items[int]) -> Corpus:
-    """Return a corpus of the drawings with these indices, in this order, as its split "test".
+    """Return a corpus of the drawings with these indices, in this order. Its only split is "test".
 
     Raises:
         InputError: there are no indices, or an index is out of range.
@@ -155,7 +155,7 @@ def combine(
     if len(signs) != len(drawings) or not set(signs) <= {1, -1}:
         raise InputError(f"signs: received {list(signs)}, expected 1 or -1 for each of {len(drawings)} drawings")
     if len(drawings) < 2 or 1 not in signs:
-        raise InputError(f"signs: received {list(signs)}, expected 2 or more drawings, at least one of them added")
+        raise InputError(f"signs: received {list(signs)}, expected 2 or more signs, at least one of them 1")
     sign = np.array(signs, np.float64)
     latent = sign @ run.encode(drawings).astype(np.float64)
     weights = _label_weights(run, drawings)
@@ -284,7 +284,7 @@ def _originals(run: Run, drawings: Corpus) -> list[Sequence]:
 def _to_corpus(run: Run, drawings: Corpus, method: str, sequences: list[Sequence]) -> Corpus:
     """Return original and generated drawings as one corpus.
 
-    The corpus has a bin width only if that of the original drawings equals that of the run's data.
+    The corpus has a bin width only if the original drawings and the run's data have the same bin width.
 
     Args:
         run: run that generated the drawings.
@@ -304,7 +304,9 @@ def _check_rows(ends: int, rows: int | None) -> int:
         raise InputError(f"drawings to interpolate: received {ends}, expected 2 for a row, or 4 for a grid")
     rows = rows if rows is not None else 1 if ends == 2 else 4
     if (ends == 2) != (rows == 1) or rows < 1:
-        raise InputError(f"rows: received {rows} for {ends} drawings, expected 1 for 2 drawings, 2 or more for 4")
+        raise InputError(
+            f"rows: received {rows} rows for {ends} drawings, expected 1 row for 2 drawings, or 2 or more rows for 4"
+        )
     return rows
 
 

@@ -8,7 +8,8 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.training.config import TrainConfig
 
 _MANY = 10
-"""Multiple of the published number of points from which the mixture has more components and batches are larger."""
+"""With at least this multiple of the published number of points, the mixture has more components, and batches are
+larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Demo:
     """Names of the input and the targets."""
 
     def scale_to(self, growth: float) -> tuple[MDNConfig, TrainConfig]:
-        """Return the configs of the mixture density network and its training for another number of points.
+        """Return the model and training configs of the mixture density network for another number of points.
 
         With fewer points than published, the regularization noise is larger. With more points, the noise is smaller,
         the network resolves finer detail and is trained for more steps. With at least 10 times as many points, the
@@ -54,7 +55,7 @@ class Demo:
 
 DEMOS = {
     "sine": Demo(
-        description="Several y per x: the squared-error network predicts their mean, the mixture one branch for each.",
+        description="Several y per x: the squared-error network predicts their mean, the mixture all of them.",
         model=MDNConfig(input_noise=0.06, target_noise=0.01),
         baseline=BodyConfig(),
     ),

@@ -231,7 +231,7 @@ def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
         ({"motions": []}, "arrays contains no sequences; expected at least one"),
         ({"motions": [np.zeros(3)]}, r"motions\[0\]: received shape \(3,\), expected \(T, D\)"),
         ({"motions": [np.zeros((3, 2)), np.zeros((3, 3))]}, r"motions\[1\]: received .* expected \(T, 2\)"),
-        ({"motions": [np.zeros((0, 2))]}, r"motions\[0\]: received shape \(0, 2\), expected \(T, D\), at least"),
+        ({"motions": [np.zeros((0, 2))]}, r"motions\[0\]: received shape \(0, 2\), expected \(T, D\) of size"),
         ({"motions": [np.array([["a", "b"]])]}, r"motions\[0\]: received dtype <U1, expected integers or floats"),
         ({"motions": [np.full((1, 2), np.nan)]}, "arrays: sequence 0 has motion .* expected finite numbers"),
         ({"events": [[0, 0, 0]]}, "events: received 1, expected 40, one per sequence"),

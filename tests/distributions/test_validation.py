@@ -118,7 +118,7 @@ INVALID_SHAPES: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no dimension": (
         lambda: GaussianMixture(zeros(3), zeros(3, 0), zeros(3, 0)),
-        r"means: received shape \(3, 0\), expected \(3, D\): the shape of logits and D >= 1",
+        r"means: received shape \(3, 0\), expected \(3, D\): the shape of logits followed by D >= 1",
     ),
     "means, other K": (
         lambda: GaussianMixture(zeros(3), zeros(4, 2), zeros(4, 2)),

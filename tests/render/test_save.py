@@ -276,10 +276,10 @@ INVALID: dict[str, tuple[Corpus, str, dict[str, Any], str]] = {
         labeled_touches(), "x.csv", {}, r"x\.csv: received 3 performances, expected 1 for \.csv; .* \.json or \.npz$"
     ),
     "drawings": (
-        random_corpus([5]), "x.json", {}, r"^random: received features dx, dy and start 'down', expected touch "
-        r"performances: features dx, dy, dt and start 'up'; save it as drawings$",
+        random_corpus([5]), "x.json", {}, r"^random: received features dx, dy and the pen down at the start, "
+        r"expected touch performances: features dx, dy, dt, the pen up at the start; save it as drawings$",
     ),
-    "stream": (STREAM, "x.svg", {}, "^a stream: received features dt, x1, x2 and start 'up', expected touch"),
+    "stream": (STREAM, "x.svg", {}, "^a stream: received features dt, x1, x2 and the pen up at the start, expected"),
     "extension": (
         labeled_touches(), "x.ndjson", {}, r"received extension '.ndjson', expected one of \.svg, .*\.json, \.csv"
     ),

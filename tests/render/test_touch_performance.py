@@ -81,9 +81,9 @@ INVALID: dict[str, tuple[dict[str, Any], str]] = {
     "empty": ({"seconds": np.zeros(0), "positions": np.zeros((0, 2)), "down": np.zeros(0, bool)}, "received arrays"),
     "positions": ({"positions": np.zeros((3, 2))}, r"received arrays .* expected \(\(T,\), \(T, 2\), \(T,\)\)"),
     "nan": ({"positions": np.full((4, 2), np.nan)}, "a number that is not finite"),
-    "decreasing": ({"seconds": np.array([0, 2.0, 1.0, 3.0])}, "decreasing times"),
+    "decreasing": ({"seconds": np.array([0, 2.0, 1.0, 3.0])}, "times that decrease"),
     "late": ({"seconds": np.array([1, 2.0, 3.0, 4.0])}, "since the first touch"),
-    "up": ({"down": np.zeros(4, bool)}, "first touch that is not down"),
+    "up": ({"down": np.zeros(4, bool)}, "first row that is not a touch at time 0"),
 }
 
 

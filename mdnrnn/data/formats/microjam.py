@@ -11,9 +11,9 @@ A CSV file has the header `time,x,y,z,moving`:
 Arrays have rows (x, y, dt, moving) or (x, y, dt). In the latter, dt > 0.1 s marks a touch-down, as in RoboJam (Martin
 and Torresen 2018).
 
-Recorded performances can violate these bounds: dt of up to 2328 s, negative dt, positions off the screen. As in
-RoboJam, dt is clamped to at most 5 s, and x and y to 0 to 1. Clamped performances are reported. A performance can
-consist of a single tap.
+In recordings, dt can be negative or up to 2328 s, and positions can be off the screen. As in RoboJam, dt is clamped to
+at most 5 s, and x and y to the range 0 to 1. After the first row, a dt below `MIN_DT` (see `streams.py`) is replaced by
+`MIN_DT`. Clamped performances are reported. A performance can consist of a single tap.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ MAX_MOVE_DT = 0.1
 _CONTACT_SIZE = 38.0
 """Value of the column z in written files, as in RoboJam."""
 _TOLERANCE = 1e-4
-"""Tolerance of the bounds: rounding error of positions and times that are computed from float32 offsets."""
+"""Values that exceed a bound by at most this tolerance are clamped without a remark. Positions and times that are
+computed from float32 offsets have such rounding errors."""
 _INSPECTED_ROWS = 64
 _COLUMNS = ["time", "x", "y", "z", "moving"]
 _USED_COLUMNS = ("time", "x", "y", "moving")
@@ -51,7 +52,7 @@ _EXPECTED = ",".join(_COLUMNS)
 def _to_strokes(
     xy: np.ndarray, dt: np.ndarray, moving: np.ndarray | None, location: str, repaired: list[Remark]
 ) -> Drawing:
-    """Return the strokes of a performance as points (x, y, time), (n, 3) per stroke.
+    """Return the strokes of a performance; each stroke is an array (n, 3) of points (x, y, time).
 
     Args:
         xy: positions, (T, 2).
@@ -152,10 +153,10 @@ def _parse_arrays(chunk: ArrayChunk) -> DrawingBatch:
 def write(corpus: Corpus, path: Path) -> None:
     """Write touch performances as MicroJam CSV files.
 
-    If `path` ends in `.csv`, it is the file of a corpus with one sequence. Otherwise it is a new folder with one file
-    per sequence, named 000000.csv, 000001.csv, ... in the order of the sequences. Labels are lost. Numbers have 12
-    significant digits: the reader restores steps to 1e-9 if they are within its bounds, and positions on the grid
-    exactly.
+    If `path` ends in `.csv`, the only sequence of the corpus is written to this file. Otherwise `path` is a new folder
+    with one file per sequence, named 000000.csv, 000001.csv, ... in the order of the sequences. Labels are lost.
+    Numbers have 12 significant digits. If all values are within the bounds of the reader, it restores steps to 1e-9,
+    and positions on the grid exactly.
 
     Raises:
         InputError: the corpus does not consist of touch performances, or `path` ends in `.csv` and the number of
@@ -164,8 +165,8 @@ def write(corpus: Corpus, path: Path) -> None:
     name = corpus.metadata.name
     if corpus.metadata.start != "up" or corpus.motion.shape[1] != 3:
         raise InputError(
-            f"{name}: received {corpus.motion.shape[1]} features per step and start {corpus.metadata.start!r}, "
-            "expected touch performances: features dx, dy, dt and start 'up'; choose another format"
+            f"{name}: received {corpus.motion.shape[1]} features per step and the pen {corpus.metadata.start} at the "
+            "start, expected touch performances: features dx, dy, dt, the pen up at the start; choose another format"
         )
     if path.suffix.lower() == ".csv":
         if len(corpus) != 1:

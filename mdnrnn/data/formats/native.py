@@ -164,7 +164,9 @@ def _map_file(path: Path) -> np.ndarray | None:
 def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
     info = archive.getinfo(name)
     if info.compress_type != zipfile.ZIP_STORED:
-        raise DataError(f"{path}: {name} is compressed; expected a stored member, as mdnrnn writes it")
+        raise DataError(
+            f"{path}: {name} is compressed; expected uncompressed arrays, as mdnrnn writes; import the corpus again"
+        )
     with path.open("rb") as file:
         file.seek(info.header_offset + 26)
         name_length, extra_length = (int.from_bytes(file.read(2), "little") for _ in range(2))

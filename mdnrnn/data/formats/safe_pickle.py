@@ -1,4 +1,4 @@
-"""Read pickled object arrays of numbers with `pickle.Unpickler`, without calling the functions that the file names.
+"""Read pickled object arrays of numbers with `pickle.Unpickler`, without calling any function named in the file.
 
 A pickle is a program that can call any function and allocate any amount of memory. Three steps prevent this:
 
@@ -33,9 +33,9 @@ They are enough for 500,000 arrays, and limit the objects to about 1 GB.
 """
 _MAX_RECORD_NUMBERS = 8 * MAX_POINTS
 _MAX_REPEATED_NUMBERS = 1 << 27
-"""Maximum number of array elements beyond the number of bytes of the pickle.
+"""Maximum excess of the number of array elements over the number of bytes of the pickle.
 
-Elements can exceed bytes because a pickle can refer to the same array many times.
+There can be more elements than bytes because a pickle can refer to the same array many times.
 """
 _MAX_DEPTH = 16
 
@@ -69,7 +69,7 @@ def _small_opcodes(length: int) -> re.Pattern[bytes]:
 
 
 def _check_opcodes(data: bytes, location: str) -> None:
-    """Raise an error unless `data` begins with a pickle of only accepted opcodes with limited sizes and indices."""
+    """Raise an error unless `data` begins with a pickle that has only accepted opcodes, sizes and indices."""
     find_run = _small_opcodes(len(data)).match
     position = opcode_bytes = containers = 0
     while True:
@@ -155,7 +155,7 @@ class _NotNumbersError(ValueError):
 class _Converter:
     """Converter of unpickled records to arrays.
 
-    A record is either a `_Call`, which would have built an array, or nested lists of numbers and such calls.
+    A record is either a `_Call` that stands for an array, or nested lists of numbers and `_Call`s.
     """
 
     def __init__(self, max_numbers: int) -> None:
@@ -185,7 +185,7 @@ class _Converter:
             raise _NotNumbersError from error
 
     def numbers(self, item: Any, max_depth: int) -> Any:
-        """Convert an item, a number, array or list, to a number, an array, or nested lists of numbers and arrays.
+        """Convert an unpickled number or array to a number or array, and nested lists to nested lists of these.
 
         Strings are rejected, because `np.asarray` pads all strings to the longest one, which can take much memory.
 
@@ -240,7 +240,7 @@ class _Converter:
 def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
     """Return the shape, number of elements, dtype, Fortran-order flag and data of the array that a `_Call` records."""
     if type(call) is not _Array or call.arguments[0] is not _ArrayType:
-        raise ValueError("a call that is not an array of numbers")
+        raise ValueError("a call creates something other than an array of numbers")
     _, shape, kind, fortran, data = call.state
     if type(shape) is not tuple or len(shape) > _MAX_DEPTH:
         raise ValueError("the shape of an array is not a tuple")
@@ -278,7 +278,7 @@ def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) ->
         location: file and member, for messages.
     """
     buffer = io.BytesIO()
-    while block := file.read(1 << 20):  # `file.read()` of a large declared size would allocate it
+    while block := file.read(1 << 20):  # `file.read()` would allocate the declared size at once
         buffer.write(block)
         if buffer.tell() > _MAX_BYTES:
             raise DataError(f"{location} has over {_MAX_BYTES >> 20} MB of pickled objects; split the file")

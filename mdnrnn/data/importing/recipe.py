@@ -22,8 +22,8 @@ class Recipe:
     """Format of all files. In folders, only files with an extension of this format are read. By default the format of
     each file is detected."""
     jump: float | None = None
-    """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A single
-    point between two such distances is removed as a sensor error."""
+    """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A point
+    that is farther than this from both its neighbors is removed as a sensor error."""
     box: float | None = None
     """Length of the longer side of each drawing after scaling, for example 255; the minimum x and y become 0. By
     default no scaling."""
@@ -34,8 +34,9 @@ class Recipe:
     """Tolerance of the Ramer-Douglas-Peucker simplification, in the units of --box if it is set, else in raw units.
     Quick, Draw! uses 2 in a box of 255. By default strokes are not simplified."""
     grid: float | None = None
-    """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more, 1/1024
-    of the screen for MicroJam performances without --box, else no rounding."""
+    """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more. Without
+    --box, touch performances are by default rounded to 1/1024 of the screen (MicroJam files) or to the bin width of
+    their corpus. In all other cases, positions are by default not rounded."""
     min_points: int = 1
     """Minimum number of steps per drawing; shorter drawings are dropped."""
     max_points: int | None = None
@@ -44,17 +45,17 @@ class Recipe:
     """Drop drawings without a text."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
     """Source of the class of a drawing: record (its record in the file), folder or file (the name of its folder or
-    file), none (no classes) or auto. auto uses the record if it contains a class, else the name of the folder (of the
-    file, in formats with many drawings per file). If no record contains a class and there is only one name, auto
-    assigns no classes."""
+    file), none (no classes) or auto. auto uses the class in the record if there is one. Otherwise it uses the name of
+    the folder or, in formats with many drawings per file, the name of the file. If no record contains a class and all
+    these names are equal, auto assigns no classes."""
     split: str | None = None
     """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
     train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB: form IDs). By default, splits stored in the
-    files are kept, and drawings in folders (in formats with many drawings per file, also in files) named train, valid
-    or test get this split. The remaining drawings are divided by the shares 0.9,0.05,0.05. With shares, a drawing is
-    assigned by its key or, if it has no key, by its points, so its split does not change when data are added. A stream
-    of 500 rows or more is cut into parts by time: train, then valid, then test. With files, drawings whose key is in no
-    file are dropped."""
+    files are kept. A drawing in a folder named train, valid or test is assigned to the split of that name; in formats
+    with many drawings per file, the name of the file counts, too. The remaining drawings are divided by the shares
+    0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its split does
+    not change when data are added. A stream of 500 rows or more is cut into parts by time: train, then valid, then
+    test. With files, drawings whose key is in no file are dropped."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
@@ -90,7 +91,7 @@ class Recipe:
 
 
 def reshape(drawings: DrawingBatch, recipe: Recipe, default_grid: float) -> DrawingBatch:
-    """Split strokes at jumps, and scale, resample, simplify and round drawings, as far as the recipe has these options.
+    """Apply the options jump, box, resample, simplify and grid of a recipe to drawings; skip options that are not set.
 
     Args:
         default_grid: grid spacing of the file format.

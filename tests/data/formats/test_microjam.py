@@ -322,7 +322,7 @@ def test_corpus_that_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: P
     tap = ([[0.5, 0.5, 0.5]], [END])
     with pytest.raises(InputError, match=r"a\.csv: received 2 performances, expected 1 for \.csv; use a folder"):
         microjam.write(make_corpus(tap, tap), tmp_path / "a.csv")
-    with pytest.raises(InputError, match="received 2 features per step and start 'up', expected"):
+    with pytest.raises(InputError, match="received 2 features per step and the pen up at the start, expected"):
         microjam.write(make_corpus(([[0.5, 0.5]], [END])), tmp_path / "a.csv")
     assert not list(tmp_path.iterdir())
     (tmp_path / "full").mkdir()

@@ -156,7 +156,9 @@ def test_array_that_claims_to_be_huge_is_not_allocated(tmp_path: Path) -> None:
 
 def test_call_of_ndarray_is_refused(tmp_path: Path) -> None:
     pickled = b"cnumpy\nndarray\n((I1000000000000000\nttR."
-    with pytest.raises(InputError, match=r"is damaged or truncated \(a call that is not an array of numbers"):
+    with pytest.raises(
+        InputError, match=r"is damaged or truncated \(a call creates something other than an array of numbers"
+    ):
         pipeline.read(write_train_pickle(tmp_path / "x.npz", pickled))
 
 
