@@ -59,9 +59,9 @@ class TapFigures:
 
 @dataclass(frozen=True, kw_only=True)
 class Distances:
-    """Wasserstein distances between the distributions of a statistic over responses and over real performances.
+    """For each statistic, the Wasserstein distance between its distributions in responses and in real performances.
 
-    Each distance is divided by the standard deviation of the statistic over the real performances.
+    Each distance is divided by the standard deviation of the statistic in the real performances.
     """
 
     rate: float

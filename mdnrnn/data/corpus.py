@@ -241,8 +241,9 @@ class Corpus:
     def drawing(self, index: int) -> Drawing:
         """Return sequence `index` as a list of polylines (n, 2).
 
-        For drawings and touch performances, the polylines are the strokes, in raw units. For streams, each value is a
-        curve over time. For world-model latents, each feature is a curve over steps. See `strokes.to_curves`.
+        For drawings and touch performances, the polylines are the strokes, in raw units. For streams, there is one
+        curve over time per feature other than dt. For world-model latents, there is one curve over steps per feature.
+        See `strokes.to_curves`.
         """
         motion, event = self[index][:2]
         if not self.metadata.is_drawing:

@@ -235,7 +235,7 @@ class DrawingBatch:
         return self._with_points(self.points[keep], np.add.reduceat(keep, self._stroke_starts, dtype=np.int64))
 
     def to_steps(self, start: Start) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Convert the drawings to steps; return motion (N, F), event (N,) and lengths (M,), see `strokes.to_steps`."""
+        """Convert the drawings to steps; return motion (N, D), event (N,) and lengths (M,). See `strokes.to_steps`."""
         if not len(self):
             return self.points, np.zeros(0, np.uint8), self.stroke_counts
         return to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)

@@ -47,10 +47,10 @@ class Normalizer:
         The mean of the offsets dx and dy is not fitted but set to 0. They share one scale, the standard deviation of
         all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Features without names are treated
         as offsets. Each other feature has its own mean and scale: the mean and the standard deviation of its values
-        or, for a time feature, of their logarithms. If the corpus stores Gaussian posteriors, this scale includes the
-        posterior variance: scale^2 = variance of the posterior means + mean of the posterior variances. The mean of a
-        feature with bins is rounded to a multiple of the bin width, so that the normalized values are multiples of the
-        normalized bin width.
+        or, for a time feature, of their logarithms. If the corpus stores Gaussian posteriors, the scales of these other
+        features include the posterior variance: scale^2 = variance of the posterior means + mean of the posterior
+        variances. The mean of a feature with bins is rounded to a multiple of the bin width, so that the normalized
+        values are multiples of the normalized bin width.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count

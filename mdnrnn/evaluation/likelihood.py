@@ -261,9 +261,10 @@ def _measure(bin_widths: np.ndarray | None) -> str:
 
 
 def _log_unit_scale(data: Batches) -> float:
-    """Return the change in NLL per point if dx and dy are rescaled to standard deviation 1 on the train split.
+    """Return the change in NLL per point if each of dx and dy is rescaled to standard deviation 1 on the train split.
 
-    Before the rescaling they are in normalized units. If there is no train split, the split of `data` is used.
+    In normalized units, which dx and dy have before, they share one scale. Without a train split, that of `data` is
+    used.
     """
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = motion_moments(data.corpus, data.corpus.rows(split), data.normalizer)

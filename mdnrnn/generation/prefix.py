@@ -61,7 +61,10 @@ class SequenceInitializer:
 
     @property
     def known_inputs(self) -> Tensor | None:
-        """Inputs of the condition, shape (n, T, A), if given; else inputs of the prefix, shape (1, P, A); else None."""
+        """Inputs of the n sequences, shape (n, T, A), if the condition contains inputs.
+
+        Otherwise, inputs of the P steps of the prefix, shape (1, P, A), if it has inputs; otherwise None.
+        """
         if self.condition.inputs is not None or self.prefix is None or self.prefix.inputs is None:
             return self.condition.inputs
         return self.prefix.inputs.unsqueeze(0)

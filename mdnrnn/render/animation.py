@@ -135,8 +135,8 @@ def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
 def _palette(image: Image) -> Image:
     """Return a palette image with the colors of `image`, where colors that are almost white are replaced by white.
 
-    Pillow groups the levels of a color channel in bins of 4 and compares the lowest level of a bin with the palette.
-    White (bin 252 to 255) is therefore compared as 252, and would match a palette color that is almost white.
+    When Pillow maps a pixel to the palette, it rounds each channel of the pixel down to a multiple of 4, but not the
+    palette colors. A white pixel (255) is therefore compared as 252, and would be mapped to an almost white color.
     """
     indexed = image.quantize(128)
     colors = np.array(indexed.getpalette()).reshape(-1, 3)

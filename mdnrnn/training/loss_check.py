@@ -46,7 +46,8 @@ class LossCheck:
         Args:
             step: number of the step.
             loss: loss of the step.
-            gradient_norm: norm of the gradient; must be NaN or infinite if the loss is.
+            gradient_norm: norm of the gradient. Only this value is checked; the caller must ensure that it is NaN or
+                infinite whenever the loss is NaN or infinite.
             indices: indices of the examples of the batch, for error messages.
 
         Raises:

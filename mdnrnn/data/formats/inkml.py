@@ -174,7 +174,7 @@ def _find_nested(element: Element, name: str) -> list[Element]:
 
 
 def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark]) -> Drawing:
-    """Return the strokes of one drawing; a trace that continues another trace is appended to its stroke.
+    """Return the strokes of one drawing; a trace that continues another trace is appended to the stroke of the other.
 
     Raises:
         ValueError: a trace is malformed.

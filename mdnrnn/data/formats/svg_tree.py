@@ -1,4 +1,4 @@
-"""Element tree of an SVG file, of limited size: only the elements and attributes that affect the drawing."""
+"""Element tree of an SVG file: the elements and attributes that affect the drawing. The size of the tree is limited."""
 
 from __future__ import annotations
 

@@ -324,7 +324,7 @@ def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
         name: name of the array, for the error message.
         values: the values.
         shape: one letter per expected dimension, for example "GKD".
-        sizes: expected sizes. If a letter is not in `sizes`, its size is added.
+        sizes: expected size of each letter. A missing letter is added to this mapping with its size in `values`.
 
     Raises:
         InputError: the array has a wrong shape, or D is 0.
