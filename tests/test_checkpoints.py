@@ -67,8 +67,8 @@ def test_likelihood_in_bfloat16_is_within_half_a_percent(name: str) -> None:
     """The NLL of a trained model is a small difference of large terms, unlike that of an untrained one."""
     run = mdnrnn.load(FOLDER / name)
     writers = {"train": 1, "valid": 6, "test": 1}
-    corpus = mdnrnn.open_corpus("doodles") if name == "doodles" else make_pen_text(4, writers, seed=5)
-    data = Batches(run.with_run_classes(corpus), "valid", run.config.normalizer, max_sequences=120)
+    corpus = mdnrnn.open_corpus("doodles") if name == "doodles" else make_pen_text(1, writers, seed=5)
+    data = Batches(run.with_run_classes(corpus), "valid", run.config.normalizer, max_sequences=60)
     losses = []
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)  # the same samples of z
@@ -162,7 +162,6 @@ def test_unknown_run_is_an_error_that_names_the_bundled_models(tmp_path: Path) -
 
 
 def test_help_names_the_bundled_models(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        cli.main(["generate", "--help"])
+    assert cli.main(["generate", "--help"]) == 0
     text = " ".join(capsys.readouterr().out.replace("│", " ").split())
     assert all(name in text for name in PRESETS)

@@ -10,6 +10,7 @@ import re
 import runpy
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,11 @@ from pythonosc.osc_server import ThreadingOSCUDPServer
 from pythonosc.udp_client import SimpleUDPClient
 from scipy import stats
 
+from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.synthetic.corpora import make_doodles
+from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
+from mdnrnn.runs.presets import PRESETS
 from tests.helpers import make_controls, make_run
 
 ROOT = Path(__file__).parents[1]
@@ -91,9 +95,10 @@ def test_every_example_is_covered() -> None:
     assert {path.stem for path in EXAMPLES} - separate_tests == set(PUBLISHED)
 
 
-def test_own_drawings_trains_on_a_folder_of_svg_files(tmp_path: Path) -> None:
+def test_own_drawings_trains_on_a_folder_of_svg_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _shrink(monkeypatch, "stroke-small", MDNRNNConfig(hidden=64, components=5, dropout=0.0))
     WRITERS["svg"](make_doodles(per_class=20, seed=3), tmp_path / "pictures")
-    printed = _run("own_drawings", tmp_path, "pictures", "120")
+    printed = _run("own_drawings", tmp_path, "pictures", "60")
     kept, read, classes = _numbers(r"(\d+) of (\d+) drawings kept, \d+ points, (\d+) classes", printed)
     assert (kept, read, classes) == (240, 240, 12)
     nll, null = _numbers(r"(\S+) nats per drawing; null model: (\S+)", printed)
@@ -119,8 +124,14 @@ def test_handwriting_writes_whole_lines_in_two_styles(tmp_path: Path) -> None:
     assert (tmp_path / "handwriting-window.png").read_bytes().startswith(PNG)
 
 
-def test_class_conditional_drawings_are_recognized(tmp_path: Path) -> None:
-    """Fixed seeds; the classifier recognizes nearly all real doodles."""
+def test_class_conditional_drawings_are_recognized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fixed seeds; the classifier recognizes nearly all real doodles.
+
+    It is trained on 270 bundled doodles per class instead of newly generated ones, which take longer.
+    """
+    doodles = open_corpus("doodles")
+    bundled = replace(doodles, splits={**doodles.splits, "train": (0, 12 * 270)})
+    monkeypatch.setattr("mdnrnn.data.synthetic.corpora.make_doodles", lambda per_class, seed: bundled)
     printed = _run("class_conditional", tmp_path)
     real, drawn = (float(share) for share in re.findall(r"(\S+)% recognized", printed))
     assert real > 95
@@ -129,7 +140,8 @@ def test_class_conditional_drawings_are_recognized(tmp_path: Path) -> None:
     assert (tmp_path / "class-conditional.svg").exists()
 
 
-def test_sketch_interpolation_writes_its_pictures(tmp_path: Path) -> None:
+def test_sketch_interpolation_writes_its_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _shrink(monkeypatch, "sketch-small", SketchRNNConfig(encoder=16, hidden=32, latent=8, components=5))
     printed = _run("sketch_interpolation", tmp_path, "doodles", "3")
     drawings, first, second = _numbers(
         r"(\d+) drawings; the axes of runs/map.svg explain (\d+)% and (\d+)% of the variance", printed
@@ -185,6 +197,12 @@ def _run(name: str, folder: Path, *arguments: str) -> str:
         patch.setattr(sys, "argv", [f"{name}.py", *arguments])
         runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
     return output.getvalue()
+
+
+def _shrink(patch: pytest.MonkeyPatch, preset: str, model: MDNRNNConfig | SketchRNNConfig) -> None:
+    """Give a preset a small model, a high learning rate and few validations."""
+    training = replace(PRESETS[preset].training, batch_size=32, learning_rate=1e-2, validations=2)
+    patch.setitem(PRESETS, preset, replace(PRESETS[preset], model=model, training=training))
 
 
 def _numbers(pattern: str, text: str) -> list[float]:

@@ -1,6 +1,7 @@
 """Helpers of the render tests: drawings and performances, and readers of the pictures."""
 
 import io
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -8,7 +9,11 @@ from defusedxml import ElementTree
 from PIL import Image
 
 from mdnrnn.data.strokes import Drawing
+from mdnrnn.render.raster import figure_bytes
 from mdnrnn.render.touch_performance import Performance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SVG = "{http://www.w3.org/2000/svg}"
 FILE_STARTS = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".gif": b"GIF89a"}
@@ -84,3 +89,12 @@ def gray_frames(gif: bytes) -> tuple[list[np.ndarray], list[int]]:
 def png_pixels(png: bytes, mode: str = "RGB") -> np.ndarray:
     """Return the pixels of a PNG as integers in an image mode of Pillow."""
     return np.asarray(Image.open(io.BytesIO(png)).convert(mode), dtype=int)
+
+
+def draft_bytes(figure: "Figure", extension: str) -> bytes:
+    """Return the content of a picture without ticks and layout, which take most of the time, at a low resolution."""
+    figure.set_layout_engine("none")
+    figure.set_dpi(36)
+    for axes in figure.axes:
+        axes.set(xticks=[], yticks=[])
+    return figure_bytes(figure, extension)

@@ -21,6 +21,7 @@ from mdnrnn.tasks.toy_demos import HELD_OUT, KS_LIMIT, ks_distance, measure, run
 from mdnrnn.tasks.toy_settings import DEMOS
 from mdnrnn.training.trainer import Trainer
 from tests.cli.helpers import assert_refused
+from tests.render.helpers import draft_bytes
 
 Capture = pytest.CaptureFixture[str]
 KEYS = ["name", "n", "test_nll", "floor", "gap", "baseline_mse", "seconds", "parameters"]
@@ -28,15 +29,17 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
-    """Reduce the training of all demos to 20 steps."""
+    """Reduce the training of all demos to 20 steps, and the evaluation to 2,000 points."""
     for name, demo in DEMOS.items():
         patch.setitem(DEMOS, name, replace(demo, steps=20))
+    patch.setattr("mdnrnn.tasks.toy_demos.HELD_OUT", 2000)
 
 
 @pytest.fixture
 def short_demos(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reduce the training of all demos to 20 steps."""
+    """Reduce training and evaluation of all demos, and write empty pictures."""
     shorten(monkeypatch)
+    monkeypatch.setattr("mdnrnn.tasks.toy_demos.figure_bytes", lambda figure, extension: b"")
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +48,7 @@ def all_demos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict
     folder = tmp_path_factory.mktemp("demos")
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
         shorten(patch)
+        patch.setattr("mdnrnn.tasks.toy_demos.figure_bytes", draft_bytes)
         assert main(["demo", "all", "--out", str(folder), "--n", "300", "--json"]) == 0
     return folder, json.loads(printed.getvalue())
 
@@ -98,7 +102,8 @@ def test_printed_report_has_the_figures_of_the_result(tmp_path: Path, capsys: Ca
 
 @pytest.mark.usefixtures("short_demos")
 def test_same_seed_gives_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mdnrnn.tasks.toy_demos.figure_bytes", lambda figure, extension: b"")
+    monkeypatch.setattr("mdnrnn.tasks.toy_demos.CAPTIONS", {})
+    monkeypatch.setattr("mdnrnn.tasks.toy_demos._density_figures", lambda *arguments: {})
     first, second = (asdict(run_demo("spiral", n=200, seed=3).result) for _ in range(2))
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
     assert run_demo("spiral", n=200, seed=4).result.test_nll != first["test_nll"]
