@@ -4,6 +4,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def find_package(module: str) -> str:
     return module.split(".")[0]
 
 
+@cache
 def find_imports(path: Path) -> set[str]:
     """Return the dotted names inside the package that a file imports anywhere."""
     names: set[str] = set()

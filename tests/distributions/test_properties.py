@@ -50,15 +50,12 @@ def cases(draw: st.DrawFn, full: bool = False, univariate: bool = False) -> Case
     return Case(logit * uniform(*batch, k), means, log_scales, slopes, points)
 
 
-def examples(n: int) -> settings:
-    return settings(derandomize=True, max_examples=n, deadline=None)
-
-
+EXAMPLES = settings(max_examples=40)
 DIAGONAL_OR_FULL = st.booleans().flatmap(lambda full: cases(full=full))
 
 
 @given(DIAGONAL_OR_FULL)
-@examples(300)
+@EXAMPLES
 def test_log_prob_is_finite_and_at_most_the_sum_of_all_peaks(case: Case) -> None:
     """sum_k w_k N(x; m_k, S_k) is at most sum_k w_k N(m_k; m_k, S_k)."""
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-13)):
@@ -71,7 +68,7 @@ def test_log_prob_is_finite_and_at_most_the_sum_of_all_peaks(case: Case) -> None
 
 
 @given(DIAGONAL_OR_FULL)
-@examples(300)
+@EXAMPLES
 def test_gradients_are_finite(case: Case) -> None:
     for dtype in (torch.float32, torch.float64):
         parts = [case.logits, case.means, case.log_scales, *([] if case.slopes is None else [case.slopes])]
@@ -83,7 +80,7 @@ def test_gradients_are_finite(case: Case) -> None:
 
 
 @given(cases())
-@examples(300)
+@EXAMPLES
 def test_float32_results_are_within_1e_4_of_float64(case: Case) -> None:
     """Relative to the larger of the log density and 1 nat; probabilities within 1e-4 and their rounding error."""
     single, double, points = case.mixture(torch.float32), case.mixture(), case.points
@@ -108,7 +105,7 @@ def float32_rounding(case: Case) -> Tensor:
 
 
 @given(cases(full=True))
-@examples(300)
+@EXAMPLES
 def test_full_covariances_lose_only_the_digits_that_their_regressions_cancel(case: Case) -> None:
     """e_i = (d_i - sum_j c_ij d_j) / s_i cancels: the rounding error of its terms, 1e-7 of each, is divided by s_i and
     multiplied by e_i in the density. It is large for ill-conditioned covariances; no case may lose more."""
@@ -131,7 +128,7 @@ def test_full_covariances_lose_only_the_digits_that_their_regressions_cancel(cas
 
 
 @given(cases(univariate=True))
-@examples(300)
+@EXAMPLES
 def test_the_cdf_increases_from_zero_to_one(case: Case) -> None:
     for dtype, tolerance in ((torch.float32, 3e-7), (torch.float64, 1e-15)):
         mixture = case.mixture(dtype)
@@ -146,7 +143,7 @@ def test_the_cdf_increases_from_zero_to_one(case: Case) -> None:
 
 
 @given(cases(univariate=True))
-@examples(200)
+@EXAMPLES
 def test_the_cdf_inverts_quantiles(case: Case) -> None:
     """Within 1e-9, or the rounding of the quantile at a narrow component far from zero."""
     mixture = case.mixture()
@@ -161,7 +158,7 @@ def test_the_cdf_inverts_quantiles(case: Case) -> None:
 
 
 @given(cases(univariate=True))
-@examples(200)
+@EXAMPLES
 def test_the_crps_is_between_zero_and_the_mean_distance(case: Case) -> None:
     """It is E|X - y| - E|X - X'| / 2, and both terms are at least zero."""
     mixture, y = case.mixture(), case.points.double()
@@ -176,7 +173,7 @@ def test_the_crps_is_between_zero_and_the_mean_distance(case: Case) -> None:
 
 
 @given(DIAGONAL_OR_FULL)
-@examples(200)
+@EXAMPLES
 def test_the_density_at_the_mode_is_at_least_that_at_every_mean(case: Case) -> None:
     mixture = case.mixture()
     at_mode, at_means = mixture.log_prob(mixture.mode), mixture.log_prob(mixture.means.movedim(-2, 0))
@@ -185,7 +182,7 @@ def test_the_density_at_the_mode_is_at_least_that_at_every_mean(case: Case) -> N
 
 
 @given(DIAGONAL_OR_FULL)
-@examples(200)
+@EXAMPLES
 def test_marginal_times_conditional_is_the_joint(case: Case) -> None:
     mixture, x = case.mixture(), case.points.double()
     d = mixture.event_shape[0]
@@ -201,7 +198,7 @@ def test_marginal_times_conditional_is_the_joint(case: Case) -> None:
 
 
 @given(DIAGONAL_OR_FULL, st.integers(0, 100))
-@examples(200)
+@EXAMPLES
 def test_samples_are_finite_and_their_transforms_are_probabilities(case: Case, seed: int) -> None:
     for dtype in (torch.float32, torch.float64):
         mixture = case.mixture(dtype)
@@ -212,7 +209,7 @@ def test_samples_are_finite_and_their_transforms_are_probabilities(case: Case, s
 
 
 @given(cases())
-@examples(200)
+@EXAMPLES
 def test_per_dimension_log_prob_is_finite_and_the_sum_of_marginals(case: Case) -> None:
     """Every dimension has the same weights."""
     logits = case.logits.unsqueeze(-2).expand(case.means.mT.shape)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mdnrnn.data.batches import Batch, Batches, to_code_points
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step, StepDistribution
@@ -32,7 +32,16 @@ SMALL = HandwritingConfig(hidden=12, layers=3, window=3, components=4)
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
-    return make_pen_text(4, {"train": 4, "valid": 1, "test": 1})
+    """Four lines by each of six writers, shortened to 20 to 43 points and 3 to 7 characters."""
+    lines = make_pen_text(4, {"train": 4, "valid": 1, "test": 1})
+
+    def shorten(i: int) -> Sequence:
+        line = lines[i]
+        assert line.text is not None
+        motion, event = line.motion[: 20 + i], line.event[: 20 + i]
+        return line._replace(motion=motion, event=mark_end(event), text=line.text[: 3 + i % 5])
+
+    return pack(lines.metadata, {split: [shorten(i) for i in lines.indices(split)] for split in lines.splits})
 
 
 def make_model(corpus: Corpus, config: HandwritingConfig = SMALL) -> HandwritingRNN:
