@@ -6,8 +6,16 @@ import pytest
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
+from tests.benchmark.helpers import shorten
 from tests.cli.helpers import train_run
 from tests.helpers import make_touches
+
+
+@pytest.fixture(autouse=True)
+def _few_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show each frame of a GIF for half a second, so that there are few of them."""
+    monkeypatch.setattr("mdnrnn.render.animation.FRAME", 500)
+    monkeypatch.setattr("mdnrnn.render.touch_animation.FRAME", 500)
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +42,8 @@ def touch_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def handwriting_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a text-conditional run on 96 lines of pen text, 12 of them in the test split."""
-    lines = make_pen_text(12, {"train": 6, "valid": 1, "test": 1})
+    """Return a text-conditional run on the first steps of 36 lines of pen text, 12 of them in the test split."""
+    lines = shorten(make_pen_text(12, {"train": 1, "valid": 1, "test": 1}), 90)
     sizes = ["--model.hidden", "8", "--model.window", "2", "--model.components", "2"]
     options = [*sizes, "--steps", "3", "--validations", "1"]
     return train_run(tmp_path_factory.mktemp("handwriting"), lines, "handwriting-small", *options)

@@ -1,8 +1,8 @@
 """Helpers of the command-line tests."""
 
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -44,15 +44,17 @@ def assert_refused(arguments: list[str], message: str, capsys: pytest.CaptureFix
     assert message in err
 
 
-def run_process(arguments: list[str], folder: Path, max_file_size: int) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process that can write at most `max_file_size` bytes per file, as on a full disk."""
+@contextmanager
+def limit_file_size(max_bytes: int) -> Iterator[None]:
+    """Limit the size of the files that this process writes, as on a full disk. Needs POSIX."""
     import resource
 
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_size, max_file_size))  # noqa: E731
-    command = [sys.executable, "-m", "mdnrnn", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=ONE_THREAD, preexec_fn=limit, capture_output=True, text=True, check=False
-    )
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def svg_root(path: Path) -> Element:

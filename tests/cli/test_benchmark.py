@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.cli import main
+from tests.benchmark.helpers import shrink_benchmarks
 from tests.cli.helpers import assert_refused
 
 Capture = pytest.CaptureFixture[str]
@@ -21,7 +22,10 @@ BENCHMARKS = {
 
 
 @pytest.mark.parametrize(("line", "keys"), BENCHMARKS.values(), ids=BENCHMARKS.keys())
-def test_benchmark_prints_positive_figures(line: str, keys: tuple[str, ...], stroke_run: Path, capsys: Capture) -> None:
+def test_benchmark_prints_positive_figures(
+    line: str, keys: tuple[str, ...], stroke_run: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrink_benchmarks(monkeypatch)
     data = str(stroke_run.parent / "data.npz")
     arguments = [data if word == "DATA" else word for word in line.split()]
     assert main(["benchmark", *arguments, "--repeats", "1", "--json"]) == 0

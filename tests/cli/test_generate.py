@@ -3,19 +3,21 @@
 import json
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from mdnrnn import multiprocess
 from mdnrnn.cli import main
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.pen_events import END
-from tests.cli.helpers import FIRST_BYTES, assert_refused, count_paths, run_process
+from tests.cli.helpers import FIRST_BYTES, assert_refused, count_paths, limit_file_size
 
 Capture = pytest.CaptureFixture[str]
 
@@ -69,10 +71,21 @@ def test_same_seed_generates_the_same_file(stroke_run: Path, tmp_path: Path) -> 
     assert a == b != c
 
 
-def test_drawings_do_not_depend_on_the_number_of_workers(stroke_run: Path, tmp_path: Path) -> None:
+def test_drawings_do_not_depend_on_the_number_of_workers(
+    stroke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads replace the worker processes, which the tests of `mdnrnn.generation` start."""
+    pools = []
+
+    def start_threads(workers: int, *_: object) -> ThreadPoolExecutor:
+        pools.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    monkeypatch.setattr(multiprocess, "ProcessPoolExecutor", start_threads)
     for workers in ("1", "2"):
         options = ["-n", "5", "--seed", "1", "--max-steps", "20", "--workers", workers]
         generate(stroke_run, tmp_path / f"{workers}.npz", *options)
+    assert pools == [2]
     one, two = (pipeline.read(tmp_path / f"{workers}.npz") for workers in "12")
     np.testing.assert_array_equal(one.motion, two.motion)
     np.testing.assert_array_equal(one.event, two.event)
@@ -168,9 +181,10 @@ def test_damaged_run_is_reported(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX resource limits")
-def test_full_disk_is_reported_and_leaves_no_partial_file(stroke_run: Path, tmp_path: Path) -> None:
-    done = run_process(["generate", str(stroke_run), "--out", "x.npz", "-n", "20"], tmp_path, max_file_size=500)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: cannot write x.npz")
-    assert done.stderr.count("\n") == 1
+def test_full_disk_is_reported_and_leaves_no_partial_file(
+    stroke_run: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with limit_file_size(500):
+        assert_refused(["generate", str(stroke_run), "--out", "x.npz", "-n", "20"], "cannot write x.npz", capsys)
     assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ from mdnrnn.cli import main
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.training.trainer import Trainer
-from tests.cli.helpers import ONE_THREAD, assert_refused, run_process, train_run
+from tests.cli.helpers import ONE_THREAD, assert_refused, limit_file_size, train_run
 
 Capture = pytest.CaptureFixture[str]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and resource limits")
@@ -91,13 +91,17 @@ def test_missing_cuda_is_reported(tmp_path: Path, capsys: Capture) -> None:
 
 
 @posix_only
-def test_full_disk_during_training_is_reported_and_leaves_no_partial_files(stroke_run: Path, tmp_path: Path) -> None:
+def test_full_disk_during_training_is_reported_and_leaves_no_partial_files(
+    stroke_run: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     options = ["--steps", "4", "--model.hidden", "64", "--validations", "2", "--device", "cpu"]
     arguments = ["train", "stroke", "--data", str(stroke_run.parent / "data.npz"), "--out", "new", *options]
-    done = run_process(arguments, tmp_path, max_file_size=20_000)
-    assert done.returncode == 2
-    assert "error: cannot write new/" in done.stderr
-    assert "Traceback" not in done.stderr
+    with limit_file_size(20_000):
+        assert main(arguments) == 2
+    reported = capsys.readouterr().err
+    assert "error: cannot write new/" in reported
+    assert "Traceback" not in reported
     assert not (tmp_path / "new" / "last.pt").exists()
     assert not list((tmp_path / "new").glob(".*"))
 
@@ -131,7 +135,8 @@ def test_signal_saves_a_checkpoint_and_prints_how_to_resume(
 
 @posix_only
 def test_process_stops_on_sigterm_with_status_143(stroke_run: Path, tmp_path: Path) -> None:
-    options = ["--out", "new", "--steps", "100000", "--model.hidden", "32", "--device", "cpu"]
+    sizes = ["--model.hidden", "8", "--model.components", "2", "--batch-size", "4"]
+    options = ["--out", "new", "--steps", "100000", *sizes, "--device", "cpu"]
     arguments = ["train", "stroke", "--data", str(stroke_run.parent / "data.npz"), *options]
     command = [sys.executable, "-m", "mdnrnn", *arguments]
     process = subprocess.Popen(command, cwd=tmp_path, env=ONE_THREAD, stderr=subprocess.PIPE, text=True)
