@@ -81,8 +81,9 @@ def save_lines(folder: Path) -> Corpus:
 
 
 def save_iam(folder: Path) -> None:
-    """Write three forms of one line each in the folders of IAM-OnDB, and the lists of the published splits."""
-    forms = {"trainset.txt": "a01-000u", "testset_v.txt": "a01-001u", "testset_t.txt": "a01-002u"}
+    """Write four forms of one line each in the folders of IAM-OnDB, and the lists of the published splits."""
+    names = ("trainset", "testset_v", "testset_t", "testset_f")
+    forms = {f"{name}.txt": f"a01-00{i}u" for i, name in enumerate(names)}
     for name, form in forms.items():
         (folder / name).write_text(f"{form}\n")
         strokes, transcripts = (folder / kind / "a01" / form[:-1] for kind in ("lineStrokes", "ascii"))

@@ -17,6 +17,7 @@ def pack_drawings(polylines: list[Drawing]) -> DrawingBatch:
     return DrawingBatch.from_polylines((drawing, Record(f"drawing {i}")) for i, drawing in enumerate(polylines))
 
 
+@settings(max_examples=40)
 @given(drawings, st.sampled_from(["down", "up"]))
 def test_steps_of_a_batch_are_the_steps_of_each_drawing(polylines: list[Drawing], start: Start) -> None:
     motion, event, lengths = pack_drawings(polylines).to_steps(start)
@@ -30,6 +31,7 @@ LENGTH_259 = np.array([[129, -2], [-2, -2], [0, -2], [-2, -2], [60, -2], [-2, -2
 """A stroke of length 37 * 7; a running sum of lengths after a stroke of irrational length rounds it."""
 
 
+@settings(max_examples=40)
 @given(drawings, st.sampled_from(["fit_to_box", "resample", "simplify", "round_to_grid"]))
 @example([[np.array([[0, 30], [30, 30]])], [np.array([[0, 1], [-1, -1]]), LENGTH_259]], "resample")
 def test_geometry_of_a_batch_is_the_geometry_of_each_drawing(polylines: list[Drawing], method: str) -> None:
@@ -40,6 +42,7 @@ def test_geometry_of_a_batch_is_the_geometry_of_each_drawing(polylines: list[Dra
             np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-9)
 
 
+@settings(max_examples=40)
 @given(drawings, st.data())
 def test_selection_keeps_the_selected_drawings(polylines: list[Drawing], data: st.DataObject) -> None:
     keep = np.array(data.draw(st.lists(st.booleans(), min_size=len(polylines), max_size=len(polylines))))

@@ -16,6 +16,7 @@ drawings = st.lists(
 )
 
 
+@settings(max_examples=40)
 @given(drawings, st.sampled_from(["down", "up"]))
 def test_to_polylines_inverts_from_polylines(strokes: list[np.ndarray], start: Start) -> None:
     motion, event = from_polylines([stroke.astype(float) for stroke in strokes], start)
@@ -51,6 +52,7 @@ def test_curves_plot_each_value_over_time_in_its_band() -> None:
     np.testing.assert_allclose(second, [[0, 0.975], [0.75, 0.975], [3, 0.975]])
 
 
+@settings(max_examples=40)
 @given(st.integers(2, 40).flatmap(lambda n: arrays(np.int16, (n, 2), elements=st.integers(-99, 99))))
 def test_simplified_strokes_stay_within_the_tolerance(points: np.ndarray) -> None:
     kept = points[simplify(points, 4.0)]

@@ -80,15 +80,15 @@ def test_entropy_has_the_known_value(name: str, entropy: float) -> None:
 
 @pytest.mark.parametrize(("name", "entropy"), [("spiral", -0.387), ("spiral-jitter", 0.207)])
 def test_entropies_of_scaled_datasets_vary_around_the_known_value(name: str, entropy: float) -> None:
-    entropies = [TOYS[name].make_dataset(seed=seed).entropy() for seed in range(6)]
+    entropies = [TOYS[name].make_dataset(seed=seed).entropy() for seed in range(3)]
     assert min(entropies) < entropy < max(entropies)
-    assert entropies == pytest.approx([entropy] * 6, abs=0.03)
+    assert entropies == pytest.approx([entropy] * 3, abs=0.03)
 
 
 @pytest.mark.parametrize("name", ["sine", *SCALED])
 def test_entropy_does_not_depend_on_the_grid(name: str) -> None:
-    dataset = TOYS[name].make_dataset(n=3000)
-    assert dataset.toy._entropy(dataset.scale, 3) == pytest.approx(dataset.entropy(), abs=2e-4)
+    dataset = TOYS[name].make_dataset(n=2000)
+    assert dataset.toy._entropy(dataset.scale, 2) == pytest.approx(dataset.entropy(), abs=2e-4)
 
 
 def test_entropy_of_the_inverse_sine_equals_an_adaptive_integral() -> None:
@@ -142,10 +142,11 @@ def test_mean_nll_of_the_exact_density_equals_the_entropy(name: str, points: str
 @pytest.mark.parametrize("name", SCALED)
 def test_halving_the_target_lowers_the_entropy_by_log_2_and_halving_the_input_does_not(name: str) -> None:
     dataset = TOYS[name].make_dataset(2000)
+    entropy = dataset.entropy()
     for stretch, shift in (([1, 2], -np.log(2)), ([2, 1], 0)):
         low, high = dataset.scale
         halved = replace(dataset, scale=Scale(low, low + (high - low) * stretch))
-        assert halved.entropy() == pytest.approx(dataset.entropy() + shift, abs=1e-4)
+        assert halved.entropy() == pytest.approx(entropy + shift, abs=1e-4)
 
 
 def test_noisy_spiral_fills_its_box_over_both_columns() -> None:

@@ -33,7 +33,7 @@ def step_keys(batch: Batch) -> list[tuple[int, bytes, bytes]]:
 
 
 @given(lengths=LENGTHS, window=st.integers(2, 12), size=st.integers(1, 5), carry=st.booleans(), epoch=st.integers(0, 3))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_epoch_holds_every_step_once_with_its_previous_step(
     lengths: list[int], window: int, size: int, carry: bool, epoch: int
 ) -> None:
@@ -57,7 +57,7 @@ def test_first_row_without_a_time_is_0_as_the_previous_step_too(carry: bool) -> 
 
 
 @given(lengths=LENGTHS, window=st.integers(2, 12), size=st.integers(1, 5))
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_continued_windows_follow_a_longest_window_in_the_same_row(lengths: list[int], window: int, size: int) -> None:
     """The state after a batch is the state after its longest windows, so that only these can be continued."""
     batches = list(make_windows(random_corpus(lengths), window, size).epoch(0))

@@ -38,7 +38,7 @@ def highest_log_prob_on_a_grid(mixture: GaussianMixture, side: int) -> Tensor:
 
 @COVARIANCES
 @pytest.mark.parametrize("spread", [0.5, 1.0, 3.0])
-@pytest.mark.parametrize(("d", "batch", "side"), [(1, 50, 5001), (2, 20, 151), (3, 5, 31)], ids=["1-D", "2-D", "3-D"])
+@pytest.mark.parametrize(("d", "batch", "side"), [(1, 20, 2001), (2, 8, 101), (3, 3, 25)], ids=["1-D", "2-D", "3-D"])
 def test_no_point_of_a_fine_grid_is_higher_than_the_mode(
     d: int, batch: int, side: int, spread: float, full: bool
 ) -> None:
@@ -67,9 +67,10 @@ def test_the_mode_of_one_component_is_its_mean(batch: tuple[int, ...], full: boo
 
 def test_modes_of_a_batch_equal_the_modes_of_its_elements() -> None:
     mixture = random_mixture(2, 3, k=4, full=True)
+    modes = mixture.mode
     for i in range(2):
         for j in range(3):
-            torch.testing.assert_close(mixture.mode[i, j], mixture[i, j].mode)
+            torch.testing.assert_close(modes[i, j], mixture[i, j].mode)
 
 
 def test_the_mode_of_distant_components_is_the_mean_of_the_highest_density() -> None:
@@ -141,12 +142,12 @@ def test_modes_have_no_gradient() -> None:
 
 
 def test_no_ascent_of_scipy_finds_a_higher_point() -> None:
-    """From the midpoints of all pairs of means, for 60 mixtures in the plane with full covariances, in NumPy."""
+    """From the midpoints of all pairs of means, for 20 mixtures in the plane with full covariances, in NumPy."""
     generator = torch.Generator().manual_seed(0)
     draw = lambda *shape: torch.randn(*shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    mixture = GaussianMixture(draw(60, 5), draw(60, 5, 2), draw(60, 5, 2), draw(60, 5, 2, 2))
+    mixture = GaussianMixture(draw(20, 5), draw(20, 5, 2), draw(20, 5, 2), draw(20, 5, 2, 2))
     log_prob = mixture.log_prob(mixture.mode)
-    for i in range(60):
+    for i in range(20):
         weights, means = torch.softmax(mixture.logits[i], -1).numpy(), mixture.means[i].numpy()
         factor = mixture.scale_tril[i].numpy()
         whitening = np.linalg.inv(factor)

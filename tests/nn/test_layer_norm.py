@@ -82,7 +82,7 @@ def test_gradients_equal_finite_differences(layers: int) -> None:
         outputs, state = torch.func.functional_call(model, dict(zip(names, weights, strict=True)), arguments)
         return outputs, *state
 
-    arguments = (random_inputs(3, 2), *random_state(layers, 2, hidden=3), *model.parameters())
+    arguments = (random_inputs(2, 2), *random_state(layers, 2, hidden=3), *model.parameters())
     assert torch.autograd.gradcheck(run, [argument.detach().requires_grad_() for argument in arguments])
 
 

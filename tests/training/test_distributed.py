@@ -1,7 +1,7 @@
 """Distributed training with two ranks: same weights as with one rank, interruption, killed ranks, commands.
 
 torchrun starts this file as a script: `main` at the end is the program of each rank. Starting ranks is slow, so one
-start runs all cases, and the tests check the files that it leaves.
+start runs all cases, rank 1 is killed in the last case, and the tests check the files that the ranks leave.
 """
 
 import contextlib
@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from mdnrnn import cli
 from mdnrnn.data.batches import Batch, Batches
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.static import Points
@@ -53,8 +54,8 @@ if __name__ == "__main__":  # without pytest's import path; Hershey-Fonts instal
 
 from tests.helpers import make_controls, make_episodes, random_corpus  # noqa: E402
 
-STOP_STEP, KILL_STEP = 20, 7
-CONFIG = SequenceTrainConfig(steps=50, batch_size=8, warmup=5, validations=3, precision="float32")
+STOP_STEP, KILL_STEP = 12, 7
+CONFIG = SequenceTrainConfig(steps=30, batch_size=8, warmup=5, validations=3, precision="float32")
 HANG_SECONDS = 500
 """Time after which a test assumes that the ranks hang."""
 
@@ -87,11 +88,24 @@ def make_corpus(name: str) -> Corpus:
     return random_corpus([int(length) for length in lengths])
 
 
+def make_short_lines() -> Corpus:
+    """Return 7 lines of pen text, shortened to 30 to 36 points and 5 characters."""
+    lines = make_pen_text(1, {"train": 5, "valid": 1, "test": 1})
+
+    def shorten(i: int) -> Sequence:
+        line = lines[i]
+        assert line.text is not None
+        event = mark_end(line.event[: 30 + i])
+        return line._replace(motion=line.motion[: 30 + i], event=event, text=line.text[:5])
+
+    return pack(lines.metadata, {split: [shorten(i) for i in lines.indices(split)] for split in lines.splits})
+
+
 def make_case(name: str, model_class: type[MDNRNN] = MDNRNN) -> Case:
     torch.manual_seed(0)
     if name == "points":
         x = torch.linspace(-1, 1, 65).unsqueeze(1)
-        config = TrainConfig(steps=50, batch_size=16, precision="float32")
+        config = TrainConfig(steps=30, batch_size=16, precision="float32")
         return Case(MDN(1, 1, MDNConfig(components=3)), Points(x, x.sin()), Points(x, x.cos()), config)
     corpus, config = make_corpus(name), CONFIG
     if name == "windows":
@@ -104,7 +118,7 @@ def make_case(name: str, model_class: type[MDNRNN] = MDNRNN) -> Case:
 
 def make_noisy_case(name: str) -> Case:
     torch.manual_seed(0)
-    corpus = make_pen_text(1, {"train": 5, "valid": 1, "test": 1}) if name == "handwriting" else make_corpus("drawings")
+    corpus = make_short_lines() if name == "handwriting" else make_corpus("drawings")
     shape, config = StepShape.from_corpus(corpus), replace(CONFIG, steps=3, batch_size=4)
     models: dict[str, Callable[[], Model]] = {
         "sketch": lambda: SketchRNN(shape, SketchRNNConfig(encoder=8, hidden=8, latent=4, components=2)),
@@ -157,22 +171,31 @@ def run_command(folder: Path, name: str, *arguments: str) -> None:
     (folder / f"{name}-{os.environ['RANK']}.json").write_text(json.dumps(record))
 
 
-def start_ranks(program: str, folder: Path) -> "subprocess.Popen[str]":
+def start_ranks(folder: Path) -> "subprocess.Popen[str]":
     """Start two ranks of this file with torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([*command, program, str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen([*command, str(folder)], stderr=subprocess.PIPE, text=True, env=environment)
 
 
 @pytest.fixture(scope="module")
-def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the results of all cases and commands on two ranks."""
-    folder = tmp_path_factory.mktemp("two-ranks")
-    native.write(make_corpus("drawings"), folder / "data.npz")
-    process = start_ranks("cases", folder)
-    _, errors = process.communicate(timeout=HANG_SECONDS)
-    assert process.returncode == 0, errors
+def two_ranks(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Folder with the results of all cases and commands on two ranks, and the exit status and errors of torchrun.
+
+    The workers of pytest-xdist share the folder: the first one that needs it starts the ranks.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "two-ranks"
+    status = folder / "status.json"
+    with FileLock(f"{folder}.lock"):
+        if not status.exists():
+            folder.mkdir()
+            native.write(make_corpus("drawings"), folder / "data.npz")
+            process = start_ranks(folder)
+            _, errors = process.communicate(timeout=HANG_SECONDS)
+            status.write_text(json.dumps({"returncode": process.returncode, "errors": errors}))
+    assert (folder / NOISY_CASES[-1] / "result.json").exists(), status.read_text()  # the last case before the kill
     return folder
 
 
@@ -228,15 +251,16 @@ def test_both_ranks_have_the_same_weights(two_ranks: Path, name: str) -> None:
 
 @needs_posix_signals
 def test_killed_rank_ends_the_other_rank_and_leaves_a_checkpoint(
-    one_rank: Callable[[str], Path], tmp_path: Path
+    two_ranks: Path, one_rank: Callable[[str], Path]
 ) -> None:
-    process = start_ranks("kill", tmp_path)
-    _, errors = process.communicate(timeout=HANG_SECONDS)
-    assert process.returncode != 0
-    assert "lost the connection to another rank" in errors
-    assert "Signal 9" in errors
-    run_case(make_case("drawings"), tmp_path)
-    assert max_difference(one_rank("drawings"), tmp_path) < 1e-5
+    status = json.loads((two_ranks / "status.json").read_text())
+    assert status["returncode"] != 0
+    assert "lost the connection to another rank" in status["errors"]
+    assert "Signal 9" in status["errors"]
+    folder = two_ranks / "killed"
+    assert not (folder / "result.json").exists()
+    run_case(make_case("drawings"), folder)
+    assert max_difference(one_rank("drawings"), folder) < 1e-5
 
 
 def read_command(folder: Path, name: str) -> list[dict[str, Any]]:
@@ -333,13 +357,10 @@ def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> No
         fit(case.model, list(case.valid), None, None, case.config)  # type: ignore[arg-type]
 
 
-def main(program: str, folder: Path) -> None:
-    """Program of each rank: "kill" or "cases"."""
+def main(folder: Path) -> None:
+    """Program of each rank."""
     torch.set_num_threads(1)
     with distributed.process_group():
-        if program == "kill":
-            run_case(make_case("drawings", KilledModel), folder)
-            return
         options = ["--steps", "3", "--model.hidden", "8", "--validations", "1"]
         data, out = str(folder / "data.npz"), str(folder / "run")
         run_command(folder, "train", "train", "stroke", "--data", data, "--out", out, *options)
@@ -351,7 +372,8 @@ def main(program: str, folder: Path) -> None:
             run_case(make_case(name, StoppedModel), folder / f"{name} stopped")
         for name in NOISY_CASES:
             run_case(make_noisy_case(name), folder / name)
+        run_case(make_case("drawings", KilledModel), folder / "killed")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

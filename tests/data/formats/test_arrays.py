@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -67,6 +67,7 @@ def test_object_arrays_equal_what_numpy_unpickles(tmp_path: Path, records: np.nd
         assert one.shape == np.asarray(other).shape
 
 
+@settings(max_examples=40)
 @given(
     records=st.lists(
         arrays.arrays(

@@ -108,6 +108,7 @@ coordinate = st.one_of(st.integers(-3000, 3000), st.floats(-3000, 3000))
 stroke = st.lists(st.tuples(coordinate, coordinate), max_size=4)
 
 
+@settings(max_examples=40)
 @given(drawings=st.lists(st.lists(stroke, max_size=3), max_size=6), size=st.integers(1, 200))
 def test_drawings_do_not_depend_on_the_chunk_size(drawings: list[list[list[tuple[float, float]]]], size: int) -> None:
     data = "".join(make_line([list(zip(*stroke, strict=True)) or [[], []] for stroke in each]) for each in drawings)

@@ -37,6 +37,7 @@ byte = st.integers(0, 255)
 stroke_lists = st.lists(st.lists(st.tuples(byte, byte), max_size=5), max_size=4)
 
 
+@settings(max_examples=40)
 @given(drawings=st.lists(st.tuples(st.integers(1, 2**64 - 1), stroke_lists), max_size=6), size=st.integers(1, 60))
 def test_packed_drawings_are_read_for_every_chunk_size(
     drawings: list[QuickDrawDrawing], size: int, tmp_path_factory: pytest.TempPathFactory

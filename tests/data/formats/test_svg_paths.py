@@ -112,7 +112,7 @@ def scratch_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("svg") / "x.svg"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(arrays(np.float64, (4, 2), elements=coordinates), st.lists(transforms, max_size=3))
 def test_transformed_cubic_is_within_tolerance(scratch_file: Path, control: np.ndarray, chain: list[str]) -> None:
     data = "M{} {}C{} {} {} {} {} {}".format(*control.ravel().tolist())

@@ -96,7 +96,7 @@ def test_every_writer_is_tested() -> None:
 
 
 @pytest.mark.parametrize("form", sorted(set(WRITERS) - {"microjam"}))
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(corpus=corpora())
 def test_written_drawings_are_restored(form: str, corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Splits, too, except for SVG with a single split, whose folder is not nested in another one."""
@@ -116,7 +116,7 @@ position = st.integers(0, 1024).map(lambda number: number / 1024)  # on the grid
 touch_steps = st.tuples(position, position, st.floats(2**-13, 5, width=32), st.booleans())
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(performances=st.lists(st.lists(touch_steps, min_size=1, max_size=6), min_size=1, max_size=4))
 def test_written_touches_are_restored(performances: list[list[Any]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """To 3e-5: sums of float32 offsets may be slightly off the screen and are clamped."""

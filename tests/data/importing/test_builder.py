@@ -46,7 +46,7 @@ names = st.sampled_from([None, "a", "b", "仂\n"])
 sequence_tuples = st.tuples(motions, st.integers(0, 2), names, names)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(sequences=st.lists(sequence_tuples, min_size=1, max_size=8), data=st.data())
 def test_corpus_does_not_depend_on_the_blocks(
     sequences: list[Any], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

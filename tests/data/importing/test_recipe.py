@@ -98,7 +98,7 @@ def write_drawings(folder: Path, drawings: list[list[list[tuple[int, int]]]]) ->
     return write_text(folder / "x.ndjson", "".join(json.dumps(record) + "\n" for record in records))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(integer_drawings, st.sampled_from([255, 100, 64.0]))
 def test_longer_side_equals_the_box(tmp_path_factory: pytest.TempPathFactory, drawings: list[Any], side: float) -> None:
     source = write_drawings(tmp_path_factory.mktemp("x"), drawings)
@@ -121,7 +121,7 @@ def max_distance(points: np.ndarray, stroke: np.ndarray) -> float:
     return float(np.hypot(*np.moveaxis(points[:, None] - nearest, 2, 0)).min(1).max())
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(integer_drawings, st.sampled_from([1.0, 5.0, 40.0]), st.sampled_from([0.5, 2.0, 20.0]))
 def test_resampled_and_simplified_drawing_is_within_tolerance(
     tmp_path_factory: pytest.TempPathFactory, drawings: list[Any], spacing: float, tolerance: float

@@ -132,14 +132,14 @@ def test_episodes_end_with_the_true_probability() -> None:
 
 
 @pytest.mark.parametrize("actions", ["random", "constant"])
-def test_rows_stay_in_the_support_for_5_000_steps(actions: str) -> None:
+def test_rows_stay_in_the_support_for_1_000_steps(actions: str) -> None:
     """False-failure probability below 2e-9 per row and feature, 1.3e-3 in total, with a fixed seed."""
     rng = np.random.default_rng(1)
-    inputs = sample_actions(rng, 32, 5000) if actions == "random" else np.ones((32, 5000, rollouts.ACTIONS), np.float32)
-    rows, _, _ = simulate(inputs, Noise.sample(rng, 32, 5000))
+    inputs = sample_actions(rng, 160, 1000) if actions == "random" else np.ones((160, 1000, rollouts.ACTIONS), np.float32)
+    rows, _, _ = simulate(inputs, Noise.sample(rng, 160, 1000))
     assert (np.abs(rows) < SUPPORT).all()
     assert (np.abs(rows).max((0, 1)) > 0.6 * SUPPORT).all()
-    assert (rows[:, -1000:].std(1) > 0.2).all()
+    assert (rows[:, -200:].std(1) > 0.2).all()
 
 
 def test_support_covers_all_means_after_extreme_pasts() -> None:
