@@ -43,7 +43,10 @@ def test_played_steps_equal_a_generated_sequence(corpus: Corpus) -> None:
 
 
 def test_played_steps_retain_no_objects() -> None:
-    """In one of three rounds of 50 steps, fewer than 5 memory blocks are added; caches may grow in the other rounds."""
+    """In one of three rounds of 50 steps, fewer than 50 memory blocks are added; an object per step has one or more.
+
+    The free lists of the interpreter grow, too, by up to 31 blocks per round.
+    """
     performer = Performer(STREAM)
     blocks = []
     for _ in range(4):
@@ -51,7 +54,7 @@ def test_played_steps_retain_no_objects() -> None:
             performer.play()
         gc.collect()
         blocks.append(sys.getallocatedblocks())
-    assert np.diff(blocks).min() < 5
+    assert np.diff(blocks).min() < 50
 
 
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA.keys())
