@@ -17,7 +17,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from mdnrnn.cli.dispatch import choose, summary
-from mdnrnn.cli.options import Animate, Columns, Count, DataArgument, Json, check_count, parse, print_json
+from mdnrnn.cli.options import Animate, Columns, Count, DataArgument, Json, check_count, parse, print_json, quantity
 from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus
@@ -172,7 +172,7 @@ class DrawOptions:
         else:
             options = DrawingOptions(color=self.color, columns=self.columns, labels=labels, animate=self.animate)
             save.save_picture([corpus.drawing(i) for i in indices], self.out, options)
-        print(f"{self.out}: {len(indices)} drawings")
+        print(f"{self.out}: {quantity(len(indices), 'drawing')}")
 
     def _select(self, corpus: Corpus) -> list[int]:
         """Return the indices of the drawings."""

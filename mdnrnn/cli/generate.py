@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, check_count, parse
+from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, check_count, parse, quantity
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.pen_events import END
@@ -108,7 +108,7 @@ def _draw(options: GenerateOptions, run: Run) -> None:
         workers=options.workers,
     )
     _save(drawings, options)
-    print(f"{options.out}: {len(drawings)} drawings, {len(drawings.event)} points")
+    print(f"{options.out}: {quantity(len(drawings), 'drawing')}, {quantity(len(drawings.event), 'point')}")
 
 
 def _save(drawings: Corpus, options: GenerateOptions) -> None:
@@ -156,8 +156,9 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
     points = sum(len(page.lines.event) for page in pages)
     last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(lines))]
     unfinished = sum(event != END for event in last_events)
-    suffix = f", {unfinished} lines unfinished" if unfinished else ""
-    print(f"{options.out}: {len(lines)} lines, {copies} copies, {points} points{suffix}")
+    suffix = f", {quantity(unfinished, 'line')} unfinished" if unfinished else ""
+    counts = ", ".join([quantity(len(lines), "line"), quantity(copies, "page"), quantity(points, "point")])
+    print(f"{options.out}: {counts}{suffix}")
 
 
 def _check_text_options(options: GenerateOptions) -> None:

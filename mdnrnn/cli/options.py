@@ -102,6 +102,11 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
+def quantity(n: int, noun: str) -> str:
+    """Return for example "1 drawing" or "2 drawings"."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 def check_count(n: int) -> None:
     """Raise `InputError` if `n` is less than 1."""
     if n < 1:

@@ -23,7 +23,7 @@ def test_text_is_written_in_every_format(
     arguments = ["generate", str(handwriting_run), "--text", "so it is", "--out", str(out), "--max-steps", "12"]
     assert main(arguments) == 0
     assert out.read_bytes().startswith(FIRST_BYTES[extension])
-    assert capsys.readouterr().out.startswith(f"{out}: 1 lines, 1 copies, ")
+    assert capsys.readouterr().out.startswith(f"{out}: 1 line, 1 page, ")
 
 
 def test_copies_are_pages_of_a_picture_and_repeated_lines_of_a_corpus(handwriting_run: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Recipe:
     these names are equal, auto assigns no classes."""
     split: str | None = None
     """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
-    train=trainset.txt,valid=testset_v.txt,test=testset_t.txt (for IAM-OnDB: form IDs). By default, splits stored in the
+    train=trainset.txt,valid=testset_v.txt,test=testset_f.txt (for IAM-OnDB: form IDs). By default, splits stored in the
     files are kept. A drawing in a folder named train, valid or test is assigned to the split of that name; in formats
     with many drawings per file, the name of the file counts, too. The remaining drawings are divided by the shares
     0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its split does
