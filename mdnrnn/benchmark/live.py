@@ -106,7 +106,7 @@ def _matvec_seconds(model: nn.Module) -> float:
 
 
 def _new_run(preset: str) -> Run:
-    """Return a run with an untrained model, whose steps take as long as those of a trained model."""
+    """Return a run with an untrained model, whose steps take as long as a trained model's."""
     metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
     config = RunConfig(
         kind=PRESETS[preset].kind,

@@ -57,8 +57,8 @@ class WorldBenchmark:
     rollouts_true_nll: float
     """Negative log-likelihood of the features of the rollouts under the true system, in nats per step."""
     system_true_nll: float
-    """Negative log-likelihood, under the true system, of the features of its own samples with the same policy, in nats
-    per step. It equals `rollouts_true_nll` in expectation if the world model is exact."""
+    """Negative log-likelihood of the features of samples from the true system, with the same policy, under the true
+    system, in nats per step. It equals `rollouts_true_nll` in expectation if the world model is exact."""
     parameters: int
     minutes: float
     machine: Machine
@@ -111,9 +111,9 @@ def _opposing_policy(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
 
 
 def _system_nll(episodes: int, steps: int) -> float:
-    """Return the negative log-likelihood, under the true system, of the features of its own samples, in nats per step.
+    """Return the negative log-likelihood of samples from the true system under the true system, in nats per step.
 
-    The samples use `_opposing_policy`.
+    Only the features are scored. The samples use `_opposing_policy`.
     """
     noise, past = rollouts.Noise.sample(np.random.default_rng(1), episodes, steps), rollouts.Past.initial(episodes)
     action, total = np.zeros((episodes, rollouts.ACTIONS), np.float32), 0.0

@@ -197,7 +197,7 @@ class DrawOptions:
 class ImportOptions:
     """Import drawings in any supported format as a corpus.
 
-    A corpus is a data set in the format of this package. It opens without delay, whatever its size.
+    A corpus is a data set in the format of this package. It opens without delay at any size.
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]

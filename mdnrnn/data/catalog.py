@@ -196,7 +196,7 @@ _ENTRIES = (
     ),
 )
 CATALOG = {entry.name: entry for entry in _ENTRIES}
-"""Entries by name. A name that ends in /CATEGORY stands for one corpus per category (see `find`)."""
+"""Entries by name. A name that ends in /CATEGORY represents one corpus per category (see `find`)."""
 
 
 def find(name: str) -> Entry | None:

@@ -197,7 +197,7 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
     corpus = read(path)
     if corpus.inputs is not None or corpus.logvar is not None:
         raise DataError(
-            f"{path}: its steps have inputs or variances, which an import would lose; use the corpus as it is"
+            f"{path}: its steps have inputs or variances, which an import would lose; use the corpus directly"
         )
     try:
         corpus.check()

@@ -155,7 +155,7 @@ class _NotNumbersError(ValueError):
 class _Converter:
     """Converter of unpickled records to arrays.
 
-    A record is either a `_Call` that stands for an array, or nested lists of numbers and `_Call`s.
+    A record is either a `_Call` that represents an array, or nested lists of numbers and `_Call`s.
     """
 
     def __init__(self, max_numbers: int) -> None:
