@@ -437,15 +437,15 @@ def chi_square_p_value(samples: Tensor, mixture: GaussianMixture, bin_width: Ten
 @pytest.mark.parametrize("width", [0.2, 0.7], ids=["bins below the scale", "bins above the scale"])
 @pytest.mark.parametrize("slope", [0.0, 0.8, -2.5])
 def test_samples_on_a_grid_have_the_bin_probabilities(slope: float, width: float) -> None:
-    """Chi-square test with 100,000 samples: false-failure probability 1e-6.
+    """Chi-square test with 30,000 samples: false-failure probability 1e-6.
 
     The test rejects continuous samples that are rounded at the end, if the components have slopes and the bins are
     wider than the scales.
     """
     mixture, bin_width = two_components(slope), double([width, 1.5 * width])
     generator = torch.Generator().manual_seed(0)
-    uniform = torch.rand(100_000, generator=generator, dtype=torch.float64)
-    normal = torch.randn(100_000, 2, generator=generator, dtype=torch.float64)
+    uniform = torch.rand(30_000, generator=generator, dtype=torch.float64)
+    normal = torch.randn(30_000, 2, generator=generator, dtype=torch.float64)
     assert chi_square_p_value(mixture.transform(uniform, normal, bin_width), mixture, bin_width) > 1e-6
     rounded = torch.round(mixture.transform(uniform, normal) / bin_width) * bin_width
     assert (chi_square_p_value(rounded, mixture, bin_width) > 1e-6) == (slope == 0 or width < 0.5)

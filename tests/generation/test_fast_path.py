@@ -24,7 +24,7 @@ from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences, generate_reference
 from tests.helpers import make_sketch_model, random_corpus
 
-N, MAX_STEPS, SEED = 10, 30, 3
+N, MAX_STEPS, SEED = 10, 22, 3
 CONFIG = MDNRNNConfig(hidden=16, components=4, layers=2, dropout=0.0)
 
 

@@ -54,11 +54,11 @@ def make_noise(head: StepHead, batch: int) -> tuple[Tensor, Tensor, Noise]:
 
 @torch.no_grad()
 def check_samples(head: StepHead, sampling: Sampling, grid: list[float] | None, batch: int, features: int = 3) -> None:
-    """Compare three batches of samples with those of the distribution."""
+    """Compare two batches of samples with those of the distribution."""
     sampler = FusedSampler(head, sampling, batch)
     bin_width = None if grid is None else torch.tensor(grid[:features], dtype=torch.float64)
     all_positive = bin_width is not None and bool((bin_width > 0).all())
-    for _ in range(3):
+    for _ in range(2):
         inputs = torch.randn(batch, WIDTH, dtype=torch.float64)
         uniform, normal, noise = make_noise(head, batch)
         motion, event = sampler(inputs, uniform[:, : sampler.groups], normal, bin_width, all_positive)

@@ -59,7 +59,7 @@ def make_labels(classes: int) -> Tensor:
 
 
 def make_text_model() -> tuple[HandwritingRNN, Condition]:
-    lines = make_pen_text(4, {"train": 30})
+    lines = make_pen_text(4, {"train": 4})
     torch.manual_seed(1)
     model = HandwritingRNN(StepShape.from_corpus(lines), HandwritingConfig(hidden=16, components=3)).double()
     return model, Condition(text=to_code_points([str(lines[i].text)[: 1 + i % 7] for i in range(N)]))

@@ -21,7 +21,7 @@ from mdnrnn.training.metrics import read_metrics
 from mdnrnn.training.trainer import fit
 
 TRAINING = TrainConfig(
-    steps=400, batch_size=200, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
+    steps=200, batch_size=200, learning_rate=5e-3, final_rate=0.0, clip=10.0, precision="float32", device="cpu"
 )
 SMALL = MDNConfig(components=2, widths=(8,))
 
@@ -171,7 +171,7 @@ def test_last_weights_are_kept_without_validation_data(tmp_path: Path) -> None:
 
 def test_best_weights_are_kept_with_validation_data(tmp_path: Path) -> None:
     """A large network overfits twenty points; the weights of the lowest validation loss are restored."""
-    points, valid = make_line(20), make_line(2000)
+    points, valid = make_line(20), make_line(500)
     torch.manual_seed(0)
     model = MDN(1, 1, MDNConfig(), points)
     fit(model, PointBatches(points, 20), valid, tmp_path, TRAINING)
