@@ -36,13 +36,14 @@ from mdnrnn.training.metrics import METRICS_FILE, read_metrics
 from mdnrnn.training.progress import Progress
 from mdnrnn.training.step import validation_loss
 from mdnrnn.training.trainer import fit
-from tests.helpers import make_controls
+from tests.helpers import make_controls, random_corpus
 
 CONFIG = SequenceTrainConfig(
     steps=24, batch_size=16, warmup=5, validations=3, precision="float32", checkpoint_seconds=0.0
 )
 WINDOW_CONFIG = replace(CONFIG, batch_size=4, window=10, augment_scale=0.0, augment_drop=0.0)
 STREAMS = make_controls((90, 130, 40))
+DRAWINGS = random_corpus([5 + i % 11 for i in range(40)])
 
 
 def split_data(corpus: Corpus, config: SequenceTrainConfig = CONFIG) -> tuple[Any, Batches]:
@@ -96,11 +97,11 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(doodles: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a training on doodles that was not interrupted."""
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a training on drawings that was not interrupted."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     with single_thread():  # as in the tests: the number of threads changes rounding
-        fit(make_model(doodles), *split_data(doodles), folder, CONFIG)
+        fit(make_model(DRAWINGS), *split_data(DRAWINGS), folder, CONFIG)
     return folder
 
 
@@ -117,15 +118,15 @@ def uninterrupted_windows(tmp_path_factory: pytest.TempPathFactory) -> dict[bool
 
 
 def test_training_beats_the_null_model(doodles: Corpus, tmp_path: Path) -> None:
-    config = replace(CONFIG, steps=200, learning_rate=1e-2)
+    config = replace(CONFIG, steps=100, learning_rate=2e-2)
     result = fit(make_model(doodles), *split_data(doodles), tmp_path, config)
     points = doodles.rows("valid").stop - doodles.rows("valid").start
-    assert result.progress.step == 200
+    assert result.progress.step == 100
     assert result.progress.best < null_model_nll(doodles, "valid", Normalizer.from_corpus(doodles)) / points - 0.3
 
 
-def test_model_and_file_have_the_weights_of_the_best_validation(doodles: Corpus, tmp_path: Path) -> None:
-    (train, valid), model = split_data(doodles), make_model(doodles)
+def test_model_and_file_have_the_weights_of_the_best_validation(tmp_path: Path) -> None:
+    (train, valid), model = split_data(DRAWINGS), make_model(DRAWINGS)
     result = fit(model, train, valid, tmp_path, CONFIG)
     losses = [line["valid_loss"] for line in read_metrics(tmp_path) if "valid_loss" in line]
     assert len(losses) == 3
@@ -138,15 +139,15 @@ def test_model_and_file_have_the_weights_of_the_best_validation(doodles: Corpus,
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 @pytest.mark.parametrize("step", [1, 7, 23])
 def test_resumed_training_has_the_weights_of_an_uninterrupted_one(
-    doodles: Corpus, uninterrupted: Path, tmp_path: Path, step: int, stop_signal: signal.Signals
+    uninterrupted: Path, tmp_path: Path, step: int, stop_signal: signal.Signals
 ) -> None:
-    model = make_model(doodles, StoppingModel)
+    model = make_model(DRAWINGS, StoppingModel)
     model.stop_step, model.stop_signal = step, stop_signal
-    result = fit(model, *split_data(doodles), tmp_path, CONFIG)
+    result = fit(model, *split_data(DRAWINGS), tmp_path, CONFIG)
     assert result.interrupted == stop_signal
     assert result.progress.step == step
     torch.manual_seed(99)  # the state of the generators comes from the checkpoint
-    result = fit(make_model(doodles), *split_data(doodles), tmp_path, CONFIG)
+    result = fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, CONFIG)
     assert result.interrupted is None
     assert_same_run(uninterrupted, tmp_path)
 
@@ -173,31 +174,31 @@ def test_carried_state_affects_training(uninterrupted_windows: dict[bool, Path],
     assert (weights[0] - weights[1]).abs().max() > 1e-4
 
 
-def test_nan_loss_raises_and_keeps_the_last_good_checkpoint(doodles: Corpus, tmp_path: Path) -> None:
+def test_nan_loss_raises_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(NonFiniteLoss, match=r"at step 6, examples \d+, .*keeps the last good checkpoint"):
-        fit(make_model(doodles, NaNModel), *split_data(doodles), tmp_path, CONFIG)
+        fit(make_model(DRAWINGS, NaNModel), *split_data(DRAWINGS), tmp_path, CONFIG)
     checkpoint = torch.load(tmp_path / CHECKPOINT_FILE, weights_only=True)
     assert checkpoint["progress"]["step"] == 5
     assert all(torch.isfinite(tensor).all() for tensor in checkpoint["model"].values())
 
 
-def test_patience_stops_a_training_without_improvement(doodles: Corpus, tmp_path: Path) -> None:
+def test_patience_stops_a_training_without_improvement(tmp_path: Path) -> None:
     config = replace(CONFIG, steps=100, validations=50, learning_rate=1e-12, patience=2)
-    result = fit(make_model(doodles), *split_data(doodles), tmp_path, config)
+    result = fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, config)
     assert result.progress.step < 30
 
 
-def test_finished_training_is_not_continued(doodles: Corpus, uninterrupted: Path) -> None:
+def test_finished_training_is_not_continued(uninterrupted: Path) -> None:
     before = (uninterrupted / METRICS_FILE).read_bytes()
-    model = make_model(doodles)
-    result = fit(model, *split_data(doodles), uninterrupted, CONFIG)
+    model = make_model(DRAWINGS)
+    result = fit(model, *split_data(DRAWINGS), uninterrupted, CONFIG)
     assert result.progress.step == 24
     assert (uninterrupted / METRICS_FILE).read_bytes() == before
     saved = load_file(uninterrupted / WEIGHTS_FILE)
     assert torch.equal(model.decoder.head.linear.weight, saved["decoder.head.linear.weight"])
 
 
-def test_budget_in_minutes_ends_training(doodles: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_budget_in_minutes_ends_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Clock:
         """Advances by one second whenever it is read."""
 
@@ -209,13 +210,13 @@ def test_budget_in_minutes_ends_training(doodles: Corpus, tmp_path: Path, monkey
 
     monkeypatch.setattr(trainer, "time", Clock())
     config = replace(CONFIG, steps=None, minutes=0.4)
-    progress = fit(make_model(doodles), *split_data(doodles), tmp_path, config).progress
+    progress = fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, config).progress
     assert 24 <= progress.seconds <= 26
     assert 18 <= progress.step <= 24  # each step takes a second, each validation another one
     assert progress.finished
 
 
-def test_callbacks_receive_steps_metrics_and_validations(doodles: Corpus, tmp_path: Path) -> None:
+def test_callbacks_receive_steps_metrics_and_validations(tmp_path: Path) -> None:
     class Recorder(Callback):
         def __init__(self) -> None:
             self.steps: list[int] = []
@@ -236,7 +237,7 @@ def test_callbacks_receive_steps_metrics_and_validations(doodles: Corpus, tmp_pa
             self.ended += 1
 
     recorder = Recorder()
-    fit(make_model(doodles), *split_data(doodles), tmp_path, CONFIG, [recorder])
+    fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, CONFIG, [recorder])
     assert recorder.steps == list(range(1, 25))
     assert recorder.validations == [8, 16, 24]
     assert recorder.ended == 1
@@ -257,12 +258,12 @@ class Attack:
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", pickle.dumps(Attack(), 2)], ids=["empty", "nonsense", "attack"])
 def test_damaged_checkpoint_is_an_error_and_is_not_executed(
-    doodles: Corpus, tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, content: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / CHECKPOINT_FILE).write_bytes(content)
     with pytest.raises(InputError, match=r"last.pt is damaged"):
-        fit(make_model(doodles), *split_data(doodles), tmp_path, CONFIG)
+        fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, CONFIG)
     assert not (tmp_path / "ran").exists()
 
 
