@@ -1,7 +1,7 @@
 """Tests of packed drawings: operations on a batch equal the operations on each drawing."""
 
 import numpy as np
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 

@@ -20,7 +20,7 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-EXAMPLES = int(os.environ.get("MDNRNN_FUZZ", "40"))
+EXAMPLES = int(os.environ.get("MDNRNN_FUZZ", "30"))
 """Damaged files per format."""
 MANY_EXAMPLES = 2000
 """Damaged files per format in slow tests."""

@@ -135,7 +135,9 @@ def test_episodes_end_with_the_true_probability() -> None:
 def test_rows_stay_in_the_support_for_1_000_steps(actions: str) -> None:
     """False-failure probability below 2e-9 per row and feature, 1.3e-3 in total, with a fixed seed."""
     rng = np.random.default_rng(1)
-    inputs = sample_actions(rng, 160, 1000) if actions == "random" else np.ones((160, 1000, rollouts.ACTIONS), np.float32)
+    inputs = (
+        sample_actions(rng, 160, 1000) if actions == "random" else np.ones((160, 1000, rollouts.ACTIONS), np.float32)
+    )
     rows, _, _ = simulate(inputs, Noise.sample(rng, 160, 1000))
     assert (np.abs(rows) < SUPPORT).all()
     assert (np.abs(rows).max((0, 1)) > 0.6 * SUPPORT).all()
