@@ -2,6 +2,7 @@
 
 import hashlib
 import queue
+import re
 import socket
 import sys
 import threading
@@ -198,11 +199,11 @@ def test_terminal_shows_a_progress_bar(server: Server, tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("path", "limits", "message"),
     [
-        ("half", {}, "closed early"),
+        ("half", {}, "closed early|received 51200 of 102400 bytes"),
         ("chunked_half", {}, "closed early"),
         ("half_without_length", {}, f"its SHA-256 differs from the one in the catalog, {SHA256}"),
         ("half_without_length", {"sha256": None}, "neither its length nor its checksum is known"),
-        ("half", {"sha256": None}, "closed early"),
+        ("half", {"sha256": None}, "closed early|received 51200 of 102400 bytes"),
         ("hangs_up", {}, "no connection"),
         ("silent", {"stall_timeout": 0.3}, "in 0.3 seconds"),
         ("drips_headers", {"stall_timeout": 0.3}, "in 0.3 seconds"),
@@ -220,7 +221,7 @@ def test_failed_download_raises_in_one_line_and_leaves_no_file(
 ) -> None:
     with pytest.raises(InputError, match="cannot download") as caught:
         fetch(server.url(path), tmp_path / "file", **limits)
-    assert message in str(caught.value)
+    assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
     assert list_files(tmp_path) == []
 

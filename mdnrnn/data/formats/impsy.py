@@ -23,6 +23,7 @@ from mdnrnn.data.formats.performance_arrays import STREAMS, ArrayChunk, find_key
 from mdnrnn.data.formats.streams import STREAM_LAYOUT, Row, clamp_dt, parse_finite, read_stream
 
 _LINE = re.compile(rb"^[ \t]*\d{4}-\d\d-\d\d[T ][^,\n]*,[ \t]*\w+[ \t]*,[ \t]*[-+.\d]", re.MULTILINE)
+_FRACTION = re.compile(r":\d\d\.(\d+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -36,15 +37,25 @@ def _parse_log(path: Path) -> DrawingBatch:
 
 
 def _parse_log_row(fields: list[bytes]) -> Row | None:
-    time = datetime.fromisoformat(fields[0].decode().replace("Z", "+00:00"))
+    time = _parse_time(fields[0].decode())
     values = array("d", map(parse_finite, fields[2:]))
     if not values:
         raise ValueError("no values")
     if fields[1].lower() != b"interface":
         return None
-    # Times without a time zone are read as UTC, because only their differences are used.
-    time = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
     return (time - _EPOCH) // timedelta(microseconds=1), values
+
+
+def _parse_time(text: str) -> datetime:
+    """Return an ISO time; without a time zone it is read as UTC, because only differences of times are used.
+
+    The fraction of a second can have any number of digits, which `fromisoformat` of Python 3.10 does not accept.
+    """
+    match = _FRACTION.search(text)
+    if match:
+        text = f"{text[: match.start(1)]}{match[1][:6]:0<6}{text[match.end(1) :]}"
+    time = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
 def _recognizes_arrays(path: Path, head: bytes) -> bool:

@@ -53,6 +53,12 @@ SAME_LOG: dict[str, Callable[[str], str]] = {
 }
 
 
+def test_fraction_of_a_second_can_have_any_number_of_digits(tmp_path: Path) -> None:
+    times = ["37:38", "37:38.5", "37:38.75", "37:38.875000", "37:39.000000001"]
+    path = write_text(tmp_path / "a.log", "".join(f"2019-01-17T12:{time},interface,0\n" for time in times))
+    np.testing.assert_allclose(impsy.LOG.parse(path).points[:, 0], [0, 0.5, 0.25, 0.125, 0.125])
+
+
 @pytest.mark.parametrize("change", SAME_LOG.values(), ids=SAME_LOG.keys())
 def test_equivalent_logs_give_the_same_rows(tmp_path: Path, change: Callable[[str], str]) -> None:
     path = write_text(tmp_path / "a.log", change(IMPSY_LOG))
