@@ -169,18 +169,20 @@ def test_touches_multiply_bin_probabilities_of_positions_by_the_density_of_times
     model = make_float_model(corpus, covariance).eval()
     bin_width = torch.full((2,), 1 / 1024 / normalizer.scale[0])
     total = 0.0
-    for i in corpus.indices("test"):
-        motion = torch.from_numpy(normalizer.normalize(corpus[i].motion, 0))
-        previous, state = model.initial_step(1), model.initial_state(1, Condition())
-        for t, event in enumerate(corpus[i].event.tolist()):
-            steps, state = model.step(previous, state)
-            previous = Step(motion[t : t + 1], torch.tensor([event]))
-            offsets, offset_value = steps.motion.marginal([0, 1]), previous.motion[:, :2]
-            log_bin = offsets.discretized_log_prob(offset_value, bin_width)
-            total -= float((log_bin + steps.event_log_prob(previous.event)).detach())
-            if t:
-                log_time = steps.motion.log_prob(previous.motion) - offsets.log_prob(offset_value)
-                total -= float(log_time.detach()) - math.log(corpus[i].motion[t, 2] * normalizer.scale[2])
+    sequences = [corpus[i] for i in corpus.indices("test")]
+    raw = np.stack([sequence.motion for sequence in sequences], 1)
+    motion = torch.from_numpy(np.stack([normalizer.normalize(sequence.motion, 0) for sequence in sequences], 1))
+    event = torch.from_numpy(np.stack([sequence.event for sequence in sequences], 1)).long()
+    previous, state = model.initial_step(10), model.initial_state(10, Condition())
+    for t in range(30):
+        steps, state = model.step(previous, state)
+        previous = Step(motion[t], event[t])
+        offsets, offset_value = steps.motion.marginal([0, 1]), previous.motion[:, :2]
+        log_bin = offsets.discretized_log_prob(offset_value, bin_width)
+        total -= float((log_bin + steps.event_log_prob(previous.event)).sum().detach())
+        if t:
+            log_time = steps.motion.log_prob(previous.motion) - offsets.log_prob(offset_value)
+            total -= float(log_time.sum().detach()) - float(np.log(raw[t, :, 2] * normalizer.scale[2]).sum())
     result = evaluate_test(model, corpus)
     assert result.measure == "mixed"
     assert result.paper_L_R is None

@@ -183,6 +183,7 @@ def test_invalid_numbers_of_workers_are_errors() -> None:
         generate(model, 2, policy=lambda motion, state, indices: torch.zeros(len(indices), 2), workers=2)
 
 
-def test_killed_worker_process_is_an_error() -> None:
+def test_killed_worker_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "set_num_threads", abs)  # the process does not have to import PyTorch
     with pytest.raises(InputError, match="one of 2 worker processes was killed"):
         map_in_processes(os._exit, [1], 2)
