@@ -9,7 +9,7 @@ import torch
 
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
-from mdnrnn.data.metadata import Metadata
+from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.distributions import Step
 from mdnrnn.models.base import StepShape
@@ -39,6 +39,20 @@ def random_corpus(
     sequences = [draw_sequence(length) for length in lengths]
     metadata = Metadata(name="random", bin_width=bin_width, classes=classes)
     return pack(metadata, dict.fromkeys(("train", "valid", "test"), sequences))
+
+
+def shorten(corpus: Corpus, steps: int) -> Corpus:
+    """Return the corpus with `steps` or slightly fewer steps per sequence; the last event of a sequence is kept."""
+
+    def cut(index: int) -> Sequence:
+        sequence = corpus[index]
+        n = min(len(sequence.event), steps - index % 5)
+        event = np.append(sequence.event[: n - 1], sequence.event[-1]).astype(np.uint8)
+        inputs = None if sequence.inputs is None else sequence.inputs[:n]
+        return sequence._replace(motion=sequence.motion[:n], event=event, inputs=inputs)
+
+    splits = {split: [cut(i) for i in corpus.indices(split)] for split in SPLITS if split in corpus.splits}
+    return pack(corpus.metadata, splits)
 
 
 def make_touches(performances: int = 60, bin_width: float | None = 1 / 1024, seed: int = 0) -> Corpus:

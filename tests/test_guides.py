@@ -23,7 +23,7 @@ from mdnrnn.tasks import toy_demos
 from mdnrnn.training import trainer
 from mdnrnn.training.config import TrainConfig
 from tests.data.formats.samples import IAM_LINE
-from tests.helpers import make_touches
+from tests.helpers import make_touches, shorten
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -72,7 +72,7 @@ def replace_budgets(arguments: list[str]) -> list[str]:
 
 def save_lines(folder: Path) -> Corpus:
     """Return 40 lines of pen-text per split, and save line 0 of the train split as `mine.svg`."""
-    corpus = make_pen_text(40, {"train": 1, "valid": 1, "test": 1}, seed=0)
+    corpus = shorten(make_pen_text(40, {"train": 1, "valid": 1, "test": 1}, seed=0), 90)
     first = corpus[0]
     line = pack(replace(corpus.metadata, classes=()), {"test": [first._replace(text=None, writer=None)]})
     WRITERS["svg"](line, folder / "line")
@@ -130,7 +130,8 @@ def workspace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     def fit_briefly(
         model: Any, train: Any, valid: Any = None, folder: Any = None, config: Any = None, *rest: Any, **more: Any
     ) -> Any:
-        config = replace(config or more.pop("config", None) or TrainConfig(), steps=TRAINING_STEPS, minutes=None)
+        config = config or more.pop("config", None) or TrainConfig()
+        config = replace(config, steps=TRAINING_STEPS, minutes=None, validations=1)
         return fit(model, train, valid, folder, config, *rest, **more)
 
     for module in (trainer, runs_train, toy_demos):

@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "examples").glob("*.ipynb"))
-BUDGETS = {"static_mdn": "STEPS = 20", "sketches": "STEPS = 2", "handwriting": "STEPS = 2"}
+BUDGETS = {"static_mdn": "STEPS = 20", "sketches": "STEPS = 2", "handwriting": "STEPS = 1\nLINES = 2"}
 """Contents of the cells with the tag "parameters" in the tests."""
 
 

@@ -37,8 +37,8 @@ from mdnrnn.models.sketch import SketchRNN
 from mdnrnn.nn import parameters
 from mdnrnn.nn.heads import MixtureHead
 from mdnrnn.runs.presets import PRESETS
-from tests.benchmark.helpers import shorten, shrink_benchmarks
-from tests.helpers import make_batches, random_corpus
+from tests.benchmark.helpers import shrink_benchmarks
+from tests.helpers import make_batches, random_corpus, shorten
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,8 @@ from mdnrnn.benchmark.corpora import benchmark_corpus
 from mdnrnn.benchmark.suite import table
 from mdnrnn.cli import main
 from mdnrnn.device import single_thread
-from tests.benchmark.helpers import shorten, shrink_benchmarks
+from tests.benchmark.helpers import shrink_benchmarks
+from tests.helpers import shorten
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import pytest
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
-from tests.benchmark.helpers import shorten
 from tests.cli.helpers import train_run
-from tests.helpers import make_touches
+from tests.helpers import make_touches, shorten
 
 
 @pytest.fixture(autouse=True)

@@ -22,8 +22,7 @@ from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting import MAX_CHARACTERS, read_style, wrap_text, write, write_pages
 from mdnrnn.tasks.handwriting_layout import layout_page
 from mdnrnn.training.config import SequenceTrainConfig
-from tests.benchmark.helpers import shorten
-from tests.helpers import make_run, random_corpus
+from tests.helpers import make_run, random_corpus, shorten
 
 
 @pytest.fixture(scope="module")
