@@ -45,9 +45,9 @@ _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
 class TrainBenchmark:
     """Training speed in real (unpadded) points per second, and speedup over baselines in plain PyTorch.
 
-    Results of a baseline are None if no baseline supports the model and the data. Fields with `scale_tril` in their
-    name are results of a second baseline, which uses Cholesky factors instead of covariance matrices. Only Sketch-RNN
-    has a second baseline; for other models these fields are None.
+    The results of a baseline are None if there is no baseline for the model and the data. Fields with `scale_tril` in
+    their name are results of a second baseline, which uses Cholesky factors instead of covariance matrices. Only
+    Sketch-RNN has a second baseline; for other models these fields are None.
     """
 
     speedup: float | None

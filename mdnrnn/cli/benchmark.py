@@ -101,7 +101,7 @@ class TrainOptions(BenchmarkOptions):
     """Number of sequences per batch; by default 100, or 32 for handwriting."""
     repeats: Repeats = 5
     batches: int = 8
-    """Number of batches per round, with sequence lengths from the shortest to the longest."""
+    """Number of batches per round. They cover the range from the shortest to the longest sequences of the data."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:

@@ -136,7 +136,7 @@ class LatentSpaceOptions(RunOptions):
     split: str | None = None
     """Split of the drawings: train, valid or test. By default test; with --data, all drawings in file order."""
     label: str | None = None
-    """Class of the drawings; by default all classes. Drawings of data without classes are treated as this class."""
+    """Class of the drawings; by default all classes. If the data have no classes, every drawing is assigned it."""
 
     def open(self) -> tuple[Run, Corpus]:
         """Load the run and the drawings to encode."""

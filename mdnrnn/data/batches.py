@@ -101,7 +101,7 @@ class Batch:
         return (self.lengths[sequence] - 1) * self.size + 2 * sequence - self.slots
 
     def last_slots(self) -> Tensor:
-        """Return the index of the last real entry of each sequence in a flattened padded layout (T, B), shape (B,).
+        """Return, for each sequence, the index of its last real entry in the flattened padded layout; shape (B,).
 
         The index is the same for `slots` and `backward_slots`.
         """

@@ -252,7 +252,7 @@ class GaussianMixture(Distribution):
         dims = normalize_dims(dims, self.means.shape[-1])
         remaining = [i for i in range(self.means.shape[-1]) if i not in dims]
         if not remaining:
-            raise ValueError(f"dims: received all {len(dims)} dimensions, expected at least one to remain")
+            raise ValueError(f"dims: received all {len(dims)} dimensions, expected at most {len(dims) - 1}")
         given = self.marginal(dims)
         value = given._prepare_value(value)
         logits = self.log_weights + given._component_log_density(value)

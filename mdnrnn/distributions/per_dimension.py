@@ -172,7 +172,7 @@ class PerDimensionMixture(Distribution):
         dims = normalize_dims(dims, self.event_shape[0])
         remaining = [i for i in range(self.event_shape[0]) if i not in dims]
         if not remaining:
-            raise ValueError(f"dims: received all {len(dims)} dimensions, expected at least one to remain")
+            raise ValueError(f"dims: received all {len(dims)} dimensions, expected at most {len(dims) - 1}")
         self.marginal(dims)._prepare_value(value)
         marginal = self.marginal(remaining)
         return marginal.expand(torch.broadcast_shapes(marginal.batch_shape, value.shape[:-1]))

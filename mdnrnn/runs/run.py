@@ -201,7 +201,7 @@ class Run:
         """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
         if self.config.shape.inputs:
             raise InputError(
-                "latents: received none; a prefix does not determine them if the model has inputs; pass latent vectors"
+                "latents: received none, expected latent vectors: with inputs they cannot be sampled given the prefix"
             )
         event = mark_end(arguments.replace_end(prefix.event))
         corpus = pack(

@@ -106,7 +106,9 @@ def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.devic
     parts = distributed.gather_objects(local)
     all_points = sum(part["points"] for part in parts)
     if not all_points:
-        raise InputError("valid: received no batches; expected an iterable that can be iterated more than once")
+        raise InputError(
+            "valid: received no batches; expected an iterable that is not empty and not used up, such as a list"
+        )
     sums = [part["sums"] for part in parts if part["points"]]
     names = max((part["names"] for part in parts), key=len)
     means = [sum(values) / all_points for values in zip(*sums, strict=True)]

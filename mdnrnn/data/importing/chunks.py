@@ -143,7 +143,7 @@ def _explain_dropped(records: list[Record], lengths: np.ndarray, keep: np.ndarra
             continue
         is_short = lengths[i] < recipe.min_points
         limit = f"fewer than {recipe.min_points}" if is_short else f"more than {recipe.max_points}"
-        yield Remark(f"{limit} points", f"{records[i].location} has {lengths[i]}", malformed=False)
+        yield Remark(f"{limit} points", f"{records[i].location} has {lengths[i]} points", malformed=False)
 
 
 def _choose_label(record: Record, task: ChunkTask) -> str | None:

@@ -35,8 +35,8 @@ class Recipe:
     Quick, Draw! uses 2 in a box of 255. By default strokes are not simplified."""
     grid: float | None = None
     """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more. Without
-    --box, touch performances are by default rounded to 1/1024 of the screen (MicroJam files) or to the bin width of
-    their corpus. In all other cases, positions are by default not rounded."""
+    --box, touch performances are by default rounded to 1/1024 of the screen if the source is a MicroJam file, or to
+    the grid stored in the source if that is a corpus. In all other cases, positions are by default not rounded."""
     min_points: int = 1
     """Minimum number of steps per drawing; shorter drawings are dropped."""
     max_points: int | None = None
@@ -55,7 +55,8 @@ class Recipe:
     with many drawings per file, the name of the file counts, too. The remaining drawings are divided by the shares
     0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its split does
     not change when data are added. A stream of 500 rows or more is cut into parts by time: train, then valid, then
-    test. With files, drawings whose key is in no file are dropped."""
+    test. If --split names files of keys, drawings whose key is in none of them
+    are dropped."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
