@@ -5,7 +5,7 @@
 RUN is a run folder trained on gesture streams: `mdnrnn train gesture --data LOG --out RUN`. The bridge receives
 messages `/interface x1 x2 ...` on PORT (default 5000) and sends messages `/prediction x1 x2 ...` to REPLY_PORT (default
 5001). While a person plays, it sends a prediction after each message. After one second of silence the run plays on its
-own, with the predicted timing, until the person plays again. Requires python-osc: pip install -e ".[osc]".
+own, with the predicted timing, until the person plays again. Requires python-osc: pip install python-osc.
 """
 
 import contextlib
@@ -45,8 +45,9 @@ class Bridge:
         """Observe a step that a person played and send a prediction."""
         with self.lock:
             now = time.monotonic()
+            dt = max(now - self.last_step, 1e-4) if self.started.is_set() else 0.0
             try:
-                self.player.observe(np.array([max(now - self.last_step, 1e-4), *values]))
+                self.player.observe(np.array([dt, *values]))
             except (mdnrnn.InputError, ValueError) as error:
                 print(f"{address} {values}: {error}", file=sys.stderr)
                 return
@@ -66,6 +67,8 @@ class Bridge:
                 self.stopped.wait(max(0.01, SILENCE - silent))
                 continue
             with self.lock:
+                if self.last_step == self.last_message:  # it takes over: the silence is not part of its rhythm
+                    self.last_step = time.monotonic()
                 step, due = self.player.predict(), self.last_step
             due += float(step.motion[0])
             self.stopped.wait(max(0.0, due - time.monotonic()))
@@ -93,10 +96,13 @@ class Bridge:
 
 def main() -> None:
     """Load the run and serve."""
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
         raise SystemExit("usage: python examples/osc_bridge.py RUN [PORT] [REPLY_PORT]")
     run, port, reply_port = sys.argv[1], int((*sys.argv[2:], "5000")[0]), int((*sys.argv[3:], "5001")[0])
-    bridge = Bridge(mdnrnn.load(run), port, reply_port)
+    try:
+        bridge = Bridge(mdnrnn.load(run), port, reply_port)
+    except (mdnrnn.InputError, OSError) as error:
+        raise SystemExit(f"error: {error}") from error
     print(f"receiving /interface ({bridge.controls} values) on port {port}, sending to {reply_port}; Ctrl-C stops")
     bridge.run()
 

@@ -5,7 +5,7 @@
 The script records random episodes of gymnasium's CartPole, trains a world model on them, optimizes a linear controller
 in rollouts of the model with an evolution strategy, and tests it in the real environment. The new episodes are added to
 the data for a second round. FOLDER is by default `cart-pole`. STEPS is the number of training steps per round, by
-default 1000 (about a minute on two cores). Requires gymnasium: pip install -e ".[gym]".
+default 1000 (about a minute on two cores). Requires gymnasium: pip install gymnasium.
 """
 
 import shutil

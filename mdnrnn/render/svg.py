@@ -56,9 +56,9 @@ def _path(stroke: Polyline, color: str, width: float, default_width: float) -> P
 
 
 def _path_data(stroke: Polyline) -> str:
-    """Return the path data of a stroke. A dot is a line of length 0, which is visible because line caps are round."""
+    """Return the path data of a stroke. A dot is a line of length 0.1: plotter tools drop lines of length 0."""
     first, *others = [f"{x},{y}" for x, y in stroke.tolist()]
-    return f"M {first} h 0" if is_dot(stroke) else f"M {first} L {' '.join(others)}"
+    return f"M {first} h 0.1" if is_dot(stroke) else f"M {first} L {' '.join(others)}"
 
 
 def _labels(document: svgwrite.Drawing, sheet: Sheet) -> svgwrite.container.Group:

@@ -18,7 +18,7 @@ try:
     import gymnasium
     from gymnasium import spaces
 except ImportError as error:  # gymnasium is an optional dependency
-    raise InputError("gymnasium is not installed; install it with: pip install mdnrnn[gym]") from error
+    raise InputError("gymnasium is not installed; install it with: pip install gymnasium") from error
 
 _MAX_RESETS = 100
 """Maximum number of attempts of `reset` to start an episode whose first step is not END."""

@@ -222,7 +222,7 @@ def test_labels_are_below_their_cells_and_a_tap_is_a_dot() -> None:
     root = ElementTree.fromstring(render_performances(PERFORMANCES[:2], ".svg", options).decode())
     assert [text.text for text in root.iter(f"{SVG}text")][:2] == ["call", "answer"]
     root = ElementTree.fromstring(render_performances([ONE_TAP], ".svg").decode())
-    assert [path.attrib["d"].endswith("h 0") for path in root.iter(f"{SVG}path")] == [False, True]
+    assert [path.attrib["d"].endswith("h 0.1") for path in root.iter(f"{SVG}path")] == [False, True]
 
 
 def test_pixels_have_the_time_color_at_the_position_of_a_touch() -> None:

@@ -70,7 +70,7 @@ def test_view_box_contains_every_point(drawings: list[Drawing]) -> None:
 def test_dot_is_a_line_of_length_0_with_round_caps(dot: Drawing, copies: int) -> None:
     svg = draw([[np.repeat(dot[0], copies, axis=0)]], cell_size=100)
     ((path,),) = drawing_groups(svg)
-    assert path.attrib["d"] == "M 50.0,50.0 h 0"
+    assert path.attrib["d"] == "M 50.0,50.0 h 0.1"
     assert 'stroke-linecap="round"' in svg
 
 
