@@ -1,4 +1,4 @@
-"""Latency of single steps of a `Performer`, which generates live, and growth of memory over many steps."""
+"""Live generation with a `Performer`: latency of single steps, and growth of memory over many steps."""
 
 from __future__ import annotations
 

@@ -103,7 +103,8 @@ class Batch:
     def last_slots(self) -> Tensor:
         """Return, for each sequence, the index of its last real entry in the flattened padded layout; shape (B,).
 
-        The index is the same for `slots` and `backward_slots`.
+        The index is also valid in the backward layout (`backward_slots`): reversal keeps the real entries of a sequence in
+        the same positions.
         """
         return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
 

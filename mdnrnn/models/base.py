@@ -183,7 +183,7 @@ class SequenceModel(Model):
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Return which sequences the model ends after the current step for a reason other than the event END.
+        """Return a mask of the sequences that end after the current step by a rule of the model, without the event END.
 
         Args:
             state: state after the current step.

@@ -93,7 +93,8 @@ class LSTM(nn.Module):
         Args:
             inputs: shape (T, B, I).
             state: state before the first step.
-            lower: outputs of the layer below this stack, if any, shape (T, B, lower_features).
+            lower: outputs of the layer below this stack, shape (T, B, lower_features), which the first layer reads beside
+                `inputs`; None if there is no such layer.
 
         Returns:
             Outputs, shape (T, B, width), and the state after the last step.
@@ -114,7 +115,7 @@ class LSTM(nn.Module):
         Args:
             inputs: shape (B, I).
             state: state before the step.
-            lower: outputs of the layer below this stack, if any, shape (B, lower_features).
+            lower: outputs of the layer below this stack, shape (B, lower_features), or None.
 
         Returns:
             Outputs, shape (B, width), and the next state.

@@ -190,7 +190,7 @@ class _Contents:
     """Grid spacings in `_CONTROL_GRIDS` of which all control values so far are multiples."""
 
     def add(self, result: ChunkResult, block: Block) -> None:
-        """Update the properties with the sequences of a chunk.
+        """Update the properties with the sequences that a chunk adds to the corpus.
 
         Args:
             result: result of the chunk.

@@ -54,8 +54,8 @@ def samples_figure(
 ) -> Figure:
     """Return a figure with three panels: the data, a squared-error network, and samples of the mixture.
 
-    If D = 1, the panels show y over x; if D = 2, the second target over the first. The axis limits include all data,
-    but of the samples only those between the 0.2% and the 99.8% quantile along each axis.
+    If D = 1, the panels show y over x; if D = 2, the second target over the first. The axis limits cover all data
+    points and, along each axis, the range of the samples from the 0.2% to the 99.8% quantile.
 
     Args:
         data: the data.
