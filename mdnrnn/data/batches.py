@@ -103,8 +103,8 @@ class Batch:
     def last_slots(self) -> Tensor:
         """Return, for each sequence, the index of its last real entry in the flattened padded layout; shape (B,).
 
-        The index is also valid in the backward layout (`backward_slots`): reversal keeps the real entries of a sequence in
-        the same positions.
+        The index is also valid in the backward layout (`backward_slots`), because a sequence is reversed within its
+        real entries.
         """
         return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
 

@@ -93,8 +93,8 @@ class LSTM(nn.Module):
         Args:
             inputs: shape (T, B, I).
             state: state before the first step.
-            lower: outputs of the layer below this stack, shape (T, B, lower_features), which the first layer reads beside
-                `inputs`; None if there is no such layer.
+            lower: outputs of the layer below this stack, shape (T, B, lower_features), which the first layer reads
+                beside `inputs`; None if there is no such layer.
 
         Returns:
             Outputs, shape (T, B, width), and the state after the last step.
