@@ -14,7 +14,7 @@ BUDGETS = {"static_mdn": "STEPS = 20", "sketches": "STEPS = 2", "handwriting": "
 
 def read_cells(path: Path) -> list[Any]:
     """Return the code cells of a notebook."""
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, as_version=4)
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
@@ -35,7 +35,7 @@ def test_notebook_is_saved_with_its_outputs(path: Path) -> None:
 @pytest.mark.filterwarnings("default")  # warnings of Jupyter's packages
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    notebook = nbformat.read(path, as_version=4)
     parameters = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(parameters) == 1
     parameters[0].source = BUDGETS[path.stem]
