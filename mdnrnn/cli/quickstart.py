@@ -50,6 +50,6 @@ def main(arguments: list[str]) -> int:
     print(
         f"drawings: {picture} (open it in a browser)\n"
         f"generate more: mdnrnn generate {options.out} --label cat -n 9 --temperature 0.4 --out cats.svg\n"
-        "train on your own drawings: mdnrnn train stroke --data FILE --out RUN"
+        "train on your own drawings: mdnrnn train stroke-small --data FOLDER --out RUN"
     )
     return 0
