@@ -241,7 +241,13 @@ def _format_report(report: Report, out: Path) -> str:
         f"  {splits}{classes}",
         f"  points per sequence: {lengths}",
     ]
-    for kind, counts in (("dropped", report.dropped), ("repaired", report.repaired), ("bad files", report.bad_files)):
+    remarks = {
+        "dropped": report.dropped,
+        "repaired": report.repaired,
+        "not imported": report.lost,
+        "bad files": report.bad_files,
+    }
+    for kind, counts in remarks.items():
         lines += [f"  {kind}: {count} {reason}; first: {first}" for reason, (count, first) in counts.items()]
     count, first = report.unknown_files
     if count:

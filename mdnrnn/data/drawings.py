@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
 
 class Remark(NamedTuple):
-    """Reason why a record was dropped or repaired."""
+    """Reason why a record was dropped or repaired, or content of a record that is lost."""
 
     reason: str
     """Category of the remark, for example "not JSON". Remarks are counted per category."""
@@ -42,6 +42,8 @@ class Remark(NamedTuple):
     """File, position and problem, in one line."""
     malformed: bool = True
     """True if the record is malformed; False if it is valid but excluded."""
+    count: int = 1
+    """Number of records, repairs or lost items that the remark stands for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,8 @@ class DrawingBatch:
         records: metadata of each drawing, M records.
         dropped: remarks on the records that were dropped.
         repaired: remarks on the records that were repaired and kept.
+        lost: remarks on content of the kept records that a corpus cannot represent, such as pressure or text elements;
+            one remark per kind of content and file.
     """
 
     points: np.ndarray
@@ -64,6 +68,7 @@ class DrawingBatch:
     records: list[Record]
     dropped: list[Remark] = field(default_factory=list)
     repaired: list[Remark] = field(default_factory=list)
+    lost: list[Remark] = field(default_factory=list)
 
     @classmethod
     def from_polylines(
@@ -71,6 +76,7 @@ class DrawingBatch:
         drawings: Iterable[tuple[Drawing, Record]],
         dropped: Iterable[Remark] = (),
         repaired: Iterable[Remark] = (),
+        lost: Iterable[Remark] = (),
     ) -> DrawingBatch:
         """Pack drawings, each a list of polylines (n, F). Empty strokes and drawings without points are dropped."""
         polylines: list[Polyline] = []
@@ -87,7 +93,7 @@ class DrawingBatch:
             records.append(record)
         points = np.concatenate(polylines).astype(np.float64) if polylines else np.zeros((0, 2))
         lengths = np.array([len(stroke) for stroke in polylines], np.int64)
-        return cls(points, lengths, np.array(stroke_counts, np.int64), records, dropped, list(repaired))
+        return cls(points, lengths, np.array(stroke_counts, np.int64), records, dropped, list(repaired), list(lost))
 
     def __len__(self) -> int:
         return len(self.stroke_counts)
@@ -127,6 +133,7 @@ class DrawingBatch:
             [record for record, kept in zip(self.records, keep, strict=True) if kept],
             all_dropped,
             self.repaired,
+            self.lost,
         )
 
     def drop_invalid(self) -> DrawingBatch:

@@ -49,6 +49,8 @@ class ChunkResult(NamedTuple):
     """Whether any record of the chunk contains a class."""
     dropped: list[Remark]
     repaired: list[Remark]
+    lost: list[Remark]
+    """Remarks on content of the drawings that the corpus does not contain."""
 
 
 class Unreadable(NamedTuple):
@@ -133,6 +135,7 @@ def _process(task: ChunkTask) -> ChunkResult:
         has_labels=any(record.label is not None for record in records),
         dropped=[*drawings.dropped, *_explain_dropped(records, lengths, keep, recipe)],
         repaired=drawings.repaired,
+        lost=drawings.lost,
     )
 
 

@@ -159,7 +159,7 @@ def _build_corpus(
                 contents.add(result, block)
                 builder.add(block)
                 report.files += result.is_first
-                report.add_drawings(len(block), result.dropped, result.repaired)
+                report.add_drawings(len(block), result.dropped, result.repaired, result.lost)
                 bar.update(len(block))
                 if report.kept == recipe.limit:
                     break

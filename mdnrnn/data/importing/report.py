@@ -35,6 +35,9 @@ class Report:
     """Dropped drawings: reason -> (number of drawings, details of the first one)."""
     repaired: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Repairs of drawings: reason -> (number of repairs, details of the first one)."""
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Content of the files that the corpus does not contain, such as pressure: kind -> (number of items, details of the
+    first file)."""
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Files that cannot be read: reason -> (number of files, details of the first one)."""
     unknown_files: tuple[int, str] = (0, "")
@@ -49,21 +52,26 @@ class Report:
         """Count a file that cannot be read."""
         _count(self.bad_files, Remark("cannot be read", str(error)))
 
-    def add_drawings(self, kept: int, dropped: Iterable[Remark], repaired: Iterable[Remark]) -> None:
+    def add_drawings(
+        self, kept: int, dropped: Iterable[Remark], repaired: Iterable[Remark], lost: Iterable[Remark]
+    ) -> None:
         """Add the counts of one chunk.
 
         Args:
             kept: number of drawings that are added to the corpus.
             dropped: one remark per dropped drawing.
             repaired: one remark per repair.
+            lost: remarks on content that the corpus does not contain.
         """
         self.kept += kept
         self.read += kept
         for remark in dropped:
-            self.read += 1
+            self.read += remark.count
             _count(self.dropped, remark)
         for remark in repaired:
             _count(self.repaired, remark)
+        for remark in lost:
+            _count(self.lost, remark)
 
     def describe_first_problem(self) -> str:
         """Return a suffix for error messages that names the first unreadable file or dropped drawing; "" if none."""
@@ -74,7 +82,7 @@ class Report:
 
 def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
     number, first = counts.get(remark.reason, (0, _to_one_line(remark.detail)))
-    counts[remark.reason] = (number + 1, first)
+    counts[remark.reason] = (number + remark.count, first)
 
 
 def _to_one_line(text: str) -> str:
