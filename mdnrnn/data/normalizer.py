@@ -94,7 +94,7 @@ class Normalizer:
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
         """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
 
-        Return None if no feature has bins in any row, the first row of a sequence included.
+        Return None if all features are continuous, also in the first row of a sequence.
 
         Args:
             metadata: metadata of the corpus.

@@ -32,8 +32,8 @@ class Windows:
 
     Without `carry`, the windows are shuffled. With `carry`, the LSTM state is carried over between batches: the
     sequences of an epoch are shuffled, concatenated and divided into lanes, one lane per row of a batch. Each batch
-    consists of the next window of every lane. `Batch.continues` is false for the first window of a sequence or lane and
-    true for the other windows.
+    consists of the next window of every lane. A window contains steps of one sequence only. `Batch.continues` is true
+    for the rows whose window continues the sequence of the previous batch.
     """
 
     batches: Batches

@@ -75,9 +75,11 @@ def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) 
 def invert_innovations_on_grid(
     mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Return points, shape (..., D), with the given innovations; the points are rounded to multiples of the bin widths.
+    """Return points, shape (..., D), rounded to multiples of the bin widths, for given innovations.
 
-    The dimensions are computed in order. Each dimension is rounded before it is used to predict the later ones.
+    The innovation of a dimension is its deviation from the conditional mean given the earlier dimensions. The
+    dimensions are computed in order: each is the conditional mean plus the innovation, rounded. The conditional mean is
+    computed from the rounded values of the earlier dimensions.
 
     Args:
         mean: shape (..., D).

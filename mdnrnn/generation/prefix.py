@@ -61,9 +61,9 @@ class SequenceInitializer:
 
     @property
     def known_inputs(self) -> Tensor | None:
-        """Inputs of the n sequences, shape (n, T, A), if the condition contains inputs.
+        """Inputs of the condition, shape (n, T, A).
 
-        Otherwise, inputs of the P steps of the prefix, shape (1, P, A), if it has inputs; otherwise None.
+        If the condition has no inputs, they are those of the prefix, shape (1, P, A), or None without such a prefix.
         """
         if self.condition.inputs is not None or self.prefix is None or self.prefix.inputs is None:
             return self.condition.inputs

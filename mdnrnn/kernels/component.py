@@ -52,8 +52,9 @@ def _mills_ratio(t):
 
 @triton.jit
 def add_floor(raw, log_floor, inverse_floor):
-    """Return m, r, 1 / s and d log s / d raw for the scale s = exp(raw) + exp(log_floor) = exp(m) / r.
+    """Compute the scale s = exp(raw) + exp(log_floor) without overflow.
 
+    Return m = max(raw, log_floor), r = exp(m) / s, 1 / s, and the derivative of log s with respect to raw.
     `inverse_floor` is exp(-log_floor).
     """
     ratio = tl.exp(-tl.abs(raw - log_floor))

@@ -183,7 +183,9 @@ class SequenceModel(Model):
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Return a mask of the sequences that end after the current step by a rule of the model, without the event END.
+        """Return a mask of the sequences that the model ends after the current step, even if its event is not END.
+
+        For example, a handwriting model ends a sequence when the attention window has passed the last character.
 
         Args:
             state: state after the current step.

@@ -25,8 +25,8 @@ class LayerNormLSTM(nn.Module):
     is initialized to 1. Dropout, recurrent dropout and the initialization of weight matrices are those of `LSTM`.
 
     On a GPU, two kernels of `mdnrnn.kernels.layer_norm` run all steps of the forward and of the backward pass, if
-    parameters are float32, matrix products are float32 or bfloat16 and H is a multiple of 64. The kernels have been run
-    only in Triton's interpreter, not on a GPU.
+    parameters are float32, matrix products are float32 or bfloat16 and H is a multiple of 64. These kernels
+    have not been tested on a GPU yet, only in Triton's interpreter.
 
     In all other cases, the steps run in a Python loop. At T = 128, B = 100, H = 512 on one CPU core, forward and
     backward pass take about 1.35 times as long as those of the fused LSTM, in float32 and in bfloat16. At B = 16 in

@@ -19,7 +19,7 @@ MAX_FRAMES = 300
 
 
 def to_performance_svg(sheet: Sheet) -> str:
-    """Return an SVG that plays the performances of a sheet in real time, pauses, and repeats.
+    """Return an SVG that plays the performances of a sheet in real time, in a loop with a pause.
 
     Viewers that do not support animation show the complete performances.
     """
@@ -33,7 +33,7 @@ def to_performance_svg(sheet: Sheet) -> str:
 
 
 def to_performance_gif(sheet: Sheet) -> bytes:
-    """Return a GIF that plays the performances of a sheet in real time, pauses, and repeats."""
+    """Return a GIF that plays the performances of a sheet in real time, in a loop with a pause."""
     milliseconds = 1000 * _duration(sheet)
     frame = max(10 * math.ceil(milliseconds / MAX_FRAMES / 10), FRAME)  # GIF durations are multiples of 10 ms
     count = max(round(milliseconds / frame), 1)

@@ -233,7 +233,12 @@ class Hand:
 
 
 def _round_to_grid(points: np.ndarray, lengths: np.ndarray) -> Drawing:
-    """Simplify strokes of `lengths` points, round the points to integers and remove consecutive duplicates."""
+    """Simplify strokes, round their points to integers and remove consecutive duplicates; return the strokes.
+
+    Args:
+        points: points of all strokes, end to end, shape (N, 2).
+        lengths: number of points of each stroke.
+    """
     stroke = np.arange(len(lengths)).repeat(lengths)
     kept = simplify(points, _EPSILON, lengths)
     points, stroke = np.rint(points[kept]).astype(np.int64), stroke[kept]
