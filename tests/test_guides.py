@@ -3,11 +3,13 @@
 import re
 import shlex
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import pytest
 import tyro
@@ -15,10 +17,10 @@ import tyro
 from mdnrnn import cli
 from mdnrnn.data import catalog
 from mdnrnn.data.corpus import Corpus, pack
-from mdnrnn.data.formats import WRITERS, native
+from mdnrnn.data.formats import FORMATS, WRITERS, native
 from mdnrnn.data.synthetic.corpora import make_doodles, make_pen_text
 from mdnrnn.runs import train as runs_train
-from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.tasks import toy_demos
 from mdnrnn.training import trainer
 from mdnrnn.training.config import TrainConfig
@@ -120,8 +122,8 @@ def materials(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workspace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the current folder: it has the files that guides read; training takes `TRAINING_STEPS` steps."""
+def workspace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Yield the current folder: it has the files that guides read; training takes `TRAINING_STEPS` steps."""
     shutil.copytree(materials, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("cache"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MDNRNN_CACHE", str(materials / "cache"))
@@ -144,7 +146,10 @@ def workspace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         return entry.path
 
     monkeypatch.setattr(catalog, "get", get)
-    return tmp_path
+    with ExitStack() as stack:
+        for registry in (FORMATS, WRITERS, PRESETS, KINDS):  # a guide adds a format; remove it afterwards
+            stack.enter_context(mock.patch.dict(registry))
+        yield tmp_path
 
 
 @pytest.mark.filterwarnings("default:.*figure.*:RuntimeWarning")
