@@ -83,9 +83,7 @@ def log_scale_shift(temperature: float) -> float:
 
 
 def bias_logits(logits: Tensor, bias: float) -> Tensor:
-    """Return logits x (1 + bias). This is how the probability bias of Graves changes the component weights.
-
-    Source: arXiv:1308.0850, section 5.4.
+    """Return logits x (1 + bias), as in the biased sampling of Graves (arXiv:1308.0850, section 5.4).
 
     Raises `ValueError` if the bias is not a finite number above -1.
     """

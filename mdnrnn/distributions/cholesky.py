@@ -31,7 +31,7 @@ def innovations(distance: Tensor, slopes: Tensor) -> Tensor:
 def invert_innovations(innovation: Tensor, slopes: Tensor) -> Tensor:
     """Return x - mean, shape (..., D), from innovations, shape (..., D), and slopes, shape (..., D, D).
 
-    The inverse of `innovations`, for a single component.
+    This is the inverse of `innovations`, for one component.
     """
     return torch.linalg.solve_triangular(
         _unit_lower(slopes), innovation.unsqueeze(-1), upper=False, unitriangular=True
@@ -53,8 +53,8 @@ def transform_noise(
         log_scale: shape (..., D).
         slopes: regression coefficients, shape (..., D, D); None for a diagonal covariance.
         normal: standard normal noise, shape (..., D).
-        bin_width: the sample is rounded to multiples of the bin width, shape (D,) or (..., D). Dimensions with bin
-            width 0 are not rounded. None: no dimension is rounded.
+        bin_width: bin width of each dimension, shape (D,) or (..., D). The sample is rounded to a multiple of the bin
+            width; dimensions with bin width 0 are not rounded. None: no dimension is rounded.
         all_positive: whether the caller guarantees that all bin widths are positive.
 
     Returns:
@@ -114,7 +114,7 @@ def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
 def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
     """Return log scales (..., D) and slopes (..., D, D) from a Cholesky factor (..., D, D) with positive diagonal.
 
-    The inverse of `scale_tril`. The module docstring defines scales and slopes.
+    This is the inverse of `scale_tril`. The module docstring defines scales and slopes.
     """
     scales = factor.diagonal(dim1=-2, dim2=-1)
     unit = factor / scales.unsqueeze(-2)

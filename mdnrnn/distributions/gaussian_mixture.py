@@ -184,9 +184,9 @@ class GaussianMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects the component, shape (...).
             normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected component.
-            bin_width: samples are rounded to multiples of the bin width, shape (D,). Dimensions with bin width 0 are
-                not rounded. None: no dimension is rounded. Rounded samples have the probabilities that
-                `discretized_log_prob` returns.
+            bin_width: bin width of each dimension, shape (D,). Samples are rounded to multiples of the bin width;
+                dimensions with bin width 0 are not rounded. None: no dimension is rounded. Rounded samples have the
+                probabilities that `discretized_log_prob` returns.
         """
         component = sample_categorical(self.logits, uniform)
         d = self.means.shape[-1]

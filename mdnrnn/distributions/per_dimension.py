@@ -130,8 +130,8 @@ class PerDimensionMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects each dimension's component, shape (..., D).
             normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected components.
-            bin_width: samples are rounded to multiples of the bin width, shape (D,). Dimensions with bin width 0 are
-                not rounded. None: no dimension is rounded.
+            bin_width: bin width of each dimension, shape (D,). Samples are rounded to multiples of the bin width;
+                dimensions with bin width 0 are not rounded. None: no dimension is rounded.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
         return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)

@@ -25,8 +25,8 @@ def attach_gradients(
 ) -> Tensor:
     """Return a tensor that has the values of `point` and is differentiable with respect to the parameters.
 
-    The gradient is that of implicit reparameterization, dx = -dF / p(x); see the module docstring. Only first
-    derivatives are correct, because the density p(x) is treated as a constant.
+    The parameters are those of a mixture. The gradients are computed by implicit reparameterization; see the module
+    docstring. Only first derivatives are correct, because the density at `point` is treated as a constant.
 
     Args:
         point: samples or quantiles, shape (..., D).
@@ -34,8 +34,8 @@ def attach_gradients(
         means: shape (..., K, D).
         log_scales: shape (..., K, D).
         slopes: shape (..., K, D, D); None for diagonal covariances.
-        prob: None if `point` contains samples. If `point` contains quantiles, which requires D = 1: the probabilities
-            of the quantiles, shape (...). The result is then also differentiable with respect to `prob`.
+        prob: probabilities of the quantiles, shape (...), if `point` contains quantiles (D must be 1). The result is
+            then also differentiable with respect to `prob`. None if `point` contains samples.
     """
     if not torch.is_grad_enabled():
         return point

@@ -115,8 +115,8 @@ class StepDistribution(Distribution):
     def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
         """Transform noise into a sample.
 
-        The motion is rounded to multiples of `bin_width`, shape (D,). Features with bin width 0 are not rounded. None:
-        no feature is rounded.
+        The motion is rounded to multiples of `bin_width`, shape (D,). Features with bin width 0 are not rounded. If
+        `bin_width` is None, no feature is rounded.
         """
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:

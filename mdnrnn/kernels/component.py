@@ -71,10 +71,10 @@ def add_floor(raw, log_floor, inverse_floor):
 
 @triton.jit
 def density(distance, m, r, inverse):
-    """Return a normal density and its log-derivatives: E and F of the density exp(E) F, then two derivatives.
+    """Return E and F of a normal density exp(E) F, and two derivatives of the log density.
 
-    The derivatives are those of the log density w.r.t. `distance`, which is x - mean, and w.r.t. the log scale. The
-    scale s (standard deviation) is given in two forms: s = exp(m) / r, and `inverse` = 1 / s.
+    The derivatives are with respect to `distance`, which is x - mean, and with respect to the log scale. The scale s
+    (standard deviation) is given in two forms: s = exp(m) / r, and `inverse` = 1 / s.
     """
     z = distance * inverse
     return -m - 0.5 * z * z - _HALF_LOG_TWO_PI, r, -z * inverse, z * z - 1
@@ -82,11 +82,11 @@ def density(distance, m, r, inverse):
 
 @triton.jit
 def discretized(distance, m, r, inverse, bin_width, log_bin_width):
-    """Return the probability of a bin and its log-derivatives: E and F of the probability exp(E) F, two derivatives.
+    """Return E and F of the probability exp(E) F of a bin, and two derivatives of the log probability.
 
-    The derivatives are those of the log probability w.r.t. `distance`, which is bin center - mean, and w.r.t. the log
-    scale. For `m`, `r` and `inverse`, see `density`. If `bin_width` is 0, `log_bin_width` must be 0, and the results
-    are those of `density`.
+    The derivatives are with respect to `distance`, which is bin center - mean, and with respect to the log scale. For
+    `m`, `r` and `inverse`, see `density`. If `bin_width` is 0, `log_bin_width` must be 0, and the results are those of
+    `density`.
     """
     absolute = tl.abs(distance)
     a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse

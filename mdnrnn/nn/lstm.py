@@ -52,8 +52,8 @@ class LSTM(nn.Module):
             (Graves, arXiv:1308.0850). With skip connections, the outputs are the concatenated hidden states of all
             layers. Without them, the outputs are the hidden states of the last layer.
         lower_features: number of output features of a separate layer below this stack; 0 if there is no such layer. If
-            it is not 0, `skip` must be true. The first layer of the stack then also reads the outputs of the layer
-            below, and the outputs of the stack start with the outputs of the layer below.
+            the number is not 0, `skip` must be true. The first layer of the stack then also reads the outputs of the
+            layer below, and the outputs of the stack start with the outputs of the layer below.
 
     The attribute `width` is the number of output features: lower_features + layers x H if `skip`, otherwise H.
     """
@@ -167,7 +167,10 @@ def update_state(
 
 
 class Gates(NamedTuple):
-    """Gates of a layer, as views (B, H) of one tensor of shape (B, 4H); an argument of `update_state_`."""
+    """Gates of a layer, as views of one tensor of shape (B, 4H). `i`, `f`, `g` and `o` have shape (B, H) each.
+
+    Argument of `update_state_`.
+    """
 
     i: Tensor
     f: Tensor
