@@ -24,7 +24,8 @@ def check_workers(workers: int, device: torch.device, policy: object) -> None:
     """Raise `InputError` if generation cannot run in `workers` processes.
 
     Args:
-        workers: number of processes; must be at least 1. More than 1 requires a CPU and no policy.
+        workers: number of processes, at least 1. If it is larger than 1, the model must be on a CPU, and `policy` must
+            be None.
         device: device of the model.
         policy: policy that chooses the inputs of each step, or None.
     """

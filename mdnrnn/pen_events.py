@@ -7,4 +7,5 @@ UP = 1
 END = 2
 """The sequence ends with this point."""
 START = -1
-"""Event of the input of the first step, which has no previous step. It is neither stored nor predicted."""
+"""Event in the input of the first step, which has no previous step. START is neither stored in a corpus nor predicted
+by a model."""

@@ -40,14 +40,14 @@ def invert_cdf(
     """Return the class whose interval of the cumulative distribution function contains the uniform noise.
 
     Due to rounding, the last cumulative probability can be below 1. Noise above this value could select a class of
-    probability 0. Therefore the noise is multiplied by `total`. If the cumulative probabilities are NaN, the result is
-    clamped to a valid class.
+    probability 0. Therefore the noise is multiplied by the last cumulative probability, `total`. If the cumulative
+    probabilities are NaN, the result is clamped to a valid class.
 
     Args:
         cumulative: cumulative probabilities, shape (..., K), as returned by `cumulative_weights`.
         total: the last cumulative probability, shape (..., 1).
         uniform: uniform noise in [0, 1), shape (..., 1).
-        last: largest index to return.
+        last: index of the last valid class; results are clamped to it.
         out: result buffer of int64, shape (..., 1).
 
     Returns:
@@ -83,7 +83,7 @@ def log_scale_shift(temperature: float) -> float:
 
 
 def bias_logits(logits: Tensor, bias: float) -> Tensor:
-    """Return logits x (1 + bias), the probability bias of Graves (arXiv:1308.0850, section 5.4).
+    """Return logits x (1 + bias), as in the biased sampling of Graves (arXiv:1308.0850, section 5.4).
 
     Raises `ValueError` if the bias is not a finite number above -1.
     """

@@ -1,14 +1,15 @@
 """Covariance matrices parameterized by modified Cholesky factors.
 
 The matrices are positive definite for all parameter values. The likelihood is computed without solving a linear system.
-In a component with scales s and slopes c (strictly lower triangular), each dimension is a regression on the preceding
-dimensions:
+A component has scales s and slopes c. The slopes are a strictly lower triangular matrix of regression coefficients.
+Each dimension is a linear regression on the preceding dimensions:
 
     x_i = mean_i + sum_{j<i} c_ij (x_j - mean_j) + s_i e_i,    e_i standard normal and independent.
 
 The covariance is L L^T with L = (I - c)^-1 diag(s), and log |L| is the sum of the log scales (Pourahmadi, "Joint
-mean-covariance models", Biometrika 1999). The products s_i e_i are the innovations. If all slopes are 0, the covariance
-is diagonal.
+mean-covariance models", Biometrika 1999). The products s_i e_i are called innovations. An innovation is the deviation
+of a dimension from its conditional mean, given the preceding dimensions. If all slopes are 0, the covariance is
+diagonal.
 """
 
 import torch
@@ -16,17 +17,22 @@ from torch import Tensor
 
 
 def innovations(distance: Tensor, slopes: Tensor) -> Tensor:
-    """Return the innovations, the products s_i e_i of scale and standard normal noise, shape (..., K, D).
+    """Return the deviation of each dimension from its conditional mean, given the preceding dimensions.
+
+    These deviations are called innovations, shape (..., K, D); see the module docstring.
 
     Args:
         distance: x - mean, shape (..., K, D).
-        slopes: shape (..., K, D, D), strictly lower triangular.
+        slopes: regression coefficients, strictly lower triangular, shape (..., K, D, D).
     """
     return distance - (slopes * distance.unsqueeze(-2)).sum(-1)
 
 
 def invert_innovations(innovation: Tensor, slopes: Tensor) -> Tensor:
-    """Return x - mean, shape (..., D), from innovations, shape (..., D), and slopes, shape (..., D, D)."""
+    """Return x - mean, shape (..., D), from innovations, shape (..., D), and slopes, shape (..., D, D).
+
+    This is the inverse of `innovations`, for one component.
+    """
     return torch.linalg.solve_triangular(
         _unit_lower(slopes), innovation.unsqueeze(-1), upper=False, unitriangular=True
     ).squeeze(-1)
@@ -45,10 +51,10 @@ def transform_noise(
     Args:
         mean: shape (..., D).
         log_scale: shape (..., D).
-        slopes: shape (..., D, D); None for a diagonal covariance.
+        slopes: regression coefficients, shape (..., D, D); None for a diagonal covariance.
         normal: standard normal noise, shape (..., D).
-        bin_width: spacing of the grid that the sample is rounded to, shape (D,) or (..., D), 0 for a dimension without
-            a grid; None for a continuous sample.
+        bin_width: bin width of each dimension, shape (D,) or (..., D). The sample is rounded to a multiple of the bin
+            width; dimensions with bin width 0 are not rounded. None: no dimension is rounded.
         all_positive: whether the caller guarantees that all bin widths are positive.
 
     Returns:
@@ -64,9 +70,9 @@ def transform_noise(
 
 
 def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) -> Tensor:
-    """Return the nearest multiple of `bin_width`; where the bin width is 0, return `point` unchanged.
+    """Round `point` to the nearest multiple of `bin_width`. Elements with bin width 0 are returned unchanged.
 
-    If `all_positive`, the check for zeros is skipped: the caller guarantees that every bin width is positive.
+    If `all_positive`, the caller guarantees that every bin width is positive, and the check for 0 is skipped.
     """
     rounded = (point / bin_width).round_().mul_(bin_width)
     return rounded if all_positive else torch.where(bin_width > 0, rounded, point)
@@ -75,16 +81,16 @@ def round_to_grid(point: Tensor, bin_width: Tensor, all_positive: bool = False) 
 def invert_innovations_on_grid(
     mean: Tensor, innovation: Tensor, slopes: Tensor, bin_width: Tensor, all_positive: bool = False
 ) -> Tensor:
-    """Return points, shape (..., D), rounded to multiples of the bin widths, for given innovations.
+    """Return points, shape (..., D), computed from innovations and rounded to multiples of the bin widths.
 
     The innovation of a dimension is its deviation from the conditional mean given the earlier dimensions. The
-    dimensions are computed in order: each is the conditional mean plus the innovation, rounded. The conditional mean is
-    computed from the rounded values of the earlier dimensions.
+    dimensions are computed one after the other. The value of a dimension is the conditional mean plus the innovation,
+    rounded. The conditional mean is computed from the rounded values of the earlier dimensions.
 
     Args:
         mean: shape (..., D).
         innovation: shape (..., D).
-        slopes: shape (..., D, D), zero on and above the diagonal.
+        slopes: regression coefficients, zero on and above the diagonal, shape (..., D, D).
         bin_width: shape (D,) or (..., D).
         all_positive: whether the caller guarantees that all bin widths are positive.
     """
@@ -96,14 +102,20 @@ def invert_innovations_on_grid(
 
 
 def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:
-    """Return the Cholesky factor L, shape (..., D, D), given log scales (..., D) and slopes (..., D, D)."""
+    """Return the Cholesky factor of the covariance, shape (..., D, D), from log scales (..., D) and slopes (..., D, D).
+
+    The module docstring defines scales and slopes.
+    """
     return torch.linalg.solve_triangular(
         _unit_lower(slopes), torch.diag_embed(log_scales.exp()), upper=False, unitriangular=True
     )
 
 
 def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log scales (..., D) and slopes (..., D, D), given a Cholesky factor (..., D, D) with positive diagonal."""
+    """Return log scales (..., D) and slopes (..., D, D) from a Cholesky factor (..., D, D) with positive diagonal.
+
+    This is the inverse of `scale_tril`. The module docstring defines scales and slopes.
+    """
     scales = factor.diagonal(dim1=-2, dim2=-1)
     unit = factor / scales.unsqueeze(-2)
     eye = torch.eye(factor.shape[-1], dtype=factor.dtype, device=factor.device)
@@ -112,10 +124,10 @@ def from_scale_tril(factor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def select_dimensions(factor: Tensor, dims: list[int]) -> Tensor:
-    """Return the Cholesky factor of the covariance of the dimensions `dims`, in that order.
+    """Return the Cholesky factor of the covariance of the dimensions `dims`, in the given order.
 
     `factor` is the Cholesky factor of the covariance of all dimensions, shape (..., D, D). The result is computed by a
-    QR decomposition of its selected rows, because forming the covariance would square the condition number.
+    QR decomposition of the rows `dims` of `factor`. Forming the covariance would square the condition number.
     """
     upper = torch.linalg.qr(factor[..., dims, :].mT).R
     return (upper * upper.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-1)).mT
@@ -126,7 +138,7 @@ def precision_matrix(log_scales: Tensor, slopes: Tensor | None) -> Tensor:
 
     Args:
         log_scales: shape (..., D).
-        slopes: shape (..., D, D); None for diagonal covariances.
+        slopes: regression coefficients, shape (..., D, D); None for diagonal covariances.
     """
     inverse_scales = torch.exp(-log_scales)
     if slopes is None:

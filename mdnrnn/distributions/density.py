@@ -32,10 +32,11 @@ def sum_features(values: Tensor) -> Tensor:
 
 
 def component_log_density(distance: Tensor, log_scales: Tensor) -> Tensor:
-    """Return the log density of each component, shape (..., K).
+    """Return the log density of each Gaussian component, shape (..., K).
 
     Args:
-        distance: x - mean, shape (..., K, D).
+        distance: x - mean for diagonal covariances, innovations (see cholesky.py) for full covariances, shape
+            (..., K, D).
         log_scales: shape (..., K, D).
     """
     z = distance * torch.exp(-log_scales)
@@ -43,7 +44,7 @@ def component_log_density(distance: Tensor, log_scales: Tensor) -> Tensor:
 
 
 def log_density(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> Tensor:
-    """Return the log density of the mixture at `value`, shape (...).
+    """Return the log density of a mixture of diagonal Gaussians at `value`, shape (...).
 
     The leading dimensions of all arguments must be equal; they are not broadcast.
 
@@ -66,8 +67,8 @@ def _log_density_formula(log_weights: Tensor, means: Tensor, log_scales: Tensor,
 class _LogDensity(torch.autograd.Function):
     """Autograd function of `log_density`.
 
-    The forward pass saves z / s, shape (..., K, D), and the joint log densities of value and component, shape (..., K),
-    so that the backward pass does not recompute them.
+    The forward pass saves z / s, shape (..., K, D), and log(w_k p_k(value)) up to a constant, shape (..., K), so that
+    the backward pass does not recompute these tensors. w_k is the weight and p_k the density of component k.
     """
 
     generate_vmap_rule = True
@@ -91,7 +92,7 @@ class _LogDensity(torch.autograd.Function):
             return None, None, None, None
         log_weights, means, log_scales, value, log_prob, log_joint, scaled = ctx.saved_tensors
         distance = value.unsqueeze(-2) - means
-        if torch.is_grad_enabled():  # a second derivative is requested: recompute from the differentiable arguments
+        if torch.is_grad_enabled():  # a second derivative is requested: recompute differentiably
             scaled = distance * torch.exp(-2 * log_scales)
             log_components = log_weights + component_log_density(distance, log_scales)
             by_log_weights = torch.softmax(log_components, -1) * grad.unsqueeze(-1)

@@ -1,16 +1,16 @@
 """Log probability of a bin under a normal distribution; value and gradient are stable for all bin widths.
 
 For a bin of width w whose center is a distance d from the mean of a normal distribution with scale s, let z = |d| / s,
-h = w / (2 s), y = z h, a = z - h and b = z + h. The probability of the bin is P = Q(a) - Q(b) with
-Q(t) = erfc(t / sqrt 2) / 2. If the bin width is 0, the result is the log density, so that continuous and discretized
-features can be combined. One of three formulas is used:
+h = w / (2 s), y = z h, a = z - h and b = z + h. The probability of the bin is P = Q(a) - Q(b) with the upper tail
+probability of the standard normal distribution, Q(t) = erfc(t / sqrt 2) / 2. If the bin width is 0, the result is the
+log density, so that continuous and discretized features can be combined. One of three formulas is used:
 
 narrow  if h < 0.02 and y < 0.5: log P is the log of density times width, plus the next terms of the expansion in h,
         log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6
 tail    if a > 8: Q(t) = phi(t) S(t) / t with the standard normal density phi and the asymptotic series S (Abramowitz &
         Stegun 26.2.12). The factor phi(a) is taken out of the difference,
         log P = log phi(a) + log((S(a) - exp(-2 y) S(b) a / b) / a)
-plain   otherwise: the difference of two values of erfc. In this range, it is free of cancellation and underflow.
+plain   otherwise: P is the difference of two values of erfc, which in this range has no cancellation or underflow.
 
 The relative error of the result is below 1e-5 in float32 (the tests compare with SciPy's float64).
 """
@@ -28,16 +28,20 @@ _TAIL_START = 8.0
 
 
 def discretized_log_prob(distance: Tensor, log_scale: Tensor, bin_width: Tensor) -> Tensor:
-    """Return the log probability of the bin of width `bin_width` whose center is `distance` from the mean.
+    """Return the log probability of a bin under a normal distribution.
 
-    Shapes are broadcast. The result is differentiable once with respect to `distance` and `log_scale`. Where
-    `bin_width` is 0, the result is the log density.
+    The center of the bin is at the signed `distance` from the mean. Where `bin_width` is 0, the result is the log
+    density at the center. Shapes are broadcast. The result is differentiable once with respect to `distance` and
+    `log_scale`.
     """
     return _DiscretizedLogProb.apply(distance, log_scale, bin_width)
 
 
 def _tail_series(t: Tensor) -> Tensor:
-    """Return the asymptotic series S(t) of t Q(t) / phi(t) for t >= 8; see the module docstring."""
+    """Return the asymptotic series S(t), which approximates t Q(t) / phi(t) for t >= 8.
+
+    Q is the upper tail probability and phi the density of the standard normal distribution; see the module docstring.
+    """
     r = 1 / (t * t)
     return 1 - r * (1 - r * (3 - r * (15 - r * 105)))
 
@@ -47,9 +51,11 @@ def _is_narrow(y: Tensor, h: Tensor) -> Tensor:
 
 
 def _plain_or_tail(a: Tensor, b: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log P as the sum of two terms, by the tail formula if a > 8 and by the plain formula otherwise.
+    """Return two terms whose sum is the log probability of the bin.
 
-    The first term is log phi(a) for the tail formula and 0 for the plain formula.
+    The module docstring defines the arguments and the two formulas. If a > 8, the tail formula is used, and the first
+    term is log phi(a), the standard normal log density at a. Otherwise, the plain formula is used, and the first term
+    is 0.
     """
     prob = 0.5 * (torch.erfc(a * math.sqrt(0.5)) - torch.erfc(b * math.sqrt(0.5)))
     tail = a > _TAIL_START

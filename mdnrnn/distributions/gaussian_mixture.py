@@ -52,10 +52,12 @@ class GaussianMixture(Distribution):
         log_scales: logs of the component scales, shape (..., K, D), or with 1 in place of K (shared by all components)
             or D (isotropic). Without slopes, scales are standard deviations. -inf gives a point mass, which can be
             sampled but has no density.
-        slopes: for full covariances, shape (..., K, D, D); only the part below the diagonal is used. In each component,
-            x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i with standard normal e_i.
-        validate_args: whether to check the parameters and the values passed to methods. None: the global setting of
-            torch.distributions. That setting is initially on; the first use of torch.compile turns it off.
+        slopes: regression coefficients that define full covariances, shape (..., K, D, D). Only the elements below the
+            diagonal are used. In each component,
+            x_i = mean_i + sum_{j<i} slopes_ij (x_j - mean_j) + exp(log_scale_i) e_i with standard normal e_i. None:
+            the covariances are diagonal.
+        validate_args: whether to check the parameters and the values passed to methods. None: use the global setting
+            of torch.distributions, which is on until the first use of torch.compile turns it off.
 
     Raises:
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
@@ -158,9 +160,10 @@ class GaussianMixture(Distribution):
     def discretized_log_prob(self, value: Tensor, bin_width: Tensor) -> Tensor:
         """Return the log probability of the bin centered at `value`, shape (...).
 
-        With full covariances, the probability of a bin in one dimension is conditional on the bin centers of the
-        preceding dimensions. For diagonal and full covariances, the probabilities of all bins sum to 1. `transform`
-        with the same bin widths returns bin centers with these probabilities.
+        In each component, the probability of a bin is a product of D factors, one per dimension. With full covariances,
+        the factor of a dimension is conditional on the bin centers in the preceding dimensions. For diagonal and full
+        covariances, the probabilities of all bins sum to 1. `transform` with the same bin widths samples bin centers
+        with these probabilities.
 
         Args:
             value: shape (..., D).
@@ -181,8 +184,9 @@ class GaussianMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects the component, shape (...).
             normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected component.
-            bin_width: spacing of the grid that samples are rounded to, shape (D,), 0 for a dimension without a grid;
-                None for continuous samples. Grid points have the probabilities that `discretized_log_prob` returns.
+            bin_width: bin width of each dimension, shape (D,). Samples are rounded to multiples of the bin width;
+                dimensions with bin width 0 are not rounded. None: no dimension is rounded. Rounded samples have the
+                probabilities that `discretized_log_prob` returns.
         """
         component = sample_categorical(self.logits, uniform)
         d = self.means.shape[-1]
@@ -281,12 +285,12 @@ class GaussianMixture(Distribution):
         return (torch.softmax(before, -2) * univariate.normal_cdf(z)).sum(-2).clamp(max=1)
 
     def cdf(self, value: Tensor) -> Tensor:
-        """Return the cumulative distribution function, shape (...), at `value`, shape (..., 1). D = 1 only."""
+        """Return the cumulative distribution function, shape (...), at `value`, shape (..., 1). Requires D = 1."""
         self._check_univariate("cdf")
         return self.pit(value).squeeze(-1)
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Return the quantiles, shape (..., 1), at the probabilities `value`, shape (...). D = 1 only.
+        """Return the quantiles, shape (..., 1), at the probabilities `value`, shape (...). Requires D = 1.
 
         The result is differentiable with respect to the parameters and the probabilities.
         """
@@ -303,7 +307,7 @@ class GaussianMixture(Distribution):
         return attach_gradients(quantiles, self.log_weights, self.means, self.log_scales, None, prob)
 
     def interval(self, mass: float) -> Interval:
-        """Return the central interval of probability `mass`, with equal tail probabilities. D = 1 only.
+        """Return the central interval of probability `mass`, with equal tail probabilities. Requires D = 1.
 
         Both ends have shape (..., 1).
         """
@@ -314,9 +318,9 @@ class GaussianMixture(Distribution):
         return Interval(ends[0], ends[1])
 
     def crps(self, value: Tensor) -> Tensor:
-        """Return the continuous ranked probability score, shape (...), of `value`, shape (..., 1). D = 1 only.
+        """Return the continuous ranked probability score, shape (...), of `value`, shape (..., 1). Requires D = 1.
 
-        The score has the unit of `value`; see univariate.py.
+        The score has the unit of `value`. For the formula, see univariate.py.
         """
         self._check_univariate("crps")
         self._check_density()
@@ -336,9 +340,9 @@ class GaussianMixture(Distribution):
         return self._with_parameters(logits, self.means, self.log_scales + shift, self.slopes)
 
     def biased(self, bias: float) -> GaussianMixture:
-        """Return a new mixture with logits x (1 + bias) and log scales - bias; a positive bias reduces randomness.
+        """Return a new mixture with logits multiplied by 1 + bias, and with `bias` subtracted from the log scales.
 
-        Source: probability bias of Graves (arXiv:1308.0850, section 5.4).
+        A positive bias reduces randomness. Source: probability bias of Graves (arXiv:1308.0850, section 5.4).
         """
         return self._with_parameters(bias_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
 

@@ -44,9 +44,10 @@ def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
 
 
 def _find_crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Return the min(K, K (K - 1) / 2) crossings of highest density of each of N mixtures, shape (N, count, D).
+    """Return the crossings of highest density of each of N mixtures, shape (N, min(K, K (K - 1) / 2), D).
 
-    The crossing of components i and j is (P_i + P_j)^-1 (P_i mean_i + P_j mean_j) with precision matrices P.
+    The crossing of components i and j is the mode of the product of their densities,
+    (P_i + P_j)^-1 (P_i mean_i + P_j mean_j) with precision matrices P. For the arguments, see `_select_highest`.
     """
     weighted_means, k = precision @ means.unsqueeze(-1), means.shape[1]
     points = [
@@ -59,10 +60,10 @@ def _find_crossings(constants: Tensor, means: Tensor, precision: Tensor) -> Tens
 
 
 def _select_highest(x: Tensor, count: int, constants: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Return the points of highest density of each of N mixtures.
+    """Return the candidate points of highest density of each of N mixtures, shape (N, count, D).
 
     Args:
-        x: M candidates for each mixture, shape (N, M, D).
+        x: M candidate points for each mixture, shape (N, M, D).
         count: number of points to return for each mixture; if M is smaller, all M are returned.
         constants: log weights plus half the log determinants of the precision matrices, shape (N, K).
         means: shape (N, K, D).

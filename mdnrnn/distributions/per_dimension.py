@@ -25,8 +25,8 @@ class PerDimensionMixture(Distribution):
         logits: unnormalized log weights, shape (..., D, K).
         means: component means, shape (..., D, K).
         log_scales: logs of the component standard deviations, shape (..., D, K), or with 1 in place of K.
-        validate_args: whether to check the parameters and the values passed to methods. None: the global setting of
-            torch.distributions; see `GaussianMixture`.
+        validate_args: whether to check the parameters and the values passed to methods. None: use the global setting
+            of torch.distributions; see `GaussianMixture`.
 
     Raises:
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
@@ -130,8 +130,8 @@ class PerDimensionMixture(Distribution):
         Args:
             uniform: noise in [0, 1) that selects each dimension's component, shape (..., D).
             normal: standard normal noise, shape (..., D), which is scaled and shifted by the selected components.
-            bin_width: spacing of the grid that samples are rounded to, shape (D,), 0 for a dimension without a grid;
-                None for continuous samples.
+            bin_width: bin width of each dimension, shape (D,). Samples are rounded to multiples of the bin width;
+                dimensions with bin width 0 are not rounded. None: no dimension is rounded.
         """
         bin_width = None if bin_width is None else bin_width.unsqueeze(-1)
         return self.univariate.transform(uniform, normal.unsqueeze(-1), bin_width).squeeze(-1)

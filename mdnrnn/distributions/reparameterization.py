@@ -2,7 +2,7 @@
 
 Let F be the cumulative distribution function and p the density. If the parameters change, a sample x changes such that
 F(x; parameters) remains constant. Therefore dx = -dF / p(x), where dF is the change of F at fixed x. In D dimensions,
-this is applied to one dimension after the other, with F and p conditional on the preceding dimensions (Graves,
+this formula is applied to one dimension after the other, with F and p conditional on the preceding dimensions (Graves,
 arXiv:1607.05690; Figurnov, Mohamed and Mnih, arXiv:1805.08498).
 """
 
@@ -25,7 +25,8 @@ def attach_gradients(
 ) -> Tensor:
     """Return a tensor that has the values of `point` and is differentiable with respect to the parameters.
 
-    Only first derivatives are correct, because the density p(x) in dx = -dF / p(x) is treated as a constant.
+    The parameters are those of a mixture. The gradients are computed by implicit reparameterization; see the module
+    docstring. Only first derivatives are correct, because the density at `point` is treated as a constant.
 
     Args:
         point: samples or quantiles, shape (..., D).
@@ -33,7 +34,7 @@ def attach_gradients(
         means: shape (..., K, D).
         log_scales: shape (..., K, D).
         slopes: shape (..., K, D, D); None for diagonal covariances.
-        prob: if `point` contains quantiles (D = 1 only), the probabilities of the quantiles, shape (...). The result is
+        prob: probabilities of the quantiles, shape (...), if `point` contains quantiles (D must be 1). The result is
             then also differentiable with respect to `prob`. None if `point` contains samples.
     """
     if not torch.is_grad_enabled():
@@ -50,7 +51,7 @@ def attach_gradients(
         cdf = (weights * normal_cdf(z)).sum(-1)
         cdf = cdf if prob is None else cdf - prob
         density = (weights * torch.exp(-0.5 * z.square() - log_scales[..., d] - HALF_LOG_TWO_PI)).sum(-1).detach()
-        # The value of `change` is always 0, but its gradient is not. Only where the density is 0, the gradient is 0.
+        # The value of `change` is 0. Its gradient is dF / p(x), or 0 if the density is 0 or x is infinite.
         change = (cdf - cdf.detach()) / torch.where(finite & (density > 0), density, torch.inf)
         x = point[..., d] - change
         dimensions.append(x)

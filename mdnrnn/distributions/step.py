@@ -97,8 +97,8 @@ class StepDistribution(Distribution):
     def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the negative log-likelihoods of the motion and of the event in nats, shape (...) each.
 
-        If `bin_width` is None, the likelihood of the motion is its density, otherwise the probability of its bin.
-        `bin_width` has shape (D,) or (..., D).
+        If `bin_width` is None, the likelihood of a motion is the density at the motion. Otherwise, the likelihood is
+        the probability of the bin centered at the motion. `bin_width` has shape (D,) or (..., D).
         """
         motion = (
             self.motion.log_prob(value.motion)
@@ -115,7 +115,8 @@ class StepDistribution(Distribution):
     def transform(self, noise: Noise, bin_width: Tensor | None = None) -> Step:
         """Transform noise into a sample.
 
-        `bin_width`, shape (D,), is the spacing of the grid that the motion is rounded to; None for a continuous motion.
+        The motion is rounded to multiples of `bin_width`, shape (D,). Features with bin width 0 are not rounded. If
+        `bin_width` is None, no feature is rounded.
         """
         event = torch.full(noise.event.shape, DOWN, device=noise.event.device)
         if self.event_logits.shape[-1]:

@@ -15,18 +15,18 @@ def normal_cdf(z: Tensor) -> Tensor:
 
 
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Return the quantiles at the probabilities `prob`, shape (...), in float64.
+    """Return quantiles of univariate normal mixtures, shape (...), in float64.
 
     Uses Newton's method within an interval that contains the quantile. If a Newton step is longer than half of the
     preceding step or leaves the interval, the interval is bisected instead. The initial interval is the range from the
     smallest to the largest quantile of the components.
 
     Args:
-        prob: probabilities, shape (...). For probabilities of 0 and 1, the result is the median; the caller must
-            replace it with -inf and inf.
-        log_weights: shape (..., K).
-        means: shape (..., K).
-        scales: shape (..., K).
+        prob: probabilities of the quantiles, shape (...). For probabilities of 0 and 1, the function returns the
+            median; the caller must replace the median with -inf and inf.
+        log_weights: logs of the component weights, shape (..., K).
+        means: component means, shape (..., K).
+        scales: standard deviations of the components, shape (..., K).
     """
     inside = (prob > 0) & (prob < 1)
     prob = torch.where(inside, prob, torch.where(prob.isnan(), prob, 0.5)).double()
@@ -50,9 +50,9 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
 
 
 def crps(value: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Return the continuous ranked probability score of `value`, shape (...), in the unit of `value`.
+    """Return the continuous ranked probability score of `value` under a univariate normal mixture, shape (...).
 
-    With weights w, means m and scales s, the score of a value y is
+    The score has the unit of `value`. With weights w, means m and standard deviations s, the score of a value y is
 
         sum_k w_k A(y - m_k, s_k) - 1/2 sum_jk w_j w_k A(m_j - m_k, sqrt(s_j^2 + s_k^2)),
 
@@ -61,9 +61,9 @@ def crps(value: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> T
 
     Args:
         value: shape (...).
-        log_weights: shape (..., K).
-        means: shape (..., K).
-        scales: shape (..., K).
+        log_weights: logs of the component weights, shape (..., K).
+        means: component means, shape (..., K).
+        scales: standard deviations of the components, shape (..., K).
     """
     weights = log_weights.exp()
     to_value = (weights * _mean_absolute(value.unsqueeze(-1) - means, scales)).sum(-1)

@@ -1,4 +1,4 @@
-"""Argument checks for mixtures. Error messages contain the argument's name, the received value and the expected one."""
+"""Argument checks for mixtures. Error messages contain the argument's name, the received value and valid values."""
 
 from __future__ import annotations
 

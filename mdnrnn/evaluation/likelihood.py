@@ -50,8 +50,9 @@ class Likelihood:
     points: int
     measure: str
     """Kind of the likelihood of motions. "discretized": probability of the bin around the motion, with the bin width of
-    the data. "density": density in raw units. "mixed": bin probabilities of some features times the density of the
-    others. A time feature is undefined in the first row of a sequence and is not included there."""
+    the data. "density": density in raw units. "mixed": bin probabilities of some features times the density of all
+    other features. The likelihood of the first row of a sequence does not include time features, which are undefined in
+    this row."""
     nll_per_sequence: float
     nll_per_point: float
     motion_nll_per_point: float
@@ -67,11 +68,12 @@ class Likelihood:
     importance_standard_error: float | None
     """Standard error of `importance_nll_per_sequence` due to the sampling of z; None if not requested."""
     null_nll_per_sequence: float
-    """NLL under the null model, see `mdnrnn.evaluation.null_model`; a baseline for `nll_per_sequence`."""
+    """NLL under the null model (`mdnrnn.evaluation.null_model`), as a baseline for `nll_per_sequence`. The null model
+    is one Gaussian for all motions and the frequencies of the events."""
     null_nll_per_point: float
     density_nll_per_sequence: float
-    """NLL in which the likelihood of a motion is its density in normalized units. Uniform noise of one bin width is
-    added to motions on a grid (dequantization)."""
+    """NLL in which the likelihood of a motion is its density in normalized units. If the data have bins, uniform noise
+    with a range of one bin width is added to the motions (dequantization)."""
     density_nll_per_point: float
     paper_L_R: float | None
     """Reconstruction loss L_R of Ha and Eck (arXiv:1704.03477). The likelihood of a motion is its density in normalized
@@ -81,9 +83,9 @@ class Likelihood:
     """KL loss L_KL of Ha and Eck: KL divergence divided by the size of z; 0 for a model without a latent vector."""
     graves_nll_per_sequence: float | None
     """NLL as defined by Graves (arXiv:1308.0850). The likelihood of a motion is its density, without dequantization
-    noise, in units in which dx and dy have standard deviation 1 on the train split. The event is replaced by
-    a binary variable: whether the point is the last of a stroke. END is thus not distinguished from UP. The KL
-    divergence of a latent vector is not included. None if there are motion features other than dx and dy."""
+    noise, in units in which dx and dy have standard deviation 1 on the train split. The event is replaced by a binary
+    variable: whether the point is the last of a stroke. END is thus not distinguished from UP. The KL divergence of a
+    latent vector is not included. None if there are motion features other than dx and dy."""
     by_class: dict[str, ClassLikelihood]
     """NLL by class name, for the classes that occur in the split."""
 
@@ -96,7 +98,7 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
     In a distributed run the batches are divided among the ranks. All ranks return the same result.
 
     Args:
-        model: the model. It is evaluated in evaluation mode; afterwards its previous mode is restored.
+        model: the model. Dropout is off during the evaluation; afterwards, the previous mode of the model is restored.
         data: batches of the split.
         seed: random seed of the samples of z and of the dequantization noise. The samples of z for a sequence do not
             depend on the other sequences of its batch.
@@ -129,16 +131,17 @@ class _SequenceTerms(NamedTuple):
     """Terms of the negative log-likelihood (NLL) of each sequence, in nats; arrays of shape (B,)."""
 
     motion: np.ndarray
-    """NLL of motions: bin probabilities, and densities of continuous features in raw units."""
+    """NLL of motions. The likelihood of a feature is its bin probability or, without bins, its density in raw units."""
     event: np.ndarray
     """NLL of events."""
     noisy_density: np.ndarray
-    """NLL of motions as a density in normalized units, with uniform noise of one bin width added to the motions."""
+    """NLL of motions as a density in normalized units, after adding uniform noise with a range of one bin width."""
     density: np.ndarray
     """NLL of motions as a density in normalized units, without noise."""
     pen: np.ndarray
     """NLL of a binary variable: whether the point is the last of a stroke (UP or END) or not (DOWN)."""
     kl: np.ndarray
+    """KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance: np.ndarray
     """Importance-sampling estimate of the NLL of motions and events, in the units of `motion`."""
     importance_variance: np.ndarray
@@ -212,6 +215,7 @@ def _row_terms(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Te
     target, bin_width = batch.target.motion, batch.bin_width
     if bin_width is None:
         return motion, event, motion, motion, pen
+    # Undefined times keep the bin width `CERTAIN_BIN_WIDTH`, whose bin has probability 1. Other features get a density.
     certain = torch.where(bin_width < CERTAIN_BIN_WIDTH, 0.0, bin_width)
     if not bool(certain.any()):
         density, noisy_density = (-steps.motion.log_prob(value) for value in (target, target + noise * bin_width))
@@ -261,10 +265,10 @@ def _measure(bin_widths: np.ndarray | None) -> str:
 
 
 def _log_unit_scale(data: Batches) -> float:
-    """Return the change in NLL per point if each of dx and dy is rescaled to standard deviation 1 on the train split.
+    """Return the change in NLL per point if dx and dy are rescaled from normalized units to standard deviation 1 each.
 
-    In normalized units, which dx and dy have before, they share one scale. Without a train split, that of `data` is
-    used.
+    In normalized units, dx and dy share one scale. The standard deviations are computed on the train split, or on the
+    split of `data` if the corpus has no train split.
     """
     split = "train" if data.corpus.splits.get("train", (0, 0)) != (0, 0) else data.split
     _, covariance = motion_moments(data.corpus, data.corpus.rows(split), data.normalizer)

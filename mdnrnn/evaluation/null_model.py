@@ -1,6 +1,7 @@
 """Null model: one Gaussian with full covariance for all motions, and the marginal frequencies of the events.
 
-Its likelihood is the baseline for the likelihood of a model. The Gaussian models the logarithm of a time feature.
+The likelihood of the null model is the baseline for the likelihood of a trained model. Time features are represented by
+their logarithms.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from mdnrnn.pen_events import END
 _QUADRATURE_NODES = 4
 """Number of nodes per dimension of the Gauss-Legendre quadrature over a bin."""
 _SEED = 180310122
-"""Random seed of the samples of motions that a corpus stores as posteriors."""
+"""Random seed for sampling motions from the Gaussian posteriors that a corpus stores instead of motions."""
 
 
 def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool = True) -> float:
@@ -35,7 +36,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
         normalizer: conversion between raw and normalized units.
         raw: whether densities are in raw units; otherwise they are in normalized units.
     """
-    if corpus.logvar is not None:  # motions are normal posteriors: use one sample of each, as batches for models do
+    if corpus.logvar is not None:  # use one sample of each posterior, as the batches do on which models are evaluated
         noise = np.random.default_rng(_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
@@ -101,7 +102,7 @@ def _gaussian_log_prob(
     """Return the log-likelihoods of N motions under a Gaussian, shape (N,).
 
     The likelihood is the bin probability of the features with a bin width times the density of the other features.
-    Features whose bin width is `CERTAIN_BIN_WIDTH` are ignored.
+    Features whose bin width is `CERTAIN_BIN_WIDTH` are ignored, because the probability of their bin is 1.
 
     Args:
         motion: normalized motions, shape (N, D).

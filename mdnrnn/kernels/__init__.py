@@ -25,12 +25,13 @@ def next_power_of_two(n: int) -> int:
 
 
 def has_mixture_kernel(covariance: str, components: int, features: int) -> bool:
-    """Return whether the kernel of `mdnrnn.kernels.mixture` supports a covariance with K components and D features.
+    """Return whether the kernel of `mdnrnn.kernels.mixture` supports a mixture of K components and D features.
 
-    Full covariances are supported for D <= 2, i.e. with at most one slope per component. Diagonal covariances are
-    supported for D <= 8, because a product of D factors can underflow for larger D. Per-dimension mixtures are
-    supported for all D. In each case, K times D, with D rounded up to a power of two, must be at most 384. The kernel
-    then compiles for sm_90 without register spills.
+    Full covariances are supported for D <= 2, i.e. with at most one off-diagonal parameter per component. Diagonal
+    covariances are supported for D <= 8, because a product of D factors can underflow for larger D. For per-dimension
+    mixtures, D has no separate limit. In all three cases, K times D, with D rounded up to a power of two, must be at
+    most 384. Up to this limit, the kernel compiles for sm_90 without register spills. Other covariance structures are
+    not supported.
     """
     max_features = {"per-dimension": 384, "diagonal": 8, "full": 2}.get(covariance, 0)
     return features <= max_features and components * next_power_of_two(features) <= 384

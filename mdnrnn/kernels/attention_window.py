@@ -2,8 +2,9 @@
 
 As in `mdnrnn.kernels.layer_norm`, each program runs all T steps of ROWS sequences and reads the weights again at every
 step. The loops in `mdnrnn.nn.attention_window_loop` contain the formulas and give the same results. Hidden states and
-contexts are concatenated in one tensor, `joined`, which is padded with zeros to WIDTH columns, a multiple of the tile
-size. U is the length of the longest text of a batch, including the end mark.
+contexts are concatenated in one tensor, `joined`. Zeros pad this tensor to WIDTH columns, a multiple of the tile size.
+U is the length of the longest text of a batch, including the end mark that follows each text. C is the number of
+distinct characters, including the end mark, and K is the number of Gaussians of the window.
 """
 
 from typing import Any
@@ -18,7 +19,7 @@ from mdnrnn.kernels.tiles import OPTIONS, ROWS, add_product, supports_dtypes, ta
 
 
 def is_supported(hidden: int, characters: int, components: int, dtype: torch.dtype, state_dtype: torch.dtype) -> bool:
-    """Return whether the kernels support hidden size H, C characters and K components with these dtypes.
+    """Return whether the kernels support hidden size H, C distinct characters and K Gaussians with these dtypes.
 
     Matrix products are in `dtype`, all other operations in `state_dtype`. H must be a multiple of 16, because weights
     are loaded 16 elements at a time. C must be at most 128 and K at most 16, because tiles that contain all characters
@@ -42,7 +43,7 @@ def forward(
     """Run all time steps of the forward pass, like `_forward_loop` of `mdnrnn.nn.attention_window_loop`.
 
     Args:
-        input_products: inputs multiplied by the input weights, shape (T, B, 4H).
+        input_products: inputs multiplied by the input weights, plus biases, shape (T, B, 4H).
         weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
         window_weight: weights of the window parameters alpha, beta and delta, shape (3K, H).
         window_bias: biases of the window parameters, shape (3K,).
@@ -58,6 +59,7 @@ def forward(
         Gates, shape (T, B, 4H); cell states, shape (T + 1, B, H); centers, shape (T + 1, B, K); hidden states and
         contexts, concatenated, shape (T + 1, B, H + C); alpha, beta and delta, concatenated, shape (T, B, 3K);
         Gaussians exp(-beta (center - u)^2), shape (T, B, K, U + 1); and window weights phi, shape (T, B, U + 1).
+        Results with T + 1 entries start with the initial value.
     """
     steps, (batch, h), (length, c), k = len(input_products), hidden.shape, characters.shape[1:], centers.shape[-1]
     constants = _constants(h, c, k, input_products.dtype)
@@ -99,7 +101,8 @@ def backward(
         gates: output, input and forget gates and candidates, after their nonlinearities, shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
         output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
-        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
+        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the input gate, the forget gate and the
+            candidate, shape (T, B, 3, H).
         hidden_slope: derivative of the hidden state w.r.t. the cell state, shape (T, B, H).
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
@@ -157,7 +160,7 @@ def _forward(
 ):  # fmt: skip
     """Compute the results of `forward` for ROWS sequences.
 
-    For the barriers, see `mdnrnn.kernels.layer_norm._forward`.
+    `mdnrnn.kernels.layer_norm._forward` explains the barriers.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask = rows < batch
@@ -241,11 +244,11 @@ def _backward(
 ):  # fmt: skip
     """Compute the results of `backward` for ROWS sequences.
 
-    d_x denotes the gradient with respect to x, except for d_coefficients, the gradient with respect to the logs of the
-    coefficients. d_joined and d_cell must be 0 before the kernel runs; afterwards, they contain the gradients with
-    respect to the initial state. d_cell and d_cell_before are swapped after each step, so the final result is in
-    d_cell_before if T is odd. d_phi (B, U) is a buffer for one step. For the barriers, see
-    `mdnrnn.kernels.layer_norm._forward`.
+    d_x denotes the gradient with respect to x. Exception: d_coefficients is the gradient with respect to log alpha, log
+    beta and log delta. d_joined and d_cell must be 0 before the kernel runs. Afterwards, d_joined contains the gradient
+    with respect to the initial hidden state and context. The gradient with respect to the initial cell state is in
+    d_cell if T is even and in d_cell_before if T is odd, because these two buffers are swapped after each step. d_phi
+    (B, U) is a buffer for one step. `mdnrnn.kernels.layer_norm._forward` explains the barriers.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask = rows < batch
@@ -344,7 +347,7 @@ def _load_characters(characters, rows, u, letters, batch, length, C: tl.constexp
 def _sum_over_text(part: tl.constexpr, phi_slopes, d_u, rows, u, components, batch, length, K: tl.constexpr):
     """Return the gradient (rows, components) with respect to one window parameter, summed over the positions `u`.
 
-    The parameter is log alpha if `part` is 0, log beta if it is 1 and the centers if it is 2.
+    The parameter is log alpha if `part` is 0, log beta if `part` is 1, and the centers if `part` is 2.
     """
     mask = ((rows < batch)[:, None] & (components < K)[None, :])[:, :, None] & (u < length)[None, None, :]
     at = (rows[:, None] * (3 * K) + (part * K + components)[None, :])[:, :, None] * (length + 1) + u[None, None, :]

@@ -1,18 +1,20 @@
 """Triton functions for one feature of one component: density or probability of a bin, and its derivatives.
 
 A density or probability is represented as exp(E) F with an exponent E and a factor F of moderate size. This avoids one
-logarithm per component, which would take as long as all other operations of a density. The scale is
-s = exp(raw) + exp(f), where f is the log of the scale floor. With m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)),
-the scale is s = exp(m) / r. E contains m, and F contains r.
+logarithm per component, which would take as long as all other operations of a density. The standard deviation, or
+scale, is s = exp(raw) + exp(f), where raw is an output of the network and f is the log of the lower bound of s. With
+m = max(raw, f) and r = 1 / (1 + exp(-|raw - f|)), the scale is s = exp(m) / r. E contains m, and F contains r.
 
 Probabilities of bins are defined as in distributions/discretized.py. For a bin of width w whose center is a distance d
-from the mean, let z = |d| / s, h = w / (2 s), y = z h, a = z - h and b = z + h. With Q(t) = exp(-t^2 / 2) g(t) and
-b^2 - a^2 = 4 y, one formula replaces the plain and the tail formula of that module:
+from the mean, let z = |d| / s, h = w / (2 s), y = z h, a = z - h and b = z + h. The probability of the bin is
+P = Q(a) - Q(b), where Q is the upper tail probability of the standard normal distribution. Let
+g(t) = Q(t) exp(t^2 / 2). Because b^2 - a^2 = 4 y, one formula replaces the plain and the tail formula of
+distributions/discretized.py:
 
     P = exp(-a^2 / 2) (g(a) - exp(-2 y) g(b))  if a >= 0,  P = 1 - exp(-a^2 / 2) (g(-a) + exp(-2 y) g(b))  otherwise
 
-This formula loses precision for small h. If h < 0.1 and y < 0.5, the narrow formula of that module is used instead,
-with two more terms:
+This formula loses precision for small h. If h < 0.1 and y < 0.5, the narrow formula of distributions/discretized.py is
+used instead, with two more terms:
 
     log P = log(2 h) - z^2/2 - log(2 pi)/2 + y^2/6 - y^4/180 - h^2/6 - h^2 y^2/45 + h^4/90
 """
@@ -52,9 +54,9 @@ def _mills_ratio(t):
 
 @triton.jit
 def add_floor(raw, log_floor, inverse_floor):
-    """Compute the scale s = exp(raw) + exp(log_floor) without overflow.
+    """Compute the scale s = exp(raw) + exp(log_floor) without overflow, and represent it as s = exp(m) / r.
 
-    Return m = max(raw, log_floor), r = exp(m) / s, 1 / s, and the derivative of log s with respect to raw.
+    Return m = max(raw, log_floor), r = exp(m) / s, 1 / s, and the derivative of log s with respect to raw. The argument
     `inverse_floor` is exp(-log_floor).
     """
     ratio = tl.exp(-tl.abs(raw - log_floor))
@@ -69,9 +71,10 @@ def add_floor(raw, log_floor, inverse_floor):
 
 @triton.jit
 def density(distance, m, r, inverse):
-    """Return E and F of the density exp(E) F, and the derivatives of its log w.r.t. `distance` and the log scale.
+    """Return E and F of a normal density exp(E) F, and two derivatives of the log density.
 
-    `distance` is x - mean. `m`, `r` and `inverse` describe the scale exp(m) / r = 1 / inverse.
+    The derivatives are with respect to `distance`, which is x - mean, and with respect to the log scale. The scale s
+    (standard deviation) is given in two forms: s = exp(m) / r, and `inverse` = 1 / s.
     """
     z = distance * inverse
     return -m - 0.5 * z * z - _HALF_LOG_TWO_PI, r, -z * inverse, z * z - 1
@@ -79,10 +82,11 @@ def density(distance, m, r, inverse):
 
 @triton.jit
 def discretized(distance, m, r, inverse, bin_width, log_bin_width):
-    """Return E and F of the probability exp(E) F of a bin, and the derivatives of its log.
+    """Return E and F of the probability exp(E) F of a bin, and two derivatives of the log probability.
 
-    The derivatives are w.r.t. `distance` and the log scale. The first four arguments are those of `density`. If
-    `bin_width` is 0, the density replaces the probability, and `log_bin_width` must be 0.
+    The derivatives are with respect to `distance`, which is bin center - mean, and with respect to the log scale. For
+    `m`, `r` and `inverse`, see `density`. If `bin_width` is 0, `log_bin_width` must be 0, and the results are those of
+    `density`.
     """
     absolute = tl.abs(distance)
     a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse

@@ -3,8 +3,8 @@
 Sequences are independent, so each program runs all T steps of ROWS sequences. At every step, a program reads the
 recurrent weights again, tile by tile, from the L2 cache that all programs share. Layer normalization needs whole rows,
 which do not fit into registers. Therefore values are passed through global memory, both between time steps and between
-passes over the columns. `sums`, the gates before normalization, have the dtype of the matrix products. Norms, gates and
-cell states are float32.
+passes over the columns. The tensor `sums` contains the gates before normalization, in the dtype of the matrix products.
+Norms, gates and cell states are float32.
 
 The formulas are those of `mdnrnn.nn.layer_norm`. The loop in that module gives the same results on any device. The 5
 layer norms ("norms") are numbered 0 to 4: input gate, forget gate, candidate, output gate, cell state.
@@ -108,7 +108,8 @@ def _forward(
 
     Threads exchange values through memory. A value that is written before a barrier can be read by all threads after
     the barrier and is overwritten only after a later barrier. The comment on each barrier names the values that were
-    written before it. The tests run in Triton's interpreter, which has one thread and cannot detect a missing barrier.
+    written before the barrier. The tests run in Triton's interpreter, which has one thread and cannot detect a missing
+    barrier.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -160,14 +161,15 @@ def _backward(
 ):  # fmt: skip
     """Compute the gradients d_sums (T, B, 4H) and d_norms (T, programs, 2, 5, H).
 
-    d_x denotes the gradient with respect to x. Each program stores its own d_norms, summed over its rows. d_outputs is
-    the gradient with respect to the hidden states (T, B, H). weight, norms, sums, moments and cells are as in
-    `_forward`.
+    d_x denotes the gradient with respect to x. d_norms contains one part per program, summed over the rows of the
+    program. d_outputs is the gradient with respect to the hidden states (T, B, H). weight, norms, sums, moments and
+    cells are as in `_forward`.
 
     Before the kernel runs, d_hidden (B, H) must be 0, and d_cell (B, H) must be the gradient with respect to the last
-    cell state. Afterwards, they contain the gradients with respect to the initial state. d_cell and d_cell_before are
-    swapped after each step, so the final result is in d_cell_before if T is odd. d_normed (B, 5, H) is a buffer for the
-    gradients with respect to the outputs of the norms at one step. For the barriers, see `_forward`.
+    cell state. Afterwards, d_hidden is the gradient with respect to the initial hidden state. The gradient with respect
+    to the initial cell state is in d_cell if T is even and in d_cell_before if T is odd, because these two buffers are
+    swapped after each step. d_normed (B, 5, H) is a buffer for the gradients with respect to the outputs of the norms
+    at one step. `_forward` explains the barriers.
     """
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     row_mask, all_columns = rows < batch, tl.full((TILE,), True, tl.int1)
@@ -243,8 +245,9 @@ def _backward(
 def _update_moments(mean, deviation, count, values, TILE: tl.constexpr):
     """Return the mean and the sum of squared deviations of each row, (ROWS,) each, updated by TILE more values.
 
-    `mean` and `deviation` are those of the first `count` values of each row; `values` is (ROWS, TILE). Uses the method
-    of Chan, Golub and LeVeque (1979), which is also accurate if the mean is much larger than the standard deviation.
+    `mean` and `deviation` are the mean and the sum of squared deviations of the first `count` values of each row.
+    `values`, (ROWS, TILE), are the next values. Uses the method of Chan, Golub and LeVeque (1979), which is also
+    accurate if the mean is much larger than the standard deviation.
     """
     tile_mean = tl.sum(values, 1) / TILE
     centered = values - tile_mean[:, None]
@@ -293,9 +296,10 @@ def _norm_means(
     norm, d_normed, values, width, moments, norms, d_norms, rows, batch,
     H: tl.constexpr, TILE: tl.constexpr, ROWS: tl.constexpr,
 ):  # fmt: skip
-    """Store the gradients of the gain and bias of a layer norm, and return mean(d) and mean(d x) of each row, (ROWS,).
+    """Store the gradients of the gain and bias of a layer norm, and return two means of each row, (ROWS,) each.
 
-    x are the standardized values, and d is the gradient with respect to x. `_norm_backward` needs the two means.
+    The means are mean(d) and mean(d x), where x are the standardized values of the row, and d is the gradient with
+    respect to x. `_norm_backward` needs these means.
     """
     mean_d, mean_dx = tl.zeros((ROWS,), tl.float32), tl.zeros((ROWS,), tl.float32)
     for start in range(0, H, TILE):

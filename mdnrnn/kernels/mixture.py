@@ -1,4 +1,4 @@
-"""Triton kernel of the negative log-likelihood of steps and its gradient, which reads the parameters only once.
+"""Triton kernel that computes the negative log-likelihood of steps and its gradient, and reads the parameters once.
 
 The formulas are those of `density.py`, `discretized.py` and `cholesky.py` in mdnrnn/distributions. The formulas for one
 feature of one component are in component.py. A row contains the parameters of one step, in the order of
@@ -7,14 +7,15 @@ nn/parameters.py.
 **Memory traffic.** When the forward pass has read the parameters into registers, it also computes and writes their
 gradient. The gradient is multiplied by 1 / S, because the training loss is the mean over S steps. If the loss is this
 mean, the backward pass only checks that the upstream gradient is 1 / S. Both passes together then take one read and one
-write of S R numbers (R parameters per step), which is the minimum. Computing the gradient in the backward pass would
-take one more read and twice the arithmetic. For any other loss, the backward pass rescales the gradient in place, which
-takes one more read and one more write.
+write of S R numbers (R parameters per step), which is the minimum. Computing the gradient in the backward pass instead
+would take one more read and twice the arithmetic. For any other loss, the backward pass rescales the gradient in place,
+which takes one more read and one more write.
 
-**Layout.** A tile has N rows, L components and P features (D rounded up to a power of two). L P elements of a row are
-adjacent in memory. Few threads share a row, so most additions of a sum over components are within a thread. The
-components are processed in unrolled chunks of L, so K is padded only to a multiple of L. In the last tile, row indices
-beyond the last row are replaced by the index of the last row, and the results for these duplicates are not stored.
+**Layout.** Steps have D features, and mixtures have K components. A chunk is a group of L components that is processed
+at once; the loop over the chunks is unrolled. A tile contains one chunk of N rows, padded to P features, where P is D
+rounded up to a power of two. L P elements of a row are adjacent in memory. Few threads share a row, so most additions
+of a sum over components are within a thread. K is padded only to a multiple of L. In the last tile, row indices beyond
+the last row are replaced by the index of the last row, and the results for these duplicates are not stored.
 """
 
 from typing import Any, NamedTuple
@@ -30,8 +31,8 @@ from mdnrnn.kernels.component import add_floor, density, discretized
 
 # All tiles must have the same assignment of elements to threads; otherwise, threads would have to exchange data. Triton
 # derives the assignment from the alignment and strides of pointers. Therefore specialization on alignment is disabled,
-# and `max_contiguous` declares positions along a row as contiguous even if they are not. Without alignment, Triton uses
-# this hint only to order the threads, so a wrong hint does not change the results.
+# and `max_contiguous` declares positions along a row as contiguous even if they are not. If pointers are not
+# specialized on alignment, Triton uses this hint only to order the threads. A wrong hint does not change the results.
 _POINTERS = (
     "rows", "motion", "bin_width", "event", "shift", "motion_nll", "event_nll", "gradient", "by_motion", "by_event"
 )  # fmt: skip
@@ -41,7 +42,8 @@ _ROWS = 8 * _WARPS
 _MIN_ADJACENT = 8
 """Minimum number L P of adjacent elements of a row in a tile: 32 bytes in float32, 16 bytes in bfloat16."""
 _MAX_CHUNKS = 12
-"""Maximum number of chunks of L components. Also the maximum number of means per thread, unless N cannot be reduced."""
+"""Maximum number of chunks of L components. Also the maximum number of means per thread: N is halved until this maximum
+is met or until a tile has at most one element per thread."""
 
 
 @triton.jit
@@ -87,11 +89,11 @@ def _nll_kernel(
 ):  # fmt: skip
     """Store the negative log-likelihoods of N steps, given the parameters `rows` (S, R) of all S steps.
 
-    `count` is S.
-    DISCRETIZED: the likelihood of a motion is the probability of its bin of width `bin_width`; otherwise its density.
-    FULL: the components have slopes, and D = 2. PER_DIMENSION: every feature has its own mixture. SHIFTED: `shift` (S,)
-    is added to the last event logit. GRADIENT: the gradient, times `gradient_scale`, is stored. The module docstring
-    defines N, L and P.
+    `count` is S. If DISCRETIZED, the likelihood of a motion is the probability of its bin of width `bin_width`.
+    Otherwise, the likelihood of a motion is its density. If FULL, each component has a slope (the regression
+    coefficient of feature 1 on feature 0), and D = 2. If PER_DIMENSION, every feature has its own mixture. If SHIFTED,
+    `shift` (S,) is added to the last event logit. If GRADIENT, the gradient times `gradient_scale` is stored. The
+    module docstring defines N, L and P.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row_count = tl.minimum(count - first, N).to(tl.int32)
@@ -104,6 +106,7 @@ def _nll_kernel(
         )  # fmt: skip
 
     flat = (tl.arange(0, N)[:, None, None] * L + tl.arange(0, L)[None, :, None]) * P + tl.arange(0, P)[None, None, :]
+    # `lane` is the index of a component within its chunk of L components.
     row, lane, feature = tl.minimum(flat // (L * P), row_count - 1), flat // P % L, flat % P
     position = tl.max_contiguous(row * D + feature, (1, L, P))
     x = tl.load(motion + first * D + position, mask=feature < D, other=0.0)
@@ -117,7 +120,7 @@ def _nll_kernel(
         parameter_at = tl.max_contiguous(row * R + lane * D + feature, (1, L, P))
         logit_at = tl.max_contiguous(row * R + lane, (1, L, P))
     logit_count: tl.constexpr = K * D if PER_DIMENSION else K
-    chunk: tl.constexpr = L if PER_DIMENSION else L * D
+    chunk: tl.constexpr = L if PER_DIMENSION else L * D  # distance in memory between the means of adjacent chunks
 
     inverse_floor = tl.exp(-log_floor)
     logits = ()
@@ -226,7 +229,7 @@ class Layout(NamedTuple):
     """Layout of the parameters of one step (a row).
 
     A row contains K logits, K D means, K D raw log scales, slopes (full covariances only) and E event logits.
-    Per-dimension mixtures have D K logits. `log_floor` is the log of the lower bound of component scales.
+    Per-dimension mixtures have D K logits instead of K. `log_floor` is the log of the lower bound of component scales.
     """
 
     features: int
@@ -264,13 +267,13 @@ def step_nll(
 
     The results are differentiable with respect to `rows` and `end_logit_shift`. The gradient is computed together with
     the results and rescaled in place by the backward pass. Therefore only one backward pass per call is possible; a
-    second one raises `RuntimeError`.
+    second backward pass raises `RuntimeError`.
 
     Args:
         rows: R parameters of each step, in the order of `Layout`, shape (S, R).
         motion: shape (S, D).
         event: integer events (see `mdnrnn.pen_events`), shape (S,).
-        bin_width: bin widths, 0 for a continuous feature, shape (S, D) or (D,); None to score motions by their density.
+        bin_width: bin widths, 0 for a continuous feature, shape (S, D) or (D,); None if all features are continuous.
         end_logit_shift: value to add to the last event logit, shape (S,); None to add nothing.
         layout: layout of the rows.
     """

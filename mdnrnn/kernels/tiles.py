@@ -25,8 +25,8 @@ def add_product(
 ):  # fmt: skip
     """Return `total` plus the product of a left and a right matrix, computed in blocks of BLOCK inner indices.
 
-    `left` contains a pointer to each row of the left matrix. The INNER elements of a row are contiguous. `right`
-    contains a pointer to each column of the right matrix. The INNER elements of a column are `stride` elements apart.
+    `left` contains one pointer per row of the left matrix. The INNER elements of a row are contiguous. `right` contains
+    one pointer per column of the right matrix. The distance between adjacent elements of a column is `stride`.
     Rows and columns outside the masks are read as zeros. Products in float32 have full precision (no TF32).
     """
     for start in range(0, INNER, BLOCK):

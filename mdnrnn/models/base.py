@@ -20,7 +20,7 @@ from mdnrnn.pen_events import START
 
 @dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """Sizes of a time step: motion, event, inputs, label and text. They determine a model's inputs and outputs."""
+    """Sizes that determine a model's inputs and outputs: motion, event, inputs, label and text."""
 
     features: int = 2
     """Number of motion features, D."""
@@ -183,9 +183,10 @@ class SequenceModel(Model):
         return self.decoder.step(previous, state)
 
     def finished(self, state: Any) -> Tensor | None:
-        """Return a mask of the sequences that the model ends after the current step, even if its event is not END.
+        """Return a mask of the sequences that the model ends after the current step.
 
-        For example, a handwriting model ends a sequence when the attention window has passed the last character.
+        A model can end a sequence although the event of the step is not END. For example, a handwriting model ends a
+        sequence when the attention window has passed the end of the text.
 
         Args:
             state: state after the current step.
@@ -205,7 +206,8 @@ class SequenceModel(Model):
     def loss(self, batch: Batch) -> Loss:
         """Return the mean negative log-likelihood of the real (unpadded) steps, in nats per step.
 
-        If the data have a bin width, the likelihood of a motion is the probability of its bin, otherwise its density.
+        If the data have a bin width, the likelihood of a motion is the probability of its bin. Otherwise, the
+        likelihood of a motion is its density.
         """
         return self.loss_under(self(batch), batch)
 
@@ -234,7 +236,7 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
     """Apply `function` to each tensor of `state`, and return the results in the same structure.
 
-    If there are other states of the same structure, their corresponding tensors are further arguments of `function`.
+    `others` are states of the same structure. Their corresponding tensors are further arguments of `function`.
     """
     if isinstance(state, Tensor):
         return function(state, *others)
@@ -243,13 +245,14 @@ def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
 
 
 def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
-    """Select the start state of each row of a batch: the carried-over state if the row continues a sequence.
+    """Return the state from which a batch of B rows starts.
 
-    Other rows get the initial state.
+    Rows that continue a sequence of the preceding batch start from the state after that batch. All other rows start
+    from the initial state.
 
     Args:
         carried: state after the preceding batch. The number of rows never increases within an epoch. A state of fewer
-            than B rows is therefore from the preceding epoch, and all rows get the initial state.
+            than B rows is therefore from the preceding epoch. In this case, all rows start from the initial state.
         initial: initial state, B rows.
         continues: mask of the rows that continue the same row of the preceding batch, shape (B,).
     """

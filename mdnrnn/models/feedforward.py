@@ -15,8 +15,8 @@ from mdnrnn.models.configs import BodyConfig, MDNConfig
 from mdnrnn.nn.heads import MixtureHead
 
 _INPUT_RANGE = 2.0
-"""Each unit of the first layer has a hyperplane on which the input of its activation function is 0. This is the maximum
-initial distance of the hyperplane from the mean input, in standard deviations of the inputs."""
+"""Maximum initial distance between the mean input and the hyperplane of a first-layer unit, in standard deviations of
+the inputs. On the hyperplane of a unit, the input of the activation function is 0."""
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "tanh": nn.Tanh, "relu": nn.ReLU}
 
 
@@ -51,7 +51,7 @@ class _Feedforward(Model):
     def fit_standardization(self, data: Points) -> None:
         """Set the means and scales of inputs and targets to the means and standard deviations of `data`.
 
-        The network uses them to standardize its inputs and targets.
+        The network standardizes its inputs and targets by these means and scales.
 
         Raises:
             InputError: a shape in `data` does not match the network, or `data` has no points.
@@ -93,7 +93,8 @@ class MDN(_Feedforward):
         targets: number of target features D.
         config: sizes and regularizers.
         data: training points. The network standardizes inputs and targets by the means and standard deviations of these
-            points. The initial mixture is fitted to their targets. By default nothing is standardized.
+            points. The initial mixture is fitted to the targets of these points. None: nothing is standardized, and the
+            initial mixture is random.
 
     Raises:
         InputError: an argument is invalid.
@@ -141,7 +142,7 @@ class SquaredErrorNetwork(_Feedforward):
         targets: number of target features D.
         config: config of the hidden layers.
         data: training points. The network standardizes inputs and targets by the means and standard deviations of these
-            points. By default nothing is standardized.
+            points. None: nothing is standardized.
 
     Raises:
         InputError: an argument is invalid.

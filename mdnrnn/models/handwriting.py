@@ -30,6 +30,8 @@ class EndOfTextHead(StepHead):
     def end_logit_shift(self, features: Tensor) -> Tensor:
         """Return the log of the end mark's attention weight, shape (..., 1).
 
+        A weight below 0.001 is replaced by 0.001, so that the log is finite.
+
         Args:
             features: input of the head, shape (..., in_features). The last feature is the attention weight.
         """
@@ -40,9 +42,9 @@ class EndOfTextHead(StepHead):
 class HandwritingRNN(SequenceModel):
     """p(step_t | previous steps, text): LSTM layers with a soft attention window over the text.
 
-    An end mark is appended to every text. It is a symbol in addition to the alphabet. The event END is likely only
-    after the window has reached the end mark. Generation of a line also stops when the window has passed the end mark;
-    see `finished`.
+    An end mark, which is a symbol in addition to the alphabet, is appended to every text. The event END is likely only
+    after the window has reached the end mark. Generation of a line stops at the event END or when the window has passed
+    the end mark; see `finished`.
     """
 
     uses_text = True
@@ -87,14 +89,17 @@ class HandwritingRNN(SequenceModel):
         return self.decoder(batch, self.initial_state(batch.size, Condition(text=batch.text)))
 
     def finished(self, state: DecoderState) -> Tensor:
-        """Return which lines are finished because their attention window has passed the text: a mask, shape (B,).
+        """Return a mask of the lines whose attention window has passed the end of the text, shape (B,).
 
         See `mdnrnn.nn.attention_window.has_passed_text` for the criterion.
         """
         return state.lstm.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
-        """Return the attention weights of the U characters and the end mark at every real step, shape (S, U + 1)."""
+        """Return the attention weights of the characters and the end mark at every real step, shape (S, U + 1).
+
+        U is the number of characters of the longest text. The S real steps are the steps without padding.
+        """
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.from_batch(batch, batch.previous)
         _, phi = self.decoder.lstm(features, state.lstm)
@@ -107,7 +112,7 @@ class HandwritingRNN(SequenceModel):
             text: Unicode code points, padded with zeros, shape (B, U).
 
         Returns:
-            Text with one-hot vectors of shape (U + 1, B, C), where C is the size of the alphabet plus 1.
+            Text with one-hot vectors of shape (U + 1, B, C). C is the size of the alphabet plus 1 for the end mark.
         """
         like, lengths = self.decoder.head.linear.bias, (text > 0).sum(1)
         known = (text.unsqueeze(-1) == self.codes) & (text > 0).unsqueeze(-1)
@@ -123,9 +128,10 @@ class HandwritingRNN(SequenceModel):
 
 
 def check_text_corpus(corpus: Corpus) -> None:
-    """Raise `InputError` unless every sequence of a corpus is a line of handwriting with a text.
+    """Raise `InputError` if a corpus is not suitable for training a text-conditional model.
 
-    The corpus must have only the features dx and dy, no additional inputs, and the start "down".
+    Requirements: every sequence has a text; the texts have no NUL characters; the only motion features are dx and dy;
+    there are no additional inputs; every sequence starts with the pen down.
     """
     name = corpus.metadata.name
     missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)

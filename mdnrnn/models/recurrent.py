@@ -62,8 +62,8 @@ class MDNRNN(SequenceModel):
 
         Args:
             batch: batch of windows.
-            state: state after the preceding batch, or None. Windows that continue a window of that batch start from
-                this state, other windows from the initial state.
+            state: state after the preceding batch, or None. A window that continues a window of the preceding batch
+                starts from this state. All other windows start from the initial state.
         """
         if batch.continues is None:
             return self.loss(batch)
@@ -77,7 +77,7 @@ class MDNRNN(SequenceModel):
         """Return the loss of a batch, given the distributions of its steps.
 
         If `end_weight` is not 1, the terms include "weighted_event", the event loss in which END is weighted. The total
-        loss does not include it; `objective` does.
+        loss contains the unweighted event loss; `objective` contains the weighted event loss.
 
         Args:
             steps: distributions of the S real (unpadded) steps, batch shape (S,).
@@ -99,12 +99,12 @@ class MDNRNN(SequenceModel):
 def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
     """Return the mean weighted negative log-likelihood of events, in nats per event; END has weight `weight`.
 
-    A weighted likelihood is maximized if the odds of END are `weight` times the true odds (Elkan, "The foundations of
-    cost-sensitive learning", 2001). Therefore log(weight) is added to the logit of END before the weighted likelihood
-    is computed, so that the given logits converge to the true probabilities.
+    A weighted likelihood is maximized if the predicted odds of END are `weight` times the true odds (Elkan, "The
+    foundations of cost-sensitive learning", 2001). Therefore log(weight) is added to the logit of END before the
+    weighted likelihood is computed. In training, `logits` then converge to those of the true probabilities.
 
     Args:
-        logits: predicted logits of the unweighted event probabilities, shape (S, 3).
+        logits: predicted event logits, without log(weight), shape (S, 3).
         event: true events, shape (S,).
         weight: weight of END; DOWN and UP have weight 1.
     """

@@ -26,8 +26,8 @@ _CELLS: dict[str, type[LSTM] | type[LayerNormLSTM]] = {"plain": LSTM, "layer-nor
 class SketchRNN(LatentModel):
     """p(step_t | previous steps, z, label) with z ~ N(0, I), and an encoder q(z | drawing, label).
 
-    The encoder is a bidirectional LSTM. The decoder is an LSTM. It reads z and the embedded label at every step, and
-    its initial state is a function of both.
+    The encoder is a bidirectional LSTM. The decoder is an LSTM that reads z and the embedded label at every step. The
+    initial state of the decoder is a function of z and the label.
     """
 
     def __init__(self, shape: StepShape, config: SketchRNNConfig) -> None:
@@ -55,7 +55,7 @@ class SketchRNN(LatentModel):
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
             nn.init.xavier_uniform_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
-            # Start with small standard deviations: the decoder would learn to ignore a noisy z.
+            # Start with small standard deviations of z. With large ones, the decoder would learn to ignore z.
             nn.init.constant_(self.posterior.bias.detach()[self.latent :], _INITIAL_LOG_SCALE)
 
     def encode(self, batch: Batch) -> Posterior:
@@ -109,7 +109,7 @@ class SketchRNN(LatentModel):
     def objective(self, loss: Loss, batch: Batch, step: int) -> Tensor:
         """Return the scalar that training minimizes, in nats per point.
 
-        It is the reconstruction loss plus the weighted KL divergence. The weight increases during training; see
+        The result is the reconstruction loss plus the weighted KL divergence. The weight increases during training; see
         `SketchRNNConfig`.
 
         Args:

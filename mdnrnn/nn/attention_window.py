@@ -1,7 +1,8 @@
-"""LSTM layer with a soft window over a text, and LSTM layers above it (Graves, arXiv:1308.0850, section 5.1).
+"""LSTM layer with a soft window over a text, and a stack of LSTM layers that starts with this layer.
 
-Every text is followed by an end mark. Shapes: U is the length of the longest text of a batch, including the end mark; C
-is the number of distinct characters, including the end mark; K is the number of Gaussians of the window.
+Source: Graves (arXiv:1308.0850, section 5.1). Every text is followed by an end mark, an additional symbol. Shapes: U is
+the length of the longest text of a batch, including the end mark; C is the number of distinct characters, including the
+end mark; K is the number of Gaussians of the window.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ _INITIAL_STRIDE = 0.08
 class Text(NamedTuple):
     """Encoded texts that a `WindowLSTM` reads.
 
-    `characters`: one-hot characters and end mark of each text, shape (U, B, C). U is the length of the longest text
-    with its end mark; shorter texts are padded with zeros. `lengths`: number of characters of each text without the end
-    mark, shape (1, B, 1).
+    `characters`: one-hot vectors of the characters and the end mark of each text, shape (U, B, C). U is the length of
+    the longest text, including its end mark; shorter texts are padded with zeros. `lengths`: number of characters of
+    each text, excluding the end mark, shape (1, B, 1).
     """
 
     characters: Tensor
@@ -35,8 +36,8 @@ class Text(NamedTuple):
 class WindowState(NamedTuple):
     """State of a `WindowLSTM`.
 
-    `lstm`: hidden and cell state, shape (1, B, H) each. `centers`: centers of the window's Gaussians, as positions in
-    the text in characters, shape (1, B, K). `context`: sum of the one-hot characters weighted by the window, shape (1,
+    `lstm`: hidden and cell state, shape (1, B, H) each. `centers`: positions of the window's Gaussians in the text,
+    counted in characters, shape (1, B, K). `context`: sum of the one-hot characters weighted by the window, shape (1,
     B, C). `finished`: 1 if the window has passed the end of the text, otherwise 0, shape (1, B, 1).
     """
 
@@ -57,13 +58,13 @@ class WindowLSTM(nn.Module):
         phi(u) = sum over K of alpha exp(-beta (kappa' - u)^2);    w' = sum over u of phi(u) character_u
 
     Characters are indexed from u = 0. Gates are in the order output, input, forget, candidate. `has_passed_text`
-    determines when the text is finished. `forward` has a handwritten backward pass (`WindowSteps`) and does not support
-    second derivatives.
+    determines whether the window has passed the end of the text. `forward` has a handwritten backward pass
+    (`WindowSteps`) and does not support second derivatives.
 
     Args:
         in_features: number of input features I.
         hidden: hidden size H.
-        characters: number of distinct characters C, including the end mark.
+        characters: number of distinct characters C, including the end mark that follows each text.
         components: number of Gaussians K.
     """
 
@@ -99,7 +100,8 @@ class WindowLSTM(nn.Module):
         """Run all time steps, given inputs (T, B, I).
 
         Returns:
-            Hidden states (T, B, H), contexts (T, B, C) and window weights phi (T, B, U + 1).
+            Hidden states (T, B, H), contexts (T, B, C) and window weights phi(u) for u = 0 to U, (T, B, U + 1). U is
+            the length of the longest text, including its end mark.
         """
         results: Any = WindowSteps.apply(
             self.inward(inputs),
@@ -133,8 +135,8 @@ class WindowLSTM(nn.Module):
 class StackState(NamedTuple):
     """State of a `WindowStack`.
 
-    `window`: state of the first layer. `above`: hidden and cell states of the layers above it, shape (layers - 1, B, H)
-    each. `text`: the texts; they are the same at all steps.
+    `window`: state of the first layer. `above`: hidden and cell states of all other layers, shape (layers - 1, B, H)
+    each. `text`: the texts, which are the same at all steps.
     """
 
     window: WindowState
@@ -147,10 +149,10 @@ class WindowStack(nn.Module):
 
     All layers read the inputs. The layers above the first also read the context, which is the sum of the one-hot
     characters weighted by the window. The outputs are the hidden states of all layers, followed by the context. The
-    last feature of the context is the window weight of the end mark, which the head needs.
+    last feature of the context is the window weight of the end mark that follows each text; the head needs this weight.
 
     The first layer needs a loop over the time steps, because it reads the context of the previous step. The layers
-    above it process all steps of a sequence in one call, because the context does not depend on these layers.
+    above the first process all steps of a sequence in one call, because the context does not depend on these layers.
 
     Args:
         in_features: number of input features I.
@@ -177,7 +179,10 @@ class WindowStack(nn.Module):
         return StackState(self.first.initial_state(text), self.above.initial_state(text.lengths.shape[1]), text)
 
     def forward(self, inputs: Tensor, state: StackState) -> tuple[Tensor, Tensor]:
-        """Run all time steps: map inputs (T, B, I) to outputs (T, B, width) and window weights phi (T, B, U + 1)."""
+        """Run all time steps: map inputs (T, B, I) to outputs (T, B, width) and window weights phi (T, B, U + 1).
+
+        The window weights are phi(u) for u = 0 to U, where U is the length of the longest text with its end mark.
+        """
         hidden, context, phi = self.first(inputs, state.text, state.window)
         hidden = drop_units(hidden, self.dropout, self.training)
         outputs, _ = self.above(torch.cat([inputs, context], -1), state.above, hidden)
@@ -207,11 +212,11 @@ def _window_weights(alpha: Tensor, beta: Tensor, centers: Tensor, characters: in
 def has_passed_text(alpha: Tensor, beta: Tensor, centers: Tensor, phi: Tensor, lengths: Tensor) -> Tensor:
     """Return 1 where the window has passed the end of the text, otherwise 0, shape (B, 1).
 
-    A text of L characters has indices 0 to L - 1, and its end mark has index L. The window has passed the text if
-    phi(L + 1) is larger than each of phi(0) to phi(L). Graves compares phi(L) with phi(0) to phi(L - 1) instead.
-    However, trained windows are ahead of the character that is being written, so that his rule stops before the last
-    letter is complete. Far beyond the text, all phi underflow to 0. Therefore the result is also 1 if all centers are
-    above L + 2.
+    Let phi(u) be the window weight of position u. A text of L characters has positions 0 to L - 1, and its end mark has
+    position L. The window has passed the text if phi(L + 1) is larger than each of phi(0) to phi(L). Graves compares
+    phi(L) with phi(0) to phi(L - 1) instead. However, trained windows are ahead of the character that is being written,
+    so that the rule of Graves stops before the last letter is complete. Far beyond the text, all phi underflow to 0.
+    Therefore the result is also 1 if the centers of all Gaussians are above L + 2.
 
     Args:
         alpha: weights of the Gaussians, shape (B, K).

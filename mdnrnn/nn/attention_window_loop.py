@@ -1,13 +1,13 @@
 """All time steps of a `WindowLSTM` as one differentiable function with a handwritten backward pass.
 
 Each pass, forward and backward, is a loop over the time steps. Autograd does not record the operations in the loops.
-The input products, i.e. the inputs multiplied by the input weights, are computed before the forward loop. The gradients
-of the weights are computed after the backward loop, by one matrix product over all steps. The docstring of `WindowLSTM`
-contains the formulas.
+The input products, i.e. the inputs multiplied by the input weights plus the biases, are computed before the forward
+loop. The gradient of each weight matrix is computed after the backward loop, by one matrix product over all steps. The
+docstring of `WindowLSTM` contains the formulas.
 
 On a GPU, the kernels of `mdnrnn.kernels.attention_window` replace the loops if parameters are float32, matrix products
-are float32 or bfloat16, H is a multiple of 16, C is at most 128 and K is at most 16. The kernels have been run only in
-Triton's interpreter, not on a GPU.
+are float32 or bfloat16, the hidden size H is a multiple of 16, the number of distinct characters C is at most 128 and
+the number of Gaussians K is at most 16. The kernels have been run only in Triton's interpreter, not on a GPU.
 """
 
 from typing import Any
@@ -21,9 +21,9 @@ from mdnrnn.kernels import kernels_available
 class WindowSteps(torch.autograd.Function):
     """Autograd function of all time steps of a `WindowLSTM`.
 
-    It maps input products (T, B, 4H), i.e. inputs multiplied by the input weights, to hidden states (T, B, H), contexts
-    (T, B, C) and window weights phi (T, B, U + 1). Matrix products have the dtype of `input_products`; all other
-    operations have the dtype of the weights.
+    The function maps input products (T, B, 4H), i.e. inputs multiplied by the input weights plus biases, to hidden
+    states (T, B, H), contexts (T, B, C) and window weights phi(u) for u = 0 to U, (T, B, U + 1). Matrix products have
+    the dtype of `input_products`; all other operations have the dtype of the weights.
     """
 
     @staticmethod
@@ -40,7 +40,7 @@ class WindowSteps(torch.autograd.Function):
         context: Tensor,
         save: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Run all time steps; see `_forward_loop` for the arguments."""
+        """Return hidden states, contexts and window weights of all steps; see `_forward_loop` for the arguments."""
         weights = [part.to(input_products.dtype) for part in (weight, window_weight, window_bias)]
         run, _ = _choose_passes(input_products, characters, cell, centers.shape[-1])
         with torch.autocast(input_products.device.type, enabled=False):
@@ -100,7 +100,7 @@ def _forward_loop(
     """Run all time steps of the forward pass.
 
     Args:
-        input_products: inputs multiplied by the input weights, shape (T, B, 4H).
+        input_products: inputs multiplied by the input weights, plus biases, shape (T, B, 4H).
         weight: weights that multiply the previous hidden state and context, shape (4H, H + C).
         window_weight: weights W of the window parameters alpha, beta and delta, shape (3K, H).
         window_bias: biases b of the window parameters, shape (3K,).
@@ -110,12 +110,13 @@ def _forward_loop(
         centers: initial centers of the window's Gaussians, shape (B, K).
         context: initial context, shape (B, C).
         save: whether to store the results of all steps, which the backward pass needs. If False, only the hidden
-            states, contexts and phi are valid; the buffers of the other results are overwritten at every step.
+            states, contexts and phi are valid; the buffers of all other results are overwritten at every step.
 
     Returns:
         Gates, shape (T, B, 4H); cell states, shape (T + 1, B, H); centers, shape (T + 1, B, K); hidden states and
         contexts, concatenated, shape (T + 1, B, H + C); alpha, beta and delta, concatenated, shape (T, B, 3K);
         Gaussians exp(-beta (center - u)^2), shape (T, B, K, U + 1); and window weights phi, shape (T, B, U + 1).
+        Results with T + 1 entries start with the initial value.
     """
     (steps, batch, _), h = input_products.shape, hidden.shape[-1]
     u, k = characters.shape[1], centers.shape[-1]
@@ -173,7 +174,8 @@ def _backward_loop(
         gates: output, input and forget gates and candidates, after their nonlinearities, shape (T, B, 4H).
         coefficients: alpha, beta and delta, shape (T, B, 3K).
         output_slope: derivative of the hidden state w.r.t. the pre-activation of the output gate, shape (T, B, H).
-        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the other gates, shape (T, B, 3, H).
+        cell_slopes: derivatives of the cell state w.r.t. the pre-activations of the input gate, the forget gate and the
+            candidate, shape (T, B, 3, H).
         hidden_slope: derivative of the hidden state w.r.t. the cell state, shape (T, B, H).
         phi_slopes: derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1).
 
@@ -211,7 +213,14 @@ def _backward_loop(
 
 
 def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return `output_slope`, `cell_slopes` and `hidden_slope` as defined in `_backward_loop`."""
+    """Return the derivatives of the hidden and cell states that `_backward_loop` needs.
+
+    The results are the arguments `output_slope`, `cell_slopes` and `hidden_slope` of `_backward_loop`.
+
+    Args:
+        gates: gates after their nonlinearities, shape (T, B, 4H).
+        cells: cell states, starting with the initial one, shape (T + 1, B, H).
+    """
     output, input_gate, forget, candidate = gates.chunk(4, -1)
     squashed = cells[1:].tanh()
     output_slope = squashed * output * (1 - output)
@@ -222,7 +231,7 @@ def _gate_slopes(gates: Tensor, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _phi_slopes(coefficients: Tensor, all_centers: Tensor, gaussians: Tensor) -> Tensor:
-    """Return the derivatives of phi w.r.t. log alpha, log beta and the centers, shape (T, B, 3K, U + 1)."""
+    """Return the derivatives of the window weights w.r.t. log alpha, log beta and the centers, (T, B, 3K, U + 1)."""
     alpha, beta, _ = (part.unsqueeze(-1) for part in coefficients.chunk(3, -1))
     u = torch.arange(gaussians.shape[-1], device=gaussians.device, dtype=gaussians.dtype)
     distance = all_centers[1:].unsqueeze(-1) - u

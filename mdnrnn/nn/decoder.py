@@ -36,13 +36,14 @@ class DecoderState(NamedTuple):
 class StepFeatures(nn.Module):
     """Compute the input features of time steps: motion, one-hot event, additional inputs and position.
 
-    The event START, which precedes the first step, is encoded as zeros. Events are input features only if E = 3. With
-    E = 2, they would contain no information, because every event before the end of a sequence is DOWN.
+    The event START, which precedes the first step, is encoded as zeros. Events are input features only if the number of
+    events E is 3. With E = 2, events would contain no information, because every event before the end of a sequence is
+    DOWN.
 
     Args:
         features: number of motion features D.
         events: number of events E.
-        inputs: number A of additional inputs per step.
+        inputs: number of additional inputs per step, A.
         position_features: number of leading motion features whose running sums are used as position features.
         scale: factor by which the position features are multiplied.
 
@@ -89,10 +90,10 @@ class StepFeatures(nn.Module):
         return torch.cat([*rows, self.scale * position[..., : self.position_features], context], -1)
 
     def require_inputs(self, inputs: Tensor | None) -> list[Tensor]:
-        """Return a list with the additional inputs, shape (..., A); if A is 0, the list is empty.
+        """Return a list that contains `inputs`, shape (..., A), or an empty list if the model has no such inputs.
 
         Raises:
-            InputError: A is not 0 and `inputs` is None.
+            InputError: the model has additional inputs, and `inputs` is None.
         """
         if not self.inputs:
             return []
@@ -124,14 +125,14 @@ class StepDecoder(nn.Module):
         return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
-        """Return the distribution over the step after `previous`, and the next state; batch shape (B,)."""
+        """Return the distribution over the step after `previous`, of batch shape (B,), and the next state."""
         hidden, state = self.step_hidden(previous, state)
         return self.head(hidden), state
 
     def step_hidden(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Return the LSTM outputs from which the head predicts the step after `previous`, and the next state.
 
-        The LSTM outputs have shape (B, in_features), where in_features is that of the head.
+        The LSTM outputs have shape (B, in_features), where in_features is the number of input features of the head.
         """
         position = state.position + previous.motion
         features = self.features.from_step(previous, position[0], state.context[0])
@@ -139,14 +140,18 @@ class StepDecoder(nn.Module):
         return hidden, DecoderState(lstm, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
-        """Return the distributions over the S real steps of a batch, given the initial state; batch shape (S,)."""
+        """Return the distributions over the S real (unpadded) steps of a batch, given the initial state.
+
+        The result is one distribution of batch shape (S,).
+        """
         return self.head(batch.unpad(self._run_lstm(batch, state)[0]))
 
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the result of `forward` and the state after step T.
 
-        The state is valid only for sequences of T steps. For shorter sequences, it is the state after padding steps.
-        The LSTM must return its last state, as `LSTM` and `LayerNormLSTM` do.
+        T is the number of steps of the longest sequence. The state is valid only for sequences of T steps. For shorter
+        sequences, it is the state after padding steps. The LSTM must return its last state, as `LSTM` and
+        `LayerNormLSTM` do.
         """
         outputs, lstm = self._run_lstm(batch, state)
         position = state.position + batch.pad(batch.previous.motion).sum(0)

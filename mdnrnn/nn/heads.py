@@ -93,8 +93,8 @@ class MixtureHead(nn.Module):
     def loss(self, mixture: GaussianMixture | PerDimensionMixture, targets: Tensor) -> Tensor:
         """Return the mean negative log-likelihood in nats.
 
-        In training mode, noise is added to the targets and the entropy regularizer is added to the loss; see the
-        arguments `noise` and `weight_entropy` of the head.
+        In training mode, noise is added to the targets, and the entropy regularizer changes the loss; see the arguments
+        `noise` and `weight_entropy` of the head.
 
         Args:
             mixture: result of `forward`.
@@ -164,10 +164,11 @@ class StepHead(nn.Module):
 
 
 def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
-    """Return `linear(features)` for features (S, in_features); under autocast on a CPU, pad S to a multiple of 256.
+    """Return `linear(features)` for features (S, in_features).
 
-    For every new S, oneDNN compiles the matrix products of the forward and backward pass. It caches up to a thousand
-    compiled products. Padding reduces the number of different sizes.
+    Under autocast on a CPU, S is padded to a multiple of 256 internally. For every new S, oneDNN compiles the matrix
+    products of the forward and backward pass, and caches up to a thousand compiled products. Padding reduces the number
+    of different sizes.
     """
     missing = -len(features) % 256
     if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

@@ -67,8 +67,8 @@ def _k_means(points: Tensor, k: int) -> Tensor:
 def _cluster_means(points: Tensor, membership: Tensor, default: Tensor | None = None) -> Tensor:
     """Return the mean of each cluster, shape (K, D), from one-hot memberships (N, K).
 
-    The result for an empty cluster is the cluster's row of `default`, shape (K, D). If `default` is None, it is the
-    mean of all points.
+    For an empty cluster, the result is the cluster's row of `default`, shape (K, D), or the mean of all points if
+    `default` is None.
     """
     counts = membership.sum(0).unsqueeze(-1)
     means = membership.T @ points / counts.clamp_min(1)

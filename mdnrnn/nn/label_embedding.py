@@ -1,4 +1,4 @@
-"""Embedding of class labels. A blend of classes is embedded as the weighted sum of their embeddings."""
+"""Embedding of class labels. A blend of classes is embedded as the weighted sum of the class embeddings."""
 
 from __future__ import annotations
 

@@ -25,16 +25,16 @@ class LayerNormLSTM(nn.Module):
     is initialized to 1. Dropout, recurrent dropout and the initialization of weight matrices are those of `LSTM`.
 
     On a GPU, two kernels of `mdnrnn.kernels.layer_norm` run all steps of the forward and of the backward pass, if
-    parameters are float32, matrix products are float32 or bfloat16 and H is a multiple of 64. These kernels
-    have not been tested on a GPU yet, only in Triton's interpreter.
+    parameters are float32, matrix products are float32 or bfloat16 and H is a multiple of 64. These kernels have been
+    tested only in Triton's interpreter, not on a GPU.
 
-    In all other cases, the steps run in a Python loop. At T = 128, B = 100, H = 512 on one CPU core, forward and
-    backward pass take about 1.35 times as long as those of the fused LSTM, in float32 and in bfloat16. At B = 16 in
-    float32, they take about 1.7 times as long. Most of the time is spent in matrix products. A handwritten backward
-    pass with one product for the weight gradient of all steps would save only 5 to 9 percent. Compiling the step would
-    save 1 to 4 percent. Two optimizations matter. First, the products of inputs and input weights are computed for all
-    steps before the loop. Second, these products are split by `unbind`. Indexing the products instead would allocate a
-    gradient of the size of the whole sequence at every step, which would double the time.
+    In all other cases, the steps run in a Python loop. At T = 128, B = 100, H = 512 on one CPU core, the forward and
+    backward pass take about 1.35 times as long as with the fused LSTM, in float32 and in bfloat16. At B = 16 in
+    float32, the two passes take about 1.7 times as long. Most of the time is spent in matrix products. A handwritten
+    backward pass with one product for the weight gradient of all steps would save only 5 to 9 percent. Compiling the
+    step would save 1 to 4 percent. Two optimizations matter. First, the products of inputs and input weights are
+    computed for all steps before the loop. Second, these products are split by `unbind`. Indexing the products instead
+    would allocate a gradient of the size of the whole sequence at every step, which would double the time.
 
     Args:
         in_features: number of input features I.

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SEQUENCE_KERNEL_FROM = 32
-"""Batch size from which `nn.LSTM` is faster than `torch.lstm_cell` for one step; at 256, it is 4 times as fast."""
+"""Batch size from which `nn.LSTM` is faster than `torch.lstm_cell` for one step. At batch size 256, `nn.LSTM` is 4
+times as fast."""
 
 
 class LSTMState(NamedTuple):
@@ -48,11 +49,11 @@ class LSTM(nn.Module):
         dropout: dropout probability after each layer.
         recurrent_dropout: dropout probability of the recurrent weights.
         skip: whether to use skip connections from the inputs to every layer and from every layer to the outputs
-            (Graves, arXiv:1308.0850). The outputs are then the concatenated hidden states of all layers instead of
-            those of the last layer.
-        lower_features: number of output features of a separate layer below this stack, 0 if there is none. The first
-            layer of the stack also reads the outputs of that layer. If `skip`, the outputs of the stack start with the
-            outputs of that layer.
+            (Graves, arXiv:1308.0850). With skip connections, the outputs are the concatenated hidden states of all
+            layers. Without them, the outputs are the hidden states of the last layer.
+        lower_features: number of output features of a separate layer below this stack; 0 if there is no such layer. If
+            the number is not 0, `skip` must be true. The first layer of the stack then also reads the outputs of the
+            layer below, and the outputs of the stack start with the outputs of the layer below.
 
     The attribute `width` is the number of output features: lower_features + layers x H if `skip`, otherwise H.
     """
@@ -93,8 +94,8 @@ class LSTM(nn.Module):
         Args:
             inputs: shape (T, B, I).
             state: state before the first step.
-            lower: outputs of the layer below this stack, shape (T, B, lower_features), which the first layer reads
-                beside `inputs`; None if there is no such layer.
+            lower: outputs of the layer below this stack, shape (T, B, lower_features); None if there is no such layer.
+                The first layer reads both `inputs` and `lower`.
 
         Returns:
             Outputs, shape (T, B, width), and the state after the last step.
@@ -115,7 +116,7 @@ class LSTM(nn.Module):
         Args:
             inputs: shape (B, I).
             state: state before the step.
-            lower: outputs of the layer below this stack, shape (B, lower_features), or None.
+            lower: outputs of the layer below this stack, shape (B, lower_features); None if there is no such layer.
 
         Returns:
             Outputs, shape (B, width), and the next state.
@@ -158,15 +159,18 @@ def update_state(
         g: candidate before its tanh, shape (B, H).
         o: output gate before its sigmoid, shape (B, H).
         cell: previous cell state, shape (B, H).
-        normalize: function that is applied to the next cell state before the tanh in the formula of the hidden state;
-            the returned cell state is not normalized.
+        normalize: if given, the next hidden state is sigmoid(o) tanh(normalize(c')), where c' is the next cell state.
+            The returned cell state is c', which is not normalized.
     """
     cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
     return o.sigmoid() * (cell if normalize is None else normalize(cell)).tanh(), cell
 
 
 class Gates(NamedTuple):
-    """Views of the gates of a layer, which are stored in one tensor of shape (B, 4H); argument of `update_state_`."""
+    """Gates of a layer, as views of one tensor of shape (B, 4H). `i`, `f`, `g` and `o` have shape (B, H) each.
+
+    Argument of `update_state_`.
+    """
 
     i: Tensor
     f: Tensor
@@ -185,8 +189,8 @@ class Gates(NamedTuple):
 def update_state_(gates: Gates, cell: Tensor, hidden: Tensor) -> Tensor:
     """Compute the same as `update_state` in place, without gradient, and return `hidden`.
 
-    Overwrites the gates, the cell state and the hidden state. It takes 7 tensor operations, compared with 11 for
-    `update_state` and copying its two results into buffers. The difference is measurable at batch size 1.
+    The gates, the cell state and the hidden state are overwritten. This function takes 7 tensor operations. Calling
+    `update_state` and copying its two results into buffers takes 11. The difference is measurable at batch size 1.
     """
     gates.input_and_forget.sigmoid_()
     gates.g.tanh_()

@@ -20,9 +20,10 @@ from mdnrnn.pen_events import END
 class MixtureShape(NamedTuple):
     """Layout of the unconstrained parameters of a mixture in one vector: logits, means, raw log scales, slopes.
 
-    Means and raw log scales are flattened from shape (K, D). Exceptions: raw log scales have shape (K, 1) if the
-    covariance is isotropic and (1, D) if it is shared; in per-dimension mixtures, logits, means and raw log scales are
-    flattened from shape (D, K). `smooth_floor` converts raw log scales to log scales.
+    `smooth_floor` converts raw log scales, which can be any real numbers, to log scales. Slopes are the regression
+    coefficients of `mdnrnn.distributions.cholesky`; only full covariances have slopes. Means and raw log scales are
+    flattened from shape (K, D). Exceptions: raw log scales have shape (K, 1) if the covariance is isotropic and (1, D)
+    if it is shared. In per-dimension mixtures, logits, means and raw log scales are flattened from shape (D, K).
     """
 
     features: int
@@ -47,7 +48,7 @@ class MixtureShape(NamedTuple):
         return sum(self.sizes)
 
     def unpack(self, parameters: Tensor) -> GaussianMixture | PerDimensionMixture:
-        """Return the mixture with the unconstrained parameters `parameters`, shape (..., P), in float32 or wider."""
+        """Return the mixture, in float32 or wider, that the unconstrained `parameters`, shape (..., P), define."""
         parameters = parameters.float() if parameters.dtype in (torch.bfloat16, torch.float16) else parameters
         k, d = self.components, self.features
         logits, means, raw, below_diagonal = parameters.split_with_sizes(self.sizes, -1)
@@ -106,7 +107,7 @@ class MixtureShape(NamedTuple):
 
 
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
-    """Return log(exp(raw) + exp(log_floor)), which maps a real number `raw` to a log scale above `log_floor`."""
+    """Return log(exp(raw) + exp(log_floor)): a differentiable map from any real `raw` to values above `log_floor`."""
     if torch.compiler.is_compiling() or not raw.requires_grad:  # `_SmoothFloor` saves no memory here
         return add_floor(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
@@ -224,8 +225,9 @@ class StepParameters(StepDistribution):
     def uses_kernel(self, motion: Tensor) -> bool:
         """Return whether `nll` uses the fused GPU kernel for the given motions.
 
-        Conditions: the parameters have shape (S, P + E), are on a GPU and in float32 or bfloat16; the motions are in
-        float32 and require no gradient; `has_mixture_kernel` is true for the mixture; `torch.compile` is not tracing.
+        Conditions: the parameters have two dimensions, (S, P + E), are on a GPU and are in float32 or bfloat16; the
+        motions are in float32 and do not require a gradient; `has_mixture_kernel` is true for the mixture;
+        `torch.compile` is not tracing.
         """
         return (
             kernels_available(self.parameters)
