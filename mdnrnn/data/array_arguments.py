@@ -32,7 +32,7 @@ def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
 
 
 def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
-    """Convert the values to numeric arrays (T, width); raise `InputError` if this is not possible.
+    """Convert the values to arrays; raise `InputError` if one is not a numeric array (T, width) with T >= 1.
 
     All arrays must have the same width. If `motions` is given, array i must have as many rows as motions[i].
     """
@@ -50,7 +50,7 @@ def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndar
 
 
 def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list[np.ndarray]:
-    """Convert the events of each sequence to an integer array (T,): False becomes DOWN, True becomes UP."""
+    """Convert the events of each sequence to an integer array (T,); Boolean events become DOWN (False) or UP (True)."""
     arrays = [np.asarray(event) for event in events]
     check_count("events", arrays, len(motions))
     for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
@@ -69,8 +69,9 @@ def divide_into_splits(count: int, splits: SequenceOf[float] | SequenceOf[str], 
 
     Args:
         count: number of sequences M.
-        splits: M split names, one per sequence, or the shares of train, valid and test for a random division. If there
-            are too few sequences for the requested splits, all are assigned to train.
+        splits: M split names, one per sequence, or the shares of train, valid and test for a random division. In a
+            random division, valid and test receive at least one sequence each if their share is above 0. If no sequence
+            would remain for train, all sequences are assigned to train.
         seed: random seed of the division.
     """
     values: list[Any] = list(splits)

@@ -40,7 +40,8 @@ class Augment:
     """Random augmentation of training sequences: scale the offsets and drop points, differently in each epoch."""
 
     scale: float = 0.15
-    """Range of the random scale: each axis of a sequence is multiplied by a factor from U(1 - scale, 1 + scale)."""
+    """Range of the random scale: the offsets of a sequence are multiplied by random factors, one per axis, from
+    U(1 - scale, 1 + scale)."""
     drop: float = 0.0
     """Share of the points to drop; the first and last point of each stroke are kept. Points are dropped only if the
     data are drawings or touch performances and have no model inputs."""
@@ -59,14 +60,15 @@ class Batch:
     target: Step
     """Steps to predict: motion (S, D) and event (S,)."""
     previous: Step
-    """Step before each target: motion (S, D) and event (S,). Before the first step of a sequence, the motion is 0 and
-    the event START. `inputs`, (S, A) or None, are the model inputs for the prediction of the target."""
+    """Step before each target: motion (S, D) and event (S,). Before the first step of a sequence, this is a step with
+    motion 0 and event START. `previous.inputs`, (S, A) or None, are the model inputs for the prediction of the
+    target."""
     bin_width: Tensor | None
     """(S, D), normalized bin widths of the targets, 0 for continuous features; None if all features are continuous."""
     lengths: Tensor
     """(B,), number of steps T of each sequence."""
     label: Tensor | None
-    """(B,), class indices."""
+    """(B,), class indices, or None."""
     indices: Tensor
     """(B,), indices of the sequences in the corpus."""
     slots: Tensor
@@ -74,12 +76,13 @@ class Batch:
     steps: int
     """Number of steps T of the longest sequence."""
     text: Tensor | None = None
-    """(B, U), code points of the texts, padded with zeros."""
+    """(B, U), code points of the texts, padded with zeros, or None."""
     continues: Tensor | None = None
-    """(B,), whether each window continues the window in the same row of the preceding batch. None if no LSTM state is
-    carried over between batches."""
+    """(B,), whether each sequence continues the sequence with the same index b in the preceding batch, so that the LSTM
+    state is carried over. Only `Windows` with `carry` sets this field; otherwise it is None."""
     idle: bool = False
-    """Whether this rank has no sequence in the batch. The batch then contains a placeholder sequence with weight 0."""
+    """Whether a batch that several processes share has no sequence for this process. The batch then contains a
+    placeholder sequence, which has weight 0 in the loss."""
 
     @property
     def size(self) -> int:
@@ -103,15 +106,14 @@ class Batch:
     def last_slots(self) -> Tensor:
         """Return, for each sequence, the index of its last real entry in the flattened padded layout; shape (B,).
 
-        The index is also valid in the backward layout (`backward_slots`), because a sequence is reversed within its
-        real entries.
+        The indices are the same in the layout of `backward_slots`: the padding of a reversed sequence also comes last.
         """
         return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
 
     def pad(self, rows: Tensor, slots: Tensor | None = None) -> Tensor:
         """Arrange rows (S, F) as a padded tensor (T, B, F), with zeros after the end of each sequence.
 
-        Row i is placed at index slots[i] of the flattened layout (T, B); default: `self.slots`.
+        Row i is placed at index slots[i] of the flattened layout (T, B). By default, `slots` is `self.slots`.
         """
         padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
         slots = self.slots if slots is None else slots
@@ -178,8 +180,8 @@ class Batches:
     """Whether all batches have about the same number of points. Batches of short sequences then contain more than
     `batch_size` sequences."""
     pool: int = 1 << 17
-    """Maximum number of sequences that are sorted by length together. A larger epoch is divided into pools of this size
-    to limit memory use and start-up time."""
+    """Maximum number of sequences that are sorted by length together. An epoch of more sequences is divided into pools
+    of this size, to limit memory use and start-up time."""
     rank: int = 0
     """Rank of this process, 0 to world_size - 1."""
     world_size: int = 1
@@ -200,7 +202,8 @@ class Batches:
         """
         first = 0
         for rng, pool in self._pools(number):
-            # Sorting by jittered lengths varies the batches between epochs and keeps them almost free of padding.
+            # Sorting by length keeps the batches almost free of padding. Random jitter of the lengths makes the batches
+            # of each epoch different.
             chunks = self._chunks(pool, rng)
             for position in rng.permutation(len(chunks))[max(0, start - first) :].tolist():
                 yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
@@ -231,7 +234,10 @@ class Batches:
             yield np.random.default_rng([self.seed, number, part, 1]), indices[members]
 
     def _chunks(self, indices: np.ndarray, rng: np.random.Generator | None) -> list[np.ndarray]:
-        """Sort sequences by length, with random jitter if `rng` is given, and divide them into batches."""
+        """Sort sequences by length and divide them into batches; return the sequence indices of each batch.
+
+        With `rng`, the lengths are multiplied by random factors close to 1 before sorting.
+        """
         lengths = (self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]).astype(np.float64)
         if rng is not None:
             order = rng.permutation(len(indices))
@@ -247,7 +253,9 @@ class Batches:
         return np.split(ordered, np.flatnonzero(np.diff(number)) + 1)
 
     def batch(self, indices: np.ndarray, rng: np.random.Generator | None = None) -> Batch:
-        """Return the batch of the sequences `indices` (B,).
+        """Return the batch of the sequences with the corpus indices `indices` (B,).
+
+        If several processes share the batch, return the part of this process.
 
         With `rng`, the sequences are augmented and new posterior samples are drawn. Without `rng`, sequences are not
         augmented, and every call returns the same posterior samples.
@@ -259,9 +267,10 @@ class Batches:
     def from_segments(self, segments: Segments, rng: np.random.Generator | None = None) -> Batch:
         """Return this rank's part of a batch of segments; see `batch` for `rng`.
 
-        For the first step of a segment, `Batch.previous` is the preceding step of the sequence, if there is one.
+        If a segment does not start at the first step of its sequence, the sequence contains a step before the segment.
+        This step is then `Batch.previous` of the first step of the segment.
 
-        Random numbers are generated for all segments, including those of other ranks. A segment's random numbers
+        Random numbers are generated for all segments, including the segments of other ranks. A segment's random numbers
         therefore do not depend on the number of ranks.
         """
         corpus, augment = self.corpus, self.augment if rng is not None else None
@@ -333,7 +342,10 @@ class Batches:
         return np.concatenate(draws)
 
     def _bin_widths(self, shape: tuple[int, ...], firsts: np.ndarray) -> np.ndarray | None:
-        """Return the normalized bin widths of rows; `firsts` are the positions of rows that start a sequence."""
+        """Return the normalized bin widths of motions of this shape (N, D); None if all features are continuous.
+
+        `firsts` are the positions of the rows that start a sequence.
+        """
         bin_width = self.normalizer.bin_widths(self.corpus.metadata)
         if bin_width is None or not self.normalizer.logs:
             return None if bin_width is None else np.broadcast_to(bin_width, shape)
@@ -366,7 +378,8 @@ def _assemble(
 ) -> Batch:
     """Build a batch from segments that are packed end to end.
 
-    For segments with a true value in `has_previous` (B,), the first row is used only as `previous` of the second row.
+    If has_previous[b] is true, the first row of segment b is not a target: it is only the previous step of the second
+    row.
     """
     firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
     previous, previous_event = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)

@@ -54,7 +54,7 @@ class Corpus:
         event: (N,), event codes DOWN (0), UP (1) and END (2).
         offsets: (M + 1,), row at which each sequence starts, then N. Sequence i is rows offsets[i] to
             offsets[i + 1] - 1.
-        splits: range of sequence indices of each split, as split name -> (first, last + 1).
+        splits: for each split name, the range (first, last + 1) of the indices of its sequences.
         label: (M,), class indices, or None.
         inputs: (N, A), model inputs for the prediction of each step, for example actions, or None.
         text: (number of bytes,), uint8, all texts end to end in UTF-8, or None.
@@ -99,10 +99,10 @@ class Corpus:
         Args:
             motions: M arrays (T, D) in raw units. For drawings, each row is the offset from a point to the next.
             events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans that are True if the pen lifts after
-                the point. Default: DOWN at all steps. In drawings and touch performances, the last event of each
-                sequence is set to END.
-            labels: M class names, one per sequence. They must be in `metadata.classes`. If that is empty, the classes
-                are the distinct names in alphabetical order.
+                the point. By default all events are DOWN. In drawings and touch performances, the last event of each
+                sequence is then replaced by END.
+            labels: M class names, one per sequence, from `metadata.classes`. If the metadata contain no classes, the
+                classes are the distinct names in alphabetical order.
             texts: M texts, one per sequence, for text-conditional models.
             inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
             splits: shares of train, valid and test for a random division, or M split names, one per sequence.
@@ -165,7 +165,11 @@ class Corpus:
 
     @cached_property
     def events(self) -> int:
-        """Number of events E: 3 for data with strokes, 2 for episodes if at least one contains END, otherwise 0."""
+        """Number of event classes E.
+
+        E is 3 for drawings and touch performances, and 0 for streams. For a corpus of episodes, E is 2 if at least one
+        episode contains END, else 0.
+        """
         if self.metadata.is_stream:
             return 0
         if not self.metadata.is_world:
@@ -182,7 +186,7 @@ class Corpus:
 
     @property
     def max_steps_per_character(self) -> float:
-        """Maximum ratio of steps to characters over all sequences with a text; 0 if there are none."""
+        """Maximum ratio of steps to characters over all sequences with a text; 0 if no sequence has a text."""
         characters = self.text_lengths
         has_text = characters > 0
         return float((self.lengths[: len(characters)][has_text] / characters[has_text]).max(initial=0))
@@ -241,9 +245,9 @@ class Corpus:
     def drawing(self, index: int) -> Drawing:
         """Return sequence `index` as a list of polylines (n, 2).
 
-        For drawings and touch performances, the polylines are the strokes, in raw units. For streams, there is one
-        curve over time per feature other than dt. For world-model latents, there is one curve over steps per feature.
-        See `strokes.to_curves`.
+        For drawings and touch performances, the polylines are the strokes, in raw units. For streams, the polylines are
+        curves over time, one per feature except dt. For world-model latents, the polylines are curves over the steps,
+        one per feature. See `strokes.to_curves`.
         """
         motion, event = self[index][:2]
         if not self.metadata.is_drawing:

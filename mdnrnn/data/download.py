@@ -40,7 +40,7 @@ def download(
     timeout: float = TIMEOUT,
     stall_timeout: float = STALL_TIMEOUT,
 ) -> str:
-    """Download `url` to `path` unless an intact copy exists, and return its SHA-256.
+    """Download `url` to `path` if `path` is not an intact copy already. Return the SHA-256 of the file.
 
     Args:
         url: address of the file.
@@ -52,7 +52,7 @@ def download(
         stall_timeout: maximum time to receive a chunk of 16 KiB, in seconds.
 
     Raises:
-        InputError: if the download fails; `path` then does not exist.
+        InputError: if the download fails. No partial file is left at `path`.
     """
     # Check existence before reading the checksum: a concurrent download writes the checksum, then moves the file.
     exists = path.exists()
@@ -90,7 +90,7 @@ def download(
 
 
 def recorded_checksum(url: str | None, path: Path) -> str | None:
-    """Return the recorded SHA-256 of the first download from `url` to `path`; None if none is recorded."""
+    """Return the recorded SHA-256 of the first download from `url` to `path`; None if there is no record."""
     checksum_path = _checksum_path(path)
     try:
         record = json.loads(checksum_path.read_bytes())
@@ -135,9 +135,9 @@ def _receive(
     stall_timeout: float,
     checksum_path: Path | None,
 ) -> None:
-    """Download `url` to `target` and write its checksum to `checksum_path`.
+    """Download `url` to `target`. If `checksum_path` is given, write the checksum of the file there.
 
-    This is the argument `downloader` of `pooch.retrieve`.
+    `pooch.retrieve` receives this function as its argument `downloader`.
     """
     response, received = _Response(url, stall_timeout), 0
     name = url.rsplit("/", 1)[-1]

@@ -19,7 +19,8 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
     if mapped is None or not array.flags.c_contiguous:
         starts = np.cumsum(lengths) - lengths
         return np.asarray(array[np.arange(lengths.sum()) + (firsts - starts).repeat(lengths)])
-    # `pread` reads a drawing in 2 microseconds. Reading it through the mapping and releasing the pages takes 40.
+    # `pread` reads a drawing in 2 microseconds. Reading a drawing through the mapping and releasing the pages takes 40
+    # microseconds.
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
     memmap: Any = array
     with open(memmap.filename, "rb", buffering=0) as file:
@@ -30,7 +31,7 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
 
 
 def find_large_mapping(array: np.ndarray | None) -> mmap.mmap | None:
-    """Return the `mmap` of an array if its file is larger than `LARGE_FILE_BYTES`, else None.
+    """Return the `mmap` of a memory-mapped array if the mapped file is larger than `LARGE_FILE_BYTES`, else None.
 
     Also return None if the platform does not support `os.pread`.
     """

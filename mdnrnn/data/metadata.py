@@ -15,7 +15,7 @@ from mdnrnn.errors import InputError
 SPLITS = ("train", "valid", "test")
 """Names of the splits, in the order in which a corpus stores them."""
 _HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
-"""Fields that have another name in a corpus file of format version 1, as field -> name in the file."""
+"""Fields that have a different name in a corpus file of format version 1, each with its name in the file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +36,10 @@ class Metadata:
     features: tuple[str, ...] = ()
     """Names of the motion columns. Empty if all columns are offsets, such as dx and dy in drawings.
 
-    `dt` is the time since the preceding row, in seconds. It must be positive, except in the first row of a sequence,
-    where it can be 0. If the first column is `dt`, the data are streams, which have no strokes and no END. If the first
-    column is `z1`, the sequences are episodes of a world model, and END marks the end of an episode. The columns are
-    the latents z1, z2, ... and, optionally, a reward.
+    `dt` is the time since the preceding row, in seconds. It must be >= 0 in the first row of a sequence and > 0 in all
+    other rows. If the first column is `dt`, the data are streams, which have no strokes and no END. If the first column
+    is `z1`, the sequences are episodes of a world model, and END marks the end of an episode. The columns of episodes
+    are the latents z1, z2, ... and, optionally, a reward.
     """
 
     def __post_init__(self) -> None:

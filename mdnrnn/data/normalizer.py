@@ -44,13 +44,15 @@ class Normalizer:
     def from_corpus(cls, corpus: Corpus, split: str = "train") -> Normalizer:
         """Fit the mean and scale of each feature to one split.
 
-        The mean of the offsets dx and dy is not fitted but set to 0. They share one scale, the standard deviation of
-        all offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Features without names are treated
-        as offsets. Each other feature has its own mean and scale: the mean and the standard deviation of its values
-        or, for a time feature, of their logarithms. If the corpus stores Gaussian posteriors, the scales of these other
-        features include the posterior variance: scale^2 = variance of the posterior means + mean of the posterior
-        variances. The mean of a feature with bins is rounded to a multiple of the bin width, so that the normalized
-        values are multiples of the normalized bin width.
+        The mean of the offsets dx and dy is not fitted but set to 0. The scale of both is the standard deviation of all
+        offsets (Ha and Eck 2018, "A Neural Representation of Sketch Drawings"). Features without names are treated as
+        offsets.
+
+        Each other feature has its own mean and scale: the mean and the standard deviation of its values. For a time
+        feature, the logarithms of the values are used. If the corpus stores Gaussian posteriors, the scale includes the
+        posterior variance: scale^2 = variance of the posterior means + mean of the posterior variances. The mean of a
+        feature with bins is rounded to a multiple of the bin width, so that the normalized values are multiples of the
+        normalized bin width.
         """
         count = corpus.motion.shape[1]
         names = corpus.metadata.features or _OFFSET_NAMES[:1] * count
@@ -72,7 +74,7 @@ class Normalizer:
 
         Args:
             motion: (..., D), raw units.
-            firsts: positions of the rows that start a sequence; their normalized times are 0.
+            firsts: positions of the rows that start a sequence. The normalized times of these rows are 0.
             dtype: type of the result.
         """
         raw = np.array(motion, dtype=np.float64)
@@ -94,7 +96,7 @@ class Normalizer:
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
         """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
 
-        Return None if all features are continuous, also in the first row of a sequence.
+        Return None if no feature has bins in any row: the corpus has no bin width and no time features.
 
         Args:
             metadata: metadata of the corpus.
@@ -127,10 +129,9 @@ class Normalizer:
 
 
 def _moments(corpus: Corpus, split: str, features: list[int]) -> tuple[float, float]:
-    """Return the mean and the standard deviation of the values of all `features` together.
+    """Return the mean and the standard deviation of the pooled values of several features.
 
-    `features` can also be a single time feature. Its mean and standard deviation are computed from the logarithms of
-    its values.
+    If `features` contains a single time feature, the logarithms of its values are used.
     """
     count, total = 0, 0.0
     for values in _values(corpus, split, features):

@@ -43,7 +43,7 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
 def to_curves(rows: np.ndarray) -> Drawing:
     """Convert rows of D values to D curves over time.
 
-    The curves are placed one below the other in a box of width 3 and height 1; each is scaled separately.
+    The curves are placed one below the other in a box of width 3 and height 1. Each curve is scaled separately.
 
     Args:
         rows: (T, 1 + D). Column 0 is the time since the preceding row; the other columns are the values.
@@ -168,7 +168,7 @@ def resample(
 def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | None = None) -> np.ndarray:
     """Return a mask (P,) of the points that the Ramer-Douglas-Peucker algorithm keeps.
 
-    The strokes are processed together: each iteration performs one level of the recursion for all of them.
+    All strokes are processed together: each iteration performs one level of the recursion for all strokes.
 
     Args:
         points: (P, F), the strokes end to end; only x and y are used.
@@ -192,7 +192,8 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
         square = _squared_distances(x, y, index, first, last, counts)
         largest = np.maximum.reduceat(square, starts)
         split = largest > epsilon * epsilon
-        # `middle` contains the furthest point of each span that is split. If several are equally far, it is the first.
+        # A span is a range of points between two kept points. `middle` contains the furthest point of each span that is
+        # split; of several equally far points, it contains the first.
         furthest = np.flatnonzero(square == largest.repeat(counts))
         middle = index[furthest[np.searchsorted(furthest, starts)]][split]
         keep[middle] = True
@@ -238,16 +239,17 @@ def drop_points(
     """Drop random inner points of the strokes of each drawing.
 
     The first and last point of each stroke are kept, so the number of strokes does not change. The motion of a dropped
-    step is added to the next kept step. The number of dropped points of a drawing of T steps is share * T, rounded up
-    or down at random, but at most the number of its inner points. Drawings of similar length thus usually stay similar
-    in length.
+    step is added to the next kept step. In a drawing of T steps, share * T points are dropped, rounded up or down at
+    random; if the drawing has fewer inner points, all inner points are dropped. Drawings of similar length thus usually
+    stay similar in length.
 
     Args:
         motion: (N, D), steps of M drawings end to end.
         event: (N,), event codes.
         lengths: (M,), number of steps T of each drawing, at least 1.
         share: share of the points to drop, 0 <= share < 1.
-        noise: uniform random numbers on [0, 1): (M,) for the random rounding, (N,) for the choice of the points.
+        noise: two arrays of uniform random numbers on [0, 1): (M,) for the random rounding, and (N,) for the choice of
+            the points.
         start: pen state before the first step.
 
     Returns:

@@ -82,9 +82,9 @@ def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Dr
 
 
 def _column_extremes(points: np.ndarray, slope: float, width: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return x and y of the lowest point, and y of the highest point, of each non-empty column.
+    """Return x and y of the lowest point, and y of the highest point, of each column that contains points.
 
-    y is measured relative to the sloped line y = slope * x.
+    The columns are vertical strips of the given width. y is measured relative to the sloped line y = slope * x.
     """
     level = points[:, 1] - slope * points[:, 0]
     column = ((points[:, 0] - points[:, 0].min()) // width).astype(np.int64)

@@ -28,9 +28,9 @@ _TAIL = 8.0
 
 
 class Scale(NamedTuple):
-    """Minimum and maximum of two columns before min-max scaling, for S parts of a data set that are scaled separately.
+    """Minimum and maximum of the columns x and y before min-max scaling.
 
-    Problems without scaling have minimum 0 and maximum 1.
+    A data set has S parts that are scaled separately. Problems without scaling have S = 1, minimum 0 and maximum 1.
     """
 
     low: np.ndarray
@@ -58,7 +58,7 @@ class ToyProblem:
     """Function (rng, n, scale) -> (points, scale). Points have shape (n, 1 + D), with the input in column 0. If `scale`
     is None, it is computed from the sampled points."""
     _entropy: _Entropy = field(repr=False)
-    """Function (scale, refine) -> h(y|x) in nats of points with this scale. `refine` multiplies the number of grid
+    """Function (scale, refine) -> h(y|x) in nats, for points with this scale. `refine` multiplies the number of grid
     points per axis in numerical integrals."""
 
     def make_dataset(self, n: int | None = None, seed: int = 0) -> "ToyDataset":
@@ -84,7 +84,7 @@ class ToyDataset:
         return _to_points(self.toy._sample(_make_rng(seed, 1), _check_size(n), self.scale)[0])
 
     def entropy(self) -> float:
-        """Return h(y|x) in nats per point, in the scale of the training points. The error is below 1e-3."""
+        """Return h(y|x) in nats per point, in the scale of the training points. The numerical error is below 1e-3."""
         return self.toy._entropy(self.scale, 1)
 
 

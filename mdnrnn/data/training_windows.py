@@ -17,7 +17,8 @@ from mdnrnn.errors import InputError
 class Window(NamedTuple):
     """Rows `first` to `last` - 1 of a sequence.
 
-    `continues` is true if the window continues the previous window of the same lane; see `Windows`.
+    `continues` is true if the window starts with the carried-over LSTM state, because the previous batch contains the
+    preceding window of the sequence (see `Windows`).
     """
 
     sequence: int
@@ -30,10 +31,11 @@ class Window(NamedTuple):
 class Windows:
     """Training batches of windows: the sequences of one split are cut into windows of at most `window` steps.
 
-    Without `carry`, the windows are shuffled. With `carry`, the LSTM state is carried over between batches: the
-    sequences of an epoch are shuffled, concatenated and divided into lanes, one lane per row of a batch. Each batch
-    consists of the next window of every lane. A window contains steps of one sequence only. `Batch.continues` is true
-    for the rows whose window continues the sequence of the previous batch.
+    A window contains steps of one sequence only. Without `carry`, the windows are shuffled.
+
+    With `carry`, the LSTM state is carried over between batches. The sequences of an epoch are shuffled, concatenated
+    and divided into at most `batch_size` lanes: parts of about equal length. Each batch consists of the next window of
+    every lane. `Batch.continues` is true for the windows that continue the sequence of the lane's previous window.
     """
 
     batches: Batches
@@ -83,7 +85,7 @@ class Windows:
         return [shuffled[i : i + size] for i in range(0, len(shuffled), size)]
 
     def _lanes(self, order: np.ndarray, rng: np.random.Generator) -> list[list[Window]]:
-        """Return the batches with `carry`. Batch i consists of window i of every lane."""
+        """Return the batches for training with `carry`: batch i consists of window i of every lane."""
         ends = np.cumsum(self._lengths(order))
         rows = int(ends[-1])
         count = min(self.batches.batch_size, -(-rows // self.window))
@@ -109,10 +111,10 @@ class Windows:
             if begin >= last:
                 break
             bounds = max(first, begin) - begin, min(last, int(ends[i])) - begin
-            # The carried-over state is the state after the last step of the padded batch. If a window is padded, it is
-            # not the state at the end of this window. Every window that is continued must therefore have maximum
-            # length: `first_length` in the first batch, `window` in the others. Only the last window of a sequence or
-            # lane may be shorter.
+            # The carried-over state is the state after the last step of the padded batch. For a padded window, this is
+            # not the state at the end of the window. A window that the next batch continues must therefore not be
+            # padded: it has the maximum length, which is `first_length` in the first batch and `window` in the other
+            # batches. Only the last window of a sequence or lane may be shorter.
             windows = self._cut(*bounds, self.window if found else first_length)
             found += [Window(int(order[i]), *window, number > 0) for number, window in enumerate(windows)]
         return found

@@ -1,4 +1,4 @@
-"""Checks of a corpus: shapes and types on construction, all values on request."""
+"""Checks of a corpus: shapes and types when the corpus is constructed, all values when `Corpus.check` is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_arrays(corpus: Corpus) -> None:
-    """Raise `InputError` if the shapes or types of the arrays are inconsistent. Motions and events are not read."""
+    """Raise `InputError` if the shapes or types of the arrays are inconsistent.
+
+    The values of motions and events are not read.
+    """
     problem = _find_array_problem(corpus)
     if problem:
         raise InputError(f"corpus {corpus.metadata.name} has {problem}; import it again")
