@@ -57,8 +57,8 @@ class PlainSketchRNN(PlainModel):
     """Sketch-RNN with a bidirectional encoder and bivariate Gaussians. The decoder reads z at every time step.
 
     The encoder reads padded sequences, because `pack_padded_sequence` takes 3 to 8 times as long on a CPU. The
-    backward direction of the encoder therefore reads the padding first. If sequences of a batch have different lengths,
-    the posterior differs from that of Sketch-RNN, but the computing time is the same.
+    backward direction of the encoder therefore reads the padding first. If the sequences of a batch have different
+    lengths, the posterior is not the posterior of Sketch-RNN, but the computing time is the same.
 
     Args:
         config: sizes of the model.
@@ -95,7 +95,7 @@ class PlainSketchRNN(PlainModel):
 
 
 class PlainHandwriting(PlainModel):
-    """Handwriting synthesis as a Python loop over the time steps. Gaussians are defined by Cholesky factors."""
+    """Handwriting synthesis model as a Python loop over the time steps. Cholesky factors define the Gaussians."""
 
     def __init__(self, config: HandwritingConfig, alphabet: str) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class PlainHandwriting(PlainModel):
             outputs.append(torch.cat([*hiddens, window], -1))
         features = torch.stack(outputs)
         rows, end = self.head(features).split([6 * self.config.components + 2, 1], -1)
-        # The logit of END is increased by the log of the window weight of the end-of-text mark.
+        # The log of the window weight of the end-of-text mark is added to the logit of END.
         rows = torch.cat([rows, end + features[..., -1:].clamp_min(1e-3).log()], -1)
         return _full_nll(batch, rows, self.config.components, factors=True)
 
@@ -163,7 +163,7 @@ def _gaussians(mean: Tensor, scale: Tensor, correlation: Tensor, factors: bool) 
 
 
 def _rows(batch: Batch, steps: Step) -> Tensor:
-    """Return motion and one-hot event of `steps`, padded to (T, B, 5).
+    """Return the motion and the one-hot event of each step, padded to (T, B, 5).
 
     The event START is encoded as zeros.
     """

@@ -78,8 +78,8 @@ def benchmark_size(
 
     Args:
         drawings: number of generated drawings.
-        folder: folder of the generated corpus. If it contains a corpus, that corpus is used; otherwise the generated
-            corpus is kept in it. By default a temporary folder.
+        folder: folder of the generated corpus. If the folder contains a corpus, this corpus is used. Otherwise a new
+            corpus is generated and kept in the folder. By default a temporary folder.
         steps: number of training steps on each corpus.
         preset: name of a preset for drawings.
     """

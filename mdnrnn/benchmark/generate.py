@@ -20,7 +20,7 @@ from mdnrnn.pen_events import END
 _SIZES = (1, 16, 256, 1024)
 _SHEEP = 1000
 _SEQUENTIAL = 8
-"""Number of drawings per timed call at batch size 1; at other batch sizes a call generates one batch."""
+"""Number of drawings per timed call at batch size 1. At other batch sizes, a timed call generates one batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +32,7 @@ class GenerateBenchmark:
     step_microseconds: float
     """Time per step at batch size 1, including LSTM, head and sampling."""
     matvec_microseconds: float
-    """Time of one product of the LSTM's weight matrix and a vector with `torch.mv`."""
+    """Time of one product of the LSTM's weight matrices and a vector by `torch.mv`."""
     step_over_matvec: float
     fraction_of_matmul: dict[int, float]
     """For each batch size, the FLOP/s of generation divided by the FLOP/s of one large float32 matrix product."""
@@ -96,6 +96,6 @@ def benchmark_generate(
 def sheep_lengths(n: int) -> np.ndarray:
     """Return n lengths, distributed approximately as in the data set aaron_sheep.
 
-    They are normal with mean 131 and standard deviation 51, clipped to the range 20 to 250.
+    The lengths are normal with mean 131 and standard deviation 51, clipped to the range 20 to 250.
     """
     return np.rint(np.random.default_rng(0).normal(131, 51, n)).clip(20, 250).astype(np.int64)

@@ -25,21 +25,22 @@ from mdnrnn.nn.heads import MixtureHead
 class HeadBenchmark:
     """Time and peak memory of one forward and backward pass of `MixtureHead` and of the baseline `PlainHead`.
 
-    Fields that start with `compiled_` or `plain_compiled_` are results under torch.compile. They are None if
+    Fields that start with `compiled_` or `plain_compiled_` are results under torch.compile. These fields are None if
     compilation is not requested or fails.
 
-    Fields that start with `step_` are results of the fused likelihood kernel, without the linear layer: `step_cell_*`
-    for bin probabilities, the other ones for densities. Their baseline is the same loss in plain PyTorch. They are None
-    if no kernel is used, for example on a CPU. `step_copy_fraction` and `step_cell_copy_fraction` are the time to copy
-    the mixture parameters divided by the time of the kernel, which reads and writes as many bytes as the copy.
+    Fields that start with `step_` are results of the fused likelihood kernel, without the linear layer. The results in
+    the fields `step_cell_*` are for bin probabilities, the results in all other `step_*` fields for densities. The
+    baseline is the same loss in plain PyTorch. All `step_*` fields are None if no kernel is used, for example on a CPU.
+    `step_copy_fraction` and `step_cell_copy_fraction` are the time to copy the mixture parameters divided by the time
+    of the kernel. The kernel reads and writes as many bytes as the copy.
     """
 
     speedup: float
     """Time of the baseline divided by the time of `MixtureHead`, both in eager mode."""
     speedup_unchecked: float
-    """`speedup` if the baseline does not validate arguments. `MixtureHead` never validates them."""
+    """`speedup` if the baseline does not validate arguments. `MixtureHead` never validates arguments."""
     memory_ratio: float
-    """Peak memory of `MixtureHead` divided by that of the baseline, both in eager mode."""
+    """Peak memory of `MixtureHead` divided by the peak memory of the baseline, both in eager mode."""
     milliseconds: float
     plain_milliseconds: float
     megabytes: float
@@ -102,7 +103,7 @@ def benchmark_head(
         features: number of target features D.
         in_features: input size of the heads.
         repeats: number of timed rounds.
-        compiled: whether to compare the heads under torch.compile, too.
+        compiled: whether to compare the heads under torch.compile as well.
         device: "auto", "cpu" or "cuda".
     """
     if rows < 1:

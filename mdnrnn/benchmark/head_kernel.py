@@ -1,4 +1,4 @@
-"""Speed of the likelihood kernel relative to plain PyTorch and to a copy of the mixture parameters."""
+"""Time of the likelihood kernel relative to plain PyTorch, and to copying the mixture parameters."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class RowsBenchmark:
 def benchmark_rows(
     components: int, features: int, repeats: int, device: torch.device, *, bin_widths: bool, count: int = _ROWS
 ) -> RowsBenchmark | None:
-    """Measure the loss of diagonal Gaussian mixtures and three events. Return None if there is no kernel for it.
+    """Measure the time of the loss of diagonal Gaussian mixtures and three events, and of its gradient.
+
+    Return None if no kernel computes this loss.
 
     Args:
         components: number of mixture components K.

@@ -30,12 +30,12 @@ from mdnrnn.errors import InputError
 from mdnrnn.training.memory import peak_bytes
 
 _BASE = 2000
-"""Number of different drawings in a file; they are repeated."""
+"""Number of different drawings in a file. The file contains each drawing several times."""
 _SMALL = 10_000
 _RAW_SPACING = 7.0
-"""Distance between the points of raw drawings, in their units.
+"""Distance between consecutive points of a raw drawing, in the units of its coordinates.
 
-It results in about 200 points per drawing, as in the raw Quick, Draw! data.
+This distance results in about 200 points per drawing, as in the raw Quick, Draw! data.
 """
 _RAW_RECIPE = {"box": 255.0, "resample": 1.0, "simplify": 2.0}
 _CHILD = "import sys; from mdnrnn.benchmark.importing import import_alone; import_alone(*sys.argv[1:])"
@@ -45,8 +45,8 @@ _CHILD = "import sys; from mdnrnn.benchmark.importing import import_alone; impor
 class ImportFigures:
     """Import results of one format. A small and a large file are imported.
 
-    `drawings` is the number of imported drawings of the large file, and `per_second` the number per second. 1 MB is
-    2^20 bytes.
+    `drawings` is the number of drawings imported from the large file, and `per_second` is this number divided by the
+    duration of the import in seconds. 1 MB is 2^20 bytes.
     """
 
     drawings: int
@@ -143,9 +143,9 @@ def _make_raw(corpus: Corpus, path: Path, count: int) -> None:
 
 
 def _raw(record: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
-    """Return the drawing in the form that a browser records.
+    """Convert a drawing to the form that a browser records.
 
-    It has a random scale, many points, fractional coordinates, and a time per point.
+    The result has a random scale, many points, fractional coordinates, and a time per point.
     """
     size, time, strokes = rng.uniform(2, 4), 0, []
     for stroke in record["drawing"]:

@@ -12,7 +12,7 @@ from mdnrnn.models.latent import LatentModel
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
-"""Number of bytes to copy, by type of device: several times the size of the caches."""
+"""Number of bytes to copy, by type of device. It is several times the size of the caches."""
 
 
 def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:
@@ -30,7 +30,7 @@ def copy(device: torch.device) -> tuple[Callable[[], object], float]:
     """Create a function that copies a large buffer on the device.
 
     Returns:
-        The function, and the number of bytes that it reads plus the number that it writes, per call.
+        The function, and the number of bytes that are read plus the number of bytes that are written per call.
     """
     source = torch.randn(_COPIED[device.type] // 4, device=device)
     target = torch.empty_like(source)
@@ -40,7 +40,7 @@ def copy(device: torch.device) -> tuple[Callable[[], object], float]:
 def operations_per_point(model: SequenceModel) -> float:
     """Return the number of floating-point operations in training per real (unpadded) time step.
 
-    Only matrix products are counted. Per weight, the forward pass has two operations and the backward pass has four.
+    Only matrix products are counted: two operations per weight in the forward pass, and four in the backward pass.
     """
     parts: list[nn.Module] = [model.get_submodule("decoder")]
     if isinstance(model, LatentModel) and model.latent:

@@ -43,14 +43,14 @@ class LiveBenchmark:
     p999_ms: float
     worst_ms: float
     matvec_ms: float
-    """Total time of one matrix-vector product for each weight matrix of the model."""
+    """Total time of the matrix-vector products with all weight matrices of the model, one product per matrix."""
     grown_bytes: int
     """Growth of resident memory after the first tenth of the steps."""
     machine: Machine
 
 
 def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBenchmark:
-    """Measure the generation of gesture streams, whose features are time and three controls on a grid of 1/128.
+    """Measure the generation of gesture streams. The features are the time and three controls on a grid of 1/128.
 
     Args:
         preset: name of an MDN-RNN preset.
@@ -93,7 +93,7 @@ def benchmark_live(*, preset: str = "gesture-s", steps: int = 100_000) -> LiveBe
 
 
 def _matvec_seconds(model: nn.Module) -> float:
-    """Return the total time of one matrix-vector product per weight matrix, in seconds: the median of many repeats."""
+    """Return the total time in seconds of one matrix-vector product per weight matrix: the median of many repeats."""
     matrices = [weight.detach() for weight in model.parameters() if weight.ndim == 2]
     vectors = [torch.randn(weight.shape[1]) for weight in matrices]
     times = np.empty(_WARM_UP)
@@ -106,7 +106,7 @@ def _matvec_seconds(model: nn.Module) -> float:
 
 
 def _new_run(preset: str) -> Run:
-    """Return a run with an untrained model, whose steps take as long as a trained model's."""
+    """Return a run with an untrained model. A step takes as long as with a trained model."""
     metadata = Metadata(name="controls", bin_width=1 / 128, features=("dt", "x1", "x2", "x3"))
     config = RunConfig(
         kind=PRESETS[preset].kind,

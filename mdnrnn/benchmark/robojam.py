@@ -1,10 +1,10 @@
 """RoboJam as published (Martin and Torresen, arXiv:1711.10746), the baseline for models of touch performances.
 
 A touch performance is a sequence of rows (x, y, dt, moving), multiplied by 10. x and y are the position on the screen.
-dt is the time in seconds since the previous row, and 0 in the first row. moving is 0 for a tap, where the finger
-touches down, and 1 if the finger moves on the screen. An LSTM reads the previous row, or zeros before the first row. A
-mixture of K = 5 diagonal Gaussians predicts the four columns jointly. The training loss is the negative log-density of
-a row.
+dt is the time in seconds since the previous row; in the first row it is 0. moving is 0 for a tap (the finger touches
+down) and 1 if the finger moves on the screen. To predict a row, an LSTM reads the previous row; for the first row, it
+reads zeros. A mixture of K = 5 diagonal Gaussians predicts the four columns jointly. The training loss is the negative
+log-density of a row.
 
 This density cannot be compared with the likelihood of the touch models of this package, because moving is 0 or 1 and
 positions lie on a grid. For a mixture with weights w_k, and with means m_k and scales s_k of each multiplied column,
@@ -12,10 +12,10 @@ the comparable likelihood is
 
     p(x, y, dt, moving) = sum_k w_k P_k(x) P_k(y) 10 N(10 dt; m_k, s_k) Phi(+-(m_k - 5) / s_k)
 
-P_k is the probability of the bin around the position. Given the previous position, it equals the probability of the bin
-of the offset. The likelihood of dt is a density per second. The probability of moving is the mass of its Gaussian above
-the midpoint 5 (sign +, moving = 1) or below it (sign -, moving = 0). dt and moving of the first row are fixed, so their
-likelihood is not included.
+P_k is the probability of the grid bin that contains the position, under component k. Given the previous position, this
+is also the probability of the bin of the offset, which the touch models predict. The likelihood of dt is a density per
+second. The probability of moving is the mass of its Gaussian above the midpoint 5 (sign +, moving = 1) or below the
+midpoint (sign -, moving = 0). In the first row, dt and moving are fixed, so their likelihood is not included.
 
 RoboJam does not model the end of a performance. The likelihood of the touch models of this package includes, at every
 event, the probability that the performance ends or continues. The comparison therefore favors RoboJam.
@@ -65,7 +65,7 @@ class RoboJam(Model):
         scale_floor: minimum scale of a component, in units of the multiplied columns. The published model has no
             minimum. Without a minimum, however, the density of the column moving, which is 0 or 10, has no upper bound.
             On the data set tiny-performances (600 steps, batch size 32, H = 256), the negative log-likelihood of the
-            validation split was 8.6 nats per event with 0.01, 5.6 with 0.1 and 6.9 with 0.3.
+            validation split was 8.6 nats per event with the minimum 0.01, 5.6 with 0.1, and 6.9 with 0.3.
     """
 
     def __init__(
@@ -112,7 +112,8 @@ class RoboJam(Model):
     def bin_widths(self, batch: Batch) -> Tensor:
         """Return the bin widths of the columns x, y and dt, multiplied by 10, shape (S, 3).
 
-        Columns with a density have bin width 0. For dt of a first row the bin is so wide that its log-probability is 0.
+        Columns with a density have bin width 0. In the first row of a sequence, the bin of dt is so wide that its
+        log-probability is 0.
         """
         first = (batch.previous.event == START).unsqueeze(-1)
         grid = torch.from_numpy(TIMES * self.metadata.bin_widths(_COLUMNS - 1)).to(self.head.linear.weight)
@@ -130,7 +131,7 @@ def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Ten
 
     Args:
         mixture: distributions of the rows, batch shape (S,).
-        rows: (S, 4); their column moving is not used.
+        rows: (S, 4), as returned by `RoboJam.rows`; the column moving is not used.
         bin_widths: (S, 3), see `RoboJam.bin_widths`.
     """
     distance = rows[:, None, :3] - mixture.means[..., :3]
@@ -145,7 +146,7 @@ def log_probs(mixture: GaussianMixture, rows: Tensor, bin_widths: Tensor) -> Ten
 def nll(model: RoboJam, data: Batches) -> float:
     """Return the mean negative log-likelihood of a split in nats per event.
 
-    It is comparable with that of the touch models of this package; see the description of the module.
+    The result is comparable with the NLL of the touch models of this package; see the description of the module.
     """
     total, points = 0.0, 0
     for batch, rows, mixture in _mixtures(model, data):
@@ -165,7 +166,7 @@ class Taps(NamedTuple):
     predicted: np.ndarray
     """Predictions from the previous rows of the sequence."""
     inferred: np.ndarray
-    """Inferences from the previous rows and from position and time of the row itself."""
+    """Classifications from the previous rows and from the position and time of the row itself."""
     true: np.ndarray
 
 

@@ -15,9 +15,10 @@ from mdnrnn.training.trainer import TrainingResult
 
 _WARM_UP = 1
 _PAUSE = 0.1
-"""Pause before each call in seconds.
+"""Pause before each call, in seconds.
 
-Without a pause, threads of the previous function that are still busy-waiting would slow down the next function.
+After a call, its worker threads still busy-wait for a short time. Without a pause, these threads would slow down the
+next function.
 """
 
 

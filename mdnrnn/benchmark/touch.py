@@ -78,8 +78,8 @@ class Distances:
 class TouchBenchmark:
     """Results on the test split.
 
-    `ours`, `robojam` and `null` are negative log-likelihoods in nats per event, in raw units, of the touch model, of
-    RoboJam and of the null model.
+    `ours`, `robojam` and `null` are negative log-likelihoods in nats per event, in raw units, under the touch model,
+    RoboJam and the null model (see `mdnrnn.evaluation.null_model`).
     """
 
     ours: float
@@ -90,13 +90,13 @@ class TouchBenchmark:
     predicted: TapFigures
     """Taps that the touch model predicts from the previous events."""
     inferred: TapFigures
-    """Taps that the touch model infers from the previous events and from position and time of the event itself."""
+    """Taps that the touch model infers from the previous events and from the position and time of the event itself."""
     robojam_predicted: TapFigures
     robojam_inferred: TapFigures
     rule: TapFigures
     """Baseline: an event is a tap if it occurs more than 0.1 s after the previous one."""
     answers: Distances
-    """Distances between 5 s long responses at the default temperatures and the first 5 s of held-out performances."""
+    """Distances between responses of 5 s at the default temperatures and the first 5 s of held-out performances."""
     answers_at_temperature_one: Distances
     answers_as_robojam_samples: Distances
     """`answers` at the sampling temperatures of RoboJam: temperature 1.5 and scale temperature 0.01."""
@@ -216,7 +216,7 @@ def _taps_of(run: Run, batch: Batch) -> Iterator[Tensor]:
 
 
 def _answers(run: Run, calls: list[Sequence], sampling: Sampling, seconds: float = _SECONDS) -> list[Sequence]:
-    """Return `_ANSWERS` responses in total, about the same number for each call."""
+    """Return `_ANSWERS` responses in total, about the same number to each performance in `calls`."""
     found = []
     for number, call in enumerate(calls):
         wanted = len(range(number, _ANSWERS, len(calls)))
@@ -238,7 +238,8 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
     """Return `_ANSWERS` responses of the null model, each `_SECONDS` seconds long.
 
     Offsets and log times are sampled from a Gaussian, and events from their frequencies, both fitted to the train
-    split. A response starts at the last position of its call. Positions are clipped to the screen.
+    split. The first offset of a response starts at the last position of a performance in `calls`. Positions are clipped
+    to the screen.
     """
     rng, rows = np.random.default_rng(seed), corpus.rows("train")
     motion = normalizer.normalize(corpus.motion[rows][~corpus.is_first_row(rows)], None, np.float64)
@@ -263,14 +264,14 @@ def _null_answers(calls: list[Sequence], corpus: Corpus, normalizer: Normalizer,
 def _is_complete(answer: Sequence, longer: Sequence) -> bool:
     """Return whether a response covers `_SECONDS` seconds and has positive times between its touches.
 
-    A response covers `_SECONDS` seconds if the touch after its last one is later than `_SECONDS`.
+    A response covers `_SECONDS` seconds if the next touch after the shortened response is later than `_SECONDS`.
 
     Args:
         answer: the response, shortened by `_first_seconds`.
         longer: the response before it was shortened.
     """
     times, on = answer.motion[:, 2], longer.motion[: len(answer.event) + 1, 2].astype(np.float64)
-    # `longer` covers 2 * `_SECONDS`. If it has as many touches as `answer`, the next touch is later than `_SECONDS`.
+    # `longer` covers 2 * `_SECONDS`. If it has no more touches than `answer`, the next touch is later than `_SECONDS`.
     follows = len(on) == len(times) or on.sum() > _SECONDS
     return bool(times[0] == 0 and (times[1:] > 0).all() and times.sum() <= _SECONDS and follows)
 

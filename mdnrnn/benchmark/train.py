@@ -45,14 +45,15 @@ _PLAIN: dict[str, dict[str, Callable[[Any, StepShape], PlainModel]]] = {
 class TrainBenchmark:
     """Training speed in real (unpadded) points per second, and speedup over baselines in plain PyTorch.
 
-    The results of a baseline are None if there is no baseline for the model and the data. Fields with `scale_tril` in
+    If there is no baseline for the model and the data, all results of baselines are None. Fields with `scale_tril` in
     their name are results of a second baseline, which uses Cholesky factors instead of covariance matrices. Only
-    Sketch-RNN has a second baseline; for other models these fields are None.
+    Sketch-RNN has a second baseline; for other models, the `scale_tril` fields are None.
     """
 
     speedup: float | None
     speedup_same_memory: float | None
-    """`speedup` if the baseline, too, keeps freed memory for reuse; see `keep_freed_memory`."""
+    """Speedup if the baseline also keeps freed memory for reuse, as training with this package does; see
+    `keep_freed_memory`."""
     speedup_scale_tril: float | None
     """Speedup over the baseline that uses Cholesky factors instead of covariance matrices."""
     speedup_scale_tril_same_memory: float | None
@@ -75,8 +76,8 @@ class TrainBenchmark:
     components: int
     parameters: int
     plain_parameters: int | None
-    """Number of parameters of the baseline. It differs from `parameters`, because the inputs of the baseline do not
-    include pen position and class, and `nn.LSTM` has two biases per gate."""
+    """Number of parameters of the baseline. It differs from `parameters`: the baseline has no inputs for pen position
+    and class, and `nn.LSTM` has two biases per gate."""
     machine: Machine
 
 
@@ -93,8 +94,8 @@ def benchmark_train(
     """Measure the training speed of a preset's model on prepared batches.
 
     The batches of this package contain sequences of similar length. The measured batches are evenly spaced from
-    the shortest to the longest batch of an epoch. The baseline trains on batches of random sequences. Each of its
-    batches is padded to the longest sequence of the batch.
+    the shortest to the longest batch of an epoch. The baseline trains on batches of random sequences, each padded to
+    the longest sequence of the batch.
 
     Args:
         corpus: training data.

@@ -1,4 +1,7 @@
-"""Comparison of a world model with the simulated system that it is trained on, whose density is known."""
+"""Comparison of a world model with the simulated system that generates its training data.
+
+The density of the system is known.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ from mdnrnn.runs.train import train
 from mdnrnn.tasks.dream import dream
 
 _HIDDEN, _BATCH, _RATE, _DECAY = 64, 64, 6e-3, 0.05
-"""Hidden size, batch size, learning rate and weight decay for the corpus `rollouts` of 100,000 rows.
+"""Hidden size, batch size, learning rate and weight decay for the corpus `rollouts`, which has 97,000 training rows.
 
-The values of the preset `world` are for a model of encoded images.
+The preset `world` has other values, because it is made for encoded images.
 """
 _DREAMS, _DREAM_STEPS = 100, 1000
 
@@ -33,8 +36,9 @@ _DREAMS, _DREAM_STEPS = 100, 1000
 class WorldBenchmark:
     """Negative log-likelihoods of the test split, and statistics of rollouts under a policy that is not in the data.
 
-    `learned`, `true` and `null` are negative log-likelihoods in nats per step: of the world model, of the true system
-    and of the null model. `learned_event` and `true_event` are the parts for the end of the episode.
+    `learned`, `true` and `null` are negative log-likelihoods in nats per step under the world model, the true system
+    and the null model (see `mdnrnn.evaluation.null_model`). `learned_event` and `true_event` are the parts of `learned`
+    and `true` for the event: the episode ends or continues.
     """
 
     learned: float
@@ -57,8 +61,8 @@ class WorldBenchmark:
     rollouts_true_nll: float
     """Negative log-likelihood of the features of the rollouts under the true system, in nats per step."""
     system_true_nll: float
-    """Negative log-likelihood of the features of samples from the true system, with the same policy, under the true
-    system, in nats per step. It equals `rollouts_true_nll` in expectation if the world model is exact."""
+    """As `rollouts_true_nll`, but for rollouts of the true system with the same policy. If the world model is exact,
+    both values are equal in expectation."""
     parameters: int
     minutes: float
     machine: Machine
@@ -106,14 +110,14 @@ def benchmark_world(*, minutes: float = 4.0, out: Path | None = None, seed: int 
 
 
 def _opposing_policy(latents: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
-    """Return the actions -tanh(z1) and -tanh(z2), shape (B, 2). The policies in the data are different."""
+    """Return the actions -tanh(z1) and -tanh(z2), shape (B, 2). In the data, actions do not depend on the features."""
     return torch.tanh(-latents[:, :2])
 
 
 def _system_nll(episodes: int, steps: int) -> float:
-    """Return the negative log-likelihood of samples from the true system under the true system, in nats per step.
+    """Return the negative log-likelihood of rollouts of the true system under the true system, in nats per step.
 
-    Only the features are scored. The samples use `_opposing_policy`.
+    The actions follow `_opposing_policy`. Only the features are scored.
     """
     noise, past = rollouts.Noise.sample(np.random.default_rng(1), episodes, steps), rollouts.Past.initial(episodes)
     action, total = np.zeros((episodes, rollouts.ACTIONS), np.float32), 0.0

@@ -31,13 +31,13 @@ PAUSE = 1.5
 FRAME = 50
 """Duration of a GIF frame in milliseconds."""
 MORPH_FRAME, MORPH_END = 120, 600
-"""Milliseconds that a morph shows a drawing: `MORPH_END` for the first and the last drawing, else `MORPH_FRAME`."""
+"""Milliseconds for which a morph shows a drawing: `MORPH_END` for the first and last drawing, else `MORPH_FRAME`."""
 GIF_MAX_SIDE = 800
 """Maximum width and height of a GIF in pixels."""
 
 
 def to_animated_svg(sheet: Sheet, seconds: float = DEFAULT_OPTIONS.seconds) -> str:
-    """Return an SVG that draws the sheet in `seconds`, pauses, and repeats.
+    """Return an animated SVG. In a loop, it draws the sheet in the given number of seconds and then pauses.
 
     Viewers that do not support animation show the complete drawings.
     """
@@ -50,7 +50,7 @@ def to_animated_svg(sheet: Sheet, seconds: float = DEFAULT_OPTIONS.seconds) -> s
 
 
 def to_gif(sheet: Sheet, seconds: float = DEFAULT_OPTIONS.seconds) -> bytes:
-    """Return a GIF that draws the sheet in `seconds`, pauses, and repeats."""
+    """Return an animated GIF. In a loop, it draws the sheet in the given number of seconds and then pauses."""
     count = max(round(1000 * seconds / FRAME), 1)
     durations = [FRAME] * (count - 1) + [FRAME + round(1000 * PAUSE)]
     return encode_gif(sheet, (_partial_sheet(sheet, number / count) for number in range(1, count + 1)), durations)
@@ -78,14 +78,14 @@ def to_morph_gif(drawings: Sequence[Drawing], options: DrawingOptions = DEFAULT_
 def animate_path(path: Path, times: Sequence[float], lengths: Sequence[float], seconds: float) -> None:
     """Animate an SVG path: in a loop, draw it from its start to its end.
 
-    An animated dash pattern draws the path. Before `times[0]` the path is hidden, because a dash of length 0 would be
-    visible as a round cap. The dash pattern is set only by the animation. Viewers that do not support animation
-    therefore show the complete path.
+    The animation lengthens a dash that starts at the start of the path. Before times[0] the path is hidden, because a
+    dash of length 0 would be visible as a round cap. Only the animation sets the dash pattern. Viewers that do not
+    support animation therefore show the complete path.
 
     Args:
         times: increasing times, as fractions of the loop's duration.
-        lengths: for each time, the fraction of the path's length that is drawn; empty for a dot, which appears at
-            `times[0]`.
+        lengths: for each time, the fraction of the path's length that is drawn. Empty for a dot, which appears at
+            times[0].
         seconds: duration of the loop.
     """
     timing = {"dur": f"{seconds:g}s", "repeatCount": "indefinite", "debug": False}
@@ -133,10 +133,11 @@ def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
 
 
 def _palette(image: Image) -> Image:
-    """Return a palette image with the colors of `image`, where colors that are almost white are replaced by white.
+    """Return a palette image with the colors of `image`, in which almost white colors are replaced by white.
 
-    When Pillow maps a pixel to the palette, it rounds each channel of the pixel down to a multiple of 4, but not the
-    palette colors. A white pixel (255) is therefore compared as 252, and would be mapped to an almost white color.
+    When Pillow maps a pixel to the palette, it rounds each channel of the pixel down to a multiple of 4. It does not
+    round the palette colors. A white pixel (255) is therefore compared as 252, and would be mapped to an almost white
+    color.
     """
     indexed = image.quantize(128)
     colors = np.array(indexed.getpalette()).reshape(-1, 3)

@@ -107,7 +107,7 @@ def partial_drawing(drawing: Drawing, fraction: float) -> Drawing:
 
 
 def _truncate_by_length(stroke: Polyline, fraction: float) -> Polyline:
-    """Return the first part of a stroke, with this fraction of its length; a dot is returned unchanged."""
+    """Return the first part of a stroke, up to `fraction` of its length. A dot is returned unchanged."""
     if is_dot(stroke):
         return stroke
     lengths = arc_lengths(stroke)

@@ -1,7 +1,7 @@
 """Layout of drawings in a grid of cells, used by all picture formats.
 
-All cells have the same size, with an area of `cell_size`². Cells are square if the median aspect ratio of the drawings
-is between 1/3 and 3. Otherwise, for example with lines of handwriting, they have this aspect ratio.
+All cells have the same size and an area of `cell_size`². Cells are square if the median aspect ratio of the drawings is
+between 1/3 and 3. Otherwise, for example for lines of handwriting, cells have the median aspect ratio of the drawings.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Grid(NamedTuple):
 
     @property
     def row_height(self) -> float:
-        """Height of a cell, including its label."""
+        """Height of a row: a cell and the label below it."""
         return self.cell_height + 1.6 * self.font_size
 
     @property
@@ -178,7 +178,8 @@ def _scales(
 ) -> list[float]:
     """Return the scale at which each drawing fits a cell of size `width` x `height`, in page units per raw unit.
 
-    The scale of a drawing whose points are all equal is 1.
+    With `options.same_scale`, all drawings have the smallest of these scales. A drawing whose points are all equal fits
+    at every scale. It then has the scale 1, or with `options.same_scale` the scale of the other drawings.
     """
     inset = options.margin * min(width, height) + line_width / 2
     width, height = width - 2 * inset, height - 2 * inset

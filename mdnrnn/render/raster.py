@@ -26,13 +26,14 @@ PIXELS_PER_POINT = 2.0
 MAX_SIDE = 4000
 """Maximum width and height of a picture in pixels. Larger sheets are drawn at a lower resolution."""
 METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-"""For each format, the metadata that are omitted from files, so that equal figures give files with equal bytes."""
+"""Metadata that are omitted from the files of each format, so that equal figures give files with equal bytes."""
 
 
 def to_figure(sheet: Sheet) -> Figure:
     """Return a figure of the sheet.
 
-    A page unit is a point (1/72 inch). It is two pixels unless the figure would exceed `MAX_SIDE`.
+    A page unit is a point (1/72 inch), which is two pixels wide. If the figure would then exceed `MAX_SIDE`, a point is
+    so many pixels wide that the longer side is `MAX_SIDE`.
     """
     return draw_sheet(sheet)[0]
 

@@ -28,7 +28,7 @@ from mdnrnn.render.touch_performance import Performance, lay_out_performances, t
 
 
 class PictureFormat(NamedTuple):
-    """Functions that encode a sheet in a picture format, one per kind of picture; None for an unsupported kind."""
+    """Functions that encode a sheet in one picture format, one function per kind of picture; None if unsupported."""
 
     still: Callable[[Sheet], bytes] | None = None
     drawing_animation: Callable[[Sheet, float], bytes] | None = None
@@ -71,7 +71,7 @@ PERFORMANCE_FORMATS: dict[str, Callable[[Corpus, Path, Sequence[str] | None], No
     ".csv": _write_csv,
     ".npz": lambda corpus, path, _: WRITERS["corpus"](corpus, path),
 }
-"""Functions that write a corpus of touch performances, by file extension. Their arguments are corpus, path, labels."""
+"""Functions that write a corpus of touch performances, by file extension. The arguments are corpus, path and labels."""
 
 PICTURE_EXTENSIONS = tuple(PICTURE_FORMATS)
 ANIMATION_EXTENSIONS = tuple(extension for extension, entry in PICTURE_FORMATS.items() if entry.drawing_animation)
@@ -252,9 +252,9 @@ def sequence_labels(
 
 
 def _check_extension(extension: str, extensions: Sequence[str], animate: bool, name: str) -> None:
-    """Raise `InputError` unless the extension is one of `extensions`.
+    """Raise `InputError` if the extension is not one of `extensions`.
 
-    With `animate`, only formats that support animation are accepted. `name` is the start of the error message.
+    With `animate`, only formats that support animation are accepted. The error message starts with `name`.
     """
     purpose = ""
     if animate:

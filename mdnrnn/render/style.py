@@ -21,7 +21,7 @@ PALETTE = (
 )  # fmt: skip
 """Distinct colors with a contrast ratio above 3 on a white background."""
 PLASMA = ("#0d0887", "#48039f", "#7701a8", "#a21d9a", "#c6417d", "#e26561")
-"""Colors of matplotlib's color map `plasma`, from blue to red, without those that are too light on white."""
+"""Colors of matplotlib's color map `plasma` from blue to red, without its last colors, which are too light on white."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +95,7 @@ def stroke_colors(color: Color, strokes: int, groups: Sequence[int] = ()) -> lis
 
 
 def plasma_color(fraction: float) -> str:
-    """Return the color at `fraction`, from 0 to 1, of the color map `PLASMA`, interpolated linearly, as `#rrggbb`."""
+    """Return a color of the color map `PLASMA`, interpolated linearly at `fraction` (0 to 1), as `#rrggbb`."""
     position = fraction * (len(PLASMA) - 1)
     index = min(int(position), len(PLASMA) - 2)
     weight = position - index

@@ -1,4 +1,4 @@
-"""Convert a sheet to SVG. Each stroke is an unfilled path, and there is no background shape to be plotted."""
+"""Convert a sheet to SVG. Each stroke is an unfilled path. There is no background shape, which a plotter would draw."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def to_svg(sheet: Sheet) -> str:
 def svg_document(sheet: Sheet) -> tuple[svgwrite.Drawing, list[list[Path]]]:
     """Return an SVG document, and the paths of the strokes of each cell.
 
-    The background is white by a CSS style of the root element. Viewers apply the style, even in dark mode; plotters
-    ignore it.
+    A CSS style of the root element makes the background white. Viewers apply the style, even in dark mode; plotters
+    ignore the style.
     """
     document = svgwrite.Drawing(
         size=(_round(sheet.width), _round(sheet.height)),
@@ -56,7 +56,7 @@ def _path(stroke: Polyline, color: str, width: float, default_width: float) -> P
 
 
 def _path_data(stroke: Polyline) -> str:
-    """Return the path data of a stroke. A dot is a line of length 0.1: plotter tools drop lines of length 0."""
+    """Return the path data of a stroke. A dot is a line of length 0.1, because plotter tools drop lines of length 0."""
     first, *others = [f"{x},{y}" for x, y in stroke.tolist()]
     return f"M {first} h 0.1" if is_dot(stroke) else f"M {first} L {' '.join(others)}"
 

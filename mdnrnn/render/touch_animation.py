@@ -15,7 +15,7 @@ from mdnrnn.render.layout import Cell, Sheet
 from mdnrnn.render.svg import svg_document
 
 MAX_FRAMES = 300
-"""Maximum number of frames of a GIF, excluding the last one. Long performances have longer frames."""
+"""Maximum number of frames of a GIF, excluding the last frame. Long performances have longer frames."""
 
 
 def to_performance_svg(sheet: Sheet) -> str:
@@ -42,7 +42,7 @@ def to_performance_gif(sheet: Sheet) -> bytes:
 
 
 def _relative_lengths(stroke: Polyline) -> list[float]:
-    """Return the arc length up to each point as a fraction of the length of the stroke; [] for a dot."""
+    """Return the arc length up to each point, as a fraction of the length of the stroke. Return [] for a dot."""
     lengths = arc_lengths(stroke)
     return [] if is_dot(stroke) else (lengths / lengths[-1]).tolist()
 
@@ -53,7 +53,7 @@ def _duration(sheet: Sheet) -> float:
 
 
 def _frames(sheet: Sheet, fractions: np.ndarray) -> Iterator[Sheet]:
-    """Yield the sheet at each time of the animation; the times are fractions of its duration."""
+    """Yield the sheet at each of the given fractions of the duration of the animation."""
     duration = _duration(sheet)
     for fraction in fractions:
         yield replace(sheet, cells=[cell_at_time(cell, fraction * duration) for cell in sheet.cells])

@@ -21,14 +21,14 @@ EDGE_COLOR = "#d3d9e3"
 MARGIN = 0.06
 """Margin between the outline of the touch screen and its cell, as a fraction of the side of the cell."""
 LINE, TAP, EDGE = 0.011, 0.044, 0.006
-"""Line widths of finger movements, of the dots at touch-downs, and of the outline of the touch screen.
+"""Line widths of finger movements (LINE), of dots at touch-downs (TAP), and of the outline of the touch screen (EDGE).
 
-They are fractions of the side of a cell.
+The widths are fractions of the side of a cell.
 """
 FONT, BAR = 0.07, 0.025
-"""Font size of the time scale, used if there are no labels, and height of its color bar.
+"""Font size of the time scale of a sheet without labels (FONT), and height of the color bar of the time scale (BAR).
 
-They are fractions of the side of a cell.
+Both are fractions of the side of a cell.
 """
 
 
@@ -45,10 +45,11 @@ class Performance:
 
     @classmethod
     def from_steps(cls, motion: np.ndarray, lifted: np.ndarray) -> Performance:
-        """Return the performance that consists of these time steps.
+        """Convert time steps to a performance.
 
         Args:
-            motion: (T, 3), offsets (dx, dy, dt) from the preceding touch; the first position is relative to (0, 0).
+            motion: (T, 3), offsets (dx, dy, dt) from the preceding touch. The first row contains the position of the
+                first touch as (dx, dy).
             lifted: (T,), whether the finger is lifted after each touch.
         """
         x, y, time = np.cumsum(np.asarray(motion, np.float64), axis=0).T
@@ -175,7 +176,7 @@ def screen_parts(performance: Performance, longest: float) -> list[Part]:
 
 
 def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
-    """Return the index in `COLORS` for each time (n,).
+    """Return the indices in `COLORS` of the colors of the times `seconds`, shape (n,).
 
     The time from 0 to `longest` is divided into `LEVELS` equal intervals, one per color.
     """
@@ -186,7 +187,8 @@ def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
 def _lines(performance: Performance, longest: float) -> list[Part]:
     """Return the lines of the finger movements.
 
-    The color of a movement shows the time in its middle. Consecutive movements of equal color form one line.
+    A movement leads from one touch to the next. Its color shows the mean of the times of both touches. Consecutive
+    movements of equal color form one line.
     """
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)
@@ -210,7 +212,7 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
     """Return cell `index` of the grid, which contains the parts of a performance."""
     left, top = grid.corner(index)
     side = grid.cell_width
-    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # from the screen to a dot at the cell's edge
+    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # from the screen's edge to a dot at the cell's edge
     strokes = [
         np.round(side * (MARGIN + (1 - 2 * MARGIN) * np.clip(part.points, -overshoot, 1 + overshoot)) + [left, top], 2)
         for part in parts
@@ -222,7 +224,7 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
 
 
 def _time_scale(longest: float, width: float, top: float, font_size: float, cell_size: float) -> list[Cell]:
-    """Return the time scale at height `top`: the start time, a color bar, and the end time, from left to right."""
+    """Return the cells of the time scale at height `top`, which shows the start time, a color bar and the end time."""
     texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
     before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # widths of the texts, with a gap
     length = max(min(2 * cell_size, (1 - 2 * MARGIN) * width) - before - after, font_size)
@@ -237,7 +239,7 @@ def _time_scale(longest: float, width: float, top: float, font_size: float, cell
 
 
 def _color_bar(longest: float, left: float, length: float, center: float, height: float) -> Cell:
-    """Return a bar with one segment per color on a pale background. An animation draws the segments one by one."""
+    """Return the color bar: one segment per color on a pale background. An animation draws the segments one by one."""
     fractions = np.linspace(0, 1, LEVELS + 1)
     y = np.full(LEVELS + 1, round(center))  # integer coordinates give sharp edges
     points = np.column_stack([left + length * fractions, y]).round(2)

@@ -22,7 +22,7 @@ _HELD_OUT = 0.05
 def make_doodles(per_class: int = DOODLES_PER_CLASS, seed: int = DOODLES_SEED) -> Corpus:
     """Generate a corpus of doodles with `per_class` drawings per class.
 
-    Of each class, a twentieth of the drawings is assigned to valid and a twentieth to test, at least one drawing each.
+    For each class, valid and test receive a twentieth of the drawings each, at least one drawing.
     """
     held_out = max(1, round(per_class * _HELD_OUT))
     counts = {"train": per_class - 2 * held_out, "valid": held_out, "test": held_out}
@@ -63,7 +63,7 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
 
     Args:
         lines: number of lines per writer.
-        writers: number of writers per split, default `PEN_TEXT_WRITERS`. Each writer occurs in only one split.
+        writers: number of writers per split; by default `PEN_TEXT_WRITERS`. Each writer occurs in only one split.
         seed: random seed.
     """
     writers = dict(writers or PEN_TEXT_WRITERS)
@@ -85,12 +85,12 @@ def make_pen_text(lines: int = PEN_TEXT_LINES, writers: Mapping[str, int] | None
 def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 200, seed: int = 0) -> Corpus:
     """Generate a corpus of simulated episodes of the system that the module `rollouts` defines.
 
-    An episode depends only on the seed, its split and its index in the split. Increasing `steps` does not change the
-    first rows of an episode.
+    The rows of an episode depend only on the seed, its split and its index in the split. A larger maximum number of
+    steps only adds rows at the end of an episode.
 
     Args:
-        episodes: number of episodes per split, or total number. Of a total, a tenth is assigned to valid and a tenth to
-            test, at least one episode each. Default: `ROLLOUTS`.
+        episodes: number of episodes per split, or the total number. From a total number, valid and test receive a tenth
+            each, at least one episode. By default `ROLLOUTS`.
         steps: maximum number of rows per episode.
         seed: random seed.
     """

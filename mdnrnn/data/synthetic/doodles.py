@@ -105,7 +105,7 @@ def _fish(hand: Hand) -> Drawing:
 
 def _flower(hand: Hand) -> Drawing:
     y, r, n = -0.4, hand.between(0.14, 0.22), hand.integer(5, 6)
-    # One petal points down, toward the start of the stem. The petals are drawn in order, starting at a random one.
+    # One petal points down, toward the start of the stem. The petals are drawn in order, starting at a random petal.
     turns = hand.rng.normal(0.25, 0.015) + (np.arange(n + 1) + hand.integer(0, n)) / n
     if hand.chance(0.5):
         ring, height = r * hand.between(1.5, 1.8), hand.between(0.7, 1.0)

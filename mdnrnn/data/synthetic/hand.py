@@ -1,7 +1,7 @@
 """A simulated hand that draws lines, ovals and curves with random deviations, gaps and overshoots.
 
-Shapes are planned on a sheet with coordinates from about -1 to 1: x increases to the right and y downward. The unit
-of angles is a full turn, clockwise from the x axis: 0.25 points down, 0.75 points up.
+Shapes are planned on a sheet with coordinates from about -1 to 1: x increases to the right and y downward. Angles are
+measured clockwise from the x axis, in full turns: 0.25 is the direction down, and 0.75 is the direction up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _EPSILON = 2.2
 
 
 def ellipse(center: Point, radii: Point, turns: float | np.ndarray) -> np.ndarray:
-    """Return the points (..., 2) of an ellipse at the angles `turns` (...). The unit of the angles is a full turn."""
+    """Return the points (..., 2) of an ellipse at the angles `turns` (...), in full turns."""
     angle = 2 * np.pi * np.asarray(turns)
     return np.stack([center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)], axis=-1)
 
@@ -81,8 +81,8 @@ def round_corners(corners: Points, radius: float) -> np.ndarray:
 class Hand:
     """Simulate one person who draws one picture.
 
-    The person's habits are the properties of this class. They are sampled from `rng` once, on first use; deviations are
-    sampled for every stroke. The drawing therefore depends on the order of the calls.
+    The person's habits are the properties of this class. Each habit is sampled from `rng` once, on first use. The
+    deviations of the pen are sampled again for every stroke. The drawing therefore depends on the order of the calls.
     """
 
     rng: np.random.Generator
@@ -119,7 +119,7 @@ class Hand:
         return list(strokes) if self.chance(probability) else []
 
     def ordered(self, first: Drawing, second: Drawing) -> Drawing:
-        """Return the strokes of both parts; `first` comes before `second` with probability 0.75, else after it."""
+        """Return the strokes of two parts of a drawing: `first` before `second`, or with probability 0.25 reversed."""
         return [*second, *first] if self.chance(0.25) else [*first, *second]
 
     def dot(self, x: float, y: float) -> np.ndarray:
@@ -135,12 +135,12 @@ class Hand:
         return spline(self._perturb(points))
 
     def arc(self, center: Point, radii: Point, start: float, end: float) -> np.ndarray:
-        """Draw part of an ellipse from angle `start` to angle `end`. The unit of the angles is a full turn."""
+        """Draw the part of an ellipse from the angle `start` to the angle `end`, both in full turns."""
         error = self.rng.normal(0, 0.008 * self.sloppiness, 2)
         return ellipse(center, radii, np.linspace(start + error[0], end + error[1], 33))
 
     def outline(self, *corners: Point) -> np.ndarray:
-        """Draw a closed polygon from a random corner. The last side ends slightly before or beyond that corner."""
+        """Draw a closed polygon, starting at a random corner. The pen stops slightly before or beyond this corner."""
         p = np.roll(self._perturb(corners), self.integer(1, len(corners)), axis=0)
         p = p[::-1] if self.chance(self.reversal_probability) else p
         side = p[0] - p[-1]
@@ -162,7 +162,7 @@ class Hand:
         return self.loop(spline(np.roll(p, -self.integer(0, len(p) - 1), axis=0), closed=True))
 
     def loop(self, path: np.ndarray) -> np.ndarray:
-        """Draw a closed path (n, 2) in a random direction. The stroke ends slightly before or beyond its start."""
+        """Draw a closed path (n, 2) in a random direction. The pen stops slightly before or beyond the start."""
         path = path[::-1] if self.chance(self.reversal_probability) else path
         segments = np.diff(path, axis=0)
         length = float(np.hypot(segments[:, 0], segments[:, 1]).sum())
@@ -175,7 +175,7 @@ class Hand:
         return p + self.rng.normal(0, 0.014 * self.sloppiness, p.shape)
 
     def _overshoot(self, maximum: float) -> float:
-        """Return a random length by which a closed shape overshoots its start, in sheet units; negative for a gap."""
+        """Return a random length by which a closed shape goes beyond its start, in sheet units; negative for a gap."""
         return float(np.clip(self.rng.normal(0.01, 0.05 * self.sloppiness), max(-0.08, -maximum), min(0.14, maximum)))
 
     def finish(self, strokes: Drawing) -> Drawing:
@@ -190,7 +190,7 @@ class Hand:
         return _round_to_grid(points, np.array(lengths))
 
     def _join_and_split(self, strokes: Drawing) -> Drawing:
-        """Randomly join strokes that end where the next stroke starts, and randomly split the longest stroke."""
+        """Randomly join strokes that end near the start of the next stroke, and randomly split the longest stroke."""
         joined = strokes[:1]
         join_probability = self.between(-0.2, 0.8)
         for stroke in strokes[1:]:

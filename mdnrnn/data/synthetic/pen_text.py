@@ -22,7 +22,7 @@ _BASELINE = 9
 _DOT_SIZE = 4.0
 """Size below which a ring is replaced by a dot, in font units. The fonts draw dots as small rings."""
 _JOIN_DISTANCE = 3.6
-"""In joined script, a stroke is joined to the next if the gap between them is smaller than this, in font units."""
+"""Gap in font units below which two consecutive strokes of joined script are joined."""
 _PATH_SPACING = 0.5
 """Maximum spacing of the points of a stroke before it is sampled at equal time intervals, in font units."""
 _MIN_SPEED = 0.35
@@ -79,7 +79,7 @@ def alphabet() -> str:
 
 
 def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
-    """Write `text` as strokes of integer points (n, 2), in page units.
+    """Return a text in simulated handwriting: strokes of integer points (n, 2), in page units.
 
     Args:
         text: text that consists of characters in `alphabet()`.
@@ -99,7 +99,7 @@ def write(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
 
 
 def _typeset(text: str, writer: Writer, rng: np.random.Generator) -> Drawing:
-    """Place the characters side by side. In joined script, join a stroke to the next if the gap is small."""
+    """Place the characters side by side. In joined script, join consecutive strokes with a small gap between them."""
     strokes: Drawing = []
     glyphs, x, is_joined = _glyphs(writer.script), 0.0, writer.script == "joined"
     for character in text:
@@ -143,7 +143,7 @@ def _path(stroke: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.nd
 
 
 def _to_page(points: np.ndarray, writer: Writer, rng: np.random.Generator) -> np.ndarray:
-    """Slant the points (n, 2) of a line of text, bend and tilt its baseline, and convert to page units."""
+    """Slant the points (n, 2) of a line of text, bend and tilt its baseline, and convert the points to page units."""
     x, y = points[:, 0], points[:, 1]
     wave = writer.sway * np.sin(2 * np.pi * (x / rng.uniform(60, 160) + rng.random()))
     slanted = x - np.tan(np.radians(writer.slant)) * y

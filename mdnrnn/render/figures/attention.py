@@ -20,7 +20,8 @@ def attention_figure(windows: Sequence[np.ndarray], texts: Sequence[str]) -> Fig
     Darkness is proportional to the square root of the weight, so that small weights are visible.
 
     Args:
-        windows: for each text, attention weights (T, U + 1): U characters, and the position after the last character.
+        windows: for each text, attention weights (T, U + 1): one column per character, and a last column for the
+            position after the last character.
         texts: the texts.
 
     Raises:

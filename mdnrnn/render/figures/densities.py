@@ -180,7 +180,7 @@ def pit_figure(
 ) -> Figure:
     """Return a figure with a histogram of the probability integral transforms of each target.
 
-    If the model is calibrated, a bar lies in the shaded band with probability `BAND`.
+    If the model is calibrated, each bar lies in the shaded band with probability `BAND`.
 
     Args:
         values: probability integral transforms, (N, D), from 0 to 1.
@@ -209,10 +209,10 @@ def pit_figure(
 
 
 def calibrated_band(count: int) -> tuple[int, int]:
-    """Return the limits between which the number of values in a bin lies with probability `BAND`.
+    """Return the interval that contains the number of values in one histogram bin with probability `BAND`.
 
-    For `count` uniform values, this number is binomial with `count` trials and success probability 1 / `BINS`. The
-    interval is central: the probability outside is about equal on both sides.
+    For `count` uniform values, the number in a bin is binomial with `count` trials and success probability 1 / `BINS`.
+    The interval is central: the probabilities below and above it are about equal.
     """
     numbers = np.arange(1, count + 1)
     log_coefficients = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])
@@ -271,7 +271,7 @@ def _quantile_lines(axes: Axes, x: np.ndarray, quantiles: np.ndarray, levels: Se
 
 
 def _fading_line(axes: Axes, path: np.ndarray, weights: np.ndarray) -> None:
-    """Draw a line through the points `path` (G, 2), except where it jumps (see `_jumps`).
+    """Draw a line through the points `path` (G, 2), with gaps where y jumps (see `_jumps`).
 
     The opacity of a segment is the mean of the `weights` (G,) at its two ends. Adjacent segments of equal opacity are
     drawn as one line, because separate antialiased segments have light seams between them.
@@ -318,13 +318,14 @@ def _table(name: str, points: PointCloud, sizes: Sizes) -> np.ndarray:
 
 
 def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
-    """Return the values as a float64 array in which infinite values are replaced by NaN.
+    """Check the shape of an array. Return the array as float64, with infinite values replaced by NaN.
 
     Args:
         name: name of the array, for the error message.
         values: the values.
         shape: one letter per expected dimension, for example "GKD".
-        sizes: expected size of each letter. A missing letter is added to this mapping with its size in `values`.
+        sizes: expected size of the dimension of each letter. A letter that is missing here is added with its size in
+            `values`.
 
     Raises:
         InputError: the array has a wrong shape, or D is 0.

@@ -52,7 +52,7 @@ class Section:
     description: str
     """Description in plain text; empty lines separate paragraphs."""
     figures: Sequence[tuple[str, bytes]]
-    """For each picture, its caption and the content of its PNG file."""
+    """Caption and content of the PNG file of each picture."""
     summary: Mapping[str, object]
     """Row of the table: values by column name. Values that are missing, NaN or infinite are shown as a dash."""
 

@@ -17,7 +17,7 @@ Records = Sequence[Mapping[str, float]]
 LossCurve = tuple[np.ndarray, np.ndarray]
 """Steps (N,) and losses (N,)."""
 CURVES = {"train": ("train_loss", PALETTE[0]), "valid": ("valid_loss", PALETTE[1])}
-"""For each curve, its key in the records and its color."""
+"""Key in the records and color of each curve."""
 REFERENCE_COLOR = "#5b6472"
 
 

@@ -23,9 +23,9 @@ MAX_LEGEND_ENTRIES = 30
 """Maximum number of legend entries. With more classes there is no legend, because it would be larger than the plot."""
 _MIN_ASPECT = 0.3
 _TINTS = ((0.0, 0), (0.5, 0), (0.45, 255))
-"""Gray that is mixed with the palette's colors, as (fraction, level), where level 0 is black and 255 is white.
+"""Gray that is mixed with the palette's colors: its fraction, and its level from 0 (black) to 255 (white).
 
-The three entries apply to the first, second and third use of the palette.
+The three pairs apply to the first, second and third use of the palette.
 """
 
 
@@ -40,7 +40,7 @@ def map_figure(
 ) -> Figure:
     """Return a scatter plot of M drawings.
 
-    Up to `max_drawings` drawings with little overlap are drawn (see `select_distant`). The other ones are shown as
+    Up to `max_drawings` drawings with little overlap are drawn (see `select_distant`). The other drawings are shown as
     dots.
 
     Args:
@@ -92,8 +92,8 @@ def map_figure(
 def select_distant(positions: np.ndarray, max_count: int, min_distance: float) -> list[int]:
     """Return the indices of up to `max_count` positions (M, 2) whose distances are at least `min_distance`.
 
-    The method is farthest-point traversal (Gonzalez 1985). The first selected position is the one nearest to the mean.
-    Each further one is the position farthest from all positions selected before.
+    The method is farthest-point traversal (Gonzalez 1985). The first selected position is the position nearest to
+    the mean. Each further selected position has the largest distance to its nearest selected position.
     """
     selected: list[int] = []
     distance = np.full(len(positions), np.inf)
