@@ -1,7 +1,7 @@
 """Implementations of the models in plain PyTorch, the baselines of the training benchmark.
 
-They use padded batches, float32, `nn.LSTM`, `torch.distributions` with argument validation, and a masked loss. They
-support drawings (offsets dx and dy, three events) and have neither dropout nor class inputs.
+The baselines use padded batches, float32, `nn.LSTM`, `torch.distributions` with argument validation, and a masked
+loss. They support drawings (offsets dx and dy, three events) and have neither dropout nor class inputs.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class SizeBenchmark:
     """Size of the large corpus on disk."""
     open_seconds: float
     first_batch_seconds: float
-    """Time from opening both corpora to the first batch of the large one, including shuffling."""
+    """Time to the first batch of the large corpus after both corpora have been opened, including shuffling."""
     steps: int
     """Requested number of training steps per corpus in each of two phases. The first phase trains on the large corpus
     only; the second phase alternates between both corpora. The actual number of steps per corpus and phase is rounded
@@ -74,13 +74,13 @@ def benchmark_size(
     steps: int = 1000,
     preset: str = "stroke-small",
 ) -> SizeBenchmark:
-    """Train the model of a preset on many generated drawings and on the bundled doodles, in turns.
+    """Measure the training of a preset's model on many generated drawings, and compare with the bundled doodles.
 
     Args:
         drawings: number of generated drawings.
         folder: folder of the generated corpus. If the folder contains a corpus, this corpus is used. Otherwise a new
             corpus is generated and kept in the folder. By default a temporary folder.
-        steps: number of training steps on each corpus.
+        steps: number of training steps; see `SizeBenchmark`.
         preset: name of a preset for drawings.
     """
     if drawings < 4 * _HELD_OUT:

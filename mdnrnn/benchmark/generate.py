@@ -32,13 +32,13 @@ class GenerateBenchmark:
     step_microseconds: float
     """Time per step at batch size 1, including LSTM, head and sampling."""
     matvec_microseconds: float
-    """Time of one product of the LSTM's weight matrices and a vector by `torch.mv`."""
+    """Time of one product of a matrix and a vector by `torch.mv`. The matrix contains all weights of the LSTM."""
     step_over_matvec: float
     fraction_of_matmul: dict[int, float]
     """For each batch size, the FLOP/s of generation divided by the FLOP/s of one large float32 matrix product."""
     sheep_seconds: float
     """Time to generate 1,000 drawings with lengths distributed as in the data set aaron_sheep. When a drawing ends, the
-    next one takes its place in the batch."""
+    next drawing takes its place in the batch."""
     sheep_mean_steps: float
     hidden: int
     steps: int

@@ -28,7 +28,8 @@ class RowsBenchmark:
     """Time of plain PyTorch divided by the time of the kernel."""
     milliseconds: float
     copy_fraction: float
-    """Time to copy the parameters divided by the time of the kernel; both read and write the same number of bytes."""
+    """Time to copy the parameters divided by the time of the kernel. The kernel reads and writes as many bytes as the
+    copy."""
     copy_gigabytes_per_second: float
     rows: int
 

@@ -14,8 +14,9 @@ the comparable likelihood is
 
 P_k is the probability of the grid bin that contains the position, under component k. Given the previous position, this
 is also the probability of the bin of the offset, which the touch models predict. The likelihood of dt is a density per
-second. The probability of moving is the mass of its Gaussian above the midpoint 5 (sign +, moving = 1) or below the
-midpoint (sign -, moving = 0). In the first row, dt and moving are fixed, so their likelihood is not included.
+second. The probability of moving is the mass of the Gaussian of this column above the midpoint 5 (sign +, moving = 1)
+or below the midpoint (sign -, moving = 0). In the first row, dt and moving are fixed, so their likelihood is not
+included.
 
 RoboJam does not model the end of a performance. The likelihood of the touch models of this package includes, at every
 event, the probability that the performance ends or continues. The comparison therefore favors RoboJam.

@@ -94,7 +94,7 @@ class TouchBenchmark:
     robojam_predicted: TapFigures
     robojam_inferred: TapFigures
     rule: TapFigures
-    """Baseline: an event is a tap if it occurs more than 0.1 s after the previous one."""
+    """Baseline: an event is a tap if it occurs more than 0.1 s after the previous event."""
     answers: Distances
     """Distances between responses of 5 s at the default temperatures and the first 5 s of held-out performances."""
     answers_at_temperature_one: Distances

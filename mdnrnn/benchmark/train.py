@@ -100,7 +100,7 @@ def benchmark_train(
     Args:
         corpus: training data.
         preset: name of the preset.
-        hidden: hidden size; by default that of the preset.
+        hidden: hidden size; by default the hidden size of the preset.
         batch_size: number of sequences per batch; by default 100, or 32 for handwriting models.
         repeats: number of timed rounds.
         batches: number of batches per round.

@@ -44,13 +44,14 @@ class WorldBenchmark:
     learned: float
     true: float
     gap_per_dimension: float
-    """Negative log-likelihood of the features under the world model minus that under the true system, in nats per step
-    and feature."""
+    """Difference between the negative log-likelihoods of the features under the world model and under the true system,
+    in nats per step and feature."""
     learned_event: float
     true_event: float
     null: float
     rollout_steps: int
-    """Total number of steps of the rollouts. Their lengths are fixed, because END is excluded from sampling."""
+    """Total number of steps of the rollouts. Each rollout has the same length, because END is excluded from
+    sampling."""
     in_support: float
     """Fraction of the steps of the rollouts in which |z| <= `rollouts.SUPPORT` for every feature z. Under the true
     system this fraction is almost 1."""

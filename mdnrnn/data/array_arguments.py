@@ -23,7 +23,7 @@ def check_count(name: str, values: Iterable[Any], count: int) -> list[Any]:
 
 
 def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
-    """Convert the values to a list; raise `InputError` if one is not a string or their number is not `count`."""
+    """Convert the values to a list; raise `InputError` if a value is not a string or their number is not `count`."""
     values = check_count(name, values, count)
     for i, value in enumerate(values):
         if not isinstance(value, str):
@@ -32,7 +32,7 @@ def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
 
 
 def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
-    """Convert the values to arrays; raise `InputError` if one is not a numeric array (T, width) with T >= 1.
+    """Convert the values to arrays; raise `InputError` if a value is not a numeric array (T, width) with T >= 1.
 
     All arrays must have the same width. If `motions` is given, array i must have as many rows as motions[i].
     """

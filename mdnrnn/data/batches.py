@@ -32,7 +32,7 @@ class Segments(NamedTuple):
     first: np.ndarray
     """(B,), first row of each segment, counted from the start of its sequence."""
     last: np.ndarray
-    """(B,), last row of each segment plus 1, counted from the start of its sequence."""
+    """(B,), row after the last row of each segment, counted from the start of its sequence."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Batch:
     bin_width: Tensor | None
     """(S, D), normalized bin widths of the targets, 0 for continuous features; None if all features are continuous."""
     lengths: Tensor
-    """(B,), number of steps T of each sequence."""
+    """(B,), number of steps of each sequence."""
     label: Tensor | None
     """(B,), class indices, or None."""
     indices: Tensor
@@ -151,7 +151,7 @@ class _Noise(NamedTuple):
     stretch: np.ndarray
     """(B, D), uniform on [0, 1), for the random scale of each feature."""
     rounding: np.ndarray
-    """(B,), uniform on [0, 1), for rounding the number of dropped points."""
+    """(B,), uniform on [0, 1), for the random rounding of the number of dropped points."""
     rows: np.ndarray
     """(N,), uniform on [0, 1), for the choice of the dropped points."""
     normal: np.ndarray
@@ -223,7 +223,7 @@ class Batches:
         return indices
 
     def _pools(self, number: int) -> Iterator[tuple[np.random.Generator, np.ndarray]]:
-        """Yield a random generator and at most `pool` sequence indices for each pool of an epoch."""
+        """Divide an epoch into pools (see `pool`); yield a random generator and the sequence indices of each pool."""
         rng, indices = np.random.default_rng([self.seed, number]), self.indices()
         if len(indices) <= self.pool:
             yield rng, indices

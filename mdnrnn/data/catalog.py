@@ -47,8 +47,8 @@ class Entry:
     """Name of the file in the folder `datasets`, if the corpus is bundled."""
     url: str | None = None
     sha256: str | None = None
-    """Expected SHA-256 of the file. None: the checksum of the first download is recorded, and later downloads must
-    match it."""
+    """Expected SHA-256 of the file. If None, the checksum of the first download is recorded, and later downloads must
+    have this checksum."""
     size: int | None = None
     """Size of the file in bytes, if known."""
     max_bytes: int = 1 << 26

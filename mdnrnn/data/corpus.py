@@ -31,7 +31,7 @@ class Sequence(NamedTuple):
     motion: np.ndarray
     """(T, D), motion features in raw units."""
     event: np.ndarray
-    """(T,), event codes DOWN (0), UP (1) and END (2); only the last one can be END."""
+    """(T,), event codes DOWN (0), UP (1) and END (2); only the last event can be END."""
     label: int | None = None
     """Class index in `Metadata.classes`."""
     inputs: np.ndarray | None = None
@@ -59,7 +59,7 @@ class Corpus:
         inputs: (N, A), model inputs for the prediction of each step, for example actions, or None.
         text: (number of bytes,), uint8, all texts end to end in UTF-8, or None.
         text_offsets: (M + 1,), byte offsets of the texts in `text`, or None.
-        writer: (M,), index of the writer of each sequence, or None. Models do not use it.
+        writer: (M,), index of the writer of each sequence, or None. Models do not use the writers.
         logvar: (N, D), log variances of Gaussian posteriors whose means are in `motion`, or None. The posteriors are
             sampled again for every training batch.
     """
@@ -100,7 +100,7 @@ class Corpus:
             motions: M arrays (T, D) in raw units. For drawings, each row is the offset from a point to the next.
             events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans that are True if the pen lifts after
                 the point. By default all events are DOWN. In drawings and touch performances, the last event of each
-                sequence is then replaced by END.
+                sequence is always replaced by END.
             labels: M class names, one per sequence, from `metadata.classes`. If the metadata contain no classes, the
                 classes are the distinct names in alphabetical order.
             texts: M texts, one per sequence, for text-conditional models.
@@ -287,7 +287,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 hash of metadata, splits and arrays. Runs use it to detect that their training data have changed."""
+        """SHA-256 hash of metadata, splits and arrays. A run compares hashes to detect changes of its training data."""
         digest = hashlib.sha256(json.dumps([self.metadata.to_header(), dict(self.splits)]).encode())
         texts = (self.text, self.text_offsets, self.writer, self.logvar)
         for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):

@@ -45,7 +45,8 @@ def download(
     Args:
         url: address of the file.
         path: file to write.
-        sha256: expected checksum. None: the checksum of the first download is recorded; later downloads must match it.
+        sha256: expected checksum. If None, the checksum of the first download is recorded, and later downloads must
+            have this checksum.
         max_bytes: maximum size in bytes; a larger download is aborted.
         not_found_hint: advice in the error message if the server does not have the file.
         timeout: maximum duration of the download, in seconds.

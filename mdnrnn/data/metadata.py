@@ -20,14 +20,14 @@ _HEADER_NAMES = {"bin_width": "quantum", "license": "licence"}
 
 @dataclass(frozen=True, kw_only=True)
 class Metadata:
-    """Metadata of a corpus, stored in its header and in the config of every run that is trained on it."""
+    """Metadata of a corpus, stored in the corpus header and in the config of each run that is trained on the corpus."""
 
     name: str
     start: Start = "down"
     """Pen state before the first step: "down" (the first stroke starts at the origin) or "up" (the first step moves the
     lifted pen to the first point)."""
     bin_width: float | None = None
-    """Bin width in raw units: all features except times are multiples of it. None for continuous data."""
+    """Bin width in raw units. All features except times are multiples of the bin width. None for continuous data."""
     units: str = "px"
     license: str = "unknown"
     source: str = ""

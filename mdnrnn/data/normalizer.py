@@ -20,8 +20,8 @@ _OFFSET_NAMES = ("dx", "dy")
 class Normalizer:
     """Affine map of each feature: normalized = (raw - mean) / scale, or (log raw - mean) / scale for times.
 
-    The time of the first row of a sequence is undefined. Its normalized value is 0 and its bin width is
-    `CERTAIN_BIN_WIDTH`, so it contributes 0 to the log-probability.
+    The time since the preceding row is undefined in the first row of a sequence. In this row, the normalized time is 0
+    and the bin width of the time is `CERTAIN_BIN_WIDTH`, so that the time contributes 0 to the log-probability.
     """
 
     mean: tuple[float, ...]
@@ -96,7 +96,7 @@ class Normalizer:
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
         """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
 
-        Return None if no feature has bins in any row: the corpus has no bin width and no time features.
+        Return None if all features are continuous in all rows: the corpus has neither a bin width nor time features.
 
         Args:
             metadata: metadata of the corpus.
@@ -113,7 +113,7 @@ class Normalizer:
     def log_abs_det_jacobian(self, motion: np.ndarray, bin_widths: np.ndarray | None) -> np.ndarray:
         """Return log |d raw / d normalized| of each row, summed over the continuous features, shape (n,).
 
-        Subtracting it from a log-density of normalized motion gives the log-density in raw units.
+        Subtract the result from a log-density of normalized motion to obtain the log-density in raw units.
 
         Args:
             motion: (n, D), normalized.

@@ -33,7 +33,8 @@ class PointBatch:
     indices: Tensor
     """(B,), indices of the points in the data set."""
     idle: bool = False
-    """Whether this rank has no point in the batch. The batch then contains a placeholder point with weight 0."""
+    """Whether a batch that several processes share has no point for this process. The batch then contains a placeholder
+    point, which has weight 0 in the loss."""
 
     @property
     def points(self) -> int:

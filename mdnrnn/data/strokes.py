@@ -22,7 +22,8 @@ Drawing = list[Polyline]
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
     """Convert steps to strokes.
 
-    With start "down", the first stroke starts at the origin. With "up", it starts at the end point of the first step.
+    With start "down", the first stroke starts at the origin. With "up", the first stroke starts at the end point
+    of the first step.
     If END is missing, the last stroke ends at the last step.
 
     Args:
@@ -133,14 +134,16 @@ def fit_to_box(points: np.ndarray, point_counts: np.ndarray, side: float) -> np.
 def resample(
     points: np.ndarray, spacing: float, stroke_lengths: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Resample strokes at equal arc lengths; return the points (Q, F) and the number of points of each stroke (S,).
+    """Resample each stroke at equal intervals of arc length.
+
+    Return the points of all strokes (Q, F) and the number of points of each stroke (S,).
 
     The end points of strokes are kept. All features are interpolated linearly.
 
     Args:
         points: (P, F), the strokes end to end.
         spacing: maximum arc length between consecutive points, in raw units.
-        stroke_lengths: (S,), number of points of each stroke; default: one stroke.
+        stroke_lengths: (S,), number of points of each stroke. By default all points are one stroke.
     """
     stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     if not len(points):
@@ -173,7 +176,7 @@ def simplify(points: np.ndarray, epsilon: float, stroke_lengths: np.ndarray | No
     Args:
         points: (P, F), the strokes end to end; only x and y are used.
         epsilon: maximum distance of a removed point from the simplified stroke, in raw units.
-        stroke_lengths: (S,), number of points of each stroke; default: one stroke.
+        stroke_lengths: (S,), number of points of each stroke. By default all points are one stroke.
     """
     stroke_lengths = np.array([len(points)]) if stroke_lengths is None else stroke_lengths
     x, y = points[:, 0].astype(np.float64), points[:, 1].astype(np.float64)

@@ -27,7 +27,7 @@ class LineShape(NamedTuple):
     slope: float
     """Slope of the baseline, dy / dx; positive if the line descends to the right."""
     slant: float
-    """Slant of the letters from the vertical, in degrees; positive if they lean to the right."""
+    """Slant of the letters from the vertical, in degrees; positive for letters that lean to the right."""
     height: float
     """x-height: height of lowercase letters without ascenders and descenders, in raw units."""
 
@@ -38,7 +38,7 @@ def measure_line(strokes: Sequence[Polyline]) -> LineShape:
     The line is divided into columns about as wide as a letter. The baseline is fitted to the lowest point of each
     column. The fit uses medians and is therefore robust to descenders, which few letters have. The x-height is the
     distance from the baseline to the median of the highest points of the columns. The slant is the mean direction of
-    the downward segments; segments that differ from it by 25 degrees or more are ignored.
+    the downward segments; segments whose direction differs from the slant by 25 degrees or more are ignored.
     """
     points = np.concatenate(strokes).astype(np.float64)
     width, tall = np.ptp(points, axis=0).tolist()
@@ -66,8 +66,8 @@ def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Dr
 
     Args:
         lines: strokes of each line.
-        spacing: factor of the distance between lines. With 1, the distance is 3 times the median x-height or 0.8 times
-            the height of the tallest line, whichever is larger.
+        spacing: distance between baselines, as a multiple of the default distance. The default distance is 3 times the
+            median x-height or 0.8 times the height of the tallest line, whichever is larger.
     """
     shapes = [measure_line(line) for line in lines]
     leveled = [remove_slope(line, shape) for line, shape in zip(lines, shapes, strict=True)]

@@ -16,7 +16,7 @@ from mdnrnn.data.static import Points
 from mdnrnn.errors import InputError
 
 _WAVE_RANGE = 10.5
-"""Bound of the argument t of the waves, which is uniform on (-10.5, 10.5)."""
+"""Bound of the argument t of the waves: t is uniform on (-10.5, 10.5)."""
 _SPIRAL_NOISE = 0.2
 _SPIRAL_BOX = (0.0, 5.0)
 _JITTER = 0.1
@@ -56,7 +56,7 @@ class ToyProblem:
     """Authors or libraries that published the problem."""
     _sample: _Sample = field(repr=False)
     """Function (rng, n, scale) -> (points, scale). Points have shape (n, 1 + D), with the input in column 0. If `scale`
-    is None, it is computed from the sampled points."""
+    is None, the scale is computed from the sampled points."""
     _entropy: _Entropy = field(repr=False)
     """Function (scale, refine) -> h(y|x) in nats, for points with this scale. `refine` multiplies the number of grid
     points per axis in numerical integrals."""
@@ -192,8 +192,8 @@ def _spiral_entropy(scale: Scale, refine: int) -> float:
 
 # Spirals with uniform noise: 5 (u cos 4 pi u, u sin 4 pi u) + U(-0.1, 0.1)^2, u = i / 1000, i = 0, ..., 999. The
 # density is a mixture of uniform densities on boxes, one box per step i of each spiral. Each column of each spiral is
-# scaled separately, so the entropy depends on the sampled scales: it is 0.200 to 0.236 nats over 40 data sets of ten
-# spirals. With one common scale it would be 0.171 nats.
+# scaled separately, so the entropy depends on the sampled scales. For 40 data sets of ten spirals each, the entropy is
+# 0.200 to 0.236 nats. With one common scale it would be 0.171 nats.
 
 _STEPS = 5 / (4 * np.pi) * _spiral(4 * np.pi * np.arange(_JITTER_STEPS) / _JITTER_STEPS)
 
@@ -217,10 +217,10 @@ def _sample_jittered(rng: np.random.Generator, n: int, scale: Scale | None) -> t
 
 
 def _jittered_entropy(scale: Scale, refine: int) -> float:
-    """Return h(b|a) of the second column b given the first column a.
+    """Return the conditional entropy h(b|a) of the second column b given the first column a.
 
-    h(b|a) is averaged over a grid of a, weighted by the density of a. For each a, the density of b is a step function,
-    whose entropy is computed exactly.
+    For each value of a on a grid, the density of b is a step function, whose entropy is computed exactly. The result is
+    the mean of these entropies, weighted by the density of a.
     """
     scales = Scale(scale.low[:, None], scale.high[:, None])
     low, high = (_rescale(_STEPS + side, scales, _JITTER_BOX).reshape(-1, 2) for side in (-_JITTER, _JITTER))

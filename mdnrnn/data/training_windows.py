@@ -49,9 +49,9 @@ class Windows:
             raise InputError(f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows")
 
     def shard(self, rank: int, world_size: int) -> Windows:
-        """Return a copy that yields the data of one rank: every `world_size`-th row of each batch.
+        """Return a copy that yields the data of one rank: every `world_size`-th window of each batch.
 
-        With `carry`, each row of a batch is one lane.
+        With `carry`, a rank thus receives complete lanes.
         """
         return replace(self, batches=self.batches.shard(rank, world_size))
 

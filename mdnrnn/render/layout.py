@@ -161,7 +161,7 @@ def _cell_aspect(boxes: Sequence[Bounds]) -> float:
 
 
 def _font_size(labels: Sequence[str], cell_width: float, cell_size: float) -> float:
-    """Return the font size at which the longest label fits its cell; 0 if all labels are empty."""
+    """Return a font size at which the longest label fits its cell; 0 if all labels are empty."""
     longest = max(map(len, labels), default=0)
     return min(0.085 * cell_size, 0.95 * cell_width / (0.6 * longest)) if longest else 0.0
 

@@ -28,7 +28,10 @@ from mdnrnn.render.touch_performance import Performance, lay_out_performances, t
 
 
 class PictureFormat(NamedTuple):
-    """Functions that encode a sheet in one picture format, one function per kind of picture; None if unsupported."""
+    """Functions that encode a sheet in one picture format, one function per kind of picture.
+
+    A function is None if the format does not support the kind of picture.
+    """
 
     still: Callable[[Sheet], bytes] | None = None
     drawing_animation: Callable[[Sheet, float], bytes] | None = None

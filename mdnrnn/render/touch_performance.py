@@ -41,7 +41,7 @@ class Performance:
     positions: np.ndarray
     """(T, 2), positions (x, y) from 0 to 1 on the screen; x points right and y points down."""
     down: np.ndarray
-    """(T,), bool: True if the finger touches down, as in the first touch; False if the finger moves on the screen."""
+    """(T,), bool: True at a touch-down, such as the first touch; False if the finger moves on the screen."""
 
     @classmethod
     def from_steps(cls, motion: np.ndarray, lifted: np.ndarray) -> Performance:
@@ -120,7 +120,7 @@ def _touches(performance: Performance) -> list[str]:
 
 
 class Part(NamedTuple):
-    """A line of one color, or a dot. Positions are relative to the screen, from 0 to 1."""
+    """A line of one color, or a dot. The corners of the screen have the positions (0, 0) and (1, 1)."""
 
     points: np.ndarray
     """(n, 2), positions."""
@@ -135,7 +135,7 @@ def lay_out_performances(performances: Sequence[Performance], options: PictureOp
     """Arrange performances in a grid, and add a time scale below the grid.
 
     Each cell shows the outline of the touch screen and the touches. Touches outside the screen are drawn in the margin
-    between the outline and the edge of the cell. Touches outside the cell are drawn at its edge.
+    between the outline and the edge of the cell. Touches outside the cell are drawn at the edge of the cell.
 
     Args:
         performances: the performances.
@@ -224,7 +224,10 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
 
 
 def _time_scale(longest: float, width: float, top: float, font_size: float, cell_size: float) -> list[Cell]:
-    """Return the cells of the time scale at height `top`, which shows the start time, a color bar and the end time."""
+    """Return the cells of the time scale: a color bar, the start time on its left, and the end time on its right.
+
+    The upper edge of the time scale is at y = `top`.
+    """
     texts = "0 s", f"{longest:.{1 if longest >= 1 else 3}f} s"
     before, after = (font_size * (0.6 * len(text) + 0.7) for text in texts)  # widths of the texts, with a gap
     length = max(min(2 * cell_size, (1 - 2 * MARGIN) * width) - before - after, font_size)

@@ -18,7 +18,7 @@ Point = Sequence[float] | np.ndarray
 Points = Sequence[Point] | np.ndarray
 
 BOX = 255
-"""Side of the square that contains a finished drawing. Its coordinates are integers from 0 to BOX."""
+"""Side of the square that contains a finished drawing. The coordinates of the drawing are integers from 0 to BOX."""
 
 _SPACING = 0.05
 """Maximum spacing of the points of a planned stroke before deviations are added, in sheet units."""
@@ -213,7 +213,10 @@ class Hand:
         return points + np.sin(2 * np.pi * points @ waves + phases) @ swing
 
     def _wobble(self, lengths: Sequence[int]) -> np.ndarray:
-        """Return deviations of strokes, shape (sum of lengths, 2): a slow wave plus a drift from start to end."""
+        """Return deviations of all points of strokes, shape (sum of lengths, 2).
+
+        The deviation of a stroke is a slow wave plus a drift from the start to the end of the stroke.
+        """
         size = np.array(lengths)
         stroke = np.repeat(np.arange(len(size)), size)
         step = np.arange(len(stroke)) - np.repeat(np.cumsum(size) - size, size)

@@ -24,7 +24,7 @@ _DOT_SIZE = 4.0
 _JOIN_DISTANCE = 3.6
 """Gap in font units below which two consecutive strokes of joined script are joined."""
 _PATH_SPACING = 0.5
-"""Maximum spacing of the points of a stroke before it is sampled at equal time intervals, in font units."""
+"""Maximum spacing of the points of a stroke before the stroke is sampled at equal time intervals, in font units."""
 _MIN_SPEED = 0.35
 """Minimum pen speed, reached in sharp turns, relative to the speed on a straight line."""
 
@@ -43,7 +43,7 @@ class Writer:
     spacing: float
     """Additional space between letters, in font units."""
     gap: float
-    """Width of the space character, as a multiple of its default: its width in the font times `width`."""
+    """Width of the space character, as a multiple of the default: the width in the font times the field `width`."""
     drift: float
     """Angle of the baseline in degrees; positive if the baseline descends to the right."""
     sway: float

@@ -1,9 +1,9 @@
 """Figures of a mixture density network and its data: samples, components, conditional density, calibration.
 
-Shapes: N points, G values of x, H values of y, K components, D target features, Q quantiles; D is the last dimension.
-The argument `labels` contains the name of x, followed by the name of each target. `components_figure`, `density_figure`
-and `pit_figure` have one panel per target. All functions raise `InputError` if the shape of an array or the number of
-labels is wrong.
+Shapes: N points, G values of x, H values of y, K components, D target features, Q quantiles. D is always the last
+dimension. The argument `labels` contains the name of x, followed by the name of each target. `components_figure`,
+`density_figure` and `pit_figure` have one panel per target. All functions raise `InputError` if the shape of an array
+or the number of labels is wrong.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def samples_figure(
 
     Args:
         data: the data.
-        baseline: predictions of the squared-error network, in the order in which a curve connects them. None omits this
-            panel.
+        baseline: predictions of the squared-error network, in the order in which a curve connects them. With None,
+            the figure has no panel of this network.
         samples: samples of the mixture.
         labels: names of x and of the targets; by default x and y, or x, y1 and y2.
         title: title of the figure.
@@ -184,7 +184,7 @@ def pit_figure(
 
     Args:
         values: probability integral transforms, (N, D), from 0 to 1.
-        coverage: fraction of each target's values inside the central 90% intervals, (D,), shown as the panel titles.
+        coverage: fraction of each target's values inside the central 90% intervals, (D,), shown in the panel titles.
         labels: names of x and of the targets; by default x and y, or x, y1, y2, ...
         title: title of the figure.
     """
@@ -212,7 +212,7 @@ def calibrated_band(count: int) -> tuple[int, int]:
     """Return the interval that contains the number of values in one histogram bin with probability `BAND`.
 
     For `count` uniform values, the number in a bin is binomial with `count` trials and success probability 1 / `BINS`.
-    The interval is central: the probabilities below and above it are about equal.
+    The interval is central: the probabilities below and above the interval are about equal.
     """
     numbers = np.arange(1, count + 1)
     log_coefficients = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])
@@ -324,8 +324,8 @@ def _array(name: str, values: object, shape: str, sizes: Sizes) -> np.ndarray:
         name: name of the array, for the error message.
         values: the values.
         shape: one letter per expected dimension, for example "GKD".
-        sizes: expected size of the dimension of each letter. A letter that is missing here is added with its size in
-            `values`.
+        sizes: expected size of each dimension, by letter. If a letter of `shape` is missing in this mapping, the letter
+            is added with its size in `values`.
 
     Raises:
         InputError: the array has a wrong shape, or D is 0.

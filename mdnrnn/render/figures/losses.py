@@ -71,7 +71,8 @@ def _curve(records: Records, key: str) -> LossCurve:
 def _limits(curves: Mapping[str, LossCurve], levels: Mapping[str, float]) -> tuple[float, float]:
     """Return the limits of the loss axis.
 
-    They include all validation losses, all reference losses, and the training losses from the 1% to the 95% quantile.
+    The limits include all validation losses, all reference losses, and the training losses from the 1% to the 95%
+    quantile.
     """
     train, valid = curves["train"][1], curves["valid"][1]
     included = [*valid, *levels.values(), *(np.quantile(train, [0.01, 0.95]) if len(train) else [])]

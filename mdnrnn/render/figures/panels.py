@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 7.2
 """Width of a figure in inches. With this width the text is readable if the figure is shown 700 pixels wide."""
 MAX_POINTS = 5000
-"""Maximum number of points in a scatter plot. If there are more, only every k-th point is drawn."""
+"""Maximum number of points in a scatter plot. If there are more points, only every k-th point is drawn."""
 
 
 def scatter(axes: Axes, points: np.ndarray, color: str) -> None:
@@ -66,7 +66,7 @@ def make_panels(count: int, columns: int, height: float, title: str, shared: boo
 
 
 def label_axes(axes: Axes, x: str, y: str) -> None:
-    """Set the axis labels; "$" does not start a formula."""
+    """Set the axis labels. A "$" in a label does not start a formula."""
     axes.set_xlabel(x, fontsize=10, parse_math=False)
     axes.set_ylabel(y, fontsize=10, parse_math=False)
 
