@@ -12,7 +12,7 @@ from mdnrnn.models.latent import LatentModel
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
-"""Number of bytes to copy, by type of device. It is several times the size of the caches."""
+"""Number of bytes to copy, by type of device. The number is several times the size of the caches."""
 
 
 def matrix_product(device: torch.device, precision: str) -> tuple[Callable[[], object], float]:

@@ -12,8 +12,8 @@ the comparable likelihood is
 
     p(x, y, dt, moving) = sum_k w_k P_k(x) P_k(y) 10 N(10 dt; m_k, s_k) Phi(+-(m_k - 5) / s_k)
 
-P_k is the probability of the grid bin that contains the position, under component k. Given the previous position, this
-is also the probability of the bin of the offset, which the touch models predict. The likelihood of dt is a density per
+P_k is the probability under component k of the grid bin that contains the position. Given the previous position, it is
+also the probability of the bin of the offset, which the touch models predict. The likelihood of dt is a density per
 second. The probability of moving is the mass of the Gaussian of this column above the midpoint 5 (sign +, moving = 1)
 or below the midpoint (sign -, moving = 0). In the first row, dt and moving are fixed, so their likelihood is not
 included.

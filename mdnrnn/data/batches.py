@@ -60,8 +60,8 @@ class Batch:
     target: Step
     """Steps to predict: motion (S, D) and event (S,)."""
     previous: Step
-    """Step before each target: motion (S, D) and event (S,). Before the first step of a sequence, this is a step with
-    motion 0 and event START. `previous.inputs`, (S, A) or None, are the model inputs for the prediction of the
+    """Step before each target: motion (S, D) and event (S,). For the first step of a sequence, the previous step
+    has motion 0 and event START. `previous.inputs`, (S, A) or None, are the model inputs for the prediction of the
     target."""
     bin_width: Tensor | None
     """(S, D), normalized bin widths of the targets, 0 for continuous features; None if all features are continuous."""

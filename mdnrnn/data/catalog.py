@@ -73,7 +73,7 @@ class Entry:
 Importer = Callable[[Path, Path, Entry], object]
 """Function that converts a downloaded file to a corpus.
 
-Its arguments are the path of the file, the corpus folder to write, and the entry with the name, license and source of
+The arguments are the path of the file, the corpus folder to write, and the entry with the name, license and source of
 the corpus.
 """
 

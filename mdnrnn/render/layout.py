@@ -179,7 +179,7 @@ def _scales(
     """Return the scale at which each drawing fits a cell of size `width` x `height`, in page units per raw unit.
 
     With `options.same_scale`, all drawings have the smallest of these scales. A drawing whose points are all equal fits
-    at every scale. It then has the scale 1, or with `options.same_scale` the scale of the other drawings.
+    at every scale: its scale is 1, or with `options.same_scale` the scale of the other drawings.
     """
     inset = options.margin * min(width, height) + line_width / 2
     width, height = width - 2 * inset, height - 2 * inset

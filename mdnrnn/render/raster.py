@@ -32,8 +32,8 @@ METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"D
 def to_figure(sheet: Sheet) -> Figure:
     """Return a figure of the sheet.
 
-    A page unit is a point (1/72 inch), which is two pixels wide. If the figure would then exceed `MAX_SIDE`, a point is
-    so many pixels wide that the longer side is `MAX_SIDE`.
+    A page unit is a point (1/72 inch) and is drawn two pixels wide. If the figure would then exceed `MAX_SIDE`, the
+    resolution is reduced so that the longer side is `MAX_SIDE` pixels.
     """
     return draw_sheet(sheet)[0]
 

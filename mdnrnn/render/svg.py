@@ -1,4 +1,7 @@
-"""Convert a sheet to SVG. Each stroke is an unfilled path. There is no background shape, which a plotter would draw."""
+"""Convert a sheet to SVG.
+
+Each stroke is an unfilled path. The SVG has no background shape, because plotters would draw this shape.
+"""
 
 from __future__ import annotations
 

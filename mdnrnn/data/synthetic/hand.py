@@ -119,7 +119,7 @@ class Hand:
         return list(strokes) if self.chance(probability) else []
 
     def ordered(self, first: Drawing, second: Drawing) -> Drawing:
-        """Return the strokes of two parts of a drawing: `first` before `second`, or with probability 0.25 reversed."""
+        """Return the strokes of both parts in random order: `first` comes before `second` with probability 0.75."""
         return [*second, *first] if self.chance(0.25) else [*first, *second]
 
     def dot(self, x: float, y: float) -> np.ndarray:

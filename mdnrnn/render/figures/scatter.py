@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MIN_DISTANCE = 0.8
 """Minimum distance between the centers of two drawings. The unit is the side of the square that a drawing fits in."""
 MAX_LEGEND_ENTRIES = 30
-"""Maximum number of legend entries. A figure with more classes has no legend, which would be larger than the plot."""
+"""Maximum number of legend entries. With more classes the legend is omitted: it would be larger than the plot."""
 _MIN_ASPECT = 0.3
 _TINTS = ((0.0, 0), (0.5, 0), (0.45, 255))
 """Gray that is mixed with the palette's colors: its fraction, and its level from 0 (black) to 255 (white).
