@@ -22,7 +22,7 @@ _WIDTH = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class RowsBenchmark:
-    """Time to compute a loss and its gradient with respect to the mixture parameters and event logits."""
+    """Time of the kernel for a loss and its gradient with respect to the mixture parameters and event logits."""
 
     speedup: float
     """Time of plain PyTorch divided by the time of the kernel."""

@@ -41,7 +41,7 @@ def to_figure(sheet: Sheet) -> Figure:
 def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCollection]:
     """Return a figure of the sheet, and the line collection that contains all strokes.
 
-    The axes of the figure have the size of the sheet, and their coordinates are page units.
+    The axes of the figure have the size of the sheet, with page units as coordinates.
 
     Args:
         sheet: the sheet.

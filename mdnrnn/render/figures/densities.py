@@ -52,7 +52,7 @@ class PointCloud:
 def samples_figure(
     data: PointCloud, baseline: PointCloud | None, samples: PointCloud, *, labels: Labels = None, title: str = ""
 ) -> Figure:
-    """Return a figure with three panels: the data, a squared-error network, and samples of the mixture.
+    """Return a figure with three panels: data, predictions of a squared-error network, and samples of the mixture.
 
     If D = 1, the panels show y over x; if D = 2, the second target over the first. The axis limits cover all data
     points and, along each axis, the range of the samples from the 0.2% to the 99.8% quantile.
