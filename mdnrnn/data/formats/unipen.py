@@ -3,7 +3,9 @@
 Drawings. A drawing is a .SEGMENT of the finest level that has labels. The finest level is the last level with labels in
 .HIERARCHY or, if .HIERARCHY contains no level with labels, the level with the most labeled segments. If no segment has
 a label, the finest of all levels is used. The label of the segment is the class of the drawing if the segments of the
-level are single characters; otherwise it is the text of the drawing. A file without segments is one drawing.
+level are single characters; otherwise it is the text of the drawing. A file without segments is one drawing. In a file
+with several sets (.START_SET), a set without segments of this level uses its own finest level, and a set without
+segments is one drawing without a label. Upper and lower case of keywords and levels do not matter.
 
 Components. The .PEN_DOWN and .PEN_UP statements that have points are the components. They are numbered together, from 0
 at the start of the file and again from 0 after each .START_SET (unipen.def, Guyon 1994). Only .PEN_DOWN components are
@@ -14,19 +16,26 @@ of the same level.
 
 Direction of y. Y points up in nearly all collections, as .H_LINE implies, and is negated. Y is not negated if a
 .COMMENT, .DATA_INFO, .PAD or .SETUP of the file says that y points, grows or increases down, or that the origin is at
-the top left. The words "pen down" are ignored.
+the top left. The words "pen down" are ignored. It is not negated either in the files of UJI Pen Characters, version 1
+(UJIpenchars-w01, ...; Llorens et al. 2008), in which y points down.
+
+Other columns, such as time and pressure, are counted as lost, and so are strokes that no segment contains.
 
 Includes. A file named by .INCLUDE is searched relative to the including file, and in folders named `include` in the
-folder of the top file or in its parents, where the collections store their points. A file outside of the folder of the
-top file and of these folders `include` is an error. A missing file is ignored, because Pendigits refers to a file that
-was never published. Files in a folder `include` are read only through .INCLUDE.
+folder of the top file or in its parents, where the collections store their points. A backslash in a name is a slash,
+and a name that does not exist is searched again without regard to upper and lower case. A file outside of the folder of
+the top file and of these folders `include` is an error. A missing file is ignored, because Pendigits refers to a file
+that was never published. Files in a folder `include` are read only through .INCLUDE.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, single_chunk
@@ -37,10 +46,26 @@ from mdnrnn.errors import DataError
 _MAX_REPETITION = 4
 """Maximum average number of segments that contain a point. Segments of one level normally do not overlap."""
 _CHARACTER_LEVELS = ("CHARACTER", "CHAR", "LETTER", "DIGIT", "GLYPH", "SYMBOL", "GESTURE", "KEY")
-_FIRST_STATEMENT = re.compile(rb"\s*\.[A-Z][A-Z_]*\s")
+_Y_DOWN_NAMES = ("ujipenchars",)
+"""Beginnings of the names of files in which y points down although no statement says so."""
+_COLUMN_NAMES = {
+    "T": "time",
+    "P": "pressure",
+    "Z": "height",
+    "B": "button",
+    "RHO": "angle",
+    "THETA": "angle",
+    "PHI": "angle",
+}
+"""Kinds of lost content, by name of the column in .COORD (unipen.def); other names stand for themselves."""
+_FIRST_STATEMENT = re.compile(rb"\s*\.[A-Z][A-Z_]*\s", re.IGNORECASE)
 _UNIPEN_STATEMENT = re.compile(
     rb"^\.(VERSION|DATA_SOURCE|HIERARCHY|COORD|SEGMENT|PEN_DOWN|LEXICON|START_SET)\s", re.MULTILINE
 )
+_LOWER_CASE_STATEMENT = re.compile(
+    rb"^\.(?:pen_down|pen_up|start_set|data_source|coord)\s", re.MULTILINE | re.IGNORECASE
+)
+"""Statements that are specific to UNIPEN in lower case, too: assemblers have `.version` and `.segment`."""
 _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 
 _Piece = tuple[Polyline, bool]
@@ -49,17 +74,20 @@ _Piece = tuple[Polyline, bool]
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether `head` has a statement that is specific to UNIPEN, and `path` is not in a folder `include`."""
-    return "include" not in path.parts[:-1] and bool(_FIRST_STATEMENT.match(head) and _UNIPEN_STATEMENT.search(head))
+    if any(part.lower() == "include" for part in path.parts[:-1]) or not _FIRST_STATEMENT.match(head):
+        return False
+    return bool(_UNIPEN_STATEMENT.search(head) or _LOWER_CASE_STATEMENT.search(head))
 
 
 def _parse(path: Path) -> DrawingBatch:
     file = UnipenFile(path)
     file.read()
-    level = file.finest_level()
+    y_points_down = file.y_points_down or path.name.lower().startswith(_Y_DOWN_NAMES)
     points_left = _MAX_REPETITION * sum(len(component.points) for part in file.sets for component in part.components)
     drawings: list[tuple[Drawing, Record]] = []
     dropped: list[Remark] = []
-    for number, (segment, pieces) in enumerate(_all_segments(file, level)):
+    level = file.finest_level()
+    for number, (segment, pieces) in enumerate(_all_segments(file)):
         location = str(path) if level is None else f"{path}, segment {number}"
         strokes = []
         try:
@@ -71,35 +99,90 @@ def _parse(path: Path) -> DrawingBatch:
                         "the file is damaged"
                     )
                 if is_pen_down:
-                    strokes.append(points if file.y_points_down else points * (1, -1))
+                    strokes.append(points if y_points_down else points * (1, -1))
         except _SegmentError as error:
             dropped.append(Remark("malformed segment", f"{location} {error}"))
             continue
-        is_character = segment.level.upper() in _CHARACTER_LEVELS
-        label = segment.label or None
+        # A set without segments belongs to no class; with None, its class would be the name of the folder.
+        is_character = (segment.level or level) in _CHARACTER_LEVELS
+        label = segment.label or (None if segment.level or not is_character else "")
         record = Record(location, label=label) if is_character else Record(location, text=label)
         drawings.append((strokes, record))
-    return DrawingBatch.from_polylines(drawings, dropped, file.repaired)
+    return DrawingBatch.from_polylines(drawings, dropped, file.repaired, _lost_content(file))
+
+
+def _lost_content(file: UnipenFile) -> list[Remark]:
+    """Return remarks on the other columns of the points, and on strokes that no segment contains."""
+    counts: Counter[str] = Counter()
+    for part, level in _sets_with_levels(file):
+        for component in part.components:
+            for column in component.other_columns:
+                counts[f"{_COLUMN_NAMES.get(column, column[:20])} values"] += len(component.points)
+        if level is not None:
+            counts["strokes outside segments"] += _count_outside(part, level)
+    return [Remark(kind, f"{file.path} has {count} {kind}", count=count) for kind, count in counts.items() if count]
+
+
+def _count_outside(part: ComponentSet, level: str) -> int:
+    """Return the number of pen-down components with points that no segment of a level contains."""
+    # Number of segments that begin at each component, minus the number of those that end before it.
+    changes = np.zeros(len(part.components) + 1, np.int64)
+    for segment, end in _segments_of_level(part, level):
+        ranges = [(segment.first_component, end)]
+        if segment.extent is not None:
+            matches = filter(None, map(_RANGE.fullmatch, segment.extent.split(",")))
+            ranges = [(int(match[1]), int(match[3] or match[1]) + 1) for match in matches]
+        for first, stop in ranges:
+            changes[min(first, len(part.components))] += 1
+            changes[min(stop, len(part.components))] -= 1
+    covered = np.cumsum(changes)[:-1] > 0
+    strokes = [component.is_pen_down and len(component.points) > 0 for component in part.components]
+    return int(np.count_nonzero(np.array(strokes, bool) & ~covered))
 
 
 class _SegmentError(Exception):
     """A segment is malformed."""
 
 
-def _all_segments(file: UnipenFile, level: str | None) -> Iterator[tuple[Segment, Iterator[_Piece]]]:
-    """Yield each segment of a level with its pieces. If `level` is None, yield one segment with all components."""
-    if level is None:
-        components = [component for part in file.sets for component in part.components]
-        yield Segment("", None, None, 0), _range_pieces(ComponentSet(components, []), 0, 0, len(components) - 1, None)
-        return
+def _sets_with_levels(file: UnipenFile) -> Iterator[tuple[ComponentSet, str | None]]:
+    """Yield each set with the level of its drawings; None if it has no segments.
+
+    The level is the finest level of the file or, if the set has no segments of it, the finest level of the set.
+    """
+    level = file.finest_level()
     for part in file.sets:
-        segments = [segment for segment in part.segments if segment.level == level]
-        ends = [segment.first_component for segment in segments[1:]] + [len(part.components)]
-        for segment, end in zip(segments, ends, strict=False):
-            if segment.extent is None:
-                yield segment, _range_pieces(part, segment.first_component, 0, end - 1, None)
-            else:
-                yield segment, _extent_pieces(part, segment.extent)
+        has_level = any(segment.level == level for segment in part.segments)
+        yield part, level if has_level else part.finest_level(file.hierarchy)
+
+
+def _all_segments(file: UnipenFile) -> Iterator[tuple[Segment, Iterator[_Piece]]]:
+    """Yield each segment with its pieces.
+
+    A set without segments is one segment without a label. If no set has segments, the whole file is one segment.
+    """
+    sets = list(_sets_with_levels(file))
+    if all(level is None for _, level in sets):
+        sets = [(ComponentSet([component for part, _ in sets for component in part.components], []), None)]
+    for part, level in sets:
+        if level is None and (part.components or len(sets) == 1):
+            yield Segment("", None, None, 0), _range_pieces(part, 0, 0, len(part.components) - 1, None)
+        elif level is not None:
+            yield from _level_pieces(part, level)
+
+
+def _level_pieces(part: ComponentSet, level: str) -> Iterator[tuple[Segment, Iterator[_Piece]]]:
+    for segment, end in _segments_of_level(part, level):
+        if segment.extent is None:
+            yield segment, _range_pieces(part, segment.first_component, 0, end - 1, None)
+        else:
+            yield segment, _extent_pieces(part, segment.extent)
+
+
+def _segments_of_level(part: ComponentSet, level: str) -> Iterator[tuple[Segment, int]]:
+    """Yield the segments of a level, each with the number of the first component after the next segment starts."""
+    segments = [segment for segment in part.segments if segment.level == level]
+    ends = [segment.first_component for segment in segments[1:]] + [len(part.components)]
+    yield from zip(segments, ends, strict=True)
 
 
 def _extent_pieces(part: ComponentSet, extent: str) -> Iterator[_Piece]:
@@ -124,16 +207,19 @@ def _range_pieces(part: ComponentSet, first: int, begin: int, last: int, end: in
         end: number of the last point in the last component; None: all points.
     """
     if last >= len(part.components):
-        raise _SegmentError(f"has components {first} to {last}; expected numbers from 0 to {len(part.components) - 1}")
+        count = len(part.components)
+        expected = f"expected numbers from 0 to {count - 1}" if count else "the set has none"
+        raise _SegmentError(f"has components {first} to {last}; {expected}")
     for number in range(first, last + 1):
-        points, is_pen_down, error = part.components[number]
-        if error:
-            raise _SegmentError(f"has component {number}, which {error}")
+        component = part.components[number]
+        points = component.points
+        if component.error:
+            raise _SegmentError(f"has component {number}, which {component.error}")
         stop = len(points) if end is None or number < last else end + 1
         selected = points[begin if number == first else 0 : stop]
         if not len(selected):
             raise _SegmentError(f"has no points of component {number} from {begin} to {stop - 1}; it has {len(points)}")
-        yield selected, is_pen_down
+        yield selected, component.is_pen_down
 
 
 FORMAT = Format("UNIPEN", (".dat", ".unp", ".unipen"), _recognizes, single_chunk, _parse, default_label="folder")

@@ -6,6 +6,8 @@ import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,10 +27,13 @@ _MAX_DESCRIPTION = 1 << 16
 MAX_PARTS = 1 << 18
 """Maximum total number of components and segments of a file."""
 _MAX_INCLUDE_DEPTH, _MAX_INCLUDES = 8, 1000
-_MAX_PARENTS = 4
+_MAX_PARENTS = 24
 """Number of levels above the folder of the top file at which a folder `include` is searched."""
+_MAX_ENTRIES = 100_000
+"""Maximum number of entries of a folder in which a name is searched regardless of case."""
 _DESCRIPTIONS = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
-_STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE)
+_STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE | re.IGNORECASE)
+_POSITION = ("X", "Y")
 _Y_DOWN = re.compile(
     r"\by(?:[\s:=,()-]{1,8}(?:axis|axes|coordinates?|values?|direction|is|are|it|goes|go|going|runs?|running|points?"
     r"|pointing|grows?|growing|increas(?:es?|ing)|directed|oriented|measured|positive|the|from|top|to|zero|0)){0,8}"
@@ -51,6 +56,8 @@ class Component(NamedTuple):
     is_pen_down: bool
     error: str = ""
     """Reason why the points cannot be read; "" if they can be read."""
+    other_columns: tuple[str, ...] = ()
+    """Names of the columns that are not read, such as T or P."""
 
 
 class Segment(NamedTuple):
@@ -71,6 +78,13 @@ class ComponentSet(NamedTuple):
     components: list[Component]
     segments: list[Segment]
 
+    def finest_level(self, hierarchy: list[str]) -> str | None:
+        """Return the finest level of the segments with labels, or of all segments if none has a label; else None."""
+        levels = Counter(segment.level for segment in self.segments if segment.label)
+        levels = levels or Counter(segment.level for segment in self.segments)
+        declared = [level for level in hierarchy if level in levels]
+        return declared[-1] if declared else levels.most_common(1)[0][0] if levels else None
+
 
 @dataclass
 class UnipenFile:
@@ -81,10 +95,13 @@ class UnipenFile:
     hierarchy: list[str] = field(default_factory=list)
     coordinates: list[str] = field(default_factory=list)
     y_points_down: bool = False
+    """Whether a statement, or the name of the file, says that y points down."""
     repaired: list[Remark] = field(default_factory=list)
     _bytes_left: int = _MAX_BYTES
     _includes: int = 0
     _parts: int = 0
+    _has_sets: bool = False
+    """Whether a .START_SET has been read."""
 
     def read(self) -> None:
         """Read the file.
@@ -95,14 +112,9 @@ class UnipenFile:
         self._read(self.path, (self.path.resolve(),))
 
     def finest_level(self) -> str | None:
-        """Return the finest level of the segments with labels or, if no segment has a label, of all segments.
-
-        The result is None if there are no segments.
-        """
-        segments = [segment for part in self.sets for segment in part.segments]
-        levels = Counter(segment.level for segment in segments if segment.label) or Counter(s.level for s in segments)
-        declared = [level for level in self.hierarchy if level in levels]
-        return declared[-1] if declared else levels.most_common(1)[0][0] if levels else None
+        """Return the finest level of all segments of the file, or None if there are no segments."""
+        every = ComponentSet([], [segment for part in self.sets for segment in part.segments])
+        return every.finest_level(self.hierarchy)
 
     def _read(self, path: Path, open_files: tuple[Path, ...]) -> None:
         """Read a file; `open_files` is the chain of inclusions from the top file to this file."""
@@ -112,7 +124,7 @@ class UnipenFile:
         keyword, start = "", 0
         for statement in _STATEMENT.finditer(text):
             self._add_statement(keyword, text[start : statement.start()], open_files)
-            keyword, start = statement[0], statement.end()
+            keyword, start = statement[0].upper(), statement.end()
         self._add_statement(keyword, text[start:], open_files)
 
     def _add_statement(self, keyword: str, body: str, open_files: tuple[Path, ...]) -> None:
@@ -124,14 +136,16 @@ class UnipenFile:
             self._count_part()
             self.sets[-1].segments.append(self._parse_segment(body))
         elif keyword == ".START_SET":
-            if self.sets[-1].components:
+            # Segments before the first .START_SET belong to the first set.
+            if self.sets[-1].components or (self._has_sets and self.sets[-1].segments):
                 self.sets.append(ComponentSet([], []))
+            self._has_sets = True
         elif keyword == ".COORD":
             self.coordinates = body[:4096].upper().split()
             if "X" not in self.coordinates or "Y" not in self.coordinates:
                 raise DataError(f"{self.path}: .COORD is {body.strip()[:80]!r}; expected X and Y among its names")
         elif keyword == ".HIERARCHY":
-            self.hierarchy = body[:4096].split()
+            self.hierarchy = body[:4096].upper().split()
         elif keyword == ".INCLUDE":
             self._include(body.strip().partition("\n")[0], open_files)
         elif keyword in _DESCRIPTIONS:
@@ -149,7 +163,7 @@ class UnipenFile:
         level, extent, _, label = match.groups()
         if label is not None:
             label = _ESCAPE.sub(lambda escape: {"t": "\t", "n": "\n"}.get(escape[1], escape[1]), label)
-        return Segment(level, None if extent in (None, "?") else extent, label, len(self.sets[-1].components))
+        return Segment(level.upper(), None if extent in (None, "?") else extent, label, len(self.sets[-1].components))
 
     def _parse_component(self, body: str, is_pen_down: bool) -> Component:
         empty = np.zeros((0, 2))
@@ -161,7 +175,8 @@ class UnipenFile:
         except ValueError:
             start = " ".join(body[:200].split())[:40]
             return Component(empty, is_pen_down, f"begins {start!r}; expected rows of {len(names)} numbers")
-        return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down)
+        others = tuple(name for name in self.coordinates if name not in _POSITION)
+        return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down, other_columns=others)
 
     def _include(self, name: str, open_files: tuple[Path, ...]) -> None:
         self._includes += 1
@@ -186,14 +201,20 @@ class UnipenFile:
             DataError: the name or a symbolic link leads out of the allowed folders.
         """
         folders = _include_folders(open_files[0])
+        # The collections come from several systems: names can have backslashes, quotes, and other upper and lower case.
+        relative = name.strip().strip('"').replace("\\", "/")
         # The folder of the including file is searched first. A name relative to it may lead to any allowed folder.
-        searches = [(open_files[-1].parent, folders), *((folder, [folder]) for folder in folders)]
-        candidates = [(Path(os.path.normpath(start / name)), allowed) for start, allowed in searches]
+        searches = [(open_files[-1].parent / relative, folders), *((folder / relative, [folder]) for folder in folders)]
+        first, _, rest = relative.removeprefix("./").partition("/")
+        if first.lower() == "include":  # the name is relative to the folder that contains the folder `include`
+            searches += [(folder / rest, [folder]) for folder in folders[1:]]
+        candidates = [(Path(os.path.normpath(path)), allowed) for path, allowed in searches]
         paths = [path for path, allowed in candidates if _is_inside(path, allowed)]
-        if os.path.isabs(name) or not paths:
+        if os.path.isabs(relative) or not paths:
             raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} points outside its folder; do not trust this file")
         try:
             found = next((path for path in paths if path.is_file()), None)
+            found = found or next(filter(None, (_match_case(path, folders) for path in paths)), None)
             found = found and found.resolve()
         except (OSError, ValueError):  # the name is too long or contains a zero byte
             return None
@@ -202,6 +223,34 @@ class UnipenFile:
                 f"{self.path}: .INCLUDE {name[:80]!r} is a link to a path outside its folder; do not trust this file"
             )
         return found
+
+
+def _match_case(path: Path, folders: list[Path]) -> Path | None:
+    """Return the file that `path` names if upper and lower case are ignored below the allowed folders, or None."""
+    found = max((folder for folder in folders if path.is_relative_to(folder)), key=lambda folder: len(folder.parts))
+    for name in path.relative_to(found).parts:
+        if not found.is_dir():
+            return None
+        actual = _list_names(found, found.stat().st_mtime_ns).get(name.casefold())
+        if actual is None:
+            return None
+        found /= actual
+    return found if found.is_file() else None
+
+
+@lru_cache(maxsize=32)
+def _list_names(folder: Path, modified: int) -> dict[str, str]:
+    """Return the names in a folder by their case-folded names; {} if it cannot be read.
+
+    Args:
+        folder: folder to list.
+        modified: time of its last modification, so that the cache is not used after a change.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name.casefold(): entry.name for entry in islice(entries, _MAX_ENTRIES)}
+    except OSError:
+        return {}
 
 
 def _decode(data: bytes) -> str:
@@ -215,7 +264,8 @@ def _decode(data: bytes) -> str:
 
 def _include_folders(top: Path) -> list[Path]:
     """Return the folders of included files: the folder of the top file, and `include` in it and in its parents."""
-    return [top.parent, *(folder / "include" for folder in (top.parent, *top.parent.parents)[: _MAX_PARENTS + 1])]
+    parents = (top.parent, *top.parent.parents)[: _MAX_PARENTS + 1]
+    return [top.parent, *(folder / name for folder in parents for name in ("include", "INCLUDE", "Include"))]
 
 
 def _is_inside(path: Path, folders: list[Path]) -> bool:

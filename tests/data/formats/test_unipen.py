@@ -125,9 +125,56 @@ def test_components_are_numbered_from_0_in_each_set(tmp_path: Path) -> None:
     assert [strokes_as_lists(drawings, i) for i in range(2)] == [[[[1, 0]]], [[[2, 0]]]]
 
 
-def test_set_without_segments_of_the_level_has_no_drawings(tmp_path: Path) -> None:
-    text = '.COORD X Y\n.SEGMENT LETTER 0 OK "a"\n.PEN_DOWN\n1 0\n.START_SET b\n.PEN_DOWN\n2 0\n'
-    assert strokes_as_lists(parse(tmp_path, text)) == [[[1, 0]]]
+def test_set_without_segments_is_a_drawing_without_label(tmp_path: Path) -> None:
+    text = '.COORD X Y\n.START_SET a\n.SEGMENT LETTER 0 OK "a"\n.PEN_DOWN\n1 0\n.START_SET b\n.PEN_DOWN\n2 0\n3 0\n'
+    drawings = parse(tmp_path, text)
+    assert [strokes_as_lists(drawings, i) for i in range(len(drawings))] == [[[[1, 0]]], [[[2, 0], [3, 0]]]]
+    assert [record.label for record in drawings.records] == ["a", ""]
+    assert not drawings.lost
+
+
+def test_set_with_segments_of_another_level_uses_its_own_level(tmp_path: Path) -> None:
+    text = (
+        '.SEGMENT LETTER 0 OK "a"\n.SEGMENT LETTER 1 OK "b"\n.PEN_DOWN\n1 0\n.PEN_DOWN\n2 0\n'
+        '.START_SET b\n.SEGMENT WORD 0 OK "it"\n.PEN_DOWN\n3 0\n'
+    )
+    drawings = parse(tmp_path, text)
+    assert [(record.label, record.text) for record in drawings.records] == [("a", None), ("b", None), (None, "it")]
+    assert strokes_as_lists(drawings, 2) == [[[3, 0]]]
+
+
+def test_empty_sets_have_no_drawings(tmp_path: Path) -> None:
+    text = (
+        '.START_SET a\n.START_SET b\n.SEGMENT LETTER 0 OK "b"\n.START_SET c\n'
+        '.SEGMENT LETTER 0 OK "c"\n.PEN_DOWN\n1 0\n.START_SET d\n'
+    )
+    drawings = parse(tmp_path, text)
+    assert [record.label for record in drawings.records] == ["c"]
+    assert [remark.detail for remark in drawings.dropped] == [
+        f"{tmp_path / 'x.dat'}, segment 0 has components 0 to 0; the set has none"
+    ]
+
+
+def test_strokes_outside_segments_and_other_columns_are_counted_as_lost(tmp_path: Path) -> None:
+    text = '.COORD X Y T P\n.SEGMENT LETTER 1 OK "a"\n' + ".PEN_DOWN\n1 2 0 5\n3 4 1 6\n" * 3 + ".PEN_UP\n0 0 2 0\n"
+    lost = parse(tmp_path, text).lost
+    assert [(remark.reason, remark.count) for remark in lost] == [
+        ("time values", 7), ("pressure values", 7), ("strokes outside segments", 2)
+    ]  # fmt: skip
+    assert lost[2].detail == f"{tmp_path / 'x.dat'} has 2 strokes outside segments"
+
+
+def test_keywords_and_levels_are_found_in_any_case(tmp_path: Path) -> None:
+    text = '.version 1.0\n.coord X Y\n.hierarchy Word Letter\n.segment letter 0 OK "a"\n.pen_down\n1 2\n'
+    assert unipen.FORMAT.recognizes(tmp_path / "x.dat", text.encode())
+    drawings = parse(tmp_path, text)
+    assert strokes_as_lists(drawings) == [[[1, -2]]]
+    assert drawings.records[0].label == "a"
+
+
+def test_y_is_not_negated_in_files_of_uji_pen_characters(tmp_path: Path) -> None:
+    text = '.LEXICON "a"\n.SEGMENT CHARACTER 0 ? "a"\n.PEN_DOWN\n1 2\n3 4\n.PEN_UP\n.DT 100\n'
+    assert strokes_as_lists(parse(tmp_path, text, "UJIpenchars-w01")) == [[[1, 2], [3, 4]]]
 
 
 def test_without_hierarchy_the_level_with_most_segments_is_used(tmp_path: Path) -> None:
@@ -193,6 +240,27 @@ def test_include_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "in" / "include").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="a link to a path outside its folder"):
         parse(tmp_path / "in", ".INCLUDE secret\n")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a/ink.dat", "./a/ink.dat", "a\\ink.dat", "A/Ink.DAT", '"a/ink.dat"', "include/a/ink.dat", "Include\\A\\INK.dat"],
+)
+def test_include_is_found_above_a_deep_file_by_any_spelling(tmp_path: Path, name: str) -> None:
+    top, ink = tmp_path / "data" / "6" / "aaa" / "word" / "w1" / "x" / "y", tmp_path / "include" / "a"
+    top.mkdir(parents=True)
+    ink.mkdir(parents=True)
+    (ink / "ink.dat").write_text(COMPONENTS)
+    drawings = parse(top, f'.VERSION 1.0\n.INCLUDE {name}\n.SEGMENT WORD 0-1 ? "it"')
+    assert strokes_as_lists(drawings) == [[[1, -2], [3, -4]], [[5, -6], [7, -8]]]
+    assert not drawings.repaired
+
+
+def test_backslashes_do_not_lead_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "secret").write_text(COMPONENTS)
+    with pytest.raises(DataError, match="points outside its folder"):
+        parse(tmp_path / "in", ".INCLUDE ..\\secret\n")
 
 
 def test_include_can_lead_to_a_parent_inside_the_folder(tmp_path: Path) -> None:
