@@ -15,6 +15,7 @@ from mdnrnn.data.formats import (
     microjam,
     native,
     ndjson,
+    pen_csv,
     quickdraw_bin,
     sketchrnn,
     svg_reader,
@@ -37,6 +38,7 @@ FORMATS: dict[str, Format] = {
     "impsy": impsy.LOG,
     "impsy-arrays": impsy.ARRAYS,
     "lightpad": lightpad.FORMAT,
+    "pen-csv": pen_csv.FORMAT,
 }
 """Formats by value of `--format`. Each file is read by the first format in this order that recognizes it."""
 

@@ -179,6 +179,12 @@ time,ip,message
 """
 """Three rows of position and pressure."""
 
+PEN_CSV = "x,y,pen,time\n1,5,1,0\n1,9,1,8\n6,9,0,16\n2,2,1,800\n3,3,0,808\n"
+"""Two strokes of three and two points; the pen is 0 in the last row of a stroke."""
+
+PEN_STROKE_CSV = "stroke,t,x,y,pressure\n0,0,1,5,9\n0,8,1,9,9\n0,16,6,9,9\n1,800,2,2,9\n1,808,3,3,9\n"
+"""The strokes of `PEN_CSV`, numbered."""
+
 ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
 """Legal file names with quotes, control characters, line breaks and shell syntax."""
 

@@ -1,0 +1,190 @@
+"""Reader of tables of pen points: CSV or TSV files with a header, one point per row, the columns found by name.
+
+Columns. Their order and the case of their names do not matter (see `ALIASES` in `pen_table.py` for all accepted names):
+
+- x, y: position, y down.
+- stroke (or trace, contour, ...): number or name of the stroke; the rows of a stroke are consecutive.
+- pen (or pen_down, down, event, ...): state of the pen, see below. A column pen_up (or lift) is its opposite.
+- drawing (or sample, sketch, ..., id): number or name of the drawing, in a file with several drawings.
+- label (or class, category, ...), text (or word, transcript, ...), writer (or user, ...), split: metadata of a drawing.
+  A new drawing begins where the drawing or any of these values changes.
+- All other columns, such as time, pressure and tilt, are not imported. They are counted as lost.
+
+Strokes. A change of the stroke column, or a row without x and y, ends a stroke. Without a stroke column, strokes are
+found by the pen column or, without one, by the pressure: the pen is up where the pressure is 0.
+
+Pen. The values are 1 and 0, or words: true and false, down and up, or events (down, move, up; start, move, end). Files
+follow one of four conventions. In `ends`, the state holds from a row to the next, so a single 0 ends each stroke, and
+the row with 0 is its last point. In `starts`, the state holds from the preceding row, so a single 0 starts each stroke,
+and the row with 0 is its first point. In `samples`, the state holds at the row itself: rows with 0 are movements of the
+lifted pen, which are left out and counted as lost. In `lasts`, 1 marks the last point of each stroke, as in sketch-rnn.
+The first of these conditions that the whole file fulfills decides:
+
+- The rows with 0 are single, and each drawing begins with 1: `ends`.
+- The rows with 0 are single, and each drawing begins with 0 and ends with 1: `starts`.
+- The rows with 1 are single, and each drawing ends with 1: `lasts`.
+- There are at least two rows with 0 between strokes, and three somewhere unless all drawings end with 1: `samples`.
+- Otherwise the file is ambiguous, which is an error. A stroke column resolves it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import HEAD_BYTES, Format, single_chunk
+from mdnrnn.data.formats.pen_states import (
+    PenRows,
+    apply_convention,
+    are_events,
+    find_convention,
+    find_convention_in_strokes,
+    parse_states,
+    read_events,
+)
+from mdnrnn.data.formats.pen_table import ALIASES, PenTable, is_pen_table
+from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
+from mdnrnn.data.formats.tables import parse_header
+from mdnrnn.data.metadata import SPLITS
+from mdnrnn.errors import DataError
+
+_EXPECTED = "numbers for x and y"
+
+
+def _recognizes(path: Path, head: bytes) -> bool:
+    """Return whether the file begins with a header that has x, y and a column for the pen or the stroke."""
+    return is_pen_table(parse_header(head))
+
+
+def _parse(path: Path) -> DrawingBatch:
+    with path.open("rb") as file:
+        header = parse_header(file.read(HEAD_BYTES))
+    if header is None or not {"x", "y"} <= header.find(ALIASES).keys():
+        raise DataError(f"{path}: received no header with the columns x and y; expected one in the first line")
+    table = PenTable(path, header)
+    repaired = describe_bad_lines(path, table.bad_lines, _EXPECTED)
+    if not table.xy:
+        return single_drawing(path, [], repaired, _EXPECTED)
+    drawing = table.drawings.to_array()
+    starts_drawing = np.append(True, drawing[1:] != drawing[:-1])
+    if "drawing" in table.columns:
+        _check_consecutive(table, "drawing", drawing, starts_drawing)
+    rows = _find_strokes(table, drawing, starts_drawing)
+    kept = np.flatnonzero(rows.is_drawn)
+    stroke_number = np.cumsum(rows.starts_stroke)[kept]
+    is_first = np.append(True, stroke_number[1:] != stroke_number[:-1])[: len(kept)]
+    stroke_starts = np.flatnonzero(is_first)
+    drawing_of_stroke = np.cumsum(starts_drawing)[kept[stroke_starts]] - 1
+    stroke_counts = np.bincount(drawing_of_stroke, minlength=int(starts_drawing.sum()))
+    records = _records(table, drawing[starts_drawing])
+    lost = [
+        Remark(f"{name} values", f"{path} has {count} {name} values", count=count)
+        for name, count in table.lost.items()
+        if count
+    ]
+    if len(kept) < len(drawing):
+        count = len(drawing) - len(kept)
+        lost.append(Remark("points of the lifted pen", f"{path} has {count} points of the lifted pen", count=count))
+    has_points = stroke_counts > 0
+    return DrawingBatch(
+        points=np.frombuffer(table.xy).reshape(-1, 2)[kept],
+        stroke_lengths=np.diff(stroke_starts, append=len(kept)),
+        stroke_counts=stroke_counts[has_points],
+        records=[record for record, kept in zip(records, has_points, strict=True) if kept],
+        dropped=[
+            Remark("empty", f"{record.location} has no points", malformed=False)
+            for record, kept in zip(records, has_points, strict=True)
+            if not kept
+        ],
+        repaired=repaired,
+        lost=lost,
+    )
+
+
+def _find_strokes(table: PenTable, drawing: np.ndarray, starts_drawing: np.ndarray) -> PenRows:
+    """Return the drawn rows, and the rows at which strokes start for any reason.
+
+    Raises:
+        DataError: the strokes are ambiguous.
+    """
+    starts = starts_drawing | np.array(table.after_break, bool)
+    is_drawn = np.ones(len(drawing), bool)
+    if "stroke" in table.columns:
+        stroke = table.strokes.to_array()
+        names = [name for (name,) in table.strokes.values]
+        is_drawn = ~np.isin(stroke, [i for i, name in enumerate(names) if not name or name.startswith("-")])
+        starts |= np.append(False, stroke[1:] != stroke[:-1])
+        pairs = drawing.astype(np.int64) * len(names) + stroke
+        _check_consecutive(table, "stroke", pairs[is_drawn], np.append(True, np.diff(pairs[is_drawn]) != 0))
+    elif table.pen_role is None and not any(table.after_break):
+        raise DataError(f"{table.path}: received no column that ends strokes; expected a column stroke or pen")
+    if table.pen_role is not None:
+        pen = _read_pen(table, starts_drawing, starts if "stroke" in table.columns else None)
+        if pen is not None:
+            is_drawn, starts = is_drawn & pen.is_drawn, starts | pen.starts_stroke
+    starts |= np.append(False, ~is_drawn[:-1])
+    return PenRows(is_drawn, starts)
+
+
+def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.ndarray | None) -> PenRows | None:
+    """Return the rows that the pen column selects; None if it is no pen column, but there is a stroke column."""
+    values, code = [value for (value,) in table.pens.values], table.pens.to_array()
+    name = table.header.names[table.columns[table.pen_role or ""]]
+    states = parse_states(values)
+    if states is None and are_events(values):
+        return read_events(values, code, starts_drawing)
+    if states is None and starts_stroke is not None:
+        return None
+    if states is None:
+        raise DataError(
+            f"{table.path}: the column {name} has the values {', '.join(values)[:80]}; expected 1 and 0, or down and "
+            "up; name the column stroke if it numbers the strokes"
+        )
+    is_down = np.array(states)[code] != (table.pen_role == "pen_up")
+    if starts_stroke is not None:
+        return apply_convention(is_down, find_convention_in_strokes(is_down, starts_stroke))
+    if table.pen_role == "pressure":
+        if is_down.all():
+            raise DataError(f"{table.path}: its {name} is never 0; expected a column stroke or pen that ends strokes")
+        return apply_convention(is_down, "samples")
+    convention = find_convention(is_down, starts_drawing)
+    if convention is None:
+        raise DataError(
+            f"{table.path}: the column {name} is ambiguous: rows with the pen up can be last points of strokes or "
+            "movements of the lifted pen; expected single rows, or runs of 3 rows; add a column stroke"
+        )
+    return apply_convention(is_down, convention)
+
+
+def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: np.ndarray) -> None:
+    """Raise `DataError` unless equal values are in consecutive rows."""
+    firsts = np.sort(values[starts[: len(values)]])
+    if (firsts[1:] == firsts[:-1]).any():
+        advice = "add a column drawing if the file has several drawings" if role == "stroke" else "sort the rows"
+        raise DataError(f"{table.path}: received a {role} whose rows are not consecutive; {advice}")
+
+
+def _records(table: PenTable, drawings: np.ndarray) -> list[Record]:
+    """Return the records of the drawings, given the numbers of their metadata."""
+    values = list(table.drawings.values)
+    has_labels = any(label for _, label, *_ in values)
+    records = []
+    for number, index in enumerate(drawings.tolist()):
+        drawing, label, text, writer, split = values[index]
+        name = drawing or str(number)
+        records.append(
+            Record(
+                str(table.path) if len(drawings) == 1 else f"{table.path}, drawing {name[:40]}",
+                # With None, the class of a drawing without label would be the name of the folder.
+                label=label or ("" if has_labels else None),
+                text=text or None,
+                split=next((known for known in SPLITS if split.lower().startswith(known[:3])), None),
+                writer=writer or None,
+            )
+        )
+    return records
+
+
+FORMAT = Format("pen points in a table", (".csv", ".tsv"), _recognizes, single_chunk, _parse, default_label="folder")

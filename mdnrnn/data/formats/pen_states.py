@@ -1,0 +1,132 @@
+"""Meaning of the pen column of a table of points: which rows are points of strokes, and which rows start a stroke."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+Convention = Literal["ends", "starts", "samples", "lasts"]
+"""ends: the state holds from a row to the next; a row with the pen up is the last point of its stroke. starts: the
+state holds from the preceding row; a row with the pen up is the first point of its stroke. samples: the state holds at
+the row; a row with the pen up is not a point of a stroke. lasts: a row with the pen down is the last point of its
+stroke, as in sketch-rnn."""
+
+_UP = frozenset(("up", "false", "no", "off", "penup", "pen_up", "pen up", "hover", "air", "released", "f", "n", "u"))
+_DOWN = frozenset(
+    ("down", "true", "yes", "on", "pendown", "pen_down", "pen down", "contact", "touch", "pressed", "t", "y", "d")
+)
+_START = frozenset(
+    ("start", "started", "begin", "began", "down", "pen_down", "press", "pointerdown", "touchstart", "mousedown")
+)
+_MOVE = frozenset(("move", "moved", "drag", "dragged", "pointermove", "touchmove", "mousemove"))
+_END = frozenset(
+    ("end", "ended", "stop", "up", "pen_up", "release", "pointerup", "touchend", "mouseup", "cancel", "touchcancel")
+)
+
+
+class PenRows(NamedTuple):
+    """Rows of a table, (N,) each."""
+
+    is_drawn: np.ndarray
+    """Whether the row is a point of a stroke."""
+    starts_stroke: np.ndarray
+    """Whether a stroke starts at this row because of the pen."""
+
+
+def parse_states(values: list[str]) -> list[bool] | None:
+    """Return whether the pen is down for each value of a column, in lower case; None if a value is not a state."""
+    states = []
+    for value in values:
+        try:
+            number = float(value or "nan")
+        except ValueError:
+            if value not in _UP | _DOWN:
+                return None
+            states.append(value in _DOWN)
+            continue
+        if number not in (0, 1):
+            return None
+        states.append(number == 1)
+    return states
+
+
+def are_events(values: list[str]) -> bool:
+    """Return whether the values of a column, in lower case, are events such as down, move and up."""
+    return set(values) <= _START | _MOVE | _END and bool(_START & set(values))
+
+
+def read_events(values: list[str], code: np.ndarray, starts_drawing: np.ndarray) -> PenRows:
+    """Return the drawn rows of a column of events.
+
+    A stroke consists of the rows from a start event to the next end event. Moves outside of strokes are not drawn.
+
+    Args:
+        values: different events.
+        code: index of the event of each row in `values`, (N,).
+        starts_drawing: whether a drawing begins at the row, (N,).
+    """
+    starts = np.isin(code, [i for i, value in enumerate(values) if value in _START])
+    ends = np.isin(code, [i for i, value in enumerate(values) if value in _END])
+    rows = np.arange(len(code))
+    last_start = np.maximum.accumulate(np.where(starts, rows, -1))
+    # A stroke ends after an end event or before a new drawing, so the row that follows an end counts.
+    closing = starts_drawing.copy()
+    closing[1:] |= ends[:-1]
+    last_closing = np.maximum.accumulate(np.where(closing, rows, -1))
+    return PenRows(starts | (last_start >= last_closing) & (last_start >= 0), starts)
+
+
+def find_convention(is_down: np.ndarray, starts_drawing: np.ndarray) -> Convention | None:
+    """Return the convention of a pen column without stroke numbers, or None if it is ambiguous.
+
+    Args:
+        is_down: state of the pen at each row, (N,).
+        starts_drawing: whether a drawing begins at the row, (N,).
+    """
+    if is_down.all():
+        return "ends"
+    ends_drawing = np.append(starts_drawing[1:], True)
+    changes = starts_drawing | np.append(True, is_down[1:] != is_down[:-1])
+    first_rows = np.flatnonzero(changes)
+    lengths = np.diff(first_rows, append=len(is_down))
+    is_up_run = ~is_down[first_rows]
+    up_lengths = lengths[is_up_run]
+    begins_up, ends_up = ~is_down[starts_drawing], ~is_down[ends_drawing]
+    if (up_lengths == 1).all() and not begins_up.any():
+        return "ends"
+    if (up_lengths == 1).all() and begins_up.all() and not ends_up.any():
+        return "starts"
+    if (lengths[~is_up_run] == 1).all() and not ends_up.any():
+        return "lasts"
+    last_rows = first_rows + lengths - 1
+    is_inner = is_up_run & ~starts_drawing[first_rows] & ~ends_drawing[last_rows]
+    has_long_runs = (lengths[is_inner] >= 2).all() and (up_lengths.max() >= 3 or not ends_up.any())
+    return "samples" if has_long_runs else None
+
+
+def find_convention_in_strokes(is_down: np.ndarray, starts_stroke: np.ndarray) -> Convention:
+    """Return the convention of a pen column if the strokes are known.
+
+    Args:
+        is_down: state of the pen at each row, (N,).
+        starts_stroke: whether a stroke begins at the row, (N,).
+    """
+    ends_stroke = np.append(starts_stroke[1:], True)
+    if not (~is_down & ~ends_stroke).any():
+        return "ends"
+    if not (~is_down & ~starts_stroke).any():
+        return "starts"
+    return "lasts" if (is_down == ends_stroke).all() else "samples"
+
+
+def apply_convention(is_down: np.ndarray, convention: Convention) -> PenRows:
+    """Return the drawn rows of a column of states."""
+    after_up = np.append(False, ~is_down[:-1])
+    if convention == "ends":
+        return PenRows(np.ones_like(is_down), after_up)
+    if convention == "starts":
+        return PenRows(np.ones_like(is_down), ~is_down)
+    if convention == "lasts":
+        return PenRows(np.ones_like(is_down), np.append(False, is_down[:-1]))
+    return PenRows(is_down, after_up)

@@ -1,0 +1,136 @@
+"""Columns of a table of pen points, found by name (see `pen_csv.py`)."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from itertools import chain, islice
+from math import isnan, nan
+from pathlib import Path
+
+import numpy as np
+
+from mdnrnn.data.formats.tables import Header, parse_number, read_rows
+from mdnrnn.errors import DataError
+
+# Names such as state, type and path are left out: other tables with x and y use them for other things.
+ALIASES = {
+    "x": ("x", "x_pos", "pos_x", "xpos", "x_position", "position_x", "x_coord", "x_coordinate", "coord_x", "point_x",
+          "pen_x", "x_px", "px", "page_x", "client_x", "offset_x", "screen_x"),
+    "y": ("y", "y_pos", "pos_y", "ypos", "y_position", "position_y", "y_coord", "y_coordinate", "coord_y", "point_y",
+          "pen_y", "y_px", "py", "page_y", "client_y", "offset_y", "screen_y"),
+    "stroke": ("stroke", "stroke_id", "strokeid", "stroke_index", "stroke_number", "stroke_no", "stroke_num",
+               "stroke_idx", "strokes", "trace", "trace_id", "path_id", "contour", "contour_id", "polyline",
+               "segment_id"),
+    "pen": ("pen", "pen_down", "pendown", "pen_state", "penstate", "pen_status", "penstatus", "is_down", "isdown",
+            "is_pen_down", "down", "contact", "touching", "tip", "tip_down", "button", "button_status",
+            "event", "event_type", "action", "phase"),
+    "pen_up": ("pen_up", "penup", "is_up", "isup", "is_pen_up", "lift", "end_of_stroke", "eos", "stroke_end"),
+    "pressure": ("pressure", "force", "p"),
+    "drawing": ("drawing", "drawing_id", "sample", "sample_id", "sketch", "sketch_id", "character_id", "symbol_id",
+                "glyph_id", "gesture_id", "instance", "instance_id", "example", "example_id", "sequence", "sequence_id",
+                "file", "filename", "file_name", "image_id", "trial", "trial_id", "key", "key_id", "id"),
+    "label": ("label", "class", "class_name", "category", "symbol", "character", "char", "letter", "digit", "gesture",
+              "glyph", "shape"),
+    "text": ("text", "word", "transcript", "transcription", "truth", "sentence", "phrase"),
+    "writer": ("writer", "writer_id", "user", "user_id", "subject", "subject_id", "participant", "participant_id",
+               "author"),
+    "split": ("split", "subset", "partition"),
+}  # fmt: skip
+METADATA = ("drawing", "label", "text", "writer", "split")
+_PEN_ROLES = ("pen", "pen_up", "pressure")
+_ROW_NUMBERS = ("", "index", "row", "point", "point_id", "point_index", "point_number", "n", "i", "seq", "unnamed_0")
+"""Columns that number the rows. They are not counted as lost."""
+_LOST_NAMES = {"t": "time", "ts": "time", "timestamp": "time", "p": "pressure"}
+_INSPECTED_ROWS = 64
+_MAX_DRAWINGS, _MAX_STROKES, _MAX_PEN_VALUES = 1 << 18, 1 << 20, 16
+
+
+def is_pen_table(header: Header | None) -> bool:
+    """Return whether a table has x and y, and a column that separates strokes."""
+    columns = header.find(ALIASES) if header else {}
+    return {"x", "y"} <= columns.keys() and not columns.keys().isdisjoint(("stroke", *_PEN_ROLES))
+
+
+class _Codes:
+    """Values of a column as numbers, in the order of their first appearance."""
+
+    def __init__(self, path: Path, plural: str, limit: int) -> None:
+        self.numbers = array("i")
+        self.values: dict[tuple[str, ...], int] = {}
+        self._path, self._plural, self._limit = path, plural, limit
+
+    def append(self, *value: str) -> None:
+        """Add the value of a row; raise `DataError` if there are too many different values."""
+        self.numbers.append(self.values.setdefault(value, len(self.values)))
+        if len(self.values) > self._limit:
+            raise DataError(
+                f"{self._path}: received over {self._limit} {self._plural}; expected at most {self._limit}; split the "
+                "file"
+            )
+
+    def to_array(self) -> np.ndarray:
+        """Return the number of the value of each row, (N,)."""
+        return np.array(self.numbers, np.int32)
+
+
+class PenTable:
+    """The N rows of a file, column by column."""
+
+    def __init__(self, path: Path, header: Header) -> None:
+        self.path, self.header, self.columns = path, header, header.find(ALIASES)
+        self.xy = array("d")
+        self.after_break = array("b")
+        """Whether a row without x and y precedes the row."""
+        self.drawings = _Codes(path, "drawings", _MAX_DRAWINGS)
+        self.strokes = _Codes(path, "strokes", _MAX_STROKES)
+        self.pens = _Codes(path, "values of the pen", _MAX_PEN_VALUES)
+        self.lost: Counter[str] = Counter()
+        self.bad_lines: list[int] = []
+        rows = read_rows(path, header)
+        first_rows = list(islice(rows, _INSPECTED_ROWS))
+        self._select_columns([fields for _, fields in first_rows if fields])
+        self._is_after_break = False
+        for number, fields in chain(first_rows, rows):
+            try:
+                self._append(fields)
+            except DataError:
+                raise
+            except (ValueError, LookupError):
+                self.bad_lines.append(number)
+
+    def _select_columns(self, first_rows: list[list[str]]) -> None:
+        """Choose the columns that are used: no row numbers, and the pressure only if no other column ends strokes."""
+        columns = self.columns
+        names = {i: name for i, name in enumerate(self.header.names) if name not in _ROW_NUMBERS}
+        drawing = columns.get("drawing", -1)
+        values = [fields[drawing] for fields in first_rows if 0 <= drawing < len(fields)]
+        if len(values) > 1 and len(set(values)) == len(values):  # the column numbers the rows
+            del columns["drawing"], names[drawing]
+        self.pen_role = next((role for role in _PEN_ROLES if role in columns), None)
+        if self.pen_role == "pressure" and "stroke" in columns:
+            self.pen_role = None
+        used = [columns.get(role) for role in ("x", "y", "stroke", self.pen_role or "", *METADATA)]
+        self._unused = [(i, _LOST_NAMES.get(name, name)) for i, name in names.items() if i not in used]
+
+    def _append(self, fields: list[str]) -> None:
+        def text(role: str | None) -> str:
+            return fields[self.columns[role]] if role in self.columns else ""
+
+        x, y = (parse_number(text(axis), self.header) for axis in "xy") if fields else (nan, nan)
+        if isnan(x) and isnan(y):
+            self._is_after_break = True
+            return
+        if isnan(x) or isnan(y):
+            raise ValueError("x or y is missing")
+        pen = text(self.pen_role).lower()
+        if self.pen_role == "pressure":
+            pen = "1" if parse_number(pen, self.header) > 0 else "0"
+        self.drawings.append(*map(text, METADATA))
+        self.strokes.append(text("stroke"))
+        self.pens.append(pen)
+        self.xy.extend((x, y))
+        self.after_break.append(self._is_after_break)
+        self._is_after_break = False
+        for column, name in self._unused:
+            self.lost[name] += column < len(fields) and bool(fields[column])

@@ -1,0 +1,141 @@
+"""Read delimited text tables with a header (CSV, TSV): find the columns by name and parse the rows.
+
+The delimiter is a comma, semicolon or tab, fields can be quoted (RFC 4180), and the text is UTF-8 or UTF-16, with or
+without a byte order mark, or else Latin-1. Lines that begin with # are comments. In a table whose delimiter is not the
+comma, numbers can have a decimal comma.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
+from math import isfinite, nan
+from pathlib import Path
+
+from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.errors import DataError
+
+MAX_BYTES = 64 << 20
+MAX_ROWS = 1 << 22
+MAX_COLUMNS = 256
+_MAX_LINE = 1 << 14
+"""Maximum number of characters of a line."""
+_DELIMITERS = ",;\t"
+_UNIT = re.compile(r"\s*[\[(]\s*([^\])]*?)\s*[\])]\s*$")
+_SEPARATOR = re.compile(r"[^0-9a-z]+")
+_CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+@dataclass(frozen=True)
+class Header:
+    """Column names of a table."""
+
+    delimiter: str
+    names: tuple[str, ...]
+    """Names in lower case, words separated by underscores, without units."""
+    units: tuple[str, ...]
+    """Units of the columns in lower case, such as "ms" for `time (ms)` and `time [ms]`; "" if there is none."""
+
+    def find(self, aliases: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+        """Return the column of each role that the table has. The first alias that is a column name counts."""
+        columns: dict[str, int] = {}
+        for role, names in aliases.items():
+            found = next((self.names.index(name) for name in names if name in self.names), None)
+            if found is not None and found not in columns.values():
+                columns[role] = found
+        return columns
+
+
+def parse_header(head: bytes) -> Header | None:
+    """Return the header if the first line of a file consists of at least two different names, else None.
+
+    Args:
+        head: the first bytes of a file.
+    """
+    text = head.decode(_encoding(head), errors="replace").lstrip("\ufeff")
+    lines = (line for line in text[:_MAX_LINE].splitlines() if line.strip() and not line.lstrip().startswith("#"))
+    line = next(lines, "")
+    delimiter = max(_DELIMITERS, key=line.count)
+    try:
+        fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
+    except csv.Error:
+        return None
+    if not 2 <= len(fields) <= MAX_COLUMNS or any(_is_number(field) for field in fields):
+        return None
+    units = [match[1].lower() if (match := _UNIT.search(field)) else "" for field in fields]
+    return Header(delimiter, tuple(map(_normalize, fields)), tuple(units))
+
+
+def _normalize(name: str) -> str:
+    return _SEPARATOR.sub("_", _CAMEL_CASE.sub("_", _UNIT.sub("", name)).lower()).strip("_")
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number (from 1) and the fields of each row below the header; the fields of a blank line are [].
+
+    Raises:
+        DataError: the file is too large, has a line of over 16,384 characters, or has invalid quotes.
+    """
+    data = read_bounded(path, MAX_BYTES)
+    file = TextIOWrapper(BytesIO(data), encoding=_encoding(data), errors="replace", newline=None)
+    reader = csv.reader(_lines(path, file), delimiter=header.delimiter, skipinitialspace=True)
+    is_below_header = False
+    rows = 0
+    try:
+        for fields in reader:
+            if fields and fields[0].lstrip("\ufeff").lstrip().startswith("#"):
+                continue
+            if not is_below_header:
+                is_below_header = any(field.strip("\ufeff \t") for field in fields)
+                continue
+            rows += 1
+            if rows > MAX_ROWS:
+                raise DataError(f"{path}: received over {MAX_ROWS} rows; expected at most {MAX_ROWS}; split the file")
+            yield reader.line_num, [field.strip() for field in fields] if any(map(str.strip, fields)) else []
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not a row of a table ({error}); check its quotes") from error
+
+
+def _lines(path: Path, file: TextIOWrapper) -> Iterator[str]:
+    number = 0
+    while line := file.readline(_MAX_LINE + 1):
+        number += 1
+        if len(line) > _MAX_LINE:
+            raise DataError(f"{path}, line {number}: over {_MAX_LINE} characters; expected one point per line")
+        yield line
+
+
+def _encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last character of a head can be incomplete
+    except UnicodeDecodeError:
+        return "latin-1"
+    return "utf-8"
+
+
+def parse_number(field: str, header: Header) -> float:
+    """Return the number in a field; NaN if the field is empty or says "nan".
+
+    Raises:
+        ValueError: the field is not a finite number.
+    """
+    if not field or field.lower() in ("nan", "na", "null", "none"):
+        return nan
+    number = float(field.replace(",", ".") if header.delimiter != "," else field)
+    if not isfinite(number):
+        raise ValueError(f"{field[:20]!r} is not finite")
+    return number
