@@ -20,6 +20,7 @@ from mdnrnn.data.formats import (
     sketchrnn,
     svg_reader,
     svg_writer,
+    touch_csv,
     unipen,
 )
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
@@ -33,6 +34,7 @@ FORMATS: dict[str, Format] = {
     "inkml": inkml.FORMAT,
     "iam": iam.FORMAT,
     "unipen": unipen.FORMAT,
+    "touch-csv": touch_csv.FORMAT,
     "microjam": microjam.CSV,
     "microjam-arrays": microjam.ARRAYS,
     "impsy": impsy.LOG,

@@ -37,7 +37,7 @@ def _parse_log(path: Path) -> DrawingBatch:
 
 
 def _parse_log_row(fields: list[bytes]) -> Row | None:
-    time = _parse_time(fields[0].decode())
+    time = parse_time(fields[0].decode())
     values = array("d", map(parse_finite, fields[2:]))
     if not values:
         raise ValueError("no values")
@@ -46,7 +46,7 @@ def _parse_log_row(fields: list[bytes]) -> Row | None:
     return (time - _EPOCH) // timedelta(microseconds=1), values
 
 
-def _parse_time(text: str) -> datetime:
+def parse_time(text: str) -> datetime:
     """Return an ISO time; without a time zone it is read as UTC, because only differences of times are used.
 
     The fraction of a second can have any number of digits, which `fromisoformat` of Python 3.10 does not accept.

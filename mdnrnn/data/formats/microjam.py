@@ -33,9 +33,10 @@ from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path, make_folder, write_bytes
 from mdnrnn.pen_events import DOWN
 
-_LAYOUT = StepLayout(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
+LAYOUT = StepLayout(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)
 """The grid spacing is about one pixel of the screens on which the performances were recorded."""
 MAX_DT = 5.0
+"""Maximum time between rows, in seconds."""
 MAX_MOVE_DT = 0.1
 """Maximum time between consecutive rows of one touch, in seconds, for arrays without the column `moving`."""
 _CONTACT_SIZE = 38.0
@@ -44,12 +45,12 @@ _TOLERANCE = 1e-4
 """Values that exceed a bound by at most this tolerance are clamped without a remark. Positions and times that are
 computed from float32 offsets have such rounding errors."""
 _INSPECTED_ROWS = 64
-_COLUMNS = ["time", "x", "y", "z", "moving"]
+COLUMNS = ["time", "x", "y", "z", "moving"]
 _USED_COLUMNS = ("time", "x", "y", "moving")
-_EXPECTED = ",".join(_COLUMNS)
+_EXPECTED = ",".join(COLUMNS)
 
 
-def _to_strokes(
+def touch_strokes(
     xy: np.ndarray, dt: np.ndarray, moving: np.ndarray | None, location: str, repaired: list[Remark]
 ) -> Drawing:
     """Return the strokes of a performance; each stroke is an array (n, 3) of points (x, y, time).
@@ -74,7 +75,7 @@ def _find_columns(fields: list[bytes]) -> dict[str, int] | None:
 
 
 def _default_columns() -> dict[str, int]:
-    return {name: _COLUMNS.index(name) for name in _USED_COLUMNS}
+    return {name: COLUMNS.index(name) for name in _USED_COLUMNS}
 
 
 def _parse_row(fields: list[bytes], columns: dict[str, int]) -> tuple[float, ...]:
@@ -99,7 +100,7 @@ def _recognizes_csv(path: Path, head: bytes) -> bool:
         return False
     is_performance = moving[0] == 0 and time[0] >= 0 and (time[1:] >= time[:-1]).all()
     on_screen = min(x.min(), y.min()) >= -1 and max(x.max(), y.max()) <= 2
-    return bool(is_performance and on_screen) and all(len(row) == len(_COLUMNS) for row in rows)
+    return bool(is_performance and on_screen) and all(len(row) == len(COLUMNS) for row in rows)
 
 
 def _parse_csv(path: Path) -> DrawingBatch:
@@ -122,7 +123,7 @@ def _parse_csv(path: Path) -> DrawingBatch:
     time, x, y, moving = np.array(rows).T
     with np.errstate(over="ignore"):
         dt = np.diff(time, prepend=0)
-    strokes = _to_strokes(np.column_stack([x, y]), dt, moving, str(path), repaired)
+    strokes = touch_strokes(np.column_stack([x, y]), dt, moving, str(path), repaired)
     return single_drawing(path, strokes, repaired, _EXPECTED)
 
 
@@ -145,7 +146,7 @@ def _parse_arrays(chunk: ArrayChunk) -> DrawingBatch:
             row = int((~np.isin(moving, (0, 1))).argmax())
             dropped.append(Remark("bad moving", f"{location} has moving {moving[row]:g} in row {row}; expected 0 or 1"))
             continue
-        strokes = _to_strokes(rows[:, :2], rows[:, 2], moving, location, repaired)
+        strokes = touch_strokes(rows[:, :2], rows[:, 2], moving, location, repaired)
         drawings.append((strokes, Record(location)))
     return DrawingBatch.from_polylines(drawings, dropped, repaired)
 
@@ -188,13 +189,13 @@ def _to_csv(corpus: Corpus, index: int) -> bytes:
     return "\n".join([_EXPECTED, *rows, ""]).encode()
 
 
-CSV = Format("MicroJam CSV", (".csv",), _recognizes_csv, single_chunk, _parse_csv, _LAYOUT)
+CSV = Format("MicroJam CSV", (".csv",), _recognizes_csv, single_chunk, _parse_csv, LAYOUT)
 ARRAYS = Format(
     "MicroJam arrays",
     (".npz", ".npy"),
     _recognizes_arrays,
     _array_chunks,
     _parse_arrays,
-    _LAYOUT,
+    LAYOUT,
     default_label="file",
 )

@@ -16,7 +16,7 @@ _UP = frozenset(("up", "false", "no", "off", "penup", "pen_up", "pen up", "hover
 _DOWN = frozenset(
     ("down", "true", "yes", "on", "pendown", "pen_down", "pen down", "contact", "touch", "pressed", "t", "y", "d")
 )
-_START = frozenset(
+START_EVENTS = frozenset(
     ("start", "started", "begin", "began", "down", "pen_down", "press", "pointerdown", "touchstart", "mousedown")
 )
 _MOVE = frozenset(("move", "moved", "drag", "dragged", "pointermove", "touchmove", "mousemove"))
@@ -53,7 +53,7 @@ def parse_states(values: list[str]) -> list[bool] | None:
 
 def are_events(values: list[str]) -> bool:
     """Return whether the values of a column, in lower case, are events such as down, move and up."""
-    return set(values) <= _START | _MOVE | _END and bool(_START & set(values))
+    return set(values) <= START_EVENTS | _MOVE | _END and bool(START_EVENTS & set(values))
 
 
 def read_events(values: list[str], code: np.ndarray, starts_drawing: np.ndarray) -> PenRows:
@@ -66,7 +66,7 @@ def read_events(values: list[str], code: np.ndarray, starts_drawing: np.ndarray)
         code: index of the event of each row in `values`, (N,).
         starts_drawing: whether a drawing begins at the row, (N,).
     """
-    starts = np.isin(code, [i for i, value in enumerate(values) if value in _START])
+    starts = np.isin(code, [i for i, value in enumerate(values) if value in START_EVENTS])
     ends = np.isin(code, [i for i, value in enumerate(values) if value in _END])
     rows = np.arange(len(code))
     last_start = np.maximum.accumulate(np.where(starts, rows, -1))

@@ -185,6 +185,15 @@ PEN_CSV = "x,y,pen,time\n1,5,1,0\n1,9,1,8\n6,9,0,16\n2,2,1,800\n3,3,0,808\n"
 PEN_STROKE_CSV = "stroke,t,x,y,pressure\n0,0,1,5,9\n0,8,1,9,9\n0,16,6,9,9\n1,800,2,2,9\n1,808,3,3,9\n"
 """The strokes of `PEN_CSV`, numbered."""
 
+TOUCH_CSV = """\
+time,device,x,y,pressure,moving
+0.5,a,0.1,0.2,20,0
+0.6,b,0.5,0.5,20,0
+0.75,a,0.2,0.4,20,1
+1.0,a,0.9,0.8,,0
+"""
+"""The performance of `MICROJAM_CSV` on the device a, and a tap on the device b."""
+
 ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
 """Legal file names with quotes, control characters, line breaks and shell syntax."""
 
