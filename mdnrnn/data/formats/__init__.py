@@ -15,13 +15,16 @@ from mdnrnn.data.formats import (
     microjam,
     native,
     ndjson,
+    omniglot,
     pen_csv,
     quickdraw_bin,
     sketchrnn,
     svg_reader,
     svg_writer,
     touch_csv,
+    uji,
     unipen,
+    xournal,
 )
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.errors import DataError, InputError
@@ -34,6 +37,9 @@ FORMATS: dict[str, Format] = {
     "inkml": inkml.FORMAT,
     "iam": iam.FORMAT,
     "unipen": unipen.FORMAT,
+    "uji": uji.FORMAT,
+    "omniglot": omniglot.FORMAT,
+    "xournal": xournal.FORMAT,
     "touch-csv": touch_csv.FORMAT,
     "microjam": microjam.CSV,
     "microjam-arrays": microjam.ARRAYS,

@@ -19,7 +19,7 @@ Direction of y. Y points up in nearly all collections, as .H_LINE implies, and i
 the top left. The words "pen down" are ignored. It is not negated either in the files of UJI Pen Characters, version 1
 (UJIpenchars-w01, ...; Llorens et al. 2008), in which y points down.
 
-Other columns, such as time and pressure, are counted as lost, and so are strokes that no segment contains.
+Strokes that no segment contains are counted as lost.
 
 Includes. A file named by .INCLUDE is searched relative to the including file, and in folders named `include` in the
 folder of the top file or in its parents, where the collections store their points. A backslash in a name is a slash,
@@ -31,7 +31,6 @@ that was never published. Files in a folder `include` are read only through .INC
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,16 +47,6 @@ _MAX_REPETITION = 4
 _CHARACTER_LEVELS = ("CHARACTER", "CHAR", "LETTER", "DIGIT", "GLYPH", "SYMBOL", "GESTURE", "KEY")
 _Y_DOWN_NAMES = ("ujipenchars",)
 """Beginnings of the names of files in which y points down although no statement says so."""
-_COLUMN_NAMES = {
-    "T": "time",
-    "P": "pressure",
-    "Z": "height",
-    "B": "button",
-    "RHO": "angle",
-    "THETA": "angle",
-    "PHI": "angle",
-}
-"""Kinds of lost content, by name of the column in .COORD (unipen.def); other names stand for themselves."""
 _FIRST_STATEMENT = re.compile(rb"\s*\.[A-Z][A-Z_]*\s", re.IGNORECASE)
 _UNIPEN_STATEMENT = re.compile(
     rb"^\.(VERSION|DATA_SOURCE|HIERARCHY|COORD|SEGMENT|PEN_DOWN|LEXICON|START_SET)\s", re.MULTILINE
@@ -108,19 +97,15 @@ def _parse(path: Path) -> DrawingBatch:
         label = segment.label or (None if segment.level or not is_character else "")
         record = Record(location, label=label) if is_character else Record(location, text=label)
         drawings.append((strokes, record))
-    return DrawingBatch.from_polylines(drawings, dropped, file.repaired, _lost_content(file))
+    return DrawingBatch.from_polylines(drawings, dropped, file.repaired, _strokes_outside_segments(file))
 
 
-def _lost_content(file: UnipenFile) -> list[Remark]:
-    """Return remarks on the other columns of the points, and on strokes that no segment contains."""
-    counts: Counter[str] = Counter()
-    for part, level in _sets_with_levels(file):
-        for component in part.components:
-            for column in component.other_columns:
-                counts[f"{_COLUMN_NAMES.get(column, column[:20])} values"] += len(component.points)
-        if level is not None:
-            counts["strokes outside segments"] += _count_outside(part, level)
-    return [Remark(kind, f"{file.path} has {count} {kind}", count=count) for kind, count in counts.items() if count]
+def _strokes_outside_segments(file: UnipenFile) -> list[Remark]:
+    """Return a remark on the strokes that no segment contains; [] if there are none."""
+    count = sum(_count_outside(part, level) for part, level in _sets_with_levels(file) if level is not None)
+    return [Remark("strokes outside segments", f"{file.path} has {count} strokes outside segments", count=count)][
+        :count
+    ]
 
 
 def _count_outside(part: ComponentSet, level: str) -> int:

@@ -33,7 +33,6 @@ _MAX_ENTRIES = 100_000
 """Maximum number of entries of a folder in which a name is searched regardless of case."""
 _DESCRIPTIONS = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
 _STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE | re.IGNORECASE)
-_POSITION = ("X", "Y")
 _Y_DOWN = re.compile(
     r"\by(?:[\s:=,()-]{1,8}(?:axis|axes|coordinates?|values?|direction|is|are|it|goes|go|going|runs?|running|points?"
     r"|pointing|grows?|growing|increas(?:es?|ing)|directed|oriented|measured|positive|the|from|top|to|zero|0)){0,8}"
@@ -56,8 +55,6 @@ class Component(NamedTuple):
     is_pen_down: bool
     error: str = ""
     """Reason why the points cannot be read; "" if they can be read."""
-    other_columns: tuple[str, ...] = ()
-    """Names of the columns that are not read, such as T or P."""
 
 
 class Segment(NamedTuple):
@@ -175,8 +172,7 @@ class UnipenFile:
         except ValueError:
             start = " ".join(body[:200].split())[:40]
             return Component(empty, is_pen_down, f"begins {start!r}; expected rows of {len(names)} numbers")
-        others = tuple(name for name in self.coordinates if name not in _POSITION)
-        return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down, other_columns=others)
+        return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down)
 
     def _include(self, name: str, open_files: tuple[Path, ...]) -> None:
         self._includes += 1

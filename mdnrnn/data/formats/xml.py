@@ -73,14 +73,19 @@ def parse_xml(path: Path, target: Target, limits: XmlLimits) -> None:
     _feed(path, read_bounded(path, limits.file_bytes), target, limits)
 
 
-def parse_xml_tree(path: Path, max_bytes: int) -> Element:
+def parse_xml_tree(path: Path, max_bytes: int, data: bytes | None = None) -> Element:
     """Parse an XML file without entity declarations into a tree, and return the root element.
+
+    Args:
+        path: the file.
+        max_bytes: maximum size of the file.
+        data: content of the file, if it was compressed; None: it is read from `path`.
 
     Raises:
         DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds
             another limit, declares entities or refers to another file.
     """
-    data = read_bounded(path, max_bytes)
+    data = read_bounded(path, max_bytes) if data is None else data
     if (marks := count_marks(data)) > MAX_MARKS:
         raise DataError(f"{path}: received {marks} tags and attributes; expected at most {MAX_MARKS}; split the file")
     builder = TreeBuilder()

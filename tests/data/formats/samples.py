@@ -194,6 +194,45 @@ time,device,x,y,pressure,moving
 """
 """The performance of `MICROJAM_CSV` on the device a, and a tap on the device b."""
 
+OMNIGLOT = "START\n17,-33,0\n18.5,-34,12\nBREAK\n90,-10,700\nBREAK\n"
+"""A drawing of a stroke and a dot."""
+
+UJI = """\
+//
+// UJI: 100 units per millimetre
+//
+// ASCII char: ;
+WORD ; trn_UJI_W03-01
+  NUMSTROKES 2
+  POINTS 3 # 541 1001 540 987 530 977
+  POINTS 2 # 518 1227 -71 1312
+// Non-ASCII char: ntilde
+WORD \u00f1 tst_UPV_W18-02
+  NUMSTROKES 1
+  POINTS 1 # 7 8
+"""
+"""Two characters."""
+
+XOURNAL = """<?xml version="1.0" standalone="no"?>
+<xournal creator="xournalpp 1.2.0" fileversion="4">
+<title>Xournal++ document - see https://xournalpp.github.io/</title>
+<page width="612" height="792">
+<background type="solid" color="#ffffffff" style="lined"/>
+<layer>
+<stroke tool="pen" color="#000000ff" width="1.41 0.8 0.9">10.00 50.00 10.00 90.00 60.00 90.00</stroke>
+<stroke tool="highlighter" color="#ffff007f" width="8.5">0 0 9 9</stroke>
+<text font="Sans" size="12" x="20" y="20" color="#000000ff">a note</text>
+</layer>
+<layer><stroke tool="pen" color="#ff0000ff" width="1.41" capStyle="round">5 55 35 20</stroke></layer>
+</page>
+<page width="612" height="792"><background type="pdf" pageno="2"/><layer/></page>
+<page width="612" height="792"><background type="solid"/><layer>
+<stroke tool="pen" color="#000000ff" width="1">1 2 3 4</stroke><image left="0" top="0" right="9" bottom="9">iVBO</image>
+</layer></page>
+</xournal>
+"""
+"""Two pages with drawings and one without, as Xournal++ writes them."""
+
 ODD_FILE_NAMES = ["two\nlines", "\r\n", 'it\'s "this"', "a\tb", " ", "-x", "$(touch ran)", "é 仂 🦊", "\x1b[31m"]
 """Legal file names with quotes, control characters, line breaks and shell syntax."""
 

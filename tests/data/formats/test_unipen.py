@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mdnrnn.data.drawings import DrawingBatch
+from mdnrnn.data.drawings import DrawingBatch, Remark
 from mdnrnn.data.formats import unipen, unipen_file
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import memory_limit
@@ -155,13 +155,12 @@ def test_empty_sets_have_no_drawings(tmp_path: Path) -> None:
     ]
 
 
-def test_strokes_outside_segments_and_other_columns_are_counted_as_lost(tmp_path: Path) -> None:
-    text = '.COORD X Y T P\n.SEGMENT LETTER 1 OK "a"\n' + ".PEN_DOWN\n1 2 0 5\n3 4 1 6\n" * 3 + ".PEN_UP\n0 0 2 0\n"
-    lost = parse(tmp_path, text).lost
-    assert [(remark.reason, remark.count) for remark in lost] == [
-        ("time values", 7), ("pressure values", 7), ("strokes outside segments", 2)
-    ]  # fmt: skip
-    assert lost[2].detail == f"{tmp_path / 'x.dat'} has 2 strokes outside segments"
+def test_strokes_outside_segments_are_counted_as_lost(tmp_path: Path) -> None:
+    drawings = parse(tmp_path, f'.SEGMENT LETTER 1 OK "a"\n{COMPONENTS}.PEN_UP\n0 0\n')
+    path = tmp_path / "x.dat"
+    expected = Remark("strokes outside segments", f"{path} has 2 strokes outside segments", count=2)
+    assert drawings.lost == [expected]
+    assert not parse(tmp_path, f'.SEGMENT LETTER 0-2 OK "a"\n{COMPONENTS}').lost
 
 
 def test_keywords_and_levels_are_found_in_any_case(tmp_path: Path) -> None:

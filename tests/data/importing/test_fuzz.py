@@ -1,5 +1,6 @@
 """Damaged files of every format either import as a valid corpus or are refused with a one-line `DataError`."""
 
+import gzip
 import re
 import tempfile
 import zipfile
@@ -15,7 +16,7 @@ import pytest
 from mdnrnn.data import formats
 from mdnrnn.data.formats import FORMATS, native
 from mdnrnn.data.formats.arrays import read_records
-from tests.data.formats.fuzzing import EXAMPLES, MANY_EXAMPLES, Sample, check_damaged_files
+from tests.data.formats.fuzzing import EXAMPLES, MANY_EXAMPLES, Sample, check_damaged_files, write_file
 from tests.data.formats.samples import (
     CONTROL_ROWS,
     IAM_LINE,
@@ -26,9 +27,15 @@ from tests.data.formats.samples import (
     LIGHTPAD_LOG,
     MICROJAM_CSV,
     NICI_UNIPEN,
+    OMNIGLOT,
+    PEN_CSV,
+    PEN_STROKE_CSV,
     PENDIGITS_UNIPEN,
     QUICKDRAW_DRAWINGS,
+    TOUCH_CSV,
     TOUCH_ROWS,
+    UJI,
+    XOURNAL,
     object_array,
     pack_quickdraw,
     saved_bytes,
@@ -90,6 +97,9 @@ SAMPLES: dict[str, list[Sample]] = {
     "iam": [Sample("a01-000u-01.xml", IAM_LINE)],
     "unipen": [
         Sample("x.dat", NICI_UNIPEN.encode()),
+        Sample(
+            "x.dat", b'.COORD X Y P\n.START_SET\n.SEGMENT A 0 ? "a"\n.PEN_DOWN\n1 2 3\n.START_SET\n.PEN_DOWN\n1 2 3\n'
+        ),
         Sample("x.dat", PENDIGITS_UNIPEN.encode()),
         Sample("x.dat", b'.COORD T X Y\n.INCLUDE x.doc\n.SEGMENT A 0:0-1,2 ? "\\\\b"\n'),
     ],
@@ -106,6 +116,22 @@ SAMPLES: dict[str, list[Sample]] = {
         *member_samples("perfs", save_objects(CONTROL_ROWS, CONTROL_ROWS[:1])),
     ],
     "lightpad": [Sample("x.txt", LIGHTPAD_LOG.encode())],
+    "pen-csv": [
+        Sample("x.csv", PEN_CSV.encode()),
+        Sample("x.csv", PEN_STROKE_CSV.encode()),
+        Sample("x.tsv", b'"X"\t"Y"\t"Event"\t"class"\n1\t2,5\t"down"\t"a"\n3\t4\tmove\ta\n5\t6\tup\t"b"\n'),
+    ],
+    "touch-csv": [
+        Sample("x.csv", TOUCH_CSV.encode()),
+        Sample("x.csv", b"time,device_id,x_pos,y_pos,velocity\n2014-03-17T17:40:46.1,a,43.5,61,0.0\n7,b,1,1,2\n"),
+    ],
+    "omniglot": [Sample("x.txt", OMNIGLOT.encode())],
+    "uji": [Sample("x.txt", UJI.encode())],
+    "xournal": [
+        Sample("x.xopp", XOURNAL.encode()),
+        Sample("x.xopp", gzip.compress(XOURNAL.encode(), mtime=0)),
+        Sample("x.xopp", XOURNAL.encode(), lambda path, data: write_file(path, gzip.compress(data))),
+    ],
 }
 
 

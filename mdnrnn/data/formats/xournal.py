@@ -1,0 +1,113 @@
+"""Reader of Xournal++ and Xournal documents (.xopp, .xoj): XML, usually compressed with gzip.
+
+Each page is a drawing, in points of 1/72 inch, y down. The root <xournal> has elements <page>, a page has elements
+<layer>, and a layer has elements <stroke>, whose text is `x y x y ...`: the center line. Strokes of the tool `pen` are
+imported. Strokes of other tools (highlighter, eraser), elements <text>, <image> and <teximage>, background pictures,
+and varying widths, which represent the pressure, are counted as lost. Pages without strokes have no drawing.
+
+Source: https://github.com/xournalpp/xournalpp, src/core/control/xojfile/SaveHandler.cpp and LoadHandler.cpp.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import HEAD_BYTES, Format, read_bounded, single_chunk
+from mdnrnn.data.formats.xml import local_name, parse_xml_tree, root_name
+from mdnrnn.data.strokes import Drawing, Polyline
+from mdnrnn.errors import DataError
+
+_MAX_BYTES = 64 << 20
+_GZIP, _GZIP_FORMAT = b"\x1f\x8b", 31
+"""First bytes of a gzip file, and the argument of zlib for this format."""
+_LOST_ELEMENTS = {"text": "text elements", "image": "images", "teximage": "formulas"}
+
+
+def _recognizes(path: Path, head: bytes) -> bool:
+    """Return whether the root element is <xournal>."""
+    if head.startswith(_GZIP):
+        try:
+            head = zlib.decompressobj(_GZIP_FORMAT).decompress(head, HEAD_BYTES)
+        except zlib.error:
+            return False
+    return root_name(head) == "xournal"
+
+
+def _read(path: Path) -> bytes:
+    """Return the content of a file, after decompression if it is a gzip file."""
+    data = read_bounded(path, _MAX_BYTES)
+    if not data.startswith(_GZIP):
+        return data
+    try:
+        decompressor = zlib.decompressobj(_GZIP_FORMAT)
+        content = decompressor.decompress(data, _MAX_BYTES)
+    except zlib.error as error:
+        raise DataError(f"{path}: a damaged gzip file ({error}); save or download it again") from error
+    if decompressor.unconsumed_tail or not decompressor.eof:
+        limit = _MAX_BYTES >> 20
+        raise DataError(f"{path}: a gzip file that is truncated, or has over {limit} MB of content; save it again")
+    return content
+
+
+def _parse(path: Path) -> DrawingBatch:
+    root = parse_xml_tree(path, _MAX_BYTES, _read(path))
+    if local_name(root) != "xournal":
+        raise DataError(f"{path}: its root is <{local_name(root)[:40]}>; expected <xournal>")
+    lost: Counter[str] = Counter()
+    drawings: list[tuple[Drawing, Record]] = []
+    dropped: list[Remark] = []
+    pages = [page for page in root if local_name(page) == "page"]
+    for number, page in enumerate(pages, 1):
+        location = str(path) if len(pages) == 1 else f"{path}, page {number}"
+        try:
+            strokes = _parse_page(page, lost)
+        except ValueError as error:
+            dropped.append(Remark("malformed stroke", f"{location} {error}"))
+            continue
+        drawings.append((strokes, Record(location)))
+    remarks = [Remark(kind, f"{path} has {count} {kind}", count=count) for kind, count in lost.items()]
+    return DrawingBatch.from_polylines(drawings, dropped, lost=remarks)
+
+
+def _parse_page(page: Element, lost: Counter[str]) -> Drawing:
+    """Return the pen strokes of a page; raise `ValueError` if one is malformed.
+
+    Args:
+        page: element <page>.
+        lost: counter to which other content is added, by kind.
+    """
+    strokes: Drawing = []
+    for element in page.iter():
+        name = local_name(element)
+        if name == "stroke" and element.get("tool", "pen") == "pen":
+            strokes.append(_parse_stroke(element.text or "", len(strokes)))
+            widths = element.get("width", "").split()
+            if len(widths) > 1:
+                lost["pressure values"] += len(widths) - 1  # the first width is that of the whole stroke
+        elif name == "stroke":
+            lost[f"strokes of the {element.get('tool', '')[:20]}"] += 1
+        elif name in _LOST_ELEMENTS:
+            lost[_LOST_ELEMENTS[name]] += 1
+        elif name == "background" and element.get("type") in ("pixmap", "pdf"):
+            lost["background pictures"] += 1
+    return strokes
+
+
+def _parse_stroke(text: str, number: int) -> Polyline:
+    """Return the points of a stroke, (n, 2); raise `ValueError` if its text is malformed."""
+    if len(text) > 16 * MAX_POINTS:
+        raise ValueError(f"has a stroke {number} of over {MAX_POINTS} points; split it")
+    try:
+        return np.array(text.split(), np.float64).reshape(-1, 2)
+    except ValueError as error:
+        start = " ".join(text[:200].split())[:40]
+        raise ValueError(f"has a stroke {number} that begins {start!r}; expected pairs of numbers x y") from error
+
+
+FORMAT = Format("Xournal++", (".xopp", ".xoj"), _recognizes, single_chunk, _parse, default_label="folder")
