@@ -130,7 +130,8 @@ def _append_row(
     row = _parse_number_or_date(text["time"], header), *(parse_number(text[axis], header) for axis in "xy")
     if any(map(isnan, row)):
         raise ValueError("a number is missing")
-    performance = performances.setdefault((text.get("device", ""), text.get("performance", "")), _Performance())
+    names = text.get("device", ""), text.get("performance", "")
+    performance = performances.get(names) or _Performance()
     touch_down = False
     if "moving" in text:
         states = parse_states([text["moving"].lower()])
@@ -144,6 +145,7 @@ def _append_row(
         performance.last_touch = text["touch"]
     elif "velocity" in text:
         touch_down = parse_number(text["velocity"], header) == 0
+    performances[names] = performance
     performance.append(row, touch_down)
 
 

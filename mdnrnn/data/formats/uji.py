@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -58,9 +59,10 @@ def _parse(path: Path) -> DrawingBatch:
 
 def _blocks(text: str) -> Iterator[str]:
     """Yield the text below each WORD."""
-    starts = [match.end() for match in _WORD.finditer(text)]
-    for start, end in zip(starts, [*starts[1:], len(text) + len("WORD")], strict=True):
-        yield text[start : end - len("WORD")]
+    bounds = [*_WORD.finditer(text), None]
+    for match, following in pairwise(bounds):
+        if match:
+            yield text[match.end() : following.start() if following else len(text)]
 
 
 def _parse_block(block: str, location: str) -> tuple[Drawing, Record]:
