@@ -251,7 +251,8 @@ def _format_report(report: Report, out: Path) -> str:
         lines += [f"  {kind}: {count} {reason}; first: {first}" for reason, (count, first) in counts.items()]
     count, first = report.unknown_files
     if count:
-        lines.append(f"  ignored: {count} files of unknown format; first: {first}")
+        kinds = ", ".join(f"{number} {kind}" for kind, number in report.unknown_kinds.items())
+        lines.append(f"  ignored: {count} files of unknown format ({kinds}); first: {first}")
     for split, kept in report.splits.items():
         if not kept:
             lines.append(

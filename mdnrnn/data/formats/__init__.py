@@ -27,6 +27,7 @@ from mdnrnn.data.formats import (
     xournal,
 )
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.data.formats.unknown import Content, describe_content
 from mdnrnn.errors import DataError, InputError
 
 FORMATS: dict[str, Format] = {
@@ -79,13 +80,25 @@ def recognize_format(path: Path) -> Format | None:
     return next((form for form in FORMATS.values() if form.recognizes(path, head)), None)
 
 
+def describe_unknown(path: Path) -> Content:
+    """Return what a file contains that no format recognizes."""
+    with path.open("rb") as file:
+        return describe_content(path, file.read(HEAD_BYTES))
+
+
 def unknown_format_error(path: Path) -> DataError:
     """Return the error for a file that no format recognizes."""
-    if path.stat().st_size == 0:
-        return DataError(f"{path}: the file is empty; expected drawings in one of the formats {', '.join(FORMATS)}")
+    content = describe_unknown(path)
+    expected = f"expected one of {', '.join(FORMATS)}"
+    if content.kind == "empty file":
+        return DataError(f"{path}: the file is empty; {expected}")
     with path.open("rb") as file:
         is_zip = file.read(4) == b"PK\x03\x04"
-    found = "an .npz that is truncated, or has none of the keys train, valid, test" if is_zip else "not a known format"
-    if not is_zip and path.suffix.lower() == ".npz":
-        found = "not an .npz file"
-    return DataError(f"{path}: {found}; expected one of {', '.join(FORMATS)}")
+    if is_zip and path.suffix.lower() not in (".procreate", ".kra"):
+        found = "an .npz that is truncated, or has none of the keys train, valid, test"
+        return DataError(f"{path}: {found}; {expected}")
+    if path.suffix.lower() == ".npz":
+        return DataError(f"{path}: not an .npz file, but {content.found}; {expected}")
+    if content.advice:
+        return DataError(f"{path}: {content.found}, which is not a known format; expected strokes; {content.advice}")
+    return DataError(f"{path}: {content.found}, not a known format; {expected}")

@@ -21,7 +21,7 @@ from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.pen_events import DOWN
 
-_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz")
+_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz", ".xopp")
 """A file of unrecognized format in a folder is an error if it has one of these extensions; otherwise it is ignored."""
 
 
@@ -59,6 +59,8 @@ class Unreadable(NamedTuple):
     path: Path
     error: DataError | None
     """Error to report; None for a file of unknown format that was found in a folder and is ignored."""
+    kind: str = ""
+    """Kind of the content of a file that is ignored."""
 
 
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
@@ -70,7 +72,7 @@ def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unrea
         try:
             form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
             if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
-                yield Unreadable(path, None)
+                yield Unreadable(path, None, formats.describe_unknown(path).kind)
                 continue
             if form is None:
                 raise formats.unknown_format_error(path)

@@ -219,7 +219,7 @@ def _lies_on_grid(values: np.ndarray, grid: float) -> bool:
 
 def _handle_unreadable(unreadable: Unreadable, recipe: Recipe, report: Report, strict: bool) -> None:
     if unreadable.error is None:
-        report.ignore(unreadable.path)
+        report.ignore(unreadable.path, unreadable.kind)
     elif recipe.skip_bad:
         report.skip(unreadable.error)
     else:

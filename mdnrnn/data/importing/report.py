@@ -42,11 +42,19 @@ class Report:
     """Files that cannot be read: reason -> (number of files, details of the first one)."""
     unknown_files: tuple[int, str] = (0, "")
     """Number of files of unknown format that were found in folders, and path of the first one."""
+    unknown_kinds: dict[str, int] = field(default_factory=dict)
+    """Files of unknown format: kind of their content, such as "PNG picture" -> number of files."""
 
-    def ignore(self, path: Path) -> None:
-        """Count a file of unknown format."""
+    def ignore(self, path: Path, kind: str) -> None:
+        """Count a file of unknown format.
+
+        Args:
+            path: the file.
+            kind: kind of its content.
+        """
         number, first = self.unknown_files
         self.unknown_files = (number + 1, first or _to_one_line(str(path)))
+        self.unknown_kinds[kind] = self.unknown_kinds.get(kind, 0) + 1
 
     def skip(self, error: DataError) -> None:
         """Count a file that cannot be read."""

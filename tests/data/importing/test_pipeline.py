@@ -280,9 +280,12 @@ def test_files_of_unknown_format_are_ignored_in_folders_and_refused_as_sources(t
     write_text(tmp_path / "data" / "a.ndjson", ndjson_line(1))
     for name in ("LICENSE", "README.md"):
         write_text(tmp_path / "data" / name, "All rights reserved")
+    (tmp_path / "data" / "scan.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
     _, report = import_files(tmp_path / "data")
-    assert report.unknown_files == (2, str(tmp_path / "data" / "LICENSE"))
-    with pytest.raises(DataError, match=r"LICENSE: not a known format; expected one of sketchrnn, ndjson"):
+    assert report.unknown_files == (3, str(tmp_path / "data" / "LICENSE"))
+    assert report.unknown_kinds == {"text": 2, "PNG picture": 1}
+    message = r"LICENSE: text that begins 'All rights reserved', not a known format; expected one of sketchrnn, ndjson"
+    with pytest.raises(DataError, match=message):
         import_files(tmp_path / "data" / "LICENSE")
 
 
