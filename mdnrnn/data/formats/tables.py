@@ -56,9 +56,9 @@ def parse_header(head: bytes) -> Header | None:
     Args:
         head: the first bytes of a file.
     """
+    head = head[: 2 * _MAX_LINE]
     text = head.decode(_encoding(head), errors="replace").lstrip("\ufeff")
-    lines = (line for line in text[:_MAX_LINE].splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    line = next(lines, "")
+    line = next((line for line in text[:_MAX_LINE].splitlines() if line.strip() and not _is_comment(line)), "")
     delimiter = max(_DELIMITERS, key=line.count)
     try:
         fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])]
@@ -68,6 +68,11 @@ def parse_header(head: bytes) -> Header | None:
         return None
     units = [match[1].lower() if (match := _UNIT.search(field)) else "" for field in fields]
     return Header(delimiter, tuple(map(_normalize, fields)), tuple(units))
+
+
+def _is_comment(line: str) -> bool:
+    """Return whether a line is a comment, or names the delimiter for Excel as in `sep=;`."""
+    return line.lstrip("\ufeff \t").startswith(("#", "sep="))
 
 
 def _normalize(name: str) -> str:
@@ -95,7 +100,7 @@ def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
     rows = 0
     try:
         for fields in reader:
-            if fields and fields[0].lstrip("\ufeff").lstrip().startswith("#"):
+            if fields and _is_comment(fields[0]):
                 continue
             if not is_below_header:
                 is_below_header = any(field.strip("\ufeff \t") for field in fields)

@@ -63,9 +63,13 @@ _Piece = tuple[Polyline, bool]
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether `head` has a statement that is specific to UNIPEN, and `path` is not in a folder `include`."""
-    if any(part.lower() == "include" for part in path.parts[:-1]) or not _FIRST_STATEMENT.match(head):
-        return False
-    return bool(_UNIPEN_STATEMENT.search(head) or _LOWER_CASE_STATEMENT.search(head))
+    return not any(part.lower() == "include" for part in path.parts[:-1]) and is_unipen(head)
+
+
+def is_unipen(head: bytes) -> bool:
+    """Return whether the first bytes of a file are statements, one of which is specific to UNIPEN."""
+    is_specific = _UNIPEN_STATEMENT.search(head) or _LOWER_CASE_STATEMENT.search(head)
+    return bool(_FIRST_STATEMENT.match(head) and is_specific)
 
 
 def _parse(path: Path) -> DrawingBatch:

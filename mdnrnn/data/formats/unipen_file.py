@@ -97,6 +97,9 @@ class UnipenFile:
     _bytes_left: int = _MAX_BYTES
     _includes: int = 0
     _parts: int = 0
+    _folders: list[Path] = field(default_factory=list)
+    """Folders of included files."""
+    _existing_folders: list[Path] = field(default_factory=list)
     _has_sets: bool = False
     """Whether a .START_SET has been read."""
 
@@ -106,7 +109,10 @@ class UnipenFile:
         Raises:
             DataError: the file is malformed, exceeds a limit, or includes itself or a file outside the allowed folders.
         """
-        self._read(self.path, (self.path.resolve(),))
+        top = self.path.resolve()
+        self._folders = _include_folders(top)
+        self._existing_folders = [folder for folder in self._folders if folder.is_dir()]
+        self._read(self.path, (top,))
 
     def finest_level(self) -> str | None:
         """Return the finest level of all segments of the file, or None if there are no segments."""
@@ -196,14 +202,17 @@ class UnipenFile:
         Raises:
             DataError: the name or a symbolic link leads out of the allowed folders.
         """
-        folders = _include_folders(open_files[0])
+        folders, existing = self._folders, self._existing_folders
         # The collections come from several systems: names can have backslashes, quotes, and other upper and lower case.
         relative = name.strip().strip('"').replace("\\", "/")
         # The folder of the including file is searched first. A name relative to it may lead to any allowed folder.
-        searches = [(open_files[-1].parent / relative, folders), *((folder / relative, [folder]) for folder in folders)]
+        searches = [
+            (open_files[-1].parent / relative, folders),
+            *((folder / relative, [folder]) for folder in existing),
+        ]
         first, _, rest = relative.removeprefix("./").partition("/")
         if first.lower() == "include":  # the name is relative to the folder that contains the folder `include`
-            searches += [(folder / rest, [folder]) for folder in folders[1:]]
+            searches += [(folder / rest, [folder]) for folder in existing[1:]]
         candidates = [(Path(os.path.normpath(path)), allowed) for path, allowed in searches]
         paths = [path for path, allowed in candidates if _is_inside(path, allowed)]
         if os.path.isabs(relative) or not paths:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mdnrnn.data.formats.tables import parse_header
+from mdnrnn.data.formats.unipen import is_unipen
 from mdnrnn.data.formats.xml import root_name
 
 
@@ -83,6 +84,7 @@ _GCODE_LINE = re.compile(
     rb"^[ \t]*(?:N\d+[ \t]*)?[GM]\d{1,3}(?:\.\d)?(?:[ \t]*[A-Z][-+.\d]+)*[ \t]*(?:[;(].*)?\r?$", re.MULTILINE
 )
 _GCODE_MOVE = re.compile(rb"^[ \t]*(?:N\d+[ \t]*)?G0?[0-3]\b[^\n]*[XYZ][-+.\d]", re.MULTILINE)
+_NUMBERS = re.compile(rb"\s*(?:[-+]?\d[-+.\deE]*[ \t]*[,;\t][ \t]*)+[-+]?\d[-+.\deE]*[ \t]*(?:\r?\n|\Z)")
 _HTML = re.compile(rb"\s*<(?:!doctype\s+html|html)\b", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]")
 _SHOWN = 40
@@ -127,6 +129,9 @@ def _describe_text(head: bytes) -> Content:
         return Content("G-code", "G-code", _TO_CSV)
     if _HTML.match(head):
         return Content("HTML page", "an HTML page", "download the file itself instead of the page that shows it")
+    if is_unipen(head):
+        advice = "import the file that includes it, or move it to a folder of another name"
+        return Content("included UNIPEN file", "a UNIPEN file in a folder `include`", advice)
     if root := root_name(head):
         return Content("XML", f"XML with the root <{root[:_SHOWN]}>")
     header = parse_header(head)
@@ -136,6 +141,9 @@ def _describe_text(head: bytes) -> Content:
         return Content(
             "table", f"a table with the columns {shown}", "name columns x, y, and stroke or pen, or time, device, x, y"
         )
+    if _NUMBERS.match(head):
+        advice = "add a first line with the names of the columns, such as x,y,pen"
+        return Content("table without header", "a table of numbers without a header", advice)
     begin = " ".join(head[:400].decode("utf-8", "replace").split())[:_SHOWN]
     return Content("text", f"text that begins {begin!r}")
 

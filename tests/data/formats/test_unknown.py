@@ -47,6 +47,8 @@ KNOWN: dict[str, tuple[str, bytes, str, str]] = {
     "MATLAB": ("x.mat", b"MATLAB 5.0 MAT-file, Platform: GLNXA64\0\1IM", "a MATLAB file", "numpy.savez"),
     "Git LFS": ("x.svg", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer", "git lfs"),
     "web page": ("x.svg", b"\n<!DOCTYPE html>\n<html><body></body></html>", "an HTML page", "the file itself"),
+    "included file": ("include/x.dat", b".COORD X Y\n.PEN_DOWN\n1 2\n", "a UNIPEN file in a folder", "includes it"),
+    "numbers": ("x.csv", b"10,50,1\n10,90,1\n", "a table of numbers without a header", "such as x,y,pen"),
     "table": ("x.csv", b"x,y,t\n1,2,3\n", "a table with the columns x, y, t", "name columns x, y, and stroke or pen"),
 }  # fmt: skip
 
@@ -55,6 +57,7 @@ KNOWN: dict[str, tuple[str, bytes, str, str]] = {
 def test_error_names_the_content_and_a_way_to_convert_it(
     tmp_path: Path, name: str, data: bytes, found: str, advice: str
 ) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_bytes(data)
     assert formats.recognize_format(tmp_path / name) is None
     error = str(formats.unknown_format_error(tmp_path / name))
@@ -88,7 +91,25 @@ def test_error_says_how_other_content_begins(tmp_path: Path, name: str, data: by
 
 
 @pytest.mark.parametrize(
-    "unit", [b"\n", b" ", b"999\n", b"\t\r\n", b"G1 ", b"G1X", b"N1", b"IN", b"\x1b", b"<!--", b"a,", b'"', b"0\n"]
+    "unit",
+    [
+        b"\n",
+        b" ",
+        b"999\n",
+        b"\t\r\n",
+        b"G1 ",
+        b"G1X",
+        b"N1",
+        b"IN",
+        b"\x1b",
+        b"<!--",
+        b"a,",
+        b'"',
+        b"0\n",
+        b"1,",
+        b"1e",
+        b", ",
+    ],
 )
 def test_long_runs_of_one_text_are_described_at_once(unit: bytes) -> None:
     head = (unit * HEAD_BYTES)[:HEAD_BYTES]
