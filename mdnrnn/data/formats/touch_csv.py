@@ -127,7 +127,8 @@ def _append_row(
 ) -> None:
     """Add a row to its performance; raise `ValueError` or `LookupError` if it cannot be read."""
     text = {role: fields[column] for role, column in columns.items()}
-    row = _parse_number_or_date(text["time"], header), *(parse_number(text[axis], header) for axis in "xy")
+    x, y = (parse_number(text[axis], header) for axis in "xy")
+    row = (_parse_number_or_date(text["time"], header), x, y)
     if any(map(isnan, row)):
         raise ValueError("a number is missing")
     names = text.get("device", ""), text.get("performance", "")
