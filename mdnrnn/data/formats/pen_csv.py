@@ -48,6 +48,7 @@ from mdnrnn.data.formats.pen_table import ALIASES, PenTable, is_pen_table
 from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
 from mdnrnn.data.formats.tables import parse_header
 from mdnrnn.data.metadata import SPLITS
+from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import DataError
 
 _EXPECTED = "numbers for x and y"
@@ -71,52 +72,46 @@ def _parse(path: Path) -> DrawingBatch:
     starts_drawing = np.append(True, drawing[1:] != drawing[:-1])
     if "drawing" in table.columns:
         _check_consecutive(table, "drawing", drawing, starts_drawing)
-    rows = _find_strokes(table, drawing, starts_drawing)
-    kept = np.flatnonzero(rows.is_drawn)
-    stroke_number = np.cumsum(rows.starts_stroke)[kept]
-    is_first = np.append(True, stroke_number[1:] != stroke_number[:-1])[: len(kept)]
-    stroke_starts = np.flatnonzero(is_first)
-    drawing_of_stroke = np.cumsum(starts_drawing)[kept[stroke_starts]] - 1
-    stroke_counts = np.bincount(drawing_of_stroke, minlength=int(starts_drawing.sum()))
-    records = _records(table, drawing[starts_drawing])
-    lost = [
-        Remark(f"{name} values", f"{path} has {count} {name} values", count=count)
-        for name, count in table.lost.items()
-        if count
-    ]
-    if len(kept) < len(drawing):
-        count = len(drawing) - len(kept)
-        lost.append(Remark("points of the lifted pen", f"{path} has {count} points of the lifted pen", count=count))
-    has_points = stroke_counts > 0
-    return DrawingBatch(
-        points=np.frombuffer(table.xy).reshape(-1, 2)[kept],
-        stroke_lengths=np.diff(stroke_starts, append=len(kept)),
-        stroke_counts=stroke_counts[has_points],
-        records=[record for record, kept in zip(records, has_points, strict=True) if kept],
-        dropped=[
-            Remark("empty", f"{record.location} has no points", malformed=False)
-            for record, kept in zip(records, has_points, strict=True)
-            if not kept
-        ],
-        repaired=repaired,
-        lost=lost,
-    )
+    rows = _find_strokes(table, starts_drawing)
+    drawings = zip(_split_drawings(table, rows, starts_drawing), _records(table, drawing[starts_drawing]), strict=True)
+    return DrawingBatch.from_polylines(drawings, (), repaired, _lost_content(table, rows))
 
 
-def _find_strokes(table: PenTable, drawing: np.ndarray, starts_drawing: np.ndarray) -> PenRows:
+def _split_drawings(table: PenTable, rows: PenRows, starts_drawing: np.ndarray) -> list[Drawing]:
+    """Return the strokes of each drawing."""
+    drawn = np.flatnonzero(rows.is_drawn)
+    stroke_number = np.cumsum(rows.starts_stroke)[drawn]
+    firsts = np.flatnonzero(np.diff(stroke_number, prepend=-1))
+    drawing_number = np.cumsum(starts_drawing)[drawn[firsts]] - 1
+    drawings: list[Drawing] = [[] for _ in range(np.count_nonzero(starts_drawing))]
+    strokes = np.split(np.frombuffer(table.xy).reshape(-1, 2)[drawn], firsts[1:])
+    # Without drawn rows, `np.split` returns one empty array.
+    for number, stroke in zip(drawing_number.tolist(), strokes[: len(firsts)], strict=True):
+        drawings[number].append(stroke)
+    return drawings
+
+
+def _lost_content(table: PenTable, rows: PenRows) -> list[Remark]:
+    """Return remarks on the columns and rows that are not imported."""
+    counts = {f"{name} values": count for name, count in table.lost.items()}
+    counts["points of the lifted pen"] = np.count_nonzero(~rows.is_drawn)
+    return [Remark(kind, f"{table.path} has {count} {kind}", count=count) for kind, count in counts.items() if count]
+
+
+def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
     """Return the drawn rows, and the rows at which strokes start for any reason.
 
     Raises:
         DataError: the strokes are ambiguous.
     """
     starts = starts_drawing | np.array(table.after_break, bool)
-    is_drawn = np.ones(len(drawing), bool)
+    is_drawn = np.ones(len(starts), bool)
     if "stroke" in table.columns:
         stroke = table.strokes.to_array()
         names = [name for (name,) in table.strokes.values]
         is_drawn = ~np.isin(stroke, [i for i, name in enumerate(names) if not name or name.startswith("-")])
         starts |= np.append(False, stroke[1:] != stroke[:-1])
-        pairs = drawing.astype(np.int64) * len(names) + stroke
+        pairs = np.cumsum(starts_drawing) * len(names) + stroke
         _check_consecutive(table, "stroke", pairs[is_drawn], np.append(True, np.diff(pairs[is_drawn]) != 0))
     elif table.pen_role is None and not any(table.after_break):
         raise DataError(f"{table.path}: received no column that ends strokes; expected a column stroke or pen")

@@ -156,6 +156,12 @@ def test_drawings_have_labels_texts_writers_and_splits(tmp_path: Path) -> None:
     assert drawings.records[1].location == f"{tmp_path / 'x.csv'}, drawing b"
 
 
+def test_drawing_begins_where_the_label_changes(tmp_path: Path) -> None:
+    drawings = parse(tmp_path, "label,x,y,stroke\na,1,1,0\na,2,2,1\nb,3,3,0\na,4,4,0\n")
+    assert [record.label for record in drawings.records] == ["a", "b", "a"]
+    assert drawings.stroke_counts.tolist() == [2, 1, 1]
+
+
 def test_column_that_numbers_the_rows_is_no_drawing(tmp_path: Path) -> None:
     drawings = parse(tmp_path, "id,x,y,stroke\n0,1,1,0\n1,2,2,0\n2,3,3,1\n")
     assert strokes_as_lists(drawings) == [[[1, 1], [2, 2]], [[3, 3]]]
