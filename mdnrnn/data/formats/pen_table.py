@@ -110,27 +110,30 @@ class PenTable:
         self.pen_role = next((role for role in _PEN_ROLES if role in columns), None)
         if self.pen_role == "pressure" and "stroke" in columns:
             self.pen_role = None
-        used = [columns.get(role) for role in ("x", "y", "stroke", self.pen_role or "", *METADATA)]
+        self._xy_columns = columns["x"], columns["y"]
+        self._stroke_column, self._pen_column = columns.get("stroke"), columns.get(self.pen_role or "")
+        self._metadata_columns = [columns.get(role) for role in METADATA]
+        used = [*self._xy_columns, self._stroke_column, self._pen_column, *self._metadata_columns]
         self._unused = [(i, _LOST_NAMES.get(name, name)) for i, name in names.items() if i not in used]
 
     def _append(self, fields: list[str]) -> None:
-        def text(role: str | None) -> str:
-            return fields[self.columns[role]] if role in self.columns else ""
-
-        x, y = (parse_number(text(axis), self.header) for axis in "xy") if fields else (nan, nan)
+        x, y = (parse_number(fields[column], self.header) for column in self._xy_columns) if fields else (nan, nan)
         if isnan(x) and isnan(y):
             self._is_after_break = True
             return
         if isnan(x) or isnan(y):
             raise ValueError("x or y is missing")
-        pen = text(self.pen_role).lower()
+        pen = fields[self._pen_column].lower() if self._pen_column is not None else ""
         if self.pen_role == "pressure":
             pen = "1" if parse_number(pen, self.header) > 0 else "0"
-        self.drawings.append(*map(text, METADATA))
-        self.strokes.append(text("stroke"))
+        metadata = ["" if column is None else fields[column] for column in self._metadata_columns]
+        stroke = fields[self._stroke_column] if self._stroke_column is not None else ""
+        self.drawings.append(*metadata)
+        self.strokes.append(stroke)
         self.pens.append(pen)
         self.xy.extend((x, y))
         self.after_break.append(self._is_after_break)
         self._is_after_break = False
         for column, name in self._unused:
-            self.lost[name] += column < len(fields) and bool(fields[column])
+            if column < len(fields) and fields[column]:
+                self.lost[name] += 1

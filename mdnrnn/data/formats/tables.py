@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
-from math import isfinite, nan
+from math import isinf, nan
 from pathlib import Path
 
 from mdnrnn.data.formats.format import read_bounded
@@ -25,6 +25,7 @@ MAX_COLUMNS = 256
 _MAX_LINE = 1 << 14
 """Maximum number of characters of a line."""
 _DELIMITERS = ",;\t"
+_MISSING = ("", "na", "null", "none")
 _UNIT = re.compile(r"\s*[\[(]\s*([^\])]*?)\s*[\])]\s*$")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -133,14 +134,19 @@ def _encoding(data: bytes) -> str:
 
 
 def parse_number(field: str, header: Header) -> float:
-    """Return the number in a field; NaN if the field is empty or says "nan".
+    """Return the number in a field; NaN if the field is empty or says that the value is missing.
 
     Raises:
         ValueError: the field is not a finite number.
     """
-    if not field or field.lower() in ("nan", "na", "null", "none"):
+    if header.delimiter != ",":
+        field = field.replace(",", ".")
+    try:
+        number = float(field)
+    except ValueError:
+        if field.lower() not in _MISSING:
+            raise
         return nan
-    number = float(field.replace(",", ".") if header.delimiter != "," else field)
-    if not isfinite(number):
+    if isinf(number):
         raise ValueError(f"{field[:20]!r} is not finite")
     return number
