@@ -94,7 +94,7 @@ def _split_drawings(table: PenTable, rows: PenRows, starts_drawing: np.ndarray) 
 def _lost_content(table: PenTable, rows: PenRows) -> list[Remark]:
     """Return remarks on the columns and rows that are not imported."""
     counts = {f"{name} values": count for name, count in table.lost.items()}
-    counts["points of the lifted pen"] = np.count_nonzero(~rows.is_drawn)
+    counts["points of the lifted pen"] = int(np.count_nonzero(~rows.is_drawn))
     return [Remark(kind, f"{table.path} has {count} {kind}", count=count) for kind, count in counts.items() if count]
 
 
