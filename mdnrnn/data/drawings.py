@@ -42,7 +42,7 @@ class Remark(NamedTuple):
     """File, position and problem, in one line."""
     malformed: bool = True
     """True if the record is malformed; False if it is valid but excluded."""
-    count: int = 1
+    count: int = 1  # type: ignore[assignment]  # replaces `tuple.count`
     """Number of records, repairs or lost items that the remark stands for."""
 
 

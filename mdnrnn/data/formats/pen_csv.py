@@ -24,6 +24,7 @@ The first of these conditions that the whole file fulfills decides:
 - The rows with 0 are single, and each drawing begins with 0 and ends with 1: `starts`.
 - The rows with 1 are single, and each drawing ends with 1: `lasts`.
 - There are at least two rows with 0 between strokes, and three somewhere unless all drawings end with 1: `samples`.
+- There is a column time, and each interval after a row with 0 is longer than all intervals after rows with 1: `ends`.
 - Otherwise the file is ambiguous, which is an error. A stroke column resolves it.
 """
 
@@ -42,6 +43,7 @@ from mdnrnn.data.formats.pen_states import (
     find_convention,
     find_convention_in_strokes,
     parse_states,
+    pauses_after_up,
     read_events,
 )
 from mdnrnn.data.formats.pen_table import ALIASES, PenTable, is_pen_table
@@ -145,6 +147,8 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
             raise DataError(f"{table.path}: its {name} is never 0; expected a column stroke or pen that ends strokes")
         return apply_convention(is_down, "samples")
     convention = find_convention(is_down, starts_drawing)
+    if convention is None and pauses_after_up(is_down, np.array(table.time), starts_drawing):
+        convention = "ends"
     if convention is None:
         raise DataError(
             f"{table.path}: the column {name} is ambiguous: rows with the pen up can be last points of strokes or "

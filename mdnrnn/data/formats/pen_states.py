@@ -105,6 +105,24 @@ def find_convention(is_down: np.ndarray, starts_drawing: np.ndarray) -> Conventi
     return "samples" if has_long_runs else None
 
 
+def pauses_after_up(is_down: np.ndarray, time: np.ndarray, starts_drawing: np.ndarray) -> bool:
+    """Return whether each interval after a row with the pen up is longer than all intervals after rows with it down.
+
+    Then the pen is lifted for the time of the pause, and rows with the pen up are last points of strokes: a device that
+    records the lifted pen, too, has no such pauses.
+
+    Args:
+        is_down: state of the pen at each row, (N,).
+        time: time of each row in any unit, (N,); NaN if it is unknown.
+        starts_drawing: whether a drawing begins at the row, (N,).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        intervals = np.diff(time)
+    after_up, inside = ~is_down[:-1], ~starts_drawing[1:]
+    pauses, others = intervals[after_up & inside], intervals[~after_up & inside]
+    return bool(len(pauses) and len(others) and pauses.min() > others.max())
+
+
 def find_convention_in_strokes(is_down: np.ndarray, starts_stroke: np.ndarray) -> Convention:
     """Return the convention of a pen column if the strokes are known.
 

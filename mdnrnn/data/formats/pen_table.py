@@ -27,6 +27,7 @@ ALIASES = {
             "event", "event_type", "action", "phase"),
     "pen_up": ("pen_up", "penup", "is_up", "isup", "is_pen_up", "lift", "end_of_stroke", "eos", "stroke_end"),
     "pressure": ("pressure", "force", "p"),
+    "time": ("time", "t", "timestamp", "ts", "time_ms", "timestamp_ms", "t_ms", "time_s"),
     "drawing": ("drawing", "drawing_id", "sample", "sample_id", "sketch", "sketch_id", "character_id", "symbol_id",
                 "glyph_id", "gesture_id", "instance", "instance_id", "example", "example_id", "sequence", "sequence_id",
                 "file", "filename", "file_name", "image_id", "trial", "trial_id", "key", "key_id", "id"),
@@ -80,6 +81,8 @@ class PenTable:
     def __init__(self, path: Path, header: Header) -> None:
         self.path, self.header, self.columns = path, header, header.find(ALIASES)
         self.xy = array("d")
+        self.time = array("d")
+        """Time of each row, in the unit of the file; NaN if it is unknown."""
         self.after_break = array("b")
         """Whether a row without x and y precedes the row."""
         self.drawings = _Codes(path, "drawings", _MAX_DRAWINGS)
@@ -112,6 +115,7 @@ class PenTable:
             self.pen_role = None
         self._xy_columns = columns["x"], columns["y"]
         self._stroke_column, self._pen_column = columns.get("stroke"), columns.get(self.pen_role or "")
+        self._time_column = columns.get("time")
         self._metadata_columns = [columns.get(role) for role in METADATA]
         used = [*self._xy_columns, self._stroke_column, self._pen_column, *self._metadata_columns]
         self._unused = [(i, _LOST_NAMES.get(name, name)) for i, name in names.items() if i not in used]
@@ -132,8 +136,15 @@ class PenTable:
         self.strokes.append(stroke)
         self.pens.append(pen)
         self.xy.extend((x, y))
+        self.time.append(self._parse_time(fields))
         self.after_break.append(self._is_after_break)
         self._is_after_break = False
         for column, name in self._unused:
             if column < len(fields) and fields[column]:
                 self.lost[name] += 1
+
+    def _parse_time(self, fields: list[str]) -> float:
+        try:
+            return nan if self._time_column is None else parse_number(fields[self._time_column], self.header)
+        except (ValueError, LookupError):
+            return nan

@@ -93,6 +93,19 @@ def test_ambiguous_pen_is_refused_unless_strokes_are_numbered(tmp_path: Path, pe
         parse(tmp_path, table(pen))
 
 
+def test_pauses_resolve_the_meaning_of_the_pen(tmp_path: Path) -> None:
+    states, times = "1100110", [0, 8, 16, 500, 900, 908, 916]
+    rows = [f"{i},0,{state}," for i, state in enumerate(states)]
+    with_pauses = "x,y,pen,t\n" + "".join(f"{row}{time}\n" for row, time in zip(rows, times, strict=True))
+    assert parse(tmp_path, with_pauses).stroke_lengths.tolist() == [3, 1, 3]
+    for uniform in (
+        "x,y,pen,t\n" + "".join(f"{row}{i}\n" for i, row in enumerate(rows)),
+        with_pauses.replace("500", ""),
+    ):
+        with pytest.raises(DataError, match="the column pen is ambiguous"):
+            parse(tmp_path, uniform)
+
+
 def test_stroke_numbers_resolve_the_meaning_of_the_pen(tmp_path: Path) -> None:
     ends = "stroke,x,y,pen\n0,1,1,1\n0,2,2,0\n1,3,3,0\n2,4,4,1\n2,5,5,0\n"
     assert parse(tmp_path, ends).stroke_lengths.tolist() == [2, 1, 2]
