@@ -22,8 +22,9 @@ Drawing = list[Polyline]
 def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
     """Convert steps to strokes.
 
-    With start "down", the first stroke starts at the origin. With "up", the first stroke starts at the end point
-    of the first step.
+    With start "down", the first stroke starts at the origin. If the first stroke is a single step of (0, 0), it is a
+    dot, because `to_steps` repeats the point of a dot. With "up", the first stroke starts at the end point of the
+    first step.
     If END is missing, the last stroke ends at the last step.
 
     Args:
@@ -36,7 +37,7 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
     if start == "down":
         points, lifts = np.concatenate([np.zeros_like(points[:1]), points]), lifts + 1
     strokes: Drawing = [stroke for stroke in np.split(points, lifts) if len(stroke)]
-    if strokes and start == "down" and (strokes[0] == strokes[0][0]).all():
+    if strokes and start == "down" and len(strokes[0]) == 2 and (strokes[0][1] == strokes[0][0]).all():
         strokes[0] = strokes[0][:1]
     return strokes
 

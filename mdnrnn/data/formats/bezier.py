@@ -24,17 +24,20 @@ class BezierPath(NamedTuple):
         segments: control points of each segment, (K, 4, 2). A straight line has each end point twice.
         subpath_starts: index of the first segment of each subpath, (S,). The four control points of this segment all
             equal the start point of the subpath.
+        keeps_points: whether the end points of the segments are the points of a stroke, as in a <polyline>. If false,
+            a subpath whose points all coincide is a dot.
     """
 
     segments: np.ndarray
     subpath_starts: np.ndarray
+    keeps_points: bool = False
 
     def transform(self, matrix: Matrix) -> BezierPath:
         """Return the image of the path under an affine map."""
         if matrix == IDENTITY:
             return self
         a, b, c, d, e, f = matrix
-        return BezierPath(self.segments @ np.array([[a, b], [c, d]]) + (e, f), self.subpath_starts)
+        return self._replace(segments=self.segments @ np.array([[a, b], [c, d]]) + (e, f))
 
 
 class PathBuilder:

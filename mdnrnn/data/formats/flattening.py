@@ -16,7 +16,9 @@ number if the coordinates are far from the origin."""
 
 
 def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Approximate each subpath by a polyline; a subpath whose points all coincide becomes a single point.
+    """Approximate each subpath by a polyline.
+
+    A subpath whose points all coincide becomes a single point, unless its path keeps its points.
 
     Coordinates that overflow become NaN or infinite.
 
@@ -40,6 +42,7 @@ def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, n
     first_points = np.cumsum(lengths) - lengths
     equals_first = (points == points[first_points].repeat(lengths, axis=0)).all(1)
     is_dot = np.logical_and.reduceat(equals_first, first_points)
+    is_dot &= ~np.repeat([path.keeps_points for path in paths], [len(path.subpath_starts) for path in paths])
     keep = ~is_dot.repeat(lengths)
     keep[first_points] = True
     return points[keep], np.where(is_dot, 1, lengths)

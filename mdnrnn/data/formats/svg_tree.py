@@ -110,7 +110,8 @@ class Element:
             (builder.line_to if i else builder.move_to)(x, y)
         if self.tag == "polygon" and len(builder):
             builder.close()
-        return builder.build(), "" if complete and len(values) % 2 == 0 else text
+        path = builder.build()._replace(keeps_points=self.tag == "polyline")
+        return path, "" if complete and len(values) % 2 == 0 else text
 
 
 class Document:

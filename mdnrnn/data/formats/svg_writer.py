@@ -11,7 +11,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats.format import check_drawing_corpus
 from mdnrnn.data.formats.xml import escape_text, replace_invalid_characters
 from mdnrnn.data.metadata import SPLITS
-from mdnrnn.data.strokes import Drawing
+from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path
 
@@ -22,8 +22,7 @@ def write(corpus: Corpus, folder: Path) -> None:
     """Write one file per drawing to a new folder, atomically.
 
     If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, for
-    example train/cat/000000.svg. Coordinates are written exactly. A stroke of several points that all coincide is read
-    back as one point.
+    example train/cat/000000.svg. Coordinates are written exactly.
 
     Raises:
         InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.
@@ -70,11 +69,16 @@ def format_svg(drawing: Drawing, text: str | None) -> str:
         lines.append(f'<title class="text">{escape_text(replace_invalid_characters(text))}</title>')
     style = f'fill="none" stroke="#000" stroke-width="{width!r}" stroke-linecap="round" stroke-linejoin="round"'
     lines.append(f"<g {style}>")
-    for stroke in drawing:
-        # A dot is a line of length 0, because a move alone is not rendered.
-        line_ends = stroke[1:] if len(stroke) > 1 else stroke
-        lines.append(f'<path d="M {_format_numbers(stroke[:1])} L {_format_numbers(line_ends)}"/>')
+    lines += map(_format_stroke, drawing)
     return "\n".join([*lines, "</g>", "</svg>", ""])
+
+
+def _format_stroke(stroke: Polyline) -> str:
+    if len(stroke) > 1 and (stroke == stroke[0]).all():
+        return f'<polyline points="{_format_numbers(stroke)}"/>'  # a path of equal points is read as one point
+    # A dot is a line of length 0, because a move alone is not rendered.
+    line_ends = stroke[1:] if len(stroke) > 1 else stroke
+    return f'<path d="M {_format_numbers(stroke[:1])} L {_format_numbers(line_ends)}"/>'
 
 
 def _format_numbers(values: np.ndarray) -> str:

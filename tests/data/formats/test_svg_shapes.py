@@ -14,6 +14,7 @@ SQUARE: list[list[float]] = [[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]
 SHAPES: dict[str, tuple[str, list[Any]]] = {
     "line": ("<line x1='1' y1='2' x2='3.5' y2='-4e0'/>", [[[1, 2], [3.5, -4]]]),
     "line from the origin": ("<line x2='3' y2='4'/>", [[[0, 0], [3, 4]]]),
+    "polyline of equal points": ("<polyline points='1,2 1,2 1,2'/>", [[[1, 2], [1, 2], [1, 2]]]),
     "polyline": ("<polyline points='1,2 3-4,.5.5'/>", [[[1, 2], [3, -4], [0.5, 0.5]]]),
     "polygon": ("<polygon points='1 2,3 4 5 0'/>", [[[1, 2], [3, 4], [5, 0], [1, 2]]]),
     "polygon with equal ends": ("<polygon points='1 2,3 4 1 2'/>", [[[1, 2], [3, 4], [1, 2]]]),

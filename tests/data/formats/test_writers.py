@@ -31,14 +31,12 @@ characters = st.characters(exclude_categories=["Cs"], exclude_characters="\ufffe
 name_characters = st.characters(categories=["L", "N"], codec="utf-8")
 
 
-def has_extent_or_is_dot(stroke: list[tuple[float, float]]) -> bool:
-    """Several equal points are read as a dot."""
-    return len(stroke) == 1 or len(set(stroke)) > 1
-
-
 def drawings_with(coordinates: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Drawings with dots, and with strokes that contain equal points or consist of them."""
     point = st.tuples(coordinates, coordinates)
-    stroke = st.lists(point, min_size=1, max_size=5).filter(has_extent_or_is_dot)
+    stroke = st.lists(point, min_size=1, max_size=5) | st.builds(
+        lambda each, count: [each] * count, point, st.integers(1, 4)
+    )
     return st.lists(st.lists(stroke, min_size=1, max_size=3), min_size=1, max_size=6)
 
 
