@@ -11,6 +11,7 @@ from mdnrnn.data.formats import (
     impsy,
     inkml,
     inkml_writer,
+    json_file,
     lightpad,
     microjam,
     native,
@@ -33,6 +34,7 @@ from mdnrnn.errors import DataError, InputError
 FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
     "ndjson": ndjson.FORMAT,
+    "json": json_file.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,
     "svg": svg_reader.FORMAT,
     "inkml": inkml.FORMAT,

@@ -1,0 +1,119 @@
+"""JSON files of drawings: an array of records, records one after another, one record, or an object with such an array.
+
+The text may extend over any number of lines. It is cut into records without being parsed as a whole, so that memory use
+does not depend on its size. An array of strokes, as written by signature_pad, is one drawing. `json_records.py`
+describes the records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from mdnrnn.data.formats.format import Format, read_bounded
+from mdnrnn.data.formats.json_records import (
+    LABEL_KEYS,
+    MAX_RECORD_BYTES,
+    STROKES_IN_JSON,
+    RecordChunk,
+    group_records,
+    load_json,
+    parse_records,
+)
+from mdnrnn.data.formats.json_strokes import StrokesError, is_stroke
+from mdnrnn.errors import DataError
+
+CHUNK_BYTES = BLOCK_BYTES = 1 << 20
+_SPACE = b" \t\r\n"
+_BOM = b"\xef\xbb\xbf"
+_NESTED_LISTS = re.compile(rb"\[\s*\[\s*\[")
+# A string, an unfinished string at the end of the data, or a bracket.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[\[\]{}]', re.DOTALL)
+
+
+def _recognizes(path: Path, head: bytes) -> bool:
+    """Return whether the file begins with an array or object, and has a key of strokes or three nested lists."""
+    head = head.removeprefix(_BOM).lstrip(_SPACE)
+    if not head.startswith((b"[", b"{")):
+        return False
+    return _NESTED_LISTS.match(head) is not None or STROKES_IN_JSON.search(head) is not None
+
+
+def _chunks(path: Path) -> Iterator[RecordChunk]:
+    name = f"{path}, drawing"
+    if _is_single_drawing(path):
+        yield RecordChunk(name, 1, [read_bounded(path, MAX_RECORD_BYTES).removeprefix(_BOM)])
+        return
+    empty = True
+    with path.open("rb") as file:
+        for chunk in group_records(split_records(file, str(path)), name, CHUNK_BYTES):
+            yield chunk
+            empty = False
+    if empty:
+        raise DataError(f"{path}: JSON without objects and lists; expected drawings with strokes")
+
+
+def _is_single_drawing(path: Path) -> bool:
+    """Return whether the file is an array of strokes or of points."""
+    with path.open("rb") as file:
+        if not file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE).startswith(b"["):
+            return False
+    with path.open("rb") as file:
+        first = next(split_records(file, str(path)), None)
+    try:
+        item = load_json(first)
+    except StrokesError:
+        return False
+    return is_stroke(item) and not (isinstance(item, dict) and any(key in item for key in LABEL_KEYS))
+
+
+def split_records(file: BinaryIO, location: str) -> Iterator[bytes | None]:
+    """Yield the items of the array in a file, or its objects one after another, as JSON text.
+
+    Yield None for a record of more than `MAX_RECORD_BYTES`. If the text ends inside a record or the array, the last
+    record is not valid JSON.
+
+    Args:
+        file: file opened in binary mode.
+        location: name of the file, for messages.
+
+    Raises:
+        DataError: a string has more than `MAX_RECORD_BYTES`.
+    """
+    data = file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE)
+    base, depth, scanned = int(data.startswith(b"[")), 0, 0  # brackets around a record; open brackets
+    start, is_too_long = None, False
+    while True:
+        for match in _TOKEN.finditer(data, scanned):
+            if match[1] not in (None, b'"'):  # the string may continue in the next block
+                scanned = match.start()
+                break
+            if match[0] in (b"[", b"{"):
+                start = match.start() if depth == base else start
+                depth += 1
+            elif match[0] in (b"]", b"}"):
+                depth = max(depth - 1, 0)
+                if depth == base and start is not None:
+                    yield None if is_too_long else data[start : match.end()]
+                    start, is_too_long = None, False
+                base = min(base, depth)
+        else:
+            scanned = len(data)
+        is_too_long |= start is not None and scanned - start > MAX_RECORD_BYTES
+        first = scanned if start is None or is_too_long else start
+        data, scanned, start = data[first:], scanned - first, None if start is None else 0
+        if len(data) > MAX_RECORD_BYTES + BLOCK_BYTES:
+            raise DataError(f"{location}: a JSON string of over {MAX_RECORD_BYTES >> 20} MB; expected drawings")
+        block = file.read(BLOCK_BYTES)
+        if not block:
+            break
+        data += block
+    if start is not None:
+        yield None if is_too_long else data
+    elif depth:
+        yield b"["  # the array is not closed
+
+
+FORMAT = Format("JSON", (".json",), _recognizes, _chunks, parse_records, default_label="file")

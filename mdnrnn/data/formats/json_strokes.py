@@ -1,0 +1,202 @@
+"""Strokes in parsed JSON: find them in an object, and convert the usual layouts to points.
+
+A drawing is a list of strokes. A stroke has one of these layouts, y down:
+
+- channels [xs, ys] or [xs, ys, ts, ...], as in Quick, Draw! files
+- points [[x, y], ...] or [[x, y, t, ...], ...]
+- objects: {"x": xs, "y": ys}, points [{"x": x, "y": y}, ...], or an object that contains points under a key such as
+  `points`, as in the files of signature_pad and react-canvas-draw; there, points may also be a flat list [x, y, x, y]
+
+A list of points alone is a drawing of one stroke. {"x": [xs, ...], "y": [ys, ...]} is a drawing with one list of
+x and one of y per stroke.
+
+The shape decides between channels and points: in a drawing of channels, all strokes have the same number of rows; in a
+drawing of points, all rows have the same number of columns. If both are possible, channels have to be as in Quick,
+Draw! files: two, or three with times that start at 0 and do not decrease. If that is possible, too, for example if each
+stroke consists of two points, the layout of the other drawings of the file is used, else channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+
+from mdnrnn.data.strokes import Drawing
+
+Layout = Literal["channels", "points"]
+DRAWING_KEYS = (
+    "drawing",
+    "strokes",
+    "lines",
+    "paths",
+    "polylines",
+    "curves",
+    "traces",
+    "ink",
+    "sketch",
+    "image",
+    "data",
+)
+"""Keys of the strokes of a drawing, in order of preference."""
+POINT_KEYS = ("points", "path", "paths", "coordinates", "coords", "data", "stroke", "line", "trace")
+"""Keys of the points of a stroke, in order of preference."""
+STROKE_KEYS = (*DRAWING_KEYS, *(key for key in POINT_KEYS if key not in DRAWING_KEYS))
+MAX_COLUMNS = 6
+"""Maximum numbers per point: x, y, time, pressure and two angles."""
+_MAX_CHANNELS = 8
+_MAX_DEPTH = 4
+"""Maximum nesting of objects around the strokes."""
+
+
+class StrokesError(Exception):
+    """JSON that cannot be read as a drawing."""
+
+    def __init__(self, reason: str, problem: str) -> None:
+        super().__init__(problem)
+        self.reason = reason
+        """Category of the remark on the record."""
+
+
+def find_drawing(fields: dict[str, Any]) -> Any:
+    """Return the value of an object that holds its strokes.
+
+    Raises:
+        StrokesError: no key is known to hold strokes.
+    """
+    if "drawing" in fields:
+        return fields["drawing"]
+    for key in STROKE_KEYS:
+        if isinstance(fields.get(key), (list, dict)):
+            return fields[key]
+    if "x" in fields and "y" in fields:
+        return fields
+    keys = ", ".join(map(repr, list(fields)[:8])) or "no keys"
+    raise StrokesError("no drawing", f"there is no drawing in it, but {keys}"[:200])
+
+
+def is_stroke(item: Any) -> bool:
+    """Return whether an item of a JSON array is a stroke or a point; otherwise it is a drawing with strokes."""
+    if isinstance(item, dict):
+        if _is_point(item):
+            return True
+        value = next((item[key] for key in (*POINT_KEYS, "x") if isinstance(item.get(key), list)), None)
+        return value is not None and nesting(value) <= (1 if value is item.get("x") else 2)
+    return isinstance(item, list) and nesting(item) <= 2
+
+
+def nesting(value: Any) -> int:
+    """Return the number of nested lists around the first number or object of a value, at most 5; 3 if there is none.
+
+    An object counts as one list, because it can be a point: [[1, 2]] and [{"x": 1, "y": 2}] both have nesting 2.
+    """
+    depth = 0
+    while isinstance(value, list) and depth < 5:
+        depth += 1
+        value = next((item for item in value if item not in ([], {})), None)
+    return 3 if value is None else depth + isinstance(value, dict)
+
+
+def parse_strokes(value: Any, layout: Layout | None = None) -> Drawing:
+    """Convert the strokes of a drawing to points (n, 2).
+
+    Args:
+        value: JSON value in one of the layouts above.
+        layout: layout of the other drawings of the file; None if unknown.
+
+    Raises:
+        StrokesError: the value has none of the layouts.
+    """
+    try:
+        strokes = _list_strokes(value)
+        rows = [stroke for stroke in strokes if _is_table(stroke)]
+        default: Layout = "points" if strokes and strokes[0] is value else layout or "channels"
+        chosen = find_layout(rows) or default
+        if layout == "channels" and rows and all(len(stroke) == 1 for stroke in rows):
+            raise StrokesError("not strokes", "its strokes have xs and no ys")
+        return [_to_points(stroke, chosen) for stroke in strokes]
+    except (TypeError, ValueError, LookupError, OverflowError, RecursionError, AttributeError) as error:
+        raise StrokesError("not strokes", "its drawing is not a list of strokes") from error
+
+
+def find_layout(strokes: list[Any]) -> Layout | None:
+    """Return the layout of strokes that are lists of lists; None if both layouts are possible."""
+    strokes = [stroke for stroke in strokes if stroke]
+    if not strokes:
+        return None
+    counts = {len(stroke) for stroke in strokes}
+    widths = [{len(row) for row in stroke} for stroke in strokes]
+    columns = set().union(*widths)
+    are_points = len(columns) == 1 and 2 <= min(columns) <= MAX_COLUMNS
+    are_channels = len(counts) == 1 and 2 <= min(counts) <= _MAX_CHANNELS and all(len(width) == 1 for width in widths)
+    if (
+        are_points
+        and are_channels
+        and (counts == {2} or (counts == {3} and _are_times(stroke[2] for stroke in strokes)))
+    ):
+        return None
+    return "points" if are_points else "channels"
+
+
+def _are_times(rows: Iterable[list[float]]) -> bool:
+    """Return whether the third channels of all strokes are times as in Quick, Draw! files."""
+    times = list(chain.from_iterable(rows))
+    return times[0] == 0 and times == sorted(times)
+
+
+def _list_strokes(value: Any, depth: int = 0) -> list[Any]:
+    """Return the strokes of a drawing, each a list or an object."""
+    if isinstance(value, dict):
+        if depth == _MAX_DEPTH:
+            raise ValueError("nested too deep")
+        inner = next((value[key] for key in STROKE_KEYS if isinstance(value.get(key), (list, dict))), None)
+        if inner is not None:
+            return [value] if is_stroke(value) else _list_strokes(inner, depth + 1)
+        if value["x"] and isinstance(value["x"][0], list):
+            return [{"x": xs, "y": ys} for xs, ys in zip(value["x"], value["y"], strict=True)]
+        return [value]
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    is_single = any(value) and nesting(value) == 2 and not any(map(_is_stroke_object, value))
+    return [value] if is_single else value
+
+
+def _is_stroke_object(item: Any) -> bool:
+    return isinstance(item, dict) and not _is_point(item)
+
+
+def _is_point(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("x"), int | float) and isinstance(item.get("y"), int | float)
+
+
+def _is_table(stroke: Any) -> bool:
+    return isinstance(stroke, list) and all(isinstance(row, list) for row in stroke)
+
+
+def _to_points(stroke: Any, layout: Layout) -> np.ndarray:
+    """Convert a stroke to points (n, 2)."""
+    if isinstance(stroke, dict):
+        points = next((stroke[key] for key in POINT_KEYS if isinstance(stroke.get(key), list)), None)
+        if points is None:
+            return _to_array([stroke["x"], stroke["y"]]).T
+        if points and not isinstance(points[0], (list, dict)):  # a flat list x, y, x, y, ...
+            return _to_array(points).reshape(-1, 2)
+        return _to_points(points, find_layout([points] if _is_table(points) else []) or "points")
+    if not stroke:
+        return np.zeros((0, 2))
+    if isinstance(stroke[0], dict):
+        return _to_array([[point["x"], point["y"]] for point in stroke])
+    if layout == "points":
+        return _to_array([[row[0], row[1]] for row in stroke])
+    if len(stroke[0]) != len(stroke[1]):
+        raise StrokesError("ragged", "a stroke has different numbers of xs and ys")
+    return _to_array([stroke[0], stroke[1]]).T
+
+
+def _to_array(numbers: list[Any]) -> np.ndarray:
+    array = np.array(numbers)
+    if (array.size and array.dtype.kind not in "iuf") or array.ndim > 2:
+        raise TypeError("not numbers")
+    return array.astype(np.float64)
