@@ -12,8 +12,10 @@ import numpy as np
 from mdnrnn.data import formats
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
+from mdnrnn.data.formats.archives import close_archives
 from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.importing.builder import Block, narrow_integers
+from mdnrnn.data.importing.contents import SourceFile, check_known_files, list_contents
 from mdnrnn.data.importing.recipe import Recipe, reshape
 from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
 from mdnrnn.data.importing.splits import assign_splits
@@ -66,24 +68,50 @@ class Unreadable(NamedTuple):
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
     """Yield the chunks of all files in order, and an `Unreadable` for each file that cannot be cut into chunks."""
     forced = formats.find_format(recipe.format) if recipe.format else None
-    for path, root in list_files(paths):
-        if forced and root and path.suffix.lower() not in forced.extensions:
+    try:
+        for path, root in list_files(paths):
+            try:
+                yield from _read_contents(path, root, forced, recipe)
+            except (DataError, OSError) as error:
+                yield _make_unreadable(path, error)
+    finally:
+        close_archives()
+
+
+def _read_contents(
+    path: Path, root: Path | None, forced: Format | None, recipe: Recipe
+) -> Iterator[ChunkTask | Unreadable]:
+    """Yield the chunks of a file or, if it is an archive, of the files in it."""
+    is_known = False
+    for file in list_contents(path, root):
+        if forced and file.root and file.path.suffix.lower() not in forced.extensions:
             continue
-        try:
-            form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
-            if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
-                yield Unreadable(path, None, formats.describe_unknown(path).kind)
-                continue
-            if form is None:
-                raise formats.unknown_format_error(path)
-            yield from _file_tasks(path, root, form, recipe)
-        except (DataError, OSError) as error:
-            yield _make_unreadable(path, error)
+        for task in _read_file(file, forced, recipe):
+            is_known |= isinstance(task, ChunkTask) or task.error is not None
+            yield task
+    if root is None and not is_known:
+        check_known_files(path)
 
 
-def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> Iterator[ChunkTask]:
+def _read_file(file: SourceFile, forced: Format | None, recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
+    path, root = file.path, file.root
+    try:
+        form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
+        if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
+            yield Unreadable(path, None, formats.describe_unknown(path).kind)
+            return
+        if form is None:
+            raise formats.unknown_format_error(path)
+        yield from _file_tasks(file, form, recipe)
+    except (DataError, OSError) as error:
+        yield _make_unreadable(path, error)
+
+
+def _file_tasks(file: SourceFile, form: Format, recipe: Recipe) -> Iterator[ChunkTask]:
     label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
-    path_info = PathInfo.from_path(path, root, by_file=label_source == "file") if label_source else PathInfo()
+    path, path_info = file.path, PathInfo()
+    if label_source:
+        path_info = PathInfo.from_path(file.unpacked, file.root, by_file=label_source == "file")
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
     for number, chunk in enumerate(chunks):
         yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)

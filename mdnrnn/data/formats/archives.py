@@ -1,0 +1,254 @@
+"""Files inside zip archives and gzip files, read in memory: nothing is extracted to disk.
+
+An `ArchivePath` is a path that continues inside an archive, for example drawings.zip/cat/1.svg. The content of the gzip
+file cat.ndjson.gz has the path cat.ndjson.gz/cat.ndjson. Readers open it like any other path.
+
+Formats: PKWARE's APPNOTE.TXT (zip) and RFC 1952 (gzip).
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from mdnrnn.errors import DataError
+
+if TYPE_CHECKING or sys.platform != "win32":
+    from pathlib import PosixPath as _PlatformPath
+else:
+    from pathlib import WindowsPath as _PlatformPath
+
+_GZIP_MAGIC, _ZIP_MAGIC = b"\x1f\x8b", (b"PK\3\4", b"PK\5\6")
+_MAX_BYTES = 16 << 30
+_MAX_RATIO = 100
+"""Maximum ratio of unpacked to packed size. Drawings have a lower ratio, decompression bombs a higher one."""
+_MIN_PACKED_BYTES = 1 << 20
+"""Minimum packed size to which the ratio is applied: small files may have a higher ratio."""
+_MAX_DIRECTORY_BYTES = 16 << 20
+"""Maximum bytes of the list of members of a zip archive, about 150,000 members. It is held in memory."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
+"""Compression methods that are read. The others could take as much memory as the file declares."""
+_END = struct.Struct("<4s4H2LH")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR_64_BYTES = 20
+_DRIVE = re.compile(r"[A-Za-z]:")
+_MAX_COMMENT_BYTES = (1 << 16) - 1
+_DAMAGE = (EOFError, OSError, ValueError, RuntimeError, NotImplementedError, struct.error, zlib.error)
+_DAMAGE += (zipfile.BadZipFile, LookupError)
+
+
+class ArchivePath(_PlatformPath):
+    """Path of a file in a zip archive or gzip file: the path of the archive, followed by the path in the archive."""
+
+    def open(self, mode: str = "rb", *_: Any, **__: Any) -> IO[Any]:  # type: ignore[override]
+        """Open the file for reading bytes.
+
+        Raises:
+            DataError: the archive is damaged or encrypted, or the file exceeds a limit; also while it is read.
+        """
+        if mode != "rb":
+            raise ValueError(f"mode: received {mode!r}, expected 'rb'")
+        archive, name = self._split()
+        if read_kind(archive) == "gzip":
+            return _gunzip(archive.open("rb"), archive.stat().st_size, str(archive))
+        members = _open_zip(archive)
+        if name in members.infos:
+            return members.open(name)
+        packed = name.rpartition("/")[0]
+        return _gunzip(members.open(packed), members.infos[packed].file_size, str(archive / packed))
+
+    def _split(self) -> tuple[Path, str]:
+        """Return the archive, and the path in the archive."""
+        archive = next(Path(parent) for parent in self.parents if os.path.isfile(parent))
+        return archive, PurePosixPath(*self.parts[len(archive.parts) :]).as_posix()
+
+    def as_unpacked(self) -> Path:
+        """Return the path that the file would have if the archive were unpacked into a folder of its name."""
+        archive, name = self._split()
+        if read_kind(archive) == "gzip":
+            return archive.parent / name
+        if name not in _open_zip(archive).infos:  # a gzip file in a zip archive
+            name = str(PurePosixPath(name).parent.parent / PurePosixPath(name).name)
+        return archive.with_suffix("") / name
+
+
+def read_kind(path: Path) -> Literal["gzip", "zip"] | None:
+    """Return the kind of archive that a file is according to its first bytes; None for other files and for folders."""
+    if not isinstance(path, ArchivePath) and not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(4)
+    return "gzip" if head.startswith(_GZIP_MAGIC) else "zip" if head in _ZIP_MAGIC else None
+
+
+def content_path(path: Path, extensions: frozenset[str]) -> ArchivePath:
+    """Return the path of the content of a gzip file.
+
+    Its name is that of the file without `.gz`, or without the z of an extension such as `.svgz`.
+
+    Args:
+        path: gzip file.
+        extensions: extensions of file formats, for example ".svg".
+    """
+    name, extension = os.path.splitext(path.name)
+    if extension.lower() != ".gz":
+        shorter = (
+            extension[:-1] if extension[-1:].lower() == "z" and extension[:-1].lower() in extensions else extension
+        )
+        name += shorter
+    return ArchivePath(path, name)
+
+
+def member_paths(path: Path) -> Iterator[ArchivePath]:
+    """Yield the paths of the files in a zip archive in the order of a folder; hidden files are left out.
+
+    Raises:
+        DataError: the archive is damaged, a name leads out of it, or it exceeds a limit.
+    """
+    for name in sorted(_open_zip(path).infos, key=_order):
+        if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts):
+            yield ArchivePath(path, name)
+
+
+def _order(name: str) -> tuple[tuple[bool, str], ...]:
+    *folders, last = PurePosixPath(name).parts
+    return (*((True, folder) for folder in folders), (False, last))
+
+
+def close_archives() -> None:
+    """Close the archives that `ArchivePath.open` keeps open."""
+    _open_zip_version.cache_clear()
+
+
+class _Zip:
+    """An open zip archive."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        _check_directory_size(path)
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except _DAMAGE as error:
+            raise _damaged(str(path), error) from error
+        infos = [info for info in self._archive.infolist() if not info.is_dir()]
+        self.infos = {_safe_name(path, info.filename): info for info in infos}
+        """Members by their normalized name."""
+        packed, unpacked = path.stat().st_size, sum(info.file_size for info in infos)
+        if unpacked > _limit(packed):
+            raise _bomb(str(path), packed, unpacked)
+
+    def open(self, name: str) -> IO[bytes]:
+        info, location = self.infos[name], str(self.path / name)
+        if info.flag_bits & 1:
+            raise DataError(f"{location}: encrypted; expected a file without a password; unpack the archive first")
+        if info.compress_type not in _METHODS:
+            raise DataError(f"{location}: compressed by method {info.compress_type}; unpack the archive first")
+        try:
+            return _bound(self._archive.open(info), info.file_size, location)
+        except _DAMAGE as error:
+            raise _damaged(location, error) from error
+
+
+def _open_zip(path: Path) -> _Zip:
+    status = path.stat()
+    return _open_zip_version(path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1)
+def _open_zip_version(path: Path, _modified: int, _size: int) -> _Zip:
+    return _Zip(path)
+
+
+def _check_directory_size(path: Path) -> None:
+    """Raise `DataError` if the list of members of a zip archive is too long to be held in memory."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        file.seek(max(0, size - _END.size - _MAX_COMMENT_BYTES - _LOCATOR_64_BYTES - _END_64.size))
+        tail = file.read()
+    end = len(tail) - _END.size if tail[-_END.size :].startswith(_ZIP_MAGIC[1]) else tail.rfind(_ZIP_MAGIC[1])
+    if end < 0 or end + _END.size > len(tail):
+        raise DataError(f"{path}: a zip archive that is truncated; download it again")
+    directory_bytes = _END.unpack_from(tail, end)[5]
+    end_64 = end - _LOCATOR_64_BYTES - _END_64.size
+    if end_64 >= 0 and tail[end_64:].startswith(b"PK\6\6"):
+        directory_bytes = max(
+            directory_bytes if directory_bytes < 0xFFFFFFFF else 0, _END_64.unpack_from(tail, end_64)[8]
+        )
+    if directory_bytes > _MAX_DIRECTORY_BYTES:
+        raise DataError(
+            f"{path}: the list of its members has {directory_bytes} bytes; expected at most {_MAX_DIRECTORY_BYTES}; "
+            "unpack it and import the folder"
+        )
+
+
+def _safe_name(path: Path, name: str) -> str:
+    pure = PurePosixPath(name.replace("\\", "/"))  # some programs write the separator of Windows
+    if pure.is_absolute() or ".." in pure.parts or not pure.parts or _DRIVE.match(name):
+        raise DataError(
+            f"{path}: its member {name[:80]!r} would be outside of the archive's folder; expected relative names; do "
+            "not trust this file"
+        )
+    return pure.as_posix()
+
+
+def _limit(packed: int) -> int:
+    return min(_MAX_BYTES, _MAX_RATIO * max(packed, _MIN_PACKED_BYTES))
+
+
+def _gunzip(packed: IO[bytes], size: int, location: str) -> IO[bytes]:
+    return _bound(gzip.GzipFile(fileobj=packed), _limit(size), location, packed)
+
+
+def _bound(stream: IO[bytes], limit: int, location: str, packed: IO[bytes] | None = None) -> IO[bytes]:
+    return io.BufferedReader(_BoundedReader(stream, limit, location, packed), 1 << 18)
+
+
+class _BoundedReader(io.RawIOBase):
+    """Stream that raises `DataError` if another stream is damaged or has more than `limit` bytes."""
+
+    def __init__(self, stream: IO[bytes], limit: int, location: str, packed: IO[bytes] | None) -> None:
+        self._stream, self._left, self._limit, self._location, self._packed = stream, limit, limit, location, packed
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._stream.read(len(buffer))
+        except DataError:
+            raise
+        except _DAMAGE as error:
+            raise _damaged(self._location, error) from error
+        self._left -= len(data)
+        if self._left < 0:
+            raise _bomb(self._location, None, self._limit)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        if self._packed is not None:
+            self._packed.close()
+        super().close()
+
+
+def _damaged(location: str, error: BaseException) -> DataError:
+    return DataError(f"{location}: a damaged or truncated archive ({error}); download it again")
+
+
+def _bomb(location: str, packed: int | None, unpacked: int) -> DataError:
+    source = "" if packed is None else f" from {packed} bytes"
+    return DataError(
+        f"{location}: unpacks{source} to over {unpacked} bytes; expected at most {_MAX_RATIO} times the packed size; "
+        "do not trust this file"
+    )

@@ -1,0 +1,71 @@
+"""Expand zip archives and gzip files to the files inside them, which are imported as if they were unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from mdnrnn.data import formats
+from mdnrnn.data.formats.archives import ArchivePath, content_path, member_paths, read_kind
+from mdnrnn.errors import DataError
+
+_EXTENSIONS = frozenset(extension for form in formats.FORMATS.values() for extension in form.extensions)
+
+
+class SourceFile(NamedTuple):
+    """A file to import."""
+
+    path: Path
+    root: Path | None
+    """Imported folder that contains the file, or the folder of its archive; None if the file itself is imported."""
+    unpacked: Path
+    """Path from which the class and the split are read: that of the file after unpacking."""
+
+
+def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
+    """Yield a file, or the files in it if it is a zip archive of files or a gzip file.
+
+    Args:
+        path: file or corpus folder.
+        root: imported folder that contains the file; None if the file itself is imported.
+
+    Raises:
+        DataError: the archive is damaged or exceeds a limit.
+    """
+    kind = read_kind(path)
+    if kind == "zip" and _contains_files(path):
+        for member in member_paths(path):
+            inner = _skip_gzip(member)
+            yield SourceFile(inner, root or path.with_suffix(""), inner.as_unpacked())
+    elif kind == "gzip":
+        inner = content_path(path, _EXTENSIONS)
+        yield SourceFile(inner, root, inner.as_unpacked())
+    else:
+        yield SourceFile(path, root, path)
+
+
+def _contains_files(path: Path) -> bool:
+    """Return whether a zip archive is neither a corpus nor another file of arrays."""
+    return path.suffix.lower() != ".npz" and formats.recognize_format(path) is None
+
+
+def _skip_gzip(member: ArchivePath) -> ArchivePath:
+    try:
+        return content_path(member, _EXTENSIONS) if read_kind(member) == "gzip" else member
+    except DataError:  # the error is reported when the importer opens the member
+        return member
+
+
+def check_known_files(path: Path) -> None:
+    """Raise `DataError` for a zip archive in which no file has a known format; ignore other files.
+
+    Args:
+        path: file from which nothing was imported.
+    """
+    if read_kind(path) != "zip" or not _contains_files(path):
+        return
+    names = ", ".join(str(member.relative_to(path)) for member in islice(member_paths(path), 3))
+    found = f"a zip archive without files of a known format ({names[:120]})" if names else "an empty zip archive"
+    raise DataError(f"{path}: {found}; expected files of one of the formats {', '.join(formats.FORMATS)}")
