@@ -20,6 +20,7 @@ from mdnrnn.data.formats import (
     pen_csv,
     quickdraw_bin,
     sketchrnn,
+    stroke_arrays,
     svg_reader,
     svg_writer,
     touch_csv,
@@ -29,12 +30,14 @@ from mdnrnn.data.formats import (
 )
 from mdnrnn.data.formats.format import HEAD_BYTES, Format
 from mdnrnn.data.formats.unknown import Content, describe_content
+from mdnrnn.data.formats.unknown_data import ARCHIVE_KINDS, describe_data
 from mdnrnn.errors import DataError, InputError
 
 FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
     "ndjson": ndjson.FORMAT,
     "json": json_file.FORMAT,
+    "stroke-arrays": stroke_arrays.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,
     "svg": svg_reader.FORMAT,
     "inkml": inkml.FORMAT,
@@ -85,7 +88,8 @@ def recognize_format(path: Path) -> Format | None:
 def describe_unknown(path: Path) -> Content:
     """Return what a file contains that no format recognizes."""
     with path.open("rb") as file:
-        return describe_content(path, file.read(HEAD_BYTES))
+        head = file.read(HEAD_BYTES)
+    return describe_data(path, head) or describe_content(path, head)
 
 
 def unknown_format_error(path: Path) -> DataError:
@@ -94,12 +98,7 @@ def unknown_format_error(path: Path) -> DataError:
     expected = f"expected one of {', '.join(FORMATS)}"
     if content.kind == "empty file":
         return DataError(f"{path}: the file is empty; {expected}")
-    with path.open("rb") as file:
-        is_zip = file.read(4) == b"PK\x03\x04"
-    if is_zip and path.suffix.lower() not in (".procreate", ".kra"):
-        found = "an .npz that is truncated, or has none of the keys train, valid, test"
-        return DataError(f"{path}: {found}; {expected}")
-    if path.suffix.lower() == ".npz":
+    if path.suffix.lower() == ".npz" and content.kind not in ARCHIVE_KINDS:
         return DataError(f"{path}: not an .npz file, but {content.found}; {expected}")
     if content.advice:
         return DataError(f"{path}: {content.found}, which is not a known format; expected strokes; {content.advice}")

@@ -75,22 +75,33 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
             than the file contains.
     """
     location = f"{path}: {member}" if member else str(path)
-    with convert_errors(location):
-        if member is None:
-            with path.open("rb") as file:
-                yield from _read_array(file, location)
-            return
-        with zipfile.ZipFile(path) as archive:
-            info = archive.getinfo(f"{member}.npy")
-            if info.file_size > _MAX_MEMBER_BYTES:
-                raise DataError(f"{location} declares {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
-            if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
-                raise DataError(
-                    f"{location} decompresses from {info.compress_size} to {info.file_size} bytes; expected a factor "
-                    f"of at most {_MAX_COMPRESSION}; do not trust this file"
-                )
-            with archive.open(info) as file:
-                yield from _read_array(io.BufferedReader(file, 1 << 20), location)
+    with convert_errors(location), open_array(path, member) as file:
+        yield from _read_array(file, location)
+
+
+@contextmanager
+def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
+    """Open an array for reading; the arguments are those of `read_records`.
+
+    Raises:
+        DataError: the size or the compression of a member exceeds a limit.
+    """
+    if member is None:
+        with path.open("rb") as file:
+            yield file
+        return
+    location = f"{path}: {member}"
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(f"{member}.npy")
+        if info.file_size > _MAX_MEMBER_BYTES:
+            raise DataError(f"{location} declares {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
+        if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
+            raise DataError(
+                f"{location} decompresses from {info.compress_size} to {info.file_size} bytes; expected a factor "
+                f"of at most {_MAX_COMPRESSION}; do not trust this file"
+            )
+        with archive.open(info) as file:
+            yield io.BufferedReader(file, 1 << 20)
 
 
 @contextmanager

@@ -119,11 +119,16 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
     indices, arrays = _select_valid(chunk, dropped)
     if not indices:
         return DrawingBatch.from_polylines([], dropped)
-    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     if not chunk.origin:  # prepend the implicit origin to each drawing
         origin = np.zeros((1, 3), arrays[0].dtype)
-        arrays = [part for rows in arrays for part in (origin, rows)]
-        lengths += 1
+        arrays = [np.concatenate([origin, rows]) for rows in arrays]
+    records = [Record(chunk.location(index), split=chunk.split) for index in indices]
+    return pack_rows(arrays, records, dropped)
+
+
+def pack_rows(arrays: list[np.ndarray], records: list[Record], dropped: list[Remark]) -> DrawingBatch:
+    """Pack drawings given as rows (dx, dy, pen), (T, 3) with T >= 1; row 0 is the position of the first point."""
+    lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     rows = np.concatenate(arrays)
     first_rows = np.cumsum(lengths) - lengths
     points = _cumulative_sums(rows[:, :2], first_rows)
@@ -131,7 +136,6 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
     pen_up[first_rows + lengths - 1] = True
     stroke_lengths = np.diff(np.flatnonzero(pen_up) + 1, prepend=0)
     stroke_counts = np.add.reduceat(pen_up, first_rows, dtype=np.int64)
-    records = [Record(chunk.location(index), split=chunk.split) for index in indices]
     return DrawingBatch(points, stroke_lengths, stroke_counts, records, dropped)
 
 

@@ -1,0 +1,112 @@
+"""Column layouts of arrays of strokes, and their conversion to rows (dx, dy, pen).
+
+dx and dy are offsets from the preceding point, y down; in row 0 they are the position of the first point. All switches
+are 0 or 1. The layout is chosen by the values:
+
+- (dx, dy, pen), called stroke-3 by Ha and Eck, A Neural Representation of Sketch Drawings (2017): pen = 1 marks the
+  last point of a stroke.
+- (pen, dx, dy): the same with the switch in front, as in data for Graves' handwriting synthesis (2013).
+- (dx, dy, p1, p2, p3), called stroke-5: one of p1 (the pen stays down), p2 (last point of a stroke) and p3 (end of the
+  drawing) is 1. Rows after the first one with p3 = 1 are padding; that row is a point only if it has an offset.
+- (dx, dy, pen, end): end = 1 marks the last point of the drawing, or padding.
+- (dx, dy, down, up): one of the two is 1; up is the pen of the first layout.
+- (dx, dy, pen, part): part is the number of the semantic part of the point, as in the SPG data of Li et al., Universal
+  Sketch Perceptual Grouping (2018). It is not kept.
+
+Absolute coordinates cannot be distinguished from offsets and are not read.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import numpy as np
+
+WIDTHS = (3, 4, 5)
+
+
+class Columns(Enum):
+    """Meaning of the columns of an array of strokes."""
+
+    PEN_LAST = "(dx, dy, pen)"
+    PEN_FIRST = "(pen, dx, dy)"
+    STROKE_5 = "(dx, dy, p1, p2, p3)"
+    END = "(dx, dy, pen, end)"
+    DOWN_UP = "(dx, dy, down, up)"
+    PART = "(dx, dy, pen, part)"
+
+
+_BY_WIDTH = {
+    3: (Columns.PEN_LAST, Columns.PEN_FIRST),
+    4: (Columns.DOWN_UP, Columns.END, Columns.PART),
+    5: (Columns.STROKE_5,),
+}
+_OFFSETS = {Columns.PEN_FIRST: slice(1, 3)}
+_LIFTS = {
+    Columns.PEN_FIRST: slice(0, 1),
+    Columns.STROKE_5: slice(3, 5),
+    Columns.END: slice(2, 4),
+    Columns.DOWN_UP: slice(3, 4),
+}
+"""Columns of the switches that end a stroke; by default column 2."""
+
+
+def choose_columns(rows: np.ndarray) -> Columns | None:
+    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if their values fit no layout.
+
+    Offsets that are all 0 or 1, and a pen that is never lifted, fit none: other data have such values, too.
+    """
+    rows = rows[np.isfinite(rows).all(1)] if rows.dtype.kind == "f" else rows
+    for columns in _BY_WIDTH[rows.shape[1]]:
+        is_offset = not _are_switches(rows[:, _OFFSETS.get(columns, slice(0, 2))])
+        if is_offset and _fits(rows, columns) and rows[:, _LIFTS.get(columns, slice(2, 3))].any():
+            return columns
+    return None
+
+
+def to_stroke_3(rows: np.ndarray, columns: Columns, padded: bool) -> np.ndarray:
+    """Convert rows to (dx, dy, pen), (T, 3), without padding.
+
+    Args:
+        rows: (n, 3), (n, 4) or (n, 5).
+        columns: layout of the rows.
+        padded: whether rows of zeros or NaN at the end are padding.
+
+    Raises:
+        ValueError: the rows do not fit the layout.
+    """
+    if padded and columns is not Columns.STROKE_5:
+        used = np.flatnonzero(np.nan_to_num(rows).any(1))
+        rows = rows[: used[-1] + 1 if len(used) else 0]
+    if columns not in _BY_WIDTH[rows.shape[1]] or not _fits(rows, columns):
+        raise ValueError("has other values")
+    if columns in (Columns.END, Columns.STROKE_5):
+        rows = _cut_at_end(rows)
+    pen = {Columns.PEN_FIRST: [1, 2, 0], Columns.DOWN_UP: [0, 1, 3], Columns.STROKE_5: [0, 1, 3]}
+    return rows[:, pen.get(columns, [0, 1, 2])]
+
+
+def _fits(rows: np.ndarray, columns: Columns) -> bool:
+    if rows.dtype.kind == "f" and not np.isfinite(rows).all():
+        return False
+    if columns is Columns.PEN_LAST:
+        return _are_switches(rows[:, 2])
+    if columns is Columns.PEN_FIRST:
+        return _are_switches(rows[:, 0])
+    if columns is Columns.PART:
+        parts = rows[:, 3]
+        return _are_switches(rows[:, 2]) and bool((parts >= 0).all() and (parts == np.rint(parts)).all())
+    is_one_hot = columns in (Columns.STROKE_5, Columns.DOWN_UP)
+    return _are_switches(rows[:, 2:]) and (not is_one_hot or bool((rows[:, 2:].sum(1) == 1).all()))
+
+
+def _are_switches(values: np.ndarray) -> bool:
+    return bool(((values == 0) | (values == 1)).all())
+
+
+def _cut_at_end(rows: np.ndarray) -> np.ndarray:
+    """Return the rows up to the first one whose last column is 1; this row only if it has an offset."""
+    ends = np.flatnonzero(rows[:, -1] == 1)
+    if not len(ends):
+        return rows
+    return rows[: ends[0] + bool(rows[ends[0], :2].any())]
