@@ -7,12 +7,14 @@ from pathlib import Path
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import (
+    excalidraw,
     iam,
     impsy,
     inkml,
     inkml_writer,
     json_file,
     lightpad,
+    medians,
     microjam,
     native,
     ndjson,
@@ -25,6 +27,7 @@ from mdnrnn.data.formats import (
     svg_writer,
     touch_csv,
     uji,
+    tldraw,
     unipen,
     xournal,
 )
@@ -35,6 +38,9 @@ from mdnrnn.errors import DataError, InputError
 
 FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
+    "excalidraw": excalidraw.FORMAT,
+    "tldraw": tldraw.FORMAT,
+    "medians": medians.FORMAT,
     "ndjson": ndjson.FORMAT,
     "json": json_file.FORMAT,
     "stroke-arrays": stroke_arrays.FORMAT,

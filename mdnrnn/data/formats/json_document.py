@@ -1,0 +1,87 @@
+"""Helpers for the JSON documents of drawing programs: bounded reading, and access to untrusted values."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdnrnn.data.drawings import Remark
+from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.errors import DataError
+
+_MAX_BYTES = 32 << 20
+_MAX_KIND = 40
+_MAX_KINDS = 20
+
+
+def read_document(path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file; raise `DataError` if there is none, or the file has over 32 MB."""
+    data = read_bounded(path, _MAX_BYTES)
+    try:
+        document = json.loads(data)
+    except RecursionError as error:
+        raise DataError(f"{path}: its JSON is nested too deep; save it again") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({str(error)[:120]}); save it again") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path}: its JSON is not an object; expected a document of a drawing program")
+    return document
+
+
+def list_objects(value: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list; [] for another value."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def to_number(value: Any, default: float = 0.0) -> float:
+    """Return a number of a document; `default` for a missing value.
+
+    Raises:
+        ValueError: the value is not a number.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, int | float):
+        raise ValueError(f"{str(value)[:40]!r} is not a number")
+    return float(value)
+
+
+def to_points(rows: list[Any]) -> np.ndarray:
+    """Convert points [x, y, ...] or {"x": x, "y": y} to an array (n, 2).
+
+    Raises:
+        ValueError: a point has another form.
+    """
+    try:
+        if all(isinstance(row, list) for row in rows):
+            points = np.array([row[:2] for row in rows])
+        else:
+            points = np.array([[row["x"], row["y"]] for row in rows])
+    except (TypeError, LookupError, OverflowError) as error:
+        raise ValueError("a point is not [x, y]") from error
+    if points.size and (points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "iuf"):
+        raise ValueError("a point is not [x, y]")
+    return points.astype(np.float64).reshape(-1, 2)
+
+
+def rotate(points: np.ndarray, angle: float, center: np.ndarray) -> np.ndarray:
+    """Rotate points (n, 2) by an angle in radians about a center, clockwise on a page with y down."""
+    sine, cosine = np.sin(angle), np.cos(angle)
+    return (points - center) @ np.array([[cosine, sine], [-sine, cosine]]) + center
+
+
+def to_remarks(counts: Counter[str], location: str) -> list[Remark]:
+    """Return a remark for each kind of content that is lost.
+
+    Args:
+        counts: number of items of each kind.
+        location: file and position, for messages.
+    """
+    return [
+        Remark(kind[:_MAX_KIND], f"{location}: {count} {kind[:_MAX_KIND]}", count=count)
+        for kind, count in counts.most_common(_MAX_KINDS)
+    ]

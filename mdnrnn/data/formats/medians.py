@@ -1,0 +1,68 @@
+"""Characters with medians, as in Make Me a Hanzi's `graphics.txt`, AnimCJK and hanzi-writer-data.
+
+One JSON object per line, or one per file. The field `medians` is a list of strokes [[x, y], ...], the center lines. The
+field `strokes` contains the outlines of the brush as SVG paths, which are not read. y points up, from -124 to 900, and
+is converted to y down. The field `character` is the text of the drawing; if it is missing, a file name of one character
+is the text.
+
+Format: https://github.com/skishore/makemeahanzi
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats.format import Format
+from mdnrnn.data.formats.json_document import to_points
+from mdnrnn.data.formats.json_records import RecordChunk, top_level_keys
+from mdnrnn.data.formats.ndjson import read_chunks
+from mdnrnn.data.strokes import Drawing
+
+_TOP = 900.0
+"""y of the upper edge of the square in which the characters are drawn."""
+
+
+def _recognizes(path: Path, head: bytes) -> bool:
+    """Return whether the first object of the file has medians."""
+    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith(b"{") and "medians" in top_level_keys(head)
+
+
+def _chunks(path: Path) -> Iterator[RecordChunk]:
+    with path.open("rb") as file:
+        yield from read_chunks(file, str(path))
+
+
+def _parse(chunk: RecordChunk) -> DrawingBatch:
+    drawings: list[tuple[Drawing, Record]] = []
+    dropped: list[Remark] = []
+    outlines = 0
+    for number, data in enumerate(chunk.records, chunk.first):
+        if data is not None and not data.strip():
+            continue
+        location = f"{chunk.name} {number}"
+        try:
+            fields = json.loads(data or b"")
+            strokes = [to_points(median) * (1, -1) + (0, _TOP) for median in fields["medians"]]
+        except (ValueError, TypeError, LookupError, RecursionError) as error:
+            dropped.append(Remark("no medians", f"{location}: {str(error)[:120]}; expected medians [[x, y], ...]"))
+            continue
+        drawings.append((strokes, Record(location, text=_find_character(fields, chunk.name))))
+        outlines += len(fields["strokes"]) if isinstance(fields.get("strokes"), list) else 0
+    lost = [Remark("stroke outlines", f"{chunk.name} {chunk.first}", count=outlines)] if outlines else []
+    return DrawingBatch.from_polylines(drawings, dropped, lost=lost)
+
+
+def _find_character(fields: dict[str, Any], name: str) -> str | None:
+    character = fields.get("character")
+    stem = PurePath(name.removesuffix(", line")).stem
+    return character if isinstance(character, str) else stem if len(stem) == 1 else None
+
+
+FORMAT = Format(
+    "characters with medians", (".txt", ".json", ".jsonl", ".ndjson"), _recognizes, _chunks, _parse, default_label=None
+)

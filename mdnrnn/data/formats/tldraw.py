@@ -1,0 +1,114 @@
+"""tldraw `.tldr`: center lines of the shapes "draw", "highlight" and "line", one drawing per page, y down.
+
+A file has a list of records. A shape has a position, a rotation about it, and a parent: the page, or the group or frame
+to whose origin the position is relative. A "draw" shape is one stroke of several segments. The points of a segment are
+a list of {x, y, z}, or text in base64 of little-endian numbers:
+
+- `path`: x, y, z of the first point as float32, then the offset of each point from the preceding one as float16
+- `points`: x, y, z of each point as float16
+
+Format: https://tldraw.dev/docs/persistence and the package tlschema of tldraw (TLDrawShape, b64Vecs)
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdnrnn.data.drawings import DrawingBatch, Record
+from mdnrnn.data.formats.format import Format, single_chunk
+from mdnrnn.data.formats.json_document import list_objects, read_document, rotate, to_number, to_points, to_remarks
+from mdnrnn.data.strokes import Drawing
+from mdnrnn.errors import DataError
+
+_VERSION = re.compile(rb'"tldrawFileFormatVersion"\s*:')
+_STROKES = ("draw", "highlight", "line")
+_KNOWN = (*_STROKES, "group", "frame")
+_MAX_DEPTH = 64
+_FIRST_BYTES, _POINT_BYTES = 12, 6
+
+_Shape = dict[str, Any]
+
+
+def _recognizes(path: Path, head: bytes) -> bool:
+    """Return whether the file is a JSON object with the version of tldraw's file format."""
+    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and (
+        _VERSION.search(head) is not None or path.suffix.lower() == ".tldr"
+    )
+
+
+def _parse(path: Path) -> DrawingBatch:
+    document = read_document(path)
+    if not isinstance(document.get("records"), list):
+        raise DataError(
+            f"{path}: no list `records`, as in tldraw 1; expected a file of tldraw 2 or newer; save it again"
+        )
+    shapes = [each for each in list_objects(document["records"]) if each.get("typeName") == "shape"]
+    by_id = {str(shape.get("id")): shape for shape in shapes}
+    pages: dict[str, Drawing] = {}
+    for shape in sorted(shapes, key=lambda shape: str(shape.get("index"))):
+        if shape.get("type") in _STROKES:
+            try:
+                page, stroke = _place(_to_stroke(shape), shape, by_id)
+                pages.setdefault(page, []).append(stroke)
+            except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+                problem = f"{path}: shape {str(shape.get('id'))[:40]!r}: {str(error)[:120]}"
+                raise DataError(f"{problem}; expected segments with points; save the file again") from error
+    lost = Counter(f"{each.get('type')} shapes" for each in shapes if each.get("type") not in _KNOWN)
+    names = sorted(pages)
+    drawings = [
+        (pages[page], Record(str(path) if len(names) == 1 else f"{path}, page {number}"))
+        for number, page in enumerate(names, 1)
+    ]
+    return DrawingBatch.from_polylines(drawings, lost=to_remarks(lost, str(path)))
+
+
+def _to_stroke(shape: _Shape) -> np.ndarray:
+    """Return the points of a shape (n, 2), relative to its position."""
+    properties = shape["props"]
+    if shape["type"] == "line":
+        points = properties.get("points", properties.get("handles"))
+        return to_points(sorted(points.values(), key=lambda point: str(point.get("index"))))
+    segments = [_to_segment(segment) for segment in properties["segments"]]
+    # Consecutive segments share a point.
+    parts = [
+        part[1:] if number and len(part) and (part[0] == segments[number - 1][-1:]).all() else part
+        for number, part in enumerate(segments)
+    ]
+    scale = [to_number(properties.get("scaleX"), 1.0), to_number(properties.get("scaleY"), 1.0)]
+    return np.concatenate([np.zeros((0, 2)), *parts]) * scale
+
+
+def _to_segment(segment: _Shape) -> np.ndarray:
+    if isinstance(segment.get("path"), str):
+        data = base64.b64decode(segment["path"], validate=True)
+        if len(data) % _POINT_BYTES or len(data) == _POINT_BYTES:
+            raise ValueError(f"a path of {len(data)} bytes")
+        first = np.frombuffer(data[:_FIRST_BYTES], "<f4").reshape(-1, 3)
+        offsets = np.frombuffer(data[_FIRST_BYTES:], "<f2").reshape(-1, 3)
+        return np.cumsum(np.concatenate([first, offsets]).astype(np.float64), axis=0)[:, :2]
+    if isinstance(segment["points"], str):
+        values = np.frombuffer(base64.b64decode(segment["points"], validate=True), "<f2")
+        return values.astype(np.float64).reshape(-1, 3)[:, :2]
+    return to_points(segment["points"])
+
+
+def _place(points: np.ndarray, shape: _Shape, by_id: dict[str, _Shape]) -> tuple[str, np.ndarray]:
+    """Return the page of a shape, and its points relative to the page."""
+    with np.errstate(all="ignore"):
+        for _ in range(_MAX_DEPTH):
+            points = rotate(points, to_number(shape.get("rotation")), np.zeros(2))
+            points = points + np.array([to_number(shape.get("x")), to_number(shape.get("y"))])
+            parent = str(shape.get("parentId"))
+            if parent not in by_id:
+                return parent, points
+            shape = by_id[parent]
+    raise ValueError(f"nested over {_MAX_DEPTH} levels deep")
+
+
+FORMAT = Format("tldraw", (".tldr",), _recognizes, single_chunk, _parse)
