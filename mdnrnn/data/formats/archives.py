@@ -43,8 +43,18 @@ _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64_BYTES = 20
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_COMMENT_BYTES = (1 << 16) - 1
-_DAMAGE = (EOFError, OSError, ValueError, RuntimeError, NotImplementedError, struct.error, zlib.error)
-_DAMAGE += (zipfile.BadZipFile, LookupError)
+_DAMAGE: tuple[type[Exception], ...] = (
+    EOFError,
+    OSError,
+    ValueError,
+    RuntimeError,
+    NotImplementedError,
+    LookupError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
+"""Exceptions that a damaged archive can cause."""
 
 
 class ArchivePath(_PlatformPath):
@@ -209,14 +219,14 @@ def _gunzip(packed: IO[bytes], size: int, location: str) -> IO[bytes]:
     return _bound(gzip.GzipFile(fileobj=packed), _limit(size), location, packed)
 
 
-def _bound(stream: IO[bytes], limit: int, location: str, packed: IO[bytes] | None = None) -> IO[bytes]:
+def _bound(stream: IO[bytes] | gzip.GzipFile, limit: int, location: str, packed: IO[bytes] | None = None) -> IO[bytes]:
     return io.BufferedReader(_BoundedReader(stream, limit, location, packed), 1 << 18)
 
 
 class _BoundedReader(io.RawIOBase):
     """Stream that raises `DataError` if another stream is damaged or has more than `limit` bytes."""
 
-    def __init__(self, stream: IO[bytes], limit: int, location: str, packed: IO[bytes] | None) -> None:
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int, location: str, packed: IO[bytes] | None) -> None:
         self._stream, self._left, self._limit, self._location, self._packed = stream, limit, limit, location, packed
 
     def readable(self) -> bool:

@@ -101,7 +101,7 @@ def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
                 f"of at most {_MAX_COMPRESSION}; do not trust this file"
             )
         with archive.open(info) as file:
-            yield io.BufferedReader(file, 1 << 20)
+            yield io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
 
 
 @contextmanager

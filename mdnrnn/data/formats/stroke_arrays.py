@@ -11,7 +11,7 @@ In an `.npz`, all arrays of this kind are read and reported, and the others are 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 20
-_INSPECTED_RECORDS, _INSPECTED_NUMBERS = 64, 1 << 20
+_INSPECTED_RECORDS, _INSPECTED_ROWS = 64, 1 << 18
 _SPLIT_WORDS = {"train": "train", "training": "train", "valid": "valid", "val": "valid", "validation": "valid"}
 _SPLIT_WORDS |= {"test": "test", "testing": "test"}
 
@@ -71,11 +71,11 @@ def _recognizes(path: Path, head: bytes) -> bool:
 def _inspect(path: Path, name: str | None) -> _Array | None:
     """Return the description of an array; None if it does not contain strokes."""
     try:
-        with open_array(path, name) as file, convert_errors(str(path)):
+        with convert_errors(str(path)), open_array(path, name) as file:
             shape = read_npy_header(file)[0]
         records = read_records(path, name)
         if len(shape) == 2:
-            rows = [np.stack(list(islice(records, _INSPECTED_NUMBERS // 4)))]
+            rows = [_stack(islice(records, _INSPECTED_ROWS))]
         else:
             rows = [rows for rows in islice(records, _INSPECTED_RECORDS) if rows is not None and rows.size]
     except (DataError, OSError, ValueError):
@@ -107,7 +107,7 @@ def _read_chunks(array: _Array, others: list[str]) -> Iterator[_Chunk]:
         rows = list(islice(records, MAX_POINTS + 1))
         if len(rows) > MAX_POINTS:
             raise DataError(f"{array.location} has over {MAX_POINTS} rows; expected at most {MAX_POINTS} points")
-        yield _Chunk(array, 0, [np.stack(rows)] if rows else [], others)
+        yield _Chunk(array, 0, [_stack(rows)] if rows else [], others)
         return
     first, numbers = 0, 0
     group: list[np.ndarray | None] = []
@@ -119,6 +119,11 @@ def _read_chunks(array: _Array, others: list[str]) -> Iterator[_Chunk]:
             first, group, numbers, others = first + len(group), [], 0, []
     if group:
         yield _Chunk(array, first, group, others)
+
+
+def _stack(rows: Iterable[np.ndarray | None]) -> np.ndarray:
+    """Return rows (W,) as an array (T, W); raise `ValueError` if one is not numeric or there are none."""
+    return np.stack([np.zeros(0) if row is None else row for row in rows])
 
 
 def _parse(chunk: _Chunk) -> DrawingBatch:

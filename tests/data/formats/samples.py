@@ -77,6 +77,34 @@ INKML = b"""<?xml version="1.0" encoding="UTF-8"?>
 </traceGroup></ink>"""
 """A CROHME file: two traces with relative values in the second, and the formula."""
 
+EXCALIDRAW = b"""{"type": "excalidraw", "version": 2, "elements": [
+{"type": "freedraw", "x": 10, "y": 50, "angle": 0, "points": [[0, 0], [0, 40], [50, 40]], "pressures": [0.5, 1, 1]},
+{"type": "line", "x": 0, "y": 0, "angle": 1.5707963267948966, "points": [[0, 0], [20, 0]], "isDeleted": false},
+{"type": "arrow", "x": 1, "y": 1, "angle": 0, "points": [[0, 0], [5, -2.5]], "isDeleted": true},
+{"type": "text", "x": 1, "y": 1, "text": "points"}, {"type": "text"}, {"type": "rectangle", "width": 3}]}"""
+"""A scene with two strokes and a deleted one."""
+
+TLDRAW = b"""{"tldrawFileFormatVersion": 1, "schema": {}, "records": [
+{"typeName": "page", "id": "page:p"},
+{"typeName": "shape", "id": "shape:b", "type": "draw", "x": 10, "y": 50, "rotation": 0, "index": "a2",
+ "parentId": "page:p", "props": {"segments": [{"type": "free",
+ "path": "AACAPwAAAEAAAAA/AAAAQAAAAAAAQAAA"}], "scaleX": 2, "scaleY": 1}},
+{"typeName": "shape", "id": "shape:a", "type": "draw", "x": 10, "y": 0, "rotation": 0, "index": "a1",
+ "parentId": "shape:g", "props": {"segments": [
+ {"type": "free", "points": [{"x": 0, "y": 0, "z": 0.5}, {"x": 4, "y": 2}]},
+ {"type": "straight", "points": [{"x": 4, "y": 2}, {"x": 0, "y": 9}]}]}},
+{"typeName": "shape", "id": "shape:g", "type": "group", "x": 100, "y": 0, "rotation": 1.5707963267948966,
+ "parentId": "page:p", "props": {}},
+{"typeName": "shape", "id": "shape:l", "type": "line", "x": 0, "y": 0, "index": "a3", "parentId": "page:p",
+ "props": {"points": {"a2": {"index": "a2", "x": 5, "y": 6}, "a1": {"index": "a1", "x": 0, "y": 0}}}},
+{"typeName": "shape", "id": "shape:t", "type": "text", "x": 0, "y": 0, "parentId": "page:p", "props": {}}]}"""
+"""Three strokes on one page: the second one in a group that is turned by a right angle."""
+
+MEDIANS = """{"character":"\u4e3f","strokes":["M 1 2 L 3 4"],"medians":[[[1,900],[3,-124]]]}
+{"character":"\u4e59","strokes":["M 0 0","M 1 1"],"medians":[[[5,6],[7,8.5]],[[0,0]]]}
+""".encode()
+"""Two characters in the format of Make Me a Hanzi."""
+
 IAM_LINE = b"""<?xml version="1.0" encoding="ISO-8859-1"?>
 <WhiteboardCaptureSession>
 <WhiteboardDescription>

@@ -1,6 +1,7 @@
 """Damaged files of every format either import as a valid corpus or are refused with a one-line `DataError`."""
 
 import gzip
+import io
 import re
 import tempfile
 import zipfile
@@ -19,12 +20,14 @@ from mdnrnn.data.formats.arrays import read_records
 from tests.data.formats.fuzzing import EXAMPLES, MANY_EXAMPLES, Sample, check_damaged_files, write_file
 from tests.data.formats.samples import (
     CONTROL_ROWS,
+    EXCALIDRAW,
     IAM_LINE,
     IMPSY_LOG,
     INKML,
     INKSCAPE_SVG,
     KANJIVG_SVG,
     LIGHTPAD_LOG,
+    MEDIANS,
     MICROJAM_CSV,
     NICI_UNIPEN,
     OMNIGLOT,
@@ -33,6 +36,7 @@ from tests.data.formats.samples import (
     PENDIGITS_UNIPEN,
     QUICKDRAW_DRAWINGS,
     TOUCH_CSV,
+    TLDRAW,
     TOUCH_ROWS,
     UJI,
     XOURNAL,
@@ -44,6 +48,7 @@ from tests.data.formats.samples import (
 from tests.helpers import random_corpus
 
 STROKE3 = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
+STROKE5 = np.array([[3, 0, 1, 0, 0], [0, 4, 0, 1, 0], [5, 5, 0, 1, 0], [0, 0, 0, 0, 1]], np.float32)
 NDJSON = b"""{"word":"cat","countrycode":"DE","recognized":true,"key_id":"5891","drawing":[[[1,2],[3,4]],[[5],[6]]]}
 {"key_id":"17","word":"d\\u00f6g","drawing":[[[0.5,1e2,-3],[7,8,9],[0,12,30]]]}
 {"drawing":[[[255,0],[0,255]]]}
@@ -91,6 +96,26 @@ SAMPLES: dict[str, list[Sample]] = {
         ),
     ],
     "ndjson": [Sample("x.ndjson", NDJSON)],
+    "json": [
+        Sample("x.json", b'[{"word": "a", "drawing": [[[1, 2], [3, 4]], [[5], [6]]]},\n {"drawing": [[[1], [2]]]}]'),
+        Sample("x.json", b'{\n"label": "a", "strokes": [[[1, 2], [3, 4], [5, 6]], [[7, 8.5]]]}\n{"strokes": []}'),
+        Sample(
+            "x.json", b'{"class": "a",\n"drawings": [{"strokes": [{"x": [1, 2], "y": [3, 4]}]}, {"x": [1], "y": [2]}]}'
+        ),
+        Sample(
+            "x.json", b'[{"points": [{"x": 1, "y": 2, "time": 3}, {"x": 4, "y": 5}]}, {"points": [{"x": 1, "y": 2}]}]'
+        ),
+    ],
+    "excalidraw": [Sample("x.excalidraw", EXCALIDRAW)],
+    "tldraw": [Sample("x.tldr", TLDRAW)],
+    "medians": [Sample("x.txt", MEDIANS)],
+    "stroke-arrays": [
+        Sample("x.npy", saved_bytes(np.save, STROKE3)),
+        Sample("x.npy", save_objects(STROKE3 * 0.5, STROKE5[:, :3])),
+        Sample("x.npy", saved_bytes(np.save, np.stack([STROKE5, STROKE5]))),
+        Sample("x.npz", saved_bytes(np.savez, drawings=object_array(STROKE3, STROKE3[:1]), y=np.arange(2))),
+        *member_samples("drawings", save_objects(STROKE3, STROKE3[:1]), saved_bytes(np.save, STROKE5)),
+    ],
     "quickdraw-bin": [Sample("x.bin", pack_quickdraw(QUICKDRAW_DRAWINGS))],
     "svg": [Sample("x.svg", KANJIVG_SVG.encode()), Sample("x.svg", INKSCAPE_SVG.encode())],
     "inkml": [Sample("x.inkml", INKML)],
@@ -155,6 +180,39 @@ def test_damaged_file_is_imported_or_refused(name: str) -> None:
 @pytest.mark.parametrize("name", SAMPLES)
 def test_each_of_many_damaged_files_is_imported_or_refused(name: str) -> None:
     check_damaged_files(SAMPLES[name], name if name in FORMATS else None, MANY_EXAMPLES)
+
+
+def zip_files(**files: bytes) -> bytes:
+    """Return a zip archive, without compression so that damage often hits the files, and with compression."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for number, (name, data) in enumerate(files.items()):
+            archive.writestr(f"{name}/x.ndjson", data, zipfile.ZIP_DEFLATED if number else zipfile.ZIP_STORED)
+    return buffer.getvalue()
+
+
+ARCHIVES: dict[str, list[Sample]] = {
+    "gzip": [
+        Sample("x.ndjson.gz", gzip.compress(NDJSON, mtime=0)),
+        Sample("x.ndjson.gz", gzip.compress(NDJSON, 0, mtime=0)),
+        Sample("x.svgz", gzip.compress(INKSCAPE_SVG.encode(), mtime=0)),
+    ],
+    "zip": [
+        Sample("x.zip", zip_files(cat=NDJSON, dog=NDJSON)),
+        Sample("x.zip", zip_files(cat=gzip.compress(NDJSON, mtime=0))),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_damaged_archive_is_imported_or_refused(name: str) -> None:
+    check_damaged_files(ARCHIVES[name], None, EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_each_of_many_damaged_archives_is_imported_or_refused(name: str) -> None:
+    check_damaged_files(ARCHIVES[name], None, MANY_EXAMPLES)
 
 
 # Real files, shortened so that random damage often hits their structure.
