@@ -184,6 +184,8 @@ def _to_points(stroke: Any, layout: Layout) -> np.ndarray:
         if points and not isinstance(points[0], (list, dict)):  # a flat list x, y, x, y, ...
             return _to_array(points).reshape(-1, 2)
         return _to_points(points, find_layout([points] if _is_table(points) else []) or "points")
+    if not isinstance(stroke, list):
+        raise TypeError("not a list")
     if not stroke:
         return np.zeros((0, 2))
     if isinstance(stroke[0], dict):

@@ -18,7 +18,14 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats.format import Format, check_drawing_corpus
-from mdnrnn.data.formats.json_records import MAX_RECORD_BYTES, RecordChunk, group_records, parse_records, top_level_keys
+from mdnrnn.data.formats.json_records import (
+    MAX_RECORD_BYTES,
+    STROKES_IN_JSON,
+    RecordChunk,
+    group_records,
+    parse_records,
+    top_level_keys,
+)
 from mdnrnn.data.formats.json_strokes import STROKE_KEYS
 from mdnrnn.files import atomic_file
 
@@ -34,7 +41,9 @@ def _recognizes(path: Path, head: bytes) -> bool:
     if path.suffix.lower() in (".ndjson", ".jsonl"):
         return _LINE_OBJECT.search(head) is not None
     line = _LINE_OBJECT.match(head.lstrip())
-    return line is not None and any(key in STROKE_KEYS for key in top_level_keys(line[0]))
+    if line is None or not STROKES_IN_JSON.search(line[0]):
+        return False
+    return any(key in STROKE_KEYS for key in top_level_keys(line[0]))
 
 
 def _chunks(path: Path) -> Iterator[RecordChunk]:

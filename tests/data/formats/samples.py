@@ -88,7 +88,7 @@ TLDRAW = b"""{"tldrawFileFormatVersion": 1, "schema": {}, "records": [
 {"typeName": "page", "id": "page:p"},
 {"typeName": "shape", "id": "shape:b", "type": "draw", "x": 10, "y": 50, "rotation": 0, "index": "a2",
  "parentId": "page:p", "props": {"segments": [{"type": "free",
- "path": "AACAPwAAAEAAAAA/AAAAQAAAAAAAQAAA"}], "scaleX": 2, "scaleY": 1}},
+ "path": "AACAPwAAAEAAAAA/AEAAQAAA"}], "scaleX": 2, "scaleY": 1}},
 {"typeName": "shape", "id": "shape:a", "type": "draw", "x": 10, "y": 0, "rotation": 0, "index": "a1",
  "parentId": "shape:g", "props": {"segments": [
  {"type": "free", "points": [{"x": 0, "y": 0, "z": 0.5}, {"x": 4, "y": 2}]},

@@ -127,6 +127,39 @@ def test_drawings_do_not_depend_on_the_chunk_size(drawings: list[list[list[tuple
     }
 
 
+POINTS = '{"word":"cat","drawing":[[[1,3],[2,4]],[[5,6]]]}'
+
+
+def test_points_are_not_read_as_channels() -> None:
+    """Shapes of the same points: channels of 2 and 1 points; points of 2 and 1 rows."""
+    np.testing.assert_array_equal(parse(POINTS).points, parse(VALID).points)
+    assert parse(POINTS).stroke_lengths.tolist() == [2, 1]
+
+
+@pytest.mark.parametrize(("other", "expected"), [(VALID, [[1, 3], [2, 4]]), (POINTS, [[1, 2], [3, 4]])])
+def test_ambiguous_drawing_has_the_layout_of_the_other_lines(other: str, expected: list[list[int]]) -> None:
+    """Two strokes of two points, and two channels of two values, have the same shape."""
+    drawings = parse(make_line([[[1, 2], [3, 4]]]) + other)
+    assert drawings.polylines(0)[0].tolist() == expected
+
+
+@pytest.mark.parametrize("key", ["drawing", "strokes", "paths", "lines", "points"])
+@pytest.mark.parametrize("label", ["word", "label", "class", "category"])
+def test_other_keys_are_read(key: str, label: str) -> None:
+    drawings = parse(json.dumps({label: "cat", key: [[[1, 2], [3, 4]], [[5], [6]]]}))
+    np.testing.assert_array_equal(drawings.points, parse(VALID).points)
+    assert drawings.records[0].label == "cat"
+
+
+def test_class_may_be_a_number() -> None:
+    assert parse(make_line([[[1], [2]]], label=3)).records[0].label == "3"
+
+
+def test_line_without_strokes_names_its_keys() -> None:
+    (remark,) = parse('{"word":"cat","svg":"M 0 0"}').dropped
+    assert "there is no drawing in it, but 'word', 'svg'; expected" in remark.detail
+
+
 def test_too_long_line_is_dropped_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", 100)
     longest = VALID.ljust(100)
@@ -161,6 +194,9 @@ def test_keys_and_words_may_be_any_json_string(tmp_path: Path) -> None:
         ("half a line\n" + VALID, "x.ndjson", True),
         ("half a line\n" + VALID, "x.json", False),
         ("[1]", "x.ndjson", False),
+        ('{"strokes":[[[1],[2]]]}', "x.json", True),
+        ('{\n"drawing":[[[1],[2]]]}', "x.ndjson", False),
+        ('{"records":[{"drawing":[[[1],[2]]]}]}', "x.json", False),
         ("", "x.ndjson", False),
     ],
 )

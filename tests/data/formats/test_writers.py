@@ -110,6 +110,20 @@ def test_written_drawings_are_restored(form: str, corpus: Corpus, tmp_path_facto
         assert found == sorted_sequences(expected, *corpus.splits[split])
 
 
+@pytest.mark.parametrize("form", sorted(set(WRITERS) - {"microjam"}))
+def test_equal_points_are_restored_in_the_first_stroke_and_in_others(form: str, tmp_path: Path) -> None:
+    """A dot as the first stroke has the steps of two equal points."""
+    drawings = [[[[5, 5]] * 3, [[9, 5], [9, 20]]], [[[5, 5]] * 2], [[[5, 5]], [[7, 7]] * 2, [[7, 7]], [[8, 8]] * 4]]
+    lines = [{"word": "dot", "drawing": [list(zip(*stroke, strict=True)) for stroke in each]} for each in drawings]
+    (tmp_path / "x.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    corpus = pipeline.read(tmp_path / "x.ndjson")
+    lengths = sorted([len(stroke) for stroke in corpus.drawing(i)] for i in range(len(corpus)))
+    assert lengths == [[1], [1, 2, 1, 4], [3, 2]]
+    (tmp_path / "again").mkdir()
+    restored = write_and_import(corpus, form, tmp_path / "again")
+    assert sorted_sequences(restored, 0, 3) == sorted_sequences(remove_unsupported(corpus, form), 0, 3)
+
+
 position = st.integers(0, 1024).map(lambda number: number / 1024)  # on the grid of the format
 touch_steps = st.tuples(position, position, st.floats(2**-13, 5, width=32), st.booleans())
 
