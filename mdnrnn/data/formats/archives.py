@@ -130,6 +130,15 @@ def member_paths(path: Path) -> Iterator[ArchivePath]:
             yield ArchivePath(path, name)
 
 
+def has_arrays(path: Path) -> bool:
+    """Return whether a zip archive has an `.npy` outside of folders.
+
+    Raises:
+        DataError: as for `member_paths`.
+    """
+    return any(name.endswith(".npy") and "/" not in name for name in _open_zip(path).infos)
+
+
 def _order(name: str) -> tuple[tuple[bool, str], ...]:
     *folders, last = PurePosixPath(name).parts
     return (*((True, folder) for folder in folders), (False, last))
@@ -145,7 +154,7 @@ class _Zip:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _check_directory_size(path)
+        check_directory_size(path)
         try:
             self._archive = zipfile.ZipFile(path)
         except _DAMAGE as error:
@@ -179,7 +188,7 @@ def _open_zip_version(path: Path, _modified: int, _size: int) -> _Zip:
     return _Zip(path)
 
 
-def _check_directory_size(path: Path) -> None:
+def check_directory_size(path: Path) -> None:
     """Raise `DataError` if the list of members of a zip archive is too long to be held in memory."""
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)

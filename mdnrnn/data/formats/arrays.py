@@ -22,6 +22,7 @@ from typing import IO, Any
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS
+from mdnrnn.data.formats.archives import check_directory_size
 from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, read_object_array
 from mdnrnn.errors import DataError
 
@@ -37,6 +38,7 @@ def archive_names(path: Path) -> list[str]:
     if path.is_dir() or not zipfile.is_zipfile(path):
         return []
     try:
+        check_directory_size(path)
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
     except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):

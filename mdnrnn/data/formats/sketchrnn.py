@@ -3,7 +3,7 @@
 The arrays are pickled, in some files by Python 2. dx and dy are the offset from the preceding point, with y down;
 pen = 1 marks the last point of a stroke. The first point of a drawing has no row: it is the origin, to which row 0 is
 relative. The rows are therefore steps with start "down". However, if row 0 of every sequence in a file is (0, 0, 0), it
-is this first point, and not a step.
+is this first point, and not a step. Rows of 4 and 5 columns are converted as described in `stroke_columns.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.arrays import array_names, read_records
 from mdnrnn.data.formats.format import Format
+from mdnrnn.data.formats.stroke_columns import Columns, choose_columns, to_stroke_3
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import atomic_file
@@ -93,7 +94,10 @@ def _begins_with_origin(record: np.ndarray | None) -> bool:
     if record is None or not record.size or not record.ndim:
         return True
     item = record.item
-    return not (item(0) or item(1) or item(2) if record.shape[1:] == (3,) else record[0].any())
+    if record.shape[1:] == (3,):
+        return not (item(0) or item(1) or item(2))
+    has_down = record.shape[1:] in ((4,), (5,)) and choose_columns(record) in (Columns.STROKE_5, Columns.DOWN_UP)
+    return not (np.delete(record[0], 2) if has_down else record[0]).any()  # column 2 is 1 while the pen stays down
 
 
 def _size(record: np.ndarray | None) -> int:
@@ -181,6 +185,8 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
             rows = rows.astype(np.float64)
     if rows is None or rows.dtype.kind not in "biuf":
         raise DataError(f"{location} is ragged or not numeric; expected rows of (dx, dy, pen)")
+    if rows.ndim == 2 and rows.shape[1] in (4, 5) and (columns := choose_columns(rows)):
+        return to_stroke_3(rows, columns, padded=False)
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise DataError(f"{location} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():

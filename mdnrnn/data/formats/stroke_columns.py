@@ -52,10 +52,12 @@ _LIFTS = {
 
 
 def choose_columns(rows: np.ndarray) -> Columns | None:
-    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if their values fit no layout.
+    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if they are not numbers or their values fit no layout.
 
     Offsets that are all 0 or 1, and a pen that is never lifted, fit none: other data have such values, too.
     """
+    if rows.dtype.kind not in "biuf":
+        return None
     rows = rows[np.isfinite(rows).all(1)] if rows.dtype.kind == "f" else rows
     for columns in _BY_WIDTH[rows.shape[1]]:
         is_offset = not _are_switches(rows[:, _OFFSETS.get(columns, slice(0, 2))])

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mdnrnn.data import formats
-from mdnrnn.data.formats.archives import ArchivePath, content_path, member_paths, read_kind
+from mdnrnn.data.formats.archives import ArchivePath, content_path, has_arrays, member_paths, read_kind
 from mdnrnn.errors import DataError
 
 _EXTENSIONS = frozenset(extension for form in formats.FORMATS.values() for extension in form.extensions)
@@ -27,6 +27,8 @@ class SourceFile(NamedTuple):
 def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
     """Yield a file, or the files in it if it is a zip archive of files or a gzip file.
 
+    In a folder, a zip archive needs the extension `.zip`, because many programs use zip archives as documents.
+
     Args:
         path: file or corpus folder.
         root: imported folder that contains the file; None if the file itself is imported.
@@ -35,7 +37,7 @@ def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
         DataError: the archive is damaged or exceeds a limit.
     """
     kind = read_kind(path)
-    if kind == "zip" and _contains_files(path):
+    if kind == "zip" and (root is None or path.suffix.lower() == ".zip") and _contains_files(path):
         for member in member_paths(path):
             inner = _skip_gzip(member)
             yield SourceFile(inner, root or path.with_suffix(""), inner.as_unpacked())
@@ -48,7 +50,9 @@ def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
 
 def _contains_files(path: Path) -> bool:
     """Return whether a zip archive is neither a corpus nor another file of arrays."""
-    return path.suffix.lower() != ".npz" and formats.recognize_format(path) is None
+    if path.suffix.lower() == ".npz":
+        return False
+    return not has_arrays(path) or formats.recognize_format(path) is None
 
 
 def _skip_gzip(member: ArchivePath) -> ArchivePath:

@@ -93,12 +93,12 @@ def test_other_values_are_no_strokes(value: Any) -> None:
     assert caught.value.reason in ("not strokes", "ragged")
 
 
-point = st.tuples(st.integers(-50, 50), st.integers(-50, 50)).map(list)
+point = st.tuples(st.integers(-50, 50), st.integers(-50, 50)).map(lambda point: list(map(float, point)))
 
 
 @settings(max_examples=60)
 @given(st.lists(st.lists(point, min_size=1, max_size=12), min_size=1, max_size=4))
-def test_points_and_channels_of_a_drawing_are_equal_or_ambiguous(strokes: list[list[list[int]]]) -> None:
+def test_points_and_channels_of_a_drawing_are_equal_or_ambiguous(strokes: list[list[list[float]]]) -> None:
     as_points, as_channels = strokes, [channels(stroke) for stroke in strokes]
     for value, layout in ((as_points, "points"), (as_channels, "channels")):
         found = find_layout(value)

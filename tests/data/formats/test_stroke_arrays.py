@@ -17,7 +17,9 @@ from tests.data.formats.samples import object_array
 ROWS = np.array([[10, 50, 0], [0, 40, 0], [50, 0, 1], [-55, -35, 0], [30, -35, 0], [30, 35, 1], [2, 3, 1]], np.float32)
 STROKES = [[[10, 50], [10, 90], [60, 90]], [[5, 55], [35, 20], [65, 55]], [[67, 58]]]
 PEN = ROWS[:, 2]
-STROKE_5 = np.concatenate([np.c_[ROWS[:, :2], 1 - PEN, PEN, 0 * PEN], np.tile(np.float32([0, 0, 0, 0, 1]), (3, 1))])
+STROKE_5 = np.concatenate([np.c_[ROWS[:, :2], 1 - PEN, PEN, 0 * PEN], np.tile([0, 0, 0, 0, 1], (3, 1))]).astype(
+    np.float32
+)
 END_ON_POINT = np.c_[ROWS[:, :2], 1 - PEN, PEN, 0 * PEN]
 END_ON_POINT[-1, 2:] = 0, 0, 1
 IS_LAST = np.arange(len(ROWS)) == len(ROWS) - 1
@@ -99,6 +101,20 @@ def test_sketchrnn_archive_keeps_its_own_rule(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train=object_array(ROWS), extra=object_array(ROWS))
     assert formats.recognize_format(tmp_path / "x.npz") is formats.FORMATS["sketchrnn"]
     assert [len(stroke) for stroke in pipeline.read(tmp_path / "x.npz").drawing(0)] == [4, 3, 1]
+
+
+@pytest.mark.parametrize("has_origin", [False, True])
+@pytest.mark.parametrize("name", ["stroke-5", "end", "down and up", "parts"])
+def test_sketchrnn_archive_may_have_more_columns(name: str, has_origin: bool, tmp_path: Path) -> None:
+    """If row 0 of all drawings is an offset of 0 with the pen down, it is the first point, as in stroke-3."""
+    array = MATRICES[name][0]
+    if has_origin:
+        first = np.zeros((1, array.shape[1]))
+        first[0, 2] = name in ("stroke-5", "down and up")
+        array = np.concatenate([first, array])
+    np.savez(tmp_path / "x.npz", train=object_array(array, array[: 3 + has_origin]))
+    corpus = pipeline.read(tmp_path / "x.npz")
+    assert [[len(stroke) for stroke in corpus.drawing(i)] for i in range(2)] == [[4, 3, 1], [4]]
 
 
 def test_bad_records_are_dropped_with_their_index(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data.formats import archives
+from mdnrnn.data.formats import archives, native
 from mdnrnn.data.formats.archives import ArchivePath, close_archives
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.contents import list_contents
@@ -20,6 +20,7 @@ from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import memory_limit
 from tests.data.formats.samples import INKML, ndjson_line, object_array, saved_bytes
 from tests.data.importing.helpers import SVG, classes_by_number, splits_by_number
+from tests.helpers import random_corpus
 
 CONTENTS = {
     "cat/1.svg": SVG.format("M0 0h1").encode(),
@@ -68,6 +69,20 @@ def test_zip_in_a_folder_is_a_folder_of_its_name(tmp_path: Path) -> None:
     corpus = pipeline.read(tmp_path / "out")
     assert classes_by_number(corpus) == {1: "cat", 2: "dog"}
     assert splits_by_number(corpus)[2] == ["valid"]
+
+
+def test_other_documents_that_are_zip_archives_are_ignored_in_folders(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "1.svg").write_text(SVG.format("M0 0h1"))
+    write_zip(tmp_path / "data" / "report.docx", {"media/2.svg": SVG.format("M0 0h2").encode()})
+    report = import_corpus(tmp_path / "data", tmp_path / "out")
+    assert (report.kept, report.unknown_files) == (1, (1, str(tmp_path / "data" / "report.docx")))
+
+
+def test_corpus_in_a_zip_archive_is_a_corpus(tmp_path: Path) -> None:
+    native.write(random_corpus([3, 4]), tmp_path / "x.npz")
+    (tmp_path / "x.npz").rename(tmp_path / "x.zip")
+    assert import_corpus(tmp_path / "x.zip", tmp_path / "out").kept == 6
 
 
 def gz(data: bytes) -> bytes:
