@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,7 @@ from mdnrnn.data.formats.json_strokes import StrokesError, is_stroke
 from mdnrnn.errors import DataError
 
 CHUNK_BYTES = BLOCK_BYTES = 1 << 20
+_MAX_STROKE_BYTES = 1 << 20
 _SPACE = b" \t\r\n"
 _BOM = b"\xef\xbb\xbf"
 _NESTED_LISTS = re.compile(rb"\[\s*\[\s*\[")
@@ -43,27 +45,25 @@ def _recognizes(path: Path, head: bytes) -> bool:
 
 def _chunks(path: Path) -> Iterator[RecordChunk]:
     name = f"{path}, drawing"
-    if _is_single_drawing(path):
-        yield RecordChunk(name, 1, [read_bounded(path, MAX_RECORD_BYTES).removeprefix(_BOM)])
-        return
-    empty = True
     with path.open("rb") as file:
-        for chunk in group_records(split_records(file, str(path)), name, CHUNK_BYTES):
-            yield chunk
-            empty = False
-    if empty:
-        raise DataError(f"{path}: JSON without objects and lists; expected drawings with strokes")
+        is_array = file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE).startswith(b"[")
+    with path.open("rb") as file:
+        records = split_records(file, str(path))
+        first = next(records, b"")
+        if first == b"":
+            raise DataError(f"{path}: JSON without objects and lists; expected drawings with strokes")
+        if not (is_array and _is_stroke(first)):
+            yield from group_records(chain([first], records), name, CHUNK_BYTES)
+            return
+    yield RecordChunk(name, 1, [read_bounded(path, MAX_RECORD_BYTES).removeprefix(_BOM)])
 
 
-def _is_single_drawing(path: Path) -> bool:
-    """Return whether the file is an array of strokes or of points."""
-    with path.open("rb") as file:
-        if not file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE).startswith(b"["):
-            return False
-    with path.open("rb") as file:
-        first = next(split_records(file, str(path)), None)
+def _is_stroke(record: bytes | None) -> bool:
+    """Return whether the first item of an array is a stroke or a point, so that the array is one drawing."""
+    if record is None or len(record) > _MAX_STROKE_BYTES:
+        return False
     try:
-        item = load_json(first)
+        item = load_json(record)
     except StrokesError:
         return False
     return is_stroke(item) and not (isinstance(item, dict) and any(key in item for key in LABEL_KEYS))
@@ -93,12 +93,13 @@ def split_records(file: BinaryIO, location: str) -> Iterator[bytes | None]:
             if match[0] in (b"[", b"{"):
                 start = match.start() if depth == base else start
                 depth += 1
-            elif match[0] in (b"]", b"}"):
-                depth = max(depth - 1, 0)
-                if depth == base and start is not None:
-                    yield None if is_too_long else data[start : match.end()]
+            elif match[1] is None:
+                depth -= 1
+                if depth <= base:
+                    if start is not None:
+                        yield None if is_too_long else data[start : match.end()]
                     start, is_too_long = None, False
-                base = min(base, depth)
+                    base = depth = max(depth, 0)
         else:
             scanned = len(data)
         is_too_long |= start is not None and scanned - start > MAX_RECORD_BYTES

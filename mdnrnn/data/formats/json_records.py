@@ -26,6 +26,7 @@ from mdnrnn.data.formats.json_strokes import (
 )
 
 MAX_RECORD_BYTES = 32 << 20
+_MAX_INSPECTED_BYTES = 1 << 16
 LABEL_KEYS = ("word", "label", "class", "category", "class_name", "className", "category_name", "object", "concept")
 """Keys of the class of a drawing, in order of preference."""
 TEXT_KEYS = ("text", "transcript", "transcription")
@@ -123,8 +124,13 @@ def _to_remark(error: StrokesError, location: str) -> Remark:
 
 
 def _choose_layout(records: Iterable[bytes | None]) -> Layout | None:
-    """Return the layout of the first drawing whose shape fits only one layout; None if there is none."""
+    """Return the layout of the first drawing whose shape fits only one layout; None if there is none.
+
+    Large records are skipped: they are rarely ambiguous, and parsing them twice would take long.
+    """
     for data in records:
+        if data is not None and len(data) > _MAX_INSPECTED_BYTES:
+            continue
         try:
             for _, fields in _unpack(load_json(data), ""):
                 drawing = find_drawing(fields)

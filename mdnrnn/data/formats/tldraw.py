@@ -49,7 +49,7 @@ def _parse(path: Path) -> DrawingBatch:
             f"{path}: no list `records`, as in tldraw 1; expected a file of tldraw 2 or newer; save it again"
         )
     shapes = [each for each in list_objects(document["records"]) if each.get("typeName") == "shape"]
-    by_id = {str(shape.get("id")): shape for shape in shapes}
+    by_id = {shape["id"]: shape for shape in shapes if isinstance(shape.get("id"), str)}
     pages: dict[str, Drawing] = {}
     for shape in sorted(shapes, key=lambda shape: str(shape.get("index"))):
         if shape.get("type") in _STROKES:
@@ -104,9 +104,9 @@ def _place(points: np.ndarray, shape: _Shape, by_id: dict[str, _Shape]) -> tuple
         for _ in range(_MAX_DEPTH):
             points = rotate(points, to_number(shape.get("rotation")), np.zeros(2))
             points = points + np.array([to_number(shape.get("x")), to_number(shape.get("y"))])
-            parent = str(shape.get("parentId"))
-            if parent not in by_id:
-                return parent, points
+            parent = shape.get("parentId")
+            if not isinstance(parent, str) or parent not in by_id:
+                return str(parent), points
             shape = by_id[parent]
     raise ValueError(f"nested over {_MAX_DEPTH} levels deep")
 
