@@ -38,10 +38,10 @@ from mdnrnn.errors import DataError, InputError
 
 FORMATS: dict[str, Format] = {
     "sketchrnn": sketchrnn.FORMAT,
+    "ndjson": ndjson.FORMAT,
     "excalidraw": excalidraw.FORMAT,
     "tldraw": tldraw.FORMAT,
     "medians": medians.FORMAT,
-    "ndjson": ndjson.FORMAT,
     "json": json_file.FORMAT,
     "stroke-arrays": stroke_arrays.FORMAT,
     "quickdraw-bin": quickdraw_bin.FORMAT,

@@ -38,12 +38,12 @@ _LINE_OBJECT = re.compile(rb"^\{.*(?:\}[ \t\r]*$|\Z)", re.MULTILINE)
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the first line is an object with strokes, or the file is an `.ndjson` with an object on a line."""
     head = head.removeprefix(b"\xef\xbb\xbf")
-    if path.suffix.lower() in (".ndjson", ".jsonl"):
-        return _LINE_OBJECT.search(head) is not None
-    line = _LINE_OBJECT.match(head.lstrip())
-    if line is None or not STROKES_IN_JSON.search(line[0]):
+    is_ndjson = path.suffix.lower() in (".ndjson", ".jsonl")
+    line = _LINE_OBJECT.search(head) if is_ndjson else _LINE_OBJECT.match(head.lstrip())
+    if line is None or not (is_ndjson or STROKES_IN_JSON.search(line[0])):
         return False
-    return any(key in STROKE_KEYS for key in top_level_keys(line[0]))
+    keys = top_level_keys(line[0])
+    return "medians" not in keys and (is_ndjson or any(key in STROKE_KEYS for key in keys))  # medians: `medians.py`
 
 
 def _chunks(path: Path) -> Iterator[RecordChunk]:

@@ -111,7 +111,7 @@ SAMPLES: dict[str, list[Sample]] = {
     "medians": [Sample("x.txt", MEDIANS)],
     "stroke-arrays": [
         Sample("x.npy", saved_bytes(np.save, STROKE3)),
-        Sample("x.npy", save_objects(STROKE3 * 0.5, STROKE5[:, :3])),
+        Sample("x.npy", save_objects(STROKE3, STROKE5[:3, [0, 1, 3]])),
         Sample("x.npy", saved_bytes(np.save, np.stack([STROKE5, STROKE5]))),
         Sample("x.npz", saved_bytes(np.savez, drawings=object_array(STROKE3, STROKE3[:1]), y=np.arange(2))),
         *member_samples("drawings", save_objects(STROKE3, STROKE3[:1]), saved_bytes(np.save, STROKE5)),
