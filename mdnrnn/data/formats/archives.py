@@ -8,6 +8,7 @@ Formats: PKWARE's APPNOTE.TXT (zip) and RFC 1952 (gzip).
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -65,6 +66,7 @@ class ArchivePath(_PlatformPath):
 
         Raises:
             DataError: the archive is damaged or encrypted, or the file exceeds a limit; also while it is read.
+            FileNotFoundError: the file is not in the archive.
         """
         if mode != "rb":
             raise ValueError(f"mode: received {mode!r}, expected 'rb'")
@@ -75,11 +77,19 @@ class ArchivePath(_PlatformPath):
         if name in members.infos:
             return members.open(name)
         packed = name.rpartition("/")[0]
+        if packed not in members.infos:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
         return _gunzip(members.open(packed), members.infos[packed].file_size, str(archive / packed))
+
+    def is_dir(self, **_: Any) -> bool:
+        """Return False: the path is that of a file."""
+        return False
 
     def _split(self) -> tuple[Path, str]:
         """Return the archive, and the path in the archive."""
-        archive = next(Path(parent) for parent in self.parents if os.path.isfile(parent))
+        archive = next((Path(parent) for parent in self.parents if os.path.isfile(parent)), None)
+        if archive is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
         return archive, PurePosixPath(*self.parts[len(archive.parts) :]).as_posix()
 
     def as_unpacked(self) -> Path:
@@ -110,13 +120,11 @@ def content_path(path: Path, extensions: frozenset[str]) -> ArchivePath:
         path: gzip file.
         extensions: extensions of file formats, for example ".svg".
     """
-    name, extension = os.path.splitext(path.name)
-    if extension.lower() != ".gz":
-        shorter = (
-            extension[:-1] if extension[-1:].lower() == "z" and extension[:-1].lower() in extensions else extension
-        )
-        name += shorter
-    return ArchivePath(path, name)
+    extension = path.suffix.lower()
+    if extension == ".gz":
+        return ArchivePath(path, path.stem)
+    is_short = extension.endswith("z") and extension[:-1] in extensions
+    return ArchivePath(path, path.name[:-1] if is_short else path.name)
 
 
 def member_paths(path: Path) -> Iterator[ArchivePath]:
@@ -159,7 +167,7 @@ class _Zip:
             self._archive = zipfile.ZipFile(path)
         except _DAMAGE as error:
             raise _damaged(str(path), error) from error
-        infos = [info for info in self._archive.infolist() if not info.is_dir()]
+        infos = [info for info in self._archive.infolist() if not info.filename.endswith("/")]
         self.infos = {_safe_name(path, info.filename): info for info in infos}
         """Members by their normalized name."""
         packed, unpacked = path.stat().st_size, sum(info.file_size for info in infos)

@@ -178,6 +178,8 @@ def write_long_directory(path: Path) -> Path:
     return write_bytes(path, bytes(data))
 
 
+UNNAMED = struct.pack("<4s4B4HL2L5H2L", b"PK\1\2", 20, 3, 20, 0, *[0] * 4, 0, 0, 0, *[0] * 5, 0, 0)
+UNNAMED = b"PK\3\4" + bytes(26) + UNNAMED + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(UNNAMED), 30, 0)
 BOMB = gz(ndjson_line(1).encode() + b" \n" * 100_000)
 REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "encrypted": (lambda path: write_encrypted(path / "x.zip"), "a.svg: encrypted; expected a file without a password"),
@@ -185,6 +187,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "absolute": (lambda path: write_zip(path / "x.zip", {"/a.svg": b""}), "outside of the archive's folder"),
     "drive": (lambda path: write_zip(path / "x.zip", {"C:\\a.svg": b""}), "outside of the archive's folder"),
     "backslashes": (lambda path: write_zip(path / "x.zip", {"..\\..\\a.svg": b""}), "outside of the archive's"),
+    "no name": (lambda path: write_bytes(path / "x.zip", UNNAMED), "its member '' would be outside"),
     "high ratio": (lambda path: write_zip(path / "x.zip", {"a.ndjson": bytes(200_000)}), "100 times the packed size"),
     "overlap": (lambda path: write_overlapping(path / "x.zip"), "expected at most 100 times the packed size"),
     "long directory": (lambda path: write_long_directory(path / "x.zip"), "its members has 1073741824 bytes"),
