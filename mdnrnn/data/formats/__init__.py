@@ -25,9 +25,9 @@ from mdnrnn.data.formats import (
     stroke_arrays,
     svg_reader,
     svg_writer,
+    tldraw,
     touch_csv,
     uji,
-    tldraw,
     unipen,
     xournal,
 )

@@ -32,7 +32,9 @@ def describe_data(path: Path, head: bytes) -> Content | None:
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text.startswith(b"{"):
         keys = top_level_keys(text)
-        return Content("JSON", f"a JSON object with {'the keys ' + _join(keys) if keys else 'no keys'}, without strokes")
+        return Content(
+            "JSON", f"a JSON object with {'the keys ' + _join(keys) if keys else 'no keys'}, without strokes"
+        )
     return Content("JSON", "a JSON array without strokes") if text.startswith(b"[") else None
 
 
@@ -60,4 +62,6 @@ def _describe_array(path: Path, name: str | None) -> str:
 
 
 def _join(names: list[str]) -> str:
-    return ", ".join(name[: 2 * _MAX_NAME] for name in names[:_MAX_NAMES]) + (", ..." if len(names) > _MAX_NAMES else "")
+    return ", ".join(name[: 2 * _MAX_NAME] for name in names[:_MAX_NAMES]) + (
+        ", ..." if len(names) > _MAX_NAMES else ""
+    )

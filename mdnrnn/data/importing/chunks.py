@@ -23,8 +23,7 @@ from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.pen_events import DOWN
 
-_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".npz", ".xopp")
-_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".jsonl", ".npz", ".excalidraw", ".tldr")
+_KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".jsonl", ".npz", ".xopp", ".excalidraw", ".tldr")
 """A file of unrecognized format in a folder is an error if it has one of these extensions; otherwise it is ignored."""
 
 

@@ -193,7 +193,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
     "long directory": (lambda path: write_long_directory(path / "x.zip"), "its members has 1073741824 bytes"),
     "zip in a zip": (
         lambda path: write_zip(path / "x.zip", {"y.npz": write_zip(path / "y.zip").read_bytes()}),
-        "y.npz: a zip archive inside an archive; unpack it",
+        "y.npz: a zip archive inside an archive, which is not a known format; expected strokes; unpack it",
     ),
     "no known file": (lambda path: write_zip(path / "x.zip", {"a.txt": b"hello"}), "a zip archive without files of"),
     "empty": (lambda path: write_zip(path / "x.zip", {}), "an empty zip archive"),
@@ -211,11 +211,11 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         "a damaged or truncated archive",
     ),
     "damaged gzip": (lambda path: write_bytes(path / "x.ndjson.gz", b"\x1f\x8b\x08\0" + b"\xff" * 50), "damaged or"),
-    "gzip in gzip": (lambda path: write_bytes(path / "x.ndjson.gz", gz(gz(b"a"))), "gzip inside an archive; unpack it"),
+    "gzip in gzip": (lambda path: write_bytes(path / "x.ndjson.gz", gz(gz(b"a"))), "x.ndjson: a gzip file, which is not a known"),
     "tar": (lambda path: write_bytes(path / "x.tar.gz", gz(bytes(257) + b"ustar" + bytes(250))), "a tar archive"),
     "npz": (
         lambda path: write_bytes(path / "x.gz", gz(saved_bytes(np.savez, train=object_array(np.ones((2, 3)))))),
-        "a zip archive inside an archive; unpack it",
+        "a zip archive inside an archive, which is not a known format; expected strokes; unpack it",
     ),
 }  # fmt: skip
 

@@ -1,11 +1,6 @@
-"""Errors about unknown files say what the file contains."""
+"""Errors about unknown arrays, archives and JSON say what the file contains."""
 
-import bz2
-import io
 import json
-import lzma
-import pickle
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +9,6 @@ import pytest
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.errors import DataError
 from tests.data.formats.samples import saved_bytes
-
-
-def make_tar() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("a.svg"))
-    return buffer.getvalue()
-
 
 FILES: dict[str, tuple[bytes, str]] = {
     "x.json": (
@@ -39,13 +26,6 @@ FILES: dict[str, tuple[bytes, str]] = {
         "an .npz with the arrays a (3,), b (2,); it has none",
     ),
     "cut.npz": (saved_bytes(np.savez, train=np.zeros(300))[:200], "an .npz that is truncated"),
-    "x.bz2": (bz2.compress(b"a"), "compressed with bzip2; decompress it"),
-    "x.xz": (lzma.compress(b"a"), "compressed with xz; decompress it"),
-    "x.tar": (make_tar(), "a tar archive; unpack it"),
-    "x.pkl": (pickle.dumps([1]), "a Python pickle"),
-    "x.png": (b"\x89PNG\r\n\x1a\n", "a PNG image, which has pixels and no strokes"),
-    "x.txt": (b"hello", "not a known format"),
-    "empty.svg": (b"", "the file is empty"),
 }
 
 
