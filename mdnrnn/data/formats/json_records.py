@@ -19,6 +19,7 @@ from mdnrnn.data.formats.json_strokes import (
     STROKE_KEYS,
     Layout,
     StrokesError,
+    count_numbers,
     find_drawing,
     find_layout,
     is_stroke,
@@ -27,6 +28,8 @@ from mdnrnn.data.formats.json_strokes import (
 
 MAX_RECORD_BYTES = 32 << 20
 _MAX_INSPECTED_BYTES = 1 << 16
+_OTHER_VALUES = "values besides x and y"
+"""Reason of the remark on times, pressures and other values of points, which are not kept."""
 LABEL_KEYS = ("word", "label", "class", "category", "class_name", "className", "category_name", "object", "concept")
 """Keys of the class of a drawing, in order of preference."""
 TEXT_KEYS = ("text", "transcript", "transcription")
@@ -91,6 +94,7 @@ def top_level_keys(data: bytes) -> list[str]:
 def parse_records(chunk: RecordChunk) -> DrawingBatch:
     """Return the drawings of a chunk. Records without a drawing are dropped."""
     points, stroke_lengths, stroke_counts, records, dropped = [], [], [], [], []
+    other_values = 0
     for number, data in enumerate(chunk.records, chunk.first):
         if data is not None and not data.strip():
             continue
@@ -102,7 +106,7 @@ def parse_records(chunk: RecordChunk) -> DrawingBatch:
             continue
         for place, fields in drawings:
             try:
-                xy, lengths = _parse_drawing(find_drawing(fields), chunk.layout)
+                xy, lengths, others = _parse_drawing(find_drawing(fields), chunk.layout)
             except StrokesError as error:
                 dropped.append(_to_remark(error, place))
                 continue
@@ -113,10 +117,13 @@ def parse_records(chunk: RecordChunk) -> DrawingBatch:
             stroke_lengths += lengths
             stroke_counts.append(len(lengths))
             records.append(_to_record(fields, place))
+            other_values += others
     if not points:
         return DrawingBatch.from_polylines([], dropped)
     all_points = np.ascontiguousarray(np.concatenate(points, axis=1).T)
-    return DrawingBatch(all_points, np.array(stroke_lengths), np.array(stroke_counts), records, dropped)
+    counts = np.array(stroke_counts)
+    lost = [Remark(_OTHER_VALUES, f"{records[0].location} and others", count=other_values)] if other_values else []
+    return DrawingBatch(all_points, np.array(stroke_lengths), counts, records, dropped, lost=lost)
 
 
 def _to_remark(error: StrokesError, location: str) -> Remark:
@@ -190,17 +197,17 @@ def _describe(value: Any) -> str:
     return names.get(type(value), "null")
 
 
-def _parse_drawing(strokes: Any, layout: Layout | None) -> tuple[np.ndarray, list[int]]:
-    """Return the points of all strokes, (2, n), and the number of points of each stroke that is not empty."""
+def _parse_drawing(strokes: Any, layout: Layout | None) -> tuple[np.ndarray, list[int], int]:
+    """Return the points of all strokes, (2, n), the number of points of each non-empty stroke, and of other values."""
     fast = None if layout == "points" else _parse_channels(strokes)
     if fast:
         return fast
     polylines = [stroke for stroke in parse_strokes(strokes, layout) if len(stroke)]
     points = np.concatenate(polylines).T if polylines else np.zeros((2, 0))
-    return points, list(map(len, polylines))
+    return points, list(map(len, polylines)), max(0, count_numbers(strokes) - points.size)
 
 
-def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int]] | None:
+def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int], int] | None:
     """Return a drawing of channels as `_parse_drawing` does, or None if it may have another layout.
 
     This is the layout of Quick, Draw! files, whose import should not take longer because of the other layouts.
@@ -216,7 +223,10 @@ def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int]] | None:
         return None
     if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):
         return None
-    return points.astype(np.float64), [length for length in lengths if length]
+    others = (
+        0 if channels == {2} else sum(len(row) for stroke in strokes for row in stroke[2:] if isinstance(row, list))
+    )
+    return points.astype(np.float64), [length for length in lengths if length], others
 
 
 def _to_record(fields: dict[str, Any], location: str) -> Record:

@@ -121,6 +121,24 @@ def parse_strokes(value: Any, layout: Layout | None = None) -> Drawing:
         raise StrokesError("not strokes", "its drawing is not a list of strokes") from error
 
 
+def count_numbers(value: Any) -> int:
+    """Return how many numbers the points of a drawing have: 2 per point, plus times, pressures and other values.
+
+    Args:
+        value: JSON value that `parse_strokes` accepts.
+    """
+    count = 0
+    for stroke in _list_strokes(value):
+        rows = stroke
+        if isinstance(stroke, dict):
+            points = next((stroke[key] for key in POINT_KEYS if isinstance(stroke.get(key), list)), None)
+            rows = [row for row in stroke.values() if isinstance(row, list)] if points is None else points
+        for row in rows:
+            values = row.values() if isinstance(row, dict) else row if isinstance(row, list) else [row]
+            count += sum(isinstance(each, int | float) for each in values)
+    return count
+
+
 def find_layout(strokes: list[Any]) -> Layout | None:
     """Return the layout of strokes that are lists of lists; None if both layouts are possible."""
     strokes = [stroke for stroke in strokes if stroke]

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.formats.json_strokes import StrokesError, find_drawing, find_layout, is_stroke, parse_strokes
+from mdnrnn.data.formats.json_strokes import (
+    StrokesError,
+    count_numbers,
+    find_drawing,
+    find_layout,
+    is_stroke,
+    parse_strokes,
+)
 
 LINE, DOT = [[10.0, 50.0], [10.0, 90.0], [60.0, 90.0]], [[5.0, 55.0]]
 
@@ -106,6 +113,13 @@ def test_points_and_channels_of_a_drawing_are_equal_or_ambiguous(strokes: list[l
         restored = parse_strokes(value, layout)  # type: ignore[arg-type]
         if layout == "channels" or found == "points":
             assert [stroke.tolist() for stroke in restored] == strokes
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_all_numbers_of_the_points_are_counted(name: str) -> None:
+    """The drawing has 4 points; in some layouts, each point has a time."""
+    has_times = "times" in name or "point objects" in name
+    assert count_numbers(LAYOUTS[name]) == (12 if has_times else 8)
 
 
 def test_drawing_is_found_under_the_usual_keys() -> None:

@@ -151,6 +151,14 @@ def test_other_keys_are_read(key: str, label: str) -> None:
     assert drawings.records[0].label == "cat"
 
 
+@pytest.mark.parametrize(("times", "count"), [([[0, 9], [30]], 3), ([[0, 1, 2, 3, 4, 5, 6]] * 2, 14)])
+def test_times_are_counted_as_lost(times: list[list[int]], count: int) -> None:
+    drawing = [[row, row, row] for row in times]
+    (remark,) = parse(make_line(drawing)).lost
+    assert (remark.reason, remark.count) == ("values besides x and y", count)
+    assert not parse(VALID).lost
+
+
 def test_class_may_be_a_number() -> None:
     assert parse(make_line([[[1], [2]]], label=3)).records[0].label == "3"
 
