@@ -1,8 +1,9 @@
 """tldraw `.tldr`: center lines of the shapes "draw", "highlight" and "line", one drawing per page, y down.
 
-A file has a list of records. A shape has a position, a rotation about it, and a parent: the page, or the group or frame
-to whose origin the position is relative. A "draw" shape is one stroke of several segments. The points of a segment are
-a list of {x, y, z}, or text in base64 of little-endian numbers:
+A file has a list of records; a snapshot of the editor has an object `store` with the same records. A shape has a
+position, a rotation about it, and a parent: the page, or the group or frame to whose origin the position is relative.
+A "draw" shape is one stroke of several segments. The points of a segment are a list of {x, y, z}, or text in base64 of
+little-endian numbers:
 
 - `path`: x, y, z of the first point as float32, then the offset of each point from the preceding one as float16
 - `points`: x, y, z of each point as float16
@@ -26,7 +27,8 @@ from mdnrnn.data.formats.json_document import list_objects, read_document, rotat
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import DataError
 
-_VERSION = re.compile(rb'"tldrawFileFormatVersion"\s*:')
+_VERSION = re.compile(rb'"tldrawFileFormatVersion"\s*:|"com\.tldraw\.')
+"""The version of a file, or a name in the schema of a snapshot."""
 _STROKES = ("draw", "highlight", "line")
 _KNOWN = (*_STROKES, "group", "frame")
 _MAX_DEPTH = 64
@@ -36,19 +38,14 @@ _Shape = dict[str, Any]
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file is a JSON object with the version of tldraw's file format."""
+    """Return whether the file is a JSON object with tldraw's file format or schema, or another object in a `.tldr`."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and (
         _VERSION.search(head) is not None or path.suffix.lower() == ".tldr"
     )
 
 
 def _parse(path: Path) -> DrawingBatch:
-    document = read_document(path)
-    if not isinstance(document.get("records"), list):
-        raise DataError(
-            f"{path}: no list `records`, as in tldraw 1; expected a file of tldraw 2 or newer; save it again"
-        )
-    shapes = [each for each in list_objects(document["records"]) if each.get("typeName") == "shape"]
+    shapes = [each for each in _list_records(read_document(path), path) if each.get("typeName") == "shape"]
     by_id = {shape["id"]: shape for shape in shapes if isinstance(shape.get("id"), str)}
     pages: dict[str, Drawing] = {}
     for shape in sorted(shapes, key=lambda shape: str(shape.get("index"))):
@@ -66,6 +63,17 @@ def _parse(path: Path) -> DrawingBatch:
         for number, page in enumerate(names, 1)
     ]
     return DrawingBatch.from_polylines(drawings, lost=to_remarks(lost, str(path)))
+
+
+def _list_records(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    snapshot = document.get("document", document)
+    store = snapshot.get("store") if isinstance(snapshot, dict) else None
+    records = list(store.values()) if isinstance(store, dict) else document.get("records")
+    if not isinstance(records, list):
+        raise DataError(
+            f"{path}: no list `records`, as in tldraw 1; expected a file of tldraw 2 or newer; save it again"
+        )
+    return list_objects(records)
 
 
 def _to_stroke(shape: _Shape) -> np.ndarray:

@@ -55,6 +55,17 @@ def test_shapes_are_placed_in_their_parents_and_ordered_by_index(tmp_path: Path)
     assert [(remark.reason, remark.count) for remark in drawings.lost] == [("text shapes", 1)]
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_snapshot_of_the_editor_has_the_same_records(nested: bool, tmp_path: Path) -> None:
+    store = {record["id"]: record for record in json.loads(TLDRAW)["records"]}
+    snapshot = {"schema": {"sequences": {"com.tldraw.store": 4}}, "store": store}
+    (tmp_path / "x.json").write_text(json.dumps({"document": snapshot} if nested else snapshot))
+    (tmp_path / "x.tldr").write_bytes(TLDRAW)
+    assert formats.recognize_format(tmp_path / "x.json") is FORMAT
+    drawings, expected = FORMAT.parse(tmp_path / "x.json"), FORMAT.parse(tmp_path / "x.tldr")
+    np.testing.assert_array_equal(drawings.points, expected.points)
+
+
 def test_each_page_is_a_drawing(tmp_path: Path) -> None:
     shapes = [shape(ENCODINGS["list"], id=f"shape:{page}", parentId=f"page:{page}") for page in "ab"]
     drawings = FORMAT.parse(write(tmp_path / "x.tldr", *shapes))
