@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.generation.condition import check_policy_inputs
 from mdnrnn.generation.constraints import SamplingConstraints, clip_to_bounds
 from mdnrnn.generation.distribution_sampler import DistributionSampler, StepSampler
 from mdnrnn.generation.fused_sampler import FusedSampler
@@ -132,4 +133,5 @@ class ChunkGenerator:
         if time == 0 and bool(self.is_first.all()):
             return self.known_inputs[0]
         inputs = policy(self.stepper.motion.clone(), self.stepper.state, self.indices)
+        inputs = check_policy_inputs(inputs, len(self.indices), self.position, self.initializer.model.shape.inputs)
         return torch.where(self.is_first, 0, inputs) if time == 0 else inputs

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
+from mdnrnn.generation.condition import check_policy_inputs
 from mdnrnn.generation.noise import noise_stream
 from mdnrnn.models.base import Condition, SequenceModel
 
@@ -101,8 +102,10 @@ class SequenceInitializer:
         for time, (motion, event) in enumerate(zip(self.prefix.motion, self.prefix.event, strict=True)):
             inputs = None if known is None else known[:, time]
             if known is None and self.policy is not None:
-                zeros = position.new_zeros(len(indices), self.model.shape.inputs)
-                inputs = self.policy(previous.motion, state, rows) if time else zeros
+                inputs = position.new_zeros(len(indices), self.model.shape.inputs)
+                if time:
+                    chosen = self.policy(previous.motion, state, rows)
+                    inputs = check_policy_inputs(chosen, len(indices), position, self.model.shape.inputs)
             _, state = self.model.step(previous._replace(inputs=inputs), state)
             previous = Step(motion.expand_as(position), event.expand_as(previous.event))
             position = position + motion

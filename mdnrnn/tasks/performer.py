@@ -14,7 +14,7 @@ from mdnrnn.device import full_precision
 from mdnrnn.distributions import Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.generation.constraints import clip_to_bounds
-from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise, noise_stream
+from mdnrnn.generation.noise import NOISE_CHUNK, check_seed, fill_noise, noise_stream
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition
 from mdnrnn.pen_events import DOWN, END, UP
@@ -62,12 +62,13 @@ class Performer:
             label: class of the sequence; by default the first class.
 
         Raises:
-            InputError: the model needs a text or a latent vector, or the label is unknown.
+            InputError: the model needs a text or a latent vector, the label is unknown, or the seed is negative.
         """
         if run.model.uses_text or run.model.latent:
             raise InputError(
                 "run: received a model that needs a text or a latent vector, expected one that needs neither"
             )
+        check_seed(seed)
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
         device = next(run.model.parameters()).device

@@ -27,7 +27,6 @@ def test_equal_logits_keep_equal_probabilities(temperature: float) -> None:
     torch.testing.assert_close(torch.softmax(tempered, -1), torch.tensor([0.5, 0.0, 0.5]))
 
 
-
 def test_ordinary_temperatures_divide_the_logits() -> None:
     logits = torch.tensor([1.0, 3.0, -2.0])
     for temperature in (1e-6, 0.3, 2.0):
