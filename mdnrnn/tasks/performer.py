@@ -132,6 +132,10 @@ class Performer:
         distribution = self.sampling(self._predict(inputs))
         bin_width = self._first_bin_width if self._is_first else self._bin_width
         step = distribution.transform(next(self._noise), bin_width)
+        assert self._prediction is not None
+        finished = self.run.model.finished(self._prediction.state)
+        if finished is not None:
+            step = step._replace(event=torch.where(finished, END, step.event))
         if self._bounds is None:
             return step
         return step._replace(motion=clip_to_bounds(step.motion, self._position, self._bounds))
