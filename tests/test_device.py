@@ -1,4 +1,4 @@
-"""Global settings of PyTorch: TensorFloat-32, autocast and the number of threads are restored, without waiting."""
+"""Choice of the device, and settings of PyTorch that are restored: TensorFloat-32, autocast, number of threads."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -8,11 +8,27 @@ from typing import Any
 import pytest
 import torch
 
-from mdnrnn.device import full_precision, single_thread
+from mdnrnn.device import choose_device, full_precision, single_thread
 
 BACKENDS = torch.backends
 HAS_STRINGS = hasattr(BACKENDS.cuda.matmul, "fp32_precision")
 needs_strings = pytest.mark.skipif(not HAS_STRINGS, reason="needs torch 2.9")
+
+
+@pytest.mark.parametrize(
+    ("current", "local_rank", "expected"), [(0, None, 0), (0, "1", 1), (0, "5", 1), (2, "1", 2), (2, None, 2)]
+)
+def test_cuda_devices_have_an_index_per_process(
+    current: int, local_rank: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 4 GPUs: the one that the program has selected, otherwise the one of the local rank."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert choose_device("cuda") == choose_device("auto") == torch.device("cuda", expected)
+    assert choose_device("cpu") == torch.device("cpu")
 
 
 def read(getter: Callable[[], Any]) -> Any:

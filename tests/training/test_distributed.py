@@ -399,6 +399,24 @@ def test_collective_operations_with_one_rank_return_their_input() -> None:
     assert distributed.from_rank_zero(lambda: "result") == "result"
 
 
+def test_tensors_for_other_ranks_are_on_a_gpu_if_the_program_uses_nccl_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "choose_device", lambda name: torch.device(name, 1))
+    expected = {"nccl": torch.device("cuda", 1), "gloo": torch.device("cpu"), "cpu:gloo,cuda:nccl": torch.device("cpu")}
+    for backend, device in expected.items():
+        monkeypatch.setattr(torch.distributed, "get_backend", lambda backend=backend: backend)
+        assert distributed._collective_device() == device
+
+
+@pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
+def test_incomplete_environment_does_not_form_a_process_group(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with distributed.process_group():
+        assert distributed.world_size() == 1
+
+
 def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case("drawings")
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
