@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ _TORCH_SEEDS = 2**64
 """Number of seeds that `torch.Generator.manual_seed` accepts."""
 
 
-def check_evaluation_arguments(model: SequenceModel, data: Batches, seed: int, importance: int) -> None:
+def check_evaluation_arguments(model: SequenceModel, data: Any, seed: Any, importance: Any) -> None:
     """Raise `InputError` if an argument of `evaluate` is invalid, or if the data do not fit the model."""
     if not isinstance(importance, Integral) or importance < 0:
         raise InputError(f"importance: received {importance}, expected a number of samples >= 0")

@@ -13,7 +13,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.noise import check_seed
 
 
-def check_generation_arguments(n: int, seed: int, max_steps: int | np.ndarray = 1, batch_size: int = 1) -> None:
+def check_generation_arguments(n: Any, seed: Any, max_steps: int | np.ndarray = 1, batch_size: Any = 1) -> None:
     """Raise `InputError` if the number of sequences, the seed, a maximum number of steps or the batch size is invalid.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Integral
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ def noise_stream(seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox([seed, index]))
 
 
-def check_seed(seed: int) -> None:
+def check_seed(seed: Any) -> None:
     """Raise `InputError` unless a random seed is a whole number >= 0; it may have any size."""
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed: received {seed}, expected a whole number >= 0")

@@ -13,6 +13,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.state import can_share_batch
+from mdnrnn.generation.steppers import ModelStepper, PackedStepper, make_stepper
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
@@ -116,6 +117,34 @@ def test_states_of_one_row_are_rejected() -> None:
     model = OneRowModel(StepShape(), MDNRNNConfig(hidden=8, components=2))
     with pytest.raises(InputError, match=r"received a tensor of shape \(1, 1, 8\), expected the batch size 3"):
         generate(model, 3)
+
+
+class TaggedState(NamedTuple):
+    """A `DecoderState` with another part."""
+
+    lstm: Any
+    position: Tensor
+    context: Tensor
+    tag: Tensor
+
+
+class TaggedModel(MDNRNN):
+    """Returns another initial state than the decoder's own."""
+
+    def initial_state(self, batch_size: int, condition: Condition | None = None) -> Any:
+        state = super().initial_state(batch_size, condition)
+        return TaggedState(*state, state.position[..., :1])
+
+
+def test_models_with_their_own_initial_state_take_the_general_path() -> None:
+    torch.manual_seed(0)
+    config = MDNRNNConfig(hidden=8, components=2, dropout=0.0)
+    plain, tagged = MDNRNN(StepShape(), config).double().eval(), TaggedModel(StepShape(), config).double().eval()
+    for model, expected in ((plain, PackedStepper), (tagged, ModelStepper)):
+        stepper = make_stepper(model, Sampling(), model.initial_step(3), model.initial_state(3))
+        assert type(stepper) is expected
+    sequences = [generate_reference(tagged, i, SEED, 20) for i in range(3)]
+    assert_same_sequences(generate(tagged, 3, seed=SEED, max_steps=20), sequences)
 
 
 class BoundedModel(MDNRNN):
