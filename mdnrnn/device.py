@@ -126,8 +126,10 @@ def _disable_tf32() -> Callable[[], None]:
     Setting a flag sets the strings, too. Reading a flag raises `RuntimeError` if the program has set the strings to
     other values. Then only the strings are changed. Settings that the program changes meanwhile are not restored.
     """
-    from torch import backends, get_float32_matmul_precision, set_float32_matmul_precision
+    import torch
+    from torch import get_float32_matmul_precision, set_float32_matmul_precision
 
+    backends: Any = torch.backends  # PyTorch's type hints lack `fp32_precision`
     matmul, cudnn = backends.cuda.matmul, backends.cudnn
     has_strings = hasattr(matmul, "fp32_precision")
 

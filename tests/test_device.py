@@ -10,7 +10,7 @@ import torch
 
 from mdnrnn.device import choose_device, full_precision, single_thread
 
-BACKENDS = torch.backends
+BACKENDS: Any = torch.backends
 HAS_STRINGS = hasattr(BACKENDS.cuda.matmul, "fp32_precision")
 needs_strings = pytest.mark.skipif(not HAS_STRINGS, reason="needs torch 2.9")
 

@@ -107,7 +107,7 @@ def _is_modified(module: nn.Module) -> bool:
         type(module) not in _MODULES
         or bool(module._forward_hooks or module._forward_pre_hooks)
         or module._compiled_call_impl is not None
-        or not vars(module).keys().isdisjoint(_method_names(type(module)))
+        or not vars(module).keys().isdisjoint(_method_names(type(module)))  # type: ignore[arg-type]
         or (type(module) is nn.LSTM and not is_plain_layer(module))
     )
 

@@ -54,11 +54,12 @@ def process_group() -> Iterator[None]:
     if distributed.is_initialized() or not os.environ.keys() >= _VARIABLES or os.environ["WORLD_SIZE"] == "1":
         yield
         return
-    store, number, ranks = next(distributed.rendezvous("env://"))
+    torch_distributed: Any = distributed  # PyTorch's type hints lack `rendezvous` and `PrefixStore`
+    store, number, ranks = next(torch_distributed.rendezvous("env://"))
     distributed.init_process_group(
         "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
         # torchrun keeps the store: without a new prefix, a second group would find the addresses of the first one.
-        store=distributed.PrefixStore(f"mdnrnn {next(_groups)}", store),
+        store=torch_distributed.PrefixStore(f"mdnrnn {next(_groups)}", store),
         rank=number,
         world_size=ranks,
     )

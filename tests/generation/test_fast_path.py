@@ -231,7 +231,7 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
     "hook on the head": make_model_with_changed_head,
     "pre-hook on the linear layer": make_model_with_input_hook,
     "hook on an LSTM layer": make_model_with_layer_hook,
-    "subclass of Linear": lambda: make_model(**{"head.linear": HalvedLinear}),
+    "subclass of Linear": lambda: make_model(MDNRNN, **{"head.linear": HalvedLinear}),
     "subclass of MixtureShape": make_model_with_shape,
     "replaced LSTM.step": lambda: make_model_with_replaced_method(lambda m: m.decoder.lstm, "step", halve_state),
     "replaced head.forward": lambda: make_model_with_replaced_method(
