@@ -7,12 +7,16 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from mdnrnn.errors import InputError
 
 if TYPE_CHECKING:
     import torch
+
+_REDUCED = frozenset({"tf32", "bf16"})
+"""Values of `fp32_precision` that reduce the precision of float32."""
 
 
 def choose_device(name: str) -> torch.device:
@@ -77,7 +81,7 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Compute in full float32 precision within the context: without TensorFloat-32 on CUDA and without autocast.
+    """Compute in full float32 precision within the context: without autocast and, on CUDA, without TensorFloat-32.
 
     TensorFloat-32 is a setting of the process. It is off while any thread is in this context. Threads do not wait for
     each other, and the last one that leaves the context restores the setting.
@@ -89,7 +93,8 @@ def full_precision() -> Iterator[None]:
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.cuda.is_available():
-            stack.enter_context(_WITHOUT_TF32)
+            stack.enter_context(_PRECISE_PRODUCTS)
+            stack.enter_context(_PRECISE_CUDNN)
         yield
 
 
@@ -119,52 +124,96 @@ class _SharedChange:
                 self._restore()
 
 
-def _disable_tf32() -> Callable[[], None]:
-    """Disable TensorFloat-32, and return a function that restores the previous settings.
+# PyTorch has two sets of settings: flags such as `allow_tf32` and, since version 2.9, the strings `fp32_precision`.
+# Setting a flag sets the strings, too. Reading a flag raises `RuntimeError` if the program has set the strings to other
+# values; then only the strings are changed here. Settings that the program changes meanwhile are not restored.
 
-    PyTorch has two sets of settings: the flags `allow_tf32` and, since version 2.9, the strings `fp32_precision`.
-    Setting a flag sets the strings, too. Reading a flag raises `RuntimeError` if the program has set the strings to
-    other values. Then only the strings are changed. Settings that the program changes meanwhile are not restored.
-    """
+
+def _make_products_precise() -> Callable[[], None]:
+    """Disable reduced precision in matrix products of float32, and return a function that restores the settings."""
     import torch
-    from torch import get_float32_matmul_precision, set_float32_matmul_precision
 
     backends: Any = torch.backends  # PyTorch's type hints lack `fp32_precision`
-    matmul, cudnn = backends.cuda.matmul, backends.cudnn
-    has_strings = hasattr(matmul, "fp32_precision")
-
-    def read_matmul() -> list[Any]:
-        strings = [matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision] if has_strings else []
-        return [_read_flag(lambda: matmul.allow_tf32), _read_flag(get_float32_matmul_precision), *strings]
-
-    def read_cudnn() -> list[Any]:
-        strings = [cudnn.rnn.fp32_precision, cudnn.conv.fp32_precision] if has_strings else []
-        return [_read_flag(lambda: cudnn.allow_tf32), *strings]
-
-    saved_matmul, saved_cudnn = read_matmul(), read_cudnn()
-    if saved_matmul[0] is not None:
+    matmul = backends.cuda.matmul
+    strings = _Strings([matmul, backends.mkldnn.matmul] if _has_strings() else [])
+    flag = _read_flag(lambda: matmul.allow_tf32)
+    if strings.were_precise and not flag:
+        return _restore_nothing
+    name = _read_flag(torch.get_float32_matmul_precision)
+    if name is not None:
+        torch.set_float32_matmul_precision("highest")
+    elif flag is not None:
         matmul.allow_tf32 = False
-    if saved_cudnn[0] is not None:
-        cudnn.allow_tf32 = False
-    if has_strings:
-        matmul.fp32_precision = cudnn.rnn.fp32_precision = cudnn.conv.fp32_precision = "ieee"
-    disabled_matmul, disabled_cudnn = read_matmul(), read_cudnn()
+    strings.make_precise()
 
     def restore() -> None:
-        if read_matmul() == disabled_matmul:
-            if saved_matmul[0] is not None:
-                matmul.allow_tf32 = saved_matmul[0]
-            if saved_matmul[1] is not None:
-                set_float32_matmul_precision(saved_matmul[1])
-            if has_strings:
-                matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision = saved_matmul[2:]
-        if read_cudnn() == disabled_cudnn:
-            if saved_cudnn[0] is not None:
-                cudnn.allow_tf32 = saved_cudnn[0]
-            if has_strings:
-                cudnn.rnn.fp32_precision, cudnn.conv.fp32_precision = saved_cudnn[1:]
+        if strings.are_precise() and not _read_flag(lambda: matmul.allow_tf32):
+            if name is not None:
+                torch.set_float32_matmul_precision(name)
+            elif flag is not None:
+                matmul.allow_tf32 = flag
+            strings.restore()
 
     return restore
+
+
+def _make_cudnn_precise() -> Callable[[], None]:
+    """Disable TensorFloat-32 in cuDNN's LSTM, and return a function that restores the settings."""
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    strings = _Strings([cudnn.rnn, cudnn.conv] if _has_strings() else [])
+    flag = _read_flag(lambda: cudnn.allow_tf32)
+    if strings.were_precise and not flag:
+        return _restore_nothing
+    if flag is not None:
+        cudnn.allow_tf32 = False
+    strings.make_precise()
+
+    def restore() -> None:
+        if strings.are_precise() and not _read_flag(lambda: cudnn.allow_tf32):
+            if flag is not None:
+                cudnn.allow_tf32 = flag
+            strings.restore()
+
+    return restore
+
+
+@cache
+def _has_strings() -> bool:
+    import torch
+
+    return hasattr(torch.backends.cuda.matmul, "fp32_precision")
+
+
+class _Strings:
+    """Settings `fp32_precision` of several backends."""
+
+    def __init__(self, owners: list[Any]) -> None:
+        self._owners = owners
+        self._saved = self._read()
+        self.were_precise = _REDUCED.isdisjoint(self._saved)
+
+    def _read(self) -> list[str]:
+        return [owner.fp32_precision for owner in self._owners]
+
+    def are_precise(self) -> bool:
+        """Return whether no setting allows a reduced precision."""
+        return _REDUCED.isdisjoint(self._read())
+
+    def make_precise(self) -> None:
+        """Set full precision."""
+        for owner in self._owners:
+            owner.fp32_precision = "ieee"
+
+    def restore(self) -> None:
+        """Restore the settings at the creation of this object."""
+        for owner, value in zip(self._owners, self._saved, strict=True):
+            owner.fp32_precision = value
+
+
+def _restore_nothing() -> None:
+    pass
 
 
 def _read_flag(read: Callable[[], Any]) -> Any:
@@ -175,7 +224,7 @@ def _read_flag(read: Callable[[], Any]) -> Any:
         return None
 
 
-_WITHOUT_TF32 = _SharedChange(_disable_tf32)
+_PRECISE_PRODUCTS, _PRECISE_CUDNN = _SharedChange(_make_products_precise), _SharedChange(_make_cudnn_precise)
 
 
 class _ThreadCount:

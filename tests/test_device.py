@@ -52,8 +52,9 @@ def settings() -> list[Any]:
 
 def is_precise() -> bool:
     if HAS_STRINGS:
-        strings = BACKENDS.cuda.matmul.fp32_precision, BACKENDS.cudnn.rnn.fp32_precision
-        return "tf32" not in strings
+        owners = BACKENDS.cuda.matmul, BACKENDS.mkldnn.matmul, BACKENDS.cudnn.rnn
+        strings = {owner.fp32_precision for owner in owners}
+        return not strings & {"tf32", "bf16"}
     return not (BACKENDS.cuda.matmul.allow_tf32 or BACKENDS.cudnn.allow_tf32)
 
 
