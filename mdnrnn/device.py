@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from mdnrnn.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-_TF32_LOCK = threading.RLock()
+_REDUCED = frozenset({"tf32", "bf16"})
+"""Values of `fp32_precision` that reduce the precision of float32."""
 
 
 def choose_device(name: str) -> torch.device:
     """Return the device of the given name: "cpu", "cuda", or "auto" for CUDA if available, otherwise the CPU.
+
+    A CUDA device has an index: that of the current device if the program has selected another one than device 0.
+    Otherwise it is the variable LOCAL_RANK, which torchrun sets, so that each process of a machine has its own GPU.
 
     Raises:
         InputError: the name is "cuda" and CUDA is not available.
@@ -28,9 +34,17 @@ def choose_device(name: str) -> torch.device:
         raise InputError(
             "device: received cuda, but CUDA is not available (no GPU, or a CPU build of torch); use --device cpu"
         )
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
+    if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
+        local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        return torch.device("cuda", torch.cuda.current_device() or local_rank % torch.cuda.device_count())
+    return torch.device("cpu" if name == "auto" else name)
+
+
+def current_device(device: torch.device) -> AbstractContextManager[object]:
+    """Return a context manager in which a CUDA device is the current device of the thread; a CPU changes nothing."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:
@@ -67,32 +81,200 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 
 @contextlib.contextmanager
 def full_precision() -> Iterator[None]:
-    """Disable TensorFloat-32 on CUDA within the context, so that matrix products in float32 have full precision."""
+    """Compute in full float32 precision within the context: without autocast and, on CUDA, without TensorFloat-32.
+
+    TensorFloat-32 is a setting of the process. It is off while any thread is in this context. Threads do not wait for
+    each other, and the last one that leaves the context restores the setting.
+    """
     import torch
 
-    if not torch.cuda.is_available():
+    with contextlib.ExitStack() as stack:
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
+        if torch.cuda.is_available():
+            stack.enter_context(_PRECISE_PRODUCTS)
+            stack.enter_context(_PRECISE_CUDNN)
         yield
-        return
-    with _TF32_LOCK:  # the settings are global: no other thread may change them while this context is active
-        matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-        try:
-            yield
-        finally:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn
+
+
+class _SharedChange:
+    """Context manager that changes a setting of the process while at least one thread is in the context.
+
+    The lock is held only while the setting is changed or restored.
+
+    Args:
+        change: function that changes the setting and returns a function that restores it.
+    """
+
+    def __init__(self, change: Callable[[], Callable[[], None]]) -> None:
+        self._change, self._lock, self._active = change, threading.Lock(), 0
+        self._restore: Callable[[], None] | None = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._active:
+                self._restore = self._change()
+            self._active += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._active -= 1
+            if not self._active and self._restore is not None:
+                self._restore()
+
+
+# PyTorch has two sets of settings: flags such as `allow_tf32` and, since version 2.9, the strings `fp32_precision`.
+# Setting a flag sets the strings, too. Reading a flag raises `RuntimeError` if the program has set the strings to other
+# values; then only the strings are changed here. Settings that the program changes meanwhile are not restored.
+
+
+def _make_products_precise() -> Callable[[], None]:
+    """Disable reduced precision in matrix products of float32, and return a function that restores the settings."""
+    import torch
+
+    backends: Any = torch.backends  # PyTorch's type hints lack `fp32_precision`
+    matmul = backends.cuda.matmul
+    strings = _Strings([matmul, backends.mkldnn.matmul] if _has_strings() else [])
+    flag = _read_flag(lambda: matmul.allow_tf32)
+    if strings.were_precise and not flag:
+        return _restore_nothing
+    name = _read_flag(torch.get_float32_matmul_precision)
+    if name is not None:
+        torch.set_float32_matmul_precision("highest")
+    elif flag is not None:
+        matmul.allow_tf32 = False
+    strings.make_precise()
+
+    def restore() -> None:
+        if strings.are_precise() and not _read_flag(lambda: matmul.allow_tf32):
+            if name is not None:
+                torch.set_float32_matmul_precision(name)
+            elif flag is not None:
+                matmul.allow_tf32 = flag
+            strings.restore()
+
+    return restore
+
+
+def _make_cudnn_precise() -> Callable[[], None]:
+    """Disable TensorFloat-32 in cuDNN's LSTM, and return a function that restores the settings."""
+    import torch
+
+    cudnn: Any = torch.backends.cudnn
+    strings = _Strings([cudnn.rnn, cudnn.conv] if _has_strings() else [])
+    flag = _read_flag(lambda: cudnn.allow_tf32)
+    if strings.were_precise and not flag:
+        return _restore_nothing
+    if flag is not None:
+        cudnn.allow_tf32 = False
+    strings.make_precise()
+
+    def restore() -> None:
+        if strings.are_precise() and not _read_flag(lambda: cudnn.allow_tf32):
+            if flag is not None:
+                cudnn.allow_tf32 = flag
+            strings.restore()
+
+    return restore
+
+
+@cache
+def _has_strings() -> bool:
+    import torch
+
+    return hasattr(torch.backends.cuda.matmul, "fp32_precision")
+
+
+class _Strings:
+    """Settings `fp32_precision` of several backends."""
+
+    def __init__(self, owners: list[Any]) -> None:
+        self._owners = owners
+        self._saved = self._read()
+        self.were_precise = _REDUCED.isdisjoint(self._saved)
+
+    def _read(self) -> list[str]:
+        return [owner.fp32_precision for owner in self._owners]
+
+    def are_precise(self) -> bool:
+        """Return whether no setting allows a reduced precision."""
+        return _REDUCED.isdisjoint(self._read())
+
+    def make_precise(self) -> None:
+        """Set full precision."""
+        for owner in self._owners:
+            owner.fp32_precision = "ieee"
+
+    def restore(self) -> None:
+        """Restore the settings at the creation of this object."""
+        for owner, value in zip(self._owners, self._saved, strict=True):
+            owner.fp32_precision = value
+
+
+def _restore_nothing() -> None:
+    pass
+
+
+def _read_flag(read: Callable[[], Any]) -> Any:
+    """Return the result of `read`, or None if PyTorch refuses to read the flag."""
+    try:
+        return read()
+    except RuntimeError:
+        return None
+
+
+_PRECISE_PRODUCTS, _PRECISE_CUDNN = _SharedChange(_make_products_precise), _SharedChange(_make_cudnn_precise)
+
+
+class _ThreadCount:
+    """Numbers of PyTorch threads of the threads that are in a `single_thread` context.
+
+    The number is a setting of each thread, but a new thread starts with the number that was set last in any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._active, self._outer = threading.Lock(), 0, 1
+        self._local = threading.local()
+
+    def limit(self) -> None:
+        """Limit the calling thread to one PyTorch thread."""
+        import torch
+
+        depth = getattr(self._local, "depth", 0)
+        if not depth:
+            with self._lock:
+                threads = torch.get_num_threads()
+                if not self._active:
+                    self._outer = threads
+                # A thread that starts while another thread is in the context starts with that thread's limit.
+                self._local.threads = self._outer if threads == 1 else threads
+                self._active += 1
+                torch.set_num_threads(1)
+        self._local.depth = depth + 1
+
+    def restore(self) -> None:
+        """Undo one call of `limit` in the calling thread."""
+        import torch
+
+        self._local.depth -= 1
+        if not self._local.depth:
+            with self._lock:
+                self._active -= 1
+                torch.set_num_threads(self._local.threads)
+
+
+_THREAD_COUNT = _ThreadCount()
 
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Limit PyTorch to one CPU thread within the context."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    """Limit PyTorch to one CPU thread within the context, in the calling thread; contexts of threads may overlap."""
+    _THREAD_COUNT.limit()
     try:
         yield
     finally:
-        torch.set_num_threads(threads)
+        _THREAD_COUNT.restore()
 
 
 def _cpu_flags() -> frozenset[str]:

@@ -189,7 +189,9 @@ class TouchOptions(BenchmarkOptions):
     def measure(self) -> Any:
         """Run the benchmark."""
         from mdnrnn.benchmark import benchmark_touch
+        from mdnrnn.training.memory import keep_freed_memory
 
+        keep_freed_memory()
         return benchmark_touch(**self.arguments())
 
 
@@ -207,7 +209,9 @@ class WorldOptions(BenchmarkOptions):
     def measure(self) -> Any:
         """Run the benchmark."""
         from mdnrnn.benchmark import benchmark_world
+        from mdnrnn.training.memory import keep_freed_memory
 
+        keep_freed_memory()
         return benchmark_world(**self.arguments())
 
 

@@ -47,14 +47,18 @@ def main(arguments: list[str]) -> int:
         raise InputError(f"--n: received {options.n}, expected 2 or more points")
     if options.seed < 0:
         raise InputError(f"--seed: received {options.seed}, expected 0 or more")
+    from mdnrnn.device import single_thread
     from mdnrnn.files import make_folder
     from mdnrnn.tasks.toy_demos import run_demo, save_demo, save_index
+    from mdnrnn.training.memory import keep_freed_memory
 
     make_folder(options.out)  # raise an error before the training
+    keep_freed_memory()
     reports = []
     for each in DEMOS if name == "all" else (name,):
         print(f"demo {each}", file=sys.stderr)
-        report = run_demo(each, n=options.n, seed=options.seed, device=options.device)
+        with single_thread():  # more threads do not speed up such small networks
+            report = run_demo(each, n=options.n, seed=options.seed, device=options.device)
         pictures = save_demo(report, options.out / each if name == "all" else options.out)
         if not options.json:
             print(_format(report, pictures))

@@ -32,7 +32,9 @@ def main(arguments: list[str]) -> int:
     options = parse(QuickstartOptions, "quickstart", arguments)
     from mdnrnn.runs.run import load
     from mdnrnn.runs.train import train
+    from mdnrnn.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     preset = PRESETS["stroke-small"]
     training = replace(preset.training, minutes=options.minutes, seed=options.seed, validations=5)
     result = train(preset, "doodles", options.out, training=training)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _USAGE = """\
 usage: mdnrnn train PRESET --data DATA --out RUN ...
-       mdnrnn train --resume RUN"""
+       mdnrnn train --resume RUN [--steps N | --minutes M]"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,19 +36,29 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """Resume a training run from its last checkpoint, up to its original limit of steps or minutes."""
+    """Resume a training run from its last checkpoint, up to its limit of steps or minutes, or up to a new limit.
+
+    With a new limit a finished run is extended. The learning rate then follows the schedule of the whole new limit.
+    """
 
     resume: Path
     """Run folder of the training run to resume."""
+    steps: int | None = None
+    """New total number of training steps, including the completed ones."""
+    minutes: float | None = None
+    """New total training time in minutes, including the time so far."""
 
 
 def main(arguments: list[str]) -> int:
     """Train a model and return the exit status: 130 if SIGINT stopped the training, 143 if SIGTERM stopped it."""
     if any(argument.split("=")[0] == "--resume" for argument in arguments):
-        folder = parse(ResumeOptions, "train", arguments).resume
+        resumption = parse(ResumeOptions, "train", arguments)
         from mdnrnn.runs.train import resume
+        from mdnrnn.training.memory import keep_freed_memory
 
-        return report(resume(folder), folder)
+        keep_freed_memory()
+        result = resume(resumption.resume, steps=resumption.steps, minutes=resumption.minutes)
+        return report(result, resumption.resume)
     descriptions = {name: preset.description for name, preset in PRESETS.items()}
     name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
     preset = PRESETS[name]
@@ -56,7 +66,9 @@ def main(arguments: list[str]) -> int:
     defaults = TrainOptions(**required, model=preset.model, training=preset.training)
     options = parse(TrainOptions, f"train {name}", arguments[1:], defaults)
     from mdnrnn.runs.train import train
+    from mdnrnn.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     result = train(preset, options.data, options.out, model=options.model, training=options.training)
     return report(result, options.out)
 
@@ -65,7 +77,9 @@ def report(result: TrainingResult, folder: Path) -> int:
     """Print how a training ended and return the exit status. With several processes, only rank 0 prints."""
     progress = result.progress
     status = 128 + result.interrupted if result.interrupted else 0
-    if os.environ.get("RANK", "0") != "0":
+    from mdnrnn.training import distributed
+
+    if distributed.rank() or os.environ.get("RANK", "0") != "0":
         return status
     if result.interrupted:
         print(

@@ -5,6 +5,9 @@ import math
 import torch
 from torch import Tensor
 
+_LOW_TEMPERATURE = 1e-6
+"""Temperature below which logits are shifted before the division. Above it, the shift would only change rounding."""
+
 
 def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
     """Sample class indices by inverting the cumulative distribution function.
@@ -58,7 +61,7 @@ def invert_cdf(
 
 
 def temper_logits(logits: Tensor, temperature: float) -> Tensor:
-    """Return logits / temperature.
+    """Return logits / temperature, for low temperatures shifted so that the largest result is 0.
 
     At temperature 0, the result is 0 for the largest logit (the first one in case of ties) and -inf for all others.
 
@@ -69,6 +72,10 @@ def temper_logits(logits: Tensor, temperature: float) -> Tensor:
     if temperature == 0:
         largest = torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).bool()
         return torch.zeros_like(logits).masked_fill(~largest, -math.inf)
+    if temperature < _LOW_TEMPERATURE:
+        # The quotients of the logits could overflow. The reciprocal of the smallest normal number is finite.
+        smallest = torch.finfo(logits.dtype).tiny
+        return (logits - logits.amax(-1, keepdim=True)) / max(temperature, smallest)
     return logits / temperature
 
 
@@ -85,8 +92,12 @@ def log_scale_shift(temperature: float) -> float:
 def bias_logits(logits: Tensor, bias: float) -> Tensor:
     """Return logits x (1 + bias), as in the biased sampling of Graves (arXiv:1308.0850, section 5.4).
 
+    For large biases the results are shifted so that the largest is 0.
+
     Raises `ValueError` if the bias is not a finite number above -1.
     """
     if not -1 < bias < math.inf:
         raise ValueError(f"bias: received {bias}, expected a number above -1")
+    if bias > 1 / _LOW_TEMPERATURE:  # the products of the logits could overflow
+        return (logits - logits.amax(-1, keepdim=True)) * min(1 + bias, torch.finfo(logits.dtype).max)
     return logits * (1 + bias)

@@ -7,7 +7,7 @@ an importance-sampling estimate. The losses defined by Ha and Eck (sketch-rnn) a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +20,12 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.errors import InputError
+from mdnrnn.evaluation.arguments import check_evaluation_arguments, to_torch_seed
 from mdnrnn.evaluation.null_model import motion_moments, null_model_nll
+from mdnrnn.generation.noise import noise_stream
 from mdnrnn.models.base import SequenceModel, negative_log_likelihood
 from mdnrnn.models.latent import LatentModel
+from mdnrnn.nn.evaluation_mode import evaluation_mode
 from mdnrnn.training import distributed
 
 
@@ -99,21 +101,25 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
 
     Args:
         model: the model. Dropout is off during the evaluation; afterwards, the previous mode of the model is restored.
-        data: batches of the split.
-        seed: random seed of the samples of z and of the dequantization noise. The samples of z for a sequence do not
-            depend on the other sequences of its batch.
+        data: batches of the split, with the features, inputs and labels of the model.
+        seed: random seed of the samples of z and of the dequantization noise, a whole number >= 0 of any size. The
+            samples of z for a sequence do not depend on the other sequences of its batch.
         importance: number of samples of z per sequence. The importance-sampling estimate and the variational bound use
             the same samples. 0 omits the estimate and uses one sample for the bound.
+
+    Raises:
+        InputError: an argument is invalid, or the data do not fit the model.
     """
-    if importance < 0:
-        raise InputError(f"importance: received {importance}, expected a number of samples >= 0")
-    device, training = next(model.parameters()).device, model.training
-    generator = torch.Generator().manual_seed(seed)
+    check_evaluation_arguments(model, data, seed, importance)
+    data, device = replace(data, rank=0, world_size=1), next(model.parameters()).device
+    generator = torch.Generator().manual_seed(to_torch_seed(seed))
     samples = max(1, importance) if model.latent else 1
-    model.eval()
     indices = data.indices()
     table = np.zeros((len(indices), len(_SequenceTerms._fields)))
-    with tqdm(total=len(table) * samples, unit="sample", disable=samples == 1, leave=False, dynamic_ncols=True) as bar:
+    with (
+        evaluation_mode(model),
+        tqdm(total=len(table) * samples, unit="sample", disable=samples == 1, leave=False, dynamic_ncols=True) as bar,
+    ):
         for number, batch in enumerate(data):
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
             if number % distributed.world_size() != distributed.rank():
@@ -122,7 +128,6 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
             latent_noise = _latent_noise(model, batch, seed, samples).to(device)
             terms = _sequence_terms(model, batch.to(device), noise.to(device), log_det, latent_noise, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(terms, 1)
-    model.train(training)
     table = np.sum([part.numpy() for part in distributed.gather_objects(torch.from_numpy(table))], axis=0)
     return _summarize(_SequenceTerms(*table.T), data, model.latent, bool(importance))
 
@@ -154,8 +159,8 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -
     """
     if not model.latent:
         return torch.zeros(samples, batch.size, 0)
-    generators = [np.random.Generator(np.random.Philox([seed, int(i)])) for i in batch.indices]
-    rows = [generator.standard_normal((samples, model.latent), np.float32) for generator in generators]
+    streams = [noise_stream(seed, int(i)) for i in batch.indices]
+    rows = [stream.standard_normal((samples, model.latent), np.float32) for stream in streams]
     return torch.from_numpy(np.stack(rows, 1))
 
 

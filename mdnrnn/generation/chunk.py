@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.generation.arguments import check_shape
+from mdnrnn.generation.condition import check_policy_inputs
 from mdnrnn.generation.constraints import SamplingConstraints, clip_to_bounds
 from mdnrnn.generation.distribution_sampler import DistributionSampler, StepSampler
 from mdnrnn.generation.fused_sampler import FusedSampler
@@ -43,7 +45,7 @@ class ChunkGenerator:
         else:
             self.sampler = DistributionSampler(sampling, choices)
         self.host_noise = [
-            torch.empty(batch, *shape, pin_memory=position.is_cuda)
+            torch.empty(batch, *shape, dtype=torch.float32, device="cpu", pin_memory=position.is_cuda)
             for shape in ((choices + 1, NOISE_CHUNK), (NOISE_CHUNK, features))
         ]
         dtype = torch.promote_types(next(model.parameters()).dtype, torch.float32)
@@ -54,7 +56,8 @@ class ChunkGenerator:
         self.is_first = torch.zeros(batch, 1, dtype=torch.bool, device=device)
         """Shape (B, 1): whether the sequence of each row starts at the first step of the chunk."""
         self.known_inputs = position.new_zeros(NOISE_CHUNK, batch, model.shape.inputs)
-        self.has_stopping_rule = type(model).finished is not SequenceModel.finished or "finished" in vars(model)
+        default_rule = getattr(type(model), "finished", None) is SequenceModel.finished
+        self.has_stopping_rule = not default_rule or "finished" in vars(model)
 
     def replace_rows(self, rows: Tensor, states: InitialStates) -> None:
         """Replace the sequences in the given rows by new ones."""
@@ -115,7 +118,8 @@ class ChunkGenerator:
         if self.has_stopping_rule:
             finished = self.initializer.model.finished(self.stepper.state)
             if finished is not None:
-                event.masked_fill_(finished, END)
+                check_shape("finished: mask", finished, tuple(event.shape))
+                event.masked_fill_(finished.bool(), END)
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:
@@ -132,4 +136,5 @@ class ChunkGenerator:
         if time == 0 and bool(self.is_first.all()):
             return self.known_inputs[0]
         inputs = policy(self.stepper.motion.clone(), self.stepper.state, self.indices)
+        inputs = check_policy_inputs(inputs, len(self.indices), self.position, self.initializer.model.shape.inputs)
         return torch.where(self.is_first, 0, inputs) if time == 0 else inputs

@@ -11,13 +11,16 @@ from torch import Tensor
 
 from mdnrnn.device import full_precision
 from mdnrnn.distributions import Step
-from mdnrnn.generation.arguments import check_generation_arguments, check_label
+from mdnrnn.errors import InputError
+from mdnrnn.generation.arguments import check_bin_width, check_bounds, check_generation_arguments
+from mdnrnn.generation.condition import check_condition, check_prefix
 from mdnrnn.generation.constraints import BinWidths, SamplingConstraints
 from mdnrnn.generation.prefix import Policy, SequenceInitializer
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.slots import GeneratedSequence, SlotGenerator
 from mdnrnn.models.base import Condition, SequenceModel
 from mdnrnn.multiprocess import check_workers, map_in_processes
+from mdnrnn.nn.evaluation_mode import evaluation_mode
 
 
 @full_precision()
@@ -55,7 +58,7 @@ def generate(
         policy: function that chooses the inputs of each step, if the condition has no inputs; see `Policy`. The inputs
             of the first step of a sequence are 0.
         sampling: sampling options; by default steps are sampled from the model's distribution.
-        seed: random seed.
+        seed: random seed, a whole number >= 0 of any size.
         max_steps: maximum number of new steps, a number or shape (n,).
         bin_width: normalized bin widths of the grid of the motions, shape (D,), 0 for a continuous feature; None
             without a grid. Sampled motions are rounded to the grid before the model reads them. The probability of a
@@ -71,15 +74,18 @@ def generate(
         The generated sequences, including the prefix.
 
     Raises:
-        InputError: an argument is invalid.
+        InputError: an argument is invalid, or the model does not take it.
     """
-    check_generation_arguments(n, seed, max_steps)
-    check_label(None if condition is None else condition.label, model.shape.classes)
-    like = next(model.parameters())
+    check_generation_arguments(n, seed, max_steps, batch_size)
+    like, features = next(model.parameters()), model.shape.features
     check_workers(workers, like.device, policy)
-    condition = Condition(*(None if part is None else part.to(like.device) for part in condition or Condition()))
-    if prefix is not None:
-        prefix = Step(*(None if part is None else part.to(like.device) for part in prefix))  # type: ignore[arg-type]
+    if policy is not None and not model.shape.inputs:
+        raise InputError("policy: received a policy for a model without inputs; omit the policy")
+    condition = check_condition(condition, model, n)
+    prefix = check_prefix(prefix, model, condition.inputs)
+    bin_width = check_bin_width("bin_width", bin_width, features)
+    first_bin_width = check_bin_width("first_bin_width", first_bin_width, features)
+    bounds = check_bounds(bounds, features)
     initializer = SequenceInitializer(
         model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
     )
@@ -89,12 +95,8 @@ def generate(
         None if bounds is None else bounds.to(like),
     )
     job = _Job(initializer, constraints, initializer.limit_steps(np.broadcast_to(max_steps, n)), batch_size)
-    training = model.training
-    model.eval()
-    try:
+    with evaluation_mode(model):
         sequences = job.run() if workers == 1 else _run_in_processes(job, workers)
-    finally:
-        model.train(training)
     if prefix is not None:
         sequences = [[start, *parts] for start, parts in zip(_prefixes(initializer, n), sequences, strict=True)]
     return [_concatenate(parts) for parts in sequences if parts]

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+from typing import Any
+
 import numpy as np
+
+from mdnrnn.errors import InputError
 
 NOISE_CHUNK = 16
 """Number of steps for which noise is drawn at a time.
@@ -13,6 +18,12 @@ It is constant, so that the noise of a sequence does not depend on the batch siz
 def noise_stream(seed: int, index: int) -> np.random.Generator:
     """Return the random generator of the sequence with the given index."""
     return np.random.Generator(np.random.Philox([seed, index]))
+
+
+def check_seed(seed: Any) -> None:
+    """Raise `InputError` unless a random seed is a whole number >= 0; it may have any size."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed: received {seed}, expected a whole number >= 0")
 
 
 def fill_noise(generator: np.random.Generator, uniform: np.ndarray, normal: np.ndarray) -> None:

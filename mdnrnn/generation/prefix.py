@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
+from mdnrnn.generation.arguments import check_shape
+from mdnrnn.generation.condition import check_policy_inputs
 from mdnrnn.generation.noise import noise_stream
+from mdnrnn.generation.state import check_state
 from mdnrnn.models.base import Condition, SequenceModel
 
 Policy = Callable[[Tensor, Any, Tensor], Tensor]
@@ -79,13 +82,20 @@ class SequenceInitializer:
         return np.minimum(max_steps, max(0, self.known_inputs.shape[1] - self.prefix_length))
 
     def __call__(self, indices: np.ndarray) -> InitialStates:
-        """Return the initial states of the sequences with these indices, which must be consecutive."""
+        """Return the initial states of the sequences with these indices, which must be consecutive.
+
+        Raises:
+            InputError: the model returns an initial step or an initial state of a wrong shape.
+        """
         noises = [noise_stream(self.seed, 0 if self.shared_noise else self.first_index + int(i)) for i in indices]
         condition = self._condition_of(slice(int(indices[0]), int(indices[-1]) + 1))
         previous = self.model.initial_step(len(indices))
         if self.model.latent and condition.latent is None:
             condition = condition._replace(latent=_sample_prior(noises, self.model.latent, previous.motion.device))
         state, position = self.model.initial_state(len(indices), condition), torch.zeros_like(previous.motion)
+        check_shape("initial_step: motion", previous.motion, (len(indices), self.model.shape.features))
+        check_shape("initial_step: event", previous.event, (len(indices),))
+        check_state(state, len(indices))
         return self._run_prefix(InitialStates(noises, previous, state, position), indices)
 
     def _condition_of(self, rows: slice) -> Condition:
@@ -101,8 +111,10 @@ class SequenceInitializer:
         for time, (motion, event) in enumerate(zip(self.prefix.motion, self.prefix.event, strict=True)):
             inputs = None if known is None else known[:, time]
             if known is None and self.policy is not None:
-                zeros = position.new_zeros(len(indices), self.model.shape.inputs)
-                inputs = self.policy(previous.motion, state, rows) if time else zeros
+                inputs = position.new_zeros(len(indices), self.model.shape.inputs)
+                if time:
+                    chosen = self.policy(previous.motion, state, rows)
+                    inputs = check_policy_inputs(chosen, len(indices), position, self.model.shape.inputs)
             _, state = self.model.step(previous._replace(inputs=inputs), state)
             previous = Step(motion.expand_as(position), event.expand_as(previous.event))
             position = position + motion

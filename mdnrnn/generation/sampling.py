@@ -32,8 +32,8 @@ class Sampling:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):
                 raise InputError(f"{name}: received {value}, expected a number >= 0")
-        if not math.isfinite(self.bias):
-            raise InputError(f"bias: received {self.bias}, expected a finite number; 0 for no bias")
+        if not -1 < self.bias < math.inf:
+            raise InputError(f"bias: received {self.bias}, expected a finite number above -1; 0 for no bias")
 
     @property
     def resolved_scale_temperature(self) -> float:

@@ -50,11 +50,20 @@ class SlotGenerator:
     def __init__(
         self, initializer: SequenceInitializer, constraints: SamplingConstraints, limits: np.ndarray, slots: int
     ) -> None:
-        self.initializer, self.limits = initializer, limits
+        self.initializer, self.constraints, self.limits, self.slots = initializer, constraints, limits, slots
         self.parts: list[list[GeneratedSequence]] = [[] for _ in limits]
-        self.indices, self.next_index = np.arange(slots), slots
-        self.done, self.remaining = np.full(slots, initializer.prefix_length), limits[:slots].copy()
-        states = initializer(self.indices)
+        self.next_index = 0
+        self.is_growing = False
+        """Whether states grow from step to step, so that a new sequence cannot join sequences that have begun."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Fill all slots with the next waiting sequences."""
+        count = min(self.slots, len(self.limits) - self.next_index)
+        self.indices = np.arange(self.next_index, self.next_index + count)
+        self.next_index += count
+        self.done, self.remaining = np.full(count, self.initializer.prefix_length), self.limits[self.indices]
+        states, initializer, constraints = self.initializer(self.indices), self.initializer, self.constraints
         self.noises: list[np.random.Generator | None] = list(states.noises)
         self.device = states.position.device
         stepper = make_stepper(initializer.model, constraints.sampling, states.previous, states.state)
@@ -91,13 +100,18 @@ class SlotGenerator:
     def _refill(self) -> None:
         """Fill free slots with the next waiting sequences.
 
-        If no sequence is waiting, remove the free slots from the batch, except with a CUDA graph, whose batch size is
-        fixed.
+        If no sequence can be started, remove the free slots from the batch, except with a CUDA graph, whose batch size
+        is fixed. If states grow, waiting sequences start when all slots are free.
         """
         free = np.flatnonzero(self.remaining == 0)
         for row in free:
             self.noises[row] = None
         waiting = len(self.limits) - self.next_index
+        if self.is_growing and waiting:
+            if len(free) == len(self.remaining):
+                self._begin()
+                return
+            waiting = 0
         if waiting and len(free) >= max(1, min(len(self.remaining) // _REFILL_FRACTION, waiting)):
             self._start(free[:waiting])
         elif not waiting and len(free) and self.remaining.any() and self.graph is None:
@@ -106,6 +120,10 @@ class SlotGenerator:
     def _start(self, rows: np.ndarray) -> None:
         indices = np.arange(self.next_index, self.next_index + len(rows))
         states = self.initializer(indices)
+        if not self.chunk.stepper.accepts(states.state):
+            self.is_growing = True
+            self._refill()
+            return
         self.chunk.replace_rows(torch.from_numpy(rows).to(self.device), states)
         for row, noise in zip(rows, states.noises, strict=True):
             self.noises[row] = noise

@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
-from mdnrnn.generation.fast_path import supports_fast_path, supports_packed_lstm
+from mdnrnn.errors import InputError
+from mdnrnn.generation.arguments import check_shape
+from mdnrnn.generation.fast_path import has_default_state, supports_fast_path, supports_packed_lstm
 from mdnrnn.generation.packed_linear import PackedMatrix
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.generation.state import can_share_batch, check_state
 from mdnrnn.models.base import SequenceModel, map_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder
 from mdnrnn.nn.lstm import LSTM, Gates, LSTMState, update_state_
@@ -33,7 +36,7 @@ def make_stepper(model: SequenceModel, sampling: Sampling, previous: Step, state
         previous: previous steps, motion (B, D) and event (B,).
         state: state of the model before it reads `previous`.
     """
-    if not supports_fast_path(model, sampling):
+    if not supports_fast_path(model, sampling) or not has_default_state(model.decoder, state):
         return ModelStepper(model, previous, state)
     return make_decoder_stepper(model.decoder, previous, state)
 
@@ -64,6 +67,10 @@ class Stepper(ABC):
     @abstractmethod
     def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
         """Replace the sequences in the given rows (N,) by new ones with these previous steps and states."""
+
+    def accepts(self, state: Any) -> bool:
+        """Return whether `replace_rows` accepts a state: whether it has the shapes of the current state."""
+        return can_share_batch(self.state, state)
 
     @abstractmethod
     def select_rows(self, rows: Tensor) -> Stepper:
@@ -97,10 +104,12 @@ class ModelStepper(Stepper):
         """See `Stepper`."""
         self.motion = self.motion.index_copy(0, rows, previous.motion)
         self.event = self.event.index_copy(0, rows, previous.event)
+        check_state(self._state, len(self.event))
         self._state = map_state(lambda old, new: old.index_copy(-2, rows, new.to(old)), self._state, state)
 
     def select_rows(self, rows: Tensor) -> ModelStepper:
         """See `Stepper`."""
+        check_state(self._state, len(self.event))
         state = map_state(lambda part: part.index_select(-2, rows), self._state)
         return ModelStepper(self.model, Step(self.motion[rows], self.event[rows]), state)
 
@@ -120,7 +129,7 @@ class DecoderStepper(Stepper):
     def step(self, inputs: Tensor | None) -> Tensor:
         """Return the input of the head, shape (B, width)."""
         hidden, state = self.decoder.step_hidden(Step(self.motion, self.event, inputs), self._state)
-        map_state(lambda buffer, new: buffer if new is buffer else buffer.copy_(new), self._state, state)
+        map_state(_update_buffer, self._state, state)
         return hidden
 
     def set_previous(self, motion: Tensor, event: Tensor) -> None:
@@ -144,6 +153,15 @@ class DecoderStepper(Stepper):
         return self._state
 
 
+def _update_buffer(buffer: Tensor, new: Tensor) -> Tensor:
+    """Copy a new state into a buffer. `copy_` alone would broadcast a state of another shape."""
+    if new is buffer:
+        return buffer
+    if new.shape != buffer.shape:
+        raise InputError(f"state of the model: received shape {tuple(new.shape)}, expected {tuple(buffer.shape)}")
+    return buffer.copy_(new)
+
+
 class PackedStepper(Stepper):
     """Stepper for decoders with a plain LSTM; it keeps the state in fixed buffers.
 
@@ -163,6 +181,9 @@ class PackedStepper(Stepper):
             [*sizes, inputs.shape[1] - sum(sizes)], 1
         )
         self.offsets = self.motion[:, : features.position_features]
+        self.unread = self.motion[:, features.position_features :]
+        self.unread_position = torch.zeros_like(self.unread)
+        """Position features that the decoder does not read; stopping rules and policies may read them in the state."""
         self.event_rows = features.event_rows[1:].to(inputs.dtype)
         self.scale = features.scale
 
@@ -171,6 +192,8 @@ class PackedStepper(Stepper):
         for part in self.decoder.features.require_inputs(inputs):
             self.inputs.copy_(part)
         self.position.add_(self.offsets, alpha=self.scale)
+        if self.unread_position.shape[1]:
+            self.unread_position.add_(self.unread)
         hidden: Tensor | None = None
         for layer in self.layers:
             hidden = layer(hidden)
@@ -187,7 +210,9 @@ class PackedStepper(Stepper):
         """See `Stepper`."""
         previous = previous._replace(inputs=self.inputs[rows])  # placeholder, overwritten by the next call of `step`
         features = self.decoder.features.from_step(previous, state.position[0], state.context[0])
+        check_shape("input of the LSTM", features, (len(rows), self.layers[0].inputs.shape[1]))
         self.layers[0].inputs[rows] = features.to(self.motion.dtype)
+        self.unread_position[rows] = state.position[0, :, self.position.shape[1] :]
         for layer, hidden, cell in zip(self.layers, *state.lstm, strict=True):
             layer.hidden[rows], layer.cell[rows] = hidden, cell
 
@@ -197,16 +222,17 @@ class PackedStepper(Stepper):
         for layer, new in zip(self.layers, selected.layers, strict=True):
             new.row.copy_(layer.row[rows])
             new.cell.copy_(layer.cell[rows])
+        selected.unread_position.copy_(self.unread_position[rows])
         return selected
 
     @property
     def state(self) -> DecoderState:
-        """Copy of the state. Features of the position that the decoder does not read are 0."""
+        """Copy of the state."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
-        position = torch.zeros_like(self.motion)
+        position = self.unread_position
         if self.position.shape[1]:
-            position[:, : self.position.shape[1]] = self.position / self.scale
-        return DecoderState(LSTMState(hidden, cell), position.unsqueeze(0), self.context.unsqueeze(0).clone())
+            position = torch.cat([self.position / self.scale, position], 1)
+        return DecoderState(LSTMState(hidden, cell), position.unsqueeze(0).clone(), self.context.unsqueeze(0).clone())
 
 
 class _PackedLayer:

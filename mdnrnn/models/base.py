@@ -143,9 +143,9 @@ class SequenceModel(Model):
     """Base class of autoregressive models: a distribution over the next step, given the previous steps and a condition.
 
     The recurrent state is an argument and a result of the methods and is never stored on the module. It is a NamedTuple
-    of tensors, possibly nested. The second-to-last dimension of each tensor is the batch. Evaluation and generation
-    call `initial_step`, `initial_state`, `step`, `finished` and `forward`. A subclass defines the attribute `decoder`
-    or overrides `step`.
+    of tensors, possibly nested. The second-to-last dimension of each tensor is the batch. Other dimensions may grow
+    from step to step, like those of a key/value cache. Evaluation and generation call `initial_step`, `initial_state`,
+    `step`, `finished` and `forward`. A subclass defines the attribute `decoder` or overrides `step`.
     """
 
     shape: StepShape
@@ -234,12 +234,14 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
 
 
 def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply `function` to each tensor of `state`, and return the results in the same structure.
+    """Apply `function` to each tensor of `state`, and return the results in the same structure; None is unchanged.
 
     `others` are states of the same structure. Their corresponding tensors are further arguments of `function`.
     """
     if isinstance(state, Tensor):
         return function(state, *others)
+    if state is None:
+        return None
     parts = [map_state(function, *part) for part in zip(state, *others, strict=True)]
     return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.modules.module import _has_any_global_hook
 
 _SEQUENCE_KERNEL_FROM = 32
 """Batch size from which `nn.LSTM` is faster than `torch.lstm_cell` for one step. At batch size 256, `nn.LSTM` is 4
@@ -124,7 +125,7 @@ class LSTM(nn.Module):
         outputs, hiddens, cells = [] if lower is None else [lower], [], []
         for index, layer in enumerate(self.layers):
             layer_inputs = self._layer_inputs(inputs, outputs)
-            if len(inputs) < _SEQUENCE_KERNEL_FROM:
+            if len(inputs) < _SEQUENCE_KERNEL_FROM and is_plain_layer(layer):
                 weights: Any = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
                 hidden, cell = torch.lstm_cell(layer_inputs, (state.hidden[index], state.cell[index]), *weights)
             else:
@@ -146,6 +147,22 @@ class LSTM(nn.Module):
 
     def _outputs(self, outputs: list[Tensor]) -> Tensor:
         return torch.cat(outputs, -1) if self.skip and len(outputs) > 1 else outputs[-1]
+
+
+def is_plain_layer(layer: Any) -> bool:
+    """Return whether a call of a layer only computes an LSTM with biases, so that `torch.lstm_cell` can replace it.
+
+    The layer must be exactly an `nn.LSTM`, with one layer and one direction, and without hooks and replaced methods.
+    """
+    return (
+        type(layer) is nn.LSTM
+        and layer.bias
+        and len(layer._flat_weights) == 4
+        and not layer._forward_hooks
+        and not layer._forward_pre_hooks
+        and "forward" not in vars(layer)
+        and not _has_any_global_hook()
+    )
 
 
 def update_state(

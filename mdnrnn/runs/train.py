@@ -23,8 +23,9 @@ from mdnrnn.runs.previews import SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
-from mdnrnn.training.checkpoint import CHECKPOINT_FILE
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
 from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.continuation import check_changes
 from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.trainer import TrainingResult, fit
 
@@ -81,26 +82,39 @@ def train(
         return _fit(prepared[0] if prepared else _PreparedRun(config, open_data(data), math.nan), out, callbacks)
 
 
-def resume(folder: Path | str, data: Data | None = None, *, callbacks: Iterable[Callback] = ()) -> TrainingResult:
+def resume(
+    folder: Path | str,
+    data: Data | None = None,
+    *,
+    steps: int | None = None,
+    minutes: float | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> TrainingResult:
     """Continue the training of a run from its last checkpoint.
 
     With the same number of ranks, the result is the same as without the interruption. The number of ranks may also
     differ from that of the interrupted training.
 
+    A new budget extends a finished run, and config.json records it. The learning rate then follows the schedule of the
+    whole new budget: it increases to the value that a run with this budget has at the same step. The weights therefore
+    differ from those of such a run, except with `final_rate` 1, a constant learning rate.
+
     Args:
         folder: the run folder.
         data: the training data; needed if the run was trained on a corpus in memory or if the data have moved.
+        steps: new total number of steps, including the completed ones; by default the budget of the run.
+        minutes: new total training time in minutes, including the time so far; cannot be combined with `steps`.
         callbacks: loggers and other callbacks.
 
     Raises:
         InputError: the folder is not a run folder, a file in it is missing or damaged, or the data differ from those
-            that the run was trained on.
+            that the run was trained on; or the new budget is used up already.
     """
     folder = Path(folder)
     prepared: list[_PreparedRun] = []
 
     def prepare() -> dict[str, Any]:
-        prepared.append(_prepare_resume(folder, data))
+        prepared.append(_prepare_resume(folder, data, steps, minutes))
         return asdict(prepared[0].config)
 
     with distributed.process_group():
@@ -145,7 +159,8 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
     return prepared
 
 
-def _prepare_resume(folder: Path, data: Data | None) -> _PreparedRun:
+def _prepare_resume(folder: Path, data: Data | None, steps: int | None, minutes: float | None) -> _PreparedRun:
+    """Check the folder, the data and the new budget, then write the new budget to config.json."""
     config = RunConfig.read(folder)
     corpus = open_training_data(config, data)
     if corpus.fingerprint != config.fingerprint:
@@ -155,6 +170,12 @@ def _prepare_resume(folder: Path, data: Data | None) -> _PreparedRun:
         )
     if (folder / METRICS_FILE).exists() and not (folder / CHECKPOINT_FILE).exists():
         raise InputError(f"{folder / CHECKPOINT_FILE} is missing; a run cannot be resumed without it; train a new run")
+    if steps is not None or minutes is not None:
+        config = replace(config, training=replace(config.training, steps=steps, minutes=minutes))
+        checkpoint = read_checkpoint(folder / CHECKPOINT_FILE)
+        if checkpoint is not None:
+            check_changes(checkpoint, folder / CHECKPOINT_FILE, config.training)
+        write_json(folder / CONFIG_FILE, asdict(config))
     return _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
 
 

@@ -14,7 +14,7 @@ from mdnrnn.device import full_precision
 from mdnrnn.distributions import Noise, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.generation.constraints import clip_to_bounds
-from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise, noise_stream
+from mdnrnn.generation.noise import NOISE_CHUNK, check_seed, fill_noise, noise_stream
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition
 from mdnrnn.pen_events import DOWN, END, UP
@@ -62,12 +62,13 @@ class Performer:
             label: class of the sequence; by default the first class.
 
         Raises:
-            InputError: the model needs a text or a latent vector, or the label is unknown.
+            InputError: the model needs a text or a latent vector, the label is unknown, or the seed is negative.
         """
         if run.model.uses_text or run.model.latent:
             raise InputError(
                 "run: received a model that needs a text or a latent vector, expected one that needs neither"
             )
+        check_seed(seed)
         self.run, self.sampling = run, sampling or Sampling()
         self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
         device = next(run.model.parameters()).device
@@ -131,6 +132,10 @@ class Performer:
         distribution = self.sampling(self._predict(inputs))
         bin_width = self._first_bin_width if self._is_first else self._bin_width
         step = distribution.transform(next(self._noise), bin_width)
+        assert self._prediction is not None
+        finished = self.run.model.finished(self._prediction.state)
+        if finished is not None:
+            step = step._replace(event=torch.where(finished, END, step.event))
         if self._bounds is None:
             return step
         return step._replace(motion=clip_to_bounds(step.motion, self._position, self._bounds))

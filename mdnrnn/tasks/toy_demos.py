@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.data.toys import TOYS
-from mdnrnn.device import single_thread
 from mdnrnn.distributions import GaussianMixture
 from mdnrnn.files import make_folder, write_bytes, write_json
 from mdnrnn.models.base import Model
@@ -97,7 +96,6 @@ CAPTIONS = {
 """Caption of each picture."""
 
 
-@single_thread()  # more threads do not speed up such small networks
 def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> DemoReport:
     """Train a mixture density network and a squared-error network on a toy problem, and evaluate both.
 
@@ -115,9 +113,10 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
     config, training = demo.scale_to(len(dataset.points.x) / toy.size)
     training = replace(training, seed=seed, device=device)
     inputs, targets = dataset.points.x.shape[1], dataset.points.y.shape[1]
-    torch.manual_seed(seed)
-    baseline = SquaredErrorNetwork(inputs, targets, demo.baseline, dataset.points)
-    model = MDN(inputs, targets, config, dataset.points)
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        torch.manual_seed(seed)
+        baseline = SquaredErrorNetwork(inputs, targets, demo.baseline, dataset.points)
+        model = MDN(inputs, targets, config, dataset.points)
     _train(baseline, dataset.points, replace(training, steps=demo.steps))
     records = _train(model, dataset.points, training)
     held_out = dataset.sample(HELD_OUT, seed)

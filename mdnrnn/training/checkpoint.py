@@ -15,21 +15,28 @@ from torch import nn
 from mdnrnn.errors import InputError
 from mdnrnn.files import write_bytes
 from mdnrnn.training import distributed
+from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.progress import Progress
 
 WEIGHTS_FILE, CHECKPOINT_FILE = "model.safetensors", "last.pt"
 
 _DAMAGE = (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError, ValueError, OSError, IndexError)
 """Exceptions that can occur when a damaged checkpoint is read or restored."""
+_PLAIN = (bool, int, float, str, type(None))
 
 
 def save_checkpoint(
-    path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress, carried_state: Any
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    carried_state: Any,
+    config: TrainConfig,
 ) -> None:
     """Write a checkpoint atomically.
 
     The checkpoint contains the weights, the optimizer state, the progress, the states of the random generators of all
-    ranks, and `carried_state`. All ranks must call this function together; rank 0 writes the file.
+    ranks, `carried_state` and the training options. All ranks must call this function together; rank 0 writes the file.
 
     Args:
         path: path of the file.
@@ -39,6 +46,7 @@ def save_checkpoint(
         carried_state: recurrent state after the last batch, for the sequences of all ranks, as nested tuples of
             tensors. Truncated backpropagation through time continues from this state. None if the training carries no
             state from batch to batch.
+        config: training options.
     """
     cuda = torch.cuda.get_rng_state() if torch.cuda.is_available() else None
     generators = distributed.gather_objects({"cpu": torch.get_rng_state(), "cuda": cuda})
@@ -50,6 +58,7 @@ def save_checkpoint(
         "generators": generators,
         "progress": asdict(progress),
         "carried_state": carried_state,
+        "config": asdict(config),
     }
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
@@ -107,6 +116,25 @@ def restore_checkpoint(
     except _DAMAGE as error:
         raise _checkpoint_error(path) from error
     return progress, checkpoint.get("carried_state")
+
+
+def read_progress(checkpoint: dict[str, Any], path: Path) -> tuple[Progress, dict[str, Any]]:
+    """Return the progress in a checkpoint, and its training options: the fields of `TrainConfig` and their values.
+
+    Args:
+        checkpoint: result of `read_checkpoint`.
+        path: path of the checkpoint, for error messages.
+
+    Raises:
+        InputError: the checkpoint is damaged.
+    """
+    try:
+        progress, options = Progress(**checkpoint["progress"]), checkpoint["config"]
+    except _DAMAGE as error:
+        raise _checkpoint_error(path) from error
+    if not isinstance(options, dict) or not all(isinstance(value, _PLAIN) for value in options.values()):
+        raise _checkpoint_error(path)
+    return progress, options
 
 
 def seed_generators(seed: int) -> None:

@@ -9,6 +9,7 @@ there is one process, with rank 0, and no communication.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,15 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed
 
+from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 
 T = TypeVar("T")
+
+_VARIABLES = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
+"""Environment variables that torchrun sets, and that describe the process group."""
+_groups = itertools.count()
+"""Numbers of the process groups that this process has formed; they are the same on all ranks."""
 
 
 def world_size() -> int:
@@ -36,20 +43,26 @@ def rank() -> int:
 def process_group() -> Iterator[None]:
     """Return a context manager in which the processes that torchrun started form a process group.
 
-    The backend is gloo for CPU tensors and NCCL for CUDA tensors. The context manager does nothing if there is only one
-    process, or if the process group exists already.
+    The backend is gloo for CPU tensors and NCCL for CUDA tensors. If the process group exists already, the context
+    manager uses it and does not destroy it. It does nothing if the environment variables of torchrun are missing or
+    describe a single process.
 
     Raises:
         InputError: the connection to another rank was lost because that rank ended. All remaining ranks raise this
-            error within seconds.
+            error within seconds. This applies to process groups that this function has formed.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or distributed.is_initialized():
+    if distributed.is_initialized() or not os.environ.keys() >= _VARIABLES or os.environ["WORLD_SIZE"] == "1":
         yield
         return
-    cuda = torch.cuda.is_available()
-    if cuda:
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
+    torch_distributed: Any = distributed  # PyTorch's type hints lack `rendezvous` and `PrefixStore`
+    store, number, ranks = next(torch_distributed.rendezvous("env://"))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        # torchrun keeps the store: without a new prefix, a second group would find the addresses of the first one.
+        store=torch_distributed.PrefixStore(f"mdnrnn {next(_groups)}", store),
+        rank=number,
+        world_size=ranks,
+    )
     try:
         yield
     except RuntimeError as error:
@@ -63,11 +76,16 @@ def process_group() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
+def _collective_device() -> torch.device:
+    """Return the device of tensors that are sent to other ranks: the CPU, except with NCCL only, which needs CUDA."""
+    return choose_device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
+
+
 def all_reduce_sum(*values: float) -> list[float]:
     """Return the sums over all ranks: one sum for each argument, in order. All ranks must call this together."""
     if world_size() == 1:
         return list(values)
-    total = torch.tensor(values, dtype=torch.float64)
+    total = torch.tensor(values, dtype=torch.float64, device=_collective_device())
     distributed.all_reduce(total)
     return total.tolist()
 
@@ -101,10 +119,11 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     data = _serialize(value)
-    sizes = [torch.zeros_like(torch.tensor(0)) for _ in range(world_size())]
-    distributed.all_gather(sizes, torch.tensor(len(data)))
+    size = torch.tensor(len(data), device=data.device)
+    sizes = [torch.zeros_like(size) for _ in range(world_size())]
+    distributed.all_gather(sizes, size)
     longest = int(max(sizes))
-    parts = [torch.zeros(longest, dtype=torch.uint8) for _ in sizes]
+    parts = [data.new_zeros(longest) for _ in sizes]
     distributed.all_gather(parts, torch.nn.functional.pad(data, (0, longest - len(data))))
     return [_deserialize(part[: int(size)]) for part, size in zip(parts, sizes, strict=True)]
 
@@ -112,9 +131,9 @@ def gather_objects(value: T) -> list[T]:
 def _broadcast(value: T) -> T:
     """Return the value of rank 0 on all ranks; `value` is ignored on other ranks."""
     data = _serialize(value)
-    size = torch.tensor(len(data))
+    size = torch.tensor(len(data), device=data.device)
     distributed.broadcast(size, 0)
-    data = data if rank() == 0 else torch.zeros(int(size), dtype=torch.uint8)
+    data = data if rank() == 0 else data.new_zeros(int(size))
     distributed.broadcast(data, 0)
     return _deserialize(data)
 
@@ -122,8 +141,8 @@ def _broadcast(value: T) -> T:
 def _serialize(value: Any) -> Tensor:
     buffer = io.BytesIO()
     torch.save(value, buffer)
-    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8)
+    return torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8).to(_collective_device())
 
 
 def _deserialize(data: Tensor) -> Any:
-    return torch.load(io.BytesIO(data.numpy().tobytes()), map_location="cpu", weights_only=True)
+    return torch.load(io.BytesIO(data.cpu().numpy().tobytes()), map_location="cpu", weights_only=True)

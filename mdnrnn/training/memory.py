@@ -18,7 +18,8 @@ def keep_freed_memory() -> None:
     0.19 s with the defaults and 0.13 s with the settings of this function. The drawback is fragmentation: batches have
     many different lengths, so freed blocks often do not fit, and memory use grows. See `return_freed_memory`. All
     threads share one arena, so that a thread can reuse memory that another thread freed. The settings apply to the
-    whole process. This function does nothing without glibc.
+    whole process and cannot be restored, so only commands and benchmarks call this function. It does nothing without
+    glibc.
     """
     library = _glibc()
     if library is not None:

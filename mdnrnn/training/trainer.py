@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -12,12 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from tqdm import tqdm
 
 from mdnrnn.data.prefetch import prefetch
 from mdnrnn.data.static import PointBatches, Points
-from mdnrnn.device import choose_device, choose_precision
+from mdnrnn.device import choose_device, choose_precision, current_device
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
 from mdnrnn.models.base import BatchLike, Model, shard_state, unshard_state
@@ -34,8 +37,9 @@ from mdnrnn.training.checkpoint import (
     seed_generators,
 )
 from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.continuation import apply_changes, check_changes, describe_changes
 from mdnrnn.training.loss_check import LossCheck, NonFiniteLoss
-from mdnrnn.training.memory import keep_freed_memory, return_freed_memory
+from mdnrnn.training.memory import return_freed_memory
 from mdnrnn.training.metrics import MetricsWriter, RunningMeans
 from mdnrnn.training.progress import Progress
 from mdnrnn.training.schedule import Schedule
@@ -77,6 +81,11 @@ def fit(
 ) -> TrainingResult:
     """Train a model. If `folder` contains a checkpoint, training continues from it.
 
+    With the options of the checkpoint, a finished run is not trained further. With a larger budget it is extended; the
+    learning rate then follows the schedule of the whole new budget, so only with `final_rate` 1 are the weights those
+    of a run that had this budget from the beginning. Other changed options apply from the next step on, and are printed
+    to stderr. Options that determine the batches, such as `batch_size` and `seed`, cannot be changed.
+
     When training is finished, the model has the weights with the lowest validation loss or, without validation data,
     the final weights. The model is in evaluation mode and on its original device. `folder` contains model.safetensors
     (these weights), last.pt (the checkpoint) and metrics.jsonl (the training log).
@@ -85,8 +94,9 @@ def fit(
     checkpoint. With a budget in steps and the same number of ranks, the results are bit-identical to those of
     uninterrupted training.
 
-    If torchrun started several ranks (see `mdnrnn.training.distributed`), all ranks must call this function with the
-    same arguments. Each batch is divided among the ranks. Only rank 0 writes files and calls the callbacks.
+    If torchrun started several ranks, or the program has initialized a process group, all ranks must call this function
+    with the same arguments; see `mdnrnn.training.distributed`. Each batch is divided among the ranks. Only rank 0
+    writes files and calls the callbacks.
 
     Args:
         model: the model; its weights are modified.
@@ -98,20 +108,29 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be divided among ranks.
+        InputError: the checkpoint is damaged or belongs to another model, an option cannot be changed or would have no
+            effect on a finished run, or the data cannot be divided among ranks.
     """
-    keep_freed_memory()
-    config, device = config or TrainConfig(), next(model.parameters()).device
-    train_data = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
-    valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
+    config, original_device = config or TrainConfig(), next(model.parameters()).device
     with ExitStack() as stack:
+        stack.enter_context(distributed.process_group())
+        device = choose_device(config.device)
+        stack.enter_context(current_device(device))
+        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        train_data = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
+        valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         if distributed.rank() == 0:
             make_folder(folder)
         try:
             return Trainer(model, train_data, valid_data, folder, config, callbacks).run()
         finally:
-            model.to(device).eval()
+            model.to(original_device).eval()
+
+
+def _options_of(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a parameter group of an optimizer."""
+    return {name: value for name, value in group.items() if name != "params"}
 
 
 def _shard(data: Any) -> Any:
@@ -164,8 +183,7 @@ class Trainer:
         if checkpoint is None:
             seed_generators(config.seed)
         else:
-            self.progress, state = restore_checkpoint(checkpoint, folder / CHECKPOINT_FILE, model, self.optimizer)
-            self.state = shard_state(state, distributed.rank(), distributed.world_size())
+            self._restore(checkpoint)
         self.objective: nn.Module = Objective(model)
         if distributed.world_size() > 1:
             self.objective = DistributedDataParallel(self.objective, gradient_as_bucket_view=True)
@@ -177,6 +195,19 @@ class Trainer:
         self.model.train()
         self._started = time.monotonic() - self.progress.seconds
         self._saved_at = self.progress.seconds
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the state of training from a checkpoint, with the options of `config`."""
+        path = self.folder / CHECKPOINT_FILE
+        changes = distributed.from_rank_zero(lambda: check_changes(checkpoint, path, self.config))
+        options = [_options_of(group) for group in self.optimizer.param_groups]
+        self.progress, state = restore_checkpoint(checkpoint, path, self.model, self.optimizer)
+        for group, fields in zip(self.optimizer.param_groups, options, strict=True):
+            group.update(fields)  # the checkpoint contains the options of the optimizer, too
+        self.state = shard_state(state, distributed.rank(), distributed.world_size())
+        apply_changes(changes, self.config, self.progress)
+        if changes and distributed.rank() == 0:
+            tqdm.write(f"{self.folder} continues with {describe_changes(changes)}", file=sys.stderr)
 
     def run(self) -> TrainingResult:
         """Train until the budget is used, early stopping ends training, or SIGINT or SIGTERM is received."""
@@ -293,7 +324,7 @@ class Trainer:
         if self.metrics is not None:
             self.metrics.flush_to_disk()
         path = self.folder / CHECKPOINT_FILE
-        save_checkpoint(path, self.model, self.optimizer, self.progress, self._gather_state())
+        save_checkpoint(path, self.model, self.optimizer, self.progress, self._gather_state(), self.config)
         self._saved_at = self.progress.seconds
 
     def finish(self) -> None:

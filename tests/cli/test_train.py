@@ -39,6 +39,18 @@ def test_train_prints_steps_and_best_validation_loss(doodles: Corpus, tmp_path: 
     assert printed.endswith(" nats per point\n")
 
 
+def test_resume_with_a_new_limit_extends_a_finished_run(stroke_run: Path, tmp_path: Path, capsys: Capture) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(stroke_run, run)
+    steps = json.loads((run / "config.json").read_text())["training"]["steps"]
+    assert main(["train", "--resume", str(run), "--steps", str(steps + 2)]) == 0
+    printed, reported = capsys.readouterr()
+    assert printed.startswith(f"{run}: {steps + 2} steps, ")
+    assert f"{run} continues with steps {steps + 2} (before: {steps})" in reported
+    assert_refused(["train", "--resume", str(run), "--steps", "1"], "which leaves no step to train", capsys)
+    assert_refused(["train", "--resume", str(run), "--minutes", "-1"], "budget: received -1.0, expected", capsys)
+
+
 def test_resume_refuses_changed_data(stroke_run: Path, doodles: Corpus, tmp_path: Path, capsys: Capture) -> None:
     run, data = tmp_path / "run", tmp_path / "data.npz"
     shutil.copytree(stroke_run, run)

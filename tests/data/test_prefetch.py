@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from mdnrnn.data.prefetch import prefetch
 
@@ -35,6 +36,17 @@ def test_error_is_raised_at_the_position_of_its_item() -> None:
     assert [next(prefetched), next(prefetched)] == [1, 2]
     with pytest.raises(ValueError, match="no third"):
         next(prefetched)
+
+
+def test_thread_has_the_current_device_of_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself it would begin with device 0, also in the processes of other ranks."""
+    devices: dict[int, int] = {}
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: devices.get(threading.get_ident(), 3))
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: devices.update({threading.get_ident(): device}))
+    assert set(prefetch(torch.cuda.current_device() for _ in range(5))) == {3}
+    assert list(devices.values()) == [3]
+    assert threading.get_ident() not in devices
 
 
 def test_closing_stops_the_thread() -> None:

@@ -17,9 +17,11 @@ from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
-from mdnrnn.nn.decoder import DecoderState, StepDecoder
+from mdnrnn.nn import lstm
+from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.nn.parameters import MixtureShape
 from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences, generate_reference
 from tests.helpers import make_sketch_model, random_corpus
@@ -84,6 +86,20 @@ class StandardizingDecoder(StepDecoder):
         return hidden / (1e-3 + hidden.abs().amax(-1, keepdim=True)), state
 
 
+class SharperShape(MixtureShape):
+    """Overrides `unpack`."""
+
+    def unpack(self, parameters: Tensor) -> Any:
+        return super().unpack(parameters).tempered(1.0, 0.1)
+
+
+class HalvedLinear(nn.Linear):
+    """Overrides `forward`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return 0.5 * super().forward(features)
+
+
 class AutoregressiveState(NamedTuple):
     """The last two motions, shape (1, B, 2) each, and the number of steps, shape (1, B, 1)."""
 
@@ -123,7 +139,7 @@ def make_model(model_class: type[MDNRNN] = MDNRNN, **parts: Any) -> MDNRNN:
     torch.manual_seed(0)
     model = model_class(StepShape(), CONFIG).double().eval()
     for name, part_class in parts.items():
-        part = model.decoder if name == "decoder" else getattr(model.decoder, name)
+        part = model.decoder if name == "decoder" else model.decoder.get_submodule(name)
         part.__class__ = part_class
     with torch.no_grad():
         nn.init.normal_(model.decoder.head.linear.weight, std=0.5)
@@ -162,10 +178,45 @@ def make_model_with_replaced_step() -> MDNRNN:
     return model
 
 
-def make_parametrized_model() -> MDNRNN:
+def make_parametrized_model(module: Callable[[MDNRNN], nn.Module], name: str = "weight") -> MDNRNN:
     model = make_model()
-    weight_norm(model.decoder.head.linear)
+    weight_norm(module(model), name)
     return model
+
+
+def make_model_with_replaced_method(module: Callable[[MDNRNN], Any], name: str, change: Callable[[Any], Any]) -> MDNRNN:
+    """Make a model with a method that is replaced on the instance; `change` is applied to its result."""
+    model = make_model()
+    instance = module(model)
+    method = getattr(instance, name)
+    setattr(instance, name, lambda *arguments: change(method(*arguments)))
+    return model
+
+
+def make_model_with_input_hook() -> MDNRNN:
+    """Make a model with a forward pre-hook that changes the input of the head's linear layer."""
+    model = make_model()
+    model.decoder.head.linear.register_forward_pre_hook(lambda module, inputs: (0.5 * inputs[0],))
+    return model
+
+
+def make_model_with_layer_hook() -> MDNRNN:
+    """Make a model with a forward hook that changes the state of the lower LSTM layer."""
+    model = make_model()
+    model.decoder.lstm.layers[0].register_forward_hook(
+        lambda module, inputs, output: (output[0], (0.5 * output[1][0], 0.5 * output[1][1]))
+    )
+    return model
+
+
+def make_model_with_shape() -> MDNRNN:
+    model = make_model()
+    model.decoder.head.shape = SharperShape(*model.decoder.head.shape)
+    return model
+
+
+def halve_state(result: tuple[Tensor, LSTMState]) -> tuple[Tensor, LSTMState]:
+    return result[0], LSTMState(result[1].hidden, 0.5 * result[1].cell)
 
 
 MODELS: dict[str, Callable[[], SequenceModel]] = {
@@ -178,10 +229,23 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
     "LSTM.step": lambda: make_model(lstm=LeakyLSTM),
     "decoder.step_hidden": lambda: make_model(decoder=StandardizingDecoder),
     "hook on the head": make_model_with_changed_head,
-    "weight norm": make_parametrized_model,
+    "pre-hook on the linear layer": make_model_with_input_hook,
+    "hook on an LSTM layer": make_model_with_layer_hook,
+    "subclass of Linear": lambda: make_model(MDNRNN, **{"head.linear": HalvedLinear}),
+    "subclass of MixtureShape": make_model_with_shape,
+    "replaced LSTM.step": lambda: make_model_with_replaced_method(lambda m: m.decoder.lstm, "step", halve_state),
+    "replaced head.forward": lambda: make_model_with_replaced_method(
+        lambda m: m.decoder.head, "forward", lambda steps: steps.tempered(1.0, 0.1)
+    ),
+    "replaced features": lambda: make_model_with_replaced_method(
+        lambda m: m.decoder.features, "from_step", lambda features: 0.5 * features
+    ),
+    "weight norm": lambda: make_parametrized_model(lambda m: m.decoder.head.linear),
+    "weight norm of a layer": lambda: make_parametrized_model(lambda m: m.decoder.lstm.layers[0], "weight_hh_l0"),
     "no decoder": lambda: AutoregressiveModel().double(),
 }
 FAST = {"plain", "stopping rule"}
+UNCHANGED = {"plain", "no decoder", "weight norm", "weight norm of a layer"}
 SAMPLINGS = {"default": Sampling(), "tempered": Sampling(temperature=0.6, bias=0.2), "subclass": TopOne()}
 
 
@@ -201,7 +265,7 @@ def test_generation_equals_model_step_in_every_batch_size(kind: str, sampling: s
         assert_same_sequences(actual, expected)
 
 
-@pytest.mark.parametrize("kind", sorted(set(MODELS) - {"plain", "no decoder", "weight norm"}))
+@pytest.mark.parametrize("kind", sorted(set(MODELS) - UNCHANGED))
 def test_overridden_methods_change_the_sequences(kind: str) -> None:
     """Otherwise the comparison with the reference would show nothing. Weight normalization changes no values."""
     plain, changed = (generate(model, N, seed=SEED, max_steps=MAX_STEPS) for model in (make_model(), MODELS[kind]()))
@@ -243,6 +307,54 @@ def test_global_forward_hooks_disable_the_fast_path() -> None:
     finally:
         handle.remove()
     assert supports_fast_path(model, Sampling())
+
+
+PATCHES: dict[str, tuple[type, str]] = {
+    "StepHead.forward": (StepHead, "forward"), "GaussianMixture.transform": (GaussianMixture, "transform"),
+    "Linear.forward": (nn.Linear, "forward"), "SequenceModel.step": (SequenceModel, "step"),
+    "StepFeatures.from_step": (StepFeatures, "from_step"), "Sampling.__call__": (Sampling, "__call__"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("patched", "name"), PATCHES.values(), ids=PATCHES)
+def test_method_replaced_on_a_class_disables_the_fast_path(
+    patched: type, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, method = make_model(), getattr(patched, name)
+    monkeypatch.setattr(patched, name, lambda *arguments, **options: method(*arguments, **options))
+    assert not supports_fast_path(model, Sampling())
+    monkeypatch.undo()
+    assert supports_fast_path(model, Sampling())
+
+
+def test_functions_take_the_place_of_sampling_options() -> None:
+    model = make_model()
+    expected = generate(model, 3, sampling=Sampling(temperature=0.5), seed=SEED, max_steps=9)
+    sampling: Any = lambda steps: steps.tempered(0.5)  # noqa: E731
+    assert_same_sequences(generate(model, 3, sampling=sampling, seed=SEED, max_steps=9), expected)
+
+
+def test_models_with_further_modules_do_not_take_the_fast_path() -> None:
+    model = make_model()
+    model.decoder.dropout = nn.Dropout()
+    assert not supports_fast_path(model, Sampling())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_models_in_half_precision_do_not_take_the_fast_path(dtype: torch.dtype) -> None:
+    """The fast path samples in float32, which rounds differently."""
+    assert not supports_fast_path(make_model().to(dtype), Sampling())
+    mixed = make_model()
+    mixed.decoder.head.float()
+    assert not supports_fast_path(mixed, Sampling())
+
+
+@pytest.mark.parametrize("kind", ["hook on an LSTM layer", "weight norm of a layer"])
+def test_changed_layers_step_alike_in_small_and_large_batches(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MODELS[kind]()
+    small = generate(model, N, seed=SEED, max_steps=MAX_STEPS)
+    monkeypatch.setattr(lstm, "_SEQUENCE_KERNEL_FROM", 1)
+    assert_same_sequences(generate(model, N, seed=SEED, max_steps=MAX_STEPS), small)
 
 
 @pytest.mark.parametrize(

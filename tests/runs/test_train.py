@@ -122,6 +122,35 @@ def test_resumed_run_has_the_weights_of_an_uninterrupted_run(tmp_path: Path) -> 
     assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
 
 
+def test_finished_run_is_extended(tmp_path: Path) -> None:
+    """config.json records the new budget, also for later resumptions. A refused budget changes nothing."""
+    mdnrnn.train("stroke", CORPUS, tmp_path, model=MODEL, training=TRAINING)
+    with pytest.raises(InputError, match=r"received steps 3 \(before: 4\), which leaves no step to train"):
+        mdnrnn.resume(tmp_path, CORPUS, steps=3)
+    with pytest.raises(InputError, match="received both steps and minutes; expected one of them"):
+        mdnrnn.resume(tmp_path, CORPUS, steps=6, minutes=1)
+    assert RunConfig.read(tmp_path).training == TRAINING
+    result = mdnrnn.resume(tmp_path, CORPUS, steps=7)
+    assert (result.progress.step, result.progress.finished) == (7, True)
+    assert RunConfig.read(tmp_path).training == replace(TRAINING, steps=7)
+    assert mdnrnn.resume(tmp_path, CORPUS).progress.step == 7
+    minutes = result.progress.seconds / 60 + 1e-3
+    progress = mdnrnn.resume(tmp_path, CORPUS, minutes=minutes).progress
+    assert progress.step > 7
+    assert RunConfig.read(tmp_path).training == replace(TRAINING, steps=None, minutes=minutes)
+
+
+def test_interrupted_extension_continues_up_to_the_new_budget(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    short = replace(TRAINING, steps=2)
+    for folder, callbacks in ((whole, []), (stopped, [Stop()])):
+        mdnrnn.train("stroke", CORPUS, folder, model=MODEL, training=short)
+        mdnrnn.resume(folder, CORPUS, steps=6, callbacks=callbacks)
+    assert mdnrnn.resume(stopped, CORPUS).progress.step == 6
+    weights = [load_file(folder / WEIGHTS_FILE) for folder in (whole, stopped)]
+    assert all(torch.equal(tensor, weights[1][name]) for name, tensor in weights[0].items())
+
+
 def test_resume_needs_the_corpus_that_was_in_memory(run_folder: Path) -> None:
     with pytest.raises(
         InputError, match=r"trained on the corpus 'random', which was passed in memory; pass that corpus"

@@ -24,6 +24,7 @@ import torch
 from filelock import FileLock
 from safetensors.torch import load_file
 
+import mdnrnn
 from mdnrnn import cli
 from mdnrnn.data.batches import Batch, Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
@@ -39,6 +40,7 @@ from mdnrnn.models.feedforward import MDN
 from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.run import load
 from mdnrnn.training import distributed
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
@@ -159,6 +161,28 @@ def run_case(case: Case, folder: Path) -> None:
         (folder / "result.json").write_text(json.dumps({"same": same, "interrupted": interrupted}))
 
 
+class CountingModel(MDNRNN):
+    """Counts the sequences of all training batches."""
+
+    sequences = 0
+
+    def loss_with_state(self, batch: Batch, state: Any) -> Loss:
+        self.sequences += batch.size
+        return super().loss_with_state(batch, state)
+
+
+def run_group_case(folder: Path) -> None:
+    """Train without this file's process group; each rank writes its weights and a record."""
+    case = make_case("drawings", CountingModel)
+    has_group = torch.distributed.is_initialized()
+    fit(case.model, case.train, case.valid, folder, case.config)
+    unchanged = torch.distributed.is_initialized() == has_group
+    number = os.environ["RANK"]
+    torch.save(case.model.state_dict(), folder / f"weights-{number}.pt")
+    record = {"unchanged": unchanged, "has_group": has_group, "sequences": case.model.sequences}
+    (folder / f"record-{number}.json").write_text(json.dumps(record))
+
+
 def run_command(folder: Path, name: str, *arguments: str) -> None:
     """Run a command on this rank; write its status and output to NAME-RANK.json."""
     stdout, stderr = io.StringIO(), io.StringIO()
@@ -229,6 +253,31 @@ def test_two_ranks_train_the_weights_of_one_rank(two_ranks: Path, one_rank: Call
     for metric in ("train_loss", "valid_loss"):
         values = [[line[metric] for line in lines if metric in line] for lines in (one, two)]
         np.testing.assert_allclose(values[0], values[1], rtol=1e-5)
+
+
+@needs_posix_signals
+@pytest.mark.parametrize("name", ["no group", "no group again", "existing group"])
+def test_fit_forms_a_process_group_or_uses_the_existing_one(
+    two_ranks: Path, one_rank: Callable[[str], Path], name: str
+) -> None:
+    """Each rank trains on a part of every batch, and both have the weights of one rank. The group is left as it was."""
+    assert max_difference(one_rank("drawings"), two_ranks / name) < 1e-5
+    weights = [torch.load(two_ranks / name / f"weights-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert all(torch.equal(tensor, weights[1][key]) for key, tensor in weights[0].items())
+    records = [json.loads((two_ranks / name / f"record-{rank}.json").read_text()) for rank in (0, 1)]
+    assert [record["has_group"] for record in records] == [name == "existing group"] * 2
+    assert all(record["unchanged"] for record in records)
+    assert CONFIG.steps is not None
+    epochs = CONFIG.steps / 3  # of 17 sequences; with 1 sequence in the last batch, the idle rank has a placeholder
+    assert records[0]["sequences"] + records[1]["sequences"] == epochs * 18
+
+
+@needs_posix_signals
+def test_train_uses_an_existing_process_group(two_ranks: Path, tmp_path: Path) -> None:
+    out = two_ranks / "existing group run"
+    config = RunConfig.read(out)
+    mdnrnn.train("stroke", two_ranks / "data.npz", tmp_path, model=config.model, training=config.training)
+    assert max_difference(tmp_path, out) < 1e-5
 
 
 @needs_posix_signals
@@ -350,6 +399,24 @@ def test_collective_operations_with_one_rank_return_their_input() -> None:
     assert distributed.from_rank_zero(lambda: "result") == "result"
 
 
+def test_tensors_for_other_ranks_are_on_a_gpu_if_the_program_uses_nccl_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "choose_device", lambda name: torch.device(name, 1))
+    expected = {"nccl": torch.device("cuda", 1), "gloo": torch.device("cpu"), "cpu:gloo,cuda:nccl": torch.device("cpu")}
+    for backend, device in expected.items():
+        monkeypatch.setattr(torch.distributed, "get_backend", lambda backend=backend: backend)
+        assert distributed._collective_device() == device
+
+
+@pytest.mark.parametrize("missing", ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"])
+def test_incomplete_environment_does_not_form_a_process_group(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    variables = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv(missing)
+    with distributed.process_group():
+        assert distributed.world_size() == 1
+
+
 def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     case = make_case("drawings")
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
@@ -360,6 +427,14 @@ def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> No
 def main(folder: Path) -> None:
     """Program of each rank."""
     torch.set_num_threads(1)
+    run_group_case(folder / "no group")
+    run_group_case(folder / "no group again")
+    torch.distributed.init_process_group("gloo")
+    run_group_case(folder / "existing group")
+    training = replace(CONFIG, steps=3)
+    model = MDNRNNConfig(hidden=8, components=2, dropout=0.0)
+    mdnrnn.train("stroke", folder / "data.npz", folder / "existing group run", model=model, training=training)
+    torch.distributed.destroy_process_group()
     with distributed.process_group():
         options = ["--steps", "3", "--model.hidden", "8", "--validations", "1"]
         data, out = str(folder / "data.npz"), str(folder / "run")

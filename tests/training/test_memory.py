@@ -2,10 +2,19 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
+from mdnrnn.cli import main
+from mdnrnn.data.static import Points
+from mdnrnn.models.configs import MDNConfig
+from mdnrnn.models.feedforward import MDN
+from mdnrnn.training import memory
+from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.memory import _glibc
+from mdnrnn.training.trainer import fit
 
 _SCRIPT = """
 import torch
@@ -23,6 +32,29 @@ for memory._TRIM_ABOVE_BYTES in (1 << 50, 0):
     sizes.append(memory.resident_bytes())
 print(*((size - before) >> 20 for size in sizes), int(sum(part.sum() for part in used)) >> 18)
 """
+
+
+class Glibc:
+    """Counts the calls of mallopt."""
+
+    calls = 0
+
+    def mallopt(self, parameter: int, value: int) -> None:
+        self.calls += 1
+
+    def malloc_trim(self, padding: int) -> None:
+        pass
+
+
+def test_only_the_command_changes_the_memory_settings_of_the_process(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    library, x = Glibc(), torch.linspace(-1, 1, 8).unsqueeze(1)
+    monkeypatch.setattr(memory, "_glibc", lambda: library)
+    fit(MDN(1, 1, MDNConfig(components=2)), Points(x, x), config=TrainConfig(steps=1))
+    assert library.calls == 0
+    assert main(["train", "--resume", str(tmp_path)]) == 2  # after the settings, before any training
+    assert library.calls > 0
 
 
 @pytest.mark.skipif(_glibc() is None, reason="needs glibc")

@@ -1,0 +1,81 @@
+"""Continuation of a run with other training options than those in its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mdnrnn.errors import InputError
+from mdnrnn.training.checkpoint import read_progress
+from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
+from mdnrnn.training.progress import Progress
+from mdnrnn.training.schedule import Schedule
+
+_BUDGET = {"steps", "minutes"}
+_FIXED = ("batch_size", "seed", "augment_scale", "augment_drop", "by_points", "window", "carry")
+"""Options that determine the batches of an epoch. Training could not continue in the middle of the epoch."""
+_WITHOUT_EFFECT = {"device", "precision", "checkpoint_seconds", "most_valid"}
+"""Options whose change does not matter if no training step remains."""
+
+
+Changes = dict[str, tuple[Any, Any]]
+"""Options that differ from the checkpoint: the values before and after the change, by name."""
+
+
+def check_changes(checkpoint: dict[str, Any], path: Path, config: TrainConfig) -> Changes:
+    """Return the options of `config` that differ from those of a checkpoint.
+
+    Args:
+        checkpoint: result of `read_checkpoint`.
+        path: path of the checkpoint, for error messages.
+        config: new options.
+
+    Raises:
+        InputError: the run cannot continue with the new options, they would have no effect, or the checkpoint is
+            damaged.
+    """
+    progress, saved = read_progress(checkpoint, path)
+    before, after = _with_default_budget(saved), _with_default_budget(asdict(config))
+    changes = {name: (before[name], after[name]) for name in after if before.get(name, after[name]) != after[name]}
+    for name in [name for name in _FIXED if name in changes]:
+        raise InputError(
+            f"{name}: received {after[name]}, expected {before[name]} as in {path}; keep this value, or train in a "
+            "new folder"
+        )
+    effective = {name: values for name, values in changes.items() if name not in _WITHOUT_EFFECT}
+    is_over = Schedule(config).progress(progress.step, progress.seconds) >= 1
+    if is_over and (progress.finished or effective.keys() & _BUDGET) and effective:
+        raise InputError(
+            f"{path.parent} has completed {progress.step} steps in {progress.seconds / 60:.3g} minutes; received "
+            f"{describe_changes(effective)}, which leaves no step to train; expected a larger budget (steps or "
+            "minutes), or a new folder"
+        )
+    return changes
+
+
+def describe_changes(changes: Changes) -> str:
+    """Return for example "steps 40 (before: 4), weight_decay 0.1 (before: 0.01)"."""
+    return ", ".join(f"{name} {after} (before: {before})" for name, (before, after) in changes.items())
+
+
+def apply_changes(changes: Changes, config: TrainConfig, progress: Progress) -> None:
+    """Prepare the progress of a run for the changed options.
+
+    The planned validations are those of the new schedule. Early stopping counts again from 0 if the run was finished.
+
+    Args:
+        changes: result of `check_changes`.
+        config: new options.
+        progress: progress of the run; it is modified.
+    """
+    if progress.finished and not changes.keys() <= _WITHOUT_EFFECT:
+        progress.finished, progress.validations_since_best = False, 0
+    if changes.keys() & (_BUDGET | {"validations"}):
+        progress.validations = Schedule(config).validations_due(progress.step, progress.seconds)
+
+
+def _with_default_budget(options: dict[str, Any]) -> dict[str, Any]:
+    if options.get("steps") is None and options.get("minutes") is None:
+        return {**options, "minutes": DEFAULT_MINUTES}
+    return options
