@@ -11,6 +11,8 @@ from mdnrnn.nn.covariance import Covariance, StepCovariance
 
 Activation = Literal["silu", "tanh", "relu"]
 Cell = Literal["plain", "layer-norm"]
+_MAX_LAYERS = 100
+"""Maximum number of LSTM layers. Each layer is a module, even if its weights are not allocated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +159,7 @@ class SketchRNNConfig:
 _SKETCH_RANGES: tuple[tuple[str, float, float], ...] = (
     ("encoder", 1, 1e6),
     ("hidden", 1, 1e6),
-    ("layers", 1, 1e3),
+    ("layers", 1, _MAX_LAYERS),
     ("latent", 0, 1e6),
     ("components", 1, 1e6),
     ("dropout", 0, 0.99),
@@ -201,6 +203,8 @@ def _check_sizes(config: Any, **minimums: int) -> None:
     for name, minimum in minimums.items():
         if getattr(config, name) < minimum:
             raise InputError(f"model.{name}: received {getattr(config, name)}, expected a whole number >= {minimum}")
+    if config.layers > _MAX_LAYERS:
+        raise InputError(f"model.layers: received {config.layers}, expected at most {_MAX_LAYERS}")
 
 
 def _check_dropout(config: Any) -> None:

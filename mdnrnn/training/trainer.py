@@ -20,6 +20,7 @@ from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
+from mdnrnn.locks import lock_folder
 from mdnrnn.models.base import BatchLike, Model, shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback, ProgressBar
@@ -98,7 +99,8 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, or the data cannot be divided among ranks.
+        InputError: the checkpoint is damaged or belongs to another model, another process trains in `folder`, or the
+            data cannot be divided among ranks.
     """
     keep_freed_memory()
     config, device = config or TrainConfig(), next(model.parameters()).device
@@ -106,8 +108,7 @@ def fit(
     valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
     with ExitStack() as stack:
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
-        if distributed.rank() == 0:
-            make_folder(folder)
+        distributed.from_rank_zero(lambda: stack.enter_context(lock_folder(make_folder(folder))))
         try:
             return Trainer(model, train_data, valid_data, folder, config, callbacks).run()
         finally:
@@ -160,11 +161,13 @@ class Trainer:
         self._batch_is_idle = False
         self._saved_at = 0.0
 
-        checkpoint = distributed.from_rank_zero(lambda: read_checkpoint(folder / CHECKPOINT_FILE))
+        checkpoint = distributed.from_rank_zero(
+            lambda: read_checkpoint(folder / CHECKPOINT_FILE, model, self.optimizer, config.batch_size)
+        )
         if checkpoint is None:
             seed_generators(config.seed)
         else:
-            self.progress, state = restore_checkpoint(checkpoint, folder / CHECKPOINT_FILE, model, self.optimizer)
+            self.progress, state = restore_checkpoint(checkpoint, model, self.optimizer)
             self.state = shard_state(state, distributed.rank(), distributed.world_size())
         self.objective: nn.Module = Objective(model)
         if distributed.world_size() > 1:
