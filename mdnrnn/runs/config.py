@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_json
 from mdnrnn.regular_files import read_regular
 from mdnrnn.runs.config_fields import from_fields
 from mdnrnn.runs.presets import KINDS
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
 CONFIG_FILE = "config.json"
 _MAX_BYTES = 1 << 22
 """Maximum size of config.json in bytes, which is enough for 65,536 class names of 50 characters."""
+_MAX_BRACKETS = 1 << 17
+"""Maximum number of brackets in config.json, including those in names; a list takes 20 times the memory of its text."""
 _MAX_STEPS = 10**8
 """Maximum number of steps per sequence."""
 
@@ -88,10 +89,24 @@ class RunConfig:
             raise InputError(f"{path} is missing; expected a run folder made by mdnrnn train")
         data = read_regular(path, _MAX_BYTES)
         try:
-            return cls.from_dict(json.loads(data))
+            return cls.decode(data)
         except (InputError, ValueError, RecursionError) as error:
             reason = str(error)[:300] or "nested too deeply"
             raise InputError(f"{path} is damaged ({reason}); expected a file written by mdnrnn train") from error
+
+    @classmethod
+    def decode(cls, data: bytes) -> RunConfig:
+        """Return the config with this JSON representation; the inverse of `encode`.
+
+        Raises:
+            ValueError, RecursionError: the data are not valid.
+        """
+        if len(data) > _MAX_BYTES or data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
+            raise InputError(
+                f"the config has {len(data)} bytes, expected at most {_MAX_BYTES} and {_MAX_BRACKETS} brackets; use "
+                "fewer or shorter class names"
+            )
+        return cls.from_dict(json.loads(data))
 
     @classmethod
     def from_dict(cls, fields: Any) -> RunConfig:
@@ -115,9 +130,9 @@ class RunConfig:
         parts = {name: from_fields(classes[name], fields[name], name) for name in classes if name in fields}
         return from_fields(cls, {**fields, **parts}, "config", {"StepShape": StepShape})
 
-    def write(self, folder: Path) -> None:
-        """Write config.json to a run folder, atomically."""
-        write_json(folder / CONFIG_FILE, asdict(self))
+    def encode(self) -> bytes:
+        """Return the content of config.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     def build(self) -> SequenceModel:
         """Return a new model with this config, initialized from the training seed.

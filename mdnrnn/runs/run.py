@@ -28,7 +28,7 @@ from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
-from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights_file, load_weights
+from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, load_weights
 
 _SCREEN = (0.0, 1.0)
 """Range of both coordinates of a touch screen."""
@@ -310,7 +310,7 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
     folder = find_run(run)
     config = RunConfig.read(folder)
     # The sizes in a damaged config can be arbitrary; the file is checked before memory is allocated.
-    check_weights_file(folder / WEIGHTS_FILE, config.weights_without_values())
+    check_weights(folder / WEIGHTS_FILE, config.weights_without_values(), only_header=True)
     model = config.build()
     load_weights(folder / WEIGHTS_FILE, model)
     return Run(folder, config, model.to(device).eval())

@@ -14,7 +14,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.files import is_temporary, make_folder, remove_leftovers
+from mdnrnn.files import is_temporary, make_folder, remove_leftovers, write_bytes
 from mdnrnn.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import check_text_corpus
@@ -140,11 +140,13 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         steps_per_character=corpus.max_steps_per_character,
     )
     config.build()  # raises InputError before anything is written
+    content = config.encode()
+    RunConfig.decode(content)  # raises InputError if the run could not be read
     prepared = _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
     make_folder(folder)
     with lock_folder(folder):
         _check_empty(folder)  # another process can have started a run meanwhile
-        config.write(folder)
+        write_bytes(folder / CONFIG_FILE, content)
     return prepared
 
 

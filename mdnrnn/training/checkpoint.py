@@ -5,10 +5,11 @@ import os
 import pickle
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -229,39 +230,43 @@ def load_weights(path: Path, model: nn.Module) -> None:
     model.load_state_dict(distributed.from_rank_zero(lambda: _read_weights(path, model.state_dict())))
 
 
-def check_weights_file(path: Path, expected: Mapping[str, Tensor]) -> None:
-    """Check the header of a safetensors file, without reading the weights.
+def check_weights(path: Path, expected: Mapping[str, Tensor], *, only_header: bool = False) -> None:
+    """Check a safetensors file.
 
     Args:
         path: path of the file.
         expected: weights with the expected names, shapes and dtypes; their values are not used.
+        only_header: whether to check the header only, without reading the weights.
 
     Raises:
-        InputError: the file is missing or damaged, or has other weights.
+        InputError: the file is missing or damaged, has other weights, or contains NaN or infinite values.
     """
-    _read(path, expected, only_header=True)
+    if only_header:
+        with _open_weights(path, expected):
+            return
+    _read_weights(path, expected)
 
 
 def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    weights = _read(path, expected)
-    try:
+    with _open_weights(path, expected) as file:
+        weights = load(file.read())
         for name, tensor in expected.items():
             if weights[name].dtype != tensor.dtype:
                 raise ValueError(f"{name} has dtype {weights[name].dtype}, expected {tensor.dtype}")
         check_finite(weights)
-    except ValueError as error:
-        raise _weights_error(path, error) from error
     return weights
 
 
-def _read(path: Path, expected: Mapping[str, Tensor], *, only_header: bool = False) -> dict[str, Tensor]:
+@contextmanager
+def _open_weights(path: Path, expected: Mapping[str, Tensor]) -> Iterator[BinaryIO]:
+    """Open a safetensors file and check its header. Errors that occur in the block are raised as `InputError`."""
     if not os.path.lexists(path):
         raise InputError(f"{path} is missing; expected the weights of a run; train until the first validation")
     try:
         with open_regular(path, max_file_bytes(expected)) as file:
             check_header(file, expected)
             file.seek(0)
-            return {} if only_header else load(file.read())
+            yield file
     except InputError:
         raise
     except (SafetensorError, *_DAMAGE) as error:

@@ -27,6 +27,7 @@ from mdnrnn.training.callbacks import Callback, ProgressBar
 from mdnrnn.training.checkpoint import (
     CHECKPOINT_FILE,
     WEIGHTS_FILE,
+    check_weights,
     load_weights,
     read_checkpoint,
     restore_checkpoint,
@@ -169,6 +170,8 @@ class Trainer:
         else:
             self.progress, state = restore_checkpoint(checkpoint, model, self.optimizer)
             self.state = shard_state(state, distributed.rank(), distributed.world_size())
+            if self.progress.finished or self.progress.best < math.inf:
+                distributed.from_rank_zero(lambda: check_weights(folder / WEIGHTS_FILE, model.state_dict()))
         self.objective: nn.Module = Objective(model)
         if distributed.world_size() > 1:
             self.objective = DistributedDataParallel(self.objective, gradient_as_bucket_view=True)

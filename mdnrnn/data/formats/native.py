@@ -158,7 +158,11 @@ def _to_data_error(path: Path, error: InputError) -> DataError:
 
 
 def _map_file(path: Path) -> np.ndarray | None:
-    return _map_array(path, str(path), 0, path.stat().st_size) if path.exists() else None
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise DataError(f"{path} is a folder, a pipe or a device; expected an array; import the corpus again")
+    return _map_array(path, str(path), 0, path.stat().st_size)
 
 
 def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:
