@@ -204,7 +204,7 @@ def seed_generators(seed: int) -> None:
 
 def _checkpoint_error(path: Path, error: BaseException) -> InputError:
     return InputError(
-        f"{path} is damaged or belongs to another model ({_reason(error)}); delete it to restart, or train a new run"
+        f"{path} is damaged or belongs to another model ({_reason(error)}); restore it from a copy, or train a new run"
     )
 
 

@@ -122,7 +122,7 @@ def _check_progress(entry: Any) -> None:
     for name, kind in types.items():
         value = entry[name]
         if type(value) is not kind and not (kind is float and type(value) is int):
-            raise ValueError(f"progress.{name} is a {type(value).__name__}, expected a {kind.__name__}")
+            raise ValueError(f"progress.{name} has the type {type(value).__name__}, expected {kind.__name__}")
         if name != "best" and not 0 <= value <= _MAX_COUNT:
             raise ValueError(f"progress.{name} is {value if kind is float else 'out of range'}, expected 0 to 2^53")
     if math.isnan(entry["best"]) or entry["best"] == -math.inf:

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import shutil
 import struct
 import zipfile
@@ -306,12 +307,12 @@ def edit_archive(change: Callable[[dict[str, bytes]], object], compression: int 
 
 
 def edit_pickle(old: bytes, new: bytes) -> Change:
-    """Replace bytes of the pickle that contains the structure of the checkpoint."""
+    """Replace the bytes that match the pattern `old` in the pickle with the structure of the checkpoint."""
 
     def change(records: dict[str, bytes]) -> None:
         name = next(name for name in records if name.endswith("data.pkl"))
-        assert old in records[name]
-        records[name] = records[name].replace(old, new, 1)
+        records[name], replaced = re.subn(old, new.replace(b"\\", rb"\\"), records[name], count=1, flags=re.DOTALL)
+        assert replaced
 
     return edit_archive(change)
 
@@ -398,7 +399,7 @@ def checkpoint_variants() -> Iterator[Variant]:
         lambda records: records.update({name: data[:-1] for name, data in records.items() if "/data/" in name})
     )
     changes["many records"] = edit_archive(lambda records: records.update({f"x/{i}": b"" for i in range(30_000)}))
-    changes["huge storage"] = edit_pickle(b"cpuq\tK", b"cpuq\tJ\xff\xff\xff\x7f")
+    changes["huge storage"] = edit_pickle(b"cpuq\tK.", b"cpuq\tJ\xff\xff\xff\x7f")
     changes["calls bytearray"] = edit_pickle(b"}q\x00", b"cbuiltins\nbytearray\nJ\xff\xff\xff\x7f\x85R0}q\x00")
     changes["calls os.system"] = edit_pickle(b"}q\x00", b"cos\nsystem\nX\x09\x00\x00\x00touch ran\x85R0}q\x00")
     changes["huge memo index"] = edit_pickle(b"}q\x00", b"}r\xff\xff\xff\x7f")
