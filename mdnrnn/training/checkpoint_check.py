@@ -47,7 +47,7 @@ def check_structure(structure: Structure, model: nn.Module, optimizer: torch.opt
     _check_carried_state(checkpoint["carried_state"], model, batch_size)
     tensors = [*checkpoint["model"].values(), *_state_tensors(checkpoint["carried_state"])]
     tensors += [tensor for state in checkpoint["optimizer"]["state"].values() for tensor in state.values()]
-    tensors += [states["cpu"] for states in checkpoint["generators"]]
+    tensors += [state for states in checkpoint["generators"] for state in states.values() if state is not None]
     size = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors)
     if structure.data_bytes > 2 * size + _MAX_UNUSED_BYTES:
         raise ValueError(f"it has {structure.data_bytes} bytes of data for tensors of {size} bytes")
@@ -113,7 +113,7 @@ def _check_generators(entry: Any) -> None:
         _check_keys("a generator state", states, ("cpu", "cuda"))
         _check_tensor("the CPU generator state", states["cpu"], torch.get_rng_state().shape, torch.uint8)
         if states["cuda"] is not None:
-            _check_tensor("the CUDA generator state", states["cuda"], (16,), torch.uint8)
+            _check_tensor("the CUDA generator state", states["cuda"], (16,), torch.uint8)  # seed and offset
 
 
 def _check_progress(entry: Any) -> None:
@@ -146,7 +146,8 @@ def _check_carried_state(entry: Any, model: nn.Module, batch_size: int) -> None:
 
 def state_of_one_row(model: SequenceModel) -> Any:
     """Return the recurrent state of one sequence as nested tuples of tensors, for a model that carries its state."""
-    label = torch.zeros(1, dtype=torch.long) if model.shape.classes else None
+    device = next(model.parameters()).device
+    label = torch.zeros(1, dtype=torch.long, device=device) if model.shape.classes else None
     with torch.no_grad():
         return detach_state(model.initial_state(1, Condition(label)))
 
@@ -187,6 +188,8 @@ def check_values(checkpoint: Mapping[str, Any]) -> None:
             raise ValueError(f"the optimizer state of parameter {number} is negative")
     for states in checkpoint["generators"]:
         torch.Generator().set_state(states["cpu"])  # raises RuntimeError if the state is invalid
+        if states["cuda"] is not None and int(states["cuda"].clone()[8:].view(torch.int64)) % 4:
+            raise ValueError("the CUDA generator state has an offset that is not a multiple of 4")
     check_finite_state(checkpoint["carried_state"])
 
 

@@ -101,6 +101,10 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda c: c["generators"][0].update(cpu=torch.zeros(8, dtype=torch.uint8)),
         r"the CPU generator state is \(8,\) torch.uint8",
     ),
+    "CUDA generator with an invalid offset": (
+        lambda c: c["generators"][0].update(cuda=torch.ones(16, dtype=torch.uint8)),
+        "the CUDA generator state has an offset that is not a multiple of 4",
+    ),
     "no generator": (lambda c: c.pop("generators"), "the checkpoint lacks generators"),
     "state of another kind of model": (
         lambda c: c.update(carried_state=(torch.zeros(1, 2, 3),)),
