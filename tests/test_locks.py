@@ -69,7 +69,7 @@ def test_links_and_other_kinds_of_files_are_not_used_as_lock_file(tmp_path: Path
         lambda path: path.hardlink_to(outside),
     ):
         folder.mkdir()
-        create(folder / LOCK_FILE)  # type: ignore[operator]
+        create(folder / LOCK_FILE)
         with pytest.raises(InputError, match=LOCK_FILE):
             lock_folder(folder).__enter__()
         assert os.path.lexists(folder / LOCK_FILE)

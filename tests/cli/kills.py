@@ -76,6 +76,6 @@ def _count_events(folder: str, kill_at: int) -> Callable[[], int]:
         add()
         fsync(descriptor)
 
-    os.fsync = count_fsync
+    os.fsync = count_fsync  # type: ignore[assignment]
     sys.addaudithook(audit)
     return lambda: count
