@@ -12,7 +12,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
 from mdnrnn.regular_files import parse_json, read_regular
-from mdnrnn.runs.config_fields import from_fields
+from mdnrnn.runs.config_fields import describe, from_fields
 from mdnrnn.runs.presets import KINDS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.version import VERSION
@@ -116,7 +116,7 @@ class RunConfig:
 
         kind = fields.get("kind") if isinstance(fields, dict) else None
         if not isinstance(kind, str) or kind not in KINDS:
-            raise InputError(f"received kind {str(kind)[:60]!r}, expected one of {', '.join(KINDS)}")
+            raise InputError(f"received kind {describe(kind)}, expected one of {', '.join(KINDS)}")
         classes: dict[str, Any] = {
             "shape": StepShape,
             "model": KINDS[kind].config,

@@ -30,11 +30,11 @@ def from_fields(cls: type[T], fields: Any, name: str, types: Mapping[str, Any] |
         InputError: a field is missing or unknown, or has a value of another type or out of range.
     """
     if not isinstance(fields, dict):
-        raise InputError(f"{name}: received {_describe(fields)}, expected an object with fields")
+        raise InputError(f"{name}: received {describe(fields)}, expected an object with fields")
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for field in fields:
         if field not in known:
-            raise InputError(f"{name}: received the unknown field {_describe(field)}")
+            raise InputError(f"{name}: received the unknown field {describe(field)}")
     for field, definition in known.items():
         has_default = definition.default is not dataclasses.MISSING
         if field not in fields and not has_default and definition.default_factory is dataclasses.MISSING:
@@ -53,14 +53,14 @@ def _check(value: Any, hint: Any, name: str) -> Any:
         return _check(value, options[0], name)
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise InputError(f"{name}: received {_describe(value)}, expected a list")
+            raise InputError(f"{name}: received {describe(value)}, expected a list")
         return tuple(_check(item, arguments[0], f"{name}[{index}]") for index, item in enumerate(value))
     if origin is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise InputError(f"{name}: received {_describe(value)}, expected one of {', '.join(arguments)}")
+            raise InputError(f"{name}: received {describe(value)}, expected one of {', '.join(arguments)}")
         return value
     if hint in _IS_VALID and not _IS_VALID[hint](value):
-        raise InputError(f"{name}: received {_describe(value)}, expected {_EXPECTED[hint]}")
+        raise InputError(f"{name}: received {describe(value)}, expected {_EXPECTED[hint]}")
     return value
 
 
@@ -89,7 +89,7 @@ _EXPECTED = {
 }
 
 
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
     """Return a short description of a JSON value."""
     if isinstance(value, dict | list | tuple):
         return f"{'an object' if isinstance(value, dict) else 'a list'} with {len(value)} entries"

@@ -275,6 +275,11 @@ class Run:
         with full_precision(), torch.inference_mode():
             for batch in Batches(corpus, split, self.config.normalizer):
                 means[batch.indices.numpy() - indices.start] = model.encode(batch.to(device)).mean.cpu().numpy()
+        if not np.isfinite(means).all():
+            raise InputError(
+                f"{corpus.metadata.name}: received drawings whose latent vectors are NaN or infinite; expected "
+                "coordinates on the scale of the training data; train on these data, or rescale them"
+            )
         return means
 
     def attention(self, corpus: Corpus) -> list[np.ndarray]:

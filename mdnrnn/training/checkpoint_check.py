@@ -117,7 +117,7 @@ def _check_generators(entry: Any) -> None:
 
 
 def _check_progress(entry: Any) -> None:
-    types = {field.name: type(field.default) for field in fields(Progress)}
+    types: dict[str, Any] = {field.name: type(field.default) for field in fields(Progress)}
     _check_keys("progress", entry, types)
     for name, kind in types.items():
         value = entry[name]

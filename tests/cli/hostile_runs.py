@@ -112,7 +112,7 @@ def config_variants(config: dict[str, Any]) -> Iterator[Variant]:
         for wrong in values:
             yield Variant(f"{'.'.join(path)} = {str(wrong)[:20]!r}", set_field(path, wrong))
     for name in ("kind", "shape", "model", "normalizer", "metadata", "data", "training", "max_steps"):
-        yield Variant(f"without {name}", edit_config(lambda config, name=name: config.pop(name)))
+        yield Variant(f"without {name}", edit_config(removing(name)))
         yield Variant(f"null {name}", set_field((name,), None))
     for name in ("shape", "model", "normalizer", "metadata", "training"):
         yield Variant(f"unknown field in {name}", set_field((name, "surprise"), 1))
@@ -283,6 +283,26 @@ def edit_checkpoint(change: Callable[[Any], object]) -> Change:
     return apply
 
 
+def removing(*path: Any) -> Callable[[Any], None]:
+    """Return a function that removes an entry."""
+
+    def remove(entries: Any) -> None:
+        for name in path[:-1]:
+            entries = entries[name]
+        del entries[path[-1]]
+
+    return remove
+
+
+def changing_state(edit: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Return a function that changes the carried-over state of a checkpoint."""
+
+    def change(checkpoint: Any) -> None:
+        checkpoint["carried_state"] = edit(checkpoint["carried_state"])
+
+    return change
+
+
 def set_entry(*path: Any, value: Any) -> Change:
     def change(checkpoint: Any) -> None:
         for name in path[:-1]:
@@ -335,7 +355,7 @@ def checkpoint_variants() -> Iterator[Variant]:
     for entry in ("exp_avg", "exp_avg_sq", "step"):
         for name, value in values.items():
             changes[f"{entry}: {name}"] = set_entry(*state, entry, value=value)
-        changes[f"without {entry}"] = edit_checkpoint(lambda c, entry=entry: c["optimizer"]["state"][0].pop(entry))
+        changes[f"without {entry}"] = edit_checkpoint(removing("optimizer", "state", 0, entry))
     for name, change in {
         "exp_avg: NaN": lambda c: c["optimizer"]["state"][0]["exp_avg"].fill_(float("nan")),
         "exp_avg_sq: negative": lambda c: c["optimizer"]["state"][0]["exp_avg_sq"].fill_(-1),
@@ -370,9 +390,9 @@ def checkpoint_variants() -> Iterator[Variant]:
         "more": lambda c: c.update(more=1),
         "only weights": lambda c: {"model": c["model"]},
     }.items():
-        changes[name] = edit_checkpoint(change)  # type: ignore[arg-type]
+        changes[name] = edit_checkpoint(change)
     for entry in ("model", "optimizer", "generators", "progress", "carried_state"):
-        changes[f"without {entry}"] = edit_checkpoint(lambda c, entry=entry: c.pop(entry) and None)
+        changes[f"without {entry}"] = edit_checkpoint(removing(entry))
         changes[f"{entry} is a number"] = set_entry(entry, value=5)
     progress: dict[str, list[Any]] = {
         "step": [-1, 2**60, 1.5, "3", None, True], "points": [-1, "a"], "seconds": [float("nan"), -1.0, "1"],
@@ -383,7 +403,7 @@ def checkpoint_variants() -> Iterator[Variant]:
         for value in wrong:
             changes[f"progress.{field} = {value!r:.20}"] = set_entry("progress", field, value=value)
     changes["progress: unknown field"] = set_entry("progress", "more", value=1)
-    changes["progress: missing field"] = edit_checkpoint(lambda c: c["progress"].pop("step") and None)
+    changes["progress: missing field"] = edit_checkpoint(removing("progress", "step"))
     for share in (0.0, 0.5, 0.999):
         changes[f"{share} of the file"] = truncate(CHECKPOINT, share)
     changes["a pickle that runs a command"] = write(CHECKPOINT, pickle.dumps(Attack(), 2))
@@ -428,6 +448,11 @@ def link_samples(run: Path) -> None:
     (run / "samples").symlink_to(run.parent / "pictures")
 
 
+def replace_samples(run: Path) -> None:
+    shutil.rmtree(run / "samples")
+    (run / "samples").touch()
+
+
 def folder_variants() -> Iterator[Variant]:
     changes: dict[str, Change] = {
         "metrics: link": link_outside(METRICS),
@@ -435,7 +460,7 @@ def folder_variants() -> Iterator[Variant]:
         "metrics: folder": replace(METRICS, Path.mkdir),
         "metrics: FIFO": replace(METRICS, os.mkfifo),
         "samples: link": link_samples,
-        "samples: file": lambda run: (shutil.rmtree(run / "samples"), (run / "samples").touch()),
+        "samples: file": replace_samples,
         "lock: link": lambda run: (run / ".train.lock").symlink_to(run.parent / "outside"),
         "lock: hard link": lambda run: (run / ".train.lock").hardlink_to(run.parent / "outside"),
         "lock: folder": lambda run: (run / ".train.lock").mkdir(),
@@ -467,8 +492,7 @@ def window_variants() -> Iterator[Variant]:
         ),
     }
     for name, edit in edits.items():
-        change = edit_checkpoint(lambda c, edit=edit: c.update(carried_state=edit(c["carried_state"])))
-        yield Variant(f"carried state: {name}", change, resume_only=True)
+        yield Variant(f"carried state: {name}", edit_checkpoint(changing_state(edit)), resume_only=True)
 
 
 def tuple_of(state: Any, function: Callable[[torch.Tensor], torch.Tensor]) -> Any:

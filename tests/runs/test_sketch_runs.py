@@ -115,6 +115,13 @@ def test_encode_returns_posterior_means_in_the_order_of_the_corpus(labeled: Run,
     assert len(labeled.encode(doodles)) == len(doodles)
 
 
+def test_latents_that_would_not_be_finite_raise(labeled: Run, doodles: Corpus) -> None:
+    normalizer = Normalizer((1e300, 0.0), labeled.config.normalizer.scale)
+    run = dataclasses.replace(labeled, config=dataclasses.replace(labeled.config, normalizer=normalizer))
+    with pytest.raises(InputError, match="received drawings whose latent vectors are NaN or infinite"):
+        run.encode(doodles, "test")
+
+
 def test_encode_matches_classes_by_name(labeled: Run, doodles: Corpus) -> None:
     cat = doodles.metadata.class_index("cat")
     cats = [doodles[i] for i in range(len(doodles)) if doodles[i].label == cat]
