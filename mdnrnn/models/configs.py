@@ -13,6 +13,7 @@ Activation = Literal["silu", "tanh", "relu"]
 Cell = Literal["plain", "layer-norm"]
 _MAX_LAYERS = 100
 """Maximum number of LSTM layers. Each layer is a module, even if its weights are not allocated."""
+_MAX_POSITION_FACTOR = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +94,10 @@ class MDNRNNConfig:
     def __post_init__(self) -> None:
         _check_sizes(self, hidden=1, layers=1, components=1)
         _check_dropout(self)
-        if not 0 <= self.position < math.inf:
-            raise InputError(f"model.position: received {self.position}, expected a number >= 0")
+        if not 0 <= self.position <= _MAX_POSITION_FACTOR:
+            raise InputError(
+                f"model.position: received {self.position}, expected a number >= 0 and <= {_MAX_POSITION_FACTOR:g}"
+            )
         for name in ("scale_floor", "end_weight"):
             _check_positive(self, name)
 

@@ -27,6 +27,8 @@ _MAX_BYTES = 1 << 22
 """Maximum size of config.json in bytes, which is enough for 65,536 class names of 50 characters."""
 _MAX_STEPS = 10**8
 """Maximum number of steps per sequence."""
+_MAX_MOTION, _MAX_LOG_TIME = 1e30, 80.0
+"""Maximum mean and scale of a motion feature, and of the logarithm of a time in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,7 @@ class RunConfig:
         if metadata.features:
             _check_equal("shape.features", shape.features, "the number of metadata.features", len(metadata.features))
         _check_equal("normalizer.logs", self.normalizer.logs, "the time features of metadata", metadata.time_features)
+        self._check_normalizer()
         if len(set(shape.alphabet)) < len(shape.alphabet):
             raise InputError("shape.alphabet: received a character twice, expected different characters")
         for name, value, low in (
@@ -74,6 +77,14 @@ class RunConfig:
         ):
             if not low <= value <= _MAX_STEPS:
                 raise InputError(f"{name}: received {value:g}, expected {low} to {_MAX_STEPS:g}")
+
+    def _check_normalizer(self) -> None:
+        """Raise `InputError` if normalized or denormalized motions would be beyond the range of float32."""
+        for i, (mean, scale) in enumerate(zip(self.normalizer.mean, self.normalizer.scale, strict=True)):
+            limit = _MAX_LOG_TIME if i in self.normalizer.logs else _MAX_MOTION
+            for name, value, low in (("mean", abs(mean), 0.0), ("scale", scale, 1 / _MAX_MOTION)):
+                if not low <= value <= limit:
+                    raise InputError(f"normalizer.{name}[{i}]: received {value:g}, expected {low:g} to {limit:g}")
 
     @classmethod
     def read(cls, folder: Path) -> RunConfig:

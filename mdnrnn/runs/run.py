@@ -262,7 +262,8 @@ class Run:
             split: name of the split to encode; by default all sequences.
 
         Raises:
-            InputError: the model has no encoder, or the corpus does not match the model.
+            InputError: the model has no encoder, the corpus does not match the model, or a latent vector is NaN or
+                infinite.
         """
         model = require_encoder(self.model)
         self._check_shape(corpus)

@@ -53,6 +53,11 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "surrogate": (lambda c: c.update(data="\ud800"), "config.data: received .*, expected a text without surrogates"),
     "classes": (lambda c: c["shape"].update(classes=3), "shape.classes: received 3, expected 0"),
     "features": (lambda c: c["normalizer"].update(mean=[0.0], scale=[1.0]), "shape.features: received 2, expected 1"),
+    "scale": (
+        lambda c: c["normalizer"].update(scale=[1e300, 1.0]),
+        r"normalizer.scale\[0\]: received 1e\+300, expected 1e-30 to 1e\+30",
+    ),
+    "position": (lambda c: c["model"].update(position=1e300), r"model.position: received 1e\+300, expected a number"),
     "letters": (lambda c: c["shape"].update(alphabet="aba"), "shape.alphabet: received a character twice"),
     "steps": (lambda c: c.update(max_steps=10**12), r"max_steps: received 1e\+12, expected 1 to 1e\+08"),
 }

@@ -116,8 +116,9 @@ def test_encode_returns_posterior_means_in_the_order_of_the_corpus(labeled: Run,
 
 
 def test_latents_that_would_not_be_finite_raise(labeled: Run, doodles: Corpus) -> None:
-    normalizer = Normalizer((1e300, 0.0), labeled.config.normalizer.scale)
-    run = dataclasses.replace(labeled, config=dataclasses.replace(labeled.config, normalizer=normalizer))
+    model = copy.deepcopy(labeled.model)
+    torch.nn.init.constant_(model.get_parameter("posterior.bias"), torch.inf)
+    run = dataclasses.replace(labeled, model=model)
     with pytest.raises(InputError, match="received drawings whose latent vectors are NaN or infinite"):
         run.encode(doodles, "test")
 
