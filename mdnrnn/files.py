@@ -1,19 +1,25 @@
 """Atomic writing of files and folders, and the paths of bundled files.
 
-Atomic writing means that a reader finds either the old version or the complete new version.
+Atomic writing means that a reader finds either the old version or the complete new version. The output NAME is first
+written under the temporary name `.NAME.XXXXXXXX.tmp`, with 8 random hexadecimal digits. The process that writes it
+holds its lock, so that other processes recognize a leftover of a killed process: a temporary file that nobody locks.
 """
 
 import json
 import os
+import re
 import secrets
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from mdnrnn.errors import InputError
+from mdnrnn.locks import LockedError, lock_path
+
+T = TypeVar("T")
 
 SUFFIX = ".tmp"
 """Extension of the names of temporary files and folders. These names also start with a dot."""
@@ -25,16 +31,16 @@ def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Return a context manager that writes the file `path` atomically.
 
     It opens a temporary file in the folder of `path` for writing bytes. At the end of the block the data are flushed to
-    the disk, and the file is renamed to `path`. If the block raises an exception, the temporary file is deleted.
+    the disk, and the file is renamed to `path`. If the block raises an exception, the temporary file is deleted. If the
+    process is killed, the next call for the same `path` deletes it.
 
     Raises:
         InputError: `path` cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
-    with _explain_errors(path, ADVICE):
+    with _explain_errors(path, ADVICE), _create_temporary(path, lambda new: new.open("xb")) as (temporary, file):
         try:
-            with temporary.open("xb") as file:
+            with file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
@@ -49,7 +55,7 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
     """Return a context manager that yields a temporary path, at which the block creates a file or a folder.
 
     At the end of the block the file or folder is moved to `path`. If the block raises an exception, the file or folder
-    is deleted.
+    is deleted. If the process is killed, the next call for the same `path` deletes it.
 
     The temporary path does not exist at first. Its parent is an empty temporary folder in the folder of `path`. The
     block may create other files in this parent folder, which is deleted at the end of the block.
@@ -64,8 +70,7 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
         InputError: `path` or a file in the block cannot be written.
     """
     path = Path(path)
-    with _explain_errors(path, advice):
-        parent = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=SUFFIX, dir=path.parent))
+    with _explain_errors(path, advice), _create_temporary(path, lambda new: new.mkdir(0o700)) as (parent, _):
         try:
             yield parent / path.name
             if replace and path.exists():
@@ -73,6 +78,77 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
             (parent / path.name).rename(path)
         finally:
             shutil.rmtree(parent, ignore_errors=True)
+
+
+def is_temporary(path: Path, names: str = r".*") -> bool:
+    """Return whether `path` has the name of a temporary file of an output.
+
+    Args:
+        path: path of a file or folder; it need not exist.
+        names: regular expression of the names of outputs.
+    """
+    return re.fullmatch(rf"\.(?:{names})\.[0-9a-f]+{re.escape(SUFFIX)}", path.name, re.DOTALL) is not None
+
+
+@contextmanager
+def _create_temporary(path: Path, create: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+    """Return a context manager that creates a temporary file or folder beside `path` and locks it.
+
+    First, it deletes leftovers of the same output. The block must move or delete the file or folder.
+
+    Args:
+        path: path of the output.
+        create: function that creates the file or folder; raises `FileExistsError` if it exists.
+
+    Yields:
+        The temporary path and the result of `create`.
+    """
+    remove_leftovers(path.parent, re.escape(path.name))
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{SUFFIX}")
+        created = create(temporary)
+        try:
+            lock = lock_path(temporary)
+            break
+        except LockedError:  # another process deletes it as a leftover, because it was not locked yet
+            continue
+    try:
+        yield temporary, created
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def remove_leftovers(folder: Path, names: str) -> None:
+    """Delete the temporary files and folders in `folder` that processes of this user left when they were killed.
+
+    Links, other kinds of files, and files of other users and of running processes remain. Nothing is deleted on
+    Windows and on file systems without locks, where the temporary files of running processes are not recognized.
+
+    Args:
+        folder: folder of the outputs.
+        names: regular expression of the names of the outputs.
+    """
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if is_temporary(Path(name), names):
+                _remove_leftover(folder / name)
+
+
+def _remove_leftover(path: Path) -> None:
+    with suppress(OSError, LockedError):
+        status = path.lstat()
+        is_folder = stat.S_ISDIR(status.st_mode)
+        if not (is_folder or stat.S_ISREG(status.st_mode)):
+            return
+        lock = lock_path(path)
+        if lock is None:
+            return
+        try:
+            if status.st_uid == os.geteuid():
+                shutil.rmtree(path) if is_folder else path.unlink()
+        finally:
+            os.close(lock)
 
 
 @contextmanager
@@ -91,11 +167,6 @@ def bundled_path(folder: str) -> Path:
     package = Path(__file__).parent
     installed = package / folder
     return installed if installed.exists() else package.parent / folder
-
-
-def is_temporary(path: Path) -> bool:
-    """Return whether `path` has the name of a temporary file of this module. Killed processes leave such files."""
-    return path.name.startswith(".") and path.suffix == SUFFIX
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -2,12 +2,22 @@
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mdnrnn.errors import InputError
-from mdnrnn.files import ADVICE, atomic_file, atomic_path, is_temporary, make_folder, write_bytes, write_json
+from mdnrnn.files import (
+    ADVICE,
+    atomic_file,
+    atomic_path,
+    is_temporary,
+    make_folder,
+    remove_leftovers,
+    write_bytes,
+    write_json,
+)
 
 needs_posix = pytest.mark.skipif(os.name != "posix", reason="POSIX permissions and symbolic links")
 
@@ -130,3 +140,58 @@ def test_temporary_names_start_with_a_dot_and_end_with_tmp() -> None:
     assert is_temporary(Path("folder/.x.json.1a2b.tmp"))
     assert not is_temporary(Path("folder/.hidden"))
     assert not is_temporary(Path("folder/x.tmp"))
+
+
+def write_leftovers(folder: Path, name: str) -> list[Path]:
+    """Write what a killed process leaves of the output `name`: a temporary file and a temporary folder."""
+    file, inner = folder / f".{name}.0123abcd.tmp", folder / f".{name}.4567cdef.tmp"
+    file.write_bytes(b"half")
+    inner.mkdir()
+    (inner / name).write_bytes(b"half")
+    return [file, inner]
+
+
+@needs_posix
+@pytest.mark.parametrize("write", [lambda path: write_bytes(path, b"new"), create_folder], ids=["file", "folder"])
+def test_next_call_deletes_what_a_killed_process_left_of_the_same_output(
+    tmp_path: Path, write: Callable[[Path], None]
+) -> None:
+    write_leftovers(tmp_path, "x")
+    other = write_leftovers(tmp_path, "x.y")
+    write(tmp_path / "x")
+    assert set(tmp_path.iterdir()) == {tmp_path / "x", *other}
+
+
+@needs_posix
+def test_temporary_files_of_running_processes_are_not_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with atomic_file(path) as file, atomic_path(tmp_path / "y") as folder:
+        folder.mkdir()
+        remove_leftovers(tmp_path, "x|y")
+        write_bytes(path, b"other process")
+        file.write(b"data")
+    assert path.read_bytes() == b"data"
+    assert (tmp_path / "y").is_dir()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@needs_posix
+def test_links_and_files_with_similar_names_are_not_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / "file").touch()
+    (tmp_path / ".x.0123abcd.tmp").symlink_to(target)
+    os.mkfifo(tmp_path / ".x.1111abcd.tmp")
+    for name in (".x.notes.tmp", ".x.tmp", "x.0123abcd.tmp", ".x.0123abcd", ".xx.0123abcd.tmp"):
+        (tmp_path / name).touch()
+    before = set(tmp_path.iterdir())
+    remove_leftovers(tmp_path, "x")
+    assert set(tmp_path.iterdir()) == before
+    assert (target / "file").exists()
+    leftovers = set(write_leftovers(tmp_path, "y"))
+    with monkeypatch.context() as context:
+        context.setattr(os, "geteuid", lambda: 12345)  # the leftovers belong to another user
+        remove_leftovers(tmp_path, "y")
+    assert set(tmp_path.iterdir()) == before | leftovers
+    remove_leftovers(tmp_path, "y")
+    assert set(tmp_path.iterdir()) == before

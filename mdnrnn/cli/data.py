@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import signal
 import sys
 import threading
@@ -26,6 +27,7 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
+from mdnrnn.files import remove_leftovers
 from mdnrnn.pen_events import END
 from mdnrnn.render.style import Color, DrawingOptions, PictureOptions
 
@@ -281,6 +283,7 @@ class ExportOptions:
         """Open the data set and write it."""
         if not self.out.parent.is_dir():
             raise InputError(f"{self.out}: the folder {self.out.parent} does not exist; create it, or use another path")
+        remove_leftovers(self.out.parent, re.escape(self.out.name))
         if self.out.exists():
             raise InputError(f"{self.out} exists; use another path")
         corpus = open_corpus(self.data)

@@ -11,6 +11,9 @@ from mdnrnn.nn.covariance import Covariance, StepCovariance
 
 Activation = Literal["silu", "tanh", "relu"]
 Cell = Literal["plain", "layer-norm"]
+_MAX_LAYERS = 100
+"""Maximum number of LSTM layers. Each layer is a module, even if its weights are not allocated."""
+_MAX_POSITION_FACTOR = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,10 @@ class MDNRNNConfig:
     def __post_init__(self) -> None:
         _check_sizes(self, hidden=1, layers=1, components=1)
         _check_dropout(self)
-        if not 0 <= self.position < math.inf:
-            raise InputError(f"model.position: received {self.position}, expected a number >= 0")
+        if not 0 <= self.position <= _MAX_POSITION_FACTOR:
+            raise InputError(
+                f"model.position: received {self.position}, expected a number >= 0 and <= {_MAX_POSITION_FACTOR:g}"
+            )
         for name in ("scale_floor", "end_weight"):
             _check_positive(self, name)
 
@@ -157,7 +162,7 @@ class SketchRNNConfig:
 _SKETCH_RANGES: tuple[tuple[str, float, float], ...] = (
     ("encoder", 1, 1e6),
     ("hidden", 1, 1e6),
-    ("layers", 1, 1e3),
+    ("layers", 1, _MAX_LAYERS),
     ("latent", 0, 1e6),
     ("components", 1, 1e6),
     ("dropout", 0, 0.99),
@@ -201,6 +206,8 @@ def _check_sizes(config: Any, **minimums: int) -> None:
     for name, minimum in minimums.items():
         if getattr(config, name) < minimum:
             raise InputError(f"model.{name}: received {getattr(config, name)}, expected a whole number >= {minimum}")
+    if config.layers > _MAX_LAYERS:
+        raise InputError(f"model.layers: received {config.layers}, expected at most {_MAX_LAYERS}")
 
 
 def _check_dropout(config: Any) -> None:

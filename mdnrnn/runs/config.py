@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
+from mdnrnn.regular_files import parse_json, read_regular
+from mdnrnn.runs.config_fields import describe, from_fields
 from mdnrnn.runs.presets import KINDS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.version import VERSION
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mdnrnn.models.base import SequenceModel, StepShape
 
 CONFIG_FILE = "config.json"
+_MAX_BYTES = 1 << 22
+"""Maximum size of config.json in bytes, which is enough for 65,536 class names of 50 characters."""
+_MAX_STEPS = 10**8
+"""Maximum number of steps per sequence."""
+_MAX_MOTION, _MAX_LOG_TIME = 1e30, 80.0
+"""Maximum mean and scale of a motion feature, and of the logarithm of a time in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +58,34 @@ class RunConfig:
     sequences generated from a text."""
     version: str = VERSION
 
+    def __post_init__(self) -> None:
+        shape, metadata = self.shape, self.metadata
+        _check_equal("shape.classes", shape.classes, "the number of metadata.classes", len(metadata.classes))
+        _check_equal(
+            "shape.features", shape.features, "the number of features of normalizer", len(self.normalizer.mean)
+        )
+        if metadata.features:
+            _check_equal("shape.features", shape.features, "the number of metadata.features", len(metadata.features))
+        _check_equal("normalizer.logs", self.normalizer.logs, "the time features of metadata", metadata.time_features)
+        self._check_normalizer()
+        if len(set(shape.alphabet)) < len(shape.alphabet):
+            raise InputError("shape.alphabet: received a character twice, expected different characters")
+        for name, value, low in (
+            ("max_steps", self.max_steps, 1),
+            ("longest_text", self.longest_text, 0),
+            ("steps_per_character", self.steps_per_character, 0),
+        ):
+            if not low <= value <= _MAX_STEPS:
+                raise InputError(f"{name}: received {value:g}, expected {low} to {_MAX_STEPS:g}")
+
+    def _check_normalizer(self) -> None:
+        """Raise `InputError` if normalized or denormalized motions would be beyond the range of float32."""
+        for i, (mean, scale) in enumerate(zip(self.normalizer.mean, self.normalizer.scale, strict=True)):
+            limit = _MAX_LOG_TIME if i in self.normalizer.logs else _MAX_MOTION
+            for name, value, low in (("mean", abs(mean), 0.0), ("scale", scale, 1 / _MAX_MOTION)):
+                if not low <= value <= limit:
+                    raise InputError(f"normalizer.{name}[{i}]: received {value:g}, expected {low:g} to {limit:g}")
+
     @classmethod
     def read(cls, folder: Path) -> RunConfig:
         """Read config.json of a run folder.
@@ -55,31 +94,53 @@ class RunConfig:
             InputError: the file is missing or damaged, or its kind of model is unknown.
         """
         path = folder / CONFIG_FILE
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise InputError(f"{path} is missing; expected a run folder made by mdnrnn train")
+        data = read_regular(path, _MAX_BYTES)
         try:
-            fields = json.loads(path.read_bytes())
-            if fields["kind"] not in KINDS:
-                raise InputError(f"{path}: received kind {fields['kind']!r}, expected one of {', '.join(KINDS)}")
-            return cls.from_dict(fields)
-        except InputError:
-            raise
-        except (KeyError, TypeError, ValueError, AttributeError, OSError) as error:
-            raise InputError(f"{path} is damaged ({error}); expected a file written by mdnrnn train") from error
+            return cls.decode(data)
+        except ValueError as error:
+            reason = str(error)[:300]
+            raise InputError(f"{path} is damaged ({reason}); expected a file written by mdnrnn train") from error
 
     @classmethod
-    def from_dict(cls, fields: dict[str, Any]) -> RunConfig:
-        """Return the config with these fields; the inverse of `dataclasses.asdict`."""
+    def decode(cls, data: bytes) -> RunConfig:
+        """Return the config with this JSON representation; the inverse of `encode`.
+
+        Raises:
+            ValueError: the data are not valid.
+        """
+        if len(data) > _MAX_BYTES:
+            raise InputError(
+                f"the config has {len(data)} bytes, expected at most {_MAX_BYTES}; use fewer or shorter class names"
+            )
+        return cls.from_dict(parse_json(data))
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> RunConfig:
+        """Return the config with these fields; the inverse of `dataclasses.asdict`.
+
+        Raises:
+            InputError: a field is missing or unknown, or has a value of another type or out of range.
+        """
         from mdnrnn.models.base import StepShape
 
+        kind = fields.get("kind") if isinstance(fields, dict) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise InputError(f"received kind {describe(kind)}, expected one of {', '.join(KINDS)}")
         classes: dict[str, Any] = {
             "shape": StepShape,
-            "model": KINDS[fields["kind"]].config,
+            "model": KINDS[kind].config,
             "normalizer": Normalizer,
             "metadata": Metadata,
             "training": SequenceTrainConfig,
         }
-        return cls(**{name: classes[name](**value) if name in classes else value for name, value in fields.items()})
+        parts = {name: from_fields(classes[name], fields[name], name) for name in classes if name in fields}
+        return from_fields(cls, {**fields, **parts}, "config", {"StepShape": StepShape})
+
+    def encode(self) -> bytes:
+        """Return the content of config.json."""
+        return (json.dumps(asdict(self), indent=2) + "\n").encode()
 
     def build(self) -> SequenceModel:
         """Return a new model with this config, initialized from the training seed.
@@ -99,3 +160,19 @@ class RunConfig:
                 raise InputError(
                     f"cannot allocate the model {self.model} on this machine; choose smaller sizes"
                 ) from error
+
+    def weights_without_values(self) -> dict[str, Tensor]:
+        """Return the weights of the model on the device "meta": names, shapes and dtypes; no memory is allocated.
+
+        Raises:
+            InputError: the model cannot be built.
+        """
+        import torch
+
+        with torch.device("meta"):
+            return self.build().state_dict()
+
+
+def _check_equal(name: str, value: object, expected_name: str, expected: object) -> None:
+    if value != expected:
+        raise InputError(f"{name}: received {str(value)[:60]}, expected {str(expected)[:60]}, {expected_name}")

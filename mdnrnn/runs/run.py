@@ -28,7 +28,7 @@ from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
-from mdnrnn.training.checkpoint import WEIGHTS_FILE, load_weights
+from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, load_weights
 
 _SCREEN = (0.0, 1.0)
 """Range of both coordinates of a touch screen."""
@@ -262,7 +262,8 @@ class Run:
             split: name of the split to encode; by default all sequences.
 
         Raises:
-            InputError: the model has no encoder, or the corpus does not match the model.
+            InputError: the model has no encoder, the corpus does not match the model, or a latent vector is NaN or
+                infinite.
         """
         model = require_encoder(self.model)
         self._check_shape(corpus)
@@ -275,6 +276,11 @@ class Run:
         with full_precision(), torch.inference_mode():
             for batch in Batches(corpus, split, self.config.normalizer):
                 means[batch.indices.numpy() - indices.start] = model.encode(batch.to(device)).mean.cpu().numpy()
+        if not np.isfinite(means).all():
+            raise InputError(
+                f"{corpus.metadata.name}: received drawings whose latent vectors are NaN or infinite; expected "
+                "coordinates on the scale of the training data; train on these data, or rescale them"
+            )
         return means
 
     def attention(self, corpus: Corpus) -> list[np.ndarray]:
@@ -309,6 +315,8 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
     """
     folder = find_run(run)
     config = RunConfig.read(folder)
+    # The sizes in a damaged config can be arbitrary; the file is checked before memory is allocated.
+    check_weights(folder / WEIGHTS_FILE, config.weights_without_values(), only_header=True)
     model = config.build()
     load_weights(folder / WEIGHTS_FILE, model)
     return Run(folder, config, model.to(device).eval())

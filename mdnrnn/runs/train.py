@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,17 +14,18 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.files import is_temporary, make_folder, write_json
+from mdnrnn.files import is_temporary, make_folder, remove_leftovers, write_bytes
+from mdnrnn.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import check_text_corpus
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
 from mdnrnn.runs.data import Data, describe_data, open_data, open_training_data
 from mdnrnn.runs.presets import KINDS, Preset, find_preset
-from mdnrnn.runs.previews import SAMPLES_FOLDER, PreviewWriter
+from mdnrnn.runs.previews import LOSS_CURVE_FILE, SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
-from mdnrnn.training.checkpoint import CHECKPOINT_FILE, read_checkpoint
+from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, read_progress
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.continuation import check_changes
 from mdnrnn.training.metrics import METRICS_FILE
@@ -126,8 +128,7 @@ def resume(
 
 def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig) -> _PreparedRun:
     """Check all arguments and the data, then create the folder and write config.json."""
-    if folder.exists() and (not folder.is_dir() or any(not is_temporary(path) for path in folder.iterdir())):
-        raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
+    _check_empty(folder)
     choose_device(training.device)
     model_class = KINDS[preset.kind].model_class
     if training.window and not model_class.carries_state:
@@ -153,30 +154,57 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         steps_per_character=corpus.max_steps_per_character,
     )
     config.build()  # raises InputError before anything is written
+    content = config.encode()
+    RunConfig.decode(content)  # raises InputError if the run could not be read
     prepared = _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
     make_folder(folder)
-    write_json(folder / CONFIG_FILE, asdict(config))
+    with lock_folder(folder):
+        _check_empty(folder)  # another process can have started a run meanwhile
+        write_bytes(folder / CONFIG_FILE, content)
     return prepared
+
+
+def _check_empty(folder: Path) -> None:
+    """Raise `InputError` if `folder` exists and has more than what a training leaves that was killed at its start."""
+    if folder.exists() and (not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir())):
+        raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
+
+
+def _is_leftover(path: Path) -> bool:
+    return path.name == LOCK_FILE or is_temporary(path, re.escape(CONFIG_FILE))
 
 
 def _prepare_resume(folder: Path, data: Data | None, steps: int | None, minutes: float | None) -> _PreparedRun:
     """Check the folder, the data and the new budget, then write the new budget to config.json."""
     config = RunConfig.read(folder)
+    has_new_budget = steps is not None or minutes is not None
+    if has_new_budget:
+        config = replace(config, training=replace(config.training, steps=steps, minutes=minutes))
+    with lock_folder(folder):  # reports a running training before the data are read
+        _check_checkpoint(folder, config)
     corpus = open_training_data(config, data)
     if corpus.fingerprint != config.fingerprint:
         name = config.data if data is None else describe_data(data)
         raise InputError(
             f"{name} differs from the data that the run was trained on; restore the data, or train a new run"
         )
-    if (folder / METRICS_FILE).exists() and not (folder / CHECKPOINT_FILE).exists():
-        raise InputError(f"{folder / CHECKPOINT_FILE} is missing; a run cannot be resumed without it; train a new run")
-    if steps is not None or minutes is not None:
-        config = replace(config, training=replace(config.training, steps=steps, minutes=minutes))
-        checkpoint = read_checkpoint(folder / CHECKPOINT_FILE)
-        if checkpoint is not None:
-            check_changes(checkpoint, folder / CHECKPOINT_FILE, config.training)
-        write_json(folder / CONFIG_FILE, asdict(config))
+    if has_new_budget:
+        with lock_folder(folder):
+            write_bytes(folder / CONFIG_FILE, config.encode())
     return _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))
+
+
+def _check_checkpoint(folder: Path, config: RunConfig) -> None:
+    """Check that there is a checkpoint if the run has been trained, and that it can continue with the config.
+
+    The check does not allocate the model, because the sizes in a damaged config can be arbitrary.
+    """
+    path = folder / CHECKPOINT_FILE
+    if path.exists():
+        progress, saved = read_progress(path, config.weights_without_values())
+        check_changes(progress, saved, path, config.training)
+    elif any((folder / name).exists() for name in (METRICS_FILE, WEIGHTS_FILE)):
+        raise InputError(f"{path} is missing; a run cannot be resumed without it; train a new run")
 
 
 def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
@@ -186,11 +214,17 @@ def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
 
 def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) -> TrainingResult:
     config, corpus, model = prepared.config, prepared.corpus, prepared.config.build()
-    if distributed.rank() == 0:
-        make_folder(folder / SAMPLES_FOLDER)
-        for path in [*folder.iterdir(), *(folder / SAMPLES_FOLDER).iterdir()]:
-            if is_temporary(path):
-                path.unlink()
+    distributed.from_rank_zero(lambda: _prepare_folder(folder))
     train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
     previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point)
     return fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
+
+
+def _prepare_folder(folder: Path) -> None:
+    """Create the folder for samples, and delete the temporary files of killed processes."""
+    samples = folder / SAMPLES_FOLDER
+    if samples.is_symlink():
+        raise InputError(f"{samples} is a symbolic link; expected a folder; delete the link")
+    make_folder(samples)
+    remove_leftovers(folder, "|".join(map(re.escape, (CONFIG_FILE, WEIGHTS_FILE, CHECKPOINT_FILE, LOSS_CURVE_FILE))))
+    remove_leftovers(samples, r"step-\d+\.svg")

@@ -54,7 +54,8 @@ def respond(
         seed: random seed; the noise of response i depends only on the seed and i.
 
     Raises:
-        InputError: the run's steps are not touches, the call is empty, or the duration is out of range.
+        InputError: the run's steps are not touches, the call is empty, the duration is out of range, or the model
+            generates times that are NaN or infinite.
     """
     metadata = run.config.metadata
     check_touches(metadata)
@@ -72,6 +73,8 @@ def respond(
         if all(time[-1] > seconds for time in times) or steps >= _MAX_STEPS:
             break
         steps *= 2
+    if not all(np.isfinite(time).all() for time in times):
+        raise InputError(f"{metadata.name}: the model generates times that are NaN or infinite; train another run")
     responses = [
         _extract_response(sequence, len(call.event), time <= seconds)
         for sequence, time in zip(sequences, times, strict=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mdnrnn.errors import InputError
-from mdnrnn.training.checkpoint import read_progress
 from mdnrnn.training.config import DEFAULT_MINUTES, TrainConfig
 from mdnrnn.training.progress import Progress
 from mdnrnn.training.schedule import Schedule
@@ -23,19 +22,18 @@ Changes = dict[str, tuple[Any, Any]]
 """Options that differ from the checkpoint: the values before and after the change, by name."""
 
 
-def check_changes(checkpoint: dict[str, Any], path: Path, config: TrainConfig) -> Changes:
+def check_changes(progress: Progress, saved: dict[str, Any], path: Path, config: TrainConfig) -> Changes:
     """Return the options of `config` that differ from those of a checkpoint.
 
     Args:
-        checkpoint: result of `read_checkpoint`.
+        progress: progress in the checkpoint.
+        saved: options in the checkpoint.
         path: path of the checkpoint, for error messages.
         config: new options.
 
     Raises:
-        InputError: the run cannot continue with the new options, they would have no effect, or the checkpoint is
-            damaged.
+        InputError: the run cannot continue with the new options, or they would have no effect.
     """
-    progress, saved = read_progress(checkpoint, path)
     before, after = _with_default_budget(saved), _with_default_budget(asdict(config))
     changes = {name: (before[name], after[name]) for name in after if before.get(name, after[name]) != after[name]}
     for name in [name for name in _FIXED if name in changes]:

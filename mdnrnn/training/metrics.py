@@ -11,11 +11,15 @@ from typing import Any
 
 from torch import Tensor
 
+from mdnrnn.regular_files import open_regular, open_to_append
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.progress import Progress
 
 METRICS_FILE = "metrics.jsonl"
+_MAX_BYTES, _MAX_LINE_BYTES = 1 << 28, 1 << 16
+"""Maximum bytes of the log, which are enough for 30 million training steps, and maximum bytes of a line."""
+_MAX_NUMBER = 1e30
 
 
 class MetricsWriter(Callback):
@@ -26,24 +30,29 @@ class MetricsWriter(Callback):
     Args:
         folder: folder of the run.
         progress: progress at the start of training; its `metrics_bytes` is the length of the log to keep.
+
+    Raises:
+        InputError: the log is a link or not a regular file, or cannot be written.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
         self._path = folder / METRICS_FILE
-        if self._path.exists() and self._path.stat().st_size > progress.metrics_bytes:
-            os.truncate(self._path, progress.metrics_bytes)
+        if os.path.lexists(self._path):
+            with open_to_append(self._path) as file:
+                if file.seek(0, os.SEEK_END) > progress.metrics_bytes:
+                    file.truncate(progress.metrics_bytes)
 
     def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
         """Append a line to the log, and set `progress.metrics_bytes` to the new length of the file."""
         counters = {"step": progress.step, "points": progress.points, "seconds": round(progress.seconds, 3)}
-        with self._path.open("ab") as file:
+        with open_to_append(self._path) as file:
             file.write((json.dumps({**counters, **metrics}) + "\n").encode())
             progress.metrics_bytes = file.tell()
 
     def flush_to_disk(self) -> None:
         """Write the log to disk with fsync, so that it survives a power failure."""
         if self._path.exists():
-            with self._path.open("rb") as file:
+            with open_to_append(self._path) as file:
                 os.fsync(file.fileno())
 
 
@@ -76,13 +85,24 @@ class RunningMeans:
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the records of metrics.jsonl in a folder, one per line; [] if there is no such file.
 
-    Lines that are not valid JSON, such as an incomplete last line, are skipped.
+    Lines that are not a JSON object of numbers below 1e30, such as an incomplete last line, are skipped.
+
+    Raises:
+        InputError: the log is not a regular file, or has over 256 MB.
     """
     path = folder / METRICS_FILE
     records: list[dict[str, Any]] = []
     if not path.exists():
         return records
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
+    with open_regular(path, _MAX_BYTES) as file:
+        while line := file.readline(_MAX_LINE_BYTES):
+            with contextlib.suppress(ValueError, RecursionError):
+                record = json.loads(line)
+                if isinstance(record, dict) and all(map(_is_number, record.values())):
+                    records.append(record)
     return records
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value is NaN or a number that can be plotted."""
+    return type(value) in (int, float) and not abs(value) > _MAX_NUMBER

@@ -23,12 +23,14 @@ from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision, current_device
 from mdnrnn.errors import InputError
 from mdnrnn.files import make_folder
+from mdnrnn.locks import lock_folder
 from mdnrnn.models.base import BatchLike, Model, shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback, ProgressBar
 from mdnrnn.training.checkpoint import (
     CHECKPOINT_FILE,
     WEIGHTS_FILE,
+    check_weights,
     load_weights,
     read_checkpoint,
     restore_checkpoint,
@@ -108,8 +110,8 @@ def fit(
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, an option cannot be changed or would have no
-            effect on a finished run, or the data cannot be divided among ranks.
+        InputError: the checkpoint is damaged or belongs to another model, another process trains in `folder`, an option
+            cannot be changed or would have no effect on a finished run, or the data cannot be divided among ranks.
     """
     config, original_device = config or TrainConfig(), next(model.parameters()).device
     with ExitStack() as stack:
@@ -120,17 +122,11 @@ def fit(
         train_data = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
         valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
-        if distributed.rank() == 0:
-            make_folder(folder)
+        distributed.from_rank_zero(lambda: stack.enter_context(lock_folder(make_folder(folder))))
         try:
             return Trainer(model, train_data, valid_data, folder, config, callbacks).run()
         finally:
             model.to(original_device).eval()
-
-
-def _options_of(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a parameter group of an optimizer."""
-    return {name: value for name, value in group.items() if name != "params"}
 
 
 def _shard(data: Any) -> Any:
@@ -179,7 +175,9 @@ class Trainer:
         self._batch_is_idle = False
         self._saved_at = 0.0
 
-        checkpoint = distributed.from_rank_zero(lambda: read_checkpoint(folder / CHECKPOINT_FILE))
+        checkpoint = distributed.from_rank_zero(
+            lambda: read_checkpoint(folder / CHECKPOINT_FILE, model, self.optimizer, config.batch_size)
+        )
         if checkpoint is None:
             seed_generators(config.seed)
         else:
@@ -198,12 +196,11 @@ class Trainer:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         """Restore the state of training from a checkpoint, with the options of `config`."""
-        path = self.folder / CHECKPOINT_FILE
-        changes = distributed.from_rank_zero(lambda: check_changes(checkpoint, path, self.config))
-        options = [_options_of(group) for group in self.optimizer.param_groups]
-        self.progress, state = restore_checkpoint(checkpoint, path, self.model, self.optimizer)
-        for group, fields in zip(self.optimizer.param_groups, options, strict=True):
-            group.update(fields)  # the checkpoint contains the options of the optimizer, too
+        path, progress = self.folder / CHECKPOINT_FILE, Progress(**checkpoint["progress"])
+        changes = distributed.from_rank_zero(lambda: check_changes(progress, checkpoint["config"], path, self.config))
+        if progress.finished or progress.best < math.inf:
+            distributed.from_rank_zero(lambda: check_weights(self.folder / WEIGHTS_FILE, self.model.state_dict()))
+        self.progress, state = restore_checkpoint(checkpoint, self.model, self.optimizer)
         self.state = shard_state(state, distributed.rank(), distributed.world_size())
         apply_changes(changes, self.config, self.progress)
         if changes and distributed.rank() == 0:

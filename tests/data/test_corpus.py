@@ -1,6 +1,7 @@
 """Tests of corpora: arrays, checks, splits, storage and the bundled doodles."""
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -80,6 +81,29 @@ def test_damaged_header_raises(tmp_path: Path, change: Callable[[dict[str, Any]]
     path.write_text(json.dumps(header))
     with pytest.raises(InputError, match=message):
         pipeline.read(tmp_path / "c")
+
+
+@pytest.mark.parametrize("header", [b"[" * 10**5, b"[" + b"[]," * 10**6 + b"[]]"], ids=["deep", "many lists"])
+def test_header_of_too_many_lists_raises(tmp_path: Path, header: bytes) -> None:
+    native.write(random_corpus([4]), tmp_path / "c")
+    (tmp_path / "c" / "header.json").write_bytes(header)
+    with pytest.raises(InputError, match="header is damaged"):
+        pipeline.read(tmp_path / "c")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_in_place_of_a_corpus_or_its_files_raise(tmp_path: Path) -> None:
+    """Reading a pipe would block."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe is a pipe or a device"):
+        pipeline.read(tmp_path / "pipe")
+    for name in ("motion.npy", "label.npy", "header.json"):
+        folder = tmp_path / name.partition(".")[0]
+        native.write(random_corpus([4], classes=("a",)), folder)
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(InputError):
+            pipeline.read(folder)
 
 
 @pytest.mark.parametrize("share", [0.2, 0.6, 0.99])

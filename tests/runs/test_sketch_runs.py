@@ -115,6 +115,14 @@ def test_encode_returns_posterior_means_in_the_order_of_the_corpus(labeled: Run,
     assert len(labeled.encode(doodles)) == len(doodles)
 
 
+def test_latents_that_would_not_be_finite_raise(labeled: Run, doodles: Corpus) -> None:
+    model = copy.deepcopy(labeled.model)
+    torch.nn.init.constant_(model.get_parameter("posterior.bias"), torch.inf)
+    run = dataclasses.replace(labeled, model=model)
+    with pytest.raises(InputError, match="received drawings whose latent vectors are NaN or infinite"):
+        run.encode(doodles, "test")
+
+
 def test_encode_matches_classes_by_name(labeled: Run, doodles: Corpus) -> None:
     cat = doodles.metadata.class_index("cat")
     cats = [doodles[i] for i in range(len(doodles)) if doodles[i].label == cat]

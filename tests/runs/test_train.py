@@ -1,17 +1,21 @@
 """`train` and `resume`: kinds of data arguments, contents of the run folder, interruption, and errors."""
 
 import json
+import os
+import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import mdnrnn
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
+from mdnrnn.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
 from mdnrnn.runs.data import Data, describe_data
@@ -26,6 +30,7 @@ from tests.helpers import random_corpus
 MODEL = MDNRNNConfig(hidden=8, components=2)
 TRAINING = SequenceTrainConfig(steps=4, batch_size=8, validations=2)
 CORPUS = random_corpus([5, 9, 4, 7] * 4)
+posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links and flock")
 
 
 class Stop(Callback):
@@ -185,3 +190,101 @@ def test_preset_has_a_description_and_the_config_of_its_kind(name: str) -> None:
     preset = find_preset(name)
     assert preset.description
     assert isinstance(preset.model, KINDS[preset.kind].config)
+
+
+def test_class_names_that_cannot_be_stored_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for name, message in (("\udcff", "expected a text without surrogates"), ("x" * 5_000_000, "fewer or shorter")):
+        corpus = random_corpus([5, 9, 4, 7], classes=("a", name))
+        with pytest.raises(InputError, match=message):
+            mdnrnn.train("stroke", corpus, tmp_path / "run", model=MODEL, training=TRAINING)
+        assert not (tmp_path / "run").exists()
+
+
+@posix_only
+def test_second_training_in_a_folder_is_refused_with_the_process(run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    metrics = (run / METRICS_FILE).read_bytes()
+    with lock_folder(run):
+        with pytest.raises(InputError, match=rf"run is in use by process {os.getpid()}; wait until it ends"):
+            mdnrnn.resume(run, CORPUS)
+        assert mdnrnn.load(run).generate(1).event.size  # readers do not need the lock
+    assert (run / METRICS_FILE).read_bytes() == metrics
+    assert mdnrnn.resume(run, CORPUS).progress.finished
+
+
+@posix_only
+def test_folder_is_locked_during_training(tmp_path: Path) -> None:
+    class Resume(Callback):
+        def on_step(self, progress: Progress) -> None:
+            with pytest.raises(InputError, match=rf"in use by process {os.getpid()}"):
+                mdnrnn.resume(tmp_path / "run", CORPUS)
+
+    mdnrnn.train("stroke", CORPUS, tmp_path / "run", model=MODEL, training=TRAINING, callbacks=[Resume()])
+    assert not (tmp_path / "run" / LOCK_FILE).exists()
+
+
+@posix_only
+def test_folder_of_a_training_that_was_killed_at_its_start_counts_as_empty(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / LOCK_FILE).write_text("123\n")
+    (run / ".config.json.0123abcd.tmp").write_bytes(b"{")
+    mdnrnn.train("stroke", CORPUS, run, model=MODEL, training=TRAINING)
+    assert not list(run.glob(".*"))
+
+
+@posix_only
+def test_only_temporary_files_of_the_run_are_deleted(run_folder: Path, tmp_path: Path) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(run_folder, run)
+    outside.write_text("outside")
+    kept = [run / name for name in (".notes.txt.0123abcd.tmp", ".draft.tmp", ".last.pt.draft.tmp")]
+    for path in kept:
+        path.touch()
+    kept.append(run / ".loss.svg.0123abcd.tmp")
+    kept[-1].symlink_to(outside)
+    (run / "samples" / ".mine.svg.0123abcd.tmp").mkdir()
+    leftovers = [run / ".last.pt.0123abcd.tmp", run / "samples" / ".step-000002.svg.0123abcd.tmp"]
+    for path in leftovers:
+        path.touch()
+    mdnrnn.resume(run, CORPUS)
+    assert sorted(run.glob(".*")) == sorted(kept)
+    assert [path.name for path in (run / "samples").glob(".*")] == [".mine.svg.0123abcd.tmp"]
+    assert outside.read_text() == "outside"
+
+
+@posix_only
+@pytest.mark.parametrize("name", [METRICS_FILE, "samples"])
+def test_links_in_a_run_folder_are_not_followed_for_writing(run_folder: Path, tmp_path: Path, name: str) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    shutil.copytree(run_folder, run)
+    (run / name).rename(outside)
+    (run / name).symlink_to(outside)
+    before = {path: path.read_bytes() for path in [outside, *outside.glob("*")] if path.is_file()}
+    with pytest.raises(InputError, match=rf"{name} is a symbolic link"):
+        mdnrnn.resume(run, CORPUS)
+    assert {path: path.read_bytes() for path in [outside, *outside.glob("*")] if path.is_file()} == before
+
+
+def test_resume_of_a_run_with_damaged_weights_is_an_error_before_training(run_folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    weights = load_file(run / WEIGHTS_FILE)
+    save_file({name: tensor * float("nan") for name, tensor in weights.items()}, run / WEIGHTS_FILE)
+    with pytest.raises(InputError, match="contains NaN or infinite values"):
+        mdnrnn.resume(run, CORPUS)
+    with pytest.raises(InputError, match="contains NaN or infinite values"):
+        mdnrnn.load(run)
+
+
+def test_resume_compares_the_config_with_the_checkpoint_before_the_model_is_built(
+    run_folder: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(run_folder, run)
+    config = json.loads((run / CONFIG_FILE).read_text())
+    config["model"]["hidden"] = 10**7
+    (run / CONFIG_FILE).write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"last.pt is damaged or belongs to another model \(decoder"):
+        mdnrnn.resume(run, CORPUS)

@@ -63,6 +63,13 @@ def test_response_has_no_early_end_at_temperature_0() -> None:
     assert (responses.lengths > 1).all()
 
 
+def test_times_that_are_not_finite_are_an_error() -> None:
+    run = make_run(CORPUS)
+    run.model.get_submodule("decoder.head.linear").get_parameter("bias").detach().fill_(np.nan)
+    with pytest.raises(InputError, match="the model generates times that are NaN or infinite"):
+        respond(run, CORPUS[0], 1, seconds=0.2)
+
+
 def make_call(motion: np.ndarray) -> Sequence:
     """Make a performance with all events DOWN."""
     return Sequence(motion, np.zeros(len(motion), np.uint8))

@@ -300,7 +300,10 @@ def test_training_killed_ten_times_has_the_weights_of_an_uninterrupted_one(doodl
     assert not list((tmp_path / "killed").glob(".*"))
 
 
-def test_metrics_without_the_line_that_a_crash_cut_short(tmp_path: Path) -> None:
+def test_metrics_without_lines_that_are_cut_short_or_no_numbers(tmp_path: Path) -> None:
     (tmp_path / METRICS_FILE).write_text(json.dumps({"step": 1}) + '\n{"step": 2')
     assert read_metrics(tmp_path) == [{"step": 1}]
+    lines = [b"[1]", b'{"step": "2"}', b'{"step": 1e300}', b"[" * 10**5, b"{" * 200_000, b"\xff\xfe", b'{"step": 3}']
+    (tmp_path / METRICS_FILE).write_bytes(b"\n".join(lines))
+    assert read_metrics(tmp_path) == [{"step": 3}]
     assert read_metrics(tmp_path / "none") == []

@@ -35,7 +35,7 @@ _MAX_FORTRAN_BYTES = 1 << 30
 
 def archive_names(path: Path) -> list[str]:
     """Return the names of all members of a zip archive; [] for other files and if the archive's index is damaged."""
-    if path.is_dir() or not zipfile.is_zipfile(path):
+    if not path.is_file() or not zipfile.is_zipfile(path):
         return []
     try:
         check_directory_size(path)

@@ -178,7 +178,7 @@ def write(corpus: Corpus, path: Path) -> None:
     with atomic_path(path) as folder:
         folder.mkdir()
         for i in range(len(corpus)):
-            write_bytes(folder / f"{i:06}.csv", _to_csv(corpus, i))
+            (folder / f"{i:06}.csv").write_bytes(_to_csv(corpus, i))
 
 
 def _to_csv(corpus: Corpus, index: int) -> bytes:

@@ -24,6 +24,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_polylines
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.files import atomic_file, atomic_path, make_folder, write_json
+from mdnrnn.regular_files import parse_json
 
 VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"
@@ -130,7 +131,7 @@ def _write_archive(file: BinaryIO, header: dict[str, Any], writers: dict[str, Ca
 
 def _to_corpus(path: Path, header: bytes, load: Callable[[str], np.ndarray | None]) -> Corpus:
     try:
-        fields = json.loads(header)
+        fields = parse_json(header)
         if fields["format"] != VERSION:
             raise DataError(f"{path}: its format is {fields['format']!r}; expected {VERSION!r}")
         metadata = Metadata.from_header(fields["facts"])
@@ -140,7 +141,7 @@ def _to_corpus(path: Path, header: bytes, load: Callable[[str], np.ndarray | Non
             raise TypeError("a name is not a string")
     except InputError as error:
         raise _to_data_error(path, error) from error
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DataError(f"{path}: its header is damaged ({error}); import the corpus again") from error
     arrays: dict[str, Any] = {name: array for name in (*_REQUIRED, *_OPTIONAL) if (array := load(name)) is not None}
     missing = [name for name in _REQUIRED if name not in arrays]
@@ -158,7 +159,11 @@ def _to_data_error(path: Path, error: InputError) -> DataError:
 
 
 def _map_file(path: Path) -> np.ndarray | None:
-    return _map_array(path, str(path), 0, path.stat().st_size) if path.exists() else None
+    if not path.exists():
+        return None
+    if not path.is_file():
+        raise DataError(f"{path} is a folder, a pipe or a device; expected an array; import the corpus again")
+    return _map_array(path, str(path), 0, path.stat().st_size)
 
 
 def _map_member(path: Path, archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ Memory use does not depend on the amount of data, and the corpus does not depend
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -26,7 +27,7 @@ from mdnrnn.data.importing.report import Report, length_percentiles
 from mdnrnn.data.importing.sources import STDIN, expand_sources
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import atomic_path, make_folder
+from mdnrnn.files import atomic_path, make_folder, remove_leftovers
 from mdnrnn.multiprocess import imap_in_processes
 
 _CONTROL_GRIDS = (1.0, 1 / 128)
@@ -91,6 +92,7 @@ def import_corpus(
     out, sources = Path(out), [sources] if isinstance(sources, str | Path) else list(sources)
     if workers < 1:
         raise InputError(f"--workers: received {workers}, expected 1 or more")
+    remove_leftovers(out.parent, re.escape(out.name))
     if out.exists():
         raise InputError(f"{out} exists; use another path")
     recipe, paths = recipe or Recipe(), list(expand_sources([str(each) for each in sources]))

@@ -64,7 +64,7 @@ def _curve(records: Records, key: str) -> LossCurve:
     """Return steps and losses of the records in which the loss `key` is present and finite."""
     found = [(record["step"], record[key]) for record in records if key in record and "step" in record]
     steps, losses = np.array(found, dtype=np.float64).reshape(-1, 2).T
-    finite = np.isfinite(losses)
+    finite = np.isfinite(losses) & np.isfinite(steps)
     return steps[finite], losses[finite]
 
 
