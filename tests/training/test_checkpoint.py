@@ -72,7 +72,7 @@ def test_checkpoint_is_restored_exactly(tmp_path: Path) -> None:
     optimizer = make_optimizer(model, CONFIG)
     checkpoint = read_checkpoint(path, model, optimizer, CONFIG.batch_size)
     assert checkpoint is not None
-    assert restore_checkpoint(checkpoint, model, optimizer) == (Progress(step=1), None, CONFIG)
+    assert restore_checkpoint(checkpoint, model, optimizer) == (Progress(step=1), None)
     torch.testing.assert_close(dict(model.state_dict()), dict(original["model"]), rtol=0, atol=0)
     torch.testing.assert_close(optimizer.state_dict()["state"], original["optimizer"]["state"], rtol=0, atol=0)
     assert read_checkpoint(tmp_path / "none", model, optimizer, CONFIG.batch_size) is None
