@@ -1,4 +1,4 @@
-"""Outlines of the SVG elements <line>, <rect>, <circle> and <ellipse>, and detection of page backgrounds."""
+"""Outlines of the SVG elements <line>, <rect>, <circle> and <ellipse>, and detection of backgrounds and areas."""
 
 from __future__ import annotations
 
@@ -106,3 +106,20 @@ def covers_page(path: BezierPath, page: np.ndarray) -> bool:
     upright = (at_maximum != at_minimum).all() and (at_maximum[1:] == at_maximum[:-1]).any(1).all()
     covered = (minimum <= page[0] + slack).all() and (maximum >= page[1] - slack).all()
     return bool(upright and covered and len(np.unique(at_maximum, axis=0)) == 4)
+
+
+def is_closed(path: BezierPath) -> bool:
+    """Return whether each subpath ends where it starts, with a tolerance of 1% of its size, and encloses an area."""
+    ends = path.segments[:, 3]
+    last = np.append(path.subpath_starts[1:], len(ends)) - 1
+    size = np.maximum.reduceat(ends, path.subpath_starts) - np.minimum.reduceat(ends, path.subpath_starts)
+    gap = np.abs(ends[last] - ends[path.subpath_starts])
+    if not (gap.max(1) <= size.max(1) / 100).all():
+        return False
+    # The points of a subpath lie on a line, and it encloses no area, if their scatter matrix is singular.
+    lengths = np.diff(path.subpath_starts, append=len(ends))
+    offsets = path.segments - path.segments[path.subpath_starts, :1].repeat(lengths, axis=0)
+    products = np.einsum("kci,kcj->kij", offsets, offsets)
+    scatter = np.add.reduceat(products, path.subpath_starts)
+    determinant = scatter[:, 0, 0] * scatter[:, 1, 1] - scatter[:, 0, 1] ** 2
+    return bool((determinant > 1e-9 * np.trace(scatter, axis1=1, axis2=2) ** 2).all())

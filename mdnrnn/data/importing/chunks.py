@@ -85,8 +85,9 @@ def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> 
     label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
     path_info = PathInfo.from_path(path, root, by_file=label_source == "file") if label_source else PathInfo()
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+    parse = (form.parse_outlines if recipe.outlines else None) or form.parse
     for number, chunk in enumerate(chunks):
-        yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)
+        yield ChunkTask(path, number == 0, parse, chunk, form.layout, path_info, recipe)
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
