@@ -118,6 +118,11 @@ class StyleSheet:
                 if name not in matching or rule > matching[name]:
                     matching[name] = rule
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no rules that are applied."""
+        return not self._rules
+
     def declarations(self, tag: str, name: str, classes: str) -> dict[str, Declaration]:
         """Return the declarations that apply to an element, by name of the property.
 
@@ -126,8 +131,6 @@ class StyleSheet:
             name: id of the element, or "".
             classes: attribute `class` of the element.
         """
-        if not self._rules:
-            return {}
         best: dict[str, tuple[bool, int, int, str]] = {}  # important, specificity, order, value
         qualifiers = [("", 0), *((f".{each}", 10) for each in classes.split(None, _MAX_CLASSES)[:_MAX_CLASSES])]
         for qualifier, specificity in [*qualifiers, (f"#{name}", 100)]:

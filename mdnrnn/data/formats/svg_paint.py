@@ -6,6 +6,7 @@ Source: Scalable Vector Graphics (SVG) 2, chapter 13 (https://www.w3.org/TR/SVG2
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from PIL import ImageColor
@@ -21,6 +22,8 @@ _TRANSPARENT = re.compile(
 )
 _MAX_COLOR = 100
 """Maximum characters of a color. A longer text is a color that is not understood, and is visible."""
+_CACHED = 128
+"""Number of cached texts, since most elements of a file have few different colors."""
 _INITIAL = {
     "fill": "black", "stroke": "none", "visibility": "visible",
     "fill-opacity": "1", "stroke-opacity": "1", "stroke-width": "1",
@@ -72,17 +75,20 @@ class Paint(NamedTuple):
         return self.stroke.lower() == self.fill.lower() == "none"
 
 
+@lru_cache(_CACHED)
 def is_transparent(color: str) -> bool:
     """Return whether a paint is none, or a color with opacity 0."""
     return len(color) <= _MAX_COLOR and _TRANSPARENT.fullmatch(color) is not None
 
 
+@lru_cache(_CACHED)
 def is_zero(text: str) -> bool:
     """Return whether an opacity or a width is 0."""
     number = parse_length(text, 1.0)
     return number is not None and number <= 0
 
 
+@lru_cache(_CACHED)
 def normalize_color(color: str) -> str:
     """Return a text that is equal for equal colors, such as "black" and "#000"."""
     try:

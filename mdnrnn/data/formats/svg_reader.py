@@ -212,31 +212,29 @@ class _Traversal:
     def _visit_shape(self, element: Element, context: _Context) -> None:
         error = ""
         if element.tag in ("path", "polyline", "polygon"):
-            path, error = element.path
+            path, error = element.path if context.uses else element.parse_path()
         else:
             path = shape_outline(element, context.length)
         if error:
-            self.remarks.repair(
-                "path truncated", f"a <{element.tag}> is invalid at {error[:40]!r}; the rest is ignored"
-            )
+            detail = f"a <{element.tag}> is invalid at {error[:40]!r}; the rest is ignored"
+            self.remarks.repair("path truncated", detail)
         self._segments += len(path.segments)
         if self._segments > MAX_POINTS:
             raise too_many_points(self._location, MAX_POINTS)
-        if not len(path.segments):
+        if len(path.segments):
+            with np.errstate(all="ignore"):
+                self._add_path(path.transform(context.matrix), element.tag, context.paint)
+
+    def _add_path(self, path: BezierPath, tag: str, paint: Paint) -> None:
+        """Add the path of an element, unless it is a background or an area that is not imported."""
+        if paint.has_stroke:
+            self.remarks.colors.add(normalize_color(paint.stroke))
+        elif covers_page(path, self._page):
+            self.remarks.repair("background", f"a <{tag}> without a stroke fills the whole page; ignored")
             return
-        with np.errstate(all="ignore"):
-            path = path.transform(context.matrix)
-            is_area = not context.paint.has_stroke
-            if is_area and covers_page(path, self._page):
-                detail = f"a <{element.tag}> without a stroke fills the whole page; ignored"
-                self.remarks.repair("background", detail)
-                return
-            is_area = is_area and (context.paint.is_declared or is_closed(path))
-        if is_area and not self._outlines:
-            self.remarks.lose(FILLED, f"<{element.tag}> has a fill and no stroke; --outlines imports its outline")
+        elif not self._outlines and (paint.is_declared or is_closed(path)):
+            self.remarks.lose(FILLED, f"<{tag}> has a fill and no stroke; --outlines imports its outline")
             return
-        if context.paint.has_stroke:
-            self.remarks.colors.add(normalize_color(context.paint.stroke))
         self.paths.append(path)
 
 

@@ -48,9 +48,12 @@ class Element:
         self.drawn = int(tag in SHAPES | LOST_CONTENT.keys() | {"use"})
         """Number of rendered elements that are not groups: this element and its descendants."""
         self._location, self._style_sheet = location, style_sheet
+        self._style: dict[str, str] | None = None  # computed when all style sheets have been read
 
     def get_property(self, name: str) -> str | None:
         """Return a property from the attribute `style`, a style sheet, or the attribute `name`, in this order."""
+        if self._style is None:
+            self._style = self._cascade()
         return self._style.get(name) or self.attributes.get(name)
 
     @property
@@ -58,8 +61,10 @@ class Element:
         """Whether the element is a layer of Inkscape."""
         return self.attributes.get("groupmode") == "layer"
 
-    @cached_property
-    def _style(self) -> dict[str, str]:
+    def _cascade(self) -> dict[str, str]:
+        """Return the properties that style sheets and the attribute `style` set."""
+        if "style" not in self.attributes and self._style_sheet.is_empty:
+            return {}
         get = self.attributes.get
         inline = parse_declarations(get("style", ""))
         for name, declaration in self._style_sheet.declarations(self.tag, get("id", ""), get("class", "")).items():
@@ -109,7 +114,11 @@ class Element:
 
     @cached_property
     def path(self) -> tuple[BezierPath, str]:
-        """Path of a <path>, <polyline> or <polygon> up to the first error, and an error text.
+        """Result of `parse_path`, for elements that <use> elements refer to."""
+        return self.parse_path()
+
+    def parse_path(self) -> tuple[BezierPath, str]:
+        """Return the path of a <path>, <polyline> or <polygon> up to the first error, and an error text.
 
         The error text is "" if there is no error. Otherwise it is the invalid command of a <path>, or the attribute
         `points` of a <polyline> or <polygon>.

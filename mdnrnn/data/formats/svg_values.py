@@ -6,7 +6,7 @@ import math
 import re
 
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_NUMBER_OR_CHARACTER = re.compile(rf"{NUMBER}|[^\s,]", re.ASCII)
+NUMBER_OR_CHARACTER = re.compile(rf"{NUMBER}|[^\s,]", re.ASCII)
 _LENGTH = re.compile(rf"({NUMBER})\s*([a-zA-Z]*|%)", re.ASCII)
 _MAX_LENGTH_CHARACTERS = 100
 _PX_PER_UNIT = {"": 1, "px": 1, "in": 96, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 4 / 3, "pc": 16}
@@ -24,7 +24,7 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 def parse_numbers(text: str) -> tuple[list[float], bool]:
     """Return the numbers before the first invalid character, and whether all of `text` was read."""
-    tokens = _NUMBER_OR_CHARACTER.findall(text)
+    tokens = NUMBER_OR_CHARACTER.findall(text)
     try:
         return list(map(float, tokens)), True
     except ValueError:

@@ -246,9 +246,8 @@ class UnipenFile:
         except (OSError, ValueError):  # the name is too long or contains a zero byte
             return None
         if found is not None and not _is_inside(found, folders):
-            raise DataError(
-                f"{self.path}: .INCLUDE {self._quote(name, 80)} is a link to a path outside its folder; do not trust this file"
-            )
+            problem = f".INCLUDE {self._quote(name, 80)} is a link to a path outside its folder"
+            raise DataError(f"{self.path}: {problem}; do not trust this file")
         return found
 
 
