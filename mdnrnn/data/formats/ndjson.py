@@ -134,6 +134,8 @@ def _parse_drawing(strokes: Any) -> tuple[np.ndarray, list[int]]:
         lengths = [len(stroke[0]) for stroke in strokes]
         if lengths != [len(stroke[1]) for stroke in strokes]:
             raise _LineError("ragged", "a stroke has different numbers of xs and ys")
+        if not {*map(type, xs), *map(type, ys)} <= {int, float, bool}:
+            raise TypeError  # NumPy would give each of many short texts the memory of the longest one
         points = np.array((xs, ys))
         if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):
             raise TypeError

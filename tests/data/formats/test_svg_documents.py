@@ -179,6 +179,7 @@ def scaled_limits() -> Iterator[Operations]:
         count(patch, Document, "start", "elements")
         count(patch, svg_reader._Traversal, "_visit", "visits")
         count(patch, PathBuilder, "_append", "segments")
+        count(patch, PathBuilder, "line_to", "segments")
         yield operations
 
 
