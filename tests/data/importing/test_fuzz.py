@@ -138,7 +138,8 @@ SAMPLES: dict[str, list[Sample]] = {
 STYLED_SVG = """<?xml version='1.0' encoding='{}'?>
 <svg xmlns='http://www.w3.org/2000/svg' width='9mm' height='5mm' viewBox='0 0 9 9' preserveAspectRatio='none'>
 <title class='text'>{}</title><style>/* x */ @media print {{ .a {{ display: none }} }}
-.s, g#b {{ fill: none; stroke: #000 }} path.h {{ opacity: 0 !important; visibility: hidden }} g > path {{ stroke: none }}</style>
+.s, g#b {{ fill: none; stroke: #000 }} path.h {{ opacity: 0 !important; visibility: hidden }}
+g > path {{ stroke: none }}</style>
 <g class='s h' id='b' inkscape:groupmode='layer'><path d='M1 1L2 3'/>
 <path class='h' style='opacity:1' d='M0 0c1 2 3 4 5 6z'/>
 <g clip-path='url(#c)'><use xlink:href='#p'/></g>
