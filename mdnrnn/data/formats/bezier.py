@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,15 @@ class BezierPath(NamedTuple):
             return self
         a, b, c, d, e, f = matrix
         return BezierPath(self.segments @ np.array([[a, b], [c, d]]) + (e, f), self.subpath_starts)
+
+
+def concatenate(paths: Sequence[BezierPath]) -> BezierPath:
+    """Return one path with the subpaths of all `paths`, of which there is at least one."""
+    if len(paths) == 1:
+        return paths[0]
+    first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
+    starts = [path.subpath_starts + first for path, first in zip(paths, first_segments, strict=True)]
+    return BezierPath(np.concatenate([path.segments for path in paths]), np.concatenate(starts))
 
 
 class PathBuilder:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mdnrnn.data.formats.bezier import BezierPath
+from mdnrnn.data.formats.bezier import BezierPath, concatenate
 
 RESOLUTION = 500
 """The flattening tolerance is the longer side of the drawing's bounding box divided by this number."""
@@ -28,9 +28,7 @@ def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, n
         Points of all polylines, (P, 2), and the number of points of each polyline, (S,); or None if `max_points` is
         exceeded.
     """
-    segments = paths[0].segments if len(paths) == 1 else np.concatenate([path.segments for path in paths])
-    first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
-    starts = np.concatenate([path.subpath_starts + first for path, first in zip(paths, first_segments, strict=True)])
+    segments, starts = concatenate(paths)
     with np.errstate(all="ignore"):
         straight = is_straight(segments)
         counts = np.ones(len(segments), np.int64)

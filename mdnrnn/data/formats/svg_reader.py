@@ -28,7 +28,7 @@ from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.svg_paint import Paint, is_zero, normalize_color
 from mdnrnn.data.formats.svg_path import too_many_points
 from mdnrnn.data.formats.svg_remarks import FILLED, SvgRemarks
-from mdnrnn.data.formats.svg_shapes import covers_page, is_closed, shape_outline
+from mdnrnn.data.formats.svg_shapes import are_closed, covers_page, shape_outline
 from mdnrnn.data.formats.svg_tree import GROUPS, RENDERED, Element, InvalidLengthError, read_document
 from mdnrnn.data.formats.svg_values import IDENTITY, Matrix, multiply, translation
 from mdnrnn.data.formats.svg_viewport import page_matrix, view_box_matrix
@@ -104,6 +104,7 @@ class _Traversal:
 
     def __init__(self, location: str, elements_by_id: Mapping[str, Element], outlines: bool) -> None:
         self.paths: list[BezierPath] = []
+        self._without_paint: list[int] = []  # indices of the paths for which the file sets neither fill nor stroke
         self.remarks = SvgRemarks(location)
         self._location, self._elements_by_id, self._outlines = location, elements_by_id, outlines
         # Elements to visit, each with the context of its parent and the element that defines its size: <use> or itself.
@@ -129,6 +130,8 @@ class _Traversal:
                 self._visit(element, self._enter(element, outer), sized_by)
             except InvalidLengthError as error:
                 self.remarks.repair("length not understood", f"{error}; ignored")
+        with np.errstate(all="ignore"):
+            self._remove_areas()
 
     def _is_hidden(self, element: Element) -> bool:
         """Return whether neither the element nor its descendants are rendered; if so, count them."""
@@ -232,10 +235,21 @@ class _Traversal:
         elif covers_page(path, self._page):
             self.remarks.repair("background", f"a <{tag}> without a stroke fills the whole page; ignored")
             return
-        elif not self._outlines and (paint.is_declared or is_closed(path)):
+        elif not self._outlines and paint.is_declared:
             self.remarks.lose(FILLED, f"<{tag}> has a fill and no stroke; --outlines imports its outline")
             return
+        elif not self._outlines:
+            self._without_paint.append(len(self.paths))
         self.paths.append(path)
+
+    def _remove_areas(self) -> None:
+        """Remove the closed paths among those for which the file sets neither fill nor stroke. SVG fills them."""
+        if self._without_paint:
+            closed = are_closed([self.paths[i] for i in self._without_paint])
+            areas = set(np.array(self._without_paint)[closed].tolist())
+            self.paths = [path for i, path in enumerate(self.paths) if i not in areas]
+            detail = "an element is closed and has no stroke; --outlines imports its outline"
+            self.remarks.lose(FILLED, detail, len(areas))
 
 
 FORMAT = Format("SVG", (".svg",), recognizes, single_chunk, parse, parse_outlines=parse_outlines)
