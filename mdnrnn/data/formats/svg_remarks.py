@@ -45,7 +45,7 @@ class SvgRemarks:
         """Count a physical size of the page."""
         size = root.get_property("width") or root.get_property("height") or ""
         if physical_unit(size):
-            self.lose("physical units", f"the page is {size} wide; coordinates are in units of the viewBox")
+            self.lose("physical units", f"the page has a size of {size}; coordinates are in units of the viewBox")
 
     def note_element(self, element: Element) -> None:
         """Count the layer, the clip path and the mask of a rendered element."""
@@ -74,4 +74,5 @@ class SvgRemarks:
             found = f"{self._lost[FILLED].count} filled elements and no strokes"
             advice = "import their outlines with mdnrnn data import --outlines"
             return Remark(FILLS_ONLY, f"{self._location} has {found}; {advice}", malformed=False)
-        return Remark("empty", f"{self._location} has no points", malformed=False)
+        found = ", ".join(f"{remark.count} {kind}" for kind, remark in self._lost.items())
+        return Remark("empty", f"{self._location} has no points{found and f', but {found}'}", malformed=False)

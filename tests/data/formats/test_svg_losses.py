@@ -84,6 +84,13 @@ def test_file_with_fills_only_is_dropped_with_the_count(body: str, tmp_path: Pat
     assert not outlines.lost
 
 
+def test_remark_on_an_empty_file_names_its_content(tmp_path: Path) -> None:
+    body = "<text/><image/><text/><path fill='none' d='M0 0L1 1'/>"
+    (remark,) = parse_svg(tmp_path / "x.svg", svg_document(body)).dropped
+    assert remark.reason == "empty"
+    assert remark.detail.endswith("x.svg has no points, but 2 text elements, 1 image elements, 1 unpainted elements")
+
+
 NOT_FILLED = {
     "open path without paint": "<path d='M0 0L4 0L4 4'/>",
     "path without paint and without an area": "<path d='M0 0L4 4z'/>",
