@@ -76,15 +76,10 @@ def parse_path(builder: PathBuilder, data: str, location: str, max_segments: int
 
 def _split_commands(block: str) -> Iterator[tuple[str, list[float], bool]]:
     """Yield the letter of each command, its numbers, and whether all of its text was read."""
-    tokens = NUMBER_OR_CHARACTER.findall(block)
-    starts = [i for i, token in enumerate(tokens) if token in _LETTERS]
-    try:
-        values: list[Any] = [token if token in _LETTERS else float(token) for token in tokens]
-        is_valid = not _COMMA_AFTER_CLOSE.search(block)
-    except ValueError:  # an arc, or an invalid character
-        is_valid = False
-    if is_valid:
-        for start, end in zip(starts, [*starts[1:], len(tokens)], strict=True):
+    values = _parse_block(block)
+    if values is not None:
+        starts = [i for i, value in enumerate(values) if isinstance(value, str)]
+        for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
             yield values[start], values[start + 1 : end], True
         return
     for letter, text in _COMMAND.findall(block):
@@ -92,6 +87,16 @@ def _split_commands(block: str) -> Iterator[tuple[str, list[float], bool]]:
             yield letter, [], not text or text.isspace()
         else:
             yield letter, *(_parse_arc_arguments(text) if letter in "Aa" else parse_numbers(text))
+
+
+def _parse_block(block: str) -> list[Any] | None:
+    """Return the letters and numbers of a block in order; None if it has arcs, or a character that is invalid."""
+    if block[0] in "Aa" or _COMMA_AFTER_CLOSE.search(block):
+        return None
+    try:
+        return [token if token in _LETTERS else float(token) for token in NUMBER_OR_CHARACTER.findall(block)]
+    except ValueError:
+        return None
 
 
 def too_many_points(location: str, limit: int) -> DataError:

@@ -146,6 +146,7 @@ BROKEN = {
     "exponent without digits": ("M0 0 1 1 2e 5", 2),
     "arc flag of 2": ("M0 0L1 1A1 1 0 2 0 5 5", 2),
     "number after z": ("M0 0L1 1z5", 3),
+    "comma after z": ("M0 0L1 1z,M5 5L6 6", 3),
     "NaN": ("M0 0L1 1LNaN 5", 2),
 }
 
