@@ -19,7 +19,8 @@ _ADVICE = "save it as plain SVG"
 LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
 """Limits of SVG files. Entities are allowed because Adobe Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
-"""Maximum total characters of all attributes `d` and `points` of a file. A million take up to a second to parse."""
+"""Maximum total characters of all attributes `d` and `points` of a file. A million numbers take up to two seconds
+to parse, and 200 MB."""
 MAX_ATTRIBUTE = 10_000
 """Maximum characters of an attribute other than `d` and `points`."""
 
@@ -27,7 +28,8 @@ SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "el
 GROUPS = frozenset({"svg", "g", "a", "switch"})
 LOST_CONTENT = {"text": "text elements", "image": "image elements", "foreignObject": "foreign objects"}
 """Rendered elements without strokes: the kind of the remark on each, by tag."""
-RENDERED = SHAPES | GROUPS | LOST_CONTENT.keys() | {"use"}
+_LEAVES = SHAPES | LOST_CONTENT.keys() | {"use"}
+RENDERED = GROUPS | _LEAVES
 _GEOMETRY = {"x", "y", "width", "height", "rx", "ry", "cx", "cy", "r", "x1", "y1", "x2", "y2", "d", "points"}
 _ATTRIBUTES = {"id", "class", "style", "transform", "href", "viewBox", "preserveAspectRatio"} | PROPERTIES | _GEOMETRY
 _SVG = "{http://www.w3.org/2000/svg}"
@@ -45,7 +47,7 @@ class Element:
 
     def __init__(self, tag: str, attributes: Mapping[str, str], location: str, style_sheet: StyleSheet) -> None:
         self.tag, self.attributes, self.children = tag, attributes, list[Element]()
-        self.drawn = int(tag in SHAPES | LOST_CONTENT.keys() | {"use"})
+        self.drawn = int(tag in _LEAVES)
         """Number of rendered elements that are not groups: this element and its descendants."""
         self._location, self._style_sheet = location, style_sheet
         self._style: dict[str, str] | None = None  # computed when all style sheets have been read
