@@ -1,11 +1,26 @@
 """Errors that a user can correct. The command line prints the message on one line and exits with status 2."""
 
+MAX_MESSAGE = 480
+"""Maximum characters of an error message. With the "error: " of the command line, a line has fewer than 500."""
+
+
+def shorten(text: str) -> str:
+    """Return `text` in one line of at most `MAX_MESSAGE` characters; the middle of a longer text is left out.
+
+    The start contains the position of an error, and the end contains the advice.
+    """
+    line = " ".join(text.split())
+    if len(line) <= MAX_MESSAGE:
+        return line
+    half = (MAX_MESSAGE - 3) // 2
+    return f"{line[:half]}...{line[-half:]}"
+
 
 class InputError(ValueError):
     """Invalid input. The message is one line that states what was received, what was expected and what to do."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(shorten(message))
 
 
 class DataError(InputError):

@@ -8,7 +8,7 @@ import os
 import sys
 
 from mdnrnn.cli.dispatch import choose
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, shorten
 from mdnrnn.version import VERSION
 
 COMMANDS = {
@@ -59,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"error: {error.filename or 'a file'}: {error.strerror or error}; check the path", file=sys.stderr)
+        message = shorten(f"{error.filename or 'a file'}: {error.strerror or error}; check the path")
+        print(f"error: {message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -227,6 +227,8 @@ class ImportOptions:
             workers=self.workers,
             progress=sys.stderr.isatty(),
         )
+        if warning := report.describe_fills():
+            print(f"warning: {warning}", file=sys.stderr)
         if self.json:
             print_json(asdict(report))
         else:

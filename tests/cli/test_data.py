@@ -358,3 +358,33 @@ def test_quickdraw_and_kanjivg_files_are_imported_without_drops(
     report = json.loads(capsys.readouterr().out)
     assert (report["read"], report["dropped"]) == (report["kept"], {})
     assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.png"), "-n", "9"]) == 0
+
+
+def test_import_warns_of_files_with_fills_only(tmp_path: Path, capsys: Capture) -> None:
+    svg = "<svg xmlns='http://www.w3.org/2000/svg'>{}</svg>"
+    for name, body in {
+        "a": "<path d='M0 0L1 1' stroke='red'/><text/>",
+        "b": "<g fill='red'><path d='M0 0L4 0L4 4z'/><path d='M0 0L4 0L4 4z'/></g>",
+        "c": "<circle r='5'/>",
+    }.items():
+        (tmp_path / f"{name}.svg").write_text(svg.format(body))
+    sources = [str(tmp_path / f"{name}.svg") for name in "abc"]
+    assert main(["data", "import", *sources, "--out", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert "1 of 3 sequences kept" in out
+    assert f"dropped: 2 fills without strokes; first: {sources[1]} has 2 filled elements and no strokes" in out
+    assert f"not imported: 3 filled elements; first: {sources[1]}: " in out
+    assert f"not imported: 1 text elements; first: {sources[0]}: " in out
+    assert err.startswith(
+        f"warning: 2 files with fills and no strokes are not imported; first: {sources[1]} has 2 filled"
+    )
+    assert main(["data", "import", *sources, "--outlines", "--out", str(tmp_path / "outlines")]) == 0
+    out, err = capsys.readouterr()
+    assert "3 of 3 sequences kept" in out
+    assert "filled elements" not in out
+    assert err == ""
+    assert_refused(
+        ["data", "import", sources[1], "--out", str(tmp_path / "none")],
+        "has 2 filled elements and no strokes; import their outlines with mdnrnn data import --outlines",
+        capsys,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cmath
 import math
 from array import array
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,15 @@ class BezierPath(NamedTuple):
         return self._replace(segments=self.segments @ np.array([[a, b], [c, d]]) + (e, f))
 
 
+def concatenate(paths: Sequence[BezierPath]) -> BezierPath:
+    """Return one path with the subpaths of all `paths`, of which there is at least one."""
+    if len(paths) == 1:
+        return paths[0]
+    first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
+    starts = [path.subpath_starts + first for path, first in zip(paths, first_segments, strict=True)]
+    return BezierPath(np.concatenate([path.segments for path in paths]), np.concatenate(starts))
+
+
 class PathBuilder:
     """Builder of a path, with the current point (x, y). The first segment after a move begins a subpath."""
 
@@ -57,8 +67,9 @@ class PathBuilder:
         return len(self._coordinates) // 8
 
     def build(self) -> BezierPath:
-        """Return the path of all segments so far."""
-        return BezierPath(np.array(self._coordinates).reshape(-1, 4, 2), np.array(self._subpath_starts, np.int64))
+        """Return the path of all segments. The builder cannot be used afterwards."""
+        segments = np.frombuffer(self._coordinates) if self._coordinates else np.zeros(0)
+        return BezierPath(segments.reshape(-1, 4, 2), np.array(self._subpath_starts, np.int64))
 
     def move_to(self, x: float, y: float) -> None:
         """End the subpath and set the current point."""
@@ -67,7 +78,10 @@ class PathBuilder:
 
     def line_to(self, x: float, y: float) -> None:
         """Append a straight line to (x, y)."""
-        self._append(self.x, self.y, x, y, x, y)
+        if not self._in_subpath:
+            self._begin_subpath()
+        self._coordinates.extend((self.x, self.y, self.x, self.y, x, y, x, y))
+        self.x, self.y = x, y
 
     def cubic_to(self, x1: float, y1: float, x2: float, y2: float, x: float, y: float) -> None:
         """Append a cubic curve to (x, y) with the control points (x1, y1) and (x2, y2)."""
@@ -126,14 +140,15 @@ class PathBuilder:
         middle_x, middle_y = (self.x + x) / 2, (self.y + y) / 2
 
         def to_user_space(point: complex) -> tuple[float, float]:
-            u, v = (point + center).real * rx, (point + center).imag * ry
+            point += center
+            u, v = point.real * rx, point.imag * ry
             return middle_x + u * cos - v * sin, middle_y + u * sin + v * cos
 
-        segments = []
-        for i in range(count):
-            start, end = first * cmath.rect(1, i * step), first * cmath.rect(1, (i + 1) * step)
-            end_point = (x, y) if i == count - 1 else to_user_space(end)
-            segments.append((*to_user_space(start * control), *to_user_space(end * control.conjugate()), *end_point))
+        segments, end, opposite_control = [], first, control.conjugate()
+        for i in range(1, count + 1):
+            start, end = end, first * cmath.rect(1, i * step)
+            end_point = (x, y) if i == count else to_user_space(end)
+            segments.append((*to_user_space(start * control), *to_user_space(end * opposite_control), *end_point))
         return segments
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mdnrnn.data.formats.bezier import BezierPath
+from mdnrnn.data.formats.bezier import BezierPath, concatenate
 
 RESOLUTION = 500
 """The flattening tolerance is the longer side of the drawing's bounding box divided by this number."""
@@ -30,14 +30,15 @@ def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, n
         Points of all polylines, (P, 2), and the number of points of each polyline, (S,); or None if `max_points` is
         exceeded.
     """
-    segments = np.concatenate([path.segments for path in paths])
-    first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
-    starts = np.concatenate([path.subpath_starts + first for path, first in zip(paths, first_segments, strict=True)])
+    segments, starts = concatenate(paths)
     with np.errstate(all="ignore"):
-        counts = count_chords(segments, longer_side(segments) / RESOLUTION)
+        straight = is_straight(segments)
+        counts = np.ones(len(segments), np.int64)
+        if not straight.all():
+            counts = count_chords(segments, longer_side(segments) / RESOLUTION)
         if counts.sum() > max_points:
             return None
-        points = evaluate_chords(segments, counts)
+        points = segments[:, 3] if straight.all() else evaluate_chords(segments, counts)
     lengths = np.add.reduceat(counts, starts)
     first_points = np.cumsum(lengths) - lengths
     equals_first = (points == points[first_points].repeat(lengths, axis=0)).all(1)
@@ -57,6 +58,11 @@ def longer_side(segments: np.ndarray) -> float:
     return float(np.ptp(points, axis=0).max())
 
 
+def is_straight(segments: np.ndarray) -> np.ndarray:
+    """Return whether each segment (K, 4, 2) is a straight line with each end point twice, shape (K,)."""
+    return np.asarray((segments[:, 0] == segments[:, 1]).all(1) & (segments[:, 2] == segments[:, 3]).all(1))
+
+
 def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
     """Return the numbers of chords (K,), at least 1, that approximate each segment within a tolerance.
 
@@ -69,8 +75,7 @@ def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
         tolerance: maximum deviation of a chord from the curve.
     """
     second_differences = np.hypot(*np.moveaxis(np.diff(segments, 2, axis=1), 2, 0)).max(1)
-    straight = (segments[:, 0] == segments[:, 1]).all(1) & (segments[:, 2] == segments[:, 3]).all(1)
-    counts = np.where(straight, 1, np.ceil(np.sqrt(0.75 * second_differences / tolerance)))
+    counts = np.where(is_straight(segments), 1, np.ceil(np.sqrt(0.75 * second_differences / tolerance)))
     return np.nan_to_num(counts, nan=1, posinf=1).clip(1, _MAX_CHORDS).astype(np.int64)
 
 

@@ -59,6 +59,8 @@ class Format:
     default_label: Literal["folder", "file"] | None = "folder"
     """Source of the class of a drawing whose record contains no class. "folder": the name of its folder. "file": the
     name of its file, for formats with many drawings per file. None: no class."""
+    parse_outlines: Callable[[Any], DrawingBatch] | None = None
+    """Like `parse`, but the outlines of filled areas are strokes, too. None: the format has no filled areas."""
 
 
 def single_chunk(path: Path) -> Iterator[Path]:

@@ -15,12 +15,13 @@ Y are the first two values. X points to the right and Y down; an orientation -ve
 
 Values. A value can have a prefix: ! absolute, ' first difference, " second difference. The prefix also applies to the
 following values of the channel, until the next prefix. The value * repeats the previous value. A point with the value ?
-for X or Y is left out. Time and other channels are not read.
+for X or Y is left out. Values of other channels, such as time and force, are counted, but not read.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
@@ -29,6 +30,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, single_chunk
+from mdnrnn.data.formats.ink_channels import channel_kind, channel_remarks
 from mdnrnn.data.formats.xml import element_id, local_name, parse_xml_tree, root_name
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing, Polyline
@@ -47,11 +49,11 @@ _VALUE = re.compile(
 
 
 class _TraceFormat(NamedTuple):
-    """Columns of X and Y among the values of a point, and signs: 1 for X to the right or Y down, -1 for left or up."""
+    """Names of the channels, columns of X and Y, and signs: 1 for X to the right or Y down, -1 for left or up."""
 
+    names: tuple[str, ...] = ("X", "Y")
     columns: tuple[int, int] = (0, 1)
     signs: tuple[int, int] = (1, 1)
-    channels: int = 2
 
 
 _TraceFormats = dict[str | Element | None, _TraceFormat]
@@ -72,15 +74,18 @@ def _parse(path: Path) -> DrawingBatch:
     drawings: list[tuple[Drawing, Record]] = []
     dropped: list[Remark] = []
     repaired: list[Remark] = []
+    lost: Counter[str] = Counter()
     for number, (owner, traces) in enumerate(traces_by_owner.items()):
         location = str(path) if is_single else f"{path}, drawing {number}"
+        channels: Counter[str] = Counter()
         try:
-            strokes = _parse_strokes(traces, location, repaired)
+            strokes = _parse_strokes(traces, location, repaired, channels)
         except ValueError as error:
             dropped.append(Remark("malformed trace", str(error)))
             continue
+        lost.update(channels)
         drawings.append((strokes, _make_record(_annotations(owner), location)))
-    return DrawingBatch.from_polylines(drawings, dropped, repaired)
+    return DrawingBatch.from_polylines(drawings, dropped, repaired, channel_remarks(str(path), lost))
 
 
 def _traces_by_drawing(
@@ -164,7 +169,7 @@ def _parse_trace_format(element: Element, path: Path) -> _TraceFormat:
         raise DataError(f"{path}: its traceFormat has the channels {' '.join(names)[:80]}; expected X and Y among them")
     columns = names.index("X"), names.index("Y")
     negative = [channels[column].get("orientation") == "-ve" for column in columns]
-    return _TraceFormat(columns, (-1 if negative[0] else 1, -1 if negative[1] else 1), len(channels))
+    return _TraceFormat(tuple(names), columns, (-1 if negative[0] else 1, -1 if negative[1] else 1))
 
 
 def _find_nested(element: Element, name: str) -> list[Element]:
@@ -173,8 +178,16 @@ def _find_nested(element: Element, name: str) -> list[Element]:
     return [inner for inner in nested if local_name(inner) == name]
 
 
-def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark]) -> Drawing:
+def _parse_strokes(
+    traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark], lost: Counter[str]
+) -> Drawing:
     """Return the strokes of one drawing; a trace that continues another trace is appended to the stroke of the other.
+
+    Args:
+        traces: traces of the drawing, and their formats.
+        location: position of the drawing, for messages.
+        repaired: list to which remarks on repairs are appended.
+        lost: counter to which the values of channels besides X and Y are added, by kind.
 
     Raises:
         ValueError: a trace is malformed.
@@ -183,9 +196,10 @@ def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, re
     stroke_by_id: dict[str, int] = {}
     for number, (trace, trace_format) in enumerate(traces):
         try:
-            points, missing = _parse_points(trace.text or "", trace_format)
+            points, missing, widths = _parse_points(trace.text or "", trace_format)
         except ValueError as error:
             raise ValueError(f"{location}, trace {number} {error}") from error
+        lost.update(_count_lost(widths, trace_format))
         if missing:
             repaired.append(Remark("no value", f"{location}, trace {number}: {missing} points without X or Y; ignored"))
         index = len(strokes)
@@ -205,8 +219,24 @@ def _parse_strokes(traces: list[tuple[Element, _TraceFormat]], location: str, re
     return [np.concatenate(parts) for parts in strokes]
 
 
-def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int]:
-    """Return the points of a trace (n, 2), and the number of points that are left out because X or Y is unknown.
+def _count_lost(widths: Counter[int], trace_format: _TraceFormat) -> Counter[str]:
+    """Return the number of values besides X and Y, by kind, of points with given numbers of values."""
+    lost: Counter[str] = Counter()
+    names = trace_format.names
+    for width, count in widths.items():
+        lost[channel_kind("")] += max(width - len(names), 0) * count
+        for column, name in enumerate(names[:width]):
+            if column not in trace_format.columns:
+                lost[channel_kind(name)] += count
+    return lost
+
+
+def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int, Counter[int]]:
+    """Parse a trace.
+
+    Returns:
+        Points (n, 2), number of points that are left out because X or Y is unknown, and number of points by number of
+        their values.
 
     Raises:
         ValueError: the trace is malformed.
@@ -215,27 +245,33 @@ def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int]
         raise ValueError(f"has over {MAX_POINTS} points or over {MAX_TRACE >> 20} MB; split the trace")
     parts = text.strip().rstrip(",").split(",")
     if parts == [""]:
-        return np.zeros((0, 2)), 0
-    channels = trace_format.channels
+        return np.zeros((0, 2)), 0, Counter()
+    channels = len(trace_format.names)
     try:
         values = np.array([part.split() for part in parts], np.float64)
         if len(values) == 1 and values.size >= 2 * channels and values.size % channels == 0:
             values = values.reshape(-1, channels)  # drafts of InkML had no commas between points
         points = values[:, trace_format.columns]
+        widths = Counter({values.shape[1]: len(values)})
     except (ValueError, IndexError):  # prefixes, intermittent channels, or invalid numbers
-        points = np.stack(_decode_points(parts, trace_format), axis=1)
+        x, y, widths = _decode_points(parts, trace_format)
+        points = np.stack([x, y], axis=1)
     known = np.flatnonzero(~np.isnan(points).any(axis=1)) if "?" in text else np.arange(len(points))
-    return points[known] * trace_format.signs, len(points) - len(known)
+    return points[known] * trace_format.signs, len(points) - len(known), widths
 
 
-def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.ndarray, np.ndarray]:
-    """Return X (n,) and Y (n,) of points whose values can have prefixes; the value ? becomes NaN.
+def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.ndarray, np.ndarray, Counter[int]]:
+    """Parse points whose values can have prefixes; the value ? becomes NaN.
+
+    Returns:
+        X (n,), Y (n,), and number of points by number of their values.
 
     Raises:
         ValueError: a point is malformed.
     """
     x: list[tuple[str, str]] = []
     y: list[tuple[str, str]] = []
+    widths: Counter[int] = Counter()
     last_column = max(trace_format.columns)
     for part in parts:
         part = part.strip()
@@ -246,7 +282,8 @@ def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.nda
             )
         for channel, column in zip((x, y), trace_format.columns, strict=True):
             channel.append(values[column][1:])
-    return _integrate(x), _integrate(y)
+        widths[len(values)] += 1
+    return _integrate(x), _integrate(y), widths
 
 
 def _integrate(values: list[tuple[str, str]]) -> np.ndarray:

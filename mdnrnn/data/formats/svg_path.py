@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
 
 from mdnrnn.data.formats.bezier import MAX_ARC_SEGMENTS, PathBuilder
-from mdnrnn.data.formats.svg_values import NUMBER, parse_numbers
+from mdnrnn.data.formats.svg_values import NUMBER, NUMBER_OR_CHARACTER, parse_numbers
 from mdnrnn.errors import DataError
 
 _FLAG = re.compile(r"[\s,]*([01])", re.ASCII)
 _NEXT_NUMBER = re.compile(rf"[\s,]*({NUMBER})", re.ASCII)
 _COMMAND = re.compile(r"([MmZzLlHhVvCcSsQqTtAa])([^MmZzLlHhVvCcSsQqTtAa]*)")
-_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7}
+_BLOCK = re.compile(
+    r"(?:[MmZzLlHhVvCcSsQqTt][^MmZzLlHhVvCcSsQqTtAa]*){1,4096}|(?:[Aa][^MmZzLlHhVvCcSsQqTtAa]*){1,4096}"
+)
+"""Consecutive commands that are parsed together. Arcs are separate, because their flags need no separators."""
+_LETTERS = frozenset("MmZzLlHhVvCcSsQqTt")
+_COMMA_AFTER_CLOSE = re.compile(r"[Zz]\s*,")
+_SEPARATOR, _WHOLE_NUMBER = r"[\s,]*", rf"({NUMBER})(?![0-9.eE])"
+_ARC = re.compile(_SEPARATOR.join(["", *[_WHOLE_NUMBER] * 3, "([01])", "([01])", *[_WHOLE_NUMBER] * 2]), re.ASCII)
+"""The arguments of one arc. The lookahead prevents that the match divides a number into two."""
+_LINES = {"l": 2, "L": 2, "h": 1, "H": 1, "v": 1, "V": 1}
+"""Numbers of arguments of one straight line. Paths can have a million of these commands."""
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 
 
 class _LastControl(NamedTuple):
@@ -45,22 +58,45 @@ def parse_path(builder: PathBuilder, data: str, location: str, max_segments: int
     if data and data[0] not in "Mm":
         return data
     last = _NO_CURVE
-    for command in _COMMAND.finditer(data):
-        letter, text = command.groups()
-        if letter in "Zz":
-            builder.close()
-            if text and not text.isspace():
-                return command.group()
-            continue
-        values, complete = _parse_arc_arguments(text) if letter in "Aa" else parse_numbers(text)
-        size = _ARGUMENTS[letter.upper()]
-        count = len(values) // size
-        if len(builder) + MAX_ARC_SEGMENTS * count * (letter in "Aa") + count > max_segments:
-            raise too_many_points(location, max_segments)
-        last = _run_command(builder, letter, values[: count * size], last)
-        if not complete or not count or len(values) % size:
-            return command.group()
+    for block in _BLOCK.finditer(data):
+        for number, (letter, values, complete) in enumerate(_split_commands(block[0])):
+            if complete and len(values) == _LINES.get(letter) and len(builder) < max_segments:
+                _draw_line(builder, letter, values)
+                last = _NO_CURVE
+                continue
+            size = _ARGUMENTS[letter.upper()]
+            count = len(values) // size if size else 0
+            if len(builder) + MAX_ARC_SEGMENTS * count * (size == 7) + count > max_segments:
+                raise too_many_points(location, max_segments)
+            last = _run_command(builder, letter, values[: count * size], last)
+            if not complete or len(values) != count * size or (size and not count):
+                return next(islice(_COMMAND.finditer(block[0]), number, None)).group()
     return ""
+
+
+def _split_commands(block: str) -> Iterator[tuple[str, list[float], bool]]:
+    """Yield the letter of each command, its numbers, and whether all of its text was read."""
+    values = _parse_block(block)
+    if values is not None:
+        starts = [i for i, value in enumerate(values) if isinstance(value, str)]
+        for start, end in zip(starts, [*starts[1:], len(values)], strict=True):
+            yield values[start], values[start + 1 : end], True
+        return
+    for letter, text in _COMMAND.findall(block):
+        if letter in "Zz":
+            yield letter, [], not text or text.isspace()
+        else:
+            yield letter, *(_parse_arc_arguments(text) if letter in "Aa" else parse_numbers(text))
+
+
+def _parse_block(block: str) -> list[Any] | None:
+    """Return the letters and numbers of a block in order; None if it has arcs, or a character that is invalid."""
+    if block[0] in "Aa" or _COMMA_AFTER_CLOSE.search(block):
+        return None
+    try:
+        return [token if token in _LETTERS else float(token) for token in NUMBER_OR_CHARACTER.findall(block)]
+    except ValueError:
+        return None
 
 
 def too_many_points(location: str, limit: int) -> DataError:
@@ -68,10 +104,29 @@ def too_many_points(location: str, limit: int) -> DataError:
     return DataError(f"{location}: received over {limit} points, expected at most {limit}; simplify the drawing")
 
 
+def _draw_line(builder: PathBuilder, letter: str, values: list[float]) -> None:
+    """Execute a command that draws one straight line."""
+    if letter == "h":
+        builder.line_to(builder.x + values[0], builder.y)
+    elif letter == "v":
+        builder.line_to(builder.x, builder.y + values[0])
+    elif letter == "l":
+        builder.line_to(builder.x + values[0], builder.y + values[1])
+    elif letter == "H":
+        builder.line_to(values[0], builder.y)
+    elif letter == "V":
+        builder.line_to(builder.x, values[0])
+    else:
+        builder.line_to(values[0], values[1])
+
+
 def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _LastControl) -> _LastControl:
     """Execute a command once per group of its arguments; return the last control point."""
     kind, relative = letter.upper(), letter.islower()
     size = _ARGUMENTS[kind]
+    if kind == "Z":
+        builder.close()
+        return _NO_CURVE
     for i in range(0, len(values), size):
         v = values[i : i + size]
         x, y = (builder.x, builder.y) if relative else (0.0, 0.0)
@@ -120,6 +175,9 @@ def _parse_arc_arguments(text: str) -> tuple[list[float], bool]:
     """
     values: list[float] = []
     position = 0
+    while match := _ARC.match(text, position):
+        values += map(float, match.groups())
+        position = match.end()
     while match := (_FLAG if len(values) % 7 in (3, 4) else _NEXT_NUMBER).match(text, position):
         values.append(float(match[1]))
         position = match.end()

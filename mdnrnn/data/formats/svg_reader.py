@@ -1,8 +1,12 @@
 """Reader of SVG files: one drawing per file, one stroke per subpath of its paths and shapes, y down.
 
 Coordinates are in units of the outermost viewBox; the scale from the viewBox to the width and height of the page is
-ignored. An element that is filled but not stroked is read as its outline. If it is a rectangle that covers the page, it
-is a background and is left out. Clips, masks, style sheets and CSS transforms are not applied.
+ignored, unless preserveAspectRatio is "none" and the scale distorts the drawing.
+
+Strokes are the elements with a visible stroke, also if they are filled. An element with a fill only is an area: its
+outline is read only with `outlines`. If a file sets neither fill nor stroke for an element, the element is a stroke if
+it is open, and an area if all its subpaths are closed. An area that is a rectangle and covers the page is a background
+and is left out. `svg_css.py` states which style sheets are applied. Clips, masks and CSS transforms are not applied.
 
 The text of a drawing is the attribute `kvg:element` of the outermost group, as in KanjiVG, or the content of
 `<title class="text">`, as written by `svg_writer.py`. Other titles are ignored, because most programs write the file
@@ -17,20 +21,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record
 from mdnrnn.data.formats.bezier import BezierPath
 from mdnrnn.data.formats.flattening import flatten
 from mdnrnn.data.formats.format import Format, single_chunk
+from mdnrnn.data.formats.svg_paint import Paint, is_zero, normalize_color
 from mdnrnn.data.formats.svg_path import too_many_points
-from mdnrnn.data.formats.svg_shapes import covers_page, shape_outline
+from mdnrnn.data.formats.svg_remarks import FILLED, SvgRemarks
+from mdnrnn.data.formats.svg_shapes import are_closed, covers_page, shape_outline
 from mdnrnn.data.formats.svg_tree import GROUPS, RENDERED, Element, InvalidLengthError, read_document
 from mdnrnn.data.formats.svg_values import IDENTITY, Matrix, multiply, translation
+from mdnrnn.data.formats.svg_viewport import page_matrix, view_box_matrix
 from mdnrnn.data.formats.xml import MAX_DEPTH, root_name
 from mdnrnn.errors import DataError
 
 MAX_ELEMENTS = 100_000
 """Maximum number of rendered elements; an element is counted again for each <use> that refers to it."""
-_ALIGNMENT = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
 
 
 def recognizes(path: Path, head: bytes) -> bool:
@@ -39,23 +45,33 @@ def recognizes(path: Path, head: bytes) -> bool:
     return root == "svg" or (root is None and path.suffix.lower() == ".svg")
 
 
-def parse(path: Path) -> DrawingBatch:
+def parse(path: Path, outlines: bool = False) -> DrawingBatch:
     """Return the drawing of one file. Invalid paths, transforms and lengths are repaired and reported.
+
+    Args:
+        outlines: whether the outlines of filled areas are strokes, too.
 
     Raises:
         DataError: the file is not SVG or exceeds a limit.
     """
     document = read_document(path)
-    traversal = _Traversal(str(path), document.elements_by_id)
+    traversal = _Traversal(str(path), document.elements_by_id, outlines)
     traversal.run(document.root)
-    record, repaired = Record(str(path), text=document.text), list(traversal.repaired.values())
+    remarks = traversal.remarks
+    remarks.lose("style rules", "selectors with combinators, and @rules, are not applied", document.style_sheet.ignored)
+    record, repaired, lost = Record(str(path), text=document.text), list(remarks.repaired.values()), remarks.lost()
     if not traversal.paths:
-        return DrawingBatch.from_polylines([([], record)], repaired=repaired)
+        return DrawingBatch.from_polylines([], [remarks.explain_empty()], repaired, lost)
     polylines = flatten(traversal.paths, MAX_POINTS)  # `drop_invalid` later drops a drawing with infinite points
     if polylines is None:
         raise too_many_points(str(path), MAX_POINTS)
     points, lengths = polylines
-    return DrawingBatch(points, lengths, np.array([len(lengths)]), [record], repaired=repaired)
+    return DrawingBatch(points, lengths, np.array([len(lengths)]), [record], repaired=repaired, lost=lost)
+
+
+def parse_outlines(path: Path) -> DrawingBatch:
+    """Return the drawing of one file, with the outlines of its filled areas."""
+    return parse(path, outlines=True)
 
 
 class _Context(NamedTuple):
@@ -65,9 +81,7 @@ class _Context(NamedTuple):
     """Width of the viewport in user units, to which percentages refer."""
     height: float
     matrix: Matrix = IDENTITY
-    fill: str = "black"
-    stroke: str = "none"
-    visibility: str = "visible"
+    paint: Paint = Paint()
     depth: int = 0
     uses: tuple[Element, ...] = ()
     """The <use> elements through which the element is rendered, outermost first."""
@@ -76,32 +90,23 @@ class _Context(NamedTuple):
         """Return this context, updated with the properties of `element`."""
         return self._replace(
             matrix=multiply(self.matrix, element.transform[0]),
-            fill=_inherit(element.get_property("fill"), self.fill),
-            stroke=_inherit(element.get_property("stroke"), self.stroke),
-            visibility=_inherit(element.get_property("visibility"), self.visibility),
+            paint=self.paint.enter(element),
             depth=self.depth + 1,
         )
-
-    @property
-    def is_visible(self) -> bool:
-        return self.visibility == "visible" and (self.fill, self.stroke) != ("none", "none")
 
     def length(self, element: Element, name: str, default: str = "0") -> float:
         """Return a length property of an element in user units."""
         return element.length(name, self.width, self.height, default)
 
 
-def _inherit(value: str | None, inherited: str) -> str:
-    return inherited if value is None or value == "inherit" else value
-
-
 class _Traversal:
     """Depth-first traversal of the rendered elements, without recursion; it collects their paths."""
 
-    def __init__(self, location: str, elements_by_id: Mapping[str, Element]) -> None:
+    def __init__(self, location: str, elements_by_id: Mapping[str, Element], outlines: bool) -> None:
         self.paths: list[BezierPath] = []
-        self.repaired: dict[str, Remark] = {}  # the first remark of each reason
-        self._location, self._elements_by_id = location, elements_by_id
+        self._without_paint: list[int] = []  # indices of the paths for which the file sets neither fill nor stroke
+        self.remarks = SvgRemarks(location)
+        self._location, self._elements_by_id, self._outlines = location, elements_by_id, outlines
         # Elements to visit, each with the context of its parent and the element that defines its size: <use> or itself.
         self._stack: list[tuple[Element, _Context, Element]] = []
         self._elements = self._segments = 0
@@ -109,27 +114,43 @@ class _Traversal:
 
     def run(self, root: Element) -> None:
         """Collect the paths of all elements inside the root element."""
-        if root.get_property("display") == "none":
+        if self._is_hidden(root):
             return
+        self.remarks.note_units(root)
         x, y, width, height = root.view_box or (0.0, 0.0, *self._viewport_size(root, root, _Context(100, 100)))
-        self._page = np.array([(x, y), (x + width, y + height)])
-        self._push(root.children, self._enter(root, _Context(width, height)))
+        matrix = page_matrix(root)
+        a, _, _, d, e, f = matrix
+        self._page = np.array([(x, y), (x + width, y + height)]) * (a, d) + (e, f)
+        self._push(root.children, self._enter(root, _Context(width, height, matrix)))
         while self._stack:
             element, outer, sized_by = self._stack.pop()
-            if element.get_property("display") == "none":
+            if self._is_hidden(element):
                 continue
             try:
                 self._visit(element, self._enter(element, outer), sized_by)
             except InvalidLengthError as error:
-                self._report("length not understood", f"{error}; ignored")
+                self.remarks.repair("length not understood", f"{error}; ignored")
+        with np.errstate(all="ignore"):
+            self._remove_areas()
+
+    def _is_hidden(self, element: Element) -> bool:
+        """Return whether neither the element nor its descendants are rendered; if so, count them."""
+        if (element.get_property("display") or "").lower() == "none":
+            self.remarks.lose("hidden elements", f"<{element.tag}> has display none", element.drawn)
+            return True
+        if is_zero(element.get_property("opacity") or ""):
+            self.remarks.lose("zero-opacity elements", f"<{element.tag}> has opacity 0", element.drawn)
+            return True
+        return False
 
     def _enter(self, element: Element, outer: _Context) -> _Context:
         error = element.transform[1]
         if error:
             expected = "expected matrix, translate, scale, rotate, skewX or skewY"
-            self._report(
+            self.remarks.repair(
                 "transform not understood", f"<{element.tag}> has transform {error[:60]!r}; {expected}; ignored"
             )
+        self.remarks.note_element(element)
         return outer.enter(element)
 
     def _visit(self, element: Element, context: _Context, sized_by: Element) -> None:
@@ -139,7 +160,7 @@ class _Traversal:
             self._visit_viewport(element, context, sized_by)
         elif element.tag in GROUPS:
             self._push(element.children, context)
-        elif context.is_visible:
+        elif self.remarks.is_drawable(element, context.paint):
             self._visit_shape(element, context)
 
     def _push(self, elements: list[Element], context: _Context, use: Element | None = None) -> None:
@@ -157,7 +178,9 @@ class _Traversal:
         if use in context.uses:
             raise DataError(f"{self._location}: <use> of {name[:60]!r} refers to itself; remove the cycle")
         if target is None or target.tag not in RENDERED | {"symbol"}:
-            self._report("invalid use", f"<use> of {name[:60]!r}, which is not a shape or group in this file; ignored")
+            self.remarks.repair(
+                "invalid use", f"<use> of {name[:60]!r}, which is not a shape or group in this file; ignored"
+            )
             return
         matrix = multiply(context.matrix, translation(context.length(use, "x"), context.length(use, "y")))
         self._push([target], context._replace(matrix=matrix, uses=(*context.uses, use)), use)
@@ -175,7 +198,7 @@ class _Traversal:
             return
         matrix = multiply(context.matrix, translation(context.length(element, "x"), context.length(element, "y")))
         if element.view_box:
-            matrix = multiply(matrix, _view_box_matrix(element, element.view_box, width, height))
+            matrix = multiply(matrix, view_box_matrix(element, element.view_box, width, height))
             width, height = element.view_box[2:]
         self._push(element.children, context._replace(matrix=matrix, width=width, height=height))
 
@@ -186,45 +209,47 @@ class _Traversal:
             try:
                 size[name] = context.length(sized_by if sized_by.get_property(name) else element, name, "100%")
             except InvalidLengthError as error:
-                self._report("length not understood", f"{error}; ignored")
+                self.remarks.repair("length not understood", f"{error}; ignored")
         return size["width"], size["height"]
 
     def _visit_shape(self, element: Element, context: _Context) -> None:
         error = ""
         if element.tag in ("path", "polyline", "polygon"):
-            path, error = element.path
+            path, error = element.path if context.uses else element.parse_path()
         else:
             path = shape_outline(element, context.length)
         if error:
-            self._report("path truncated", f"a <{element.tag}> is invalid at {error[:40]!r}; the rest is ignored")
+            detail = f"a <{element.tag}> is invalid at {error[:40]!r}; the rest is ignored"
+            self.remarks.repair("path truncated", detail)
         self._segments += len(path.segments)
         if self._segments > MAX_POINTS:
             raise too_many_points(self._location, MAX_POINTS)
-        if not len(path.segments):
+        if len(path.segments):
+            with np.errstate(all="ignore"):
+                self._add_path(path.transform(context.matrix), element.tag, context.paint)
+
+    def _add_path(self, path: BezierPath, tag: str, paint: Paint) -> None:
+        """Add the path of an element, unless it is a background or an area that is not imported."""
+        if paint.has_stroke:
+            self.remarks.colors.add(normalize_color(paint.stroke))
+        elif covers_page(path, self._page):
+            self.remarks.repair("background", f"a <{tag}> without a stroke fills the whole page; ignored")
             return
-        with np.errstate(all="ignore"):
-            path = path.transform(context.matrix)
-            is_background = context.stroke == "none" and covers_page(path, self._page)
-        if is_background:
-            self._report("background", f"a <{element.tag}> without a stroke fills the whole page; ignored")
-        else:
-            self.paths.append(path)
+        elif not self._outlines and paint.is_declared:
+            self.remarks.lose(FILLED, f"<{tag}> has a fill and no stroke; --outlines imports its outline")
+            return
+        elif not self._outlines:
+            self._without_paint.append(len(self.paths))
+        self.paths.append(path)
 
-    def _report(self, reason: str, detail: str) -> None:
-        self.repaired.setdefault(reason, Remark(reason, f"{self._location}: {detail}"))
-
-
-def _view_box_matrix(
-    element: Element, view_box: tuple[float, float, float, float], width: float, height: float
-) -> Matrix:
-    """Return the map from a viewBox to the viewport (0, 0, width, height), according to preserveAspectRatio."""
-    words = (element.get_property("preserveAspectRatio") or "").split() or ["xMidYMid"]
-    scale_x, scale_y = width / view_box[2], height / view_box[3]
-    if words[0] != "none":
-        scale_x = scale_y = max(scale_x, scale_y) if "slice" in words else min(scale_x, scale_y)
-    left = (width - scale_x * view_box[2]) * _ALIGNMENT.get(words[0][1:4], 0.5)
-    top = (height - scale_y * view_box[3]) * _ALIGNMENT.get(words[0][5:8], 0.5)
-    return scale_x, 0.0, 0.0, scale_y, left - scale_x * view_box[0], top - scale_y * view_box[1]
+    def _remove_areas(self) -> None:
+        """Remove the closed paths among those for which the file sets neither fill nor stroke. SVG fills them."""
+        if self._without_paint:
+            closed = are_closed([self.paths[i] for i in self._without_paint])
+            areas = set(np.array(self._without_paint)[closed].tolist())
+            self.paths = [path for i, path in enumerate(self.paths) if i not in areas]
+            detail = "an element is closed and has no stroke; --outlines imports its outline"
+            self.remarks.lose(FILLED, detail, len(areas))
 
 
-FORMAT = Format("SVG", (".svg",), recognizes, single_chunk, parse)
+FORMAT = Format("SVG", (".svg",), recognizes, single_chunk, parse, parse_outlines=parse_outlines)

@@ -1,13 +1,14 @@
-"""Outlines of the SVG elements <line>, <rect>, <circle> and <ellipse>, and detection of page backgrounds."""
+"""Outlines of the SVG elements <line>, <rect>, <circle> and <ellipse>, and detection of backgrounds and areas."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 
-from mdnrnn.data.formats.bezier import BezierPath, PathBuilder
+from mdnrnn.data.formats.bezier import BezierPath, PathBuilder, concatenate
+from mdnrnn.data.formats.flattening import is_straight
 from mdnrnn.data.formats.svg_tree import Element
 
 
@@ -95,9 +96,8 @@ def covers_page(path: BezierPath, page: np.ndarray) -> bool:
         page: [[left, top], [right, bottom]].
     """
     segments, slack = path.segments, np.ptp(page, axis=0) / 100
-    straight = (segments[:, 0] == segments[:, 1]).all() and (segments[:, 2] == segments[:, 3]).all()
     # A subpath begins with a segment at its start point. A rectangle has 3 more if its last side is implicit, else 4.
-    if len(path.subpath_starts) != 1 or len(segments) not in (4, 5) or not straight:
+    if len(path.subpath_starts) != 1 or len(segments) not in (4, 5) or not is_straight(segments).all():
         return False
     corners = segments[:, 3]
     minimum, maximum = corners.min(0), corners.max(0)
@@ -106,3 +106,23 @@ def covers_page(path: BezierPath, page: np.ndarray) -> bool:
     upright = (at_maximum != at_minimum).all() and (at_maximum[1:] == at_maximum[:-1]).any(1).all()
     covered = (minimum <= page[0] + slack).all() and (maximum >= page[1] - slack).all()
     return bool(upright and covered and len(np.unique(at_maximum, axis=0)) == 4)
+
+
+def are_closed(paths: Sequence[BezierPath]) -> np.ndarray:
+    """Return whether all subpaths of each path are closed, shape (len(paths),).
+
+    A closed subpath ends where it starts, with a tolerance of 1% of its size, and encloses an area.
+    """
+    segments, starts = concatenate(paths)
+    first_subpaths = np.cumsum([0, *(len(path.subpath_starts) for path in paths)])[:-1]
+    ends = segments[:, 3]
+    last = np.append(starts[1:], len(ends)) - 1
+    size = np.maximum.reduceat(ends, starts) - np.minimum.reduceat(ends, starts)
+    closed = np.abs(ends[last] - ends[starts]).max(1) <= size.max(1) / 100
+    if closed.any():
+        # The points of a subpath lie on a line, and it encloses no area, if their scatter matrix is singular.
+        offsets = segments - segments[starts, :1].repeat(last + 1 - starts, axis=0)
+        scatter = np.add.reduceat(np.einsum("kci,kcj->kij", offsets, offsets), starts)
+        determinant = scatter[:, 0, 0] * scatter[:, 1, 1] - scatter[:, 0, 1] ** 2
+        closed &= determinant > 1e-9 * np.trace(scatter, axis1=1, axis2=2) ** 2
+    return np.asarray(np.logical_and.reduceat(closed, first_subpaths))

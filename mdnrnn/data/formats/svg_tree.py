@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mdnrnn.data.drawings import MAX_POINTS
 from mdnrnn.data.formats.bezier import BezierPath, PathBuilder
+from mdnrnn.data.formats.svg_css import PROPERTIES, StyleSheet, parse_declarations
 from mdnrnn.data.formats.svg_path import parse_path
 from mdnrnn.data.formats.svg_values import IDENTITY, Matrix, parse_length, parse_numbers, parse_transform
 from mdnrnn.data.formats.xml import XmlLimits, parse_xml
@@ -18,19 +19,23 @@ _ADVICE = "save it as plain SVG"
 LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
 """Limits of SVG files. Entities are allowed because Adobe Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
-"""Maximum total characters of all attributes `d` and `points` of a file. A million take up to a second to parse."""
+"""Maximum total characters of all attributes `d` and `points` of a file. A million numbers take up to two seconds
+to parse, and 200 MB."""
 MAX_ATTRIBUTE = 10_000
 """Maximum characters of an attribute other than `d` and `points`."""
 
 SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "ellipse"})
 GROUPS = frozenset({"svg", "g", "a", "switch"})
-RENDERED = SHAPES | GROUPS | {"use"}
+LOST_CONTENT = {"text": "text elements", "image": "image elements", "foreignObject": "foreign objects"}
+"""Rendered elements without strokes: the kind of the remark on each, by tag."""
+_LEAVES = SHAPES | LOST_CONTENT.keys() | {"use"}
+RENDERED = GROUPS | _LEAVES
 _GEOMETRY = {"x", "y", "width", "height", "rx", "ry", "cx", "cy", "r", "x1", "y1", "x2", "y2", "d", "points"}
-_ATTRIBUTES = {"id", "class", "style", "display", "visibility", "fill", "stroke", "transform", "href"} | _GEOMETRY
-_ATTRIBUTES |= {"viewBox", "preserveAspectRatio"}
+_ATTRIBUTES = {"id", "class", "style", "transform", "href", "viewBox", "preserveAspectRatio"} | PROPERTIES | _GEOMETRY
 _SVG = "{http://www.w3.org/2000/svg}"
 _XLINK_HREF = "{http://www.w3.org/1999/xlink}href"
 _KANJIVG_ELEMENT = "{http://kanjivg.tagaini.net}element"
+_INKSCAPE_GROUPMODE = "{http://www.inkscape.org/namespaces/inkscape}groupmode"
 
 
 class InvalidLengthError(ValueError):
@@ -40,18 +45,34 @@ class InvalidLengthError(ValueError):
 class Element:
     """One element of the document. Parsed values are cached, because `<use>` can refer to an element many times."""
 
-    def __init__(self, tag: str, attributes: Mapping[str, str], location: str) -> None:
+    def __init__(self, tag: str, attributes: Mapping[str, str], location: str, style_sheet: StyleSheet) -> None:
         self.tag, self.attributes, self.children = tag, attributes, list[Element]()
-        self._location = location
+        self.drawn = int(tag in _LEAVES)
+        """Number of rendered elements that are not groups: this element and its descendants."""
+        self._location, self._style_sheet = location, style_sheet
+        self._style: dict[str, str] | None = None  # computed when all style sheets have been read
 
     def get_property(self, name: str) -> str | None:
-        """Return a property from the attribute `style` or, if it is not set there, from the attribute `name`."""
+        """Return a property from the attribute `style`, a style sheet, or the attribute `name`, in this order."""
+        if self._style is None:
+            self._style = self._cascade()
         return self._style.get(name) or self.attributes.get(name)
 
-    @cached_property
-    def _style(self) -> dict[str, str]:
-        pairs = (part.partition(":") for part in self.attributes.get("style", "").split(";"))
-        return {name.strip(): value.replace("!important", "").strip() for name, _, value in pairs}
+    @property
+    def is_layer(self) -> bool:
+        """Whether the element is a layer of Inkscape."""
+        return self.attributes.get("groupmode") == "layer"
+
+    def _cascade(self) -> dict[str, str]:
+        """Return the properties that style sheets and the attribute `style` set."""
+        if "style" not in self.attributes and self._style_sheet.is_empty:
+            return {}
+        get = self.attributes.get
+        inline = parse_declarations(get("style", ""))
+        for name, declaration in self._style_sheet.declarations(self.tag, get("id", ""), get("class", "")).items():
+            if name not in inline or declaration.is_important > inline[name].is_important:
+                inline[name] = declaration
+        return {name: declaration.value for name, declaration in inline.items()}
 
     def length(self, name: str, width: float, height: float, default: str = "0") -> float:
         """Return a length property in user units.
@@ -95,7 +116,11 @@ class Element:
 
     @cached_property
     def path(self) -> tuple[BezierPath, str]:
-        """Path of a <path>, <polyline> or <polygon> up to the first error, and an error text.
+        """Result of `parse_path`, for elements that <use> elements refer to."""
+        return self.parse_path()
+
+    def parse_path(self) -> tuple[BezierPath, str]:
+        """Return the path of a <path>, <polyline> or <polygon> up to the first error, and an error text.
 
         The error text is "" if there is no error. Otherwise it is the invalid command of a <path>, or the attribute
         `points` of a <polyline> or <polygon>.
@@ -118,7 +143,8 @@ class Document:
     """Root element, elements by id, and text of the drawing. The methods receive the events of the XML parser."""
 
     def __init__(self, location: str) -> None:
-        self.root = Element("", {}, location)
+        self.style_sheet = StyleSheet(location)
+        self.root = Element("", {}, location, self.style_sheet)
         self.text: str | None = None
         self.elements_by_id: dict[str, Element] = {}
         self._location = location
@@ -126,11 +152,13 @@ class Document:
         self._path_data = 0
         self._title: list[str] | None = None
         """Parts of the text of the drawing, while its title element is open; else None."""
+        self._style: tuple[list[str], dict[str, str]] | None = None
+        """Parts of a style sheet and the attributes of its element, while the element is open; else None."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Open an element and, if it is rendered, add it to the tree."""
         tag = tag.removeprefix(_SVG)
-        element = Element(tag, self._select_attributes(tag, attributes), self._location)
+        element = Element(tag, self._select_attributes(tag, attributes), self._location, self.style_sheet)
         if not self._open_elements:
             self.root = element
         elif tag in RENDERED:
@@ -141,11 +169,15 @@ class Document:
         self.text = self.text or attributes.get(_KANJIVG_ELEMENT)
         if tag == "title" and len(self._open_elements) == 2 and element.attributes.get("class") == "text":
             self._title = []
+        elif tag == "style":
+            self._style = [], attributes
 
     def _select_attributes(self, tag: str, attributes: dict[str, str]) -> dict[str, str]:
         selected = {name: value for name, value in attributes.items() if name in _ATTRIBUTES}
         if _XLINK_HREF in attributes:
             selected.setdefault("href", attributes[_XLINK_HREF])
+        if _INKSCAPE_GROUPMODE in attributes:
+            selected["groupmode"] = attributes[_INKSCAPE_GROUPMODE]
         if tag not in RENDERED | {"symbol", "title"}:
             selected = {name: value for name, value in selected.items() if name == "id"}
         for name, value in selected.items():
@@ -164,14 +196,21 @@ class Document:
 
     def end(self, tag: str) -> None:
         """Close the innermost open element."""
-        self._open_elements.pop()
+        element = self._open_elements.pop()
+        if self._open_elements and element.tag in RENDERED:
+            self._open_elements[-1].drawn += element.drawn
+        if self._style is not None and element.tag == "style":
+            (parts, attributes), self._style = self._style, None
+            self.style_sheet.add("".join(parts), attributes.get("media", ""), attributes.get("type", ""))
         if self._title is not None:
             self.text, self._title = self.text or "".join(self._title), None
 
     def data(self, text: str) -> None:
-        """Receive text between tags; it is ignored outside of the title with the text of the drawing."""
+        """Receive text between tags; only the text of the drawing and of style sheets is kept."""
         if self._title is not None:
             self._title.append(text)
+        elif self._style is not None:
+            self._style[0].append(text)
 
 
 def read_document(path: Path) -> Document:
@@ -180,8 +219,7 @@ def read_document(path: Path) -> Document:
     Raises:
         DataError: the file is not XML, its root is not <svg>, or it exceeds a limit.
     """
-    document = Document(str(path))
-    parse_xml(path, document, LIMITS)
+    document = parse_xml(path, lambda: Document(str(path)), LIMITS)
     if document.root.tag != "svg":
         raise DataError(f"{path}: its root is <{document.root.tag[:60]}>; expected <svg>; remove it from the import")
     return document

@@ -6,11 +6,12 @@ import math
 import re
 
 NUMBER = r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-_NUMBER_OR_CHARACTER = re.compile(rf"{NUMBER}|[^\s,]", re.ASCII)
+NUMBER_OR_CHARACTER = re.compile(rf"{NUMBER}|[^\s,]", re.ASCII)
 _LENGTH = re.compile(rf"({NUMBER})\s*([a-zA-Z]*|%)", re.ASCII)
 _MAX_LENGTH_CHARACTERS = 100
 _PX_PER_UNIT = {"": 1, "px": 1, "in": 96, "cm": 96 / 2.54, "mm": 96 / 25.4, "q": 96 / 101.6, "pt": 4 / 3, "pc": 16}
-_PX_PER_UNIT |= {"em": 16, "rem": 16, "ex": 8}
+_PHYSICAL_UNITS = _PX_PER_UNIT.keys() - {"", "px"}
+_PX_PER_UNIT = _PX_PER_UNIT | {"em": 16, "rem": 16, "ex": 8}
 _TRANSFORM = re.compile(r"[\s,]*([a-zA-Z]+)\s*\(([^()]*)\)[\s,]*", re.ASCII)
 _PX, _DEG = (re.compile(rf"(?<=[0-9.]){unit}(?![^\s,])", re.ASCII | re.IGNORECASE) for unit in ("px", "deg"))
 _UNIT_OF_TRANSFORM = {"translate": _PX, "rotate": _DEG, "skewX": _DEG, "skewY": _DEG}
@@ -23,7 +24,7 @@ IDENTITY: Matrix = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 
 def parse_numbers(text: str) -> tuple[list[float], bool]:
     """Return the numbers before the first invalid character, and whether all of `text` was read."""
-    tokens = _NUMBER_OR_CHARACTER.findall(text)
+    tokens = NUMBER_OR_CHARACTER.findall(text)
     try:
         return list(map(float, tokens)), True
     except ValueError:
@@ -50,6 +51,12 @@ def parse_length(text: str, full: float) -> float | None:
         return float(number) / 100 * full
     scale = _PX_PER_UNIT.get(unit.lower())
     return None if scale is None else float(number) * scale
+
+
+def physical_unit(text: str) -> str:
+    """Return the unit of a length if it is a physical one, such as mm; else ""."""
+    match = _LENGTH.fullmatch(text.strip()) if len(text) < _MAX_LENGTH_CHARACTERS else None
+    return match[2] if match and match[2].lower() in _PHYSICAL_UNITS else ""
 
 
 def multiply(outer: Matrix, inner: Matrix) -> Matrix:

@@ -38,6 +38,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, single_chunk
+from mdnrnn.data.formats.ink_channels import channel_remarks
 from mdnrnn.data.formats.unipen_file import ComponentSet, Segment, UnipenFile
 from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import DataError
@@ -101,7 +102,8 @@ def _parse(path: Path) -> DrawingBatch:
         label = segment.label or (None if segment.level or not is_character else "")
         record = Record(location, label=label) if is_character else Record(location, text=label)
         drawings.append((strokes, record))
-    return DrawingBatch.from_polylines(drawings, dropped, file.repaired, _strokes_outside_segments(file))
+    lost = [*channel_remarks(str(path), file.lost), *_strokes_outside_segments(file)]
+    return DrawingBatch.from_polylines(drawings, dropped, file.repaired, lost)
 
 
 def _strokes_outside_segments(file: UnipenFile) -> list[Remark]:
@@ -164,7 +166,7 @@ def _level_pieces(part: ComponentSet, level: str) -> Iterator[tuple[Segment, Ite
         if segment.extent is None:
             yield segment, _range_pieces(part, segment.first_component, 0, end - 1, None)
         else:
-            yield segment, _extent_pieces(part, segment.extent)
+            yield segment, _extent_pieces(part, segment)
 
 
 def _segments_of_level(part: ComponentSet, level: str) -> Iterator[tuple[Segment, int]]:
@@ -174,11 +176,13 @@ def _segments_of_level(part: ComponentSet, level: str) -> Iterator[tuple[Segment
     yield from zip(segments, ends, strict=True)
 
 
-def _extent_pieces(part: ComponentSet, extent: str) -> Iterator[_Piece]:
+def _extent_pieces(part: ComponentSet, segment: Segment) -> Iterator[_Piece]:
+    extent = segment.extent or ""
     for text in extent.split(","):
         match = _RANGE.fullmatch(text)
         if not match or int(match[3] or match[1]) < int(match[1]):
-            raise _SegmentError(f"has the components {extent[:40]!r}; expected a list such as 1:40-3,5")
+            found = "in an included file" if segment.is_included else repr(extent[:40])
+            raise _SegmentError(f"has the components {found}; expected a list such as 1:40-3,5")
         first, begin, last, end = match.groups()
         yield from _range_pieces(
             part, int(first), int(begin or 0), int(last or first), None if end is None else int(end)

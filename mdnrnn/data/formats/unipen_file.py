@@ -15,6 +15,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, Remark
 from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.data.formats.ink_channels import channel_kind
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
 
@@ -67,6 +68,8 @@ class Segment(NamedTuple):
     label: str | None
     first_component: int
     """Number of the first component after the statement."""
+    is_included: bool = False
+    """Whether the statement is in an included file."""
 
 
 class ComponentSet(NamedTuple):
@@ -94,6 +97,10 @@ class UnipenFile:
     y_points_down: bool = False
     """Whether a statement, or the name of the file, says that y points down."""
     repaired: list[Remark] = field(default_factory=list)
+    lost: Counter[str] = field(default_factory=Counter)
+    """Number of values of the strokes besides X and Y, by kind."""
+    _is_included: bool = False
+    """Whether the statement that is read is in an included file."""
     _bytes_left: int = _MAX_BYTES
     _includes: int = 0
     _parts: int = 0
@@ -123,6 +130,7 @@ class UnipenFile:
         """Read a file; `open_files` is the chain of inclusions from the top file to this file."""
         data = read_bounded(path, self._bytes_left)
         self._bytes_left -= len(data)
+        self._is_included = len(open_files) > 1
         text = _decode(data)
         keyword, start = "", 0
         for statement in _STATEMENT.finditer(text):
@@ -146,13 +154,18 @@ class UnipenFile:
         elif keyword == ".COORD":
             self.coordinates = body[:4096].upper().split()
             if "X" not in self.coordinates or "Y" not in self.coordinates:
-                raise DataError(f"{self.path}: .COORD is {body.strip()[:80]!r}; expected X and Y among its names")
+                raise DataError(f"{self.path}: .COORD is {self._quote(body, 80)}; expected X and Y among its names")
         elif keyword == ".HIERARCHY":
             self.hierarchy = body[:4096].upper().split()
         elif keyword == ".INCLUDE":
             self._include(body.strip().partition("\n")[0], open_files)
         elif keyword in _DESCRIPTIONS:
             self.y_points_down |= _Y_DOWN.search(body[:_MAX_DESCRIPTION]) is not None
+
+    def _quote(self, text: str, length: int) -> str:
+        """Return the start of a text for a message. The content of an included file, which may be private, is not
+        shown."""
+        return "in an included file" if self._is_included else repr(" ".join(text[: 5 * length].split())[:length])
 
     def _count_part(self) -> None:
         self._parts += 1
@@ -162,11 +175,12 @@ class UnipenFile:
     def _parse_segment(self, body: str) -> Segment:
         match = _SEGMENT.match(body)
         if not match:
-            raise DataError(f"{self.path}: .SEGMENT is {body[:40].strip()!r}; expected a type such as WORD first")
+            raise DataError(f"{self.path}: .SEGMENT is {self._quote(body, 40)}; expected a type such as WORD first")
         level, extent, _, label = match.groups()
         if label is not None:
             label = _ESCAPE.sub(lambda escape: {"t": "\t", "n": "\n"}.get(escape[1], escape[1]), label)
-        return Segment(level.upper(), None if extent in (None, "?") else extent, label, len(self.sets[-1].components))
+        extent = None if extent == "?" else extent
+        return Segment(level.upper(), extent, label, len(self.sets[-1].components), self._is_included)
 
     def _parse_component(self, body: str, is_pen_down: bool) -> Component:
         empty = np.zeros((0, 2))
@@ -176,8 +190,12 @@ class UnipenFile:
         try:
             rows = np.array(body.split(), np.float64).reshape(-1, len(names))
         except ValueError:
-            start = " ".join(body[:200].split())[:40]
-            return Component(empty, is_pen_down, f"begins {start!r}; expected rows of {len(names)} numbers")
+            expected = f"expected rows of {len(names)} numbers"
+            return Component(empty, is_pen_down, f"begins {self._quote(body, 40)}; {expected}")
+        if is_pen_down:
+            for name in names:
+                if name not in ("X", "Y"):
+                    self.lost[channel_kind(name)] += len(rows)
         return Component(rows[:, [names.index("X"), names.index("Y")]], is_pen_down)
 
     def _include(self, name: str, open_files: tuple[Path, ...]) -> None:
@@ -187,14 +205,17 @@ class UnipenFile:
             raise DataError(f"{self.path}: too many or too deeply nested .INCLUDE statements; {expected}")
         found = self._find_include(name, open_files)
         if found is None:
-            self.repaired.append(Remark("no include", f"{self.path}: .INCLUDE {name[:80]!r} does not exist; ignored"))
+            self.repaired.append(
+                Remark("no include", f"{self.path}: .INCLUDE {self._quote(name, 80)} does not exist; ignored")
+            )
             return
         if found in open_files:
-            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} includes itself; remove it")
+            raise DataError(f"{self.path}: .INCLUDE {self._quote(name, 80)} includes itself; remove it")
         try:
             self._read(found, (*open_files, found))
         except OSError as error:
             raise DataError(f"{found}: cannot be read ({error.strerror}); {self.path} includes it") from error
+        self._is_included = len(open_files) > 1
 
     def _find_include(self, name: str, open_files: tuple[Path, ...]) -> Path | None:
         """Return the path of an included file, or None if it does not exist.
@@ -216,7 +237,8 @@ class UnipenFile:
         candidates = [(Path(os.path.normpath(path)), allowed) for path, allowed in searches]
         paths = [path for path, allowed in candidates if _is_inside(path, allowed)]
         if os.path.isabs(relative) or not paths:
-            raise DataError(f"{self.path}: .INCLUDE {name[:80]!r} points outside its folder; do not trust this file")
+            problem = f".INCLUDE {self._quote(name, 80)} points outside its folder"
+            raise DataError(f"{self.path}: {problem}; do not trust this file")
         try:
             found = next((path for path in paths if path.is_file()), None)
             found = found or next(filter(None, (_match_case(path, folders) for path in paths)), None)
@@ -224,9 +246,8 @@ class UnipenFile:
         except (OSError, ValueError):  # the name is too long or contains a zero byte
             return None
         if found is not None and not _is_inside(found, folders):
-            raise DataError(
-                f"{self.path}: .INCLUDE {name[:80]!r} is a link to a path outside its folder; do not trust this file"
-            )
+            problem = f".INCLUDE {self._quote(name, 80)} is a link to a path outside its folder"
+            raise DataError(f"{self.path}: {problem}; do not trust this file")
         return found
 
 

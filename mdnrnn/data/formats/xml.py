@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder
+from xml.parsers.expat import ExpatError
+from xml.parsers.expat.errors import XML_ERROR_UNBOUND_PREFIX, codes
 from xml.sax.saxutils import escape
 
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.data.formats.xml_encoding import declare_prefixes, detect_encoding, to_utf8
 from mdnrnn.errors import DataError
 
 MAX_MARKS = 1 << 22
@@ -31,6 +35,7 @@ _MAX_ENTITY = 256
 _PROLOG = re.compile(r"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*|<!DOCTYPE[^\[>]*(?:\[.*?\]\s*)?>\s*)*", re.DOTALL)
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _TAG = re.compile(r"<(?:[\w.-]+:)?([A-Za-z_][\w.-]*)[\s/>]")
+_UNBOUND_PREFIX = codes[XML_ERROR_UNBOUND_PREFIX]
 _INVALID_CHARACTER = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -45,6 +50,9 @@ class Target(Protocol):
 
     def data(self, data: str, /) -> object:
         """Receive text."""
+
+
+T = TypeVar("T", bound=Target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +72,13 @@ class XmlLimits:
     """Advice to the user at the end of the error messages."""
 
 
-def parse_xml(path: Path, target: Target, limits: XmlLimits) -> None:
-    """Parse an XML file, and send its elements and text to `target`.
+def parse_xml(path: Path, make_target: Callable[[], T], limits: XmlLimits) -> T:
+    """Parse an XML file, send its elements and text to a new target, and return the target.
 
     Raises:
         DataError: the file is not XML, exceeds a limit or refers to another file.
     """
-    _feed(path, read_bounded(path, limits.file_bytes), target, limits)
+    return _parse(path, _to_utf8(path, read_bounded(path, limits.file_bytes)), make_target, limits)
 
 
 def parse_xml_tree(path: Path, max_bytes: int, data: bytes | None = None) -> Element:
@@ -85,33 +93,52 @@ def parse_xml_tree(path: Path, max_bytes: int, data: bytes | None = None) -> Ele
         DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds
             another limit, declares entities or refers to another file.
     """
-    data = read_bounded(path, max_bytes) if data is None else data
+    data = _to_utf8(path, read_bounded(path, max_bytes) if data is None else data)
     if (marks := count_marks(data)) > MAX_MARKS:
         raise DataError(f"{path}: received {marks} tags and attributes; expected at most {MAX_MARKS}; split the file")
-    builder = TreeBuilder()
-    _feed(path, data, builder, XmlLimits(file_bytes=max_bytes, nodes=MAX_MARKS, name_characters=256 << 20))
-    return builder.close()
+    limits = XmlLimits(file_bytes=max_bytes, nodes=MAX_MARKS, name_characters=256 << 20)
+    return _parse(path, data, TreeBuilder, limits).close()
 
 
-def _feed(path: Path, data: bytes, target: Target, limits: XmlLimits) -> None:
-    bounded = _BoundedTarget(str(path), target, limits, data.count(b"&"))
-    # `forbid_entities` would reject every entity; `bounded` checks the declarations instead.
-    parser = DefusedXMLParser(target=bounded, forbid_dtd=False, forbid_entities=False, forbid_external=True)
-    parser.parser.AttlistDeclHandler, parser.parser.EntityDeclHandler = (
-        bounded.declare_attribute,
-        bounded.declare_entity,
-    )
+def _to_utf8(path: Path, data: bytes) -> bytes:
+    """Return the content of a file in UTF-8."""
     try:
-        parser.feed(data)
-        parser.close()
+        return to_utf8(data)
+    except (UnicodeDecodeError, LookupError) as error:
+        raise DataError(f"{path}: cannot be decoded ({error}); save the file as UTF-8") from error
+
+
+def _parse(path: Path, data: bytes, make_target: Callable[[], T], limits: XmlLimits) -> T:
+    try:
+        try:
+            return _feed(path, data, make_target(), limits)
+        except ParseError as error:
+            if error.code != _UNBOUND_PREFIX:
+                raise
+        return _feed(path, declare_prefixes(data), make_target(), limits)
     except DataError:
         raise
     except DefusedXmlException as error:
         raise DataError(f"{path}: received an entity that refers to another file; {limits.advice}") from error
-    except ParseError as error:
+    except (ParseError, ExpatError) as error:
         raise DataError(f"{path}: not XML, or incomplete ({error}); save or download the file again") from error
-    except (ValueError, LookupError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); save the file as UTF-8") from error
+    except ValueError as error:
+        raise DataError(f"{path}: received {error}; {limits.advice}") from error
+
+
+def _feed(path: Path, data: bytes, target: T, limits: XmlLimits) -> T:
+    bounded = _BoundedTarget(str(path), target, limits, data.count(b"&"))
+    # `forbid_entities` would reject every entity; `bounded` checks the declarations instead.
+    parser = DefusedXMLParser(
+        target=bounded, encoding="utf-8", forbid_dtd=False, forbid_entities=False, forbid_external=True
+    )
+    parser.parser.AttlistDeclHandler, parser.parser.EntityDeclHandler = (
+        bounded.declare_attribute,
+        bounded.declare_entity,
+    )
+    parser.feed(data)
+    parser.close()
+    return target
 
 
 class _BoundedTarget:
@@ -197,10 +224,10 @@ def root_name(head: bytes) -> str | None:
     Returns:
         The name, "" if the file is not XML, or None if `head` ends before the root element.
     """
-    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        text = head.decode("utf-16", errors="replace")
-    else:
-        text = head.replace(b"\0", b"").decode("utf-8", errors="replace")
+    try:
+        text = head.decode(detect_encoding(head[:256]), errors="replace")
+    except LookupError:  # the reader will report the encoding
+        text = head.decode("latin-1")
     text = text.lstrip("\ufeff")
     if not text.lstrip().startswith("<"):
         return ""

@@ -113,8 +113,9 @@ def _file_tasks(file: SourceFile, form: Format, recipe: Recipe) -> Iterator[Chun
     if label_source:
         path_info = PathInfo.from_path(file.unpacked, file.root, by_file=label_source == "file")
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+    parse = (form.parse_outlines if recipe.outlines else None) or form.parse
     for number, chunk in enumerate(chunks):
-        yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)
+        yield ChunkTask(path, number == 0, parse, chunk, form.layout, path_info, recipe)
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:

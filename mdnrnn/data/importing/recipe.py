@@ -21,6 +21,8 @@ class Recipe:
     format: str | None = None
     """Format of all files. In folders, only files with an extension of this format are read. By default the format of
     each file is detected."""
+    outlines: bool = False
+    """Import the outlines of filled areas of SVG files, too. By default only elements with a stroke are imported."""
     jump: float | None = None
     """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A point
     that is farther than this from both its neighbors is removed as a sensor error."""

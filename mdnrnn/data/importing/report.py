@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.data.drawings import Remark
-from mdnrnn.errors import DataError
+from mdnrnn.data.formats.svg_remarks import FILLS_ONLY
+from mdnrnn.errors import DataError, shorten
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Report:
             kind: kind of its content.
         """
         number, first = self.unknown_files
-        self.unknown_files = (number + 1, first or _to_one_line(str(path)))
+        self.unknown_files = (number + 1, first or shorten(str(path)))
         self.unknown_kinds[kind] = self.unknown_kinds.get(kind, 0) + 1
 
     def skip(self, error: DataError) -> None:
@@ -87,15 +88,15 @@ class Report:
             return f"; the first one dropped ({reason}): {first}"
         return ""
 
+    def describe_fills(self) -> str:
+        """Return a warning about SVG files with filled elements and without strokes; "" if there are none."""
+        number, first = self.dropped.get(FILLS_ONLY, (0, ""))
+        return shorten(f"{number} files with fills and no strokes are not imported; first: {first}") if number else ""
+
 
 def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:
-    number, first = counts.get(remark.reason, (0, _to_one_line(remark.detail)))
+    number, first = counts.get(remark.reason, (0, shorten(remark.detail)))
     counts[remark.reason] = (number + remark.count, first)
-
-
-def _to_one_line(text: str) -> str:
-    """Replace each run of whitespace with a space, because file names can contain line breaks."""
-    return " ".join(text.split())
 
 
 def length_percentiles(lengths: Counter[int]) -> dict[str, int]:

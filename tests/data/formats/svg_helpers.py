@@ -18,15 +18,15 @@ def svg_document(body: str, attributes: str = VIEW_BOX) -> str:
     )
 
 
-def parse_svg(path: Path, content: str | bytes) -> DrawingBatch:
+def parse_svg(path: Path, content: str | bytes, outlines: bool = False) -> DrawingBatch:
     """Write `content` to `path` and parse it."""
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return parse(path)
+    return parse(path, outlines)
 
 
 def parse_strokes(path: Path, body: str, attributes: str = VIEW_BOX) -> Drawing:
-    """Parse a document with the given elements, which needs no repairs, and return its strokes."""
-    drawings = parse_svg(path, svg_document(body, attributes))
+    """Parse a document with the given elements, which needs no repairs, and return its strokes and outlines."""
+    drawings = parse_svg(path, svg_document(body, attributes), outlines=True)
     assert len(drawings) == 1
     assert not drawings.repaired
     return drawings.polylines(0)

@@ -241,3 +241,35 @@ def test_trace_beyond_a_limit_drops_its_drawing(
     drawings = parse_ink(tmp_path, "<trace>1 2,3 4,5 6,7 8</trace>")
     assert [remark.reason for remark in drawings.dropped] == ["malformed trace"]
     assert len(parse_ink(tmp_path, "<trace>1 2,3 4</trace>")) == 1
+
+
+CHANNELS = {
+    "force and time": (
+        "<traceFormat><channel name='T'/><channel name='X'/><channel name='Y'/><channel name='F'/></traceFormat>"
+        "<trace>0 1 2 9, 1 3 4 8</trace><trace type='penUp'>0 1 2 9</trace><trace>2 5 6 7</trace>",
+        {"time values": 3, "force values": 3},
+    ),
+    "orientation of the pen": (
+        "<traceFormat><channel name='X'/><channel name='Y'/><channel name='OTx'/><channel name='OTy'/></traceFormat>"
+        "<trace>1 2 5 6, '1'2'3'4</trace>",
+        {"tilt values": 4},
+    ),
+    "intermittent channel": (
+        "<traceFormat><channel name='X'/><channel name='Y'/><intermittentChannels><channel name='Pressure'/>"
+        "</intermittentChannels></traceFormat><trace>1 2, 3 4 7, 5 6</trace>",
+        {"pressure values": 1},
+    ),
+    "unknown channels": ("<trace>1 2 900 5, 3 4 910 6</trace>", {"other channel values": 4}),
+    "only X and Y": ("<trace>1 2, 3 4</trace>", {}),
+}
+
+
+@pytest.mark.parametrize(("inner", "lost"), CHANNELS.values(), ids=CHANNELS)
+def test_values_of_other_channels_are_counted(inner: str, lost: dict[str, int], tmp_path: Path) -> None:
+    remarks = parse_ink(tmp_path, inner).lost
+    assert {remark.reason: remark.count for remark in remarks} == lost
+    assert all(remark.detail.startswith(f"{tmp_path / 'x.inkml'}: ") for remark in remarks)
+
+
+def test_values_of_dropped_drawings_are_not_counted(tmp_path: Path) -> None:
+    assert not parse_ink(tmp_path, "<trace>1 2 3, 4 5 6</trace><trace>x</trace>").lost

@@ -15,6 +15,7 @@ from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.ndjson import FORMAT, read_chunks
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import DataError
+from tests.data.formats.fuzzing import memory_limit
 
 VALID = '{"word":"cat","key_id":"7","drawing":[[[1,2],[3,4]],[[5],[6]]]}'
 
@@ -236,3 +237,10 @@ def test_real_lines_equal_their_json(kind: str, shared_data: Path) -> None:
                     np.testing.assert_array_equal(stroke.T, np.array(axes[:2], float))
             found += len(drawings)
         assert found == len(expected)
+
+
+def test_long_text_among_the_coordinates_needs_little_memory() -> None:
+    n = 20_000
+    with memory_limit(100 << 20):
+        (remark,) = parse(make_line([[["a" * n, *"b" * n], [0] * (n + 1)]])).dropped
+    assert remark.reason == "not strokes"

@@ -71,7 +71,11 @@ INVALID: dict[str, tuple[str | bytes, str]] = {
     "zeros": (bytes(100), "not XML, or incomplete"),
     "text": ("hello", "not XML, or incomplete"),
     "incomplete": (KANJIVG_SVG[:-20], "not XML, or incomplete"),
-    "undeclared prefix": ("<svg><use xlink:href='#a'/></svg>", "not XML, or incomplete .*unbound prefix"),
+    "many undeclared prefixes": (
+        f"<svg>{''.join(f'<a{i}:b/>' for i in range(65))}</svg>",
+        "received over 64 namespace prefixes; save it as plain SVG",
+    ),
+    "undeclared prefix in a malformed file": ("<svg><use xlink:href='#a'/><g></svg>", "not XML, or incomplete"),
     "unknown encoding": ("<?xml version='1.0' encoding='klingon'?><svg/>", "decoded .*encoding: klingon"),
     "encoding of bytes": ("<?xml version='1.0' encoding='zlib'?><svg/>", "encoding"),
     "invalid UTF-8": (b"<svg>\xff\xfe\xfd</svg>", "not XML, or incomplete"),
@@ -175,6 +179,7 @@ def scaled_limits() -> Iterator[Operations]:
         count(patch, Document, "start", "elements")
         count(patch, svg_reader._Traversal, "_visit", "visits")
         count(patch, PathBuilder, "_append", "segments")
+        count(patch, PathBuilder, "line_to", "segments")
         yield operations
 
 

@@ -1,6 +1,9 @@
 """Tests of SVG path data and of the flattening of curves, compared with svgelements."""
 
 import re
+import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from mdnrnn.data.formats.bezier import PathBuilder
-from mdnrnn.data.formats.flattening import RESOLUTION
+from mdnrnn.data.formats.flattening import RESOLUTION, flatten
 from mdnrnn.data.formats.svg_path import parse_path
 from tests.data.formats.fuzzing import EXAMPLES
 from tests.data.formats.svg_helpers import distances, parse_strokes, parse_svg, svg_document
@@ -143,6 +146,7 @@ BROKEN = {
     "exponent without digits": ("M0 0 1 1 2e 5", 2),
     "arc flag of 2": ("M0 0L1 1A1 1 0 2 0 5 5", 2),
     "number after z": ("M0 0L1 1z5", 3),
+    "comma after z": ("M0 0L1 1z,M5 5L6 6", 3),
     "NaN": ("M0 0L1 1LNaN 5", 2),
 }
 
@@ -161,6 +165,49 @@ def test_path_with_error_at_its_start_is_empty(body: str, tmp_path: Path) -> Non
     drawings = parse_svg(tmp_path / "x.svg", svg_document(body))
     assert [remark.reason for remark in drawings.dropped] == ["empty"]
     assert [remark.reason for remark in drawings.repaired] == ["path truncated"]
+
+
+def test_smooth_curve_after_z_starts_without_a_control_point(tmp_path: Path) -> None:
+    """SVG 1.1, section 8.3.6: the control point is reflected only if the previous command is a curve."""
+    smooth, straight = (
+        parse_strokes(tmp_path / "x.svg", f"<path d='M0 0C9 0 9 9 0 9z{curve}'/>")[1]
+        for curve in ("S5 5 8 0", "C0 0 5 5 8 0")
+    )
+    np.testing.assert_array_equal(smooth, straight)
+
+
+LONG_PATHS = {
+    "alternating commands": lambda n: "M0 0" + "h1v1" * (n // 2),
+    "one command": lambda n: "M0 0L" + "12.5 " * n,
+    "lines": lambda n: "M0 0" + "L3 4l5-6" * (n // 4),
+    "subpaths": lambda n: "M1 2L3 4" * (n // 4),
+    "curves": lambda n: "M0 0" + "c1 2 3 4 5 6" * (n // 6),
+    "arcs": lambda n: "M0 0" + "a1 1 0 011 1" * (n // 8),
+}
+
+
+@pytest.mark.parametrize("make", LONG_PATHS.values(), ids=LONG_PATHS)
+def test_memory_and_calls_per_number_of_a_path_are_bounded(make: Callable[[int], str]) -> None:
+    """A million numbers need less than 200 MB, and few calls of Python functions per number."""
+    numbers, calls = 20_000, 0
+    data = make(numbers)
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    tracemalloc.start()
+    try:
+        builder = PathBuilder()
+        assert not parse_path(builder, data, "x", 2 * numbers)
+        assert flatten([builder.build()], 1 << 20)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        sys.setprofile(None)
+    assert peak < 200 * numbers
+    assert calls < 4.5 * numbers
 
 
 EXTREME = {

@@ -51,7 +51,13 @@ def test_kanjivg_file_is_read_without_network_access(tmp_path: Path, monkeypatch
 
 def test_inkscape_file_has_all_strokes_and_no_text(tmp_path: Path) -> None:
     drawings = parse_svg(tmp_path / "x.svg", INKSCAPE_SVG)
-    assert drawings.stroke_counts.tolist() == [8]
+    assert drawings.stroke_counts.tolist() == [5]
+    assert {remark.reason: remark.count for remark in drawings.lost} == {
+        "filled elements": 3,
+        "colors": 2,
+        "physical units": 1,
+    }
+    assert parse_svg(tmp_path / "x.svg", INKSCAPE_SVG, outlines=True).stroke_counts.tolist() == [8]
     assert drawings.records[0].text is None
 
 

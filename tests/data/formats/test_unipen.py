@@ -358,3 +358,47 @@ HEADS: dict[str, tuple[str, bool]] = {
 @pytest.mark.parametrize(("head", "expected"), HEADS.values(), ids=HEADS)
 def test_format_is_recognized_by_its_keywords(head: str, expected: bool) -> None:
     assert unipen.FORMAT.recognizes(Path("x"), head.encode()) is expected
+
+
+def test_values_of_other_channels_are_counted(tmp_path: Path) -> None:
+    points = ".PEN_DOWN\n1 2 3 4 5\n6 7 8 9 10\n.PEN_UP\n1 2 3 4 5\n"
+    lost = parse(tmp_path, f".COORD T X Y P THETA\n{points}").lost
+    assert [(remark.reason, remark.count) for remark in lost] == [
+        ("time values", 2),
+        ("pressure values", 2),
+        ("tilt values", 2),
+    ]
+    assert not parse(tmp_path, f".COORD X Y\n{COMPONENTS}").lost
+
+
+SECRET = "secret 5up3r"
+PRIVATE = {
+    "coordinates": f".COORD {SECRET}\n.PEN_DOWN\n1 2\n",
+    "segment": f'.SEGMENT "{SECRET}"\n',
+    "extent": f".COORD X Y\n.SEGMENT WORD {SECRET.replace(' ', '')} OK\n.PEN_DOWN\n1 2\n",
+    "component": f".COORD X Y\n.SEGMENT WORD 0\n.PEN_DOWN\n{SECRET}\n",
+    "missing include": f".COORD X Y\n.INCLUDE {SECRET}\n.PEN_DOWN\n1 2\n",
+    "outer include": f".INCLUDE /{SECRET}\n",
+}
+
+
+@pytest.mark.parametrize("content", PRIVATE.values(), ids=PRIVATE)
+def test_messages_do_not_quote_an_included_file(content: str, tmp_path: Path) -> None:
+    (tmp_path / "private").write_text(content)
+    messages = []
+    for text in (content, ".VERSION 1.0\n.INCLUDE private\n"):
+        try:
+            drawings = parse(tmp_path, text)
+            messages.append(" ".join(remark.detail for remark in [*drawings.dropped, *drawings.repaired]))
+        except DataError as error:
+            messages.append(str(error))
+    quoted, hidden = messages
+    assert "5up3r" in quoted
+    assert "5up3r" not in hidden
+    assert "in an included file" in hidden
+
+
+def test_message_after_an_include_quotes_the_file(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text(".COMMENT\n")
+    with pytest.raises(DataError, match=r"\.COORD is 'A B'"):
+        parse(tmp_path, ".VERSION 1.0\n.INCLUDE other\n.COORD A B\n")

@@ -79,8 +79,7 @@ class Recorder:
 
 def test_target_receives_events_in_order(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("<!DOCTYPE a [<!ENTITY e 'text'>]><a><b/>&e;</a>")
-    recorder = Recorder()
-    parse_xml(tmp_path / "x", recorder, XmlLimits(file_bytes=1000, nodes=2, name_characters=2, entities=1))
+    recorder = parse_xml(tmp_path / "x", Recorder, XmlLimits(file_bytes=1000, nodes=2, name_characters=2, entities=1))
     assert recorder.events == ["<a>", "<b>", "</b>", "text", "</a>"]
 
 
@@ -98,7 +97,7 @@ def test_number_of_nodes_is_limited(content: str, message: str, tmp_path: Path) 
     with pytest.raises(DataError, match=f"{message}; get help$"):
         parse_xml(
             tmp_path / "x",
-            Recorder(),
+            Recorder,
             XmlLimits(file_bytes=1000, nodes=2, name_characters=1000, advice="get help"),
         )
 

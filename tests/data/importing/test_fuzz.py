@@ -160,6 +160,38 @@ SAMPLES: dict[str, list[Sample]] = {
 }
 
 
+STYLED_SVG = """<?xml version='1.0' encoding='{}'?>
+<svg xmlns='http://www.w3.org/2000/svg' width='9mm' height='5mm' viewBox='0 0 9 9' preserveAspectRatio='none'>
+<title class='text'>{}</title><style>/* x */ @media print {{ .a {{ display: none }} }}
+.s, g#b {{ fill: none; stroke: #000 }} path.h {{ opacity: 0 !important; visibility: hidden }}
+g > path {{ stroke: none }}</style>
+<g class='s h' id='b' inkscape:groupmode='layer'><path d='M1 1L2 3'/>
+<path class='h' style='opacity:1' d='M0 0c1 2 3 4 5 6z'/>
+<g clip-path='url(#c)'><use xlink:href='#p'/></g>
+<rect id='p' width='5' height='3' fill='red' stroke='rgba(0,0,0,0)'/></g></svg>
+"""
+"""A document with style sheets, undeclared prefixes and areas; its encoding and text are left open."""
+SVG_VARIANTS = {
+    "style sheets": [Sample("x.svg", STYLED_SVG.format("utf-8", "仂").encode())],
+    "encodings": [
+        Sample("x.svg", STYLED_SVG.format(encoding, text).encode(encoding))
+        for encoding, text in (("shift_jis", "漢字"), ("gb18030", "汉🦊"), ("koi8-r", "жук"), ("iso-2022-jp", "漢"))
+    ]
+    + [Sample("x.svg", STYLED_SVG.format("utf-16", "仂").encode(encoding)) for encoding in ("utf-16", "utf-32")],
+}
+
+
+@pytest.mark.parametrize("name", SVG_VARIANTS)
+def test_damaged_svg_variant_is_imported_or_refused(name: str) -> None:
+    check_damaged_files(SVG_VARIANTS[name], "svg", EXAMPLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SVG_VARIANTS)
+def test_each_of_many_damaged_svg_variants_is_imported_or_refused(name: str) -> None:
+    check_damaged_files(SVG_VARIANTS[name], "svg", MANY_EXAMPLES)
+
+
 def test_every_format_has_samples() -> None:
     assert set(SAMPLES) == {"corpus", *FORMATS}
 

@@ -1,0 +1,34 @@
+"""Kinds of ink channels besides X and Y, which a drawing does not contain.
+
+Names are those of InkML (https://www.w3.org/TR/InkML, section 3.2.1) and of UNIPEN (Guyon 1994).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mdnrnn.data.drawings import Remark
+
+_KINDS = {
+    "T": "time", "TIME": "time",
+    "F": "force", "FORCE": "force",
+    "P": "pressure", "PRESSURE": "pressure",
+    **dict.fromkeys(("OTX", "OTY", "OA", "OE", "OR", "RHO", "THETA", "PHI", "TX", "TY", "TILT"), "tilt"),
+    **dict.fromkeys(("AZIMUTH", "ALTITUDE", "ELEVATION", "ROTATION", "TILTX", "TILTY"), "tilt"),
+    "Z": "height", "B": "button",
+}  # fmt: skip
+
+
+def channel_kind(name: str) -> str:
+    """Return the kind of a channel as the reason of a remark, such as "time values"."""
+    return f"{_KINDS.get(name.upper(), 'other channel')} values"
+
+
+def channel_remarks(location: str, counts: Mapping[str, int]) -> list[Remark]:
+    """Return one remark per kind of lost values.
+
+    Args:
+        location: name of the file.
+        counts: number of values of each kind.
+    """
+    return [Remark(kind, f"{location}: only X and Y are read", count=count) for kind, count in counts.items() if count]
