@@ -19,7 +19,7 @@ from typing import BinaryIO, TypeVar
 from mdnrnn.errors import InputError
 from mdnrnn.locks import LockedError, lock_path
 
-T = TypeVar("T")
+File = TypeVar("File", BinaryIO, None)
 
 SUFFIX = ".tmp"
 """Extension of the names of temporary files and folders. These names also start with a dot."""
@@ -91,14 +91,15 @@ def is_temporary(path: Path, names: str = r".*") -> bool:
 
 
 @contextmanager
-def _create_temporary(path: Path, create: Callable[[Path], T]) -> Iterator[tuple[Path, T]]:
+def _create_temporary(path: Path, create: Callable[[Path], File]) -> Iterator[tuple[Path, File]]:
     """Return a context manager that creates a temporary file or folder beside `path` and locks it.
 
     First, it deletes leftovers of the same output. The block must move or delete the file or folder.
 
     Args:
         path: path of the output.
-        create: function that creates the file or folder; raises `FileExistsError` if it exists.
+        create: function that creates a file and returns it open, or creates a folder and returns None; raises
+            `FileExistsError` if the path exists.
 
     Yields:
         The temporary path and the result of `create`.
@@ -111,7 +112,8 @@ def _create_temporary(path: Path, create: Callable[[Path], T]) -> Iterator[tuple
             lock = lock_path(temporary)
             break
         except LockedError:  # another process deletes it as a leftover, because it was not locked yet
-            continue
+            if created is not None:
+                created.close()
     try:
         yield temporary, created
     finally:

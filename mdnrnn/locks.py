@@ -104,6 +104,8 @@ def lock_path(path: Path) -> int | None:
         return None
     try:
         descriptor = os.open(path, os.O_RDONLY | _NO_LINK)
+    except FileNotFoundError:
+        raise LockedError from None
     except OSError:
         return None
     try:

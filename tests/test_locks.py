@@ -91,4 +91,5 @@ def test_path_is_locked_until_the_descriptor_is_closed(tmp_path: Path) -> None:
         again = lock_path(path)
         assert again is not None
         os.close(again)
-    assert lock_path(tmp_path / "none") is None
+    with pytest.raises(LockedError):  # deleted between its creation and the lock
+        lock_path(tmp_path / "none")

@@ -41,13 +41,13 @@ class BezierPath(NamedTuple):
         return self._replace(segments=self.segments @ np.array([[a, b], [c, d]]) + (e, f))
 
 
-def concatenate(paths: Sequence[BezierPath]) -> BezierPath:
-    """Return one path with the subpaths of all `paths`, of which there is at least one."""
+def concatenate(paths: Sequence[BezierPath]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the segments and the subpath starts of one path with the subpaths of one or more `paths`."""
     if len(paths) == 1:
-        return paths[0]
+        return paths[0].segments, paths[0].subpath_starts
     first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
     starts = [path.subpath_starts + first for path, first in zip(paths, first_segments, strict=True)]
-    return BezierPath(np.concatenate([path.segments for path in paths]), np.concatenate(starts))
+    return np.concatenate([path.segments for path in paths]), np.concatenate(starts)
 
 
 class PathBuilder:

@@ -218,7 +218,10 @@ def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int], int] | None:
         may_be_points = len(channels) > 1 or (channels != {2} and max(lengths, default=0) <= MAX_COLUMNS)
         if may_be_points or lengths != [len(stroke[1]) for stroke in strokes]:
             return None
-        points = np.array(([x for stroke in strokes for x in stroke[0]], [y for stroke in strokes for y in stroke[1]]))
+        xs, ys = [x for stroke in strokes for x in stroke[0]], [y for stroke in strokes for y in stroke[1]]
+        if not {*map(type, xs), *map(type, ys)} <= {int, float, bool}:
+            return None  # NumPy would give each of many short texts the memory of the longest one
+        points = np.array((xs, ys))
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError):
         return None
     if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):

@@ -216,6 +216,10 @@ def _to_points(stroke: Any, layout: Layout) -> np.ndarray:
 
 
 def _to_array(numbers: list[Any]) -> np.ndarray:
+    """Convert a list of numbers, or a list of such lists, to an array."""
+    rows = numbers if numbers and isinstance(numbers[0], list) else [numbers]
+    if not set(map(type, chain.from_iterable(rows))) <= {int, float, bool}:
+        raise TypeError("not numbers")  # NumPy would give each of many short texts the memory of the longest one
     array = np.array(numbers)
     if (array.size and array.dtype.kind not in "iuf") or array.ndim > 2:
         raise TypeError("not numbers")
