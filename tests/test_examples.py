@@ -181,6 +181,7 @@ def test_osc_bridge_predicts_and_plays_after_a_silence() -> None:
             client.send_message("/interface", [0.5, 0.25, 0.75])
             values.append(received.get(timeout=60))
         client.send_message("/interface", [0.5])  # wrong number of values: reported and ignored
+        client.send_message("/interface", [1e38, 0.5, 0.5])  # overflows float32: reported and ignored
         client.close()
         values.append(received.get(timeout=60))  # played by the run
         assert bridge.last_step >= bridge.last_message + example.SILENCE  # the silence is not played in a burst

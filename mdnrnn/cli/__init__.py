@@ -6,9 +6,11 @@ import importlib
 import io
 import os
 import sys
+import warnings
+from typing import Any
 
 from mdnrnn.cli.dispatch import choose
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, InputWarning
 from mdnrnn.version import VERSION
 
 COMMANDS = {
@@ -47,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the encoding may lack characters of file names and labels
     try:
-        status = _run(arguments)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _print_warning
+            status = _run(arguments)
         sys.stdout.flush()
         return status
     except SystemExit as end:  # raised by --help and on SIGTERM
@@ -64,6 +69,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _print_warning(message: Warning | str, category: type[Warning], *location: Any) -> None:
+    """Print an `InputWarning` on one line, without its location in the code; print other warnings as usual."""
+    text = f"warning: {message}\n" if issubclass(category, InputWarning) else None
+    print(text or warnings.formatwarning(message, category, *location[:2]), file=sys.stderr, end="")
 
 
 def _run(arguments: list[str]) -> int:

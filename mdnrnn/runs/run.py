@@ -147,6 +147,7 @@ class Run:
         check_generation_arguments(n, seed)
         if prefix is not None:
             arguments.check_prefix(config, prefix)
+        prefix_step = None if prefix is None else arguments.prefix_to_step(config, prefix)
         weights = self.label_weights(n, labels, None if prefix is None else prefix.label)
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
             latents = self._sample_latents(prefix, weights, n, seed)
@@ -161,7 +162,7 @@ class Run:
             self.model,
             n,
             condition,
-            None if prefix is None else arguments.prefix_to_step(config, prefix),
+            prefix_step,
             policy=policy,
             sampling=sampling,
             seed=seed,

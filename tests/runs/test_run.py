@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.models.configs import MDNRNNConfig
@@ -107,3 +107,10 @@ def test_loading_does_not_change_the_global_random_state(run: Run) -> None:
     torch.manual_seed(3)
     mdnrnn.load(run.folder)
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("value", [1e20, 1e38, 1e300])
+def test_prefix_that_overflows_is_rejected(run: Run, value: float) -> None:
+    prefix = Sequence(np.array([[1.0, 2.0], [value, 0.0]]), np.zeros(2, np.uint8))
+    with pytest.raises(InputError, match="prefix: received .* too large for the model"):
+        run.generate(2, prefix=prefix, max_steps=3)
