@@ -46,7 +46,7 @@ class GenerateOptions(RunOptions):
     prefix_points: int | None = None
     """Number of points to keep of the drawing to complete; the model continues after them. By default all points."""
     text: str | None = None
-    """Text to write; only for handwriting models. Long lines are wrapped."""
+    """Text to write; only for handwriting models. Long lines are wrapped. A blank line is a blank line on the page."""
     width: int | None = None
     """Maximum number of characters per line of the text. By default the length of the longest training line."""
     style: str | None = None
@@ -151,13 +151,14 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
         spacing=options.spacing,
     )
     if options.attention is not None:
-        figure = attention_figure(pages[0].windows[:_ATTENTION_LINES], lines[:_ATTENTION_LINES])
+        first_lines = [line for line in lines if line][:_ATTENTION_LINES]
+        figure = attention_figure(pages[0].windows[:_ATTENTION_LINES], first_lines)
         write_bytes(options.attention, figure_bytes(figure, options.attention.suffix.lower()))
     points = sum(len(page.lines.event) for page in pages)
-    last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(lines))]
+    last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(page.lines))]
     unfinished = sum(event != END for event in last_events)
     suffix = f", {quantity(unfinished, 'line')} unfinished" if unfinished else ""
-    counts = ", ".join([quantity(len(lines), "line"), quantity(copies, "page"), quantity(points, "point")])
+    counts = ", ".join([quantity(len(pages[0].lines), "line"), quantity(copies, "page"), quantity(points, "point")])
     print(f"{options.out}: {counts}{suffix}")
 
 

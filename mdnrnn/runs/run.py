@@ -13,6 +13,7 @@ from torch import Tensor
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.device import full_precision
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
@@ -144,6 +145,7 @@ class Run:
             InputError: an argument does not fit the run's model.
         """
         config = self.config
+        texts = None if texts is None else [to_nfc(text) for text in texts]
         check_generation_arguments(n, seed)
         if prefix is not None:
             arguments.check_prefix(config, prefix)

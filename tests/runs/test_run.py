@@ -112,5 +112,5 @@ def test_loading_does_not_change_the_global_random_state(run: Run) -> None:
 @pytest.mark.parametrize("value", [1e20, 1e38, 1e300])
 def test_prefix_that_overflows_is_rejected(run: Run, value: float) -> None:
     prefix = Sequence(np.array([[1.0, 2.0], [value, 0.0]]), np.zeros(2, np.uint8))
-    with pytest.raises(InputError, match="prefix: received .* too large for the model"):
+    with pytest.raises(InputError, match=r"prefix: received .* too large for the model"):
         run.generate(2, prefix=prefix, max_steps=3)

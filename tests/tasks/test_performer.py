@@ -193,7 +193,7 @@ def test_motion_that_overflows_is_refused_and_leaves_the_state_unchanged(run: Ru
     expected, performer = Performer(run, sampling=MOST_PROBABLE), Performer(run, sampling=MOST_PROBABLE)
     for each in (expected, performer):
         each.observe(motion, inputs=inputs)
-    with pytest.raises(InputError, match="motion: received .* too large for the model; expected numbers on the scale"):
+    with pytest.raises(InputError, match=r"motion: received .* too large for the model; expected numbers on the scale"):
         performer.observe(large, inputs=inputs)
     for _ in range(3):
         first, second = expected.play(inputs), performer.play(inputs)
@@ -213,6 +213,6 @@ def test_inputs_that_overflow_are_refused_and_leave_the_state_unchanged() -> Non
     performer = Performer(WORLD)
     performer.play()
     for value in (1e38, 1e300):
-        with pytest.raises(InputError, match="inputs: received .* too large for the model"):
+        with pytest.raises(InputError, match=r"inputs: received .* too large for the model"):
             performer.predict(np.array([value, 0.0]))
     assert np.isfinite(performer.play(np.zeros(2)).motion).all()

@@ -18,6 +18,7 @@ from mdnrnn.data.importing.recipe import Recipe, reshape
 from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
 from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.data.metadata import SPLITS
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.pen_events import DOWN
 
@@ -118,14 +119,14 @@ def _process(task: ChunkTask) -> ChunkResult:
         drawings = reshape(drawings, recipe, layout.grid)
         motion, event, lengths = drawings.to_steps(layout.start)
     records = drawings.records
-    writers = [record.writer for record in records]
+    writers = [to_nfc(record.writer) for record in records]
     block = Block(
         motion=narrow_integers(motion),
         event=event,
         lengths=lengths,
         split=np.array([SPLITS.index(record.split or "") for record in records], np.uint8),
-        labels=[_choose_label(record, task) for record in records],
-        texts=[record.text for record in records],
+        labels=[to_nfc(_choose_label(record, task)) for record in records],
+        texts=[to_nfc(record.text) for record in records],
         writers=writers if any(writers) else None,
     )
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))

@@ -198,6 +198,21 @@ def test_texts_are_kept(tmp_path: Path, text: str) -> None:
     assert [corpus[i].text for i in range(2)] == [text, ""]
 
 
+def test_labels_texts_and_keys_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    """In each pair, the second form of é is an e and a combining accent, in records, folders and lists of keys."""
+    forms = "\u00e9", "e\u0301"
+    for number, form in enumerate(forms):
+        write_text(tmp_path / "data" / form / f"{number}.svg", SVG.format(f"M0 0L7 {number}"))
+        write_text(tmp_path / f"{number}.ndjson", ndjson_line(number, word=form, key_id=f"key {forms[1 - number]}"))
+        write_text(tmp_path / f"{number}.txt", f"key {form}")
+    folders, _ = import_files(tmp_path / "data", Recipe(labels="folder"))
+    assert folders.metadata.classes == (forms[0],)
+    lists = f"train={tmp_path}/0.txt"
+    records, _ = import_files([tmp_path / "0.ndjson", tmp_path / "1.ndjson"], Recipe(split=lists))
+    assert records.metadata.classes == (forms[0],)
+    assert len(records) == 2
+
+
 def test_corpus_without_texts_has_no_text_array(class_folders: Path) -> None:
     corpus, _ = import_files(class_folders)
     assert corpus.text is None
