@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +37,7 @@ _CHUNK_SEQUENCES = 1024
 def recognizes(path: Path, head: bytes = b"PK") -> bool:
     """Return whether `path` is a corpus folder, or an `.npz` with the header of a corpus."""
     if path.is_dir():
-        return (path / HEADER).is_file()
+        return os.path.isfile(path / HEADER)  # False, too, if the folder cannot be searched
     return head.startswith(b"PK") and HEADER in archive_names(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.importing.builder import Block, narrow_integers
 from mdnrnn.data.importing.recipe import Recipe, reshape
-from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
+from mdnrnn.data.importing.sources import STDIN, PathInfo, SplitNames, list_files
 from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.unicode_text import to_nfc
@@ -67,24 +68,31 @@ class Unreadable(NamedTuple):
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
     """Yield the chunks of all files in order, and an `Unreadable` for each file that cannot be cut into chunks."""
     forced = formats.find_format(recipe.format) if recipe.format else None
+    split_names = SplitNames(paths)
     for path, root in list_files(paths):
         if forced and root and path.suffix.lower() not in forced.extensions:
             continue
         try:
+            if root and path.is_dir():
+                os.scandir(path).close()  # raises the error of a folder that cannot be listed
             form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
             if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
                 yield Unreadable(path, None, formats.describe_unknown(path).kind)
                 continue
             if form is None:
                 raise formats.unknown_format_error(path)
-            yield from _file_tasks(path, root, form, recipe)
+            yield from _file_tasks(path, root, form, recipe, split_names)
         except (DataError, OSError) as error:
             yield _make_unreadable(path, error)
 
 
-def _file_tasks(path: Path, root: Path | None, form: Format, recipe: Recipe) -> Iterator[ChunkTask]:
+def _file_tasks(
+    path: Path, root: Path | None, form: Format, recipe: Recipe, split_names: SplitNames
+) -> Iterator[ChunkTask]:
     label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
-    path_info = PathInfo.from_path(path, root, by_file=label_source == "file") if label_source else PathInfo()
+    path_info = PathInfo()
+    if label_source:
+        path_info = PathInfo.from_path(path, root, by_file=label_source == "file", split_names=split_names)
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
     for number, chunk in enumerate(chunks):
         yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)

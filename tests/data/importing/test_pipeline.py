@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -289,6 +290,31 @@ def test_unreadable_file_is_refused_or_counted(tmp_path: Path) -> None:
     ((reason, (count, first)),) = report.bad_files.items()
     assert (reason, count) == ("cannot be read", 3)
     assert first.startswith(str(tmp_path / "data" / "bad.svg"))
+
+
+def test_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as a user who can list every folder: the error is simulated."""
+    write_text(tmp_path / "data" / "a.svg", SVG.format("M0 0L7 1"))
+    locked = write_text(tmp_path / "data" / "locked" / "b.svg", SVG.format("M0 0L7 2")).parent
+    scandir, stat = os.scandir, os.stat
+
+    def refuse_list(path: Any) -> Any:
+        if path in (locked, str(locked)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    def refuse_inside(path: Any, *arguments: Any, **options: Any) -> Any:
+        if not isinstance(path, int) and locked in Path(os.fsdecode(path)).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "scandir", refuse_list)
+    monkeypatch.setattr(os, "stat", refuse_inside)
+    with pytest.raises(DataError, match=r"locked: cannot be read \(Permission denied\); check the path"):
+        import_corpus(tmp_path / "data", tmp_path / "out")
+    report = import_corpus(tmp_path / "data", tmp_path / "out", Recipe(skip_bad=True))
+    assert report.kept == 1
+    assert report.bad_files["cannot be read"][0] == 1
 
 
 def test_files_of_unknown_format_are_ignored_in_folders_and_refused_as_sources(tmp_path: Path) -> None:
