@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mdnrnn.data.array_arguments import check_events, check_matrices, check_strings, divide_into_splits
-from mdnrnn.data.memmap import find_large_mapping
+from mdnrnn.data.memmap import find_large_mapping, keep_open
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
 from mdnrnn.data.unicode_text import to_nfc
@@ -243,10 +243,18 @@ class Corpus:
 
     def release_memory(self) -> None:
         """Release the resident pages of large memory-mapped arrays. The next access reads the pages again."""
-        for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
+        for array in self._row_arrays():
             mapped = find_large_mapping(array)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+    def keep_open(self) -> None:
+        """Keep the files of large memory-mapped arrays open, so that the corpus can be read after they are deleted."""
+        for array in self._row_arrays():
+            keep_open(array)
+
+    def _row_arrays(self) -> tuple[np.ndarray | None, ...]:
+        return self.motion, self.event, self.inputs, self.text, self.logvar
 
     def is_first_row(self, rows: slice) -> np.ndarray:
         """Return a mask (n,) for a slice of n rows: True for each row that is the first of its sequence."""

@@ -107,8 +107,8 @@ def test_blank_line_is_blank_on_the_page_and_changes_no_other_line(run: Run, lin
 
 def test_decomposed_text_is_the_text_that_it_looks_like(lines: Corpus, tmp_path: Path) -> None:
     """The corpus has a decomposed text, as other programs may write it; the alphabet has the composed character."""
-    rows = [lines[i]._replace(label=None, writer=None) for i in range(8)]
-    composed = pack(lines.metadata, dict.fromkeys(("train", "valid"), [row._replace(text="caf\u00e9") for row in rows]))
+    rows = [lines[i]._replace(label=None, writer=None, text="caf\u00e9") for i in range(8)]
+    composed = pack(lines.metadata, {"train": rows, "valid": rows})
     data = b"".join(["cafe\u0301".encode()] * 16)
     decomposed = replace(composed, text=np.frombuffer(data, np.uint8), text_offsets=6 * np.arange(17))
     model = HandwritingConfig(hidden=8, window=2, components=3)

@@ -223,11 +223,11 @@ def _to_strokes(corpus: Corpus, index: int) -> Drawing:
 def _to_record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
-    number = corpus[index].writer
+    number, last_event = corpus[index].writer, int(corpus[index].event[-1])
     # The key depends on the writer only, so that all sequences of a writer are assigned to one split. `writer` contains
     # the path because a number identifies different writers in different corpora.
     key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
-    return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
+    return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer, last_event)
 
 
 def corpus_format(path: Path) -> Format:

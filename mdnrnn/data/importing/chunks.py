@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data import formats
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.importing.builder import Block, narrow_integers
@@ -116,7 +116,8 @@ def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
 
 def _process(task: ChunkTask) -> ChunkResult:
     recipe, layout = task.recipe, task.layout
-    drawings = task.parse(task.chunk).drop_invalid()
+    # The readers limit the size of streams, which can be much longer than drawings.
+    drawings = task.parse(task.chunk).drop_invalid(np.inf if layout.is_stream else MAX_POINTS)
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:

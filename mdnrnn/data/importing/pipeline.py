@@ -48,12 +48,14 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
         return _open_corpus(path)
-    # The memory maps of the arrays remain valid after the folder is deleted.
+    # The memory maps of the arrays remain valid after the folder is deleted; files that are read directly stay open.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
-        return replace(native.read(Path(folder)), skipped=skipped)
+        corpus = replace(native.read(Path(folder)), skipped=skipped)
+        corpus.keep_open()
+        return corpus
 
 
 def import_corpus(

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.data.formats import ndjson, svg_writer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.formats import native, ndjson, svg_writer
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.builder import Builder
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError, InputError
+from mdnrnn.pen_events import DOWN, UP
 from tests.data.formats.samples import ndjson_line, object_array, pack_quickdraw
 from tests.data.importing.helpers import (
     SVG,
@@ -28,6 +31,7 @@ from tests.data.importing.helpers import (
     splits_by_number,
     write_text,
 )
+from tests.helpers import make_episodes, make_touches, random_corpus
 
 try:
     import resource
@@ -225,6 +229,19 @@ def test_corpus_that_is_imported_again_is_unchanged(tmp_path: Path) -> None:
     import_corpus([source], tmp_path / "a", Recipe(grid=0.5), name="mine", license="CC0", source="me")
     corpus, _ = import_files(tmp_path / "a", name="mine")
     assert corpus.fingerprint == pipeline.read(tmp_path / "a").fingerprint
+
+
+@pytest.mark.parametrize("corpus", [random_corpus([9, 12]), make_touches(6), make_episodes(ends=False)])
+def test_truncated_sequences_that_are_imported_again_have_no_end(tmp_path: Path, corpus: Corpus) -> None:
+    event = corpus.event.copy()
+    event[corpus.offsets[1:] - 1] = DOWN
+    if not corpus.metadata.is_world:
+        event[corpus.offsets[1] - 1] = UP
+    native.write(replace(corpus, event=event, inputs=None), tmp_path / "a")
+    import_corpus(tmp_path / "a", tmp_path / "b", Recipe(grid=0))
+    again = pipeline.read(tmp_path / "b")
+    np.testing.assert_array_equal(again.event, event)
+    np.testing.assert_allclose(again.motion, corpus.motion, atol=1e-4)
 
 
 def test_given_license_and_source_replace_those_of_an_imported_corpus(tmp_path: Path) -> None:
