@@ -13,6 +13,7 @@ from torch import Tensor
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.outliers import find_extremes
 from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.device import full_precision
 from mdnrnn.errors import InputError
@@ -57,6 +58,8 @@ class Run:
         corpus = open_training_data(self.config) if data is None else open_data(data, recipe)
         corpus.check()
         self._check_shape(corpus)
+        if data is not None:
+            self._check_magnitude(corpus)
         start = self.config.metadata.start
         if corpus.metadata.start != start:
             raise InputError(
@@ -71,6 +74,14 @@ class Run:
                 f"{corpus.metadata.name} has {received.features} features and {received.inputs} inputs per step; "
                 f"the run expects {expected.features} and {expected.inputs}"
             )
+
+    def _check_magnitude(self, corpus: Corpus) -> None:
+        """Raise `InputError` if a motion is so large that the model's arithmetic would overflow."""
+        mean, scale = self.config.normalizer.mean, self.config.normalizer.scale
+        for value, sequence, row, feature in find_extremes(corpus):
+            name = f"{corpus.metadata.name}, sequence {sequence}, row {row}"
+            normalized = value / scale[feature] - mean[feature] / scale[feature]
+            arguments.check_magnitude(name, np.array(value), np.array(normalized))
 
     def evaluate(self, split: str = "test", data: Data | None = None, importance: int = 0) -> Likelihood:
         """Return the likelihood of a split under the model.

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.outliers import check_outliers
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
@@ -21,10 +22,12 @@ from mdnrnn.runs.data import Data, describe_data, open_data, open_training_data
 from mdnrnn.runs.presets import KINDS, Preset, find_preset
 from mdnrnn.runs.previews import SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
+from mdnrnn.runs.training_checks import describe_largest_motion, warn_about_use
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.loss_check import NonFiniteLoss
 from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.trainer import TrainingResult, fit
 
@@ -120,6 +123,8 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         raise InputError(f"window: received {training.window}, expected 0: this model trains on whole sequences only")
     corpus = open_data(data)
     corpus.check()
+    check_outliers(corpus)
+    warn_about_use(preset, corpus.metadata)
     if model_class.uses_text:
         check_text_corpus(corpus)
     shape = StepShape.from_corpus(corpus)
@@ -172,4 +177,11 @@ def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) ->
                 path.unlink()
     train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
     previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point)
-    return fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
+    try:
+        result = fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
+    except NonFiniteLoss as error:
+        if error.indices:
+            largest = describe_largest_motion(corpus, config.normalizer, error.indices)
+            raise NonFiniteLoss(f"{error}; {largest}", error.indices) from error
+        raise
+    return replace(result, null_nll_per_point=prepared.null_nll_per_point)

@@ -64,7 +64,7 @@ def test_corpus_read_from_a_large_file_of_another_format_outlives_its_temporary_
     np.testing.assert_array_equal(read_row_ranges(view, np.array([3]), np.array([5])), expected[3:8])
     batches = list(Batches(corpus, "train", Normalizer.from_corpus(corpus), 4))
     assert sum(batch.size for batch in batches) == len(corpus.indices("train"))
-    copy = pickle.loads(pickle.dumps(corpus))  # as for a worker process
+    copy = pickle.loads(pickle.dumps(corpus))  # noqa: S301  as for a worker process
     np.testing.assert_array_equal(read_row_ranges(copy.motion, FIRSTS[:2], LENGTHS[:2]), expected[[7, 8, 9, 0]])
     mapped = find_large_mapping(view)
     assert mapped is not None

@@ -114,3 +114,11 @@ def test_prefix_that_overflows_is_rejected(run: Run, value: float) -> None:
     prefix = Sequence(np.array([[1.0, 2.0], [value, 0.0]]), np.zeros(2, np.uint8))
     with pytest.raises(InputError, match=r"prefix: received .* too large for the model"):
         run.generate(2, prefix=prefix, max_steps=3)
+
+
+def test_data_that_overflow_are_rejected_with_their_sequence(run_without_grid: Run) -> None:
+    motions = [np.ones((3, 2)) for _ in range(4)]
+    motions[2][1, 0] = -1e30
+    corpus = Corpus.from_arrays(motions, splits=["test"] * 4)
+    with pytest.raises(InputError, match=r"arrays, sequence 2, row 1: received -1e\+30, which is too large"):
+        run_without_grid.evaluate(data=corpus)

@@ -20,8 +20,8 @@ def write(corpus: Corpus, folder: Path) -> None:
     """Write one file per drawing to a new folder, atomically.
 
     If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, for
-    example train/cat/000000.svg; see `to_folder_name` for its name. Coordinates are written exactly. A stroke of several
-    points that all coincide is read back as one point.
+    example train/cat/000000.svg; see `to_folder_name` for its name. Coordinates are written exactly. A stroke of
+    several points that all coincide is read back as one point.
 
     Raises:
         InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.
