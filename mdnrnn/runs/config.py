@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdnrnn.data.drawing_sizes import DrawingSizes
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
@@ -45,6 +46,8 @@ class RunConfig:
     steps_per_character: float = 0.0
     """Maximum ratio of steps to characters over the sequences of the training corpus; it determines the step limit of
     sequences generated from a text."""
+    sizes: DrawingSizes = field(default_factory=DrawingSizes)
+    """Sizes of the training drawings; empty if they are unknown or the data are not drawings."""
     version: str = VERSION
 
     @classmethod
@@ -77,6 +80,7 @@ class RunConfig:
             "model": KINDS[fields["kind"]].config,
             "normalizer": Normalizer,
             "metadata": Metadata,
+            "sizes": DrawingSizes,
             "training": SequenceTrainConfig,
         }
         return cls(**{name: classes[name](**value) if name in classes else value for name, value in fields.items()})

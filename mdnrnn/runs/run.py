@@ -30,6 +30,7 @@ from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
+from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, load_weights
 
 _SCREEN = (0.0, 1.0)
@@ -328,23 +329,30 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
     return Run(folder, config, model.to(device).eval())
 
 
-def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
+def read_prefix(
+    run: Run, data: str, index: int = 0, points: int | None = None, rescale: bool | None = None
+) -> Sequence:
     """Return the first `points` steps of a drawing as a prefix for `run.generate`.
 
-    The prefix has the label of the drawing if the class of the drawing is one of the run's classes.
+    The prefix has the label of the drawing if the class of the drawing is one of the run's classes. An `InputWarning`
+    is issued if the drawing is not at the scale of the training drawings.
 
     Args:
         run: run that completes the drawing.
         data: a catalog name or a path.
         index: index of the drawing, in the order of the file.
-        points: number of steps; by default all.
+        points: number of steps; by default all. The drawing is then taken for unfinished.
+        rescale: whether to scale the drawing to the size of the training drawings; see `rescaling.fit_scale`.
     """
     corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split, so that the order of the file is kept
     if not 0 <= index < len(corpus):
         raise InputError(f"prefix index: received {index}, expected 0 to {len(corpus) - 1} for {data}")
     if points is not None and points < 1:
         raise InputError(f"prefix points: received {points}, expected 1 or more")
-    prefix, known = corpus[index], run.config.metadata.classes
+    drawing = pack(corpus.metadata, {"test": [corpus[index]]})
+    unfinished = points is None and not corpus.metadata.is_touch
+    prefix = fit_scale(run.config, drawing, data, rescale, unfinished=unfinished)[0]
+    known = run.config.metadata.classes
     name = None if prefix.label is None else corpus.metadata.classes[prefix.label]
     label = known.index(name) if name is not None and name in known else None
     return Sequence(prefix.motion[:points], prefix.event[:points], label)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.drawing_sizes import DrawingSizes
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.outliers import check_outliers
 from mdnrnn.device import choose_device
@@ -142,6 +143,7 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         max_steps=int(corpus.lengths.max()),
         longest_text=int(corpus.text_lengths.max(initial=0)),
         steps_per_character=corpus.max_steps_per_character,
+        sizes=DrawingSizes.from_corpus(corpus),
     )
     config.build()  # raises InputError before anything is written
     prepared = _PreparedRun(config, corpus, _null_nll_per_point(config, corpus))

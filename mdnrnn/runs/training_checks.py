@@ -45,7 +45,7 @@ def describe_null_model(nll: float, null_nll: float) -> str:
     """Return a warning about a model that is worse than the null model, given their nats per point."""
     return (
         f"the model is worse than the null model: {nll:.4f} nats per point, null model {null_nll:.4f} (lower is "
-        "better); train longer (--minutes), lower --learning-rate, or check the data (mdnrnn data draw, mdnrnn data info)"
+        "better); train longer (--minutes), lower --learning-rate, or check the data with mdnrnn data draw"
     )
 
 

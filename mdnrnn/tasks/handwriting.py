@@ -19,6 +19,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import require_text_model
 from mdnrnn.pen_events import DOWN
+from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting_layout import WrittenLines, save_handwriting
 
@@ -162,31 +163,37 @@ def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
     return sequence._replace(motion=motion[1:], event=event[1:]), 1
 
 
-def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
+def read_style(run: Run, style: str, text: str | None = None, rescale: bool | None = None) -> Sequence:
     """Return a handwritten line with its text, as the argument `style` of `write`.
+
+    An `InputWarning` is issued if the line is not at the scale of the training lines.
 
     Args:
         run: run of a text-conditional model.
         style: index of a line in the test split of the run's data; or DATA:INDEX, for example hands.npz:1; or DATA,
             whose first line is used. DATA is a catalog name or a path, which may be relative to the run folder.
         text: text of the line; by default the text in the data.
+        rescale: whether to scale the line to the size of the training lines; see `rescaling.fit_scale`.
 
     Raises:
         InputError: there is no such line, or it has no text.
     """
     require_text_model(run.model)
     data, _, index = style.rpartition(":")
+    path = None
     if style.isdecimal():
         corpus, index = run.open_data().select_split("test"), style
-    elif data and index.isdecimal() and not Path(style).exists():
-        corpus = run.open_data(_style_path(run, data), Recipe(split="1,0,0"))  # keeps the order of the file
     elif style:
-        corpus, index = run.open_data(_style_path(run, style), Recipe(split="1,0,0")), "0"
+        has_index = data and index.isdecimal() and not Path(style).exists()
+        path, index = (_style_path(run, data), index) if has_index else (_style_path(run, style), "0")
+        corpus = run.open_data(path, Recipe(split="1,0,0"))  # keeps the order of the file
     else:
         raise InputError("style: received nothing, expected the index of a line, or a file")
     if len(index) > 9 or int(index) >= len(corpus):
         raise InputError(f"style: received {style[:40]}, expected an index from 0 to {len(corpus) - 1}, or a file")
     line = corpus[int(index)]
+    if path is not None:
+        line = fit_scale(run.config, pack(corpus.metadata, {"test": [line]}), path, rescale)[0]
     line = line._replace(label=None, text=to_nfc(text) or line.text)
     if not line.text:
         raise InputError(f"style: received {style}, a line without a text; pass its text with --style-text")
