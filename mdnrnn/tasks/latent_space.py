@@ -63,10 +63,12 @@ def load_drawings(
         corpus = run.open_data(data).select_split(split or "test")
     else:
         corpus = run.open_data(data, Recipe(split="1,0,0"))
-    if data is not None:
-        corpus = fit_scale(run.config, corpus, data, rescale)
-    if label is None:
-        return run.with_run_classes(corpus)
+    corpus = run.with_run_classes(corpus) if label is None else _select_class(run, corpus, label)
+    return corpus if data is None else fit_scale(run.config, corpus, data, rescale)
+
+
+def _select_class(run: Run, corpus: Corpus, label: str) -> Corpus:
+    """Return the drawings of a class, or all drawings with this class if they have none; see `load_drawings`."""
     index = run.config.metadata.class_index(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
