@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from typing import Any
+from typing import TextIO
 
 from mdnrnn.cli.dispatch import choose
 from mdnrnn.errors import InputError, InputWarning
@@ -71,10 +71,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def _print_warning(message: Warning | str, category: type[Warning], *location: Any) -> None:
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Print an `InputWarning` on one line, without its location in the code; print other warnings as usual."""
-    text = f"warning: {message}\n" if issubclass(category, InputWarning) else None
-    print(text or warnings.formatwarning(message, category, *location[:2]), file=sys.stderr, end="")
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    if issubclass(category, InputWarning):
+        text = f"warning: {' '.join(str(message).split())}\n"
+    print(text, file=file or sys.stderr, end="")
 
 
 def _run(arguments: list[str]) -> int:

@@ -54,7 +54,7 @@ def _visible_texts(figure: Figure) -> list[Text]:
     for axes in figure.axes:  # sets the texts of the ticks, which matplotlib does only before it draws them
         axes.get_xticklabels()
         axes.get_yticklabels()
-    texts: list[Text] = figure.findobj(Text)  # type: ignore[assignment]
+    texts: list[Text] = figure.findobj(Text)
     return [text for text in texts if text.get_text() and text.get_visible()]
 
 

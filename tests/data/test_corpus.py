@@ -205,7 +205,13 @@ def test_classes_of_a_file_that_look_the_same_are_merged(tmp_path: Path) -> None
 @pytest.mark.parametrize("order", [1, -1])
 def test_field_of_some_sequences_only_is_refused(field: str, order: int) -> None:
     whole = Sequence(np.ones((2, 2)), np.array([DOWN, END]))
-    values = {"label": 0, "text": "a", "inputs": np.ones((2, 1)), "writer": 3, "logvar": np.ones((2, 2))}
+    values: dict[str, Any] = {
+        "label": 0,
+        "text": "a",
+        "inputs": np.ones((2, 1)),
+        "writer": 3,
+        "logvar": np.ones((2, 2)),
+    }
     sequences = [whole, whole._replace(**{field: values[field]})][::order]
     with pytest.raises(InputError, match=rf"received no {field} in sequence ., but one in .*expected a {field} in all"):
         pack(Metadata(name="x", classes=("a",)), {"train": sequences})

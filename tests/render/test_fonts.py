@@ -91,7 +91,7 @@ def test_missing_character_is_not_a_box() -> None:
         hidden = png_pixels(figure_bytes(unknown, ".png"), "L")[325:]
     assert hidden.min() == 255
     assert png_pixels(figure_bytes(empty, ".png"), "L")[325:].min() < 255
-    size = known.findobj(Text)[0].get_fontsize()  # type: ignore[attr-defined]
+    size = lay_out([LINE], DrawingOptions(labels=[KNOWN])).font_size
     dark = (square < 128).sum()
     assert dark == pytest.approx((2 * 0.7 * size) ** 2, rel=0.1)
 

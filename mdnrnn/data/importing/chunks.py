@@ -15,6 +15,7 @@ from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.importing.builder import Block, narrow_integers
+from mdnrnn.data.importing.duplicates import hash_strokes
 from mdnrnn.data.importing.recipe import Recipe, reshape
 from mdnrnn.data.importing.sources import STDIN, PathInfo, SplitNames, list_files
 from mdnrnn.data.importing.splits import assign_splits
@@ -37,6 +38,8 @@ class ChunkTask(NamedTuple):
     chunk: Any
     layout: StepLayout
     path_info: PathInfo
+    source: Path
+    """Folder of the file, or the file itself if its format has many drawings per file."""
     recipe: Recipe
 
 
@@ -53,6 +56,10 @@ class ChunkResult(NamedTuple):
     repaired: list[Remark]
     lost: list[Remark]
     """Remarks on content of the drawings that the corpus does not contain."""
+    source: str
+    """Folder of the file, or the file itself if its format has many drawings per file."""
+    stroke_hashes: np.ndarray
+    """Hashes of the strokes of the file; see `duplicates.hash_strokes`."""
 
 
 class Unreadable(NamedTuple):
@@ -93,9 +100,10 @@ def _file_tasks(
     path_info = PathInfo()
     if label_source:
         path_info = PathInfo.from_path(path, root, by_file=label_source == "file", split_names=split_names)
+    source = path.parent if form.default_label == "folder" else path
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
     for number, chunk in enumerate(chunks):
-        yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, recipe)
+        yield ChunkTask(path, number == 0, form.parse, chunk, form.layout, path_info, source, recipe)
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
@@ -119,6 +127,7 @@ def _process(task: ChunkTask) -> ChunkResult:
     # The readers limit the size of streams, which can be much longer than drawings.
     drawings = task.parse(task.chunk).drop_invalid(np.inf if layout.is_stream else MAX_POINTS)
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
+    stroke_hashes = np.zeros(0, np.uint64) if layout.is_stream else hash_strokes(drawings)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:
             raise InputError("jump, box, resample, simplify and grid apply to drawings only; omit them for streams")
@@ -148,6 +157,8 @@ def _process(task: ChunkTask) -> ChunkResult:
         dropped=[*drawings.dropped, *_explain_dropped(records, lengths, keep, recipe)],
         repaired=drawings.repaired,
         lost=drawings.lost,
+        source=str(task.source),
+        stroke_hashes=stroke_hashes,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -21,11 +22,12 @@ from mdnrnn.data.formats.format import StepLayout
 from mdnrnn.data.formats.streams import BAD_LINE
 from mdnrnn.data.importing.builder import Block, Builder
 from mdnrnn.data.importing.chunks import ChunkResult, Unreadable, chunk_tasks, process_chunk
+from mdnrnn.data.importing.duplicates import InkIndex
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report, length_percentiles
 from mdnrnn.data.importing.sources import STDIN, expand_sources
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.errors import DataError, InputError
+from mdnrnn.errors import DataError, InputError, InputWarning
 from mdnrnn.files import atomic_path, make_folder
 from mdnrnn.multiprocess import imap_in_processes
 
@@ -52,6 +54,8 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
+        for notice in report.notices:
+            warnings.warn(notice, InputWarning, stacklevel=3)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
         corpus = replace(native.read(Path(folder)), skipped=skipped)
         corpus.keep_open()
@@ -147,7 +151,7 @@ def _build_corpus(
     Args:
         strict: whether to raise an error at the first malformed record.
     """
-    report, builder, contents = Report(), Builder(folder), _Contents(metadata.name)
+    report, builder, contents, ink = Report(), Builder(folder), _Contents(metadata.name), InkIndex()
     results = imap_in_processes(process_chunk, chunk_tasks(paths, recipe), workers)
     try:
         with closing(results), tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
@@ -159,6 +163,7 @@ def _build_corpus(
                     _check_records(result)
                 block = _limit_block(result.block, recipe, report)
                 contents.add(result, block)
+                ink.add(result.source, result.stroke_hashes)
                 builder.add(block)
                 report.files += result.is_first
                 report.add_drawings(len(block), result.dropped, result.repaired, result.lost)
@@ -173,6 +178,7 @@ def _build_corpus(
     finally:
         builder.close()
     report.classes = len(builder.classes) if labeled else 0
+    report.notices = ink.notices()
     report.splits = builder.sequences
     report.points = sum(length * count for length, count in builder.lengths.items())
     report.lengths = length_percentiles(builder.lengths)
