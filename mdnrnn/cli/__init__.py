@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
 import warnings
@@ -49,7 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the encoding may lack characters of file names and labels
     try:
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
         with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="matplotlib")
             warnings.simplefilter("always", InputWarning)
             warnings.showwarning = _print_warning
             status = _run(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence as Items
 
@@ -37,8 +38,11 @@ def _has_known_features(metadata: Metadata) -> bool:
 
 
 def is_worse(nll: float, null_nll: float) -> bool:
-    """Return whether a negative log-likelihood is not lower than that of the null model; true if it is NaN."""
-    return not nll < null_nll
+    """Return whether a negative log-likelihood is NaN or not lower than that of the null model.
+
+    If that of the null model is unknown (NaN), return False.
+    """
+    return not nll < null_nll and not math.isnan(null_nll)
 
 
 def describe_null_model(nll: float, null_nll: float) -> str:

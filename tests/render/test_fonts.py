@@ -11,6 +11,9 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from mdnrnn.cli import main
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.formats import native
 from mdnrnn.errors import InputWarning
 from mdnrnn.render import fonts
 from mdnrnn.render.figures.attention import attention_figure
@@ -122,3 +125,16 @@ def test_svg_of_drawings_keeps_all_captions() -> None:
     svg = render([LINE], ".svg", DrawingOptions(labels=[UNKNOWN + KNOWN])).decode()
     assert f">{UNKNOWN}{KNOWN}</text>" in svg
     assert 'font-family="sans-serif"' in svg
+
+
+@pytest.mark.parametrize("extension", [".png", ".gif"])
+def test_command_prints_one_line_about_captions(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], extension: str
+) -> None:
+    labels = [UNKNOWN, f"{UNKNOWN}b", "cat"]
+    corpus = Corpus.from_arrays([np.ones((4, 2))] * 3, labels=labels, splits=["train"] * 3)
+    native.write(corpus, tmp_path / "corpus")
+    out = str(tmp_path / f"picture{extension}")
+    assert main(["data", "draw", str(tmp_path / "corpus"), "--out", out]) == 0
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"warning: captions with {UNKNOWN} are left out, because no installed font has these")

@@ -108,6 +108,7 @@ def test_largest_motion_of_a_batch_is_named() -> None:
 
 def test_nan_is_worse_than_the_null_model() -> None:
     assert [is_worse(nll, 2.0) for nll in (1.0, 2.0, 3.0, np.nan)] == [False, True, True, True]
+    assert not is_worse(1.0, np.nan)
 
 
 def test_model_that_is_worse_than_the_null_model_is_reported(

@@ -6,13 +6,17 @@ by chance. Memory is bounded: beyond a number of hashes, only those that end in 
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import permutations
+
 import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch
 
 _MIN_POINTS = 8
 """Minimum number of points of the strokes that are compared."""
-_MAX_HASHES = 1 << 16
+_MAX_HASHES, _MAX_SOURCES = 1 << 16, 4
+"""Maximum number of hashes that are kept, and of sources of each hash."""
 _MIN_SHARED = 3
 """Minimum number of strokes of a source that are also in another source, for a notice."""
 _MIN_SHARE = 0.5
@@ -48,35 +52,35 @@ class InkIndex:
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
-        self._sources: dict[int, int] = {}
-        """Sources of each hash, as a set of bits."""
+        self._sources: dict[int, tuple[int, ...]] = {}
+        """Numbers of the first sources of each hash."""
         self._mask = 0
 
     def add(self, source: str, hashes: np.ndarray) -> None:
         """Add the hashes of the strokes of a source, which is a folder or a file with many drawings."""
-        bit = 1 << self._names.setdefault(source, len(self._names))
+        if not len(hashes):
+            return
+        number = self._names.setdefault(source, len(self._names))
         for value in hashes[(hashes & np.uint64(self._mask)) == 0].tolist():
-            self._sources[value] = self._sources.get(value, 0) | bit
+            known = self._sources.get(value, ())
+            if number not in known and len(known) < _MAX_SOURCES:
+                self._sources[value] = (*known, number)
         while len(self._sources) > _MAX_HASHES:
             self._mask = 2 * self._mask + 1
-            self._sources = {value: bits for value, bits in self._sources.items() if not value & self._mask}
+            self._sources = {value: known for value, known in self._sources.items() if not value & self._mask}
 
     def notices(self) -> list[str]:
         """Return a notice for each pair of sources of which one contains most strokes of the other."""
-        if len(self._names) < 2:
-            return []
-        names, shared = list(self._names), [bits for bits in self._sources.values() if bits & (bits - 1)]
-        notices = []
-        for number, name in enumerate(names):
-            own = [bits for bits in shared if bits >> number & 1]
-            total = sum(bits >> number & 1 for bits in self._sources.values())
-            if len(own) < max(_MIN_SHARED, _MIN_SHARE * total):
+        totals = Counter(number for known in self._sources.values() for number in known)
+        shared = Counter(pair for known in self._sources.values() for pair in permutations(known, 2))
+        names = list(self._names)
+        notices: dict[frozenset[int], str] = {}
+        for (number, other), count in shared.most_common():
+            pair, share = frozenset((number, other)), count / totals[number]
+            if count < _MIN_SHARED or share < _MIN_SHARE or share < count / totals[other] or pair in notices:
                 continue
-            other = max((i for i in range(len(names)) if i != number), key=lambda i: sum(bits >> i & 1 for bits in own))
-            notices.append((name, names[other], len(own) / total))
-        pairs = {frozenset(pair): (*pair, share) for *pair, share in sorted(notices, key=lambda each: each[2])}
-        return [
-            f"{share:.0%} of the strokes of {name} are also in {other}; the same ink is imported twice, unless one of "
-            "them is left out"
-            for name, other, share in list(pairs.values())[:_MAX_NOTICES]
-        ]
+            notices[pair] = (
+                f"{share:.0%} of the strokes of {names[number]} are also in {names[other]}; the same ink is imported "
+                "twice, unless one of them is left out"
+            )
+        return list(notices.values())[:_MAX_NOTICES]
