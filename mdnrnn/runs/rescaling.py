@@ -39,7 +39,8 @@ def fit_scale(
         corpus: drawings that were read from `data`.
         data: a catalog name or a path.
         rescale: whether to scale the drawings; None: only if `data` are not a corpus and not touch performances.
-        unfinished: whether the drawings are beginnings, which are compared with the first strokes of training drawings.
+        unfinished: whether drawings that are not in a corpus are beginnings. They are compared with the first strokes
+            of training drawings.
 
     Raises:
         InputError: `rescale` is true, but the config does not contain the sizes of the training drawings.
@@ -48,10 +49,13 @@ def fit_scale(
         if rescale:
             raise InputError(f"rescale: the run on {config.metadata.name} does not record the sizes of its drawings")
         return corpus
+    units = has_units(data)
+    unfinished = unfinished and not units
     scales, deviations = config.sizes.scales(corpus, unfinished=unfinished)
     if rescale is None:
-        rescale = not config.metadata.is_touch and not has_units(data)
-    _warn_about_scales(scales, deviations, data, rescale)
+        rescale = not config.metadata.is_touch and not units
+    # A beginning is compared with one size, whose variation is large: every factor of 2 is reported.
+    _warn_about_scales(scales, 0 * deviations if unfinished else deviations, data, rescale)
     return _divide(corpus, scales, config.metadata.bin_width) if rescale else corpus
 
 

@@ -83,6 +83,13 @@ def test_corpora_and_catalog_names_are_kept_with_a_warning(run: Run, doodles: Co
     np.testing.assert_allclose(fitted.motion, doodles[1].motion[:6], atol=0.3 * np.abs(doodles[1].motion).max())
 
 
+def test_training_drawings_give_no_warning(run: Run) -> None:
+    """All of them are whole drawings, also those of one stroke."""
+    corpus = run.open_data("doodles").select_split("test")
+    for unfinished in (False, True):
+        assert fit_scale(run.config, corpus, "doodles", unfinished=unfinished) is corpus
+
+
 def test_touch_performances_are_not_scaled_by_default(tmp_path: Path) -> None:
     touches = make_touches()
     run = make_run(touches)
