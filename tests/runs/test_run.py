@@ -91,12 +91,14 @@ def test_unknown_classes_are_rejected(run: Run, doodles: Corpus) -> None:
         run.evaluate(data=other)
 
 
+@pytest.mark.filterwarnings("ignore:.*times as large:mdnrnn.errors.InputWarning")
 def test_prefix_index_follows_the_order_of_the_file(run_without_grid: Run, tmp_path: Path) -> None:
     """With the default split a tenth of the drawings would be in valid and test, and thus later in the corpus."""
     lines = [json.dumps({"drawing": [[[0, 1, i], [0, 0, 2 * i]]], "key_id": str(i)}) for i in range(40)]
     (tmp_path / "x.ndjson").write_text("\n".join(lines))
     for i in range(40):
-        assert read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), i).motion[-1].tolist() == [i - 1, 2 * i]
+        prefix = read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), i, rescale=False)
+        assert prefix.motion[-1].tolist() == [i - 1, 2 * i]
     with pytest.raises(InputError, match="prefix index: received 40, expected 0 to 39"):
         read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), 40)
 
