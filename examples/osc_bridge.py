@@ -22,6 +22,8 @@ import mdnrnn
 
 SILENCE = 1.0
 """Seconds without a message after which the run plays on its own."""
+LONGEST_PAUSE = 60.0
+"""Maximum number of seconds to wait for a predicted step."""
 
 
 class Bridge:
@@ -70,12 +72,18 @@ class Bridge:
                 if self.last_step == self.last_message:  # it takes over: the silence is not part of its rhythm
                     self.last_step = time.monotonic()
                 step, due = self.player.predict(), self.last_step
-            due += float(step.motion[0])
+            start, due = due, due + min(float(step.motion[0]), LONGEST_PAUSE)
             self.stopped.wait(max(0.0, due - time.monotonic()))
             with self.lock:
-                if self.last_message > due - float(step.motion[0]) or self.stopped.is_set():
+                if self.last_message > start or self.stopped.is_set():
                     continue  # a message arrived: drop the prediction
-                self.player.observe(step.motion)
+                try:
+                    self.player.observe(step.motion)
+                except mdnrnn.InputError as error:
+                    print(f"prediction {step.motion.tolist()}: {error}; starting again", file=sys.stderr)
+                    self.player.reset()
+                    self.started.clear()  # wait for the next message
+                    continue
                 self.last_step = due
                 self.send(step.motion)
 

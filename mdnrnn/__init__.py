@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mdnrnn.distributions import StepDistribution as StepDistribution
     from mdnrnn.errors import DataError as DataError
     from mdnrnn.errors import InputError as InputError
+    from mdnrnn.errors import InputWarning as InputWarning
     from mdnrnn.evaluation.likelihood import evaluate as evaluate
     from mdnrnn.generation.loop import generate as generate
     from mdnrnn.generation.sampling import Sampling as Sampling
@@ -76,7 +77,7 @@ _NAMES_BY_MODULE = {
     "mdnrnn.data.normalizer": ["Normalizer"],
     "mdnrnn.data.static": ["PointBatches", "Points"],
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
-    "mdnrnn.errors": ["DataError", "InputError"],
+    "mdnrnn.errors": ["DataError", "InputError", "InputWarning"],
     "mdnrnn.evaluation.likelihood": ["evaluate"],
     "mdnrnn.generation.loop": ["generate"],
     "mdnrnn.generation.sampling": ["Sampling"],

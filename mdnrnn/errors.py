@@ -1,4 +1,8 @@
-"""Errors that a user can correct. The command line prints the message on one line and exits with status 2."""
+"""Errors that a user can correct, and warnings.
+
+The command line prints the message of an error on one line and exits with status 2. It prints the message of an
+`InputWarning` on one line and goes on.
+"""
 
 MAX_MESSAGE = 480
 """Maximum characters of an error message. With the "error: " of the command line, a line has fewer than 500."""
@@ -25,3 +29,7 @@ class InputError(ValueError):
 
 class DataError(InputError):
     """An invalid file, or an invalid record in a file. The message starts with the file name and the position."""
+
+
+class InputWarning(UserWarning):
+    """A warning about valid input that gives a poor result. The message states what was received and what to do."""

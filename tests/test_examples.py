@@ -161,6 +161,7 @@ def test_controller_trained_in_the_world_model_beats_a_random_policy(tmp_path: P
     assert (tmp_path / "cart-pole.png").read_bytes().startswith(PNG)
 
 
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")  # as a user runs it: a warning is no exception
 def test_osc_bridge_predicts_and_plays_after_a_silence() -> None:
     spec = importlib.util.spec_from_file_location("osc_bridge", ROOT / "examples" / "osc_bridge.py")
     assert spec is not None
@@ -181,6 +182,7 @@ def test_osc_bridge_predicts_and_plays_after_a_silence() -> None:
             client.send_message("/interface", [0.5, 0.25, 0.75])
             values.append(received.get(timeout=60))
         client.send_message("/interface", [0.5])  # wrong number of values: reported and ignored
+        client.send_message("/interface", [3e38, 0.5, 0.5])  # overflows float32: reported and ignored
         client.close()
         values.append(received.get(timeout=60))  # played by the run
         assert bridge.last_step >= bridge.last_message + example.SILENCE  # the silence is not played in a burst

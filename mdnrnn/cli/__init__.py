@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib
 import io
+import logging
 import os
 import sys
+import warnings
+from typing import TextIO
 
 from mdnrnn.cli.dispatch import choose
-from mdnrnn.errors import InputError, shorten
+from mdnrnn.errors import InputError, InputWarning, shorten
 from mdnrnn.version import VERSION
 
 COMMANDS = {
@@ -47,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # the encoding may lack characters of file names and labels
     try:
-        status = _run(arguments)
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="matplotlib")
+            warnings.simplefilter("always", InputWarning)
+            warnings.showwarning = _print_warning
+            status = _run(arguments)
         sys.stdout.flush()
         return status
     except SystemExit as end:  # raised by --help and on SIGTERM
@@ -65,6 +73,21 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print an `InputWarning` on one line, without its location in the code; print other warnings as usual."""
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    if issubclass(category, InputWarning):
+        text = f"warning: {' '.join(str(message).split())}\n"
+    print(text, file=file or sys.stderr, end="")
 
 
 def _run(arguments: list[str]) -> int:

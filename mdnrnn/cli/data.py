@@ -253,6 +253,7 @@ def _format_report(report: Report, out: Path) -> str:
     }
     for kind, counts in remarks.items():
         lines += [f"  {kind}: {count} {reason}; first: {first}" for reason, (count, first) in counts.items()]
+    lines += [f"  notice: {notice}" for notice in report.notices]
     count, first = report.unknown_files
     if count:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report.unknown_kinds.items())

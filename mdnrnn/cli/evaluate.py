@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mdnrnn.cli.options import Json, OtherData, RunOptions, parse, print_json
+from mdnrnn.errors import InputWarning
+from mdnrnn.runs.training_checks import describe_null_model, is_worse
 
 if TYPE_CHECKING:
     from mdnrnn.evaluation.likelihood import ClassLikelihood, Likelihood
@@ -42,7 +45,17 @@ def main(arguments: list[str]) -> int:
         print_json({"run": str(options.run), "split": options.split, **dataclasses.asdict(likelihood)})
     else:
         print(format_likelihood(likelihood, options.split))
+    warn_if_worse(likelihood)
     return 0
+
+
+def warn_if_worse(likelihood: Likelihood) -> None:
+    """Issue an `InputWarning` if a model is not better than the null model."""
+    nll, null_nll = likelihood.nll_per_sequence, likelihood.null_nll_per_sequence
+    if is_worse(nll, null_nll):
+        sequences_per_point = likelihood.sequences / likelihood.points
+        message = describe_null_model(nll * sequences_per_point, null_nll * sequences_per_point)
+        warnings.warn(message, InputWarning, stacklevel=2)
 
 
 def format_likelihood(likelihood: Likelihood, split: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, check_count, parse, quantity
+from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, check_count, parse, quantity
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.pen_events import END
@@ -24,7 +24,7 @@ _ATTENTION_LINES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions(RunOptions):
+class GenerateOptions(RescaleOptions):
     """Generate drawings, complete a drawing, or write a text.
 
     The noise of drawing i depends only on the seed and i. A larger -n therefore adds drawings without changing the
@@ -46,7 +46,7 @@ class GenerateOptions(RunOptions):
     prefix_points: int | None = None
     """Number of points to keep of the drawing to complete; the model continues after them. By default all points."""
     text: str | None = None
-    """Text to write; only for handwriting models. Long lines are wrapped."""
+    """Text to write; only for handwriting models. Long lines are wrapped. A blank line is a blank line on the page."""
     width: int | None = None
     """Maximum number of characters per line of the text. By default the length of the longest training line."""
     style: str | None = None
@@ -97,7 +97,7 @@ def _draw(options: GenerateOptions, run: Run) -> None:
         raise InputError("this model needs a text: pass --text")
     prefix = None
     if options.prefix is not None:
-        prefix = read_prefix(run, options.prefix, options.prefix_index, options.prefix_points)
+        prefix = read_prefix(run, options.prefix, options.prefix_index, options.prefix_points, options.rescaling)
     drawings = run.generate(
         _DRAWINGS if options.n is None else options.n,
         labels=None if options.label is None else [options.label],
@@ -135,7 +135,7 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
 
     _check_text_options(options)
     lines = wrap_text(run, options.text or "", options.width)
-    style = None if options.style is None else read_style(run, options.style, options.style_text)
+    style = None if options.style is None else read_style(run, options.style, options.style_text, options.rescaling)
     copies = 1 if options.n is None else options.n
     pages = write_pages(
         run, lines, copies, style, sampling=options.sampling, seed=options.seed, max_steps=options.max_steps
@@ -151,13 +151,14 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
         spacing=options.spacing,
     )
     if options.attention is not None:
-        figure = attention_figure(pages[0].windows[:_ATTENTION_LINES], lines[:_ATTENTION_LINES])
+        first_lines = [line for line in lines if line][:_ATTENTION_LINES]
+        figure = attention_figure(pages[0].windows[:_ATTENTION_LINES], first_lines)
         write_bytes(options.attention, figure_bytes(figure, options.attention.suffix.lower()))
     points = sum(len(page.lines.event) for page in pages)
-    last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(lines))]
+    last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(page.lines))]
     unfinished = sum(event != END for event in last_events)
     suffix = f", {quantity(unfinished, 'line')} unfinished" if unfinished else ""
-    counts = ", ".join([quantity(len(lines), "line"), quantity(copies, "page"), quantity(points, "point")])
+    counts = ", ".join([quantity(len(pages[0].lines), "line"), quantity(copies, "page"), quantity(points, "point")])
     print(f"{options.out}: {counts}{suffix}")
 
 

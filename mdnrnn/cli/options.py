@@ -42,6 +42,15 @@ DeviceOption = Annotated[Device, arg(help="Device; auto selects CUDA if it is av
 LineColor = Annotated[Color, arg(help="Line color in pictures: ink (dark), by stroke, or by pen order (blue to red).")]
 Columns = Annotated[int | None, arg(help="Number of columns of the picture; by default the grid is about square.")]
 Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate an .svg; a .gif is always animated.")]
+Rescale = Annotated[
+    bool,
+    FlagCreatePairsOff,
+    arg(
+        help="Scale each given drawing to the size of the training drawings. This is the default for files whose units "
+        "are unknown, but not for corpora and touch performances."
+    ),
+]
+NoRescale = Annotated[bool, FlagCreatePairsOff, arg(help="Keep the sizes of the given drawings.")]
 Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print the results as JSON.")]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -129,7 +138,26 @@ class RunOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LatentSpaceOptions(RunOptions):
+class RescaleOptions(RunOptions):
+    """Options that select a run, and whether given drawings are scaled."""
+
+    rescale: Rescale = False
+    no_rescale: NoRescale = False
+
+    @property
+    def rescaling(self) -> bool | None:
+        """Whether given drawings are scaled; None for the default.
+
+        Raises:
+            InputError: both options are set.
+        """
+        if self.rescale and self.no_rescale:
+            raise InputError("received --rescale and --no-rescale, expected one of them")
+        return self.rescale if self.rescale or self.no_rescale else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentSpaceOptions(RescaleOptions):
     """Options that select a run of a variational model and the drawings to encode."""
 
     data: OtherData = None
@@ -143,7 +171,7 @@ class LatentSpaceOptions(RunOptions):
         from mdnrnn.tasks.latent_space import load_drawings
 
         run = self.load()
-        return run, load_drawings(run, self.data, self.split, self.label)
+        return run, load_drawings(run, self.data, self.split, self.label, self.rescaling)
 
 
 @dataclass(frozen=True, kw_only=True)

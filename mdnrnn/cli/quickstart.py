@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mdnrnn.cli.evaluate import warn_if_worse
 from mdnrnn.cli.options import Seed, parse
 from mdnrnn.cli.train import report
 from mdnrnn.generation.sampling import Sampling
@@ -46,6 +47,7 @@ def main(arguments: list[str]) -> int:
         f"held-out drawings: {likelihood.nll_per_point:.3f} nats per point; "
         f"null model: {likelihood.null_nll_per_point:.3f}"
     )
+    warn_if_worse(likelihood)
     picture = options.out / "doodles.svg"
     drawings = run.generate(36, sampling=Sampling(temperature=TEMPERATURE), seed=options.seed)
     save_drawings(drawings, picture, DrawingOptions(columns=6, labels=sequence_labels(drawings)))

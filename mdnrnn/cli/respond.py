@@ -8,7 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from mdnrnn.cli.options import Animate, Columns, RunOptions, Seed, Temperature, check_count, parse
+from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, Temperature, check_count, parse
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
@@ -18,7 +18,7 @@ from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 
 
 @dataclass(frozen=True, kw_only=True)
-class RespondOptions(RunOptions):
+class RespondOptions(RescaleOptions):
     """Generate responses to a touch performance, the call.
 
     A response continues from the state of the model after the call. Its first touch is a tap. The RoboJam paper samples
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
             f"{options.out}: received -n {options.n}, expected 1 for .csv; use .json for several responses"
         )
     run = options.load()
-    call = read_prefix(run, options.call, options.index)
+    call = read_prefix(run, options.call, options.index, rescale=options.rescaling)
     responses = respond(
         run,
         call,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,9 @@ import tyro
 
 from mdnrnn.cli.dispatch import choose
 from mdnrnn.cli.options import DataOption, parse
+from mdnrnn.errors import InputWarning
 from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.training_checks import describe_null_model, is_worse
 from mdnrnn.training.config import SequenceTrainConfig
 
 if TYPE_CHECKING:
@@ -92,4 +95,6 @@ def report(result: TrainingResult, folder: Path) -> int:
             f"{folder}: {progress.step} steps, {progress.points:,} points in {progress.seconds:.0f} s, "
             f"best validation loss {progress.best:.4f} nats per point"
         )
+        if is_worse(progress.best, result.null_nll_per_point):
+            warnings.warn(describe_null_model(progress.best, result.null_nll_per_point), InputWarning, stacklevel=2)
     return status

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mdnrnn.data.array_arguments import check_events, check_matrices, check_strings, divide_into_splits
-from mdnrnn.data.memmap import find_large_mapping
+from mdnrnn.data.memmap import find_large_mapping, keep_open
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.data.validation import check_arrays, check_values
 from mdnrnn.errors import InputError
 from mdnrnn.pen_events import DOWN, END
@@ -80,6 +81,19 @@ class Corpus:
 
     def __post_init__(self) -> None:
         check_arrays(self)
+        self._merge_equal_classes()
+
+    def _merge_equal_classes(self) -> None:
+        """Merge classes of the same name. Names that look the same can differ in a file and be equal in form NFC."""
+        names = self.metadata.classes
+        if self.label is None or len(set(names)) == len(names):
+            return
+        distinct = tuple(dict.fromkeys(names))
+        is_class = (self.label >= 0) & (self.label < len(names))  # `check` reports other labels
+        merged = np.array([distinct.index(name) for name in names], np.int32)
+        label = np.where(is_class, merged[np.where(is_class, self.label, 0)], len(distinct)).astype(np.int32)
+        object.__setattr__(self, "metadata", replace(self.metadata, classes=distinct))
+        object.__setattr__(self, "label", label)
 
     @classmethod
     def from_arrays(
@@ -118,7 +132,7 @@ class Corpus:
         if metadata is None:
             is_integer = all(motion.dtype.kind in "iu" for motion in matrices)
             metadata = Metadata(name="arrays", bin_width=1.0 if is_integer else None)
-        names = None if labels is None else check_strings("labels", labels, count)
+        names = None if labels is None else list(map(to_nfc, check_strings("labels", labels, count)))
         if names is not None and not metadata.classes:
             metadata = replace(metadata, classes=tuple(sorted(set(names))))
         columns = (
@@ -229,10 +243,18 @@ class Corpus:
 
     def release_memory(self) -> None:
         """Release the resident pages of large memory-mapped arrays. The next access reads the pages again."""
-        for array in (self.motion, self.event, self.inputs, self.text, self.logvar):
+        for array in self._row_arrays():
             mapped = find_large_mapping(array)
             if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
                 mapped.madvise(mmap.MADV_DONTNEED)
+
+    def keep_open(self) -> None:
+        """Keep the files of large memory-mapped arrays open, so that the corpus can be read after they are deleted."""
+        for array in self._row_arrays():
+            keep_open(array)
+
+    def _row_arrays(self) -> tuple[np.ndarray | None, ...]:
+        return self.motion, self.event, self.inputs, self.text, self.logvar
 
     def is_first_row(self, rows: slice) -> np.ndarray:
         """Return a mask (n,) for a slice of n rows: True for each row that is the first of its sequence."""
@@ -303,9 +325,11 @@ def pack(
     by_split: Mapping[str, Iterable[Sequence]],
     skipped: Mapping[str, int] | None = None,
 ) -> Corpus:
-    """Pack the sequences of each split into a corpus, in the given order.
+    """Pack the sequences of each split into a corpus, in the given order. Texts are converted to Unicode form NFC.
 
-    Label, inputs, text, writer and logvar must each be present in all sequences or in none.
+    Raises:
+        InputError: there are no sequences; or label, inputs, text, writer or logvar is present in some sequences, but
+            not in all.
     """
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
@@ -315,12 +339,13 @@ def pack(
         splits[name] = (first, len(sequences))
     if not sequences:
         raise InputError(f"{metadata.name} contains no sequences; expected at least one")
+    _check_optional_fields(metadata, sequences)
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
     writers = [sequence.writer for sequence in sequences]
     logvars = [sequence.logvar for sequence in sequences]
-    texts = [text.encode() for sequence in sequences if (text := sequence.text) is not None]
+    texts = [to_nfc(text).encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
         metadata,
         np.concatenate([sequence.motion for sequence in sequences]),
@@ -335,6 +360,30 @@ def pack(
         None if logvars[0] is None else np.concatenate([array for array in logvars if array is not None]),
         dict(skipped or {}),
     )
+
+
+def normalize_texts(corpus: Corpus) -> Corpus:
+    """Return the corpus with texts in Unicode form NFC. `pack` and imports write this form, other programs may not."""
+    if corpus.text is None or np.max(corpus.text, initial=0) < 0x80:
+        return corpus
+    texts = [corpus[i].text or "" for i in range(len(corpus))]
+    normalized = [to_nfc(text) for text in texts]
+    if normalized == texts:
+        return corpus
+    data = [text.encode() for text in normalized]
+    text_offsets = np.concatenate([[0], np.cumsum([len(text) for text in data])]).astype(np.int64)
+    return replace(corpus, text=np.frombuffer(b"".join(data), np.uint8), text_offsets=text_offsets)
+
+
+def _check_optional_fields(metadata: Metadata, sequences: list[Sequence]) -> None:
+    """Raise `InputError` if an optional field is present in some sequences, but not in all."""
+    for name in ("label", "inputs", "text", "writer", "logvar"):
+        is_missing = [getattr(sequence, name) is None for sequence in sequences]
+        if any(is_missing) and not all(is_missing):
+            raise InputError(
+                f"{metadata.name}: received no {name} in sequence {is_missing.index(True)}, but one in sequence "
+                f"{is_missing.index(False)}; expected a {name} in all sequences or in none"
+            )
 
 
 def mark_end(event: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.strokes import Drawing, Polyline, Start, fit_to_box, resample, simplify, to_steps
+from mdnrnn.pen_events import END
 
 MAX_POINTS = 1 << 20
 """Maximum points per drawing; larger drawings are dropped."""
@@ -31,6 +32,8 @@ class Record(NamedTuple):
     """train, valid or test; None if the file does not assign splits."""
     writer: str | None = None
     """Name of the writer. The same name in different files refers to the same writer."""
+    last_event: int = END
+    """Event of the last step: DOWN or UP if the drawing is cut off, else END."""
 
 
 class Remark(NamedTuple):
@@ -136,16 +139,16 @@ class DrawingBatch:
             self.lost,
         )
 
-    def drop_invalid(self) -> DrawingBatch:
+    def drop_invalid(self, max_points: float = MAX_POINTS) -> DrawingBatch:
         """Drop invalid drawings.
 
         A drawing is invalid if a value is NaN or infinite, if the absolute value of a feature exceeds `MAX_COORDINATE`,
-        or if there are more than `MAX_POINTS` points.
+        or if there are more than `max_points` points.
         """
         if not len(self):
             return self
         largest = np.maximum.reduceat(np.abs(self.points), self._ends - self.point_counts, axis=0).max(1)
-        finite, small, few = np.isfinite(largest), largest <= MAX_COORDINATE, self.point_counts <= MAX_POINTS
+        finite, small, few = np.isfinite(largest), largest <= MAX_COORDINATE, self.point_counts <= max_points
         if (small & few).all():
             return self
         dropped = []
@@ -159,7 +162,7 @@ class DrawingBatch:
                 expected = f"expected at most {MAX_COORDINATE:g}"
                 dropped.append(Remark("too large", f"{location} has a coordinate of {largest[i]:g}; {expected}"))
             else:
-                expected = f"expected at most {MAX_POINTS}"
+                expected = f"expected at most {max_points}"
                 dropped.append(Remark("too many points", f"{location} has {self.point_counts[i]} points; {expected}"))
         return self.select(finite & small & few, dropped)
 
@@ -245,4 +248,6 @@ class DrawingBatch:
         """Convert the drawings to steps; return motion (N, D), event (N,) and lengths (M,). See `strokes.to_steps`."""
         if not len(self):
             return self.points, np.zeros(0, np.uint8), self.stroke_counts
-        return to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)
+        motion, event, lengths = to_steps(self.points, self.stroke_lengths, self.stroke_counts, start)
+        event[lengths.cumsum() - 1] = [record.last_event for record in self.records]
+        return motion, event, lengths

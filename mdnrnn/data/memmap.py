@@ -5,12 +5,32 @@ from __future__ import annotations
 import mmap
 import os
 from typing import Any
+from weakref import WeakKeyDictionary, finalize
 
 import numpy as np
 
 LARGE_FILE_BYTES = 1 << 26
 """File size in bytes above which a memory-mapped file is read with `pread`. Access through the mapping would load about
 a megabyte around each range."""
+
+
+_descriptors: WeakKeyDictionary[mmap.mmap, int] = WeakKeyDictionary()
+"""Descriptors of the files of mappings that are deleted while they are in use."""
+
+
+def keep_open(array: np.ndarray | None) -> None:
+    """Keep the file of a large memory-mapped array open, so that the array can be read after the file is deleted.
+
+    The file is closed when the last view of the mapping is deleted.
+    """
+    mapped = find_large_mapping(array)
+    if mapped is not None:
+        _descriptors[mapped] = _open(array)
+        finalize(mapped, os.close, _descriptors[mapped])
+
+
+def _open(memmap: Any) -> int:
+    return os.open(memmap.filename, os.O_RDONLY)
 
 
 def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
@@ -22,11 +42,15 @@ def read_row_ranges(array: np.ndarray, firsts: np.ndarray, lengths: np.ndarray) 
     # `pread` reads a drawing in 2 microseconds. Reading a drawing through the mapping and releasing the pages takes 40
     # microseconds.
     row_bytes = array.dtype.itemsize * int(np.prod(array.shape[1:]))
-    memmap: Any = array
-    with open(memmap.filename, "rb", buffering=0) as file:
-        descriptor, start = file.fileno(), _file_offset(memmap, mapped)
+    kept = _descriptors.get(mapped)
+    descriptor = _open(array) if kept is None else kept
+    try:
+        start = _file_offset(array, mapped)
         ranges = zip((firsts * row_bytes + start).tolist(), (lengths * row_bytes).tolist(), strict=True)
         data = b"".join([os.pread(descriptor, count, position) for position, count in ranges])
+    finally:
+        if kept is None:
+            os.close(descriptor)
     return np.frombuffer(data, array.dtype).reshape(-1, *array.shape[1:])
 
 

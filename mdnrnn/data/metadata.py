@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from mdnrnn.data.strokes import Start
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import InputError
 
 SPLITS = ("train", "valid", "test")
@@ -32,7 +33,7 @@ class Metadata:
     license: str = "unknown"
     source: str = ""
     classes: tuple[str, ...] = ()
-    """Class names, in the order of the labels; empty if there are no labels."""
+    """Class names in Unicode form NFC, in the order of the labels; empty if there are no labels."""
     features: tuple[str, ...] = ()
     """Names of the motion columns. Empty if all columns are offsets, such as dx and dy in drawings.
 
@@ -43,7 +44,7 @@ class Metadata:
     """
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "classes", tuple(map(to_nfc, self.classes)))
         object.__setattr__(self, "features", tuple(self.features))
         if self.start not in ("down", "up"):
             raise InputError(f"corpus {self.name}: start is {self.start!r}; expected 'down' or 'up'")
@@ -95,6 +96,7 @@ class Metadata:
         Raises:
             InputError: if the corpus has no class with this name.
         """
+        name = to_nfc(name)
         if not self.classes:
             raise InputError(f"label {name!r}: {self.name} has no labels; omit the label")
         if name not in self.classes:

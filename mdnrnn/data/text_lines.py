@@ -61,22 +61,25 @@ def remove_slant(strokes: Sequence[Polyline], shape: LineShape) -> Drawing:
     return [np.stack([s[:, 0] + shear * (s[:, 1] - shape.baseline), s[:, 1]], 1) for s in strokes]
 
 
-def stack_lines(lines: Sequence[Sequence[Polyline]], spacing: float = 1.0) -> Drawing:
+def stack_lines(
+    lines: Sequence[Sequence[Polyline]], spacing: float = 1.0, rows: Sequence[int] | None = None
+) -> Drawing:
     """Place lines one below the other, with aligned left ends. The slope of each line is kept.
 
     Args:
         lines: strokes of each line.
         spacing: distance between baselines, as a multiple of the default distance. The default distance is 3 times the
             median x-height or 0.8 times the height of the tallest line, whichever is larger.
+        rows: row of each line, from the top of the page; by default consecutive rows.
     """
     shapes = [measure_line(line) for line in lines]
     leveled = [remove_slope(line, shape) for line, shape in zip(lines, shapes, strict=True)]
     tallest = max(float(np.ptp(np.concatenate(line)[:, 1])) for line in leveled)
     distance = spacing * max(_LINE_SPACING * float(np.median([shape.height for shape in shapes])), 0.8 * tallest, 1.0)
     placed = []
-    for number, (line, shape) in enumerate(zip(lines, shapes, strict=True)):
+    for row, line, shape in zip(range(len(lines)) if rows is None else rows, lines, shapes, strict=True):
         left = min(float(stroke[:, 0].min()) for stroke in line)
-        shift = np.array([-left, number * distance - (shape.baseline + shape.slope * left)])
+        shift = np.array([-left, row * distance - (shape.baseline + shape.slope * left)])
         placed += [stroke + shift for stroke in line]
     return placed
 

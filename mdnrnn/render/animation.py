@@ -17,6 +17,7 @@ from svgwrite.path import Path
 
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
+from mdnrnn.render.fonts import complete_fonts
 from mdnrnn.render.geometry import is_dot, partial_drawing, stroke_times
 from mdnrnn.render.layout import Cell, Sheet, lay_out
 from mdnrnn.render.raster import draw_sheet, visible_lines
@@ -123,6 +124,7 @@ def _draw_frames(complete: Sheet, sheets: Iterable[Sheet]) -> Iterator[Image]:
     from PIL import Image
 
     figure, lines = draw_sheet(complete, GIF_MAX_SIDE)
+    complete_fonts(figure)
     canvas: Any = FigureCanvasAgg(figure)
     for sheet in chain([complete], sheets):
         lines.set_segments(visible_lines([stroke for cell in sheet.cells for stroke in cell.strokes]))

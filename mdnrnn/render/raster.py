@@ -6,13 +6,13 @@ This module does not use pyplot, because pyplot has global state.
 from __future__ import annotations
 
 import io
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
+from mdnrnn.render.fonts import complete_fonts
 from mdnrnn.render.geometry import is_dot
 from mdnrnn.render.layout import Sheet
 from mdnrnn.render.style import INK
@@ -95,9 +95,8 @@ def figure_bytes(figure: Figure, extension: str) -> bytes:
     kind = extension.removeprefix(".")
     if kind not in METADATA:
         raise InputError(f"figure: received extension {extension!r}, expected one of .png, .pdf, .svg")
+    complete_fonts(figure)
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}), warnings.catch_warnings():
-        # A character that no installed font contains is drawn as a box, without a warning.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with matplotlib.rc_context({"svg.hashsalt": "mdnrnn"}):
         figure.savefig(buffer, format=kind, dpi="figure", facecolor="white", metadata=METADATA[kind])
     return buffer.getvalue()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdnrnn.data.drawing_sizes import DrawingSizes
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
@@ -56,6 +57,8 @@ class RunConfig:
     steps_per_character: float = 0.0
     """Maximum ratio of steps to characters over the sequences of the training corpus; it determines the step limit of
     sequences generated from a text."""
+    sizes: DrawingSizes = field(default_factory=DrawingSizes)
+    """Sizes of the training drawings; empty if they are unknown or the data are not drawings."""
     version: str = VERSION
 
     def __post_init__(self) -> None:
@@ -133,6 +136,7 @@ class RunConfig:
             "model": KINDS[kind].config,
             "normalizer": Normalizer,
             "metadata": Metadata,
+            "sizes": DrawingSizes,
             "training": SequenceTrainConfig,
         }
         parts = {name: from_fields(classes[name], fields[name], name) for name in classes if name in fields}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mdnrnn.data.catalog import is_catalog_name, open_corpus
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, normalize_texts
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
 from mdnrnn.runs.config import RunConfig
@@ -21,7 +21,7 @@ def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
         data: a corpus, a path or a catalog name.
         recipe: import options of files that are not in the corpus format.
     """
-    return data if isinstance(data, Corpus) else open_corpus(str(data), recipe)
+    return normalize_texts(data if isinstance(data, Corpus) else open_corpus(str(data), recipe))
 
 
 def describe_data(data: Data) -> str:
@@ -47,4 +47,4 @@ def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
         raise InputError(
             f"the run was trained on the corpus {config.data!r}, which was passed in memory; pass that corpus as data"
         )
-    return open_corpus(config.data)
+    return open_data(config.data)

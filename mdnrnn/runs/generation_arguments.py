@@ -25,6 +25,47 @@ A short text needs this margin, because one character may need far more steps th
 """
 
 
+MAX_NORMALIZED = 1e12
+"""Maximum absolute value of a normalized motion or an input.
+
+With larger values, sums of products and squares can exceed the range of float32, and the model's state becomes NaN.
+"""
+
+
+def normalize(config: RunConfig, name: str, motion: np.ndarray, firsts: int | None) -> np.ndarray:
+    """Normalize raw motion (T, D), in float64.
+
+    Args:
+        config: config of the run.
+        name: name of the motion, for the error message.
+        motion: motion in raw units.
+        firsts: row that starts a sequence; None if there is none.
+
+    Raises:
+        InputError: a normalized value is so large that the model's arithmetic would overflow.
+    """
+    with np.errstate(over="ignore"):  # infinity is rejected
+        normalized = config.normalizer.normalize(motion, firsts, np.float64)
+    check_magnitude(name, motion, normalized)
+    return normalized
+
+
+def check_magnitude(name: str, values: np.ndarray, normalized: np.ndarray) -> None:
+    """Raise `InputError` if a value is NaN, or so large that the model's arithmetic would overflow.
+
+    Args:
+        name: name of the values, for the error message.
+        values: values as received.
+        normalized: the same values as the model reads them, of the same shape.
+    """
+    fits = np.abs(normalized) <= MAX_NORMALIZED
+    if not fits.all():
+        raise InputError(
+            f"{name}: received {np.asarray(values)[~fits].flat[0]:g}, which is too large for the model; expected "
+            "numbers on the scale of the training data"
+        )
+
+
 def to_tensor(array: np.ndarray | None) -> Tensor | None:
     """Return an array as a float32 tensor; None is returned unchanged."""
     return None if array is None else torch.from_numpy(np.asarray(array, dtype=np.float32))
@@ -43,6 +84,7 @@ def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tenso
     if np.shape(latents) != (n, latent_size):
         raise InputError(f"latents: received shape {np.shape(latents)}, expected ({n}, {latent_size})")
     _check_finite("latents", latents)
+    check_magnitude("latents", latents, np.asarray(latents))
     return to_tensor(latents)
 
 
@@ -60,6 +102,7 @@ def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor |
     if len(shape) != 3 or (shape[0], shape[2]) != (n, input_size):
         raise InputError(f"inputs: received shape {shape}, expected ({n}, T, {input_size})")
     _check_finite("inputs", inputs)
+    check_magnitude("inputs", inputs, np.asarray(inputs))
     return to_tensor(inputs)
 
 
@@ -151,10 +194,16 @@ def check_prefix(config: RunConfig, prefix: Sequence) -> None:
 
 
 def prefix_to_step(config: RunConfig, prefix: Sequence) -> Step:
-    """Convert a prefix in raw units to a `Step`: normalized motion (P, D), event (P,), and inputs (P, A) or None."""
+    """Convert a prefix in raw units to a `Step`: normalized motion (P, D), event (P,), and inputs (P, A) or None.
+
+    Raises:
+        InputError: a value is too large for float32 arithmetic.
+    """
     event = torch.from_numpy(replace_end(prefix.event).astype(np.int64))
-    motion = torch.from_numpy(config.normalizer.normalize(prefix.motion, 0))
-    return Step(motion, event, to_tensor(prefix.inputs))
+    motion = normalize(config, "prefix", prefix.motion, 0)
+    if prefix.inputs is not None:
+        check_magnitude("inputs of the prefix", prefix.inputs, prefix.inputs)
+    return Step(torch.from_numpy(motion.astype(np.float32)), event, to_tensor(prefix.inputs))
 
 
 def replace_end(event: np.ndarray) -> np.ndarray:

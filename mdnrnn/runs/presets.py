@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mdnrnn.errors import InputError
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
@@ -50,6 +50,8 @@ class Preset:
     model: Any
     """Model config, of the config class of `kind`."""
     training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
+    data: Literal["drawing", "touch", "stream", "world"] = "drawing"
+    """Kind of data that the preset is made for. Other data are accepted, with a warning."""
 
 
 _HANDWRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
@@ -108,30 +110,35 @@ PRESETS = {
         training=SequenceTrainConfig(
             learning_rate=4e-3, augment_scale=0.2, augment_drop=0.0, batch_size=32, by_points=True
         ),
+        data="touch",
     ),
     "gesture": Preset(
         description="endless streams of controller values: time differences dt and values x1, x2, ...",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=20, dropout=0.5),
         training=_GESTURES,
+        data="stream",
     ),
     "gesture-s": Preset(
         description="controller streams, size s of IMPSY: 2 layers of 64 units",
         kind="mdnrnn",
         model=_impsy(64),
         training=_GESTURES,
+        data="stream",
     ),
     "gesture-m": Preset(
         description="controller streams, size m of IMPSY: 2 layers of 128 units",
         kind="mdnrnn",
         model=_impsy(128),
         training=_GESTURES,
+        data="stream",
     ),
     "gesture-l": Preset(
         description="controller streams, size l of IMPSY: 2 layers of 256 units",
         kind="mdnrnn",
         model=_impsy(256),
         training=_GESTURES,
+        data="stream",
     ),
     "world": Preset(
         description="world model: predicts the next latent vector from the previous ones and the actions",
@@ -140,6 +147,7 @@ PRESETS = {
             hidden=256, components=5, covariance="per-dimension", dropout=0.0, position=0.0, end_weight=10.0
         ),
         training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, by_points=True),
+        data="world",
     ),
     "handwriting-prediction": Preset(
         description="handwriting without a text, with the published sizes of Graves' prediction network",

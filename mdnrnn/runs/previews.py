@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+import numpy as np
+
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.errors import InputWarning
 from mdnrnn.files import write_bytes
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.figures.losses import loss_figure
@@ -56,6 +60,14 @@ class PreviewWriter(Callback):
             sampling=Sampling(temperature=1.0 if timed else _TEMPERATURE),
             max_steps=min(config.max_steps, _MAX_STEPS) if timed else None,
         )
+        if not np.isfinite(samples.motion).all():
+            warnings.warn(
+                f"{path.name} is not written: the generated drawings contain infinite values, because training has "
+                "diverged; lower --learning-rate or --clip",
+                InputWarning,
+                stacklevel=2,
+            )
+            return
         (save_performances if metadata.is_touch else save_drawings)(samples, path)
 
     def _texts(self) -> list[str]:

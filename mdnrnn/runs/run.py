@@ -13,6 +13,8 @@ from torch import Tensor
 from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.outliers import find_extremes
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.device import full_precision
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
@@ -28,6 +30,7 @@ from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
+from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, load_weights
 
 _SCREEN = (0.0, 1.0)
@@ -56,6 +59,8 @@ class Run:
         corpus = open_training_data(self.config) if data is None else open_data(data, recipe)
         corpus.check()
         self._check_shape(corpus)
+        if data is not None:
+            self._check_magnitude(corpus)
         start = self.config.metadata.start
         if corpus.metadata.start != start:
             raise InputError(
@@ -70,6 +75,14 @@ class Run:
                 f"{corpus.metadata.name} has {received.features} features and {received.inputs} inputs per step; "
                 f"the run expects {expected.features} and {expected.inputs}"
             )
+
+    def _check_magnitude(self, corpus: Corpus) -> None:
+        """Raise `InputError` if a motion is so large that the model's arithmetic would overflow."""
+        mean, scale = self.config.normalizer.mean, self.config.normalizer.scale
+        for value, sequence, row, feature in find_extremes(corpus):
+            name = f"{corpus.metadata.name}, sequence {sequence}, row {row}"
+            normalized = value / scale[feature] - mean[feature] / scale[feature]
+            arguments.check_magnitude(name, np.array(value), np.array(normalized))
 
     def evaluate(self, split: str = "test", data: Data | None = None, importance: int = 0) -> Likelihood:
         """Return the likelihood of a split under the model.
@@ -144,9 +157,11 @@ class Run:
             InputError: an argument does not fit the run's model.
         """
         config = self.config
+        texts = None if texts is None else [to_nfc(text) for text in texts]
         check_generation_arguments(n, seed)
         if prefix is not None:
             arguments.check_prefix(config, prefix)
+        prefix_step = None if prefix is None else arguments.prefix_to_step(config, prefix)
         weights = self.label_weights(n, labels, None if prefix is None else prefix.label)
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
             latents = self._sample_latents(prefix, weights, n, seed)
@@ -161,7 +176,7 @@ class Run:
             self.model,
             n,
             condition,
-            None if prefix is None else arguments.prefix_to_step(config, prefix),
+            prefix_step,
             policy=policy,
             sampling=sampling,
             seed=seed,
@@ -322,23 +337,30 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
     return Run(folder, config, model.to(device).eval())
 
 
-def read_prefix(run: Run, data: str, index: int = 0, points: int | None = None) -> Sequence:
+def read_prefix(
+    run: Run, data: str, index: int = 0, points: int | None = None, rescale: bool | None = None
+) -> Sequence:
     """Return the first `points` steps of a drawing as a prefix for `run.generate`.
 
-    The prefix has the label of the drawing if the class of the drawing is one of the run's classes.
+    The prefix has the label of the drawing if the class of the drawing is one of the run's classes. An `InputWarning`
+    is issued if the drawing is not at the scale of the training drawings.
 
     Args:
         run: run that completes the drawing.
         data: a catalog name or a path.
         index: index of the drawing, in the order of the file.
-        points: number of steps; by default all.
+        points: number of steps; by default all. The drawing is then taken for unfinished.
+        rescale: whether to scale the drawing to the size of the training drawings; see `rescaling.fit_scale`.
     """
     corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split, so that the order of the file is kept
     if not 0 <= index < len(corpus):
         raise InputError(f"prefix index: received {index}, expected 0 to {len(corpus) - 1} for {data}")
     if points is not None and points < 1:
         raise InputError(f"prefix points: received {points}, expected 1 or more")
-    prefix, known = corpus[index], run.config.metadata.classes
+    drawing = pack(corpus.metadata, {"test": [corpus[index]]})
+    unfinished = points is None and not corpus.metadata.is_touch
+    prefix = fit_scale(run.config, drawing, data, rescale, unfinished=unfinished)[0]
+    known = run.config.metadata.classes
     name = None if prefix.label is None else corpus.metadata.classes[prefix.label]
     label = known.index(name) if name is not None and name in known else None
     return Sequence(prefix.motion[:points], prefix.event[:points], label)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.drawing_sizes import DrawingSizes
 from mdnrnn.data.normalizer import Normalizer
+from mdnrnn.data.outliers import check_outliers
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
@@ -23,11 +25,13 @@ from mdnrnn.runs.data import Data, describe_data, open_data, open_training_data
 from mdnrnn.runs.presets import KINDS, Preset, find_preset
 from mdnrnn.runs.previews import LOSS_CURVE_FILE, SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
+from mdnrnn.runs.training_checks import describe_largest_motion, warn_about_use
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, read_progress
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.continuation import check_changes
+from mdnrnn.training.loss_check import NonFiniteLoss
 from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.trainer import TrainingResult, fit
 
@@ -135,6 +139,8 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         raise InputError(f"window: received {training.window}, expected 0: this model trains on whole sequences only")
     corpus = open_data(data)
     corpus.check()
+    check_outliers(corpus)
+    warn_about_use(preset, corpus.metadata)
     if model_class.uses_text:
         check_text_corpus(corpus)
     shape = StepShape.from_corpus(corpus)
@@ -152,6 +158,7 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         max_steps=int(corpus.lengths.max()),
         longest_text=int(corpus.text_lengths.max(initial=0)),
         steps_per_character=corpus.max_steps_per_character,
+        sizes=DrawingSizes.from_corpus(corpus),
     )
     config.build()  # raises InputError before anything is written
     content = config.encode()
@@ -217,7 +224,14 @@ def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) ->
     distributed.from_rank_zero(lambda: _prepare_folder(folder))
     train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
     previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point)
-    return fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
+    try:
+        result = fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
+    except NonFiniteLoss as error:
+        if error.indices:
+            largest = describe_largest_motion(corpus, config.normalizer, error.indices)
+            raise NonFiniteLoss(f"{error}; {largest}", error.indices) from error
+        raise
+    return replace(result, null_nll_per_point=prepared.null_nll_per_point)
 
 
 def _prepare_folder(folder: Path) -> None:

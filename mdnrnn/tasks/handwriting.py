@@ -14,10 +14,12 @@ import numpy as np
 
 from mdnrnn.data.corpus import Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.handwriting import require_text_model
 from mdnrnn.pen_events import DOWN
+from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.runs.run import Run
 from mdnrnn.tasks.handwriting_layout import WrittenLines, save_handwriting
 
@@ -34,14 +36,14 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
 
     Args:
         run: run of a text-conditional model.
-        text: text to wrap; its line breaks are kept, and empty lines are removed.
+        text: text to wrap; its line breaks are kept. A line of spaces becomes an empty line.
         width: maximum number of characters per line; by default the length of the longest training text.
 
     Raises:
         InputError: the text is empty or too long, the width is out of range, or a word is longer than a line.
     """
     require_text_model(run.model)
-    longest = run.config.longest_text
+    text, longest = to_nfc(text), run.config.longest_text
     width = longest if width is None else width
     if not 1 <= width <= _MAX_WIDTH * longest:
         raise InputError(f"width: received {width}, expected 1 to {_MAX_WIDTH * longest} characters")
@@ -50,7 +52,7 @@ def wrap_text(run: Run, text: str, width: int | None = None) -> list[str]:
     if not text.strip():
         raise InputError("text: received an empty text, expected at least one character")
     wrapper = textwrap.TextWrapper(width, expand_tabs=False, break_long_words=False, break_on_hyphens=False)
-    lines = [part for line in text.splitlines() for part in wrapper.wrap(line.strip())]
+    lines = [part for line in text.splitlines() for part in wrapper.wrap(line.strip()) or [""]]
     longest_line = max(lines, key=len)
     if len(longest_line) > width:
         raise InputError(
@@ -88,13 +90,15 @@ def write(
     require_text_model(run.model)
     if not all(line.strip() for line in lines):
         raise InputError("lines: received an empty line, expected at least one character in each")
-    texts, style_steps, style_characters = list(lines), 0, 0
+    lines = [to_nfc(line) for line in lines]
+    texts, style_steps, style_characters = lines, 0, 0
     if style is not None:
         if not style.text:
             raise InputError("style: received a line without a text, expected its text")
+        # The pen is lifted after the style line.
+        style = style._replace(event=mark_end(style.event), text=to_nfc(style.text))
         texts = [f"{style.text} {line}" for line in lines]
-        style_steps, style_characters = len(style.event), len(style.text) + 1
-        style = style._replace(event=mark_end(style.event))  # so that the pen is lifted after the line
+        style_steps, style_characters = len(style.event), len(style.text or "") + 1
     generated = run.generate(len(texts), texts=texts, prefix=style, sampling=sampling, seed=seed, max_steps=max_steps)
     windows = run.attention(generated)
     sequences, line_windows = [], []
@@ -123,21 +127,25 @@ def write_pages(
 
     Args:
         run: run of a text-conditional model.
-        lines: texts of the lines.
+        lines: texts of the lines. An empty line leaves space on the page; it is not written.
         pages: number of pages.
         style: style line; see `write`.
         sampling: sampling options.
         seed: random seed.
         max_steps: maximum number of steps per line; by default it grows with the number of characters.
     """
+    rows = tuple(row for row, line in enumerate(lines) if line.strip())
+    texts = [lines[row] for row in rows] or [""]  # `write` rejects the empty line
     write_lines = partial(write, run, sampling=sampling, max_steps=max_steps)
-    if style is not None or len(lines) == 1:
-        return write_lines(list(lines) * pages, style, seed=seed).split(len(lines))
-    first_lines = write_lines(list(lines[:1]) * pages, seed=seed).split(1)
-    return [
-        first.concatenate(write_lines(lines[1:], first.lines[0], seed=seed + page))
-        for page, first in enumerate(first_lines, 1)
-    ]
+    if style is not None or len(texts) == 1:
+        written = write_lines(texts * pages, style, seed=seed).split(len(texts))
+    else:
+        first_lines = write_lines(texts[:1] * pages, seed=seed).split(1)
+        written = [
+            first.concatenate(write_lines(texts[1:], first.lines[0], seed=seed + page))
+            for page, first in enumerate(first_lines, 1)
+        ]
+    return [page._replace(rows=rows) for page in written]
 
 
 def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
@@ -155,32 +163,38 @@ def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
     return sequence._replace(motion=motion[1:], event=event[1:]), 1
 
 
-def read_style(run: Run, style: str, text: str | None = None) -> Sequence:
+def read_style(run: Run, style: str, text: str | None = None, rescale: bool | None = None) -> Sequence:
     """Return a handwritten line with its text, as the argument `style` of `write`.
+
+    An `InputWarning` is issued if the line is not at the scale of the training lines.
 
     Args:
         run: run of a text-conditional model.
         style: index of a line in the test split of the run's data; or DATA:INDEX, for example hands.npz:1; or DATA,
             whose first line is used. DATA is a catalog name or a path, which may be relative to the run folder.
         text: text of the line; by default the text in the data.
+        rescale: whether to scale the line to the size of the training lines; see `rescaling.fit_scale`.
 
     Raises:
         InputError: there is no such line, or it has no text.
     """
     require_text_model(run.model)
     data, _, index = style.rpartition(":")
+    path = None
     if style.isdecimal():
         corpus, index = run.open_data().select_split("test"), style
-    elif data and index.isdecimal() and not Path(style).exists():
-        corpus = run.open_data(_style_path(run, data), Recipe(split="1,0,0"))  # keeps the order of the file
     elif style:
-        corpus, index = run.open_data(_style_path(run, style), Recipe(split="1,0,0")), "0"
+        has_index = data and index.isdecimal() and not Path(style).exists()
+        path, index = (_style_path(run, data), index) if has_index else (_style_path(run, style), "0")
+        corpus = run.open_data(path, Recipe(split="1,0,0"))  # keeps the order of the file
     else:
         raise InputError("style: received nothing, expected the index of a line, or a file")
     if len(index) > 9 or int(index) >= len(corpus):
         raise InputError(f"style: received {style[:40]}, expected an index from 0 to {len(corpus) - 1}, or a file")
     line = corpus[int(index)]
-    line = line._replace(label=None, text=text or line.text)
+    if path is not None:
+        line = fit_scale(run.config, pack(corpus.metadata, {"test": [line]}), path, rescale)[0]
+    line = line._replace(label=None, text=to_nfc(text) or line.text)
     if not line.text:
         raise InputError(f"style: received {style}, a line without a text; pass its text with --style-text")
     return line

@@ -29,11 +29,13 @@ class WrittenLines(NamedTuple):
     """Handwritten lines with their texts, and the attention weights of each line.
 
     `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. Its columns are the U characters
-    of the text and the position after the last character.
+    of the text and the position after the last character. `rows`: row of each line on its page; None for consecutive
+    rows. Rows without a line are blank.
     """
 
     lines: Corpus
     windows: list[np.ndarray]
+    rows: tuple[int, ...] | None = None
 
     def sequences(self) -> list[Sequence]:
         """Return the lines as a list."""
@@ -91,7 +93,7 @@ def layout_page(
         strokes = remove_slope(strokes, measure_line(strokes)) if level else strokes
         lines.append(remove_slant(strokes, measure_line(strokes)) if upright else strokes)
     height = float(np.median([measure_line(line).height for line in lines]))
-    return HandwritingPage(stack_lines(lines, spacing), tuple(characters), height)
+    return HandwritingPage(stack_lines(lines, spacing, written.rows), tuple(characters), height)
 
 
 def _cut_between_characters(sequence: Sequence, characters: np.ndarray) -> tuple[list[Polyline], list[int]]:

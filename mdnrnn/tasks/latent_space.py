@@ -21,6 +21,7 @@ from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.figures.scatter import map_figure
 from mdnrnn.render.raster import figure_bytes
 from mdnrnn.render.save import check_output_path
+from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.tasks.latent_geometry import Projection, interpolate_grid, lerp, project_to_plane
 
 if TYPE_CHECKING:
@@ -31,8 +32,16 @@ TEMPERATURES = (0.2, 0.5, 0.8)
 MAP_EXTENSIONS = (".svg", ".png", ".pdf", ".npz")
 
 
-def load_drawings(run: Run, data: str | None = None, split: str | None = None, label: str | None = None) -> Corpus:
+def load_drawings(
+    run: Run,
+    data: str | None = None,
+    split: str | None = None,
+    label: str | None = None,
+    rescale: bool | None = None,
+) -> Corpus:
     """Return drawings to encode; their labels are indices of the run's classes.
+
+    An `InputWarning` is issued if drawings in `data` are not at the scale of the training drawings.
 
     Args:
         run: run of a variational model.
@@ -41,6 +50,8 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
             the order of the file.
         label: name of the class to select; by default all classes. If the data have no classes, all drawings are
             assigned this class.
+        rescale: whether to scale the drawings in `data` to the size of the training drawings; see
+            `rescaling.fit_scale`.
 
     Raises:
         InputError: the model has no encoder, the data do not fit the run, or there are no drawings of the class.
@@ -52,8 +63,12 @@ def load_drawings(run: Run, data: str | None = None, split: str | None = None, l
         corpus = run.open_data(data).select_split(split or "test")
     else:
         corpus = run.open_data(data, Recipe(split="1,0,0"))
-    if label is None:
-        return run.with_run_classes(corpus)
+    corpus = run.with_run_classes(corpus) if label is None else _select_class(run, corpus, label)
+    return corpus if data is None else fit_scale(run.config, corpus, data, rescale)
+
+
+def _select_class(run: Run, corpus: Corpus, label: str) -> Corpus:
+    """Return the drawings of a class, or all drawings with this class if they have none; see `load_drawings`."""
     index = run.config.metadata.class_index(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)

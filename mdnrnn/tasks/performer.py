@@ -18,6 +18,7 @@ from mdnrnn.generation.noise import NOISE_CHUNK, check_seed, fill_noise, noise_s
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition
 from mdnrnn.pen_events import DOWN, END, UP
+from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.run import Run
 
 _MIN_TIME = np.nextafter(0, 1)
@@ -98,8 +99,8 @@ class Performer:
             inputs: inputs (A,) on which the prediction of this step is conditioned; see `predict`.
 
         Raises:
-            InputError: a shape or an event is wrong, inputs are missing, a number is NaN or infinite, or a time is not
-                positive (in the first step: negative).
+            InputError: a shape or an event is wrong, inputs are missing, a number is NaN, infinite or too large for
+                float32 arithmetic, or a time is not positive (in the first step: negative). The state does not change.
         """
         with self._lock, full_precision(), torch.inference_mode():
             step = self._normalize(motion, event)
@@ -175,7 +176,7 @@ class Performer:
         if event not in (DOWN, UP, END):
             raise InputError(f"event: received {event}, expected {DOWN}, {UP} or {END}")
         like = self._previous.motion
-        row = self.run.config.normalizer.normalize(motion[None], 0 if self._is_first else None)
+        row = arguments.normalize(self.run.config, "motion", motion[None], 0 if self._is_first else None)
         return Step(torch.from_numpy(row).to(like), torch.full((1,), event, device=like.device))
 
     def _check_inputs(self, inputs: np.ndarray | None) -> Tensor:
@@ -183,9 +184,10 @@ class Performer:
         width, like = self.run.config.shape.inputs, self._previous.motion
         if inputs is None and self._is_first:
             return like.new_zeros(1, width)
-        inputs = _to_array(inputs if inputs is not None else np.nan).astype(np.float32)
+        inputs = _to_array(inputs if inputs is not None else np.nan)
         if inputs.shape != (width,) or not np.isfinite(inputs).all():
             raise InputError(f"inputs: received {inputs}, expected {width} finite numbers")
+        arguments.check_magnitude("inputs", inputs, inputs)
         return torch.from_numpy(inputs[None]).to(like)
 
     def _to_raw(self, step: Step) -> PlayedStep:

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import NamedTuple
 
 from torch import Tensor
 
 from mdnrnn.errors import InputError
+from mdnrnn.training.config import TrainConfig
 
-_MAX_LISTED = 200
+_MAX_LISTED = 20
 """Maximum number of example indices in an error message."""
+_DIVERGENCE = 10.0
+"""Rise of the loss, in nats per point above the lowest loss of a batch, that counts as divergence."""
+_LARGE_CLIP = 10.0
+"""Maximum norm of the gradient above which clipping does not prevent divergence."""
 
 
 class NonFiniteLoss(InputError):
-    """The loss or its gradient is NaN or infinite."""
+    """The loss or its gradient is NaN or infinite.
+
+    Args:
+        message: the message.
+        indices: indices of the examples of the batch; empty if they are not the cause.
+    """
+
+    def __init__(self, message: str, indices: Items[int] = ()) -> None:
+        super().__init__(message)
+        self.indices = list(indices)
 
 
 class _Step(NamedTuple):
@@ -33,12 +48,15 @@ class LossCheck:
 
     Args:
         folder: folder of the run, for error messages.
+        config: training options, for error messages.
         lag: number of most recent steps that `add` does not check.
     """
 
-    def __init__(self, folder: Path, lag: int) -> None:
-        self._folder, self._lag = folder, lag
+    def __init__(self, folder: Path, config: TrainConfig, lag: int) -> None:
+        self._folder, self._config, self._lag = folder, config, lag
         self._unchecked: deque[_Step] = deque()
+        self._lowest: float | None = None
+        self._last = 0.0
 
     def add(self, step: int, loss: Tensor, gradient_norm: Tensor, indices: Tensor) -> None:
         """Add a step, then check all unchecked steps except the last `lag`.
@@ -67,12 +85,31 @@ class LossCheck:
     def _check(self, lag: int) -> None:
         while len(self._unchecked) > lag:
             step = self._unchecked.popleft()
-            norm = float(step.gradient_norm)
-            if not math.isfinite(norm):
-                indices = ", ".join(map(str, step.indices[:_MAX_LISTED].tolist()))
-                more = "..." if len(step.indices) > _MAX_LISTED else ""
-                raise NonFiniteLoss(
-                    f"the loss is {float(step.loss)} and the gradient norm {norm} at step {step.number}, "
-                    f"examples {indices}{more}; check these examples, or lower --learning-rate; "
-                    f"{self._folder} keeps the last good checkpoint"
-                )
+            norm, loss = float(step.gradient_norm), float(step.loss)
+            if math.isfinite(norm):
+                self._last = loss
+                self._lowest = loss if self._lowest is None else min(loss, self._lowest)
+                continue
+            indices = step.indices.tolist()
+            listed = ", ".join(map(str, indices[:_MAX_LISTED])) + ("..." if len(indices) > _MAX_LISTED else "")
+            raise NonFiniteLoss(
+                f"the loss is {loss} and the gradient norm {norm} at step {step.number}, examples {listed}; "
+                f"{self.describe_cause('check these examples')}; {self._folder} keeps the last good checkpoint",
+                () if self._has_diverged() else indices,
+            )
+
+    def _has_diverged(self) -> bool:
+        return self._lowest is not None and self._last > self._lowest + _DIVERGENCE
+
+    def describe_cause(self, advice: str) -> str:
+        """Return the probable cause of a loss that is NaN or infinite, and what to do.
+
+        Args:
+            advice: what to do, in addition to a lower learning rate, if the loss did not rise before.
+        """
+        rate = f"--learning-rate (received {self._config.learning_rate:g})"
+        if self._has_diverged():
+            clip = f" and --clip (received {self._config.clip:g})" if self._config.clip > _LARGE_CLIP else ""
+            rise = f"the loss had risen from {self._lowest:.4g} to {self._last:.4g}"
+            return f"training has diverged: {rise}; lower {rate}{clip}"
+        return f"{advice}, or lower {rate}"

@@ -71,6 +71,9 @@ class TrainingResult:
     progress: Progress
     interrupted: signal.Signals | None = None
     """Signal that stopped training; None if training is finished."""
+    null_nll_per_point: float = math.nan
+    """Negative log-likelihood of the null model on the validation data, comparable with `progress.best`, in nats per
+    point; `mdnrnn.train` and `mdnrnn.resume` compute it on rank 0. Otherwise NaN."""
 
 
 def fit(
@@ -162,7 +165,7 @@ class Trainer:
         self.train, self.valid = train, valid
         self.schedule = Schedule(config)
         self.optimizer = make_optimizer(model, config)
-        self.loss_check = LossCheck(folder, lag=1 if self.device.type == "cuda" else 0)
+        self.loss_check = LossCheck(folder, config, lag=1 if self.device.type == "cuda" else 0)
         self.means = RunningMeans()
         self.progress = Progress()
         self.metrics: MetricsWriter | None = None
@@ -293,8 +296,9 @@ class Trainer:
         progress.validations = self.schedule.validations_due(progress.step, progress.seconds)
         if not math.isfinite(metrics["valid_loss"]):
             raise NonFiniteLoss(
-                f"the validation loss is {metrics['valid_loss']} at step {progress.step}; check the validation data, "
-                f"or lower --learning-rate; {self.folder} keeps the last good checkpoint"
+                f"the validation loss is {metrics['valid_loss']} at step {progress.step}; "
+                f"{self.loss_check.describe_cause('check the validation data')}; {self.folder} keeps the last good "
+                "checkpoint"
             )
         progress.validated_step = progress.step
         progress.validations_since_best += 1

@@ -134,7 +134,7 @@ def test_other_data_and_one_class_can_be_encoded(sketch_run: Path, tmp_path: Pat
     assert len(corpus) == 2 * 20
     assert {corpus.metadata.classes[i] for i in np.asarray(corpus.label)} == {"cat"}
     (tmp_path / "mine.ndjson").write_text(json.dumps({"drawing": [[[0, 10, 10], [0, 0, 10]]]}) + "\n")
-    options = ["--data", str(tmp_path / "mine.ndjson"), "--label", "fish"]
+    options = ["--data", str(tmp_path / "mine.ndjson"), "--label", "fish", "--no-rescale"]
     assert main(["reconstruct", str(sketch_run), "--out", str(out), *options]) == 0
     corpus = pipeline.read(out)
     assert corpus[0].motion.tolist() == [[10, 0], [0, 10]]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.catalog import CATALOG, open_corpus
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import SPLITS, Metadata
@@ -201,6 +201,44 @@ def test_corpus_from_arrays_has_their_values() -> None:
         assert sequence.event.tolist() == [*[UP, DOWN][: len(MOTIONS[number]) - 1], END]
         assert corpus.metadata.classes[sequence.label or 0] == labels[number]
         assert sequence.text == texts[number]
+
+
+def test_names_and_texts_that_look_the_same_are_the_same() -> None:
+    """The second form of é is an e and a combining accent."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    corpus = Corpus.from_arrays([np.ones((2, 2))] * 3, labels=[composed, decomposed, "b"], texts=[decomposed] * 3)
+    assert corpus.metadata.classes == ("b", composed)
+    assert sorted(np.asarray(corpus.label).tolist()) == [0, 1, 1]
+    assert corpus.metadata.class_index(decomposed) == 1
+    assert corpus[0].text == composed
+    assert corpus.alphabet == "acf\u00e9"
+
+
+def test_classes_of_a_file_that_look_the_same_are_merged(tmp_path: Path) -> None:
+    native.write(random_corpus([3] * 9, classes=("x", "y", "z")), tmp_path / "c")
+    header = json.loads((tmp_path / "c" / native.HEADER).read_text())
+    header["facts"]["classes"] = ["e\u0301", "b", "\u00e9"]
+    (tmp_path / "c" / native.HEADER).write_text(json.dumps(header))
+    labels = np.load(tmp_path / "c" / "label.npy")
+    corpus = native.read(tmp_path / "c")
+    assert corpus.metadata.classes == ("\u00e9", "b")
+    assert np.asarray(corpus.label).tolist() == [label % 2 for label in labels.tolist()]
+
+
+@pytest.mark.parametrize("field", ["label", "text", "inputs", "writer", "logvar"])
+@pytest.mark.parametrize("order", [1, -1])
+def test_field_of_some_sequences_only_is_refused(field: str, order: int) -> None:
+    whole = Sequence(np.ones((2, 2)), np.array([DOWN, END]))
+    values: dict[str, Any] = {
+        "label": 0,
+        "text": "a",
+        "inputs": np.ones((2, 1)),
+        "writer": 3,
+        "logvar": np.ones((2, 2)),
+    }
+    sequences = [whole, whole._replace(**{field: values[field]})][::order]
+    with pytest.raises(InputError, match=rf"received no {field} in sequence ., but one in .*expected a {field} in all"):
+        pack(Metadata(name="x", classes=("a",)), {"train": sequences})
 
 
 def test_corpus_from_arrays_divides_at_random_by_shares() -> None:

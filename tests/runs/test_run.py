@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import mdnrnn
-from mdnrnn.data.corpus import Corpus, pack
+from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
 from mdnrnn.models.configs import MDNRNNConfig
@@ -91,12 +91,14 @@ def test_unknown_classes_are_rejected(run: Run, doodles: Corpus) -> None:
         run.evaluate(data=other)
 
 
+@pytest.mark.filterwarnings("ignore:.*times as large:mdnrnn.errors.InputWarning")
 def test_prefix_index_follows_the_order_of_the_file(run_without_grid: Run, tmp_path: Path) -> None:
     """With the default split a tenth of the drawings would be in valid and test, and thus later in the corpus."""
     lines = [json.dumps({"drawing": [[[0, 1, i], [0, 0, 2 * i]]], "key_id": str(i)}) for i in range(40)]
     (tmp_path / "x.ndjson").write_text("\n".join(lines))
     for i in range(40):
-        assert read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), i).motion[-1].tolist() == [i - 1, 2 * i]
+        prefix = read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), i, rescale=False)
+        assert prefix.motion[-1].tolist() == [i - 1, 2 * i]
     with pytest.raises(InputError, match="prefix index: received 40, expected 0 to 39"):
         read_prefix(run_without_grid, str(tmp_path / "x.ndjson"), 40)
 
@@ -107,3 +109,18 @@ def test_loading_does_not_change_the_global_random_state(run: Run) -> None:
     torch.manual_seed(3)
     mdnrnn.load(run.folder)
     assert torch.equal(torch.rand(2), expected)
+
+
+@pytest.mark.parametrize("value", [1e20, 1e38, 1e300])
+def test_prefix_that_overflows_is_rejected(run: Run, value: float) -> None:
+    prefix = Sequence(np.array([[1.0, 2.0], [value, 0.0]]), np.zeros(2, np.uint8))
+    with pytest.raises(InputError, match=r"prefix: received .* too large for the model"):
+        run.generate(2, prefix=prefix, max_steps=3)
+
+
+def test_data_that_overflow_are_rejected_with_their_sequence(run_without_grid: Run) -> None:
+    motions = [np.ones((3, 2)) for _ in range(4)]
+    motions[2][1, 0] = -1e30
+    corpus = Corpus.from_arrays(motions, splits=["test"] * 4)
+    with pytest.raises(InputError, match=r"arrays, sequence 2, row 1: received -1e\+30, which is too large"):
+        run_without_grid.evaluate(data=corpus)

@@ -1,5 +1,6 @@
 """Handwriting synthesis: wrapping, writing with and without a style, pages, styles, and errors."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_run_stores_alphabet_text_length_and_steps_per_character(run: Run, lines
 
 
 def test_text_is_wrapped_at_spaces_and_line_ends(run: Run) -> None:
-    assert wrap_text(run, "one two three\n\nfour", 7) == ["one two", "three", "four"]
+    assert wrap_text(run, "one two three\n\nfour", 7) == ["one two", "three", "", "four"]
     assert wrap_text(run, " a  b ") == ["a  b"]
     assert max(map(len, wrap_text(run, "word " * 50))) <= run.config.longest_text
 
@@ -85,6 +86,41 @@ def test_text_is_wrapped_at_spaces_and_line_ends(run: Run) -> None:
 def test_invalid_text_is_refused(run: Run, text: str, width: int | None, message: str) -> None:
     with pytest.raises(InputError, match=message):
         wrap_text(run, text, width)
+
+
+@pytest.mark.parametrize("style", [False, True])
+def test_blank_line_is_blank_on_the_page_and_changes_no_other_line(run: Run, lines: Corpus, style: bool) -> None:
+    texts = texts_of(lines, 0, 1)
+    hand = lines[2] if style else None
+    (spaced,) = write_pages(run, [texts[0], "", " ", texts[1]], style=hand, max_steps=60)
+    (plain,) = write_pages(run, texts, style=hand, max_steps=60)
+    assert spaced.rows == (0, 3)
+    np.testing.assert_array_equal(spaced.lines.motion, plain.lines.motion)
+    first, second = (len(plain.lines.drawing(i)) for i in range(2))
+    strokes, expected = layout_page(spaced).strokes, layout_page(plain).strokes
+    assert len(strokes) == first + second
+    shift = strokes[first][0] - expected[first][0]
+    assert shift[0] == pytest.approx(0)
+    assert shift[1] > 0
+    assert all(np.allclose(a, b) for a, b in zip(strokes[:first], expected[:first], strict=True))
+
+
+def test_decomposed_text_is_the_text_that_it_looks_like(lines: Corpus, tmp_path: Path) -> None:
+    """The corpus has a decomposed text, as other programs may write it; the alphabet has the composed character."""
+    rows = [lines[i]._replace(label=None, writer=None, text="caf\u00e9") for i in range(8)]
+    composed = pack(lines.metadata, {"train": rows, "valid": rows})
+    data = b"".join(["cafe\u0301".encode()] * 16)
+    decomposed = replace(composed, text=np.frombuffer(data, np.uint8), text_offsets=6 * np.arange(17))
+    model = HandwritingConfig(hidden=8, window=2, components=3)
+    training = SequenceTrainConfig(steps=1, batch_size=4, validations=1)
+    with single_thread():
+        mdnrnn.train("handwriting-small", decomposed, tmp_path / "run", model=model, training=training)
+    run = mdnrnn.load(tmp_path / "run")
+    assert run.config.shape.alphabet == "acf\u00e9"
+    assert wrap_text(run, "cafe\u0301") == ["caf\u00e9"]
+    written = [write(run, [text], max_steps=5).lines for text in ("caf\u00e9", "cafe\u0301")]
+    assert written[1][0].text == "caf\u00e9"
+    np.testing.assert_array_equal(written[0].motion, written[1].motion)
 
 
 def test_line_does_not_depend_on_the_number_of_lines(run: Run, lines: Corpus) -> None:

@@ -16,7 +16,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.device import single_thread
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, InputWarning
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.pen_events import END
@@ -236,14 +236,16 @@ def test_drawings_are_loaded_from_a_split_a_file_or_a_class(run: Run, doodles: C
     assert set(np.asarray(cats.label).tolist()) == {doodles.metadata.class_index("cat")}
     assert len(cats) == 20
     native.write(random_corpus([3, 4]), tmp_path / "bare.npz")
-    bare = load_drawings(run, str(tmp_path / "bare.npz"), label="cat")
+    with pytest.warns(InputWarning, match="6 of 6 drawings are"):
+        bare = load_drawings(run, str(tmp_path / "bare.npz"), label="cat")
     assert [bare.metadata.classes[bare[i].label or 0] for i in range(len(bare))] == ["cat"] * 6
 
 
 def test_drawings_of_a_file_keep_its_order(unlabeled_run: Run, tmp_path: Path) -> None:
     records = [json.dumps({"drawing": [[[0, 1, i], [0, 0, 2 * i]]], "key_id": str(i)}) for i in range(40)]
     (tmp_path / "x.ndjson").write_text("\n".join(records))
-    corpus = load_drawings(unlabeled_run, str(tmp_path / "x.ndjson"))
+    with pytest.warns(InputWarning, match="24 of 40 drawings are"):
+        corpus = load_drawings(unlabeled_run, str(tmp_path / "x.ndjson"), rescale=False)
     assert [corpus[i].motion[-1].tolist() for i in range(len(corpus))] == [[i - 1, 2 * i] for i in range(40)]
 
 

@@ -180,3 +180,39 @@ def test_model_with_a_latent_vector_is_refused() -> None:
     run = Run(Path(), make_run(corpus).config, make_sketch_model(corpus))
     with pytest.raises(InputError, match="expected one that needs neither"):
         Performer(run)
+
+
+@pytest.mark.parametrize("run", [make_run(CORPORA["strokes"]), TOUCH, STREAM, WORLD])
+@pytest.mark.parametrize("value", [1e20, -3e38, 1e38, 1e300])
+def test_motion_that_overflows_is_refused_and_leaves_the_state_unchanged(run: Run, value: float) -> None:
+    """A world's inputs are 0 in the first step; the offending value is in the last feature that is not a time."""
+    motion = np.full(run.config.shape.features, 0.25)
+    large = motion.copy()
+    large[[i for i in range(len(motion)) if i not in run.config.metadata.time_features][-1]] = value
+    inputs = np.ones(run.config.shape.inputs) if run.config.shape.inputs else None
+    expected, performer = Performer(run, sampling=MOST_PROBABLE), Performer(run, sampling=MOST_PROBABLE)
+    for each in (expected, performer):
+        each.observe(motion, inputs=inputs)
+    with pytest.raises(InputError, match=r"motion: received .* too large for the model; expected numbers on the scale"):
+        performer.observe(large, inputs=inputs)
+    for _ in range(3):
+        first, second = expected.play(inputs), performer.play(inputs)
+        assert np.isfinite(first.motion).all()
+        np.testing.assert_array_equal(second.motion, first.motion)
+        assert second.event == first.event
+
+
+def test_large_motion_that_is_accepted_keeps_predictions_finite() -> None:
+    performer = Performer(STREAM)
+    for _ in range(50):
+        performer.observe(np.array([0.1, *[9e11 * STREAM.config.normalizer.scale[1]] * 3]))
+    assert np.isfinite(performer.play().motion).all()
+
+
+def test_inputs_that_overflow_are_refused_and_leave_the_state_unchanged() -> None:
+    performer = Performer(WORLD)
+    performer.play()
+    for value in (1e38, 1e300):
+        with pytest.raises(InputError, match=r"inputs: received .* too large for the model"):
+            performer.predict(np.array([value, 0.0]))
+    assert np.isfinite(performer.play(np.zeros(2)).motion).all()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -37,7 +38,7 @@ _CHUNK_SEQUENCES = 1024
 def recognizes(path: Path, head: bytes = b"PK") -> bool:
     """Return whether `path` is a corpus folder, or an `.npz` with the header of a corpus."""
     if path.is_dir():
-        return (path / HEADER).is_file()
+        return os.path.isfile(path / HEADER)  # False, too, if the folder cannot be searched
     return head.startswith(b"PK") and HEADER in archive_names(path)
 
 
@@ -227,11 +228,11 @@ def _to_strokes(corpus: Corpus, index: int) -> Drawing:
 def _to_record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
-    number = corpus[index].writer
+    number, last_event = corpus[index].writer, int(corpus[index].event[-1])
     # The key depends on the writer only, so that all sequences of a writer are assigned to one split. `writer` contains
     # the path because a number identifies different writers in different corpora.
     key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
-    return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer)
+    return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer, last_event)
 
 
 def corpus_format(path: Path) -> Format:

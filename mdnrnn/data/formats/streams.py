@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import StepLayout, read_bounded
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
@@ -22,6 +22,7 @@ MIN_DT = 1e-4
 BAD_LINE = "bad line"
 """`Remark.reason` for lines that cannot be read."""
 _MAX_FILE_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 14
+MAX_LINES = 1 << 22
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 Row = tuple[int, "array[float]"]
@@ -35,8 +36,8 @@ def read_fields(path: Path) -> Iterator[tuple[int, list[bytes]]]:
     """
     data = read_bounded(path, _MAX_FILE_BYTES).removeprefix(_UTF8_BOM)
     for number, line in enumerate(BytesIO(data), 1):
-        if number > MAX_POINTS:
-            raise DataError(f"{path} has over {MAX_POINTS} lines; expected at most {MAX_POINTS}; split the file")
+        if number > MAX_LINES:
+            raise DataError(f"{path} has over {MAX_LINES} lines; expected at most {MAX_LINES}; split the file")
         line = line.strip()
         if len(line) > _MAX_LINE_BYTES:
             yield number, []
@@ -80,8 +81,8 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
             stream. It raises `ValueError` or `LookupError` if the line cannot be read.
         expected: description of a valid line, for messages.
     """
-    rows: list[tuple[int, Row]] = []
-    bad: list[int] = []
+    # Flat arrays, because millions of tuples would take hundreds of megabytes.
+    numbers, times, widths, values, bad = array("q"), array("q"), array("q"), array("d"), array("q")
     for number, fields in read_fields(path):
         try:
             row = parse_row(fields)
@@ -89,18 +90,20 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
             bad.append(number)
             continue
         if row is not None:
-            rows.append((number, row))
-    width_counts = Counter(len(values) for _, (_, values) in rows)
-    width = max(width_counts, key=width_counts.__getitem__, default=0)
-    bad = sorted(bad + [number for number, (_, values) in rows if len(values) != width])
-    repaired = describe_bad_lines(path, bad, expected)
-    valid = [row for _, row in rows if len(row[1]) == width]
-    if not valid:
+            numbers.append(number)
+            times.append(row[0])
+            widths.append(len(row[1]))
+            values.extend(row[1])
+    counts = Counter(widths)
+    width = max(counts, key=counts.__getitem__, default=0)
+    is_valid = np.array(widths) == width
+    bad.extend(np.array(numbers)[~is_valid].tolist())
+    repaired = describe_bad_lines(path, sorted(bad), expected)
+    if not is_valid.any():
         return single_drawing(path, [], repaired, expected)
-    times = np.array([time for time, _ in valid], np.int64)
-    values = np.frombuffer(b"".join(values.tobytes() for _, values in valid)).reshape(-1, width)
-    dt = clamp_dt(np.diff(times, prepend=times[:1]) / 1e6, inf, str(path), repaired)
-    return single_drawing(path, [np.column_stack([dt, values])], repaired, expected)
+    microseconds, valid_values = np.array(times)[is_valid], np.array(values)[is_valid.repeat(widths)]
+    dt = clamp_dt(np.diff(microseconds, prepend=microseconds[:1]) / 1e6, inf, str(path), repaired)
+    return single_drawing(path, [np.column_stack([dt, valid_values.reshape(-1, width)])], repaired, expected)
 
 
 def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark], tolerance: float = 0) -> np.ndarray:

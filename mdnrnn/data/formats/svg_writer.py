@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.folder_names import to_folder_name
 from mdnrnn.data.formats.format import check_drawing_corpus
 from mdnrnn.data.formats.xml import escape_text, replace_invalid_characters
 from mdnrnn.data.metadata import SPLITS
@@ -15,14 +15,12 @@ from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import InputError
 from mdnrnn.files import atomic_path
 
-_INVALID_IN_NAMES = re.compile(r'[\x00-\x1f/\\:*?"<>|%\ud800-\udfff]|^\.')
-
 
 def write(corpus: Corpus, folder: Path) -> None:
     """Write one file per drawing to a new folder, atomically.
 
     If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, for
-    example train/cat/000000.svg. Coordinates are written exactly.
+    example train/cat/000000.svg; see `to_folder_name` for its name. Coordinates are written exactly.
 
     Raises:
         InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.
@@ -46,16 +44,11 @@ def _subfolders(corpus: Corpus) -> list[Path]:
         for name, (first, last) in splits.items():
             subfolders[first:last] = [Path(name)] * (last - first)
     if corpus.label is not None:
-        classes = [_folder_name(name) for name in corpus.metadata.classes]
+        classes = [to_folder_name(name) for name in corpus.metadata.classes]
         subfolders = [
             subfolder / classes[label] for subfolder, label in zip(subfolders, corpus.label.tolist(), strict=True)
         ]
     return subfolders
-
-
-def _folder_name(class_name: str) -> str:
-    """Replace characters that are invalid in folder names by % and their hexadecimal code."""
-    return _INVALID_IN_NAMES.sub(lambda match: f"%{ord(match[0]):02x}", class_name) or "%"
 
 
 def format_svg(drawing: Drawing, text: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mdnrnn.data import formats
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.archives import close_archives
 from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.importing.builder import Block, narrow_integers
 from mdnrnn.data.importing.contents import SourceFile, check_known_files, list_contents
+from mdnrnn.data.importing.duplicates import hash_strokes
 from mdnrnn.data.importing.recipe import Recipe, reshape
-from mdnrnn.data.importing.sources import STDIN, PathInfo, list_files
+from mdnrnn.data.importing.sources import STDIN, PathInfo, SplitNames, list_files
 from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.data.metadata import SPLITS
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import DataError, InputError
 from mdnrnn.pen_events import DOWN
 
@@ -37,6 +40,8 @@ class ChunkTask(NamedTuple):
     chunk: Any
     layout: StepLayout
     path_info: PathInfo
+    source: Path
+    """Folder of the file, or the file itself if its format has many drawings per file."""
     recipe: Recipe
 
 
@@ -53,6 +58,10 @@ class ChunkResult(NamedTuple):
     repaired: list[Remark]
     lost: list[Remark]
     """Remarks on content of the drawings that the corpus does not contain."""
+    source: str
+    """Folder of the file, or the file itself if its format has many drawings per file."""
+    stroke_hashes: np.ndarray
+    """Hashes of the strokes of the file; see `duplicates.hash_strokes`."""
 
 
 class Unreadable(NamedTuple):
@@ -68,10 +77,11 @@ class Unreadable(NamedTuple):
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
     """Yield the chunks of all files in order, and an `Unreadable` for each file that cannot be cut into chunks."""
     forced = formats.find_format(recipe.format) if recipe.format else None
+    split_names = SplitNames(paths)
     try:
         for path, root in list_files(paths):
             try:
-                yield from _read_contents(path, root, forced, recipe)
+                yield from _read_contents(path, root, forced, recipe, split_names)
             except (DataError, OSError) as error:
                 yield _make_unreadable(path, error)
     finally:
@@ -79,21 +89,25 @@ def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unrea
 
 
 def _read_contents(
-    path: Path, root: Path | None, forced: Format | None, recipe: Recipe
+    path: Path, root: Path | None, forced: Format | None, recipe: Recipe, split_names: SplitNames
 ) -> Iterator[ChunkTask | Unreadable]:
     """Yield the chunks of a file or, if it is an archive, of the files in it."""
+    if root and path.is_dir():
+        os.scandir(path).close()  # raises the error of a folder that cannot be listed
     is_known = False
     for file in list_contents(path, root):
         if forced and file.root and file.path.suffix.lower() not in forced.extensions:
             continue
-        for task in _read_file(file, forced, recipe):
+        for task in _read_file(file, forced, recipe, split_names):
             is_known |= isinstance(task, ChunkTask) or task.error is not None
             yield task
     if root is None and not is_known:
         check_known_files(path)
 
 
-def _read_file(file: SourceFile, forced: Format | None, recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
+def _read_file(
+    file: SourceFile, forced: Format | None, recipe: Recipe, split_names: SplitNames
+) -> Iterator[ChunkTask | Unreadable]:
     path, root = file.path, file.root
     try:
         form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
@@ -102,20 +116,22 @@ def _read_file(file: SourceFile, forced: Format | None, recipe: Recipe) -> Itera
             return
         if form is None:
             raise formats.unknown_format_error(path)
-        yield from _file_tasks(file, form, recipe)
+        yield from _file_tasks(file, form, recipe, split_names)
     except (DataError, OSError) as error:
         yield _make_unreadable(path, error)
 
 
-def _file_tasks(file: SourceFile, form: Format, recipe: Recipe) -> Iterator[ChunkTask]:
+def _file_tasks(file: SourceFile, form: Format, recipe: Recipe, split_names: SplitNames) -> Iterator[ChunkTask]:
     label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
     path, path_info = file.path, PathInfo()
     if label_source:
-        path_info = PathInfo.from_path(file.unpacked, file.root, by_file=label_source == "file")
+        by_file = label_source == "file"
+        path_info = PathInfo.from_path(file.unpacked, file.root, by_file=by_file, split_names=split_names)
+    source = file.unpacked.parent if form.default_label == "folder" else file.unpacked
     chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
     parse = (form.parse_outlines if recipe.outlines else None) or form.parse
     for number, chunk in enumerate(chunks):
-        yield ChunkTask(path, number == 0, parse, chunk, form.layout, path_info, recipe)
+        yield ChunkTask(path, number == 0, parse, chunk, form.layout, path_info, source, recipe)
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
@@ -136,8 +152,10 @@ def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
 
 def _process(task: ChunkTask) -> ChunkResult:
     recipe, layout = task.recipe, task.layout
-    drawings = task.parse(task.chunk).drop_invalid()
+    # The readers limit the size of streams, which can be much longer than drawings.
+    drawings = task.parse(task.chunk).drop_invalid(np.inf if layout.is_stream else MAX_POINTS)
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
+    stroke_hashes = np.zeros(0, np.uint64) if layout.is_stream else hash_strokes(drawings)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:
             raise InputError("jump, box, resample, simplify and grid apply to drawings only; omit them for streams")
@@ -147,14 +165,14 @@ def _process(task: ChunkTask) -> ChunkResult:
         drawings = reshape(drawings, recipe, layout.grid)
         motion, event, lengths = drawings.to_steps(layout.start)
     records = drawings.records
-    writers = [record.writer for record in records]
+    writers = [to_nfc(record.writer) for record in records]
     block = Block(
         motion=narrow_integers(motion),
         event=event,
         lengths=lengths,
         split=np.array([SPLITS.index(record.split or "") for record in records], np.uint8),
-        labels=[_choose_label(record, task) for record in records],
-        texts=[record.text for record in records],
+        labels=[to_nfc(_choose_label(record, task)) for record in records],
+        texts=[to_nfc(record.text) for record in records],
         writers=writers if any(writers) else None,
     )
     keep = (lengths >= recipe.min_points) & (lengths <= (recipe.max_points or np.inf))
@@ -167,6 +185,8 @@ def _process(task: ChunkTask) -> ChunkResult:
         dropped=[*drawings.dropped, *_explain_dropped(records, lengths, keep, recipe)],
         repaired=drawings.repaired,
         lost=drawings.lost,
+        source=str(task.source),
+        stroke_hashes=stroke_hashes,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -22,11 +23,12 @@ from mdnrnn.data.formats.format import StepLayout
 from mdnrnn.data.formats.streams import BAD_LINE
 from mdnrnn.data.importing.builder import Block, Builder
 from mdnrnn.data.importing.chunks import ChunkResult, Unreadable, chunk_tasks, process_chunk
+from mdnrnn.data.importing.duplicates import InkIndex
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report, length_percentiles
 from mdnrnn.data.importing.sources import STDIN, expand_sources
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.errors import DataError, InputError
+from mdnrnn.errors import DataError, InputError, InputWarning
 from mdnrnn.files import atomic_path, make_folder, remove_leftovers
 from mdnrnn.multiprocess import imap_in_processes
 
@@ -49,12 +51,16 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
         return _open_corpus(path)
-    # The memory maps of the arrays remain valid after the folder is deleted.
+    # The memory maps of the arrays remain valid after the folder is deleted; files that are read directly stay open.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
+        for notice in report.notices:
+            warnings.warn(notice, InputWarning, stacklevel=3)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
-        return replace(native.read(Path(folder)), skipped=skipped)
+        corpus = replace(native.read(Path(folder)), skipped=skipped)
+        corpus.keep_open()
+        return corpus
 
 
 def import_corpus(
@@ -147,7 +153,7 @@ def _build_corpus(
     Args:
         strict: whether to raise an error at the first malformed record.
     """
-    report, builder, contents = Report(), Builder(folder), _Contents(metadata.name)
+    report, builder, contents, ink = Report(), Builder(folder), _Contents(metadata.name), InkIndex()
     results = imap_in_processes(process_chunk, chunk_tasks(paths, recipe), workers)
     try:
         with closing(results), tqdm(unit=" drawings", disable=not progress, file=sys.stderr) as bar:
@@ -159,6 +165,7 @@ def _build_corpus(
                     _check_records(result)
                 block = _limit_block(result.block, recipe, report)
                 contents.add(result, block)
+                ink.add(result.source, result.stroke_hashes)
                 builder.add(block)
                 report.files += result.is_first
                 report.add_drawings(len(block), result.dropped, result.repaired, result.lost)
@@ -173,6 +180,7 @@ def _build_corpus(
     finally:
         builder.close()
     report.classes = len(builder.classes) if labeled else 0
+    report.notices = ink.notices()
     report.splits = builder.sequences
     report.points = sum(length * count for length, count in builder.lengths.items())
     report.lengths = length_percentiles(builder.lengths)

@@ -54,11 +54,12 @@ class Recipe:
     """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
     train=trainset.txt,valid=testset_v.txt,test=testset_f.txt (for IAM-OnDB: form IDs). By default, splits stored in the
     files are kept. A drawing in a folder named train, valid or test is assigned to the split of that name; in formats
-    with many drawings per file, the name of the file counts, too. The remaining drawings are divided by the shares
-    0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its split does
-    not change when data are added. A stream of 500 rows or more is cut into parts by time: train, then valid, then
-    test. If --split names files of keys, drawings whose key is in none of them
-    are dropped."""
+    with many drawings per file, the name of the file counts, too. But beside folders (or files) of other classes, such
+    as cat, train and bus, the name train is a class, unless its folder contains the folders of the classes. The
+    remaining drawings are divided by the shares 0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it
+    has no key, by its points, so its split does not change when data are added. A stream of 500 rows or more is cut
+    into parts by time: train, then valid, then test. If --split names files of keys, drawings whose key is in none of
+    them are dropped."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False

@@ -41,6 +41,8 @@ class Report:
     first file)."""
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Files that cannot be read: reason -> (number of files, details of the first one)."""
+    notices: list[str] = field(default_factory=list)
+    """Notices about the drawings as a whole, for example that the same ink was imported twice."""
     unknown_files: tuple[int, str] = (0, "")
     """Number of files of unknown format that were found in folders, and path of the first one."""
     unknown_kinds: dict[str, int] = field(default_factory=dict)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from mdnrnn.data.folder_names import SPLIT_NAMES, from_folder_name
 from mdnrnn.data.formats import native
 from mdnrnn.errors import DataError, InputError
 
@@ -56,12 +57,12 @@ def walk_folder(folder: Path) -> Iterator[Path]:
     pending, visited = [folder], set()
     while pending:
         current = pending.pop()
-        status = current.stat()
-        if (status.st_dev, status.st_ino) in visited:
-            continue
-        visited.add((status.st_dev, status.st_ino))
         subfolders = []
         try:
+            status = current.stat()
+            if (status.st_dev, status.st_ino) in visited:
+                continue
+            visited.add((status.st_dev, status.st_ino))
             entries = sorted(os.scandir(current), key=lambda entry: entry.name)
         except OSError:  # the error is reported when the importer opens this path
             yield current
@@ -70,9 +71,9 @@ def walk_folder(folder: Path) -> Iterator[Path]:
             path = Path(entry.path)
             if entry.name.startswith("."):
                 continue
-            if _is_folder(path) and not (path / native.HEADER).is_file():
+            if _is_folder(path) and not _is_file(path / native.HEADER):
                 subfolders.append(path)
-            elif path.is_dir() or path.is_file():
+            elif _is_folder(path) or _is_file(path):
                 yield path
         pending += reversed(subfolders)
 
@@ -84,6 +85,77 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # for example, the folder of the path cannot be searched
+        return False
+
+
+class SplitNames:
+    """Decides whether a folder or file with a name such as "train" is a split or a class.
+
+    A folder of such a name is a split, except if it is one of several class folders: it has no subfolders, and beside
+    it are folders with files of the same type, none of which is called like another split. A file of such a name is a
+    split, except if beside it are files of the same type, none of which is called like another split.
+
+    Args:
+        sources: imported files and folders.
+    """
+
+    def __init__(self, sources: Iterable[Path] = ()) -> None:
+        self._sources = list(sources)
+        self._known: dict[tuple[Path, str], bool] = {}
+
+    def is_split_folder(self, folder: Path, extension: str) -> bool:
+        """Return whether a folder with the name of a split is a split.
+
+        Args:
+            folder: the folder.
+            extension: extension of the drawings in it.
+        """
+        key = folder, extension
+        if key not in self._known:
+            siblings = [each.name for each in _visible_folders(folder.parent) if _has_file(each, extension)]
+            self._known[key] = bool(_visible_folders(folder)) or _are_splits([folder.name, *siblings])
+        return self._known[key]
+
+    def is_split_file(self, path: Path, root: Path | None) -> bool:
+        """Return whether a file with the name of a split is a split.
+
+        Args:
+            path: the file.
+            root: the imported folder that contains the file; None if the file was imported by its own path.
+        """
+        key = (path.parent if root else Path(), path.suffix)
+        if key not in self._known:
+            files = _visible_entries(path.parent) if root else self._sources
+            stems = [each.stem for each in files if each.suffix == path.suffix and not each.is_dir()]
+            self._known[key] = _are_splits([path.stem, *stems])
+        return self._known[key]
+
+
+def _are_splits(names: Iterable[str]) -> bool:
+    """Return whether all names are names of splits, or two of them are names of different splits."""
+    splits = {SPLIT_NAMES.get(name.lower()) for name in names}
+    return None not in splits or len(splits) > 2
+
+
+def _visible_entries(folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    except OSError:  # reported when the importer lists this folder
+        return []
+
+
+def _visible_folders(folder: Path) -> list[Path]:
+    return [path for path in _visible_entries(folder) if _is_folder(path)]
+
+
+def _has_file(folder: Path, extension: str) -> bool:
+    return any(path.suffix == extension for path in _visible_entries(folder))
+
+
 class PathInfo(NamedTuple):
     """Class and split of the drawings in a file, according to the path of the file."""
 
@@ -92,30 +164,40 @@ class PathInfo(NamedTuple):
     split: str | None = None
 
     @classmethod
-    def from_path(cls, path: Path, root: Path | None, *, by_file: bool) -> PathInfo:
+    def from_path(
+        cls, path: Path, root: Path | None, *, by_file: bool, split_names: SplitNames | None = None
+    ) -> PathInfo:
         """Read the class and the split from the names of the file and its folders.
 
         The split is given by the outermost folder below `root` that is called train, valid, test or a synonym such as
-        training. If there is no such folder and `by_file` is true, a file of such a name gives the split. If `by_file`
-        is true, the class is the name of the file; otherwise it is the name of the innermost folder, which can be
-        `root`. A name that gives the split is skipped: the class of cat/train/1.svg is cat.
+        training, and is a split according to `SplitNames`. If there is no such folder and `by_file` is true, a file of
+        such a name gives the split. If `by_file` is true, the class is the name of the file; otherwise it is the name
+        of the innermost folder, which can be `root`. A name that gives the split is skipped: the class of
+        cat/train/1.svg is cat. Class names are decoded by `from_folder_name`.
 
         Args:
             path: the file.
             root: the imported folder that contains the file; None if the file was imported by its own path.
             by_file: whether to use the name of the file.
+            split_names: names of splits among the imported files.
         """
-        folders = list(path.absolute().parent.parts[-1:] if root is None else path.relative_to(root).parent.parts)
-        split_candidates = [*(folders if root else ()), *([path.stem] if by_file else ())]
-        split_name = next((name for name in split_candidates if name.lower() in _SPLIT_NAMES), None)
-        names = [path.stem] if by_file else [*([root.absolute().name] if root else []), *folders]
-        if split_name in names:
-            names.remove(split_name)
-        return cls(names[-1] if names else None, _SPLIT_NAMES[split_name.lower()] if split_name else None)
+        split_names = split_names or SplitNames()
+        folders = [root / each for each in path.relative_to(root).parents[::-1][1:]] if root else []  # outermost first
+        split_folder = next(
+            (each for each in folders if _is_split_name(each.name) and split_names.is_split_folder(each, path.suffix)),
+            None,
+        )
+        if split_folder is not None:
+            split, folders = split_folder.name, [each for each in folders if each != split_folder]
+        else:
+            is_split = by_file and _is_split_name(path.stem) and split_names.is_split_file(path, root)
+            split = path.stem if is_split else ""
+        if by_file:
+            name = path.stem if split_folder or not split else ""
+        else:
+            name = [(root or path.parent).absolute(), *folders][-1].name
+        return cls(from_folder_name(name) or None, SPLIT_NAMES.get(split.lower()))
 
 
-_SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "valid": "valid", "validation": "valid", "val": "valid",
-    "test": "test", "testing": "test",
-}  # fmt: skip
+def _is_split_name(name: str) -> bool:
+    return name.lower() in SPLIT_NAMES

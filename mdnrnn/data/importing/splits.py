@@ -14,6 +14,7 @@ import numpy as np
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing
+from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import InputError
 
 DEFAULT_SHARES = "0.9,0.05,0.05"
@@ -62,7 +63,7 @@ def assign_splits(
         if split is None and record.split is None and folder_split is not None:
             record = record._replace(split=folder_split)
         if (split is not None and not is_stream) or record.split not in SPLITS:
-            key = (record.key or "").encode(errors="surrogatepass")
+            key = to_nfc(record.key or "").encode(errors="surrogatepass")
             if record.key is None:
                 points = drawings.points[ends[i] - sizes[i] : ends[i]]
                 key = (points - points[0]).tobytes()
@@ -113,7 +114,7 @@ def _divide_by_time(drawings: DrawingBatch, shares: tuple[float, ...], keep_spli
 
 
 def _assign_by_lists(drawings: DrawingBatch, split_by_key: dict[str, str]) -> DrawingBatch:
-    splits = [split_by_key.get(record.key or "") for record in drawings.records]
+    splits = [split_by_key.get(to_nfc(record.key or "")) for record in drawings.records]
     dropped = [
         Remark(
             "in no list",
@@ -164,7 +165,7 @@ def _read_lists(versions: tuple[tuple[str, str, int, int], ...]) -> dict[str, st
             lines = Path(path).read_text(encoding="utf-8-sig", errors="replace").splitlines()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a list of keys") from error
-        for key in filter(None, map(str.strip, lines)):
+        for key in filter(None, (to_nfc(line.strip()) for line in lines)):
             if split_by_key.setdefault(key, split) != split:
                 raise InputError(
                     f"{key!r} is listed for {split_by_key[key]} and for {split}; expected each key in one split only"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.drawings import MAX_POINTS
-from mdnrnn.data.formats import impsy
+from mdnrnn.data.formats import impsy, streams
 from mdnrnn.data.importing import pipeline
+from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
 from tests.data.formats.samples import (
@@ -112,9 +113,10 @@ def test_log_without_interface_rows_is_dropped(tmp_path: Path, content: str, rea
     assert [(remark.reason, remark.malformed) for remark in drawings.dropped] == [(reason, malformed)]
 
 
-def test_too_large_log_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a\.log has over 1048576 lines; .* split the file"):
-        impsy.LOG.parse(write_text(tmp_path / "a.log", "\n" * (MAX_POINTS + 1)))
+def test_too_large_log_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MAX_LINES", 99)
+    with pytest.raises(DataError, match=r"a\.log has over 99 lines; .* split the file"):
+        impsy.LOG.parse(write_text(tmp_path / "a.log", "\n" * 100))
     with (tmp_path / "b.log").open("wb") as file:
         file.truncate(65 << 20)
     with pytest.raises(DataError, match=r"b\.log: over 64 MB"):
@@ -223,3 +225,14 @@ def test_folder_named_after_a_split_sets_the_split_of_streams(tmp_path: Path) ->
     assert {name: corpus.rows(name).stop - corpus.rows(name).start for name in corpus.splits} == dict.fromkeys(
         ("train", "valid", "test"), 600
     )
+
+
+def test_stream_can_have_more_rows_than_a_drawing_can_have_points(tmp_path: Path) -> None:
+    """The stream is imported from an array, divided by time, and imported again from the corpus."""
+    rows = np.full((1, MAX_POINTS + 100, 2), 0.5, np.float32)
+    np.savez(tmp_path / "long.npz", perfs=rows)
+    report = import_corpus(tmp_path / "long.npz", tmp_path / "a")
+    assert (report.points, report.dropped) == (MAX_POINTS + 100, {})
+    whole = import_corpus(tmp_path / "long.npz", tmp_path / "b", Recipe(split="1,0,0"))
+    again = import_corpus(tmp_path / "b", tmp_path / "c")
+    assert (whole.points, again.points, again.dropped) == (MAX_POINTS + 100, MAX_POINTS + 100, {})

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mdnrnn.data import drawings
+from mdnrnn.data.drawings import Record
 from mdnrnn.data.formats import svg_reader, svg_tree
 from mdnrnn.data.formats.bezier import PathBuilder
 from mdnrnn.data.formats.svg_reader import FORMAT, parse
@@ -23,7 +24,7 @@ def test_file_is_one_drawing(tmp_path: Path) -> None:
     path = tmp_path / "x.svg"
     result = parse_svg(path, svg_document("<path d='M0 0L1 1'/>"))
     assert list(FORMAT.chunks(path)) == [path]
-    assert result.records == [(str(path), None, None, None, None, None)]
+    assert result.records == [Record(str(path))]
 
 
 RECOGNIZED: dict[str, tuple[str, bytes, bool]] = {

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.formats.svg_reader import parse
 from mdnrnn.data.formats.svg_writer import format_svg, write
+from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, from_polylines
 from mdnrnn.errors import InputError
@@ -74,6 +76,23 @@ def test_class_folders_stay_inside_the_output_folder(tmp_path: Path) -> None:
     assert len({path.parent for path in files}) == len(names)
     assert all(len(path.parts) == 2 for path in files)
     assert [path.name for path in files if path.parts[0] == "cat"] == ["000000.svg", "000007.svg"]
+
+
+@pytest.mark.parametrize("splits", [("train",), ("train", "test")])
+def test_class_names_are_read_back(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    names = ("a/b", "a%2fb", "50%", "train", "Test", ".hidden", "..", "con:", "x.", 'a"?*|<>\\', "", "\ud800", "仂 é")
+    drawings: list[Drawing] = [[np.array([[0, 0], [i + 1, 5]])] for i in range(len(names))]
+    corpus = make_corpus(drawings, np.int16, classes=names)
+    corpus = pack(corpus.metadata, {split: [corpus[i] for i in range(len(corpus))] for split in splits})
+    write(corpus, tmp_path / "out")
+    import_corpus(tmp_path / "out", tmp_path / "again")
+    again = open_corpus(str(tmp_path / "again"))
+    assert again.label is not None
+    found = [(again[i].motion[-1, 0], again.metadata.classes[label]) for i, label in enumerate(again.label.tolist())]
+    expected = [(i + 1, name or "unlabeled") for i, name in enumerate(names)]
+    assert sorted(found) == sorted(expected * len(splits))
+    if len(splits) > 1:
+        assert dict(again.splits) == {"train": (0, 13), "valid": (13, 13), "test": (13, 26)}
 
 
 def test_splits_are_folders_of_class_folders(tmp_path: Path) -> None:

@@ -2,9 +2,11 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mdnrnn.data.formats import ndjson, svg_writer
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.formats import native, ndjson, svg_writer
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.builder import Builder
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError, InputError
+from mdnrnn.pen_events import DOWN, UP
 from tests.data.formats.samples import ndjson_line, object_array, pack_quickdraw
 from tests.data.importing.helpers import (
     SVG,
@@ -27,6 +31,7 @@ from tests.data.importing.helpers import (
     splits_by_number,
     write_text,
 )
+from tests.helpers import make_episodes, make_touches, random_corpus
 
 try:
     import resource
@@ -198,6 +203,21 @@ def test_texts_are_kept(tmp_path: Path, text: str) -> None:
     assert [corpus[i].text for i in range(2)] == [text, ""]
 
 
+def test_labels_texts_and_keys_that_look_the_same_are_the_same(tmp_path: Path) -> None:
+    """In each pair, the second form of é is an e and a combining accent, in records, folders and lists of keys."""
+    forms = "\u00e9", "e\u0301"
+    for number, form in enumerate(forms):
+        write_text(tmp_path / "data" / form / f"{number}.svg", SVG.format(f"M0 0L7 {number}"))
+        write_text(tmp_path / f"{number}.ndjson", ndjson_line(number, word=form, key_id=f"key {forms[1 - number]}"))
+        write_text(tmp_path / f"{number}.txt", f"key {form}")
+    folders, _ = import_files(tmp_path / "data", Recipe(labels="folder"))
+    assert folders.metadata.classes == (forms[0],)
+    lists = f"train={tmp_path}/0.txt"
+    records, _ = import_files([tmp_path / "0.ndjson", tmp_path / "1.ndjson"], Recipe(split=lists))
+    assert records.metadata.classes == (forms[0],)
+    assert len(records) == 2
+
+
 def test_corpus_without_texts_has_no_text_array(class_folders: Path) -> None:
     corpus, _ = import_files(class_folders)
     assert corpus.text is None
@@ -209,6 +229,19 @@ def test_corpus_that_is_imported_again_is_unchanged(tmp_path: Path) -> None:
     import_corpus([source], tmp_path / "a", Recipe(grid=0.5), name="mine", license="CC0", source="me")
     corpus, _ = import_files(tmp_path / "a", name="mine")
     assert corpus.fingerprint == pipeline.read(tmp_path / "a").fingerprint
+
+
+@pytest.mark.parametrize("corpus", [random_corpus([9, 12]), make_touches(6), make_episodes(ends=False)])
+def test_truncated_sequences_that_are_imported_again_have_no_end(tmp_path: Path, corpus: Corpus) -> None:
+    event = corpus.event.copy()
+    event[corpus.offsets[1:] - 1] = DOWN
+    if not corpus.metadata.is_world:
+        event[corpus.offsets[1] - 1] = UP
+    native.write(replace(corpus, event=event, inputs=None), tmp_path / "a")
+    import_corpus(tmp_path / "a", tmp_path / "b", Recipe(grid=0))
+    again = pipeline.read(tmp_path / "b")
+    np.testing.assert_array_equal(again.event, event)
+    np.testing.assert_allclose(again.motion, corpus.motion, atol=1e-4)
 
 
 def test_given_license_and_source_replace_those_of_an_imported_corpus(tmp_path: Path) -> None:
@@ -274,6 +307,31 @@ def test_unreadable_file_is_refused_or_counted(tmp_path: Path) -> None:
     ((reason, (count, first)),) = report.bad_files.items()
     assert (reason, count) == ("cannot be read", 3)
     assert first.startswith(str(tmp_path / "data" / "bad.svg"))
+
+
+def test_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as a user who can list every folder: the error is simulated."""
+    write_text(tmp_path / "data" / "a.svg", SVG.format("M0 0L7 1"))
+    locked = write_text(tmp_path / "data" / "locked" / "b.svg", SVG.format("M0 0L7 2")).parent
+    scandir, stat = os.scandir, os.stat
+
+    def refuse_list(path: Any) -> Any:
+        if path in (locked, str(locked)):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    def refuse_inside(path: Any, *arguments: Any, **options: Any) -> Any:
+        if not isinstance(path, int) and locked in Path(os.fsdecode(path)).parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "scandir", refuse_list)
+    monkeypatch.setattr(os, "stat", refuse_inside)
+    with pytest.raises(DataError, match=r"locked: cannot be read \(Permission denied\); check the path"):
+        import_corpus(tmp_path / "data", tmp_path / "out")
+    report = import_corpus(tmp_path / "data", tmp_path / "out", Recipe(skip_bad=True))
+    assert report.kept == 1
+    assert report.bad_files["cannot be read"][0] == 1
 
 
 def test_files_of_unknown_format_are_ignored_in_folders_and_refused_as_sources(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.data.formats import native
-from mdnrnn.data.importing.sources import PathInfo, expand_sources, list_files, walk_folder
+from mdnrnn.data.importing.sources import PathInfo, SplitNames, expand_sources, list_files, walk_folder
 from mdnrnn.errors import InputError
 from tests.helpers import random_corpus
 
@@ -124,3 +124,46 @@ def test_path_names_class_and_split(
 ) -> None:
     info = PathInfo.from_path(tmp_path / path, None if root is None else tmp_path / root, by_file=by_file)
     assert info == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "expected"),
+    [
+        (["cat/1.svg", "train/1.svg", "bus/1.svg"], "train/1.svg", ("train", None)),
+        (["cat/1.svg", "val/1.svg"], "cat/1.svg", ("cat", None)),
+        (["cat/1.svg", "Test/1.svg"], "Test/1.svg", ("Test", None)),
+        (["train/cat/1.svg", "train/train/1.svg", "train/bus/1.svg"], "train/train/1.svg", ("train", "train")),
+        (["train/cat/1.svg", "test/train/1.svg"], "test/train/1.svg", ("train", "test")),
+        (["train/cat/1.svg", "extra/1.svg"], "train/cat/1.svg", ("cat", "train")),
+        (["train/1.svg", "test/1.svg", "extra/1.svg"], "test/1.svg", ("data", "test")),
+        (["train/1.svg", "notes/1.txt"], "train/1.svg", ("data", "train")),
+        (["cat/train/1.svg", "cat/test/1.svg", "train/train/1.svg"], "train/train/1.svg", ("train", "train")),
+        (["train/1.svg"], "train/1.svg", ("data", "train")),
+        (["a%2fb/1.svg", "c/1.svg"], "a%2fb/1.svg", ("a/b", None)),
+    ],
+)
+def test_name_of_a_split_beside_class_folders_is_a_class(
+    tmp_path: Path, files: list[str], path: str, expected: tuple[str | None, str | None]
+) -> None:
+    root = create_files(tmp_path / "data", *files)
+    assert PathInfo.from_path(root / path, root, by_file=False, split_names=SplitNames([root])) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["cat.bin", "train.bin", "bus.bin"], ("train", None)),
+        (["cat.bin", "train.bin", "valid.bin"], (None, "train")),
+        (["train.bin", "cat.txt"], (None, "train")),
+        (["train.bin"], (None, "train")),
+    ],
+)
+def test_file_with_the_name_of_a_split_beside_others_is_a_class(
+    tmp_path: Path, files: list[str], expected: tuple[str | None, str | None]
+) -> None:
+    """The files beside it are those of its folder or, if files are imported by their own paths, these files."""
+    root = create_files(tmp_path / "data", *files)
+    info = PathInfo.from_path(root / "train.bin", root, by_file=True, split_names=SplitNames([root]))
+    assert info == expected
+    names = SplitNames(root / name for name in files)
+    assert PathInfo.from_path(root / "train.bin", None, by_file=True, split_names=names) == expected

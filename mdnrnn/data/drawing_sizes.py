@@ -1,0 +1,139 @@
+"""Sizes of the drawings of a corpus, and the scale of other drawings relative to them.
+
+A scale is estimated from several measures of length: the width, the height and the longer side of the bounding box, the
+root mean square of the offsets after simplification, and the mean arc length per stroke. Each is compared with its
+geometric mean over the corpus. The estimate is the mean of the logarithms, weighted by their inverse variances over the
+corpus. The longer side thus determines the scale of drawings that all fill a box, the height that of lines of
+handwriting, whose length depends on their text.
+
+All measures are proportional to the size of a drawing and almost independent of the number of points on its strokes.
+Offsets without simplification would not be: resampling a drawing at a quarter of the spacing divides them by four.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.strokes import Drawing, simplify, to_polylines
+
+MEASURES = 5
+_MAX_STROKES = 6
+"""Maximum number of strokes of the unfinished drawings whose sizes are recorded."""
+_DRAWINGS = 300
+"""Number of drawings, chosen at random from the training split, from which sizes are computed."""
+_TOLERANCE = 0.03
+"""Tolerance of the simplification, relative to the longer side of the drawing."""
+_MIN_DEVIATION, _MAX_DEVIATION = 0.05, 1e3
+"""Minimum deviation of the logarithm of a measure, and the deviation of a measure that is 0 in all drawings."""
+
+
+@dataclass(frozen=True)
+class DrawingSizes:
+    """Means and standard deviations of the logarithms of five measures of length, in raw units.
+
+    Both have 7 rows of 5 numbers, end to end: a row for whole drawings, and rows for their first 1 to 6 strokes. Both
+    are empty if the sizes are unknown.
+    """
+
+    means: tuple[float, ...] = ()
+    deviations: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "means", tuple(float(value) for value in self.means))
+        object.__setattr__(self, "deviations", tuple(float(value) for value in self.deviations))
+
+    @classmethod
+    def from_corpus(cls, corpus: Corpus, split: str = "train") -> DrawingSizes:
+        """Compute the sizes of the drawings of a split; return empty sizes if the corpus does not contain drawings."""
+        if not corpus.metadata.is_drawing or corpus.motion.shape[1] < 2:
+            return cls()
+        indices = corpus.indices(split)
+        chosen = np.random.default_rng(0).choice(len(indices), min(_DRAWINGS, len(indices)), replace=False)
+        drawings = [_to_drawing(corpus, indices[i]) for i in sorted(chosen.tolist())]
+        rows = [_moments(drawings, np.zeros((2, MEASURES)))]
+        for strokes in range(1, _MAX_STROKES + 1):
+            rows.append(_moments([each[:strokes] for each in drawings if len(each) >= strokes], rows[0]))
+        means, deviations = np.stack(rows, axis=1)
+        return cls(tuple(means.ravel()), tuple(deviations.ravel()))
+
+    def __bool__(self) -> bool:
+        return bool(self.means)
+
+    def scales(self, corpus: Corpus, *, unfinished: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Estimate the scale of each drawing of a corpus relative to the training drawings, 1 if it is unknown.
+
+        Args:
+            corpus: drawings.
+            unfinished: whether drawings are compared with the first strokes of training drawings, not with whole ones.
+
+        Returns:
+            The scales (M,), and the standard deviations (M,) of their logarithms over the training drawings.
+        """
+        drawings = [_to_drawing(corpus, i) for i in range(len(corpus))]
+        means, deviations = (np.reshape(values, (-1, MEASURES)) for values in (self.means, self.deviations))
+        counts = np.array([len(drawing) for drawing in drawings])
+        rows = np.where((counts <= _MAX_STROKES) & unfinished, counts, 0)
+        measures = _measure(drawings)
+        is_known = measures > 0
+        weights = is_known / deviations[rows] ** 2
+        total = weights.sum(1)
+        logs = np.log(measures, out=np.zeros_like(measures), where=is_known)
+        relative = (weights * (logs - means[rows])).sum(1) / np.where(total > 0, total, 1)
+        # Treating the measures as independent would underestimate the deviation: take that of the best measure.
+        return np.exp(relative), np.where(is_known, deviations[rows], _MAX_DEVIATION).min(1)
+
+
+def _to_drawing(corpus: Corpus, index: int) -> Drawing:
+    motion, event = corpus[index][:2]
+    return to_polylines(motion[:, :2], event, corpus.metadata.start)
+
+
+def _moments(drawings: list[Drawing], default: np.ndarray) -> np.ndarray:
+    """Return means and standard deviations (2, 5) of the logarithms of the measures; `default` without drawings."""
+    if not drawings:
+        return default
+    measures = _measure(drawings)
+    moments = np.tile([[0.0], [_MAX_DEVIATION]], MEASURES)
+    for measure in range(MEASURES):
+        logs = np.log(measures[measures[:, measure] > 0, measure])
+        if len(logs):
+            moments[:, measure] = logs.mean(), max(float(logs.std()), _MIN_DEVIATION)
+    return moments
+
+
+def _measure(drawings: list[Drawing]) -> np.ndarray:
+    """Return the measures (M, 5) of M >= 1 drawings; see the top of the module. A measure can be 0."""
+    strokes = [stroke for drawing in drawings for stroke in drawing]
+    points = np.concatenate(strokes)
+    stroke_lengths = np.array([len(stroke) for stroke in strokes])
+    stroke_counts = np.array([len(drawing) for drawing in drawings])
+    first_strokes = np.cumsum(stroke_counts) - stroke_counts
+    firsts = (np.cumsum(stroke_lengths) - stroke_lengths)[first_strokes]
+    extents = np.maximum.reduceat(points, firsts) - np.minimum.reduceat(points, firsts)
+    longer = extents.max(1)
+    # In units of the longer side, one tolerance applies to all drawings.
+    point_counts = np.diff(np.append(firsts, len(points)))
+    unit = np.where(longer > 0, longer, 1).repeat(point_counts)[:, None]
+    kept = simplify(points / unit, _TOLERANCE, stroke_lengths)
+    segments = np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T)
+    segments[np.cumsum(stroke_lengths) - stroke_lengths] = 0
+    arcs = np.add.reduceat(segments, firsts) / stroke_counts
+    return np.column_stack([extents, longer, _root_mean_square_offsets(points, kept, firsts), arcs])
+
+
+def _root_mean_square_offsets(points: np.ndarray, kept: np.ndarray, firsts: np.ndarray) -> np.ndarray:
+    """Return the root mean square (M,) of the offsets between the points of each drawing that are kept.
+
+    Args:
+        points: points (P, 2) of M drawings, end to end.
+        kept: mask (P,) of the points to keep; the first point of each drawing is kept.
+        firsts: index of the first point of each drawing, (M,).
+    """
+    squares = np.square(np.diff(points[kept], axis=0, prepend=points[:1])).sum(1)
+    starts = np.cumsum(kept)[firsts] - 1
+    squares[starts] = 0
+    counts = np.diff(np.append(starts, len(squares))) - 1
+    return np.sqrt(np.add.reduceat(squares, starts) / (2 * np.maximum(counts, 1)))

@@ -1,0 +1,86 @@
+"""Detection of ink that is imported twice, for example as words in one folder and as sentences in another one.
+
+The strokes of two sources are compared by a hash of their offsets. Short strokes are ignored, because they can be equal
+by chance. Memory is bounded: beyond a number of hashes, only those that end in zeros are kept.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import permutations
+
+import numpy as np
+
+from mdnrnn.data.drawings import DrawingBatch
+
+_MIN_POINTS = 8
+"""Minimum number of points of the strokes that are compared."""
+_MAX_HASHES, _MAX_SOURCES = 1 << 16, 4
+"""Maximum number of hashes that are kept, and of sources of each hash."""
+_MIN_SHARED = 3
+"""Minimum number of strokes of a source that are also in another source, for a notice."""
+_MIN_SHARE = 0.5
+"""Minimum share of these strokes among the compared strokes of the source."""
+_MAX_NOTICES = 3
+
+
+def hash_strokes(drawings: DrawingBatch) -> np.ndarray:
+    """Return a hash (uint64) of the offsets of each stroke with at least 8 points."""
+    lengths = drawings.stroke_lengths
+    is_long = lengths >= _MIN_POINTS
+    if not is_long.any():
+        return np.zeros(0, np.uint64)
+    points = drawings.points[is_long.repeat(lengths), :2]
+    starts = np.cumsum(lengths[is_long]) - lengths[is_long]
+    offsets = np.diff(points, axis=0, prepend=points[:1]) + 0.0  # -0.0 becomes 0.0
+    offsets[starts] = 0
+    position = np.arange(len(points)) - starts.repeat(lengths[is_long])
+    bits = np.ascontiguousarray(offsets).view(np.uint64) * np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], np.uint64)
+    mixed = _mix(bits[:, 0] ^ _mix(bits[:, 1] + position.astype(np.uint64)))
+    return np.asarray(_mix(np.add.reduceat(mixed, starts)))
+
+
+def _mix(bits: np.ndarray) -> np.ndarray:
+    """Return a permutation of the 64-bit numbers (the finalizer of MurmurHash3, by Austin Appleby)."""
+    for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
+        bits = (bits ^ (bits >> np.uint64(33))) * np.uint64(factor)
+    return np.asarray(bits ^ (bits >> np.uint64(33)))
+
+
+class InkIndex:
+    """Sources of each stroke, by hash."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, int] = {}
+        self._sources: dict[int, tuple[int, ...]] = {}
+        """Numbers of the first sources of each hash."""
+        self._mask = 0
+
+    def add(self, source: str, hashes: np.ndarray) -> None:
+        """Add the hashes of the strokes of a source, which is a folder or a file with many drawings."""
+        if not len(hashes):
+            return
+        number = self._names.setdefault(source, len(self._names))
+        for value in hashes[(hashes & np.uint64(self._mask)) == 0].tolist():
+            known = self._sources.get(value, ())
+            if number not in known and len(known) < _MAX_SOURCES:
+                self._sources[value] = (*known, number)
+        while len(self._sources) > _MAX_HASHES:
+            self._mask = 2 * self._mask + 1
+            self._sources = {value: known for value, known in self._sources.items() if not value & self._mask}
+
+    def notices(self) -> list[str]:
+        """Return a notice for each pair of sources of which one contains most strokes of the other."""
+        totals = Counter(number for known in self._sources.values() for number in known)
+        shared = Counter(pair for known in self._sources.values() for pair in permutations(known, 2))
+        names = list(self._names)
+        notices: dict[frozenset[int], str] = {}
+        for (number, other), count in shared.most_common():
+            pair, share = frozenset((number, other)), count / totals[number]
+            if count < _MIN_SHARED or share < _MIN_SHARE or share < count / totals[other] or pair in notices:
+                continue
+            notices[pair] = (
+                f"{share:.0%} of the strokes of {names[number]} are also in {names[other]}; the same ink is imported "
+                "twice, unless one of them is left out"
+            )
+        return list(notices.values())[:_MAX_NOTICES]

@@ -1,0 +1,58 @@
+"""Outliers: motions so large that a model of the remaining data cannot be trained, or cannot read them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from mdnrnn.data.corpus import Corpus
+from mdnrnn.errors import InputError
+
+_MAX_RATIO = 1e7
+"""Maximum ratio of a value to the median absolute value of its feature. Beyond it, float32 cannot represent both."""
+_MEDIAN_ROWS = 1 << 16
+
+
+class Extreme(NamedTuple):
+    """Largest absolute value of a feature: the value, and its sequence, row in the sequence and feature."""
+
+    value: float
+    sequence: int
+    row: int
+    feature: int
+
+
+def find_extremes(corpus: Corpus) -> list[Extreme]:
+    """Return the largest absolute value of each feature of a corpus, except times, in raw units."""
+    features = [i for i in range(corpus.motion.shape[1]) if i not in corpus.metadata.time_features]
+    largest: dict[int, tuple[float, int]] = {}
+    for rows in corpus.row_blocks(slice(0, len(corpus.motion))):
+        block = np.asarray(corpus.motion[rows])
+        for feature in features:
+            column = block[:, feature]
+            row = int(max(column.argmax(), column.argmin(), key=lambda each: abs(float(column[each]))))
+            if feature not in largest or abs(float(column[row])) > abs(largest[feature][0]):
+                largest[feature] = float(column[row]), rows.start + row
+    extremes = []
+    for feature, (value, row) in largest.items():
+        sequence = int(np.searchsorted(corpus.offsets, row, side="right")) - 1
+        extremes.append(Extreme(value, sequence, row - int(corpus.offsets[sequence]), feature))
+    return extremes
+
+
+def check_outliers(corpus: Corpus) -> None:
+    """Raise `InputError` if a motion is more than 10^7 times as large as the median motion of its feature.
+
+    Such a value determines the scale of the data, and all other values become indistinguishable from 0. The median is
+    that of the absolute values other than 0 among the first rows.
+    """
+    for extreme in find_extremes(corpus):
+        first = np.abs(np.asarray(corpus.motion[:_MEDIAN_ROWS, extreme.feature], np.float64))
+        median = float(np.median(first[first > 0])) if first.any() else 0.0
+        if median and abs(extreme.value) > _MAX_RATIO * median:
+            raise InputError(
+                f"{corpus.metadata.name}: sequence {extreme.sequence} has the motion {extreme.value:g} in row "
+                f"{extreme.row}, but the median is {median:g}; expected at most {_MAX_RATIO:g} times the median; "
+                "correct or remove this sequence"
+            )
