@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import mdnrnn
-from mdnrnn.files import write_bytes
+from mdnrnn.files.atomic import write_bytes
 from mdnrnn.pen_events import END
 from mdnrnn.render.figures.attention import attention_figure
 from mdnrnn.render.raster import figure_bytes

@@ -14,7 +14,7 @@ import mdnrnn
 
 ROOT = Path(mdnrnn.__file__).parent
 LAYERS = {
-    "errors": 0, "pen_events": 0, "version": 0, "files": 1, "locks": 1, "regular_files": 1,
+    "errors": 0, "pen_events": 0, "version": 0, "files": 1,
     "device": 1, "multiprocess": 1, "kernels": 0,
     "distributions": 2,
     "data": 3, "data.synthetic": 4, "data.formats": 4, "data.importing": 5, "data.catalog": 6,
@@ -27,7 +27,7 @@ LAYERS = {
 """Layer of each module by its longest prefix; a module may import from its own layer and from lower layers."""
 FILES = sorted(ROOT.rglob("*.py"))
 LIGHT_MODULES = [
-    "device", "errors", "files", "locks", "multiprocess", "pen_events", "regular_files", "version",
+    "device", "errors", "files.atomic", "files.locks", "files.regular", "multiprocess", "pen_events", "version",
     "generation.sampling", "models.configs", "nn.covariance", "runs.config",
     "runs.presets", "training.config", "training.schedule",
 ]  # fmt: skip

@@ -27,7 +27,7 @@ from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
-from mdnrnn.files import make_folder, write_json
+from mdnrnn.files.atomic import make_folder, write_json
 from mdnrnn.models.base import BatchLike, StepShape
 from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig

@@ -23,7 +23,7 @@ from mdnrnn.benchmark.timing import Machine, take_turns
 from mdnrnn.benchmark.train import benchmark_train
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_bytes
+from mdnrnn.files.atomic import write_bytes
 from mdnrnn.runs.presets import PRESETS
 
 _BATCHES = 3

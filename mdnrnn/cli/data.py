@@ -27,7 +27,7 @@ from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.files import remove_leftovers
+from mdnrnn.files.atomic import remove_leftovers
 from mdnrnn.pen_events import END
 from mdnrnn.render.style import Color, DrawingOptions, PictureOptions
 

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     if options.seed < 0:
         raise InputError(f"--seed: received {options.seed}, expected 0 or more")
     from mdnrnn.device import single_thread
-    from mdnrnn.files import make_folder
+    from mdnrnn.files.atomic import make_folder
     from mdnrnn.tasks.toy_demos import run_demo, save_demo, save_index
     from mdnrnn.training.memory import keep_freed_memory
 

@@ -128,7 +128,7 @@ def _save(drawings: Corpus, options: GenerateOptions) -> None:
 
 def _write_text(options: GenerateOptions, run: Run) -> None:
     """Write copies of the text, one per page. Save the pages and, with --attention, the picture of the weights."""
-    from mdnrnn.files import write_bytes
+    from mdnrnn.files.atomic import write_bytes
     from mdnrnn.render.figures.attention import attention_figure
     from mdnrnn.render.raster import figure_bytes
     from mdnrnn.tasks.handwriting import read_style, save_handwriting, wrap_text, write_pages

@@ -24,7 +24,8 @@ from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_path, bundled_path, write_json
+from mdnrnn.files.atomic import atomic_path, write_json
+from mdnrnn.files.bundled import bundled_path
 
 _ORIGIN = "download.json"
 _CACHE_ADVICE = "free some space, or set MDNRNN_CACHE to another folder"

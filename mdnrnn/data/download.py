@@ -17,7 +17,7 @@ import pooch
 from tqdm import tqdm
 
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_json
+from mdnrnn.files.atomic import write_json
 
 TIMEOUT, STALL_TIMEOUT = 3600.0, 30.0
 _CHUNK_BYTES = 1 << 14

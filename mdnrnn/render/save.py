@@ -16,7 +16,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import WRITERS
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_bytes
+from mdnrnn.files.atomic import write_bytes
 from mdnrnn.pen_events import DOWN
 from mdnrnn.render.animation import to_animated_svg, to_gif, to_morph_gif
 from mdnrnn.render.layout import Sheet, lay_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mdnrnn.errors import InputError
-from mdnrnn.files import bundled_path
+from mdnrnn.files.bundled import bundled_path
 from mdnrnn.runs.config import CONFIG_FILE
 
 

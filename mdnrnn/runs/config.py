@@ -12,7 +12,7 @@ from mdnrnn.data.drawing_sizes import DrawingSizes
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError
-from mdnrnn.regular_files import parse_json, read_regular
+from mdnrnn.files.regular import parse_json, read_regular
 from mdnrnn.runs.config_fields import describe, from_fields
 from mdnrnn.runs.presets import KINDS
 from mdnrnn.training.config import SequenceTrainConfig

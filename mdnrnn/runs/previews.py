@@ -9,7 +9,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputWarning
-from mdnrnn.files import write_bytes
+from mdnrnn.files.atomic import write_bytes
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.figures.losses import loss_figure
 from mdnrnn.render.raster import figure_bytes

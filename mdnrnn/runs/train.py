@@ -16,8 +16,8 @@ from mdnrnn.data.outliers import check_outliers
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.null_model import null_model_nll
-from mdnrnn.files import is_temporary, make_folder, remove_leftovers, write_bytes
-from mdnrnn.locks import LOCK_FILE, lock_folder
+from mdnrnn.files.atomic import is_temporary, make_folder, remove_leftovers, write_bytes
+from mdnrnn.files.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import check_text_corpus
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig

@@ -16,7 +16,7 @@ import numpy as np
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_file, write_bytes
+from mdnrnn.files.atomic import atomic_file, write_bytes
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.figures.scatter import map_figure
 from mdnrnn.render.raster import figure_bytes

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.data.toys import TOYS
 from mdnrnn.distributions import GaussianMixture
-from mdnrnn.files import make_folder, write_bytes, write_json
+from mdnrnn.files.atomic import make_folder, write_bytes, write_json
 from mdnrnn.models.base import Model
 from mdnrnn.models.feedforward import MDN, SquaredErrorNetwork
 from mdnrnn.render.figures import densities

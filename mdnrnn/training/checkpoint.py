@@ -18,8 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_bytes
-from mdnrnn.regular_files import open_regular
+from mdnrnn.files.atomic import write_bytes
+from mdnrnn.files.regular import open_regular
 from mdnrnn.training import distributed
 from mdnrnn.training.checkpoint_archive import read_structure
 from mdnrnn.training.checkpoint_check import (

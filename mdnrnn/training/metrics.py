@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from mdnrnn.regular_files import open_regular, open_to_append
+from mdnrnn.files.regular import open_regular, open_to_append
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.progress import Progress

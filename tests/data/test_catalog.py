@@ -17,7 +17,7 @@ from mdnrnn.data.catalog import CATALOG, Entry, fetch, find, get, is_catalog_nam
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
-from mdnrnn.files import make_folder
+from mdnrnn.files.atomic import make_folder
 from tests.helpers import random_corpus
 
 BODY = b"the corpus has one point per byte"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import mdnrnn
 from mdnrnn.data.formats import native
 from mdnrnn.errors import InputError
-from mdnrnn.locks import LOCK_FILE, lock_folder
+from mdnrnn.files.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
 from mdnrnn.runs.data import Data, describe_data

@@ -14,7 +14,7 @@ from mdnrnn.data.formats.inkml import MAX_BYTES
 from mdnrnn.data.formats.xml import MAX_MARKS, count_marks, escape_text, find_invalid_character
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_file
+from mdnrnn.files.atomic import atomic_file
 
 
 def write(corpus: Corpus, path: Path) -> None:

@@ -30,7 +30,7 @@ from mdnrnn.data.formats.performance_arrays import TOUCHES, ArrayChunk, find_key
 from mdnrnn.data.formats.streams import clamp, clamp_dt, describe_bad_lines, parse_finite, read_fields, single_drawing
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_path, make_folder, write_bytes
+from mdnrnn.files.atomic import atomic_path, make_folder, write_bytes
 from mdnrnn.pen_events import DOWN
 
 LAYOUT = StepLayout(start="up", features=("dx", "dy", "dt"), units="screen, s", grid=1 / 1024)

@@ -24,8 +24,8 @@ from mdnrnn.data.formats.format import Format, StepLayout
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_polylines
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import atomic_file, atomic_path, make_folder, write_json
-from mdnrnn.regular_files import parse_json
+from mdnrnn.files.atomic import atomic_file, atomic_path, make_folder, write_json
+from mdnrnn.files.regular import parse_json
 
 VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"

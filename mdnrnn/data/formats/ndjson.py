@@ -27,7 +27,7 @@ from mdnrnn.data.formats.json_records import (
     top_level_keys,
 )
 from mdnrnn.data.formats.json_strokes import STROKE_KEYS
-from mdnrnn.files import atomic_file
+from mdnrnn.files.atomic import atomic_file
 
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = MAX_RECORD_BYTES

@@ -25,7 +25,7 @@ from mdnrnn.data.formats.format import Format
 from mdnrnn.data.formats.stroke_columns import Columns, choose_columns, to_stroke_3
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError, InputError
-from mdnrnn.files import atomic_file
+from mdnrnn.files.atomic import atomic_file
 from mdnrnn.pen_events import DOWN
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22

@@ -13,7 +13,7 @@ from mdnrnn.data.formats.xml import escape_text, replace_invalid_characters
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import InputError
-from mdnrnn.files import atomic_path
+from mdnrnn.files.atomic import atomic_path
 
 
 def write(corpus: Corpus, folder: Path) -> None:

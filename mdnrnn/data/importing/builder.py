@@ -13,7 +13,7 @@ import numpy as np
 from mdnrnn.data.formats import native
 from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.errors import InputError
-from mdnrnn.files import write_json
+from mdnrnn.files.atomic import write_json
 
 _MAX_CLASSES = 1 << 16
 _COPY_ROWS = 1 << 18

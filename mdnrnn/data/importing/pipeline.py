@@ -29,7 +29,7 @@ from mdnrnn.data.importing.report import Report, length_percentiles
 from mdnrnn.data.importing.sources import STDIN, expand_sources
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import DataError, InputError, InputWarning
-from mdnrnn.files import atomic_path, make_folder, remove_leftovers
+from mdnrnn.files.atomic import atomic_path, make_folder, remove_leftovers
 from mdnrnn.multiprocess import imap_in_processes
 
 _CONTROL_GRIDS = (1.0, 1 / 128)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.errors import InputError
-from mdnrnn.locks import LOCK_FILE, LockedError, lock_folder, lock_path
+from mdnrnn.files.locks import LOCK_FILE, LockedError, lock_folder, lock_path
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs fork, links and flock")
 

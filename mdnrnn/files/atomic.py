@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders, and the paths of bundled files.
+"""Atomic writing of files and folders.
 
 Atomic writing means that a reader finds either the old version or the complete new version. The output NAME is first
 written under the temporary name `.NAME.XXXXXXXX.tmp`, with 8 random hexadecimal digits. The process that writes it
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 from mdnrnn.errors import InputError
-from mdnrnn.locks import LockedError, lock_path
+from mdnrnn.files.locks import LockedError, lock_path
 
-File = TypeVar("File", BinaryIO, None)
+File = TypeVar("File", bound=BinaryIO | None)
 
 SUFFIX = ".tmp"
 """Extension of the names of temporary files and folders. These names also start with a dot."""
@@ -159,16 +159,6 @@ def _explain_errors(path: Path, advice: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
-
-
-def bundled_path(folder: str) -> Path:
-    """Return the path of the bundled folder "datasets" or "checkpoints".
-
-    The folder is inside an installed package. In a checkout of the repository it is beside the package.
-    """
-    package = Path(__file__).parent
-    installed = package / folder
-    return installed if installed.exists() else package.parent / folder
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.errors import InputError
-from mdnrnn.regular_files import open_regular, open_to_append, read_regular
+from mdnrnn.files.regular import open_regular, open_to_append, read_regular
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs FIFOs and symbolic links")
 

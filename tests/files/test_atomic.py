@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.errors import InputError
-from mdnrnn.files import (
+from mdnrnn.files.atomic import (
     ADVICE,
     atomic_file,
     atomic_path,
