@@ -60,7 +60,11 @@ FORMATS: dict[str, Format] = {
     "lightpad": lightpad.FORMAT,
     "pen-csv": pen_csv.FORMAT,
 }
-"""Formats by value of `--format`. Each file is read by the first format in this order that recognizes it."""
+"""Readable formats, by value of the option `--format` of `mdnrnn data import`.
+
+Without this option, the first format in this order that recognizes a file reads the file. Corpora of this project are
+recognized before all other formats and need no entry here.
+"""
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
@@ -70,7 +74,10 @@ WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "inkml": inkml_writer.write,
     "microjam": microjam.write,
 }
-"""Functions that write a corpus to a path, by value of `--format`. The written files can be imported again."""
+"""Functions that write a corpus to a path, by value of the option `--format` of `mdnrnn data export`.
+
+The written files can be imported again.
+"""
 
 
 def find_format(name: str) -> Format:
@@ -92,7 +99,7 @@ def recognize_format(path: Path) -> Format | None:
 
 
 def describe_unknown(path: Path) -> Content:
-    """Return what a file contains that no format recognizes."""
+    """Describe the content of a file that no format recognizes."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     return describe_data(path, head) or describe_content(path, head)

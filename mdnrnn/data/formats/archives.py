@@ -1,7 +1,7 @@
-"""Files inside zip archives and gzip files, read in memory: nothing is extracted to disk.
+"""Read files inside zip archives and gzip files without extracting them to disk.
 
 An `ArchivePath` is a path that continues inside an archive, for example drawings.zip/cat/1.svg. The content of the gzip
-file cat.ndjson.gz has the path cat.ndjson.gz/cat.ndjson. Readers open it like any other path.
+file cat.ndjson.gz has the path cat.ndjson.gz/cat.ndjson. File readers open an `ArchivePath` like any other path.
 
 Formats: PKWARE's APPNOTE.TXT (zip) and RFC 1952 (gzip).
 """
@@ -34,11 +34,14 @@ _MAX_BYTES = 16 << 30
 _MAX_RATIO = 100
 """Maximum ratio of unpacked to packed size. Drawings have a lower ratio, decompression bombs a higher one."""
 _MIN_PACKED_BYTES = 1 << 20
-"""Minimum packed size to which the ratio is applied: small files may have a higher ratio."""
+"""A smaller packed size is treated as this size, because small files may have a ratio over `_MAX_RATIO`."""
 _MAX_DIRECTORY_BYTES = 16 << 20
-"""Maximum bytes of the list of members of a zip archive, about 150,000 members. It is held in memory."""
+"""Maximum size of the list of members of a zip archive, in bytes. The list is held in memory.
+
+The size is sufficient for about 150,000 members.
+"""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
-"""Compression methods that are read. The others could take as much memory as the file declares."""
+"""Compression methods that are read. Other methods, such as LZMA, can allocate as much memory as the file declares."""
 _END = struct.Struct("<4s4H2LH")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR_64_BYTES = 20
@@ -59,13 +62,14 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 
 class ArchivePath(_PlatformPath):
-    """Path of a file in a zip archive or gzip file: the path of the archive, followed by the path in the archive."""
+    """Path of a file in a zip archive or gzip file: the path of the archive, then the path inside the archive."""
 
     def open(self, mode: str = "rb", *_: Any, **__: Any) -> IO[Any]:  # type: ignore[override]
         """Open the file for reading bytes.
 
         Raises:
-            DataError: the archive is damaged or encrypted, or the file exceeds a limit; also while it is read.
+            DataError: the archive is damaged or encrypted, or the file exceeds a limit. Reading the returned stream can
+                raise the same error.
             FileNotFoundError: the file is not in the archive.
         """
         if mode != "rb":
@@ -82,7 +86,7 @@ class ArchivePath(_PlatformPath):
         return _gunzip(members.open(packed), members.infos[packed].file_size, str(archive / packed))
 
     def is_dir(self, **_: Any) -> bool:
-        """Return False: the path is that of a file."""
+        """Return False, because an `ArchivePath` denotes a file."""
         return False
 
     def _split(self) -> tuple[Path, str]:
@@ -93,7 +97,11 @@ class ArchivePath(_PlatformPath):
         return archive, PurePosixPath(*self.parts[len(archive.parts) :]).as_posix()
 
     def as_unpacked(self) -> Path:
-        """Return the path that the file would have if the archive were unpacked into a folder of its name."""
+        """Return the path that the file would have after unpacking.
+
+        A zip archive is unpacked into a folder with the name of the archive, without the extension. A gzip file is
+        unpacked into the folder that contains the gzip file.
+        """
         archive, name = self._split()
         if read_kind(archive) == "gzip":
             return archive.parent / name
@@ -103,7 +111,7 @@ class ArchivePath(_PlatformPath):
 
 
 def read_kind(path: Path) -> Literal["gzip", "zip"] | None:
-    """Return the kind of archive that a file is according to its first bytes; None for other files and for folders."""
+    """Return the kind of an archive, recognized by its first bytes; None for other files and for folders."""
     if not isinstance(path, ArchivePath) and not path.is_file():
         return None
     with path.open("rb") as file:
@@ -114,11 +122,12 @@ def read_kind(path: Path) -> Literal["gzip", "zip"] | None:
 def content_path(path: Path, extensions: frozenset[str]) -> ArchivePath:
     """Return the path of the content of a gzip file.
 
-    Its name is that of the file without `.gz`, or without the z of an extension such as `.svgz`.
+    The name of the content is the name of the gzip file without `.gz`, or without the z of an extension such as
+    `.svgz`.
 
     Args:
         path: gzip file.
-        extensions: extensions of file formats, for example ".svg".
+        extensions: extensions of uncompressed files, for example ".svg".
     """
     extension = path.suffix.lower()
     if extension == ".gz":
@@ -128,10 +137,13 @@ def content_path(path: Path, extensions: frozenset[str]) -> ArchivePath:
 
 
 def member_paths(path: Path) -> Iterator[ArchivePath]:
-    """Yield the paths of the files in a zip archive in the order of a folder; hidden files are left out.
+    """Yield the paths of the files in a zip archive.
+
+    In each folder, the files come first and the subfolders follow; both are sorted by name. Files and folders whose
+    names begin with "." or "__MACOSX" are left out.
 
     Raises:
-        DataError: the archive is damaged, a name leads out of it, or it exceeds a limit.
+        DataError: the archive is damaged or exceeds a limit, or the name of a member is a path out of the archive.
     """
     for name in sorted(_open_zip(path).infos, key=_order):
         if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts):
@@ -139,7 +151,7 @@ def member_paths(path: Path) -> Iterator[ArchivePath]:
 
 
 def has_arrays(path: Path) -> bool:
-    """Return whether a zip archive has an `.npy` outside of folders.
+    """Return whether a zip archive contains an `.npy` file at its top level.
 
     Raises:
         DataError: as for `member_paths`.
@@ -153,7 +165,7 @@ def _order(name: str) -> tuple[tuple[bool, str], ...]:
 
 
 def close_archives() -> None:
-    """Close the archives that `ArchivePath.open` keeps open."""
+    """Close the zip archive that the functions of this module keep open between calls."""
     _open_zip_version.cache_clear()
 
 
@@ -169,7 +181,7 @@ class _Zip:
             raise _damaged(str(path), error) from error
         infos = [info for info in self._archive.infolist() if not info.filename.endswith("/")]
         self.infos = {_safe_name(path, info.filename): info for info in infos}
-        """Members by their normalized name."""
+        """Members, by path inside the archive with "/" as the separator."""
         packed, unpacked = path.stat().st_size, sum(info.file_size for info in infos)
         if unpacked > _limit(packed):
             raise _bomb(str(path), packed, unpacked)
@@ -197,7 +209,7 @@ def _open_zip_version(path: Path, _modified: int, _size: int) -> _Zip:
 
 
 def check_directory_size(path: Path) -> None:
-    """Raise `DataError` if the list of members of a zip archive is too long to be held in memory."""
+    """Raise `DataError` if a zip archive is truncated, or if its list of members has over `_MAX_DIRECTORY_BYTES`."""
     with path.open("rb") as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, size - _END.size - _MAX_COMMENT_BYTES - _LOCATOR_64_BYTES - _END_64.size))
@@ -219,7 +231,7 @@ def check_directory_size(path: Path) -> None:
 
 
 def _safe_name(path: Path, name: str) -> str:
-    pure = PurePosixPath(name.replace("\\", "/"))  # some programs write the separator of Windows
+    pure = PurePosixPath(name.replace("\\", "/"))  # some programs write the path separator of Windows
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or _DRIVE.match(name):
         raise DataError(
             f"{path}: its member {name[:80]!r} would be outside of the archive's folder; expected relative names; do "
@@ -241,7 +253,7 @@ def _bound(stream: IO[bytes] | gzip.GzipFile, limit: int, location: str, packed:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Stream that raises `DataError` if another stream is damaged or has more than `limit` bytes."""
+    """Wrapper of a decompressed stream that raises `DataError` if the stream is damaged or has over `limit` bytes."""
 
     def __init__(self, stream: IO[bytes] | gzip.GzipFile, limit: int, location: str, packed: IO[bytes] | None) -> None:
         self._stream, self._left, self._limit, self._location, self._packed = stream, limit, limit, location, packed

@@ -34,7 +34,7 @@ _MAX_FORTRAN_BYTES = 1 << 30
 
 
 def archive_names(path: Path) -> list[str]:
-    """Return the names of all members of a zip archive; [] for other files and if the archive's index is damaged."""
+    """Return the names of all members of a zip archive; [] for other files and for damaged archives."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return []
     try:
@@ -51,7 +51,11 @@ def array_names(path: Path) -> list[str]:
 
 
 def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Read the header of the array at the current file position: shape, whether in Fortran order, and dtype."""
+    """Read the `.npy` header at the current file position.
+
+    Returns:
+        The shape, whether the array is in Fortran order, and the dtype.
+    """
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     with warnings.catch_warnings():
@@ -63,14 +67,14 @@ def read_npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[An
 
 
 def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray | None]:
-    """Yield the sequences of an array, along its first axis.
+    """Yield the sequences that an array contains along its first axis.
 
     In an object array, a sequence that is not a rectangular array of numbers is yielded as None. Numeric arrays in C
     order are read one sequence at a time, other arrays as a whole.
 
     Args:
         path: an `.npz` file, or an `.npy` file if `member` is None.
-        member: name of the array, without `.npy`.
+        member: name of the array in the `.npz` file, without the extension `.npy`.
 
     Raises:
         DataError: the array is damaged, is not an array of sequences of numbers, exceeds a limit, or declares more data
@@ -83,10 +87,10 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
 
 @contextmanager
 def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
-    """Open an array for reading; the arguments are those of `read_records`.
+    """Open an `.npy` file or a member of an `.npz` file for reading. The arguments are those of `read_records`.
 
     Raises:
-        DataError: the size or the compression of a member exceeds a limit.
+        DataError: the size or the compression ratio of the array exceeds a limit.
     """
     if member is None:
         with path.open("rb") as file:
@@ -108,10 +112,10 @@ def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def convert_errors(location: str) -> Iterator[None]:
-    """Raise `DataError` in place of any exception that a damaged archive or array can cause.
+    """Context manager that raises `DataError` in place of any exception that a damaged archive or array can cause.
 
     Args:
-        location: file and array, for the beginning of the error message.
+        location: file and array, for the error message.
     """
     try:
         yield

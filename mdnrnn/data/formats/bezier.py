@@ -13,20 +13,24 @@ import numpy as np
 from mdnrnn.data.formats.svg_values import IDENTITY, Matrix
 
 _ARC_SEGMENT = math.pi / 4
-"""Maximum angle of an arc segment, in radians. A segment deviates from the ellipse by at most 4e-6 of the radius."""
+"""Maximum angle of the arc that one segment approximates, in radians.
+
+The segment deviates from the ellipse by at most 4e-6 of the radius.
+"""
 MAX_ARC_SEGMENTS = 8
-"""Maximum number of segments of one arc."""
+"""Maximum number of segments that approximate one arc."""
 
 
 class BezierPath(NamedTuple):
     """Subpaths of cubic Bézier segments, concatenated.
 
     Args:
-        segments: control points of each segment, (K, 4, 2). A straight line has each end point twice.
-        subpath_starts: index of the first segment of each subpath, (S,). The four control points of this segment all
-            equal the start point of the subpath.
-        keeps_points: whether the end points of the segments are the points of a stroke, as in a <polyline>. If false,
-            a subpath whose points all coincide is a dot.
+        segments: control points of each segment, (K, 4, 2). A straight line from a to b has the control points
+            (a, a, b, b).
+        subpath_starts: index of the first segment of each subpath, (S,). This segment has length 0: its four control
+            points equal the start point of the subpath.
+        keeps_points: whether a subpath whose points all coincide keeps these points, as in a <polyline>. If false, such
+            a subpath becomes a single point, a dot.
     """
 
     segments: np.ndarray
@@ -42,7 +46,7 @@ class BezierPath(NamedTuple):
 
 
 def concatenate(paths: Sequence[BezierPath]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the segments and the subpath starts of one path with the subpaths of one or more `paths`."""
+    """Concatenate one or more paths; return the segments and the subpath starts of the resulting path."""
     if len(paths) == 1:
         return paths[0].segments, paths[0].subpath_starts
     first_segments = np.cumsum([0, *(len(path.segments) for path in paths)])[:-1]
@@ -51,7 +55,10 @@ def concatenate(paths: Sequence[BezierPath]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class PathBuilder:
-    """Builder of a path, with the current point (x, y). The first segment after a move begins a subpath."""
+    """Builder of a `BezierPath`, with the current point (x, y).
+
+    The first segment after a move or a close begins a subpath.
+    """
 
     def __init__(self) -> None:
         self.x = self.y = 0.0
@@ -60,7 +67,7 @@ class PathBuilder:
         self._subpath_starts: list[int] = []
         self._in_subpath = False
         self._moved = False
-        """Whether the last command was a move."""
+        """Whether the last call was `move_to`."""
 
     def __len__(self) -> int:
         """Return the number of segments so far."""
@@ -94,11 +101,11 @@ class PathBuilder:
         self._append(x0 + third * (x1 - x0), y0 + third * (y1 - y0), x + third * (x1 - x), y + third * (y1 - y), x, y)
 
     def arc_to(self, rx: float, ry: float, degrees: float, large: float, sweep: float, x: float, y: float) -> None:
-        """Append an elliptical arc, as defined in SVG 1.1, appendix F.6; a radius of 0 gives a straight line.
+        """Append an elliptical arc, as defined in SVG 1.1, appendix F.6, or a straight line if a radius is 0.
 
         Args:
-            rx, ry: radii of the ellipse. If they are too small for an arc to (x, y), they are scaled up.
-            degrees: rotation of the ellipse.
+            rx, ry: radii of the ellipse. If the ellipse is too small to reach (x, y), both radii are scaled up.
+            degrees: rotation of the ellipse, in degrees.
             large: large-arc-flag; nonzero for an arc of more than 180 degrees.
             sweep: sweep-flag; nonzero for an arc in the direction of increasing angles.
             x, y: end point.
@@ -152,7 +159,10 @@ class PathBuilder:
         return segments
 
     def close(self) -> None:
-        """Append a line to the start of the subpath, if necessary. A move that is followed by a close is a dot."""
+        """Close the subpath: append a line to its start if the current point is elsewhere.
+
+        A close directly after a move appends a dot.
+        """
         if self._moved:
             self._begin_subpath()
         if (self.x, self.y) != self._start:

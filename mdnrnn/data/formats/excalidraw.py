@@ -1,7 +1,9 @@
-"""Excalidraw `.excalidraw` and `.excalidrawlib`: center lines of freehand strokes, lines and arrows, y down.
+"""Reader of Excalidraw files. It reads the center lines of freehand strokes, lines and arrows, y down.
 
-A scene is one drawing; each item of a library is one. An element has a position (x, y), points relative to it, and an
-angle by which it is turned about the center of its bounding box. Rounded lines are read as polylines.
+An `.excalidraw` file contains a scene, which is one drawing. An `.excalidrawlib` file contains a library; each item of
+the library is one drawing. An element of a drawing has a position (x, y), points relative to this position, and an
+angle in radians. The points are rotated by this angle about the center of their bounding box. Rounded lines are read as
+polylines.
 
 Format: https://docs.excalidraw.com/docs/codebase/json-schema
 """
@@ -26,7 +28,7 @@ _STROKES = ("freedraw", "line", "arrow")
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file is a JSON object of the type "excalidraw"."""
+    """Return whether the file is a JSON object with a type that begins with "excalidraw"."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _TYPE.search(head) is not None
 
 
@@ -48,7 +50,7 @@ def _parse(path: Path) -> DrawingBatch:
 
 
 def _list_scenes(document: dict[str, Any], location: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the elements of the scene, or of each item of a library, each with its location."""
+    """Yield a pair (location, elements) for a scene, or one pair for each item of a library."""
     items = document.get("libraryItems", document.get("library"))
     if not isinstance(items, list):
         yield location, list_objects(document.get("elements"))

@@ -11,14 +11,18 @@ from mdnrnn.data.formats.bezier import BezierPath, concatenate
 RESOLUTION = 500
 """The flattening tolerance is the longer side of the drawing's bounding box divided by this number."""
 _MAX_CHORDS = 1000
-"""Maximum number of chords per segment. Normally a segment needs fewer, but rounding errors can increase the computed
-number if the coordinates are far from the origin."""
+"""Maximum number of chords, the lines of a polyline, per segment.
+
+Normally a segment needs fewer chords. If the coordinates are far from the origin, rounding errors can increase the
+computed number.
+"""
 
 
 def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Approximate each subpath by a polyline.
 
-    A subpath whose points all coincide becomes a single point, unless its path keeps its points.
+    A subpath whose points all coincide becomes a single point. If `keeps_points` of its path is true, such a subpath
+    keeps all its points.
 
     Coordinates that overflow become NaN or infinite.
 
@@ -50,21 +54,22 @@ def flatten(paths: Sequence[BezierPath], max_points: int) -> tuple[np.ndarray, n
 
 
 def longer_side(segments: np.ndarray) -> float:
-    """Return a lower bound of the longer side of the bounding box of segments (K, 4, 2).
+    """Return the approximate longer side of the bounding box of segments (K, 4, 2).
 
-    Only the points at the parameters 0, 1/4, 1/2, 3/4 and 1 of each segment are considered.
+    Only the points at the parameters 0, 1/4, 1/2, 3/4 and 1 of each segment are considered. Therefore, the result can
+    be too small.
     """
     points = (_bernstein(np.arange(5) / 4) @ segments).reshape(-1, 2)
     return float(np.ptp(points, axis=0).max())
 
 
 def is_straight(segments: np.ndarray) -> np.ndarray:
-    """Return whether each segment (K, 4, 2) is a straight line with each end point twice, shape (K,)."""
+    """Return whether each segment (K, 4, 2) is a line from a to b with control points (a, a, b, b), shape (K,)."""
     return np.asarray((segments[:, 0] == segments[:, 1]).all(1) & (segments[:, 2] == segments[:, 3]).all(1))
 
 
 def count_chords(segments: np.ndarray, tolerance: float) -> np.ndarray:
-    """Return the numbers of chords (K,), at least 1, that approximate each segment within a tolerance.
+    """Return how many chords approximate each segment within a tolerance: (K,), at least 1.
 
     Wang's formula (Goldman, Pyramid Algorithms, 2003): if the parameter range of a segment B is divided into n equal
     parts, the chords deviate from B by at most max|B''| / (8 n^2). |B''| is at most 6 times the larger second

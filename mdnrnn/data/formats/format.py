@@ -23,14 +23,15 @@ class StepLayout:
     start: Start = "down"
     """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
     features: tuple[str, ...] = ()
-    """Names of the motion columns; () for offsets dx and dy; ("dt",) for a stream, whose number of columns varies."""
+    """Names of the motion columns. () stands for the offsets (dx, dy). ("dt",) stands for a stream, whose number of
+    columns varies."""
     units: str = "px"
     grid: float = 0.0
-    """Default spacing of the grid to which positions are rounded; 0: no rounding."""
+    """Default spacing of the grid to which positions are rounded. With 0, positions are not rounded."""
 
     @property
     def is_stream(self) -> bool:
-        """Whether the steps are rows (dt, x1, x2, ...) of values over time, without strokes and without END."""
+        """Whether the steps are rows (dt, x1, x2, ...) of values over time, without strokes and END events."""
         return self.features == ("dt",)
 
 
@@ -60,7 +61,7 @@ class Format:
     """Source of the class of a drawing whose record contains no class. "folder": the name of its folder. "file": the
     name of its file, for formats with many drawings per file. None: no class."""
     parse_outlines: Callable[[Any], DrawingBatch] | None = None
-    """Like `parse`, but the outlines of filled areas are strokes, too. None: the format has no filled areas."""
+    """Like `parse`, but the outlines of filled areas become strokes, too. None: the format has no filled areas."""
 
 
 def single_chunk(path: Path) -> Iterator[Path]:
@@ -69,7 +70,7 @@ def single_chunk(path: Path) -> Iterator[Path]:
 
 
 def check_drawing_corpus(corpus: Corpus) -> None:
-    """Raise `InputError` unless the corpus consists of drawings, with offsets (dx, dy) and no other features."""
+    """Raise `InputError` if the corpus does not consist of drawings, or has features besides the offsets (dx, dy)."""
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
         features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
         raise InputError(

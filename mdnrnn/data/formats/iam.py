@@ -5,12 +5,12 @@ Points are in units of the whiteboard, y down. For example, the strokes of line 
 `a01-000u.txt` in the folder of the XML file. The folder `ascii` is beside `lineStrokes` or beside a parent of
 `lineStrokes`; it can also be called `ascii-all` or `ascii-all/ascii`.
 
-A transcript has a block `OCR:`, the printed text that was to be copied, and a block `CSR:`, the text as written. The
-text of line 2 is the second line below `CSR:`. Blank lines are not counted, and a row of % is read as a line break:
-both occur in transcripts. Transcripts are not escaped.
+A transcript has two blocks: `OCR:` contains the printed text that the writer copied, and `CSR:` contains the text as
+written. The text of line 2 is the second line below `CSR:`. Blank lines are not counted. A row of more than ten % is
+read as a line break. Transcripts contain no escaped characters.
 
-The file of a whole form (`original/a01/a01-000/strokesu.xml`) contains its text. The character references in this text
-are escaped twice.
+The XML file of a whole form (`original/a01/a01-000/strokesu.xml`) contains the text of the form. Special characters in
+this text are escaped twice.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def _parse_stroke(stroke: Element) -> Polyline:
 
 
 def _form_and_line(path: Path) -> tuple[str | None, int | None]:
-    """Return the form and the line number (from 1) in the path of a file; None for each that is not in the path."""
+    """Return the form and the line number (from 1) that the path of a file states; None for a value that is missing."""
     line = _LINE.fullmatch(path.stem)
     if line:
         return line[1], int(line[2])
@@ -79,7 +79,7 @@ def _form_and_line(path: Path) -> tuple[str | None, int | None]:
 
 
 def _find_text(root: Element, path: Path, form: str | None, line: int | None) -> tuple[str | None, list[Remark]]:
-    """Return the text of a file, and a list of remarks.
+    """Return the text of the line or form in a file, and a list of remarks.
 
     If the transcript is missing or does not contain the line, the text is None and the list has one remark.
     """
@@ -102,7 +102,7 @@ def _find_text(root: Element, path: Path, form: str | None, line: int | None) ->
 
 
 def _find_transcript(path: Path, form: str) -> Path | None:
-    """Find the transcript of a form, in a transcript folder or in the folder of the XML file `path`."""
+    """Return the transcript of a form, from a transcript folder or from the folder of the XML file; None if missing."""
     mirrored = Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.absolute().parts[:-1]))
     candidates = [folder / f"{form}.txt" for folder in (mirrored, path.parent)]
     # os.path.isfile is used because Path.is_file raises PermissionError in folders that cannot be read.
@@ -110,7 +110,7 @@ def _find_transcript(path: Path, form: str) -> Path | None:
 
 
 def _candidates_beside_parents(path: Path, form: str) -> Iterator[Path]:
-    """Yield possible paths of the transcript of a form, in transcript folders beside the parents of `path`."""
+    """Yield possible paths of the transcript of a form, in transcript folders beside the parents of the XML file."""
     for parent in path.absolute().parents[1 : _MAX_PARENTS + 1]:
         for folder in sorted(parent.glob("ascii*")):
             yield from (inner / _transcript_path(form) for inner in (folder, *sorted(folder.glob("ascii*"))))

@@ -1,11 +1,13 @@
-"""Readers of IMPSY files, which contain streams of control values: logs, and arrays that IMPSY converts from logs.
+"""Readers of IMPSY logs, and of the arrays that IMPSY converts from logs. Both contain streams of control values.
 
 A log has no header; its lines are `iso-time,source,x1,x2,...`. Rows of the source "interface" were played by a person.
-Rows of the source "rnn" are the output of a model and are left out. An interface row becomes (dt, x1, x2, ...), where
-dt is the time in seconds since the preceding interface row. dt is 0 in the first row; IMPSY's own `dataset.py` omits
-this row. Rows of arrays are also (dt, x1, x2, ...). dt has no maximum, because pauses are part of a performance (in
-recordings, up to 765 s). After the first row, a dt below `MIN_DT`, for example a negative dt after a clock adjustment,
-is replaced by `MIN_DT`.
+Rows of other sources are left out, such as "rnn", the output of a model. A row of the source "interface" becomes
+(dt, x1, x2, ...), where dt is the time in seconds since the preceding row of this source. In the first row, dt is 0;
+IMPSY's own `dataset.py` omits this row. Arrays already have rows (dt, x1, x2, ...).
+
+In both kinds of files, dt has no maximum, because pauses are part of a performance (up to 765 s in recordings). After
+the first row, a dt below `MIN_DT` (see `streams.py`) is replaced by `MIN_DT`. A dt can even be negative, if the clock
+was adjusted.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ def _parse_log_row(fields: list[bytes]) -> Row | None:
 
 
 def parse_time(text: str) -> datetime:
-    """Return an ISO time; without a time zone it is read as UTC, because only differences of times are used.
+    """Parse an ISO time. A time without a time zone is read as UTC.
 
-    The fraction of a second can have any number of digits, which `fromisoformat` of Python 3.10 does not accept.
+    The time zone does not matter, because only differences of times are used. The fraction of a
+    second can have any number of digits, which `fromisoformat` of Python 3.10 does not accept.
     """
     match = _FRACTION.search(text)
     if match:
@@ -59,7 +62,7 @@ def parse_time(text: str) -> datetime:
 
 
 def _recognizes_arrays(path: Path, head: bytes) -> bool:
-    """Return whether the file has an array `perfs`, or a single array with rows like those of IMPSY."""
+    """Return whether the file has an array `perfs`, or a single array with rows (dt, x1, x2, x3). See `find_key`."""
     return find_key(path, head) == STREAMS
 
 

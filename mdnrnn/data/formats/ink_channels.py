@@ -1,4 +1,4 @@
-"""Kinds of ink channels besides X and Y, which a drawing does not contain.
+"""Kinds of ink channels other than X and Y. The values of these channels are lost, because drawings have only x and y.
 
 Names are those of InkML (https://www.w3.org/TR/InkML, section 3.2.1) and of UNIPEN (Guyon 1994).
 """
@@ -20,7 +20,7 @@ _KINDS = {
 
 
 def channel_kind(name: str) -> str:
-    """Return the kind of a channel as the reason of a remark, such as "time values"."""
+    """Return the reason of the remark on the lost values of a channel, for example "time values"."""
     return f"{_KINDS.get(name.upper(), 'other channel')} values"
 
 
@@ -29,6 +29,6 @@ def channel_remarks(location: str, counts: Mapping[str, int]) -> list[Remark]:
 
     Args:
         location: name of the file.
-        counts: number of values of each kind.
+        counts: reason of the remark, from `channel_kind` -> number of lost values.
     """
     return [Remark(kind, f"{location}: only X and Y are read", count=count) for kind, count in counts.items() if count]

@@ -1,21 +1,25 @@
 """Reader of InkML, the W3C format of digital ink in XML (https://www.w3.org/TR/InkML).
 
-Drawings. A file is one drawing. Its strokes are all traces, in file order, except those of type penUp. Annotations of
-the root element contain the text of the drawing (type `truth`, `transcription` or `text`), its label (`label` or
-`class`) and its split (`split` or `splitTagOriginal`). MathWriting files are recognized by an annotation
-`normalizedLabel`, `splitTagOriginal` or `sampleId`; their text is `normalizedLabel`, or `label` if that is missing. A
-traceGroup with an annotation of type `drawing` is a separate drawing with its own annotations: `inkml_writer.py` stores
-many drawings in one file this way. Other traceGroups, such as the symbols of a CROHME formula, are parts of a drawing.
-traceView elements, which refer to traces, are ignored.
+Drawings. A file is one drawing. Each trace is a stroke, in file order. Traces of type penUp are left out, and a trace
+that continues an earlier trace extends the stroke of the earlier trace. Annotations of the root element contain the
+text of the drawing (type `truth`, `transcription` or `text`), its label (`label` or `class`) and its split (`split` or
+`splitTagOriginal`). MathWriting files are recognized by an annotation `normalizedLabel`, `splitTagOriginal` or
+`sampleId`. In these files, `normalizedLabel` is the text, or `label` if `normalizedLabel` is missing. A traceGroup with
+an annotation of type `drawing` is a separate drawing with its own annotations: `inkml_writer.py` stores many drawings
+in one file this way. Other traceGroups, such as the symbols of a CROHME formula, are parts of a drawing. traceView
+elements, which refer to traces, are ignored.
 
-Channels. A traceFormat names the values of a point, among them X and Y. A trace uses the traceFormat of the context to
-which it or its group refers. Without a reference, it uses the last preceding context or traceFormat outside of
-`definitions`. If there is none, it uses the first traceFormat of the file, if that precedes all traces. Otherwise X and
-Y are the first two values. X points to the right and Y down; an orientation -ve of the channel inverts the direction.
+Channels. A traceFormat lists the channels of a point, in the order of the point's values. X and Y are among the
+channels. If a trace or its group refers to a context, the trace uses the traceFormat of this context. A trace without
+such a reference uses the last context or traceFormat that precedes the trace outside of `definitions`. If this
+gives no traceFormat, and the first traceFormat of the file precedes all traces, that first traceFormat is used. In the
+remaining cases, X and Y are the first two values of each point. X points to the right and Y down. The orientation -ve
+of a channel inverts the direction of the channel.
 
-Values. A value can have a prefix: ! absolute, ' first difference, " second difference. The prefix also applies to the
-following values of the channel, until the next prefix. The value * repeats the previous value. A point with the value ?
-for X or Y is left out. Values of other channels, such as time and force, are counted, but not read.
+Values. A value can have a prefix: ! for an absolute value, ' for a first difference, " for a second difference. The
+prefix also applies to the following values of the channel, until the next prefix. The value * repeats the previous
+value. A point with the value ? for X or Y is left out. Values of other channels, such as time and force, are not read;
+their number is reported.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ from mdnrnn.errors import DataError
 
 MAX_BYTES = 64 << 20
 MAX_TRACE = 16 << 20
-"""Maximum characters of one trace, enough for a million points."""
+"""Maximum number of characters of one trace, enough for a million points."""
 _TEXT, _LABEL, _SPLIT = ("truth", "transcription", "text"), ("label", "class"), ("split", "splittagoriginal")
 _MATHWRITING = {"normalizedlabel", "splittagoriginal", "sampleid"}
 _SPACE = "{http://www.w3.org/XML/1998/namespace}space"
@@ -49,7 +53,13 @@ _VALUE = re.compile(
 
 
 class _TraceFormat(NamedTuple):
-    """Names of the channels, columns of X and Y, and signs: 1 for X to the right or Y down, -1 for left or up."""
+    """Channels of the points of a trace.
+
+    Args:
+        names: name of each channel.
+        columns: index of X and index of Y in the names.
+        signs: signs of X and Y: 1 if X points to the right or Y down, -1 if X points to the left or Y up.
+    """
 
     names: tuple[str, ...] = ("X", "Y")
     columns: tuple[int, int] = (0, 1)
@@ -57,7 +67,10 @@ class _TraceFormat(NamedTuple):
 
 
 _TraceFormats = dict[str | Element | None, _TraceFormat]
-"""Formats by defining element and by reference (#id). Key None: format of a trace without reference or context."""
+"""Trace formats, by the element that defines each format and by a reference to this element (#id).
+
+The key None gives the format of a trace that has no reference and no preceding context or traceFormat.
+"""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
@@ -91,13 +104,14 @@ def _parse(path: Path) -> DrawingBatch:
 def _traces_by_drawing(
     root: Element, trace_formats: _TraceFormats
 ) -> dict[Element, list[tuple[Element, _TraceFormat]]]:
-    """Return the traces of each drawing, and the format of each trace.
+    """Return a dictionary: element of a drawing -> traces of the drawing, each with its format.
 
-    The keys of the dictionary are the elements of the drawings: the root or a traceGroup.
+    The element of a drawing is the root or a traceGroup.
     """
     traces: dict[Element, list[tuple[Element, _TraceFormat]]] = {}
     first = current = trace_formats[None]
-    # Elements to visit: element, element of its drawing, and referenced format (None: use the current format).
+    # Elements to visit, each with the element of its drawing and the format of the context to which it refers (None: no
+    # reference, the current format applies).
     stack: list[tuple[Element, Element, _TraceFormat | None]] = [(root, root, None)]
     while stack:
         element, owner, referenced = stack.pop()
@@ -181,13 +195,13 @@ def _find_nested(element: Element, name: str) -> list[Element]:
 def _parse_strokes(
     traces: list[tuple[Element, _TraceFormat]], location: str, repaired: list[Remark], lost: Counter[str]
 ) -> Drawing:
-    """Return the strokes of one drawing; a trace that continues another trace is appended to the stroke of the other.
+    """Return the strokes of one drawing. A trace that continues an earlier trace is appended to the earlier stroke.
 
     Args:
         traces: traces of the drawing, and their formats.
-        location: position of the drawing, for messages.
+        location: file and drawing, for messages.
         repaired: list to which remarks on repairs are appended.
-        lost: counter to which the values of channels besides X and Y are added, by kind.
+        lost: counter by kind of channel, to which the numbers of values of channels other than X and Y are added.
 
     Raises:
         ValueError: a trace is malformed.
@@ -220,7 +234,12 @@ def _parse_strokes(
 
 
 def _count_lost(widths: Counter[int], trace_format: _TraceFormat) -> Counter[str]:
-    """Return the number of values besides X and Y, by kind, of points with given numbers of values."""
+    """Count the values of channels other than X and Y, by kind of channel.
+
+    Args:
+        widths: number of values per point -> number of points with this many values.
+        trace_format: format of the points.
+    """
     lost: Counter[str] = Counter()
     names = trace_format.names
     for width, count in widths.items():
@@ -235,8 +254,8 @@ def _parse_points(text: str, trace_format: _TraceFormat) -> tuple[Polyline, int,
     """Parse a trace.
 
     Returns:
-        Points (n, 2), number of points that are left out because X or Y is unknown, and number of points by number of
-        their values.
+        Points (n, 2), number of points that are left out because X or Y is unknown, and a counter: number of values per
+        point -> number of points with this many values.
 
     Raises:
         ValueError: the trace is malformed.
@@ -264,7 +283,7 @@ def _decode_points(parts: list[str], trace_format: _TraceFormat) -> tuple[np.nda
     """Parse points whose values can have prefixes; the value ? becomes NaN.
 
     Returns:
-        X (n,), Y (n,), and number of points by number of their values.
+        X (n,), Y (n,), and a counter: number of values per point -> number of points with this many values.
 
     Raises:
         ValueError: a point is malformed.

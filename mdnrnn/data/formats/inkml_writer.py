@@ -1,4 +1,7 @@
-"""Writer of InkML: all drawings in one file. `inkml.py` restores the drawings, labels, texts and splits."""
+"""Writer of InkML: it writes all drawings of a corpus to one file.
+
+The reader, `inkml.py`, restores the drawings, labels, texts and splits.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MAX_KINDS = 20
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file; raise `DataError` if there is none, or the file has over 32 MB."""
+    """Return the object that a JSON file contains; raise `DataError` if it contains no object or has over 32 MB."""
     data = read_bounded(path, _MAX_BYTES)
     try:
         document = json.loads(data)
@@ -33,12 +33,12 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def list_objects(value: Any) -> list[dict[str, Any]]:
-    """Return the objects in a list; [] for another value."""
+    """Return the JSON objects in a list; [] if the value is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def to_number(value: Any, default: float = 0.0) -> float:
-    """Return a number of a document; `default` for a missing value.
+    """Convert a JSON value to a float; return `default` if the value is None (missing or null).
 
     Raises:
         ValueError: the value is not a number.
@@ -54,7 +54,7 @@ def to_points(rows: list[Any]) -> np.ndarray:
     """Convert points [x, y, ...] or {"x": x, "y": y} to an array (n, 2).
 
     Raises:
-        ValueError: a point has another form.
+        ValueError: a point has neither of these forms.
     """
     try:
         if all(isinstance(row, list) for row in rows):
@@ -75,10 +75,10 @@ def rotate(points: np.ndarray, angle: float, center: np.ndarray) -> np.ndarray:
 
 
 def to_remarks(counts: Counter[str], location: str) -> list[Remark]:
-    """Return a remark for each kind of content that is lost.
+    """Return one remark for each of the most frequent kinds of lost content, at most `_MAX_KINDS` remarks.
 
     Args:
-        counts: number of items of each kind.
+        counts: kind of content -> number of lost items.
         location: file and position, for messages.
     """
     return [

@@ -1,8 +1,10 @@
-"""JSON files of drawings: an array of records, records one after another, one record, or an object with such an array.
+"""Reader of JSON files of drawings.
 
-The text may extend over any number of lines. It is cut into records without being parsed as a whole, so that memory use
-does not depend on its size. An array of strokes, as written by signature_pad, is one drawing. `json_records.py`
-describes the records.
+A file contains one record, several records one after another, or an array of records. `json_records.py` describes the
+records. An array of strokes, as written by signature_pad, is one drawing.
+
+The JSON text may extend over any number of lines. It is split into records before it is parsed, so that memory use does
+not depend on the size of the file.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file begins with an array or object, and has a key of strokes or three nested lists."""
+    """Return whether the file begins with three nested lists, or with an object or array that has a key of strokes."""
     head = head.removeprefix(_BOM).lstrip(_SPACE)
     if not head.startswith((b"[", b"{")):
         return False
@@ -59,7 +61,7 @@ def _chunks(path: Path) -> Iterator[RecordChunk]:
 
 
 def _is_stroke(record: bytes | None) -> bool:
-    """Return whether the first item of an array is a stroke or a point, so that the array is one drawing."""
+    """Return whether the first item of an array is a stroke or a point. If it is, the array is one drawing."""
     if record is None or len(record) > _MAX_STROKE_BYTES:
         return False
     try:
@@ -70,10 +72,11 @@ def _is_stroke(record: bytes | None) -> bool:
 
 
 def split_records(file: BinaryIO, location: str) -> Iterator[bytes | None]:
-    """Yield the items of the array in a file, or its objects one after another, as JSON text.
+    """Split a file into records, each yielded as JSON text.
 
-    Yield None for a record of more than `MAX_RECORD_BYTES`. If the text ends inside a record or the array, the last
-    record is not valid JSON.
+    If the file contains an array, its items are the records. Otherwise the records are the objects in the file, one
+    after another. A record of more than `MAX_RECORD_BYTES` is yielded as None. If the file ends inside a record or
+    inside the array, the last yielded record is not valid JSON.
 
     Args:
         file: file opened in binary mode.
@@ -83,7 +86,8 @@ def split_records(file: BinaryIO, location: str) -> Iterator[bytes | None]:
         DataError: a string has more than `MAX_RECORD_BYTES`.
     """
     data = file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE)
-    base, depth, scanned = int(data.startswith(b"[")), 0, 0  # brackets around a record; open brackets
+    # base: number of brackets around a record. depth: number of open brackets.
+    base, depth, scanned = int(data.startswith(b"[")), 0, 0
     start, is_too_long = None, False
     while True:
         for match in _TOKEN.finditer(data, scanned):

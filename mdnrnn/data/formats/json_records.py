@@ -1,7 +1,9 @@
-"""Drawings in serialized JSON records: one object per drawing, with its strokes, class, key, text and split.
+"""Parse drawings from records, each a JSON text.
 
-The keys are those of Quick, Draw!: `drawing`, `word` and `key_id`; the usual other names are accepted.
-`json_strokes.py` describes the layouts of strokes.
+A record is an object with the strokes, class, identifier, text and split of a drawing. The fields `drawing`, `word` and
+`key_id` are those of Quick, Draw!. Other common names of the fields for strokes, class and text are accepted. A record
+can also be a list of strokes, a list of drawings, or an object with lists of drawings. `json_strokes.py` describes the
+layouts of strokes.
 """
 
 from __future__ import annotations
@@ -29,14 +31,18 @@ from mdnrnn.data.formats.json_strokes import (
 MAX_RECORD_BYTES = 32 << 20
 _MAX_INSPECTED_BYTES = 1 << 16
 _OTHER_VALUES = "values besides x and y"
-"""Reason of the remark on times, pressures and other values of points, which are not kept."""
+"""Reason of the remark on lost values of points, such as times and pressures."""
 LABEL_KEYS = ("word", "label", "class", "category", "class_name", "className", "category_name", "object", "concept")
 """Keys of the class of a drawing, in order of preference."""
 TEXT_KEYS = ("text", "transcript", "transcription")
 STROKES_IN_JSON = re.compile(
     rb'"(?:drawing|strokes)"\s*:|"(?:%b)"\s*:\s*(?:\[\s*)+[\[{-]|"x"\s*:\s*\[' % "|".join(STROKE_KEYS).encode()
 )
-"""Keys of JSON that probably contains strokes: `drawing`, `strokes`, or another key with lists in a list."""
+"""Pattern of JSON that probably contains strokes.
+
+It matches the keys `drawing` and `strokes`, another key of strokes before a list whose first item is a list, an object
+or a negative number, and the key `x` before a list.
+"""
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 
 
@@ -44,22 +50,22 @@ class RecordChunk(NamedTuple):
     """Consecutive records of a file."""
 
     name: str
-    """Name of the file and unit of the records, for messages, for example "cat.ndjson, line"."""
+    """Name of the file and unit of the records, for example "cat.ndjson, line". Messages append the record number."""
     first: int
     """Number of the first record, from 1."""
     records: list[bytes | None]
     """Serialized records; None for a record of more than `MAX_RECORD_BYTES`."""
     layout: Layout | None = None
-    """Layout of strokes whose shape fits both layouts."""
+    """Layout to use for drawings whose shape fits both layouts; None if unknown."""
 
 
 def group_records(records: Iterator[bytes | None], name: str, chunk_bytes: int) -> Iterator[RecordChunk]:
-    """Group records into chunks of about `chunk_bytes`. The first chunk determines the layout of ambiguous drawings.
+    """Group records into chunks. The records of the first chunk determine `RecordChunk.layout` of all chunks.
 
     Args:
         records: serialized records.
         name: name of the file and unit of the records, for messages.
-        chunk_bytes: minimum bytes of all chunks but the last.
+        chunk_bytes: minimum size of each chunk except the last, in bytes.
     """
     first, size, layout = 1, 0, None
     group: list[bytes | None] = []
@@ -75,7 +81,11 @@ def group_records(records: Iterator[bytes | None], name: str, chunk_bytes: int) 
 
 
 def top_level_keys(data: bytes) -> list[str]:
-    """Return the keys of the first object in `data`, the beginning of a JSON text, up to the end of the data."""
+    """Return the top-level keys of the object with which a JSON text begins.
+
+    Args:
+        data: beginning of the JSON text. If it ends inside the object, only the keys before this end are returned.
+    """
     keys, depth, last = [], 0, b""
     for match in _TOKEN.finditer(data):
         token = match[0]
@@ -92,7 +102,7 @@ def top_level_keys(data: bytes) -> list[str]:
 
 
 def parse_records(chunk: RecordChunk) -> DrawingBatch:
-    """Return the drawings of a chunk. Records without a drawing are dropped."""
+    """Return the drawings of a chunk. Records without a drawing are dropped and reported."""
     points, stroke_lengths, stroke_counts, records, dropped = [], [], [], [], []
     other_values = 0
     for number, data in enumerate(chunk.records, chunk.first):
@@ -131,9 +141,9 @@ def _to_remark(error: StrokesError, location: str) -> Remark:
 
 
 def _choose_layout(records: Iterable[bytes | None]) -> Layout | None:
-    """Return the layout of the first drawing whose shape fits only one layout; None if there is none.
+    """Return the layout of the first drawing whose shape fits only one layout; None if no drawing has such a shape.
 
-    Large records are skipped: they are rarely ambiguous, and parsing them twice would take long.
+    Large records are skipped, because parsing them twice would take long.
     """
     for data in records:
         if data is not None and len(data) > _MAX_INSPECTED_BYTES:
@@ -150,7 +160,7 @@ def _choose_layout(records: Iterable[bytes | None]) -> Layout | None:
 
 
 def load_json(data: bytes | None) -> Any:
-    """Parse a record; raise `StrokesError` if it is not JSON, or None."""
+    """Parse a record; raise `StrokesError` if the record is not JSON, or if it is None because it was too long."""
     if data is None:
         raise StrokesError("line too long", f"over {MAX_RECORD_BYTES >> 20} MB")
     try:
@@ -162,9 +172,10 @@ def load_json(data: bytes | None) -> Any:
 
 
 def _unpack(value: Any, location: str) -> list[tuple[str, dict[str, Any]]]:
-    """Return the drawings of a record, each with its location: one, or those in a list that the record contains.
+    """Return the drawings of a record, each as a pair (location, fields).
 
-    A class that an object states beside a list of drawings is the class of these drawings.
+    A record is one drawing, or contains lists of drawings. A class or split beside such a list is added to each drawing
+    that does not have the same field.
     """
     if isinstance(value, dict) and "drawing" in value:
         return [(location, value)]
@@ -183,7 +194,7 @@ def _unpack(value: Any, location: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _are_drawings(value: Any) -> bool:
-    """Return whether a value is a list of objects that are drawings, not strokes."""
+    """Return whether a value is a list whose first item is a drawing: an object that has strokes and is no stroke."""
     if not isinstance(value, list) or not value or not isinstance(value[0], dict) or is_stroke(value[0]):
         return False
     try:
@@ -198,7 +209,12 @@ def _describe(value: Any) -> str:
 
 
 def _parse_drawing(strokes: Any, layout: Layout | None) -> tuple[np.ndarray, list[int], int]:
-    """Return the points of all strokes, (2, n), the number of points of each non-empty stroke, and of other values."""
+    """Parse the strokes of a drawing.
+
+    Returns:
+        Points of all strokes, (2, n), number of points of each non-empty stroke, and number of lost values (times,
+        pressures and others).
+    """
     fast = None if layout == "points" else _parse_channels(strokes)
     if fast:
         return fast
@@ -208,9 +224,9 @@ def _parse_drawing(strokes: Any, layout: Layout | None) -> tuple[np.ndarray, lis
 
 
 def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int], int] | None:
-    """Return a drawing of channels as `_parse_drawing` does, or None if it may have another layout.
+    """Parse a drawing in the layout of channels; return None if the drawing may have another layout.
 
-    This is the layout of Quick, Draw! files, whose import should not take longer because of the other layouts.
+    This is a fast path for the layout of Quick, Draw! files. The result is that of `_parse_drawing`.
     """
     try:
         lengths = [len(stroke[0]) for stroke in strokes]
@@ -220,7 +236,7 @@ def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int], int] | None:
             return None
         xs, ys = [x for stroke in strokes for x in stroke[0]], [y for stroke in strokes for y in stroke[1]]
         if not {*map(type, xs), *map(type, ys)} <= {int, float, bool}:
-            return None  # NumPy would give each of many short texts the memory of the longest one
+            return None  # NumPy would store every text with the length of the longest text
         points = np.array((xs, ys))
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError):
         return None

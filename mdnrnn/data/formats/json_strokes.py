@@ -1,19 +1,23 @@
-"""Strokes in parsed JSON: find them in an object, and convert the usual layouts to points.
+"""Find the strokes of a drawing in parsed JSON, and convert the usual layouts of strokes to arrays of points.
 
 A drawing is a list of strokes. A stroke has one of these layouts, y down:
 
 - channels [xs, ys] or [xs, ys, ts, ...], as in Quick, Draw! files
 - points [[x, y], ...] or [[x, y, t, ...], ...]
-- objects: {"x": xs, "y": ys}, points [{"x": x, "y": y}, ...], or an object that contains points under a key such as
-  `points`, as in the files of signature_pad and react-canvas-draw; there, points may also be a flat list [x, y, x, y]
+- an object of channels {"x": xs, "y": ys}
+- points as objects [{"x": x, "y": y}, ...]
+- an object that contains points under a key such as `points`, as in the files of signature_pad and react-canvas-draw;
+  in such an object, the points may also be a flat list [x, y, x, y, ...]
 
-A list of points alone is a drawing of one stroke. {"x": [xs, ...], "y": [ys, ...]} is a drawing with one list of
-x and one of y per stroke.
+A list of points that is not inside a list of strokes is a drawing of one stroke. An object {"x": [xs, ...], "y":
+[ys, ...]} is a drawing whose strokes each have one list xs and one list ys.
 
-The shape decides between channels and points: in a drawing of channels, all strokes have the same number of rows; in a
-drawing of points, all rows have the same number of columns. If both are possible, channels have to be as in Quick,
-Draw! files: two, or three with times that start at 0 and do not decrease. If that is possible, too, for example if each
-stroke consists of two points, the layout of the other drawings of the file is used, else channels.
+Strokes of channels and of points are both lists of rows of numbers; their shape decides which layout is used. In a
+drawing of channels, all strokes have the same number of rows, and the rows of a stroke have the same length. In a
+drawing of points, all rows of all strokes have the same length. A shape that fits both layouts is read as points, with
+one exception: all strokes have two rows, or all have three rows and the third rows can be the times of Quick, Draw!
+files, which start at 0 and do not decrease. These drawings are read in the layout of the other drawings of the file, or
+as channels if that layout is unknown. For example, strokes of two points with two numbers each have such a shape.
 """
 
 from __future__ import annotations
@@ -45,7 +49,7 @@ POINT_KEYS = ("points", "path", "paths", "coordinates", "coords", "data", "strok
 """Keys of the points of a stroke, in order of preference."""
 STROKE_KEYS = (*DRAWING_KEYS, *(key for key in POINT_KEYS if key not in DRAWING_KEYS))
 MAX_COLUMNS = 6
-"""Maximum numbers per point: x, y, time, pressure and two angles."""
+"""Maximum number of values per point: x, y, time, pressure and two angles."""
 _MAX_CHANNELS = 8
 _MAX_DEPTH = 4
 """Maximum nesting of objects around the strokes."""
@@ -61,10 +65,10 @@ class StrokesError(Exception):
 
 
 def find_drawing(fields: dict[str, Any]) -> Any:
-    """Return the value of an object that holds its strokes.
+    """Return the strokes of a drawing: the value of a key of strokes, or the object itself if it has the keys x and y.
 
     Raises:
-        StrokesError: no key is known to hold strokes.
+        StrokesError: the object has none of these keys.
     """
     if "drawing" in fields:
         return fields["drawing"]
@@ -78,7 +82,7 @@ def find_drawing(fields: dict[str, Any]) -> Any:
 
 
 def is_stroke(item: Any) -> bool:
-    """Return whether an item of a JSON array is a stroke or a point; otherwise it is a drawing with strokes."""
+    """Return whether an item of a JSON array is a stroke or a point, and not a drawing with strokes."""
     if isinstance(item, dict):
         if _is_point(item):
             return True
@@ -88,9 +92,10 @@ def is_stroke(item: Any) -> bool:
 
 
 def nesting(value: Any) -> int:
-    """Return the number of nested lists around the first number or object of a value, at most 5; 3 if there is none.
+    """Return the number of nested lists around the first number or object in a value. At most 5 lists are counted.
 
-    An object counts as one list, because it can be a point: [[1, 2]] and [{"x": 1, "y": 2}] both have nesting 2.
+    An object counts as one more list, because it can be a point: [[1, 2]] and [{"x": 1, "y": 2}] both have nesting 2.
+    If a list contains neither a number nor a non-empty object, return 3.
     """
     depth = 0
     while isinstance(value, list) and depth < 5:
@@ -100,10 +105,10 @@ def nesting(value: Any) -> int:
 
 
 def parse_strokes(value: Any, layout: Layout | None = None) -> Drawing:
-    """Convert the strokes of a drawing to points (n, 2).
+    """Convert a drawing to a list of strokes, each an array of points (n, 2).
 
     Args:
-        value: JSON value in one of the layouts above.
+        value: strokes in one of the layouts at the top of this file.
         layout: layout of the other drawings of the file; None if unknown.
 
     Raises:
@@ -122,10 +127,10 @@ def parse_strokes(value: Any, layout: Layout | None = None) -> Drawing:
 
 
 def count_numbers(value: Any) -> int:
-    """Return how many numbers the points of a drawing have: 2 per point, plus times, pressures and other values.
+    """Count the numbers of all points of a drawing: x and y, and times, pressures and other values.
 
     Args:
-        value: JSON value that `parse_strokes` accepts.
+        value: strokes that `parse_strokes` accepts.
     """
     count = 0
     for stroke in _list_strokes(value):
@@ -140,7 +145,10 @@ def count_numbers(value: Any) -> int:
 
 
 def find_layout(strokes: list[Any]) -> Layout | None:
-    """Return the layout of strokes that are lists of lists; None if both layouts are possible."""
+    """Return the layout of strokes that are lists of rows, according to their shape; None if the shape does not decide.
+
+    The rules are at the top of this file.
+    """
     strokes = [stroke for stroke in strokes if stroke]
     if not strokes:
         return None
@@ -159,7 +167,7 @@ def find_layout(strokes: list[Any]) -> Layout | None:
 
 
 def _are_times(rows: Iterable[list[float]]) -> bool:
-    """Return whether the third channels of all strokes are times as in Quick, Draw! files."""
+    """Return whether the third rows of all strokes can be times: they start at 0 and do not decrease."""
     times = list(chain.from_iterable(rows))
     return times[0] == 0 and times == sorted(times)
 
@@ -216,10 +224,10 @@ def _to_points(stroke: Any, layout: Layout) -> np.ndarray:
 
 
 def _to_array(numbers: list[Any]) -> np.ndarray:
-    """Convert a list of numbers, or a list of such lists, to an array."""
+    """Convert a list of numbers, or a list of lists of numbers, to an array."""
     rows = numbers if numbers and isinstance(numbers[0], list) else [numbers]
     if not set(map(type, chain.from_iterable(rows))) <= {int, float, bool}:
-        raise TypeError("not numbers")  # NumPy would give each of many short texts the memory of the longest one
+        raise TypeError("not numbers")  # NumPy would store every text with the length of the longest text
     array = np.array(numbers)
     if (array.size and array.dtype.kind not in "iuf") or array.ndim > 2:
         raise TypeError("not numbers")

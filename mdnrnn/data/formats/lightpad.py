@@ -1,8 +1,8 @@
-"""Reader of Lightpad logs: header `time,ip,message`, lines such as `34.217415, 127.0.0.1, /block 29 88 4`.
+"""Reader of Lightpad logs. The header is `time,ip,message`; an example of a row is `34.2, 127.0.0.1, /block 29 88 4`.
 
 A log is read as a stream of rows (dt, x, y, z). dt is the time in seconds since the preceding row, or 0 in the first
-row. The position x, y and the pressure z are 0 to 127. Rows are not divided into strokes, because a pressure of 0 does
-not reliably mark the end of a touch.
+row. The position (x, y) and the pressure z range from 0 to 127. Rows are not divided into strokes, because a pressure
+of 0 does not reliably mark the end of a touch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Characters with medians, as in Make Me a Hanzi's `graphics.txt`, AnimCJK and hanzi-writer-data.
+"""Reader of Chinese characters from files such as Make Me a Hanzi's `graphics.txt`, AnimCJK and hanzi-writer-data.
 
-One JSON object per line, or one per file. The field `medians` is a list of strokes [[x, y], ...], the center lines. The
-field `strokes` contains the outlines of the brush as SVG paths, which are not read. y points up, from -124 to 900, and
-is converted to y down. The field `character` is the text of the drawing; if it is missing, a file name of one character
-is the text.
+Each line is a JSON object, which describes one character; a file can have one or many lines. The field `medians` is a
+list of strokes [[x, y], ...], which are the center lines of brush strokes. The field `strokes` contains the outlines of
+the brush strokes as SVG paths; it is not read. In the file, y points up and ranges from -124 to 900; it is converted to
+900 - y. The field `character` is the text of the drawing. If this field is missing and the file name without extension
+is a single character, this character is the text.
 
 Format: https://github.com/skishore/makemeahanzi
 """

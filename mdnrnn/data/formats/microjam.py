@@ -8,12 +8,13 @@ A CSV file has the header `time,x,y,z,moving`:
 - moving: 0 for a touch-down, which starts a stroke; 1 for a further point of the touch. The first row always starts a
   stroke.
 
-Arrays have rows (x, y, dt, moving) or (x, y, dt). In the latter, dt > 0.1 s marks a touch-down, as in RoboJam (Martin
-and Torresen 2018).
+Arrays have rows (x, y, dt, moving) or (x, y, dt), where dt is the time in seconds since the preceding row. In arrays
+without the column `moving`, a dt over 0.1 s marks a touch-down, as in RoboJam (Martin and Torresen 2018).
 
-In recordings, dt can be negative or up to 2328 s, and positions can be off the screen. As in RoboJam, dt is clamped to
-at most 5 s, and x and y to the range 0 to 1. After the first row, a dt below `MIN_DT` (see `streams.py`) is replaced by
-`MIN_DT`. Clamped performances are reported. A performance can consist of a single tap.
+Recordings contain outliers: dt can be negative or up to 2328 s, and positions can be off the screen. As in RoboJam, dt
+is clamped to at most 5 s, and x and y are clamped to the range 0 to 1. After the first row, a dt below `MIN_DT` (see
+`streams.py`) is replaced by `MIN_DT`. Performances with clamped values are reported. A performance can consist of a
+single tap.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _CONTACT_SIZE = 38.0
 """Value of the column z in written files, as in RoboJam."""
 _TOLERANCE = 1e-4
 """Values that exceed a bound by at most this tolerance are clamped without a remark. Positions and times that are
-computed from float32 offsets have such rounding errors."""
+computed from float32 offsets have rounding errors of this size."""
 _INSPECTED_ROWS = 64
 COLUMNS = ["time", "x", "y", "z", "moving"]
 _USED_COLUMNS = ("time", "x", "y", "moving")
@@ -58,7 +59,7 @@ def touch_strokes(
     Args:
         xy: positions, (T, 2).
         dt: times since the preceding row, in seconds, (T,).
-        moving: column `moving`, (T,); None if it is missing.
+        moving: column `moving`, (T,); None if the file does not have this column.
         location: file and record, for messages.
         repaired: list to which remarks on clamped values are appended.
     """
@@ -69,7 +70,7 @@ def touch_strokes(
 
 
 def _find_columns(fields: list[bytes]) -> dict[str, int] | None:
-    """Return the index of each used column if the fields are a header, else None."""
+    """Return the index of each used column if the fields are a header; None if they are not."""
     names = [field.decode("latin1").strip('"').lower() for field in fields]
     return {name: names.index(name) for name in _USED_COLUMNS} if set(_USED_COLUMNS) <= set(names) else None
 
@@ -128,7 +129,7 @@ def _parse_csv(path: Path) -> DrawingBatch:
 
 
 def _recognizes_arrays(path: Path, head: bytes) -> bool:
-    """Return whether the file has an array `raw_perfs`, or a single array with rows like those of MicroJam."""
+    """Return whether the file has an array `raw_perfs`, or a single array with rows (x, y, dt[, moving])."""
     return find_key(path, head) == TOUCHES
 
 
@@ -156,8 +157,8 @@ def write(corpus: Corpus, path: Path) -> None:
 
     If `path` ends in `.csv`, the only sequence of the corpus is written to this file. Otherwise `path` is a new folder
     with one file per sequence, named 000000.csv, 000001.csv, ... in the order of the sequences. Labels are lost.
-    Numbers have 12 significant digits. If all values are within the bounds of the reader, it restores steps to 1e-9,
-    and positions on the grid exactly.
+    Numbers have 12 significant digits. If all values are within the bounds of the reader, the reader restores steps
+    with errors of at most 1e-9, and positions on the grid exactly.
 
     Raises:
         InputError: the corpus does not consist of touch performances, or `path` ends in `.csv` and the number of
