@@ -69,7 +69,7 @@ def _small_opcodes(length: int) -> re.Pattern[bytes]:
 
 
 def _check_opcodes(data: bytes, location: str) -> None:
-    """Raise an error if the pickle at the start of `data` is truncated or has an opcode, size or index out of bounds."""
+    """Raise an error if the pickle at the start of `data` is truncated, or an opcode, size or index is not accepted."""
     find_run = _small_opcodes(len(data)).match
     position = opcode_bytes = containers = 0
     while True:

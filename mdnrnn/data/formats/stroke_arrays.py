@@ -1,12 +1,12 @@
 """Reader of arrays of strokes: `.npy` files, and `.npz` files whose arrays are not named train, valid or test.
 
-(`sketchrnn.py` reads `.npz` files with these names.) An array is one drawing (T, 3), (T, 4) or (T, 5), a padded array
-of drawings (N, T, 3 to 5), or an object array of drawings. `stroke_columns.py` describes the columns. Row 0 is the
-position of the first point. In sketch-rnn archives, by contrast, row 0 is the offset of the second point.
+An array is one drawing (T, 3), (T, 4) or (T, 5), a padded array of drawings (N, T, 3 to 5), or an object array of
+drawings. `stroke_columns.py` describes the columns. Row 0 is the position of the first point. In the files that
+`sketchrnn.py` reads, by contrast, row 0 is the offset of the second point.
 
 All arrays of strokes in an `.npz` are read, and the layout of each is reported. Arrays of other kinds are reported as
 lost. An array name that contains a split, such as `x_train`, assigns the drawings of the array to this split. If an
-`.npz` has several arrays of strokes, any other name is the class of the drawings, except for the names arr_0, arr_1, ...
+`.npz` has several arrays of strokes, any other name is the class of the drawings; the names arr_0, arr_1, ... are not.
 """
 
 from __future__ import annotations
