@@ -22,7 +22,7 @@ _LETTERS = frozenset("MmZzLlHhVvCcSsQqTt")
 _COMMA_AFTER_CLOSE = re.compile(r"[Zz]\s*,")
 _SEPARATOR, _WHOLE_NUMBER = r"[\s,]*", rf"({NUMBER})(?![0-9.eE])"
 _ARC = re.compile(_SEPARATOR.join(["", *[_WHOLE_NUMBER] * 3, "([01])", "([01])", *[_WHOLE_NUMBER] * 2]), re.ASCII)
-"""The arguments of one arc. The lookahead prevents a match that ends in the middle of a number."""
+"""The arguments of one arc. The lookahead prevents a group from matching only the first part of a number."""
 _LINES = {"l": 2, "L": 2, "h": 1, "H": 1, "v": 1, "V": 1}
 """Number of arguments of one straight line, by command. `parse_path` has a fast path for these frequent commands."""
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}

@@ -5,9 +5,9 @@ applied only if it changes the aspect ratio of the drawing, which requires prese
 
 An element with a visible stroke is read as strokes, even if it is filled, too. An element with only a fill is an area.
 The outlines of areas are read only if `parse` is called with `outlines`. If the file sets neither fill nor stroke for
-an element, the element is an area if all its subpaths are closed; otherwise the element is read as strokes. A rectangle
-without a stroke that covers the page is a background and is never read. `svg_css.py` states which rules of style sheets
-are applied. Clips, masks and CSS transforms are not applied.
+an element, the element is an area if all its subpaths are closed; otherwise the element is read as strokes. An area
+that is a rectangle and covers the page is a background and is never read. `svg_css.py` states which rules of style
+sheets are applied. Clips, masks and CSS transforms are not applied.
 
 The text of a drawing is the attribute `kvg:element` of the outermost group, as in KanjiVG, or the content of
 `<title class="text">`, as written by `svg_writer.py`. Other titles are ignored, because most programs write the file

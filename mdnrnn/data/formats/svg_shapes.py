@@ -74,7 +74,10 @@ def _append_ellipse(builder: PathBuilder, element: Element, length: LengthOf) ->
 
 
 def _radii(element: Element, length: LengthOf) -> list[float]:
-    """Return [rx, ry]. A radius that is missing, "auto" or negative is equal to the other radius, or 0 if both are."""
+    """Return [rx, ry]. A radius is invalid if it is missing, "auto" or negative.
+
+    If one radius is invalid, it is set to the other radius. If both are invalid, both are set to 0.
+    """
     radii = {name: length(element, name) for name in ("rx", "ry") if element.get_property(name) not in (None, "auto")}
     radii = {name: radius for name, radius in radii.items() if radius >= 0}
     rx = radii.get("rx", radii.get("ry", 0.0))
