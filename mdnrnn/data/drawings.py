@@ -197,7 +197,10 @@ class DrawingBatch:
         return replace(self, points=self.points[keep], stroke_lengths=strokes, stroke_counts=counts)
 
     def fit_to_box(self, size: float) -> DrawingBatch:
-        """Translate and scale each drawing so that its minimum x and y are 0 and its longer side is `size`."""
+        """Translate and scale each drawing to a box.
+
+        The minimum x and y become 0. The longer side of the bounding box becomes `size`.
+        """
         return self._with_points(fit_to_box(self.points, self.point_counts, size), self.stroke_lengths)
 
     def resample(self, spacing: float) -> DrawingBatch:

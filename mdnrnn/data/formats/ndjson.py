@@ -39,7 +39,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file has one JSON object per line.
 
     In an `.ndjson` or `.jsonl` file, one line with an object is enough. In other files, the first line must be an
-    object with strokes. Objects with the key `medians` are read by `medians.py`.
+    object with strokes. Objects with the key `medians` are left to `medians.py`.
     """
     head = head.removeprefix(b"\xef\xbb\xbf")
     is_ndjson = path.suffix.lower() in (".ndjson", ".jsonl")

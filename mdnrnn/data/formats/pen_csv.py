@@ -18,12 +18,12 @@ pen is up where the pressure is 0.
 Pen. The values are 1 and 0, words (true and false, or down and up), or events (down, move, up, or start, move, end).
 For values other than events, there are four conventions:
 
-- `ends`: the state holds from a row to the next row. Each stroke ends with a single row with 0, its last point.
-- `starts`: the state holds from the preceding row to a row. Each stroke starts with a single row with 0, its first
-  point.
-- `samples`: the state holds at the row itself. Rows with 0 are movements of the lifted pen; these rows are left out and
-  counted as lost.
-- `lasts`: each stroke ends with a single row with 1, its last point, as in sketch-rnn.
+- `ends`: 1 means that the pen draws a line to the next row. Each stroke ends with a single row with 0, its last point.
+- `starts`: 1 means that the pen draws a line from the preceding row. Each stroke starts with a single row with 0, its
+  first point.
+- `samples`: 1 means that the pen is down at the row. Rows with 0 are movements of the lifted pen; these rows are left
+  out and counted as lost.
+- `lasts`: 1 marks the last point of each stroke, as in sketch-rnn.
 
 If there is no stroke column, the convention is chosen by the following conditions. The first condition that the whole
 file fulfills decides. A row is called single if its neighbors in the same drawing have the other state.

@@ -9,9 +9,10 @@ import numpy as np
 Convention = Literal["ends", "starts", "samples", "lasts"]
 """Meaning of the states of a pen column:
 
-- ends: the state holds from a row to the next row. A row with the pen up is the last point of its stroke.
-- starts: the state holds from the preceding row to a row. A row with the pen up is the first point of its stroke.
-- samples: the state holds at the row itself. A row with the pen up is not a point of a stroke.
+- ends: the state of the pen between a row and the next row. A row with the pen up is the last point of its stroke.
+- starts: the state of the pen between the preceding row and a row. A row with the pen up is the first point of its
+  stroke.
+- samples: the state of the pen at the row itself. A row with the pen up is not a point of a stroke.
 - lasts: a row with the pen down is the last point of its stroke, as in sketch-rnn.
 """
 

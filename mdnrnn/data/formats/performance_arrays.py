@@ -25,9 +25,9 @@ _MIN_PLAUSIBLE = 0.95
 def find_key(path: Path, head: bytes) -> str | None:
     """Return the kind of performances in a file: `TOUCHES`, `STREAMS`, or None for other files.
 
-    Files with an array named train, valid or test are other files. Otherwise, if the file has an array named
-    `raw_perfs` or `perfs`, this name is returned. If the file has a single array with a different name or without a
-    name, the rows of floats in this array determine the kind:
+    For a file with an array named train, valid or test, the result is None. If the file has an array named `raw_perfs`
+    or `perfs`, this name is returned. If the file has a single array with a different name or without a name, the rows
+    of floats in this array determine the kind:
 
     - 4 columns, and all values of column 3 are 0 or 1: touches (x, y, dt, moving).
     - 4 columns, and column 3 has other values: a stream (dt, x1, x2, x3).

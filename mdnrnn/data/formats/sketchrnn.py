@@ -153,7 +153,7 @@ def pack_rows(arrays: list[np.ndarray], records: list[Record], dropped: list[Rem
 def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list[np.ndarray]]:
     """Return the indices and the rows of the valid records that have steps.
 
-    For each other record, a remark is appended to `dropped`.
+    For each record that is not returned, a remark is appended to `dropped`.
     """
     indices, arrays = [], []
     if (valid := _all_valid(chunk.records)) and min(map(len, valid)) > chunk.origin:
@@ -212,7 +212,8 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
 
 def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
     """Return positions (N, 2), float64: cumulative sums of offsets (N, 2) that restart at each row in `first_rows`."""
-    if offsets.dtype.kind in "iu":  # exact; `np.cumsum` with a dtype is several times slower
+    if offsets.dtype.kind in "iu":
+        # Integer sums are exact. Convert first, because `np.cumsum` with the argument `dtype` is several times slower.
         offsets = offsets.astype(np.int64)
         sums = np.cumsum(offsets, axis=0)
         lengths = np.diff(first_rows, append=len(offsets))

@@ -6,7 +6,8 @@ drawings. `stroke_columns.py` describes the columns. Row 0 is the position of th
 
 All arrays of strokes in an `.npz` are read, and the layout of each is reported. Arrays of other kinds are reported as
 lost. An array name that contains a split, such as `x_train`, assigns the drawings of the array to this split. If an
-`.npz` has several arrays of strokes, any other name is the class of the drawings; the names arr_0, arr_1, ... are not.
+`.npz` has several arrays of strokes, any other array name is the class of the drawings of the array. The default names
+arr_0, arr_1, ... are not classes.
 """
 
 from __future__ import annotations

@@ -40,7 +40,10 @@ class Declaration(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """Declaration in a style sheet. Of two rules with equal selectors, the one that is larger as a tuple applies."""
+    """Declaration in a style sheet. Of two rules with equal selectors, the larger tuple applies.
+
+    A rule with !important is larger than a rule without it; otherwise the later rule is larger.
+    """
 
     is_important: bool
     order: int

@@ -22,7 +22,7 @@ class LengthOf(Protocol):
 def shape_outline(element: Element, length: LengthOf) -> BezierPath:
     """Return the outline of a line, rectangle, circle or ellipse.
 
-    The outline is empty if the width, height or radius of the shape is not positive.
+    The outline is empty if the width or height of a rectangle, or a radius of a circle or ellipse, is not positive.
 
     Raises:
         InvalidLengthError: an attribute is not a length.

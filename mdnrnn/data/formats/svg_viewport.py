@@ -27,9 +27,10 @@ def view_box_matrix(
 
 
 def page_matrix(root: Element) -> Matrix:
-    """Return the map from the viewBox to the page. If the map preserves the aspect ratio, return the identity instead.
+    """Return the map from the viewBox to the page, or the identity.
 
-    With the identity, the coordinates of the drawing are those in the file.
+    The identity is returned if the map preserves the aspect ratio, or if the size of the page is not known. In both
+    cases, the coordinates of the drawing are those in the file.
     """
     if root.view_box is None or _aspect_ratio(root)[0] != "none":
         return IDENTITY

@@ -11,7 +11,7 @@ are found by name and can have any order (see `_ALIASES` for all accepted names)
 - x, y: position on the screen, 0 to 1, with y pointing down. If any coordinate in the file is below -1 or above 2, the
   coordinates are pixels. In this case, all coordinates are divided by the largest one, and the division is reported.
 - device (or player, ...), performance (or session, ...): all rows with the same pair of values are one performance.
-  They need not be consecutive.
+  The rows of a performance need not be consecutive.
 - moving: 0 for a touch-down, which begins a touch; 1 for a further point, as in MicroJam.
 - event, touch (or finger, ...), velocity: used if there is no column moving. The first of these columns that the table
   has determines where a touch begins: at an event such as down, start or began, where the value of touch changes, or
@@ -193,7 +193,7 @@ def _to_batch(
 
 
 def _seconds_per_unit(header: Header, column: int, rows: list[np.ndarray]) -> float:
-    """Return the unit of the times in seconds, according to the header or, without a unit there, to the times."""
+    """Return the unit of the times in seconds. If the header does not state the unit, it is derived from the times."""
     unit = header.units[column] or header.names[column].rpartition("_")[2]
     if unit in _SECONDS:
         return _SECONDS[unit]

@@ -57,7 +57,8 @@ _UNIPEN_STATEMENT = re.compile(
 _LOWER_CASE_STATEMENT = re.compile(
     rb"^\.(?:pen_down|pen_up|start_set|data_source|coord)\s", re.MULTILINE | re.IGNORECASE
 )
-"""Statements that are specific to UNIPEN even in lower case. Assembler files contain `.version` and `.segment`."""
+"""Statements that are specific to UNIPEN even in lower case. Lower-case `.version` and `.segment` are excluded, because
+assembler files contain them, too."""
 _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 
 _Piece = tuple[Polyline, bool]
@@ -140,8 +141,8 @@ class _SegmentError(Exception):
 def _sets_with_levels(file: UnipenFile) -> Iterator[tuple[ComponentSet, str | None]]:
     """Yield each set with the level of its drawings; the level is None for a set without segments.
 
-    The level is the finest level of the file. If the set has no segments of this level, it is the finest level of the
-    set.
+    The level is the finest level of the file. For a set without segments of this level, the level is the finest level
+    of the set.
     """
     level = file.finest_level()
     for part in file.sets:

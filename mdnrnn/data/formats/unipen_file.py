@@ -132,7 +132,7 @@ class UnipenFile:
         self._read(self.path, (top,))
 
     def finest_level(self) -> str | None:
-        """Return the finest level of all segments of the file, or None if there are no segments."""
+        """Return the finest level of the whole file (see `ComponentSet.finest_level`); None if it has no segments."""
         every = ComponentSet([], [segment for part in self.sets for segment in part.segments])
         return every.finest_level(self.hierarchy)
 
@@ -236,7 +236,8 @@ class UnipenFile:
         # The collections come from several operating systems: names can have backslashes and quotes, and can differ
         # from the actual names in upper and lower case.
         relative = name.strip().strip('"').replace("\\", "/")
-        # The folder of the including file is searched first. A name relative to it may lead to any allowed folder.
+        # The folder of the including file is searched first. A name relative to this folder may lead to any allowed
+        # folder. A name relative to another allowed folder must stay in that folder.
         searches = [
             (open_files[-1].parent / relative, folders),
             *((folder / relative, [folder]) for folder in existing),
