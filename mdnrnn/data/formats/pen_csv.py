@@ -140,7 +140,7 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
 def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.ndarray | None) -> PenRows | None:
     """Return which rows are drawn and which rows start a stroke, according to the pen column.
 
-    If the values are not states of a pen, the result is None if there is a stroke column, and a `DataError` otherwise.
+    If the values are not states of a pen, return None. In a table without a stroke column, raise `DataError` instead.
 
     Args:
         table: the table, with a pen column.

@@ -42,7 +42,7 @@ class Declaration(NamedTuple):
 class _Rule(NamedTuple):
     """Declaration in a style sheet. Of two rules with equal selectors, the larger tuple applies.
 
-    A rule with !important is larger than a rule without it; otherwise the later rule is larger.
+    A rule with !important is larger than a rule without it. Of two rules of equal importance, the later one is larger.
     """
 
     is_important: bool

@@ -1,8 +1,8 @@
 """Read delimited text tables with a header (CSV, TSV): find the columns by name and parse the rows.
 
-The delimiter is a comma, semicolon or tab. Fields can be quoted (RFC 4180). The encoding is UTF-16 if the file begins
-with its byte order mark; otherwise it is UTF-8 if the file is valid UTF-8, else Latin-1. Lines that begin with # are
-comments. If the delimiter is a semicolon or tab, numbers can have a decimal comma.
+The delimiter is a comma, semicolon or tab. Fields can be quoted (RFC 4180). A file that begins with a byte order mark
+of UTF-16 is read as UTF-16. Other files are read as UTF-8 or, if they are not valid UTF-8, as Latin-1. Lines that begin
+with # are comments. If the delimiter is a semicolon or tab, numbers can have a decimal comma.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Header:
         """Return the index of the column of each role, such as "x". Roles without a column are omitted.
 
         Args:
-            aliases: accepted column names of each role. The first accepted name that the table has is used, unless an
-                earlier role uses the same column.
+            aliases: accepted column names of each role. The first accepted name that the table has gives the column. If
+                an earlier role already uses this column, the role has no column.
         """
         columns: dict[str, int] = {}
         for role, names in aliases.items():

@@ -4,10 +4,10 @@
 `time,device,x,y,pressure`, or the touch logs of MetaTone (`time,device_id,x_pos,y_pos,velocity`; Martin 2014). Columns
 are found by name and can have any order (see `_ALIASES` for all accepted names):
 
-- time: number, or date in ISO 8601. The header can give the unit, as in `time_ms` or `time (ms)`. If it does not, the
-  unit is milliseconds if all times are above 1e11 (milliseconds since 1970), or if all times are integers whose median
-  increase from row to row is more than 1; otherwise the unit is seconds. The first time of a performance is kept if it
-  is 0 to 5 s; otherwise the performance begins at time 0.
+- time: number, or date in ISO 8601. The header can state the unit, as in `time_ms` or `time (ms)`. Without a unit,
+  times are in milliseconds in two cases: if all times are above 1e11 (milliseconds since 1970), or if all times are
+  integers whose median increase from row to row is more than 1. In all other cases, times are in seconds. A performance
+  whose first time is not in the range of 0 to 5 s is shifted in time, so that it begins at 0.
 - x, y: position on the screen, 0 to 1, with y pointing down. If any coordinate in the file is below -1 or above 2, the
   coordinates are pixels. In this case, all coordinates are divided by the largest one, and the division is reported.
 - device (or player, ...), performance (or session, ...): all rows with the same pair of values are one performance.
