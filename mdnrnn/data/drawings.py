@@ -23,7 +23,8 @@ class Record(NamedTuple):
     location: str
     """File and position in the file, for messages, for example "cat.ndjson, line 17"."""
     key: str | None = None
-    """Drawings with the same key are assigned to the same split. None: the points of the drawing serve as its key."""
+    """Key for the assignment to splits: drawings with the same key are assigned to the same split. None: the points of
+    the drawing serve as its key."""
     label: str | None = None
     """Class name."""
     text: str | None = None
@@ -33,11 +34,11 @@ class Record(NamedTuple):
     writer: str | None = None
     """Name of the writer. The same name in different files refers to the same writer."""
     last_event: int = END
-    """Event of the last step: DOWN or UP if the drawing is cut off, else END."""
+    """Event of the last step: END if the drawing is complete; DOWN or UP if the rest of the drawing was cut off."""
 
 
 class Remark(NamedTuple):
-    """Reason why a record was dropped or repaired, or content of a record that is lost."""
+    """Remark on a record that was dropped or repaired, or on content that is lost."""
 
     reason: str
     """Category of the remark, for example "not JSON". Remarks are counted per category."""
@@ -167,11 +168,12 @@ class DrawingBatch:
         return self.select(finite & small & few, dropped)
 
     def split_at_jumps(self, max_distance: float) -> DrawingBatch:
-        """Split strokes at jumps: consecutive points that are more than `max_distance` apart.
+        """Split strokes at jumps, and remove outliers.
 
-        A single point between two jumps, or between a jump and an end of the stroke, is an outlier caused by the sensor
-        and is removed. If the remaining points before and after it are at most `max_distance` apart, the stroke is not
-        split there. If all points of a stroke are outliers, the first one is kept.
+        A jump is a pair of consecutive points of a stroke that are more than `max_distance` apart, in raw units. An
+        outlier is a single point between two jumps, or between a jump and an end of the stroke. Outliers are errors of
+        the sensor. If the points before and after removed outliers are at most `max_distance` apart, the stroke is not
+        split there. If all points of a stroke are outliers, the first point is kept.
         """
         if not len(self):
             return self
@@ -195,13 +197,16 @@ class DrawingBatch:
         return replace(self, points=self.points[keep], stroke_lengths=strokes, stroke_counts=counts)
 
     def fit_to_box(self, size: float) -> DrawingBatch:
-        """Translate each drawing so that its minimum x and y are 0, and scale it so that its longer side is `size`."""
+        """Translate and scale each drawing to a box.
+
+        The minimum x and y become 0. The longer side of the bounding box becomes `size`.
+        """
         return self._with_points(fit_to_box(self.points, self.point_counts, size), self.stroke_lengths)
 
     def resample(self, spacing: float) -> DrawingBatch:
         """Resample each stroke at equal arc lengths of at most `spacing`. The end points of strokes are kept.
 
-        Drawings that could then have more than `MAX_POINTS` points are dropped.
+        A drawing is dropped if resampling could produce more than `MAX_POINTS` points.
         """
         if not len(self):
             return self
@@ -228,7 +233,7 @@ class DrawingBatch:
         return self._select_points(simplify(self.points, epsilon, self.stroke_lengths))
 
     def round_to_grid(self, grid: float) -> DrawingBatch:
-        """Round x and y to multiples of `grid`; remove points that equal the preceding point of their stroke."""
+        """Round x and y to multiples of `grid`, then remove points equal to the preceding point of the same stroke."""
         points = self.points.copy()
         points[:, :2] = np.rint(points[:, :2] / grid) * grid
         differs = np.ones(len(points), bool)

@@ -38,7 +38,7 @@ _CHUNK_SEQUENCES = 1024
 def recognizes(path: Path, head: bytes = b"PK") -> bool:
     """Return whether `path` is a corpus folder, or an `.npz` with the header of a corpus."""
     if path.is_dir():
-        return os.path.isfile(path / HEADER)  # False, too, if the folder cannot be searched
+        return os.path.isfile(path / HEADER)  # also False if the folder cannot be searched
     return head.startswith(b"PK") and HEADER in archive_names(path)
 
 
@@ -74,13 +74,13 @@ def make_header(metadata: Metadata, splits: Mapping[str, tuple[int, int]]) -> di
 
     Args:
         metadata: metadata of the corpus.
-        splits: first and last (exclusive) sequence of each split.
+        splits: for each split, the index of its first sequence and the index after its last sequence.
     """
     return {"format": VERSION, "facts": metadata.to_header(), "splits": dict(splits)}
 
 
 def write(corpus: Corpus, path: Path | str) -> None:
-    """Write a corpus atomically, as one file if `path` ends in `.npz`, else as a folder.
+    """Write a corpus atomically. If `path` ends in `.npz`, the corpus is one file; otherwise it is a folder.
 
     Raises:
         InputError: `path` cannot be written.
@@ -229,14 +229,17 @@ def _to_record(corpus: Corpus, index: int, path: Path) -> Record:
     label = None if corpus.label is None else corpus.metadata.classes[int(corpus.label[index])]
     split = next((name for name, (first, last) in corpus.splits.items() if first <= index < last), None)
     number, last_event = corpus[index].writer, int(corpus[index].event[-1])
-    # The key depends on the writer only, so that all sequences of a writer are assigned to one split. `writer` contains
-    # the path because a number identifies different writers in different corpora.
+    # The key depends only on the writer, so that all sequences of a writer are assigned to the same split. The name of
+    # the writer contains the path, because the same number refers to different writers in different corpora.
     key, writer = (None, None) if number is None else (f"writer {number}", f"{path.resolve()}: {number}")
     return Record(f"{path}: sequence {index}", key, label, corpus[index].text, split, writer, last_event)
 
 
 def corpus_format(path: Path) -> Format:
-    """Return a format that reads the corpus at `path`, so that it can be imported again with other options."""
+    """Return the format of the corpus at `path`. With this format, the corpus can be imported again with other options.
+
+    The step layout of the format is that of the corpus.
+    """
     metadata = read(path).metadata
     grid = metadata.bin_width if metadata.features and not metadata.is_stream else None
     features = ("dt",) if metadata.is_stream else metadata.features

@@ -1,9 +1,9 @@
 """Quick, Draw! `.ndjson`: one JSON object per line.
 
-The field `drawing` is a list of strokes [xs, ys] or [xs, ys, ts], y down. The field `word` is the class. Simplified
-files have integer coordinates of 0 to 255. Raw files have pixel coordinates of any range, and the time ts of each point
-in milliseconds, which is ignored. Other keys and layouts of strokes are read as described in `json_records.py` and
-`json_strokes.py`.
+The field `drawing` is a list of strokes [xs, ys] or [xs, ys, ts], with y pointing down. The field `word` is the class.
+Quick, Draw! publishes two kinds of files. Simplified files have integer coordinates of 0 to 255. Raw files have pixel
+coordinates of any range, and the times ts of the points in milliseconds; the times are ignored. Files with other keys
+and other layouts of strokes are also read, as described in `json_records.py` and `json_strokes.py`.
 """
 
 from __future__ import annotations
@@ -32,18 +32,22 @@ from mdnrnn.files.atomic import atomic_file
 CHUNK_BYTES = 1 << 20
 MAX_LINE_BYTES = MAX_RECORD_BYTES
 _LINE_OBJECT = re.compile(rb"^\{.*(?:\}[ \t\r]*$|\Z)", re.MULTILINE)
-"""An object on a line of its own, which may be cut off at the end of the text."""
+"""Pattern of a line that contains one JSON object. The last line of the text may be an incomplete object."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the first line is an object with strokes, or the file is an `.ndjson` with an object on a line."""
+    """Return whether the file has one JSON object per line.
+
+    In an `.ndjson` or `.jsonl` file, one line with an object is enough. In other files, the first line must be an
+    object with strokes. Objects with the key `medians` are left to `medians.py`.
+    """
     head = head.removeprefix(b"\xef\xbb\xbf")
     is_ndjson = path.suffix.lower() in (".ndjson", ".jsonl")
     line = _LINE_OBJECT.search(head) if is_ndjson else _LINE_OBJECT.match(head.lstrip())
     if line is None or not (is_ndjson or STROKES_IN_JSON.search(line[0])):
         return False
     keys = top_level_keys(line[0])
-    return "medians" not in keys and (is_ndjson or any(key in STROKE_KEYS for key in keys))  # medians: `medians.py`
+    return "medians" not in keys and (is_ndjson or any(key in STROKE_KEYS for key in keys))
 
 
 def _chunks(path: Path) -> Iterator[RecordChunk]:
@@ -52,10 +56,10 @@ def _chunks(path: Path) -> Iterator[RecordChunk]:
 
 
 def read_chunks(file: BinaryIO, name: str) -> Iterator[RecordChunk]:
-    """Yield the lines of an open file, which may be a pipe, in chunks of about `CHUNK_BYTES`.
+    """Yield the lines of an open file in chunks of about `CHUNK_BYTES`.
 
     Args:
-        file: file opened in binary mode.
+        file: file or pipe, opened in binary mode.
         name: name of the file, for messages.
     """
     return group_records(_read_lines(file), f"{name}, line", CHUNK_BYTES)
@@ -72,10 +76,10 @@ def _read_lines(file: BinaryIO) -> Iterator[bytes | None]:
 
 
 def write(corpus: Corpus, path: Path) -> None:
-    """Write all drawings of a corpus in the layout of simplified files.
+    """Write all drawings of a corpus in the layout of simplified Quick, Draw! files.
 
-    Each drawing is translated so that its minimum x and y are 0. Two fields are not part of the Quick, Draw! format:
-    `split`, and `text`, which is written only if the drawing has a text.
+    Each drawing is translated so that its minimum x and y are 0. Two fields are additions to the Quick, Draw! format:
+    `split` and `text`. The field `text` is written only if the drawing has a text.
 
     Raises:
         InputError: the corpus does not consist of drawings.

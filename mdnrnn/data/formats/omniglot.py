@@ -1,10 +1,12 @@
 """Reader of the strokes of Omniglot: one text file per drawing (https://github.com/brendenlake/omniglot; Lake 2015).
 
 A file begins with the line START. Each further line is a point `x,y,t`, or BREAK at the end of a stroke. Positions are
-in pixels of the image (105 x 105); y points up and is negated. The time t, in milliseconds, is lost.
+in pixels of the image (105 x 105). y points up in the file and is negated. The time t, in milliseconds, is not imported
+and is counted as lost.
 
-The file strokes_background/Greek/character01/0394_07.txt contains a drawing by the seventh writer of Greek. Its class
-is Greek/character01, because each alphabet has a character01. In a folder of another name, the class is that name.
+For example, the file strokes_background/Greek/character01/0394_07.txt contains a drawing by the seventh writer of
+Greek. The class is Greek/character01, with the alphabet, because each alphabet has a character01. If the folder of a
+file is not named characterNN, the class is the name of the folder.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ def _parse(path: Path) -> DrawingBatch:
 
 
 def _parse_strokes(lines: list[bytes]) -> tuple[Drawing, bool]:
-    """Return the strokes, and whether the points have times; raise `ValueError` if a line is malformed."""
+    """Return the strokes, and whether any point has a time; raise `ValueError` if a line is malformed."""
     strokes: list[list[tuple[float, ...]]] = [[]]
     has_times = False
     for number, line in enumerate(lines, 1):

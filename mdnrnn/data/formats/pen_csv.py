@@ -1,31 +1,42 @@
-"""Reader of tables of pen points: CSV or TSV files with a header, one point per row, the columns found by name.
+"""Reader of tables of pen points: CSV or TSV files with a header and one point per row. Columns are found by name.
 
 Columns. Their order and the case of their names do not matter (see `ALIASES` in `pen_table.py` for all accepted names):
 
-- x, y: position, y down.
-- stroke (or trace, contour, ...): number or name of the stroke; the rows of a stroke are consecutive.
-- pen (or pen_down, down, event, ...): state of the pen, see below. A column pen_up (or lift) is its opposite.
+- x, y: position, with y pointing down.
+- stroke (or trace, contour, ...): number or name of the stroke. The rows of a stroke are consecutive.
+- pen (or pen_down, down, event, ...): state of the pen, see below. In a column pen_up (or lift), 1 and 0 are exchanged.
 - drawing (or sample, sketch, ..., id): number or name of the drawing, in a file with several drawings.
 - label (or class, category, ...), text (or word, transcript, ...), writer (or user, ...), split: metadata of a drawing.
-  A new drawing begins where the drawing or any of these values changes.
-- All other columns, such as time, pressure and tilt, are not imported. They are counted as lost.
+- All other columns, such as time and tilt, are not imported. Their values are counted as lost.
 
-Strokes. A change of the stroke column, or a row without x and y, ends a stroke. Without a stroke column, strokes are
-found by the pen column or, without one, by the pressure: the pen is up where the pressure is 0.
+Drawings. A new drawing begins where the value of the drawing column or of a metadata column changes.
 
-Pen. The values are 1 and 0, or words: true and false, down and up, or events (down, move, up; start, move, end). Files
-follow one of four conventions. In `ends`, the state holds from a row to the next, so a single 0 ends each stroke, and
-the row with 0 is its last point. In `starts`, the state holds from the preceding row, so a single 0 starts each stroke,
-and the row with 0 is its first point. In `samples`, the state holds at the row itself: rows with 0 are movements of the
-lifted pen, which are left out and counted as lost. In `lasts`, 1 marks the last point of each stroke, as in sketch-rnn.
-The first of these conditions that the whole file fulfills decides:
+Strokes. A stroke ends where the value of the stroke column changes, and at a row without x and y. If there is no stroke
+column, the pen column separates the strokes. If there is no pen column either, the pressure separates the strokes: the
+pen is up where the pressure is 0.
 
-- The rows with 0 are single, and each drawing begins with 1: `ends`.
-- The rows with 0 are single, and each drawing begins with 0 and ends with 1: `starts`.
-- The rows with 1 are single, and each drawing ends with 1: `lasts`.
-- There are at least two rows with 0 between strokes, and three somewhere unless all drawings end with 1: `samples`.
-- There is a column time, and each interval after a row with 0 is longer than all intervals after rows with 1: `ends`.
-- Otherwise the file is ambiguous, which is an error. A stroke column resolves it.
+Pen. The values are 1 and 0, words (true and false, or down and up), or events (down, move, up, or start, move, end).
+For values other than events, there are four conventions:
+
+- `ends`: 1 means that the pen draws a line to the next row. Each stroke ends with a single row with 0, its last point.
+- `starts`: 1 means that the pen draws a line from the preceding row. Each stroke starts with a single row with 0, its
+  first point.
+- `samples`: 1 means that the pen is down at the row. Rows with 0 are movements of the lifted pen; these rows are left
+  out and counted as lost.
+- `lasts`: 1 marks the last point of each stroke, as in sketch-rnn.
+
+If there is no stroke column, the convention is chosen by the following conditions. The first condition that the whole
+file fulfills decides. A row is called single if its neighbors in the same drawing have the other state.
+
+- All rows with 0 are single, and each drawing begins with 1: `ends`.
+- All rows with 0 are single, and each drawing begins with 0 and ends with 1: `starts`.
+- All rows with 1 are single, and each drawing ends with 1: `lasts`.
+- Two strokes of a drawing always have at least two rows with 0 between them. In addition, all drawings end with 1, or
+  at least one run of rows with 0 has three rows or more: `samples`.
+- There is a time column, and each time interval after a row with 0 is longer than all intervals after rows with 1:
+  `ends`.
+
+A file that fulfills none of these conditions is ambiguous, which is an error. Adding a stroke column resolves it.
 """
 
 from __future__ import annotations
@@ -57,7 +68,7 @@ _EXPECTED = "numbers for x and y"
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file begins with a header that has x, y and a column for the pen or the stroke."""
+    """Return whether the file begins with a header that has x, y, and a column for the stroke, pen or pressure."""
     return is_pen_table(parse_header(head))
 
 
@@ -101,10 +112,11 @@ def _lost_content(table: PenTable, rows: PenRows) -> list[Remark]:
 
 
 def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
-    """Return the drawn rows, and the rows at which strokes start for any reason.
+    """Return which rows are drawn and which rows start a stroke, according to all columns and to rows without x and y.
 
     Raises:
-        DataError: the strokes are ambiguous.
+        DataError: no column separates the strokes, the pen column is ambiguous, or the rows of a stroke are not
+            consecutive.
     """
     starts = starts_drawing | np.array(table.after_break, bool)
     is_drawn = np.ones(len(starts), bool)
@@ -126,7 +138,15 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
 
 
 def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.ndarray | None) -> PenRows | None:
-    """Return the rows that the pen column selects; None if it is no pen column, but there is a stroke column."""
+    """Return which rows are drawn and which rows start a stroke, according to the pen column.
+
+    If the values are not states of a pen, return None. In a table without a stroke column, raise `DataError` instead.
+
+    Args:
+        table: the table, with a pen column.
+        starts_drawing: whether a drawing begins at the row, (N,).
+        starts_stroke: whether a stroke begins at the row, (N,), according to the stroke column; None: no such column.
+    """
     values, code = [value for (value,) in table.pens.values], table.pens.to_array()
     name = table.header.names[table.columns[table.pen_role or ""]]
     states = parse_states(values)
@@ -158,7 +178,14 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
 
 
 def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: np.ndarray) -> None:
-    """Raise `DataError` unless equal values are in consecutive rows."""
+    """Raise `DataError` if rows with equal values are not consecutive.
+
+    Args:
+        table: the table, for messages.
+        role: role of the column, for messages.
+        values: number of the value of each row, (n,).
+        starts: whether the value differs from that of the preceding row, (n,).
+    """
     firsts = np.sort(values[starts[: len(values)]])
     if (firsts[1:] == firsts[:-1]).any():
         advice = "add a column drawing if the file has several drawings" if role == "stroke" else "sort the rows"
@@ -166,7 +193,12 @@ def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: n
 
 
 def _records(table: PenTable, drawings: np.ndarray) -> list[Record]:
-    """Return the records of the drawings, given the numbers of their metadata."""
+    """Return the record of each drawing.
+
+    Args:
+        table: the table.
+        drawings: index of the metadata of each drawing in `table.drawings.values`.
+    """
     values = list(table.drawings.values)
     has_labels = any(label for _, label, *_ in values)
     records = []
@@ -176,7 +208,7 @@ def _records(table: PenTable, drawings: np.ndarray) -> list[Record]:
         records.append(
             Record(
                 str(table.path) if len(drawings) == 1 else f"{table.path}, drawing {name[:40]}",
-                # With None, the class of a drawing without label would be the name of the folder.
+                # If other drawings have labels, use "": with None, the class would be the name of the folder.
                 label=label or ("" if has_labels else None),
                 text=text or None,
                 split=next((known for known in SPLITS if split.lower().startswith(known[:3])), None),

@@ -7,10 +7,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 Convention = Literal["ends", "starts", "samples", "lasts"]
-"""ends: the state holds from a row to the next; a row with the pen up is the last point of its stroke. starts: the
-state holds from the preceding row; a row with the pen up is the first point of its stroke. samples: the state holds at
-the row; a row with the pen up is not a point of a stroke. lasts: a row with the pen down is the last point of its
-stroke, as in sketch-rnn."""
+"""Meaning of the states of a pen column:
+
+- ends: the state of the pen between a row and the next row. A row with the pen up is the last point of its stroke.
+- starts: the state of the pen between the preceding row and a row. A row with the pen up is the first point of its
+  stroke.
+- samples: the state of the pen at the row itself. A row with the pen up is not a point of a stroke.
+- lasts: a row with the pen down is the last point of its stroke, as in sketch-rnn.
+"""
 
 _UP = frozenset(("up", "false", "no", "off", "penup", "pen_up", "pen up", "hover", "air", "released", "f", "n", "u"))
 _DOWN = frozenset(
@@ -26,16 +30,20 @@ _END = frozenset(
 
 
 class PenRows(NamedTuple):
-    """Rows of a table, (N,) each."""
+    """Two properties of each of the N rows of a table, (N,) each."""
 
     is_drawn: np.ndarray
     """Whether the row is a point of a stroke."""
     starts_stroke: np.ndarray
-    """Whether a stroke starts at this row because of the pen."""
+    """Whether a stroke starts at the row. The functions of this module consider only the pen, not the drawings."""
 
 
 def parse_states(values: list[str]) -> list[bool] | None:
-    """Return whether the pen is down for each value of a column, in lower case; None if a value is not a state."""
+    """Convert the values of a pen column to booleans, True for pen down; return None if a value is not a state.
+
+    Args:
+        values: values in lower case.
+    """
     states = []
     for value in values:
         try:
@@ -52,25 +60,29 @@ def parse_states(values: list[str]) -> list[bool] | None:
 
 
 def are_events(values: list[str]) -> bool:
-    """Return whether the values of a column, in lower case, are events such as down, move and up."""
+    """Return whether all values of a column are events such as down, move and up, and at least one is a start event.
+
+    Args:
+        values: values in lower case.
+    """
     return set(values) <= START_EVENTS | _MOVE | _END and bool(START_EVENTS & set(values))
 
 
 def read_events(values: list[str], code: np.ndarray, starts_drawing: np.ndarray) -> PenRows:
-    """Return the drawn rows of a column of events.
+    """Return which rows are drawn and which rows start a stroke, according to a column of events.
 
     A stroke consists of the rows from a start event to the next end event. Moves outside of strokes are not drawn.
 
     Args:
-        values: different events.
-        code: index of the event of each row in `values`, (N,).
+        values: the distinct events of the column, in lower case.
+        code: index in `values` of the event of each row, (N,).
         starts_drawing: whether a drawing begins at the row, (N,).
     """
     starts = np.isin(code, [i for i, value in enumerate(values) if value in START_EVENTS])
     ends = np.isin(code, [i for i, value in enumerate(values) if value in _END])
     rows = np.arange(len(code))
     last_start = np.maximum.accumulate(np.where(starts, rows, -1))
-    # A stroke ends after an end event or before a new drawing, so the row that follows an end counts.
+    # `closing` marks the rows before which a stroke ends: rows after an end event, and first rows of drawings.
     closing = starts_drawing.copy()
     closing[1:] |= ends[:-1]
     last_closing = np.maximum.accumulate(np.where(closing, rows, -1))
@@ -78,7 +90,9 @@ def read_events(values: list[str], code: np.ndarray, starts_drawing: np.ndarray)
 
 
 def find_convention(is_down: np.ndarray, starts_drawing: np.ndarray) -> Convention | None:
-    """Return the convention of a pen column without stroke numbers, or None if it is ambiguous.
+    """Return the convention of a pen column in a table without a stroke column, or None if it is ambiguous.
+
+    `pen_csv.py` lists the conditions. The condition on the time is checked by `pauses_after_up`.
 
     Args:
         is_down: state of the pen at each row, (N,).
@@ -106,10 +120,10 @@ def find_convention(is_down: np.ndarray, starts_drawing: np.ndarray) -> Conventi
 
 
 def pauses_after_up(is_down: np.ndarray, time: np.ndarray, starts_drawing: np.ndarray) -> bool:
-    """Return whether each interval after a row with the pen up is longer than all intervals after rows with it down.
+    """Return whether each time interval after a pen-up row is longer than all time intervals after pen-down rows.
 
-    Then the pen is lifted for the time of the pause, and rows with the pen up are last points of strokes: a device that
-    records the lifted pen, too, has no such pauses.
+    If so, the device did not record the lifted pen: each long interval is the time between two strokes, and the pen-up
+    row before the interval is the last point of a stroke. Intervals between two drawings are ignored.
 
     Args:
         is_down: state of the pen at each row, (N,).
@@ -124,7 +138,7 @@ def pauses_after_up(is_down: np.ndarray, time: np.ndarray, starts_drawing: np.nd
 
 
 def find_convention_in_strokes(is_down: np.ndarray, starts_stroke: np.ndarray) -> Convention:
-    """Return the convention of a pen column if the strokes are known.
+    """Return the convention of a pen column in a table with a stroke column.
 
     Args:
         is_down: state of the pen at each row, (N,).
@@ -139,7 +153,12 @@ def find_convention_in_strokes(is_down: np.ndarray, starts_stroke: np.ndarray) -
 
 
 def apply_convention(is_down: np.ndarray, convention: Convention) -> PenRows:
-    """Return the drawn rows of a column of states."""
+    """Return which rows are drawn and which rows start a stroke, according to the states of the pen.
+
+    Args:
+        is_down: state of the pen at each row, (N,).
+        convention: meaning of the states.
+    """
     after_up = np.append(False, ~is_down[:-1])
     if convention == "ends":
         return PenRows(np.ones_like(is_down), after_up)

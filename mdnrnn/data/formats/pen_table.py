@@ -1,4 +1,4 @@
-"""Columns of a table of pen points, found by name (see `pen_csv.py`)."""
+"""Read the columns of a table of pen points. The columns are found by name (see `pen_csv.py`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from mdnrnn.data.formats.tables import Header, parse_number, read_rows
 from mdnrnn.errors import DataError
 
-# Names such as state, type and path are left out: other tables with x and y use them for other things.
+# Names such as state, type and path are left out, because in other tables with x and y they have other meanings.
 ALIASES = {
     "x": ("x", "x_pos", "pos_x", "xpos", "x_position", "position_x", "x_coord", "x_coordinate", "coord_x", "point_x",
           "pen_x", "x_px", "px", "page_x", "client_x", "offset_x", "screen_x"),
@@ -41,7 +41,7 @@ ALIASES = {
 METADATA = ("drawing", "label", "text", "writer", "split")
 _PEN_ROLES = ("pen", "pen_up", "pressure")
 _ROW_NUMBERS = ("", "index", "row", "point", "point_id", "point_index", "point_number", "n", "i", "seq", "unnamed_0")
-"""Columns that number the rows. They are not counted as lost."""
+"""Names of columns that number the rows. These columns are not counted as lost."""
 _LOST_NAMES = {"t": "time", "ts": "time", "timestamp": "time", "p": "pressure"}
 _INSPECTED_ROWS = 64
 _MAX_DRAWINGS, _MAX_STROKES, _MAX_PEN_VALUES = 1 << 18, 1 << 20, 16
@@ -54,7 +54,7 @@ def is_pen_table(header: Header | None) -> bool:
 
 
 class _Codes:
-    """Values of a column as numbers, in the order of their first appearance."""
+    """Integer codes of the values of one or several columns, numbered in the order of first appearance."""
 
     def __init__(self, path: Path, plural: str, limit: int) -> None:
         self.numbers = array("i")
@@ -62,7 +62,7 @@ class _Codes:
         self._path, self._plural, self._limit = path, plural, limit
 
     def append(self, *value: str) -> None:
-        """Add the value of a row; raise `DataError` if there are too many different values."""
+        """Add the value of a row, one string per column; raise `DataError` if there are too many different values."""
         self.numbers.append(self.values.setdefault(value, len(self.values)))
         if len(self.values) > self._limit:
             raise DataError(
@@ -76,7 +76,7 @@ class _Codes:
 
 
 class PenTable:
-    """The N rows of a file, column by column."""
+    """The N rows of a file that are points, stored by column."""
 
     def __init__(self, path: Path, header: Header) -> None:
         self.path, self.header, self.columns = path, header, header.find(ALIASES)
@@ -84,7 +84,7 @@ class PenTable:
         self.time = array("d")
         """Time of each row, in the unit of the file; NaN if it is unknown."""
         self.after_break = array("b")
-        """Whether a row without x and y precedes the row."""
+        """Whether the row directly follows a row without x and y."""
         self.drawings = _Codes(path, "drawings", _MAX_DRAWINGS)
         self.strokes = _Codes(path, "strokes", _MAX_STROKES)
         self.pens = _Codes(path, "values of the pen", _MAX_PEN_VALUES)
@@ -103,12 +103,16 @@ class PenTable:
                 self.bad_lines.append(number)
 
     def _select_columns(self, first_rows: list[list[str]]) -> None:
-        """Choose the columns that are used: no row numbers, and the pressure only if no other column ends strokes."""
+        """Choose the columns to read.
+
+        Columns that number the rows are ignored. The pressure is read only if there is no stroke column and no pen
+        column.
+        """
         columns = self.columns
         names = {i: name for i, name in enumerate(self.header.names) if name not in _ROW_NUMBERS}
         drawing = columns.get("drawing", -1)
         values = [fields[drawing] for fields in first_rows if 0 <= drawing < len(fields)]
-        if len(values) > 1 and len(set(values)) == len(values):  # the column numbers the rows
+        if len(values) > 1 and len(set(values)) == len(values):  # all values differ: the column numbers the rows
             del columns["drawing"], names[drawing]
         self.pen_role = next((role for role in _PEN_ROLES if role in columns), None)
         if self.pen_role == "pressure" and "stroke" in columns:

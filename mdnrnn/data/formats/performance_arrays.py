@@ -15,24 +15,26 @@ from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError
 
 TOUCHES, STREAMS = "raw_perfs", "perfs"
-"""Names of the arrays in the files of MicroJam (touch performances) and of IMPSY (streams)."""
+"""Names of the arrays in the files of MicroJam (touch performances) and of IMPSY (streams of control values)."""
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 256, 1 << 20
 _INSPECTED_RECORDS = 64
 _MIN_PLAUSIBLE = 0.95
-"""Minimum share of rows in the first record that must be plausible."""
+"""Minimum fraction of rows in the first non-empty record that must be plausible."""
 
 
 def find_key(path: Path, head: bytes) -> str | None:
     """Return the kind of performances in a file: `TOUCHES`, `STREAMS`, or None for other files.
 
-    If the file has an array named `raw_perfs` or `perfs`, this name is returned. If the file has only one array, with
-    another name, its rows of floats determine the kind:
+    For a file with an array named train, valid or test, the result is None. If the file has an array named `raw_perfs`
+    or `perfs`, this name is returned. If the file has a single array with a different name or without a name, the rows
+    of floats in this array determine the kind:
 
-    - 4 columns, all values in the last one 0 or 1: touches (x, y, dt, moving).
-    - 4 columns, other values in the last one: a stream (dt, x1, x2, x3).
-    - 3 columns: touches (x, y, dt). If all values in the last one are 0 or 1, they are pen states; return None.
+    - 4 columns, and all values of column 3 are 0 or 1: touches (x, y, dt, moving).
+    - 4 columns, and column 3 has other values: a stream (dt, x1, x2, x3).
+    - 3 columns, and all values of column 2 are 0 or 1: None, because column 2 is the pen of a drawing.
+    - 3 columns, and column 2 has other values: touches (x, y, dt).
 
-    If the positions or times in the first record are not plausible, return None.
+    The result is also None if the positions or times in the first non-empty record are not plausible.
     """
     if not head.startswith((b"PK", b"\x93NUMPY")):
         return None
@@ -114,7 +116,7 @@ def _numeric(record: np.ndarray | None) -> np.ndarray | None:
 def select_records(
     chunk: ArrayChunk, widths: tuple[int, ...], expected: str, dropped: list[Remark]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield a pair for each valid record: its location, and its rows as a float64 array (T, width).
+    """Yield the location and the rows of each valid record. The rows are a float64 array (T, width).
 
     Args:
         chunk: consecutive records.

@@ -1,8 +1,8 @@
-"""Quick, Draw! `.bin`: drawings with coordinates of 0 to 255, packed without gaps, little-endian, y down.
+"""Quick, Draw! `.bin`: drawings with coordinates of 0 to 255, with y pointing down. Drawings are stored without gaps.
 
-A drawing is stored as key (uint64), country (2 bytes), recognized (int8), time (uint32) and number of strokes (uint16),
-followed by its strokes. A stroke is stored as number of points n (uint16), n bytes of x and n bytes of y. The records
-have no class; the default class is the name of the file.
+All numbers are little-endian. A drawing consists of the key (uint64), the country (2 bytes), the flag `recognized`
+(int8), the time (uint32), the number of strokes (uint16), and the strokes. A stroke consists of the number of points n
+(uint16), n bytes of x and n bytes of y. The file contains no classes; the default class is the name of the file.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _find_drawings(data: bytes) -> tuple[list[int], list[int], list[int], int]:
     """Find the complete drawings in `data`.
 
     Returns:
-        The keys and stroke counts of the drawings, the offsets of all strokes, and the end of the last drawing.
+        The keys and stroke counts of the drawings, the byte offsets of all their strokes, and the byte offset of the
+        end of the last complete drawing.
     """
     keys: list[int] = []
     stroke_counts: list[int] = []
@@ -112,7 +113,7 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
         location = f"{chunk.path}, drawing {chunk.first + number}"
         if counts[number]:
             records.append(Record(location, str(key)))
-        elif not key:  # zero bytes are damage, not empty drawings
+        elif not key:  # a key of 0 and no strokes: the file is damaged and contains zero bytes
             raise DataError(f"{location} has neither a key nor points; the file is damaged, download it again")
         else:
             dropped.append(Remark("empty", f"{location} has no points", malformed=False))

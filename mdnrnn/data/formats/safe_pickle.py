@@ -29,13 +29,13 @@ _MAX_BYTES = 1 << 30
 _MAX_OPCODE_BYTES, _MAX_CONTAINERS = 48 << 20, 4 << 20
 """Maximum bytes of opcodes without array data, and maximum number of containers (lists, tuples and calls).
 
-They are enough for 500,000 arrays, and limit the objects to about 1 GB.
+These limits allow 500,000 arrays, and keep the memory of the unpickled objects below about 1 GB.
 """
 _MAX_RECORD_NUMBERS = 8 * MAX_POINTS
 _MAX_REPEATED_NUMBERS = 1 << 27
-"""Maximum excess of the number of array elements over the number of bytes of the pickle.
+"""Maximum number of array elements minus the number of bytes of the pickle.
 
-There can be more elements than bytes because a pickle can refer to the same array many times.
+The arrays can have more elements than the pickle has bytes, because a pickle can refer to the same array many times.
 """
 _MAX_DEPTH = 16
 
@@ -52,7 +52,7 @@ _SIZE_BYTES = {
 
 
 def _small_opcodes(length: int) -> re.Pattern[bytes]:
-    """Return a pattern that matches up to 64 opcodes with small arguments, in a pickle of `length` bytes.
+    """Return a pattern that matches consecutive opcodes with small or no arguments, in a pickle of `length` bytes.
 
     The index of LONG_BINPUT is limited, because the unpickler allocates a table up to this index. In a valid pickle
     the index is less than `length`.
@@ -69,12 +69,12 @@ def _small_opcodes(length: int) -> re.Pattern[bytes]:
 
 
 def _check_opcodes(data: bytes, location: str) -> None:
-    """Raise an error unless `data` begins with a pickle that has only accepted opcodes, sizes and indices."""
+    """Raise an error if the pickle at the start of `data` is truncated, or an opcode, size or index is not accepted."""
     find_run = _small_opcodes(len(data)).match
     position = opcode_bytes = containers = 0
     while True:
         first, position = position, find_run(data, position).end()  # type: ignore[union-attr]
-        opcode_bytes += position - first + 16  # 16 for the next opcode, which creates a larger object
+        opcode_bytes += position - first + 16  # 16 for the opcode at `position`, which can create a larger object
         containers += len(data[first:position].translate(None, _NOT_CONTAINERS))
         if opcode_bytes > _MAX_OPCODE_BYTES or containers > _MAX_CONTAINERS:
             raise DataError(
@@ -102,7 +102,7 @@ def _check_opcodes(data: bytes, location: str) -> None:
 
 
 class _Call:
-    """Stand-in for a class or function. An instance records the arguments of one call, and the state that is set."""
+    """Stand-in for a class or function. An instance records the arguments of one call and of `__setstate__`."""
 
     __slots__ = ("arguments", "state")
 
@@ -161,7 +161,7 @@ class _Converter:
     def __init__(self, max_numbers: int) -> None:
         self.numbers_left, self.total_left = 0, max_numbers
         self.dtypes: dict[int, np.dtype[Any]] = {}
-        """Converted dtypes by the `id` of the `_Call`."""
+        """Converted dtypes, by the `id` of the `_Call` that represents the dtype."""
 
     def convert(self, record: Any) -> np.ndarray | None:
         limit = self.numbers_left = min(_MAX_RECORD_NUMBERS, self.total_left)
@@ -185,7 +185,7 @@ class _Converter:
             raise _NotNumbersError from error
 
     def numbers(self, item: Any, max_depth: int) -> Any:
-        """Convert an unpickled number or array to a number or array, and nested lists to nested lists of these.
+        """Convert an unpickled item: a number, an array, or nested lists of numbers and arrays.
 
         Strings are rejected, because `np.asarray` pads all strings to the longest one, which can take much memory.
 
@@ -246,7 +246,7 @@ def _array_state(call: Any) -> tuple[tuple[int, ...], int, Any, Any, Any]:
         raise ValueError("the shape of an array is not a tuple")
     size = 1
     for side in shape:
-        if type(side) is not int or side < 0:  # multiplication would repeat a list or string
+        if type(side) is not int or side < 0:  # if `side` were a list or string, `size *= side` would repeat it
             raise ValueError("the shape of an array is not integers")
         size *= side
     return shape, size, kind, fortran, data
@@ -270,7 +270,7 @@ def _to_text(value: Any) -> str:
 
 
 def read_object_array(file: IO[bytes], shape: tuple[int, ...], location: str) -> Iterator[np.ndarray | None]:
-    """Yield the records of a pickled object array, along its first axis; None for a record that is not numeric.
+    """Yield the records along the first axis of a pickled object array; yield None for a record that is not numeric.
 
     Args:
         file: open file, at the start of the pickle.

@@ -1,9 +1,9 @@
-"""Reader and writer of sketch-rnn `.npz` files: per split, an object array of drawings as rows (dx, dy, pen).
+"""Reader and writer of sketch-rnn `.npz` files. Each split is an object array with one array of rows per drawing.
 
-The arrays are pickled, in some files by Python 2. dx and dy are the offset from the preceding point, with y down;
-pen = 1 marks the last point of a stroke. The first point of a drawing has no row: it is the origin, to which row 0 is
-relative. The rows are therefore steps with start "down". However, if row 0 of every sequence in a file is (0, 0, 0), it
-is this first point, and not a step. Rows of 4 and 5 columns are converted as described in `stroke_columns.py`.
+The arrays are pickled, in some files by Python 2. A row is (dx, dy, pen): dx and dy are the offset from the preceding
+point, with y pointing down, and pen = 1 marks the last point of a stroke. The first point of a drawing has no row: it
+is the origin, and row 0 is the offset of the second point. There is one exception: if row 0 of every drawing in a file
+is (0, 0, 0), row 0 is the first point. Rows with 4 or 5 columns are converted as described in `stroke_columns.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from mdnrnn.pen_events import DOWN
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22
 _MAX_BUFFERED_NUMBERS = 1 << 26
-"""A split of more numbers than this is not kept in memory while row 0 of its records is checked; it is read twice."""
+"""Maximum number of values of a split that are kept in memory while row 0 of its records is checked. A larger split is
+read twice."""
 
 
 class _Chunk(NamedTuple):
@@ -90,7 +91,7 @@ def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | 
 
 
 def _begins_with_origin(record: np.ndarray | None) -> bool:
-    """Return whether row 0 is (0, 0, 0). True for a record without rows, because such records are dropped later."""
+    """Return whether row 0 is (0, 0, 0). For a record without rows, return True, because it is dropped later."""
     if record is None or not record.size or not record.ndim:
         return True
     item = record.item
@@ -131,7 +132,13 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
 
 
 def pack_rows(arrays: list[np.ndarray], records: list[Record], dropped: list[Remark]) -> DrawingBatch:
-    """Pack drawings given as rows (dx, dy, pen), (T, 3) with T >= 1; row 0 is the position of the first point."""
+    """Pack drawings into a batch.
+
+    Args:
+        arrays: rows (dx, dy, pen) of each drawing, (T, 3) with T >= 1. Row 0 is the position of the first point.
+        records: metadata of each drawing.
+        dropped: remarks on the records that were dropped.
+    """
     lengths = np.fromiter(map(len, arrays), np.int64, len(arrays))
     rows = np.concatenate(arrays)
     first_rows = np.cumsum(lengths) - lengths
@@ -144,7 +151,10 @@ def pack_rows(arrays: list[np.ndarray], records: list[Record], dropped: list[Rem
 
 
 def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list[np.ndarray]]:
-    """Return the indices and rows of the valid records with steps; append remarks on other records to `dropped`."""
+    """Return the indices and the rows of the valid records that have steps.
+
+    For each record that is not returned, a remark is appended to `dropped`.
+    """
     indices, arrays = [], []
     if (valid := _all_valid(chunk.records)) and min(map(len, valid)) > chunk.origin:
         return list(range(chunk.first, chunk.first + len(valid))), valid
@@ -202,7 +212,8 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
 
 def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
     """Return positions (N, 2), float64: cumulative sums of offsets (N, 2) that restart at each row in `first_rows`."""
-    if offsets.dtype.kind in "iu":  # exact; `np.cumsum` with a dtype is several times slower
+    if offsets.dtype.kind in "iu":
+        # Integer sums are exact. Convert first, because `np.cumsum` with the argument `dtype` is several times slower.
         offsets = offsets.astype(np.int64)
         sums = np.cumsum(offsets, axis=0)
         lengths = np.diff(first_rows, append=len(offsets))
@@ -219,7 +230,8 @@ def write(corpus: Corpus, path: Path) -> None:
     the coordinates are not integers. Labels and texts are lost, because the format has none.
 
     Raises:
-        InputError: the corpus does not consist of drawings that start with the pen down, or its offsets exceed int16.
+        InputError: the corpus does not consist of drawings that start with the pen down, or integer offsets exceed the
+            range of int16.
     """
     name = corpus.metadata.name
     if corpus.metadata.start != "down" or corpus.motion.shape[1] != 2:
@@ -232,7 +244,7 @@ def write(corpus: Corpus, path: Path) -> None:
     splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
     firsts = corpus.offsets[:-1]
     # If every sequence begins with a zero step, the reader would mistake this step for the origin. In this case, write
-    # the origin before it.
+    # the origin as an additional row 0.
     origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
     dtype = np.int16 if integers else np.float32
     arrays = {split: _object_array(corpus, split, dtype, origin) for split in splits}

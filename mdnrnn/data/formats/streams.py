@@ -18,7 +18,7 @@ from mdnrnn.errors import DataError
 
 STREAM_LAYOUT = StepLayout(start="up", features=("dt",), units="s, controls")
 MIN_DT = 1e-4
-"""Minimum time between rows, in seconds. It replaces shorter, zero and negative times."""
+"""Minimum time between rows, in seconds. Smaller times, including zero and negative times, are replaced by it."""
 BAD_LINE = "bad line"
 """`Remark.reason` for lines that cannot be read."""
 _MAX_FILE_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 14
@@ -62,7 +62,14 @@ def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Re
 
 
 def single_drawing(path: Path, strokes: list[Polyline], repaired: list[Remark], expected: str) -> DrawingBatch:
-    """Return a batch with the only drawing of a file; if no line can be read, the batch has a remark instead."""
+    """Return a batch with the only drawing of a file. If no line could be read, return a batch with only a remark.
+
+    Args:
+        path: the file.
+        strokes: strokes of the drawing, from the lines that could be read.
+        repaired: remarks on repairs, including those on lines that could not be read.
+        expected: description of a valid line, for messages.
+    """
     if not strokes and repaired:
         return DrawingBatch.from_polylines(
             [], [Remark("no valid line", f"{path} has no valid line; expected {expected}")]
@@ -71,9 +78,9 @@ def single_drawing(path: Path, strokes: list[Polyline], repaired: list[Remark], 
 
 
 def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expected: str) -> DrawingBatch:
-    """Read a log as one drawing of rows (dt, x1, x2, ...).
+    """Read a log as one drawing with a single stroke, whose points are the rows (dt, x1, x2, ...).
 
-    Rows that do not have the most common number of values are left out and reported.
+    Rows whose number of values is not the most common one are left out and reported. Short times are clamped.
 
     Args:
         path: a text log.
@@ -109,8 +116,8 @@ def read_stream(path: Path, parse_row: Callable[[list[bytes]], Row | None], expe
 def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark], tolerance: float = 0) -> np.ndarray:
     """Clamp `dt` (T,), the times since the preceding row in seconds, to the range [`MIN_DT`, `max_dt`].
 
-    `MIN_DT` is positive because models are trained on the logarithms of times. The first time is clamped to the range
-    [0, `max_dt`] instead. The other arguments are those of `clamp`.
+    `MIN_DT` is positive because models are trained on the logarithms of times. The first element of `dt` is an
+    exception: it is clamped to the range [0, `max_dt`]. The other arguments are those of `clamp`.
     """
     first = np.clip(dt[:1], 0, max_dt)
     dt = np.concatenate([np.full(len(dt[:1]), MIN_DT), dt[1:]])
@@ -132,10 +139,10 @@ def clamp(
     Args:
         values: numbers to clamp.
         bounds: minimum and maximum.
-        reason: reason of the remark.
+        reason: reason of the remark, see `Remark.reason`.
         location: file and record, for messages.
         repaired: list to which a remark is appended if any value exceeds the bounds by more than `tolerance`.
-        tolerance: rounding error of the values. Smaller excesses are clamped without a remark.
+        tolerance: rounding error of the values. Values that exceed the bounds by less are clamped without a remark.
     """
     low, high = bounds
     outside = np.argwhere((values < low - tolerance) | (values > high + tolerance))

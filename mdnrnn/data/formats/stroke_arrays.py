@@ -1,11 +1,13 @@
-"""Reader of arrays of strokes outside of sketch-rnn archives: `.npy` files, and `.npz` files with other names.
+"""Reader of arrays of strokes: `.npy` files, and `.npz` files whose arrays are not named train, valid or test.
 
 An array is one drawing (T, 3), (T, 4) or (T, 5), a padded array of drawings (N, T, 3 to 5), or an object array of
-drawings. `stroke_columns.py` describes the columns. Row 0 is the position of the first point: unlike those of
-sketch-rnn archives, these drawings have no point before row 0.
+drawings. `stroke_columns.py` describes the columns. Row 0 is the position of the first point. In the files that
+`sketchrnn.py` reads, by contrast, row 0 is the offset of the second point.
 
-In an `.npz`, all arrays of this kind are read and reported, and the others are reported as lost. A name such as
-`x_train` gives the split; if there are several other names, they are the classes.
+All arrays of strokes in an `.npz` are read, and the layout of each is reported. Arrays of other kinds are reported as
+lost. An array name that contains a split, such as `x_train`, assigns the drawings of the array to this split. If an
+`.npz` has several arrays of strokes, any other array name is the class of the drawings of the array. The default names
+arr_0, arr_1, ... are not classes.
 """
 
 from __future__ import annotations
@@ -55,11 +57,14 @@ class _Chunk(NamedTuple):
     first: int
     records: list[np.ndarray | None]
     others: list[str]
-    """Names of the arrays of the file that are not read."""
+    """Names of the arrays of the file that are not strokes. The list is empty in all chunks after the first."""
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file is an `.npy` or `.npz` with an array of strokes and without sketch-rnn's names."""
+    """Return whether the file is an `.npy` with strokes, or an `.npz` with an array of strokes.
+
+    An `.npz` with an array named train, valid or test is not recognized.
+    """
     if head.startswith(b"\x93NUMPY"):
         return _inspect(path, None) is not None
     if not head.startswith(b"PK") or path.suffix.lower() != ".npz":
@@ -122,7 +127,11 @@ def _read_chunks(array: _Array, others: list[str]) -> Iterator[_Chunk]:
 
 
 def _stack(rows: Iterable[np.ndarray | None]) -> np.ndarray:
-    """Return rows (W,) as an array (T, W); raise `ValueError` if one is not numeric or there are none."""
+    """Stack rows (W,) to an array (T, W). A row that is not numeric counts as a row of length 0.
+
+    Raises:
+        ValueError: there are no rows, or their lengths differ.
+    """
     return np.stack([np.zeros(0) if row is None else row for row in rows])
 
 
@@ -164,7 +173,10 @@ def _to_rows(record: np.ndarray | None, array: _Array) -> np.ndarray:
 
 
 def _report(chunk: _Chunk) -> tuple[list[Remark], list[Remark]]:
-    """Return remarks on the names and the columns that were chosen, and on what is lost, for the first chunk."""
+    """Return the remarks on repairs and on lost content. The repair is the layout that was chosen for the array.
+
+    The chosen layout is reported only for the first chunk of an array.
+    """
     array, lost = chunk.array, []
     if chunk.others:
         detail = f"{array.path}: arrays {', '.join(chunk.others)[:120]} are not strokes"

@@ -1,17 +1,18 @@
 """Column layouts of arrays of strokes, and their conversion to rows (dx, dy, pen).
 
-dx and dy are offsets from the preceding point, y down; in row 0 they are the position of the first point. All switches
-are 0 or 1. The layout is chosen by the values:
+dx and dy are the offset from the preceding point, with y pointing down. The other columns, except part, are switches:
+all their values are 0 or 1. The layout is chosen by the values:
 
 - (dx, dy, pen), called stroke-3 by Ha and Eck, A Neural Representation of Sketch Drawings (2017): pen = 1 marks the
   last point of a stroke.
-- (pen, dx, dy): the same with the switch in front, as in data for Graves' handwriting synthesis (2013).
-- (dx, dy, p1, p2, p3), called stroke-5: one of p1 (the pen stays down), p2 (last point of a stroke) and p3 (end of the
-  drawing) is 1. Rows after the first one with p3 = 1 are padding; that row is a point only if it has an offset.
-- (dx, dy, pen, end): end = 1 marks the last point of the drawing, or padding.
-- (dx, dy, down, up): one of the two is 1; up is the pen of the first layout.
-- (dx, dy, pen, part): part is the number of the semantic part of the point, as in the SPG data of Li et al., Universal
-  Sketch Perceptual Grouping (2018). It is not kept.
+- (pen, dx, dy): the same with pen as the first column, as in data for Graves' handwriting synthesis (2013).
+- (dx, dy, p1, p2, p3), called stroke-5: exactly one of p1 (the pen stays down), p2 (last point of a stroke) and p3 (end
+  of the drawing) is 1. The first row with p3 = 1 ends the drawing. This row is a point only if its offset is not
+  (0, 0). All rows after it are padding.
+- (dx, dy, pen, end): pen as in stroke-3; end = 1 ends the drawing, as p3 = 1 does in stroke-5.
+- (dx, dy, down, up): exactly one of down and up is 1; up has the meaning of pen in stroke-3.
+- (dx, dy, pen, part): pen as in stroke-3; part is the number of the semantic part to which the point belongs, as in the
+  SPG data of Li et al., Universal Sketch Perceptual Grouping (2018). The part is not imported.
 
 Absolute coordinates cannot be distinguished from offsets and are not read.
 """
@@ -48,13 +49,14 @@ _LIFTS = {
     Columns.END: slice(2, 4),
     Columns.DOWN_UP: slice(3, 4),
 }
-"""Columns of the switches that end a stroke; by default column 2."""
+"""Columns of the switches that end a stroke, by layout. For other layouts, this is column 2."""
 
 
 def choose_columns(rows: np.ndarray) -> Columns | None:
-    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if they are not numbers or their values fit no layout.
+    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if the rows are not numeric or fit no layout.
 
-    Offsets that are all 0 or 1, and a pen that is never lifted, fit none: other data have such values, too.
+    A layout also does not fit if all its offsets are 0 or 1, or if no row ends a stroke, because such values are common
+    in data other than strokes.
     """
     if rows.dtype.kind not in "biuf":
         return None
@@ -72,7 +74,7 @@ def to_stroke_3(rows: np.ndarray, columns: Columns, padded: bool) -> np.ndarray:
     Args:
         rows: (n, 3), (n, 4) or (n, 5).
         columns: layout of the rows.
-        padded: whether rows of zeros or NaN at the end are padding.
+        padded: whether rows of zeros or NaN at the end are padding. Stroke-5 ignores this argument and uses p3.
 
     Raises:
         ValueError: the rows do not fit the layout.
@@ -107,7 +109,7 @@ def _are_switches(values: np.ndarray) -> bool:
 
 
 def _cut_at_end(rows: np.ndarray) -> np.ndarray:
-    """Return the rows up to the first one whose last column is 1; this row only if it has an offset."""
+    """Return the rows before the first row whose last column is 1, and this row if its offset is not (0, 0)."""
     ends = np.flatnonzero(rows[:, -1] == 1)
     if not len(ends):
         return rows

@@ -1,8 +1,9 @@
 """Style sheets of SVG files: the properties that decide whether an element is drawn, and with which paint.
 
-A selector is `*`, an element, a class, an id, or an element with one class or id, such as `path.a`. Other selectors,
-@import and rules inside of @media are not applied; those that set one of the properties are counted. The cascade
-follows CSS Cascading and Inheritance Level 3, section 6 (https://www.w3.org/TR/css-cascade-3).
+A selector is `*`, an element, a class, an id, or an element with one class or id, such as `path.a`. Rules with other
+selectors, rules inside of @media and other blocks, and @import are not applied. An ignored rule is counted if it sets
+one of the properties; an @import is always counted. The cascade follows CSS Cascading and Inheritance Level 3,
+section 6 (https://www.w3.org/TR/css-cascade-3).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ PROPERTIES = frozenset(
     {"display", "visibility", "opacity", "fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width"}
     | {"clip-path", "mask"}
 )
-"""Properties that a style sheet can set."""
+"""Properties that are read from style sheets."""
 MAX_CHARACTERS = 1 << 20
 """Maximum total characters of the style sheets of a file, without comments, strings and URLs (such as fonts)."""
 _MAX_CLASSES = 64
@@ -39,7 +40,10 @@ class Declaration(NamedTuple):
 
 
 class _Rule(NamedTuple):
-    """Declaration of a style sheet. Of two rules with equal selectors, the larger one applies."""
+    """Declaration in a style sheet. Of two rules with equal selectors, the larger tuple applies.
+
+    A rule with !important is larger than a rule without it. Of two rules of equal importance, the later one is larger.
+    """
 
     is_important: bool
     order: int
@@ -65,7 +69,7 @@ class StyleSheet:
 
     def __init__(self, location: str) -> None:
         self.ignored = 0
-        """Number of selectors and @rules that set one of the properties, but are not applied."""
+        """Number of selectors and @rules that set one of the properties but are not applied."""
         self._location = location
         self._rules: dict[tuple[str, str], dict[str, _Rule]] = {}
         self._characters = self._order = 0
@@ -120,7 +124,7 @@ class StyleSheet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there are no rules that are applied."""
+        """Whether the style sheets have no applicable rules."""
         return not self._rules
 
     def declarations(self, tag: str, name: str, classes: str) -> dict[str, Declaration]:
@@ -142,7 +146,7 @@ class StyleSheet:
 
 
 def _split_rules(text: str) -> Iterator[tuple[str, str]]:
-    """Yield the prelude (selectors or @rule) and the body of each rule, including nested blocks."""
+    """Yield the prelude (selectors or @rule) and the body of each rule. The body includes nested blocks."""
     depth = start = body = 0
     prelude = ""
     for mark in _MARK.finditer(text):

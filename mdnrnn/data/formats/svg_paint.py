@@ -1,4 +1,4 @@
-"""Paint of SVG elements: whether an element has a visible stroke or fill, inherited from its ancestors.
+"""Paint of SVG elements: whether an element has a visible stroke or fill. Elements inherit the paint of ancestors.
 
 Source: Scalable Vector Graphics (SVG) 2, chapter 13 (https://www.w3.org/TR/SVG2/painting.html).
 """
@@ -21,9 +21,9 @@ _TRANSPARENT = re.compile(
     re.IGNORECASE,
 )
 _MAX_COLOR = 100
-"""Maximum characters of a color. A longer text is a color that is not understood, and is visible."""
+"""Maximum characters of a color. A longer text is not parsed and counts as a visible color."""
 _CACHED = 128
-"""Number of cached texts, since most elements of a file have few different colors."""
+"""Number of results that each cached function keeps. Most files contain few different colors."""
 _INITIAL = {
     "fill": "black", "stroke": "none", "visibility": "visible",
     "fill-opacity": "1", "stroke-opacity": "1", "stroke-width": "1",
@@ -32,7 +32,7 @@ _INITIAL = {
 
 
 class Paint(NamedTuple):
-    """Inherited properties of an element, and whether an ancestor has opacity 0."""
+    """Properties of an element that its descendants inherit."""
 
     fill: str = _INITIAL["fill"]
     stroke: str = _INITIAL["stroke"]
@@ -41,7 +41,7 @@ class Paint(NamedTuple):
     stroke_opacity: str = _INITIAL["stroke-opacity"]
     stroke_width: str = _INITIAL["stroke-width"]
     is_declared: bool = False
-    """Whether the file sets the fill or stroke of the element or of one of its ancestors."""
+    """Whether the file sets fill or stroke for the element or for one of its ancestors."""
 
     def enter(self, element: Element) -> Paint:
         """Return the paint of an element whose parent has this paint."""
@@ -71,7 +71,7 @@ class Paint(NamedTuple):
 
     @property
     def is_none(self) -> bool:
-        """Whether neither stroke nor fill is set to a color."""
+        """Whether stroke and fill are both "none"."""
         return self.stroke.lower() == self.fill.lower() == "none"
 
 
@@ -83,7 +83,7 @@ def is_transparent(color: str) -> bool:
 
 @lru_cache(_CACHED)
 def is_zero(text: str) -> bool:
-    """Return whether an opacity or a width is 0."""
+    """Return whether an opacity or a width is zero or negative."""
     number = parse_length(text, 1.0)
     return number is not None and number <= 0
 

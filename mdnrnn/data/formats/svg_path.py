@@ -17,19 +17,22 @@ _COMMAND = re.compile(r"([MmZzLlHhVvCcSsQqTtAa])([^MmZzLlHhVvCcSsQqTtAa]*)")
 _BLOCK = re.compile(
     r"(?:[MmZzLlHhVvCcSsQqTt][^MmZzLlHhVvCcSsQqTtAa]*){1,4096}|(?:[Aa][^MmZzLlHhVvCcSsQqTtAa]*){1,4096}"
 )
-"""Consecutive commands that are parsed together. Arcs are separate, because their flags need no separators."""
+"""Consecutive commands that are parsed together. Arcs form blocks of their own, as their flags need no separators."""
 _LETTERS = frozenset("MmZzLlHhVvCcSsQqTt")
 _COMMA_AFTER_CLOSE = re.compile(r"[Zz]\s*,")
 _SEPARATOR, _WHOLE_NUMBER = r"[\s,]*", rf"({NUMBER})(?![0-9.eE])"
 _ARC = re.compile(_SEPARATOR.join(["", *[_WHOLE_NUMBER] * 3, "([01])", "([01])", *[_WHOLE_NUMBER] * 2]), re.ASCII)
-"""The arguments of one arc. The lookahead prevents that the match divides a number into two."""
+"""The arguments of one arc. The lookahead prevents a group from matching only the first part of a number."""
 _LINES = {"l": 2, "L": 2, "h": 1, "H": 1, "v": 1, "V": 1}
-"""Numbers of arguments of one straight line. Paths can have a million of these commands."""
+"""Number of arguments of one straight line, by command. `parse_path` has a fast path for these frequent commands."""
 _ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Q": 4, "T": 2, "A": 7, "Z": 0}
 
 
 class _LastControl(NamedTuple):
-    """Last control point of the preceding command, and kind of the command: "C" cubic, "Q" quadratic, "" no curve."""
+    """Last control point (x, y) of the preceding command.
+
+    `kind` is the kind of the preceding command: "C" for a cubic curve, "Q" for a quadratic curve, "" for no curve.
+    """
 
     kind: str = ""
     x: float = 0.0
@@ -90,7 +93,7 @@ def _split_commands(block: str) -> Iterator[tuple[str, list[float], bool]]:
 
 
 def _parse_block(block: str) -> list[Any] | None:
-    """Return the letters and numbers of a block in order; None if it has arcs, or a character that is invalid."""
+    """Return the letters and numbers of a block in order; None if the block has arcs or an invalid character."""
     if block[0] in "Aa" or _COMMA_AFTER_CLOSE.search(block):
         return None
     try:
@@ -100,7 +103,7 @@ def _parse_block(block: str) -> list[Any] | None:
 
 
 def too_many_points(location: str, limit: int) -> DataError:
-    """Return the error for a drawing with more than `limit` points."""
+    """Return the exception for a drawing with more than `limit` points."""
     return DataError(f"{location}: received over {limit} points, expected at most {limit}; simplify the drawing")
 
 
@@ -121,7 +124,14 @@ def _draw_line(builder: PathBuilder, letter: str, values: list[float]) -> None:
 
 
 def _run_command(builder: PathBuilder, letter: str, values: list[float], last: _LastControl) -> _LastControl:
-    """Execute a command once per group of its arguments; return the last control point."""
+    """Execute a command once per group of its arguments; return the last control point.
+
+    Args:
+        builder: builder of the path.
+        letter: letter of the command.
+        values: arguments of the command.
+        last: last control point of the preceding command.
+    """
     kind, relative = letter.upper(), letter.islower()
     size = _ARGUMENTS[kind]
     if kind == "Z":

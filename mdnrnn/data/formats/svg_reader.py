@@ -1,12 +1,13 @@
-"""Reader of SVG files: one drawing per file, one stroke per subpath of its paths and shapes, y down.
+"""Reader of SVG files: one drawing per file, one stroke per subpath of its paths and shapes, with y pointing down.
 
-Coordinates are in units of the outermost viewBox; the scale from the viewBox to the width and height of the page is
-ignored, unless preserveAspectRatio is "none" and the scale distorts the drawing.
+Coordinates are in units of the outermost viewBox. The scale from the viewBox to the width and height of the page is
+applied only if it changes the aspect ratio of the drawing, which requires preserveAspectRatio="none".
 
-Strokes are the elements with a visible stroke, also if they are filled. An element with a fill only is an area: its
-outline is read only with `outlines`. If a file sets neither fill nor stroke for an element, the element is a stroke if
-it is open, and an area if all its subpaths are closed. An area that is a rectangle and covers the page is a background
-and is left out. `svg_css.py` states which style sheets are applied. Clips, masks and CSS transforms are not applied.
+An element with a visible stroke is read as strokes, even if it is filled, too. An element with only a fill is an area.
+The outlines of areas are read only if `parse` is called with `outlines`. If the file sets neither fill nor stroke for
+an element, the element is an area if all its subpaths are closed; otherwise the element is read as strokes. An area
+that is a rectangle and covers the page is a background and is never read. `svg_css.py` states which rules of style
+sheets are applied. Clips, masks and CSS transforms are not applied.
 
 The text of a drawing is the attribute `kvg:element` of the outermost group, as in KanjiVG, or the content of
 `<title class="text">`, as written by `svg_writer.py`. Other titles are ignored, because most programs write the file
@@ -49,7 +50,7 @@ def parse(path: Path, outlines: bool = False) -> DrawingBatch:
     """Return the drawing of one file. Invalid paths, transforms and lengths are repaired and reported.
 
     Args:
-        outlines: whether the outlines of filled areas are strokes, too.
+        outlines: whether the outlines of filled areas are read as strokes, too.
 
     Raises:
         DataError: the file is not SVG or exceeds a limit.
@@ -78,7 +79,7 @@ class _Context(NamedTuple):
     """Properties that an element inherits from its ancestors."""
 
     width: float
-    """Width of the viewport in user units, to which percentages refer."""
+    """Width of the viewport in user units. Percentages refer to the width and height of the viewport."""
     height: float
     matrix: Matrix = IDENTITY
     paint: Paint = Paint()
@@ -100,14 +101,15 @@ class _Context(NamedTuple):
 
 
 class _Traversal:
-    """Depth-first traversal of the rendered elements, without recursion; it collects their paths."""
+    """Depth-first traversal, without recursion, that collects the paths of the rendered elements."""
 
     def __init__(self, location: str, elements_by_id: Mapping[str, Element], outlines: bool) -> None:
         self.paths: list[BezierPath] = []
         self._without_paint: list[int] = []  # indices of the paths for which the file sets neither fill nor stroke
         self.remarks = SvgRemarks(location)
         self._location, self._elements_by_id, self._outlines = location, elements_by_id, outlines
-        # Elements to visit, each with the context of its parent and the element that defines its size: <use> or itself.
+        # Elements to visit. For each: the element, the context of its parent, and the element whose width and height
+        # apply, which is a <use> or the element itself.
         self._stack: list[tuple[Element, _Context, Element]] = []
         self._elements = self._segments = 0
         self._page = np.zeros((2, 2))  # upper left and lower right corner
@@ -134,7 +136,7 @@ class _Traversal:
             self._remove_areas()
 
     def _is_hidden(self, element: Element) -> bool:
-        """Return whether neither the element nor its descendants are rendered; if so, count them."""
+        """Return whether an element is hidden together with its descendants; count hidden elements as lost."""
         if (element.get_property("display") or "").lower() == "none":
             self.remarks.lose("hidden elements", f"<{element.tag}> has display none", element.drawn)
             return True
@@ -203,7 +205,7 @@ class _Traversal:
         self._push(element.children, context._replace(matrix=matrix, width=width, height=height))
 
     def _viewport_size(self, element: Element, sized_by: Element, context: _Context) -> tuple[float, float]:
-        """Return the size of a viewport; the outer viewport replaces a missing or invalid width or height."""
+        """Return the width and height of a viewport. A missing or invalid value is that of the outer viewport."""
         size = {"width": context.width, "height": context.height}
         for name in size:
             try:
@@ -229,7 +231,7 @@ class _Traversal:
                 self._add_path(path.transform(context.matrix), element.tag, context.paint)
 
     def _add_path(self, path: BezierPath, tag: str, paint: Paint) -> None:
-        """Add the path of an element, unless it is a background or an area that is not imported."""
+        """Add the path of an element. Backgrounds are ignored, and areas that are not read are counted as lost."""
         if paint.has_stroke:
             self.remarks.colors.add(normalize_color(paint.stroke))
         elif covers_page(path, self._page):
@@ -243,7 +245,10 @@ class _Traversal:
         self.paths.append(path)
 
     def _remove_areas(self) -> None:
-        """Remove the closed paths among those for which the file sets neither fill nor stroke. SVG fills them."""
+        """Remove the areas among the paths for which the file sets neither fill nor stroke, and count them as lost.
+
+        These areas are the paths whose subpaths are all closed. Renderers fill such paths with black.
+        """
         if self._without_paint:
             closed = are_closed([self.paths[i] for i in self._without_paint])
             areas = set(np.array(self._without_paint)[closed].tolist())

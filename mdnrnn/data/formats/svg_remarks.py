@@ -1,4 +1,4 @@
-"""Remarks on an SVG file: its repairs, and its content that a drawing of strokes cannot represent."""
+"""Remarks on an SVG file: repairs, and lost content, which a drawing of strokes cannot represent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FILLS_ONLY = "fills without strokes"
 
 
 class SvgRemarks:
-    """Collector of the first remark of each kind, with counts of lost content."""
+    """Collector of remarks. It keeps the first remark of each kind, and counts lost content."""
 
     def __init__(self, location: str) -> None:
         self.repaired: dict[str, Remark] = {}
@@ -28,7 +28,7 @@ class SvgRemarks:
         self.repaired.setdefault(reason, Remark(reason, f"{self._location}: {detail}"))
 
     def lose(self, kind: str, detail: str, count: int = 1) -> None:
-        """Count lost content of a kind."""
+        """Add `count` to the number of lost items of a kind."""
         if count:
             remark = self._lost.get(kind) or Remark(kind, f"{self._location}: {detail}", count=0)
             self._lost[kind] = remark._replace(count=remark.count + count)
@@ -42,20 +42,20 @@ class SvgRemarks:
         return list(self._lost.values())
 
     def note_units(self, root: Element) -> None:
-        """Count a physical size of the page."""
+        """Count the size of the page as lost if it has a physical unit, such as mm."""
         size = root.get_property("width") or root.get_property("height") or ""
         if physical_unit(size):
             self.lose("physical units", f"the page has a size of {size}; coordinates are in units of the viewBox")
 
     def note_element(self, element: Element) -> None:
-        """Count the layer, the clip path and the mask of a rendered element."""
+        """Count the layer, the clip path and the mask of a rendered element as lost."""
         self._layers += element.is_layer
         for name, kind in (("clip-path", "clip paths"), ("mask", "masks")):
             if (element.get_property(name) or "none").lower() != "none":
                 self.lose(kind, f"the {name} of <{element.tag}> is not applied")
 
     def is_drawable(self, element: Element, paint: Paint) -> bool:
-        """Return whether an element is a visible shape; otherwise count it."""
+        """Return whether an element is a visible shape; count any other element as lost."""
         if not paint.is_visible:
             self.lose("hidden elements", f"<{element.tag}> has visibility {paint.visibility[:20]}")
         elif element.tag in LOST_CONTENT:
@@ -69,7 +69,7 @@ class SvgRemarks:
         return False
 
     def explain_empty(self) -> Remark:
-        """Return the remark on a file without strokes."""
+        """Return a remark that explains why a file has no strokes."""
         if FILLED in self._lost:
             found = f"{self._lost[FILLED].count} filled elements and no strokes"
             advice = "import their outlines with mdnrnn data import --outlines"

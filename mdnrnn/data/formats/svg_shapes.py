@@ -22,7 +22,7 @@ class LengthOf(Protocol):
 def shape_outline(element: Element, length: LengthOf) -> BezierPath:
     """Return the outline of a line, rectangle, circle or ellipse.
 
-    The outline is empty if the width, height or radius of the shape is not positive.
+    The outline is empty if the width or height of a rectangle, or a radius of a circle or ellipse, is not positive.
 
     Raises:
         InvalidLengthError: an attribute is not a length.
@@ -74,7 +74,10 @@ def _append_ellipse(builder: PathBuilder, element: Element, length: LengthOf) ->
 
 
 def _radii(element: Element, length: LengthOf) -> list[float]:
-    """Return rx and ry. A radius that is missing, "auto" or negative is replaced by the other one."""
+    """Return [rx, ry]. A radius is invalid if it is missing, "auto" or negative.
+
+    If one radius is invalid, it is set to the other radius. If both are invalid, both are set to 0.
+    """
     radii = {name: length(element, name) for name in ("rx", "ry") if element.get_property(name) not in (None, "auto")}
     radii = {name: radius for name, radius in radii.items() if radius >= 0}
     rx = radii.get("rx", radii.get("ry", 0.0))
@@ -96,7 +99,8 @@ def covers_page(path: BezierPath, page: np.ndarray) -> bool:
         page: [[left, top], [right, bottom]].
     """
     segments, slack = path.segments, np.ptp(page, axis=0) / 100
-    # A subpath begins with a segment at its start point. A rectangle has 3 more if its last side is implicit, else 4.
+    # The first segment of a subpath is its start point. In a rectangle, 4 segments for the sides follow, or 3 if the
+    # last side is implicit.
     if len(path.subpath_starts) != 1 or len(segments) not in (4, 5) or not is_straight(segments).all():
         return False
     corners = segments[:, 3]
@@ -109,7 +113,7 @@ def covers_page(path: BezierPath, page: np.ndarray) -> bool:
 
 
 def are_closed(paths: Sequence[BezierPath]) -> np.ndarray:
-    """Return whether all subpaths of each path are closed, shape (len(paths),).
+    """Return for each path whether all its subpaths are closed, shape (len(paths),).
 
     A closed subpath ends where it starts, with a tolerance of 1% of its size, and encloses an area.
     """
@@ -120,7 +124,7 @@ def are_closed(paths: Sequence[BezierPath]) -> np.ndarray:
     size = np.maximum.reduceat(ends, starts) - np.minimum.reduceat(ends, starts)
     closed = np.abs(ends[last] - ends[starts]).max(1) <= size.max(1) / 100
     if closed.any():
-        # The points of a subpath lie on a line, and it encloses no area, if their scatter matrix is singular.
+        # If the scatter matrix of its control points is singular, a subpath lies on a line and encloses no area.
         offsets = segments - segments[starts, :1].repeat(last + 1 - starts, axis=0)
         scatter = np.add.reduceat(np.einsum("kci,kcj->kij", offsets, offsets), starts)
         determinant = scatter[:, 0, 0] * scatter[:, 1, 1] - scatter[:, 0, 1] ** 2

@@ -19,15 +19,15 @@ _ADVICE = "save it as plain SVG"
 LIMITS = XmlLimits(file_bytes=32 << 20, nodes=1 << 19, name_characters=64 << 20, entities=64, advice=_ADVICE)
 """Limits of SVG files. Entities are allowed because Adobe Illustrator declares them for namespaces and styles."""
 MAX_PATH_DATA = 4 << 20
-"""Maximum total characters of all attributes `d` and `points` of a file. A million numbers take up to two seconds
-to parse, and 200 MB."""
+"""Maximum total characters of all attributes `d` and `points` of a file. Parsing a million numbers takes up to two
+seconds and 200 MB of memory."""
 MAX_ATTRIBUTE = 10_000
 """Maximum characters of an attribute other than `d` and `points`."""
 
 SHAPES = frozenset({"path", "line", "polyline", "polygon", "rect", "circle", "ellipse"})
 GROUPS = frozenset({"svg", "g", "a", "switch"})
 LOST_CONTENT = {"text": "text elements", "image": "image elements", "foreignObject": "foreign objects"}
-"""Rendered elements without strokes: the kind of the remark on each, by tag."""
+"""Rendered elements without strokes: tag -> kind of lost content."""
 _LEAVES = SHAPES | LOST_CONTENT.keys() | {"use"}
 RENDERED = GROUPS | _LEAVES
 _GEOMETRY = {"x", "y", "width", "height", "rx", "ry", "cx", "cy", "r", "x1", "y1", "x2", "y2", "d", "points"}
@@ -48,12 +48,16 @@ class Element:
     def __init__(self, tag: str, attributes: Mapping[str, str], location: str, style_sheet: StyleSheet) -> None:
         self.tag, self.attributes, self.children = tag, attributes, list[Element]()
         self.drawn = int(tag in _LEAVES)
-        """Number of rendered elements that are not groups: this element and its descendants."""
+        """Number of rendered elements that are not groups, among this element and its descendants."""
         self._location, self._style_sheet = location, style_sheet
         self._style: dict[str, str] | None = None  # computed when all style sheets have been read
 
     def get_property(self, name: str) -> str | None:
-        """Return a property from the attribute `style`, a style sheet, or the attribute `name`, in this order."""
+        """Return the property `name`, or None if it is not set.
+
+        The attribute `style` has the highest priority, then style sheets, then the attribute called `name`. A value
+        with !important in a style sheet overrides a value without !important in `style`.
+        """
         if self._style is None:
             self._style = self._cascade()
         return self._style.get(name) or self.attributes.get(name)
@@ -64,7 +68,7 @@ class Element:
         return self.attributes.get("groupmode") == "layer"
 
     def _cascade(self) -> dict[str, str]:
-        """Return the properties that style sheets and the attribute `style` set."""
+        """Return the properties that are set by style sheets and by the attribute `style`."""
         if "style" not in self.attributes and self._style_sheet.is_empty:
             return {}
         get = self.attributes.get
@@ -78,8 +82,9 @@ class Element:
         """Return a length property in user units.
 
         Args:
-            width, height: size of the viewport, to which percentages refer.
-            default: value of a missing property and of "auto".
+            name: name of the property.
+            width, height: size of the viewport. Percentages refer to this size.
+            default: value that replaces "auto" or a missing property.
 
         Raises:
             InvalidLengthError: the property is not a length.
@@ -116,7 +121,7 @@ class Element:
 
     @cached_property
     def path(self) -> tuple[BezierPath, str]:
-        """Result of `parse_path`, for elements that <use> elements refer to."""
+        """Cached result of `parse_path`, for an element that is rendered through <use> elements."""
         return self.parse_path()
 
     def parse_path(self) -> tuple[BezierPath, str]:
@@ -156,7 +161,7 @@ class Document:
         """Parts of a style sheet and the attributes of its element, while the element is open; else None."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        """Open an element and, if it is rendered, add it to the tree."""
+        """Open an element. Rendered elements are added to the tree."""
         tag = tag.removeprefix(_SVG)
         element = Element(tag, self._select_attributes(tag, attributes), self._location, self.style_sheet)
         if not self._open_elements:

@@ -54,7 +54,7 @@ def parse_length(text: str, full: float) -> float | None:
 
 
 def physical_unit(text: str) -> str:
-    """Return the unit of a length if it is a physical one, such as mm; else ""."""
+    """Return the unit of a length if it is a physical unit, such as mm; else return ""."""
     match = _LENGTH.fullmatch(text.strip()) if len(text) < _MAX_LENGTH_CHARACTERS else None
     return match[2] if match and match[2].lower() in _PHYSICAL_UNITS else ""
 

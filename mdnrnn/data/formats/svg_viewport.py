@@ -27,13 +27,14 @@ def view_box_matrix(
 
 
 def page_matrix(root: Element) -> Matrix:
-    """Return the map from the viewBox to the page if it changes the aspect ratio of the drawing, else the identity.
+    """Return the map from the viewBox to the page, or the identity.
 
-    A map that preserves the aspect ratio is left out, so that coordinates are those in the file.
+    The identity is returned if the map preserves the aspect ratio, or if the size of the page is not known. In both
+    cases, the coordinates of the drawing are those in the file.
     """
     if root.view_box is None or _aspect_ratio(root)[0] != "none":
         return IDENTITY
-    # A percentage refers to the window of a browser, and is not known.
+    # A percentage refers to the window of a browser, whose size is unknown.
     width, height = (parse_length(root.get_property(name) or "", math.nan) for name in ("width", "height"))
     if width is None or height is None or not (0 < width < math.inf and 0 < height < math.inf):
         return IDENTITY

@@ -19,8 +19,8 @@ from mdnrnn.files.atomic import atomic_path
 def write(corpus: Corpus, folder: Path) -> None:
     """Write one file per drawing to a new folder, atomically.
 
-    If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, for
-    example train/cat/000000.svg; see `to_folder_name` for its name. Coordinates are written exactly.
+    If there are several splits, each split has a subfolder. If there are classes, each class has a subfolder, whose
+    name is given by `to_folder_name`. An example of a file is train/cat/000000.svg. Coordinates are written exactly.
 
     Raises:
         InputError: the corpus does not consist of drawings, or the folder exists or cannot be written.

@@ -1,8 +1,8 @@
 """Read delimited text tables with a header (CSV, TSV): find the columns by name and parse the rows.
 
-The delimiter is a comma, semicolon or tab, fields can be quoted (RFC 4180), and the text is UTF-8 or UTF-16, with or
-without a byte order mark, or else Latin-1. Lines that begin with # are comments. In a table whose delimiter is not the
-comma, numbers can have a decimal comma.
+The delimiter is a comma, semicolon or tab. Fields can be quoted (RFC 4180). A file that begins with a byte order mark
+of UTF-16 is read as UTF-16. Other files are read as UTF-8 or, if they are not valid UTF-8, as Latin-1. Lines that begin
+with # are comments. If the delimiter is a semicolon or tab, numbers can have a decimal comma.
 """
 
 from __future__ import annotations
@@ -37,12 +37,17 @@ class Header:
 
     delimiter: str
     names: tuple[str, ...]
-    """Names in lower case, words separated by underscores, without units."""
+    """Names in lower case, without units, with underscores between words."""
     units: tuple[str, ...]
     """Units of the columns in lower case, such as "ms" for `time (ms)` and `time [ms]`; "" if there is none."""
 
     def find(self, aliases: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
-        """Return the column of each role that the table has. The first alias that is a column name counts."""
+        """Return the index of the column of each role, such as "x". Roles without a column are omitted.
+
+        Args:
+            aliases: accepted column names of each role. The first accepted name that the table has gives the column. If
+                an earlier role already uses this column, the role has no column.
+        """
         columns: dict[str, int] = {}
         for role, names in aliases.items():
             found = next((self.names.index(name) for name in names if name in self.names), None)
@@ -52,7 +57,10 @@ class Header:
 
 
 def parse_header(head: bytes) -> Header | None:
-    """Return the header if the first line of a file consists of at least two different names, else None.
+    """Return the header of a table, or None if the file does not begin with a header.
+
+    The header is the first line that is neither blank nor a comment. It has 2 to `MAX_COLUMNS` fields, none of which is
+    a number.
 
     Args:
         head: the first bytes of a file.
@@ -72,7 +80,7 @@ def parse_header(head: bytes) -> Header | None:
 
 
 def _is_comment(line: str) -> bool:
-    """Return whether a line is a comment, or names the delimiter for Excel as in `sep=;`."""
+    """Return whether a line is a comment, or declares the delimiter for Excel, as in `sep=;`."""
     return line.lstrip("\ufeff \t").startswith(("#", "sep="))
 
 
@@ -89,7 +97,9 @@ def _is_number(field: str) -> bool:
 
 
 def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number (from 1) and the fields of each row below the header; the fields of a blank line are [].
+    """Yield the line number (from 1) and the fields of each row below the header.
+
+    For a row without values, such as a blank line, the list of fields is empty.
 
     Raises:
         DataError: the file is too large, has a line of over 16,384 characters, or has invalid quotes.
@@ -127,17 +137,19 @@ def _encoding(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)  # the last character of a head can be incomplete
+        # If `data` are only the first bytes of a file, the last character can be incomplete. An incremental decoder
+        # accepts this.
+        codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeDecodeError:
         return "latin-1"
     return "utf-8"
 
 
 def parse_number(field: str, header: Header) -> float:
-    """Return the number in a field; NaN if the field is empty or says that the value is missing.
+    """Return the number in a field. If the field is empty or a word for a missing value, such as "na", return NaN.
 
     Raises:
-        ValueError: the field is not a finite number.
+        ValueError: the field is another text, or infinite.
     """
     if header.delimiter != ",":
         field = field.replace(",", ".")

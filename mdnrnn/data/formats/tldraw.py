@@ -1,9 +1,9 @@
-"""tldraw `.tldr`: center lines of the shapes "draw", "highlight" and "line", one drawing per page, y down.
+"""tldraw `.tldr`: center lines of the shapes "draw", "highlight" and "line". Each page is a drawing, y pointing down.
 
 A file has a list of records; a snapshot of the editor has an object `store` with the same records. A shape has a
-position, a rotation about it, and a parent: the page, or the group or frame to whose origin the position is relative.
-A "draw" shape is one stroke of several segments. The points of a segment are a list of {x, y, z}, or text in base64 of
-little-endian numbers:
+parent, a position and a rotation. The parent is a page, a group or a frame. The position is given in the coordinates of
+the parent, and the shape is rotated about its position. A "draw" or "highlight" shape is one stroke of one or more
+segments. The points of a segment are a list of {x, y, z}, or little-endian numbers encoded in base64:
 
 - `path`: x, y, z of the first point as float32, then the offset of each point from the preceding one as float16
 - `points`: x, y, z of each point as float16
@@ -28,7 +28,7 @@ from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import DataError
 
 _VERSION = re.compile(rb'"tldrawFileFormatVersion"\s*:|"com\.tldraw\.')
-"""The version of a file, or a name in the schema of a snapshot."""
+"""Pattern of the key with the version of a file, or of a name in the schema of a snapshot."""
 _STROKES = ("draw", "highlight", "line")
 _KNOWN = (*_STROKES, "group", "frame")
 _MAX_DEPTH = 64
@@ -38,7 +38,7 @@ _Shape = dict[str, Any]
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file is a JSON object with tldraw's file format or schema, or another object in a `.tldr`."""
+    """Return whether the file is a JSON object and has tldraw's format version or schema, or the extension `.tldr`."""
     return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and (
         _VERSION.search(head) is not None or path.suffix.lower() == ".tldr"
     )
@@ -83,7 +83,7 @@ def _to_stroke(shape: _Shape) -> np.ndarray:
         points = properties.get("points", properties.get("handles"))
         return to_points(sorted(points.values(), key=lambda point: str(point.get("index"))))
     segments = [_to_segment(segment) for segment in properties["segments"]]
-    # Consecutive segments share a point.
+    # If the first point of a segment repeats the last point of the preceding segment, it is removed.
     parts = [
         part[1:] if number and len(part) and (part[0] == segments[number - 1][-1:]).all() else part
         for number, part in enumerate(segments)

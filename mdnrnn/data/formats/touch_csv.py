@@ -1,22 +1,25 @@
-"""Reader of touch performances in tables: CSV or TSV files with a header, one touch point per row, columns by name.
+"""Reader of touch performances in tables: CSV or TSV files with a header and one touch point per row.
 
-`microjam.py` reads the CSV files of MicroJam; this module reads tables with other columns, for example
-`time,device,x,y,pressure`, or the touch logs of MetaTone (`time,device_id,x_pos,y_pos,velocity`; Martin 2014). The
-columns can have any order (see `_ALIASES` for all accepted names):
+`microjam.py` reads the CSV files of MicroJam. This module reads tables with other columns, for example
+`time,device,x,y,pressure`, or the touch logs of MetaTone (`time,device_id,x_pos,y_pos,velocity`; Martin 2014). Columns
+are found by name and can have any order (see `_ALIASES` for all accepted names):
 
-- time: seconds, or milliseconds or microseconds if the column says so, as in `time_ms` or `time (ms)`. Without a unit,
-  integers that usually increase by more than 1 are milliseconds, and numbers above 1e11 are milliseconds since 1970.
-  Dates in ISO 8601 are read, too. If a performance does not begin within its first 5 seconds, its first time becomes 0.
-- x, y: position, y down: 0 to 1 of the screen. If any is below -1 or above 2, positions are in pixels, and all of the
-  file are divided by the largest one, which is reported.
-- device (or player, ...), performance (or session, ...): each pair of values is one performance. Its rows need not be
-  consecutive.
-- moving: 0 for a touch-down, 1 for a further point, as in MicroJam. Without this column, a touch begins where an event
-  says so (down, start, began), where the touch or finger changes, where the velocity is 0 (as in MetaTone) or, without
-  any of these columns, after more than 0.1 s, as in RoboJam.
-- All other columns are not imported. They are counted as lost.
+- time: number, or date in ISO 8601. The header can state the unit, as in `time_ms` or `time (ms)`. Without a unit,
+  times are in milliseconds in two cases: if all times are above 1e11 (milliseconds since 1970), or if all times are
+  integers whose median increase from row to row is more than 1. In all other cases, times are in seconds. A performance
+  whose first time is not in the range of 0 to 5 s is shifted in time, so that it begins at 0.
+- x, y: position on the screen, 0 to 1, with y pointing down. If any coordinate in the file is below -1 or above 2, the
+  coordinates are pixels. In this case, all coordinates are divided by the largest one, and the division is reported.
+- device (or player, ...), performance (or session, ...): all rows with the same pair of values are one performance.
+  The rows of a performance need not be consecutive.
+- moving: 0 for a touch-down, which begins a touch; 1 for a further point, as in MicroJam.
+- event, touch (or finger, ...), velocity: used if there is no column moving. The first of these columns that the table
+  has determines where a touch begins: at an event such as down, start or began, where the value of touch changes, or
+  where the velocity is 0 (as in MetaTone).
+- All other columns are not imported. Their values are counted as lost.
 
-Times and positions are clamped as in `microjam.py`.
+If no row of a performance is marked as the beginning of a touch, a touch begins where more than 0.1 s have passed since
+the preceding row, as in RoboJam. Times and positions are clamped as in `microjam.py`.
 """
 
 from __future__ import annotations
@@ -50,14 +53,14 @@ _ALIASES = {
     "performance": ("performance", "performance_id", "session", "session_id", "recording", "take", "perf"),
 }  # fmt: skip
 _TOUCH_ROLES = {"moving", "touch", "device", "performance"}
-"""A table is one of touches if it has one of these columns."""
+"""Roles of columns that only tables of touches have."""
 _EXPECTED = "time,x,y"
 _MAX_PERFORMANCES = 1 << 16
 _SECONDS = {"ms": 1e-3, "millis": 1e-3, "milliseconds": 1e-3, "us": 1e-6, "s": 1.0, "sec": 1.0, "seconds": 1.0}
 """Seconds per unit of time."""
 _EPOCH_MILLISECONDS = 1e11
 _PIXELS = (-1.0, 2.0)
-"""Range of the positions of a screen of size 1 in recordings; other positions are pixels."""
+"""Range of the coordinates in recordings that are relative to the screen size. Coordinates out of range are pixels."""
 
 
 class _Performance:
@@ -65,7 +68,7 @@ class _Performance:
 
     def __init__(self) -> None:
         self.rows = array("d")
-        """Time, x and y of each row in turn."""
+        """Time, x and y of the first row, then of the second row, and so on."""
         self.touch_down = array("b")
         """Whether the row is a touch-down."""
         self.last_touch: str | None = None
@@ -82,13 +85,16 @@ class _Performance:
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
-    """Return whether the file begins with a header of touches that is not the one of MicroJam."""
+    """Return whether the file begins with the header of a table of touches. MicroJam's own header is excluded."""
     header = parse_header(head)
     return header is not None and is_touch_table(header)
 
 
 def is_touch_table(header: Header) -> bool:
-    """Return whether a table has a time, x, y and a column that only touches have, and is no table of pen strokes."""
+    """Return whether a table has time, x, y, and a column that only tables of touches have.
+
+    Tables of pen strokes and CSV files of MicroJam are excluded.
+    """
     roles = header.find(_ALIASES).keys()
     is_microjam = set(header.names) <= set(microjam.COLUMNS) and header.delimiter == ","
     is_pen = any(name.startswith(("stroke", "pen")) for name in header.names)
@@ -125,7 +131,7 @@ def _parse(path: Path) -> DrawingBatch:
 def _append_row(
     performances: dict[tuple[str, str], _Performance], fields: list[str], header: Header, columns: dict[str, int]
 ) -> None:
-    """Add a row to its performance; raise `ValueError` or `LookupError` if it cannot be read."""
+    """Add a row to its performance; raise `ValueError` or `LookupError` if the row cannot be read."""
     text = {role: fields[column] for role, column in columns.items()}
     x, y = (parse_number(text[axis], header) for axis in "xy")
     row = (_parse_number_or_date(text["time"], header), x, y)
@@ -187,7 +193,7 @@ def _to_batch(
 
 
 def _seconds_per_unit(header: Header, column: int, rows: list[np.ndarray]) -> float:
-    """Return the unit of the times, from the header or from the times themselves."""
+    """Return the unit of the times in seconds. If the header does not state the unit, it is derived from the times."""
     unit = header.units[column] or header.names[column].rpartition("_")[2]
     if unit in _SECONDS:
         return _SECONDS[unit]
@@ -201,7 +207,10 @@ def _seconds_per_unit(header: Header, column: int, rows: list[np.ndarray]) -> fl
 
 
 def _find_scale(path: Path, rows: list[np.ndarray], repaired: list[Remark]) -> float:
-    """Return the number of pixels of the screen, 1 if positions are not in pixels."""
+    """Return the divisor of the positions: the largest coordinate if positions are in pixels, else 1.
+
+    If positions are in pixels, a remark is appended to `repaired`.
+    """
     low, high = min(float(values[:, 1:].min()) for values in rows), max(float(values[:, 1:].max()) for values in rows)
     if low >= _PIXELS[0] and high <= _PIXELS[1]:
         return 1.0

@@ -8,9 +8,10 @@ is
       POINTS 3 # 541 1001 540 987 530 977
       POINTS 2 # 518 1227 471 1312
 
-`WORD` gives the character, which is the class, and the session: trn or tst (the split), the site and the number of the
-writer, and the repetition. `POINTS` gives the number of points of a stroke and x and y of each, y down. A millimeter is
-100 units at the site UJI and 152 at UPV; positions are not converted.
+`WORD` gives the character, which is the class of the drawing, and the session. The session consists of the split (trn
+or tst), the site and number of the writer, and the number of the repetition. `POINTS` gives the number of points of a
+stroke, then x and y of each point, with y pointing down. A millimeter is 100 units at the site UJI and 152 units at the
+site UPV; positions are not converted.
 
 Version 1 (files UJIpenchars-w01, ...) is in UNIPEN format, see `unipen.py`.
 """
@@ -58,7 +59,7 @@ def _parse(path: Path) -> DrawingBatch:
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """Yield the text below each WORD."""
+    """Yield the text of each drawing: the text between its keyword WORD and the next keyword WORD."""
     bounds = [*_WORD.finditer(text), None]
     for match, following in pairwise(bounds):
         if match:

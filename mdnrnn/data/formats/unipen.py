@@ -1,31 +1,33 @@
 """Reader of UNIPEN 1.0: text files of statements that begin with a dot and a keyword at the start of a line.
 
-Drawings. A drawing is a .SEGMENT of the finest level that has labels. The finest level is the last level with labels in
-.HIERARCHY or, if .HIERARCHY contains no level with labels, the level with the most labeled segments. If no segment has
-a label, the finest of all levels is used. The label of the segment is the class of the drawing if the segments of the
-level are single characters; otherwise it is the text of the drawing. A file without segments is one drawing. In a file
-with several sets (.START_SET), a set without segments of this level uses its own finest level, and a set without
-segments is one drawing without a label. Upper and lower case of keywords and levels do not matter.
+Drawings. Each .SEGMENT statement has a level, such as WORD or CHARACTER. The drawings are the segments of one level:
+the finest level with labels. .HIERARCHY lists the levels from coarse to fine, and the finest level with labels is the
+last level in this list that has a labeled segment. If the list contains no such level, the level with the most labeled
+segments is used. If the file has no labels, the same rules apply to the levels of all segments. The label of a segment
+is the class of the drawing if the level consists of single characters; otherwise the label is the text of the drawing.
+A file without segments is one drawing. A file can contain several sets, each of which begins with .START_SET. A set
+without segments of the finest level uses its own finest level. A set without any segments is one drawing without a
+label. Upper and lower case of keywords and levels do not matter.
 
-Components. The .PEN_DOWN and .PEN_UP statements that have points are the components. They are numbered together, from 0
-at the start of the file and again from 0 after each .START_SET (unipen.def, Guyon 1994). Only .PEN_DOWN components are
-strokes. A segment has ranges of components: `1:40-3,5,6:0-6:12` is component 1 from point 40, all of components 2, 3
-and 5, and points 0 to 12 of component 6. Points are numbered from 0. A range includes its last point and may extend
-past the end of the component. A segment without ranges has all components between its statement and the next segment
-of the same level.
+Components. A component is a .PEN_DOWN or .PEN_UP statement with points. All components, with the pen down or up, are
+numbered in one sequence. The sequence starts from 0 at the start of the file, and again after each .START_SET
+(unipen.def, Guyon 1994). Only .PEN_DOWN components are strokes. A segment has ranges of components: for example,
+`1:40-3,5,6:0-6:12` is component 1 from point 40, all of components 2, 3 and 5, and points 0 to 12 of component 6.
+Points are numbered from 0. A range includes its last point and may extend past the end of the component. A segment
+without ranges has all components between its statement and the next .SEGMENT of the same level. Strokes that no segment
+contains are counted as lost.
 
-Direction of y. Y points up in nearly all collections, as .H_LINE implies, and is negated. Y is not negated if a
-.COMMENT, .DATA_INFO, .PAD or .SETUP of the file says that y points, grows or increases down, or that the origin is at
-the top left. The words "pen down" are ignored. It is not negated either in the files of UJI Pen Characters, version 1
-(UJIpenchars-w01, ...; Llorens et al. 2008), in which y points down.
+Direction of y. In nearly all collections, y points up, as .H_LINE implies, and is therefore negated. There are two
+exceptions. y is not negated if a .COMMENT, .DATA_INFO, .PAD or .SETUP of the file says that y points, grows or
+increases down, or that the origin is at the top left; the words "pen down" do not count. y is also not negated in the
+files of UJI Pen Characters, version 1 (UJIpenchars-w01, ...; Llorens et al. 2008), in which y points down.
 
-Strokes that no segment contains are counted as lost.
-
-Includes. A file named by .INCLUDE is searched relative to the including file, and in folders named `include` in the
-folder of the top file or in its parents, where the collections store their points. A backslash in a name is a slash,
-and a name that does not exist is searched again without regard to upper and lower case. A file outside of the folder of
-the top file and of these folders `include` is an error. A missing file is ignored, because Pendigits refers to a file
-that was never published. Files in a folder `include` are read only through .INCLUDE.
+Includes. The file that is imported is the top file. A file named by .INCLUDE is searched in the folder of the including
+file, and then in all folders named `include` that are in the folder of the top file or in a parent of this folder.
+Collections store their points in such folders. A backslash in a name is read as a slash. A name that does not exist is
+searched again, ignoring upper and lower case. It is an error if the file is neither in the folder of the top file nor
+in one of the `include` folders. A missing file is ignored, because Pendigits refers to a file that was never published.
+Files in a folder `include` are not imported as top files.
 """
 
 from __future__ import annotations
@@ -55,7 +57,8 @@ _UNIPEN_STATEMENT = re.compile(
 _LOWER_CASE_STATEMENT = re.compile(
     rb"^\.(?:pen_down|pen_up|start_set|data_source|coord)\s", re.MULTILINE | re.IGNORECASE
 )
-"""Statements that are specific to UNIPEN in lower case, too: assemblers have `.version` and `.segment`."""
+"""Statements that are specific to UNIPEN even in lower case. Lower-case `.version` and `.segment` are excluded, because
+assembler files contain them, too."""
 _RANGE = re.compile(r"(\d{1,9})(?::(\d{1,9}))?(?:-(\d{1,9})(?::(\d{1,9}))?)?")
 
 _Piece = tuple[Polyline, bool]
@@ -68,7 +71,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
 
 
 def is_unipen(head: bytes) -> bool:
-    """Return whether the first bytes of a file are statements, one of which is specific to UNIPEN."""
+    """Return whether the first bytes of a file begin with a statement and contain a statement specific to UNIPEN."""
     is_specific = _UNIPEN_STATEMENT.search(head) or _LOWER_CASE_STATEMENT.search(head)
     return bool(_FIRST_STATEMENT.match(head) and is_specific)
 
@@ -97,7 +100,7 @@ def _parse(path: Path) -> DrawingBatch:
         except _SegmentError as error:
             dropped.append(Remark("malformed segment", f"{location} {error}"))
             continue
-        # A set without segments belongs to no class; with None, its class would be the name of the folder.
+        # A set without segments has the label "", no class. With None, the class would be the name of the folder.
         is_character = (segment.level or level) in _CHARACTER_LEVELS
         label = segment.label or (None if segment.level or not is_character else "")
         record = Record(location, label=label) if is_character else Record(location, text=label)
@@ -115,8 +118,8 @@ def _strokes_outside_segments(file: UnipenFile) -> list[Remark]:
 
 
 def _count_outside(part: ComponentSet, level: str) -> int:
-    """Return the number of pen-down components with points that no segment of a level contains."""
-    # Number of segments that begin at each component, minus the number of those that end before it.
+    """Return the number of pen-down components that have points and that no segment of `level` contains."""
+    # Number of segments that begin at each component, minus the number of segments that end before this component.
     changes = np.zeros(len(part.components) + 1, np.int64)
     for segment, end in _segments_of_level(part, level):
         ranges = [(segment.first_component, end)]
@@ -136,9 +139,10 @@ class _SegmentError(Exception):
 
 
 def _sets_with_levels(file: UnipenFile) -> Iterator[tuple[ComponentSet, str | None]]:
-    """Yield each set with the level of its drawings; None if it has no segments.
+    """Yield each set with the level of its drawings; the level is None for a set without segments.
 
-    The level is the finest level of the file or, if the set has no segments of it, the finest level of the set.
+    The level is the finest level of the file. For a set without segments of this level, the level is the finest level
+    of the set.
     """
     level = file.finest_level()
     for part in file.sets:
@@ -147,7 +151,7 @@ def _sets_with_levels(file: UnipenFile) -> Iterator[tuple[ComponentSet, str | No
 
 
 def _all_segments(file: UnipenFile) -> Iterator[tuple[Segment, Iterator[_Piece]]]:
-    """Yield each segment with its pieces.
+    """Yield each segment that is a drawing, with its pieces (see `_Piece`).
 
     A set without segments is one segment without a label. If no set has segments, the whole file is one segment.
     """
@@ -170,7 +174,10 @@ def _level_pieces(part: ComponentSet, level: str) -> Iterator[tuple[Segment, Ite
 
 
 def _segments_of_level(part: ComponentSet, level: str) -> Iterator[tuple[Segment, int]]:
-    """Yield the segments of a level, each with the number of the first component after the next segment starts."""
+    """Yield each segment of a level, with the number of the first component of the next segment of this level.
+
+    For the last segment, this number is the number of components.
+    """
     segments = [segment for segment in part.segments if segment.level == level]
     ends = [segment.first_component for segment in segments[1:]] + [len(part.components)]
     yield from zip(segments, ends, strict=True)

@@ -31,7 +31,7 @@ _MAX_INCLUDE_DEPTH, _MAX_INCLUDES = 8, 1000
 _MAX_PARENTS = 24
 """Number of levels above the folder of the top file at which a folder `include` is searched."""
 _MAX_ENTRIES = 100_000
-"""Maximum number of entries of a folder in which a name is searched regardless of case."""
+"""Maximum number of entries that are read from a folder, to search a name regardless of case."""
 _DESCRIPTIONS = (".COMMENT", ".DATA_INFO", ".PAD", ".SETUP")
 _STATEMENT = re.compile(r"^\.[A-Z][A-Z_]*(?=\s|\Z)", re.MULTILINE | re.IGNORECASE)
 _Y_DOWN = re.compile(
@@ -43,7 +43,10 @@ _Y_DOWN = re.compile(
     r"|\b(?:upper|top)[\s-]?left(?:\s(?:hand|corner|is|as|the|of|tablet|screen|page)){0,6}\sorigin\b",
     re.IGNORECASE,
 )
-"""A phrase that says that y points down or that the origin is at the top left. Only words about axes may intervene."""
+"""A phrase that says that y points down or that the origin is at the top left.
+
+Between "y" and "down", and between "origin" and "top left", only words that describe axes are accepted.
+"""
 _SEGMENT = re.compile(r'\s*([^\s"]+)(?:\s+([^\s"]+))?(?:\s+([^\s"]+))?\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)")?', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 
@@ -52,7 +55,7 @@ class Component(NamedTuple):
     """Points of one .PEN_DOWN or .PEN_UP statement."""
 
     points: Polyline
-    """Points (n, 2). The direction of y is that of the file."""
+    """Points (n, 2). y is not negated: it has the direction that it has in the file."""
     is_pen_down: bool
     error: str = ""
     """Reason why the points cannot be read; "" if they can be read."""
@@ -63,7 +66,7 @@ class Segment(NamedTuple):
 
     level: str
     extent: str | None
-    """Ranges of components, as in the file; None: all components from `first_component` to the next segment
+    """Text of the ranges of components. None: the segment has all components from `first_component` to the next segment
     of the same level."""
     label: str | None
     first_component: int
@@ -79,7 +82,14 @@ class ComponentSet(NamedTuple):
     segments: list[Segment]
 
     def finest_level(self, hierarchy: list[str]) -> str | None:
-        """Return the finest level of the segments with labels, or of all segments if none has a label; else None."""
+        """Return the finest level of the segments with labels; None if there are no segments.
+
+        If no segment has a label, return the finest level of all segments.
+
+        Args:
+            hierarchy: levels in .HIERARCHY, from coarse to fine. If it contains none of the levels, the most frequent
+                level is the finest.
+        """
         levels = Counter(segment.level for segment in self.segments if segment.label)
         levels = levels or Counter(segment.level for segment in self.segments)
         declared = [level for level in hierarchy if level in levels]
@@ -95,17 +105,17 @@ class UnipenFile:
     hierarchy: list[str] = field(default_factory=list)
     coordinates: list[str] = field(default_factory=list)
     y_points_down: bool = False
-    """Whether a statement, or the name of the file, says that y points down."""
+    """Whether a statement says that y points down or that the origin is at the top left."""
     repaired: list[Remark] = field(default_factory=list)
     lost: Counter[str] = field(default_factory=Counter)
-    """Number of values of the strokes besides X and Y, by kind."""
+    """Number of values of the strokes other than X and Y, by kind."""
     _is_included: bool = False
-    """Whether the statement that is read is in an included file."""
+    """Whether the current statement is in an included file."""
     _bytes_left: int = _MAX_BYTES
     _includes: int = 0
     _parts: int = 0
     _folders: list[Path] = field(default_factory=list)
-    """Folders of included files."""
+    """Allowed folders of included files, see `_include_folders`."""
     _existing_folders: list[Path] = field(default_factory=list)
     _has_sets: bool = False
     """Whether a .START_SET has been read."""
@@ -122,7 +132,7 @@ class UnipenFile:
         self._read(self.path, (top,))
 
     def finest_level(self) -> str | None:
-        """Return the finest level of all segments of the file, or None if there are no segments."""
+        """Return the finest level of the whole file (see `ComponentSet.finest_level`); None if it has no segments."""
         every = ComponentSet([], [segment for part in self.sets for segment in part.segments])
         return every.finest_level(self.hierarchy)
 
@@ -163,8 +173,7 @@ class UnipenFile:
             self.y_points_down |= _Y_DOWN.search(body[:_MAX_DESCRIPTION]) is not None
 
     def _quote(self, text: str, length: int) -> str:
-        """Return the start of a text for a message. The content of an included file, which may be private, is not
-        shown."""
+        """Return the start of a text, for a message. For an included file, which may be private, hide the text."""
         return "in an included file" if self._is_included else repr(" ".join(text[: 5 * length].split())[:length])
 
     def _count_part(self) -> None:
@@ -224,9 +233,11 @@ class UnipenFile:
             DataError: the name or a symbolic link leads out of the allowed folders.
         """
         folders, existing = self._folders, self._existing_folders
-        # The collections come from several systems: names can have backslashes, quotes, and other upper and lower case.
+        # The collections come from several operating systems: names can have backslashes and quotes, and can differ
+        # from the actual names in upper and lower case.
         relative = name.strip().strip('"').replace("\\", "/")
-        # The folder of the including file is searched first. A name relative to it may lead to any allowed folder.
+        # The folder of the including file is searched first. A name relative to this folder may lead to any allowed
+        # folder. A name relative to another allowed folder must stay in that folder.
         searches = [
             (open_files[-1].parent / relative, folders),
             *((folder / relative, [folder]) for folder in existing),
@@ -252,7 +263,7 @@ class UnipenFile:
 
 
 def _match_case(path: Path, folders: list[Path]) -> Path | None:
-    """Return the file that `path` names if upper and lower case are ignored below the allowed folders, or None."""
+    """Find a file by its path, ignoring upper and lower case below the allowed folders; return None if not found."""
     found = max((folder for folder in folders if path.is_relative_to(folder)), key=lambda folder: len(folder.parts))
     for name in path.relative_to(found).parts:
         if not found.is_dir():
@@ -266,11 +277,11 @@ def _match_case(path: Path, folders: list[Path]) -> Path | None:
 
 @lru_cache(maxsize=32)
 def _list_names(folder: Path, modified: int) -> dict[str, str]:
-    """Return the names in a folder by their case-folded names; {} if it cannot be read.
+    """Return a dictionary from the case-folded names in a folder to the names; {} if the folder cannot be read.
 
     Args:
         folder: folder to list.
-        modified: time of its last modification, so that the cache is not used after a change.
+        modified: time of the last modification of the folder, so that a changed folder is read again.
     """
     try:
         with os.scandir(folder) as entries:
@@ -280,7 +291,10 @@ def _list_names(folder: Path, modified: int) -> dict[str, str]:
 
 
 def _decode(data: bytes) -> str:
-    """Decode UTF-8 or, if it is invalid, Latin-1, and convert line ends to newlines. The specification allows ASCII."""
+    """Decode UTF-8 text, or Latin-1 if the data are invalid UTF-8, and convert line ends to newlines.
+
+    The specification allows only ASCII, which both encodings contain.
+    """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:

@@ -1,8 +1,9 @@
 """Describe files that no reader recognizes: what they contain, and how to convert them to a format that is read.
 
 The first bytes of the formats are from the list at https://en.wikipedia.org/wiki/List_of_file_signatures and from the
-documentation of the programs. vpype-dxf is a plug-in of vpype (https://github.com/tatarize/vpype-dxf), rmc converts the
-files of reMarkable tablets (https://github.com/ricklupton/rmc).
+documentation of the programs. The advice names two programs: vpype-dxf is a plug-in of vpype
+(https://github.com/tatarize/vpype-dxf), and rmc converts the files of reMarkable tablets
+(https://github.com/ricklupton/rmc).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Content(NamedTuple):
     found: str
     """Description with an article, for error messages, for example "a PNG picture"."""
     advice: str = ""
-    """How to convert it; "" if there is no known way."""
+    """How to convert the file to a format that is read; "" if there is no known way."""
 
 
 _TRACE = "trace its lines to an SVG file, for example with Path > Trace Bitmap > Centerline tracing in Inkscape"
@@ -66,7 +67,7 @@ _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     ),
     (b"version https://git-lfs", "Git LFS pointer", "download the file itself: git lfs pull"),
 )
-"""First bytes, kind, and advice. The first match counts."""
+"""First bytes of a file, kind of the content, and advice. The first entry that matches is used."""
 _TAR = (257, b"ustar")
 _EXTENSIONS: dict[str, tuple[str, str]] = {
     ".procreate": ("Procreate document", "it contains pixels; export it as a picture, and " + _TRACE),
@@ -92,7 +93,7 @@ _SHOWN = 40
 
 
 def describe_content(path: Path, head: bytes) -> Content:
-    """Return what a file contains that no reader recognizes.
+    """Describe the content of a file that no reader recognizes.
 
     Args:
         path: the file; only its extension is used.

@@ -14,12 +14,12 @@ from mdnrnn.errors import DataError
 ARCHIVE_KINDS = ("zip archive", "arrays")
 """Values of `Content.kind` for files that are zip archives, such as an `.npz`."""
 _ZIP_DOCUMENTS = (".procreate", ".kra")
-"""Extensions of documents in the form of zip archives, which `unknown.py` describes."""
+"""Extensions of documents that are stored as zip archives. `unknown.py` describes these documents."""
 _MAX_NAMES, _MAX_NAME = 4, 20
 
 
 def describe_data(path: Path, head: bytes) -> Content | None:
-    """Return what an array file, zip archive or JSON text contains; None for other files.
+    """Describe the content of an array file, a zip archive or a JSON text; return None for other files.
 
     Args:
         path: file of unknown format.

@@ -1,4 +1,4 @@
-"""Parser for untrusted XML: it limits sizes, depth, names and DTD declarations, and opens no other file."""
+"""Parser for untrusted XML. It limits sizes, depth, names and DTD declarations, and never opens another file."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from mdnrnn.data.formats.xml_encoding import declare_prefixes, detect_encoding, 
 from mdnrnn.errors import DataError
 
 MAX_MARKS = 1 << 22
-"""Maximum number of tags and attributes of a file that is parsed into a tree. An element of the tree takes about twenty
-times the memory of the shortest tag."""
+"""Maximum number of tags and attributes of a file that is parsed into a tree. This limits memory: an element of the
+tree takes about twenty times as many bytes as the shortest tag."""
 MAX_DEPTH = 256
 """Maximum number of ancestors of an element."""
 MAX_NAME = 10_000
 """Maximum number of characters of a name, including its namespace."""
 _MAX_DECLARED_ATTRIBUTES, _MAX_DEFAULT = 100, 100
 """Maximum number of attributes that a DTD declares, and maximum number of characters of a default value. The parser
-adds default values to every element of the declared type; without a limit a small file could expand to gigabytes."""
+adds the default values to every element of the declared type. Without limits, a small file could expand to gigabytes.
+"""
 _MAX_ENTITY = 256
 """Maximum number of characters of the text of an entity."""
 
@@ -60,14 +61,16 @@ class XmlLimits:
     """Limits for the XML files of one format."""
 
     file_bytes: int
-    """Maximum size of the file, and of the text to which all references to an entity could expand, in bytes."""
+    """Maximum size of the file in bytes. It is also the maximum size of the text to which all references to an entity
+    could expand."""
     nodes: int
     """Maximum number of elements and attributes, including default attributes from the DTD."""
     name_characters: int
     """Maximum total number of characters of all names. The parser expands a short namespace prefix in each name to the
     namespace, which can have thousands of characters."""
     entities: int = 0
-    """Maximum number of entities that the DTD declares. Each must be a short text without markup and entities."""
+    """Maximum number of entities that the DTD declares. Each entity must be a short text without markup and without
+    references to entities."""
     advice: str = "do not trust this file"
     """Advice to the user at the end of the error messages."""
 
@@ -87,7 +90,7 @@ def parse_xml_tree(path: Path, max_bytes: int, data: bytes | None = None) -> Ele
     Args:
         path: the file.
         max_bytes: maximum size of the file.
-        data: content of the file, if it was compressed; None: it is read from `path`.
+        data: decompressed content of the file; None: the content is read from `path`.
 
     Raises:
         DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds

@@ -1,7 +1,8 @@
-"""Encodings of XML files: conversion to UTF-8, and declaration of namespace prefixes that a file uses undeclared.
+"""Convert XML files to UTF-8, and declare namespace prefixes that a file uses without declaring them.
 
-The encoding is that of the byte order mark, else that of the XML declaration, else UTF-8 (https://www.w3.org/TR/xml,
-appendix F). Only the codecs of character sets are used; Python has others, such as zlib, that are not safe.
+The byte order mark determines the encoding. Without a byte order mark, the XML declaration determines it. If the file
+has neither, the encoding is UTF-8 (https://www.w3.org/TR/xml, appendix F). Only codecs of character sets are used,
+because other codecs of Python, such as zlib, are not safe.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf_16", codecs.BOM_UTF16_BE: "utf_16",
     b"<\0\0\0": "utf_32_le", b"\0\0\0<": "utf_32_be", b"<\0": "utf_16_le", b"\0<": "utf_16_be",
 }  # fmt: skip
-"""First bytes of a file -> encoding. UTF-32 precedes UTF-16, whose byte order mark is a part of that of UTF-32."""
+"""First bytes of a file -> encoding. UTF-32 is tested before UTF-16, because FF FE is the byte order mark of UTF-16 and
+also the beginning of the byte order mark of UTF-32."""
 _NAMESPACES = {
     "xlink": "http://www.w3.org/1999/xlink",
     "svg": "http://www.w3.org/2000/svg",
     "inkscape": "http://www.inkscape.org/namespaces/inkscape",
     "kvg": "http://kanjivg.tagaini.net",
 }
-"""Namespaces of prefixes whose attributes or elements are read."""
+"""Namespace prefix -> namespace, for the namespaces whose attributes or elements are read."""
 _MAX_PREFIXES = 64
-"""Maximum number of undeclared prefixes of a file."""
+"""Maximum number of different prefixes in a file."""
 
 
 def detect_encoding(head: bytes) -> str:
@@ -53,7 +55,7 @@ def detect_encoding(head: bytes) -> str:
     name = aliases.get(name, name)
     if not _CHARACTER_SET.fullmatch(name):
         raise LookupError(f"unknown encoding: {declared}")
-    # A declaration that is readable as ASCII is not UTF-16; some programs declare UTF-16 and write UTF-8.
+    # A file whose declaration is readable as ASCII is not UTF-16. Some programs declare UTF-16 and write UTF-8.
     return "utf_8" if name == "ascii" or name.startswith(("utf_16", "utf_32")) else name
 
 
@@ -69,9 +71,10 @@ def to_utf8(data: bytes) -> bytes:
 
 
 def declare_prefixes(data: bytes) -> bytes:
-    """Return an XML file in UTF-8 whose root element declares all namespace prefixes that the file uses undeclared.
+    """Return an XML file whose root element declares all namespace prefixes that are used in the file.
 
-    The DTD must have been checked.
+    Args:
+        data: XML file in UTF-8, whose DTD has been checked for excessive declarations.
 
     Raises:
         expat.ExpatError: the file is not XML.
@@ -80,7 +83,7 @@ def declare_prefixes(data: bytes) -> bytes:
     declared: set[str] = set()
     used: set[str] = set()
     end_of_name = 0
-    parser = expat.ParserCreate("utf-8")  # without a separator of namespaces: names are not resolved
+    parser = expat.ParserCreate("utf-8")  # no `namespace_separator`, so that prefixes are not resolved
 
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal end_of_name

@@ -1,9 +1,10 @@
 """Reader of Xournal++ and Xournal documents (.xopp, .xoj): XML, usually compressed with gzip.
 
-Each page is a drawing, in points of 1/72 inch, y down. The root <xournal> has elements <page>, a page has elements
-<layer>, and a layer has elements <stroke>, whose text is `x y x y ...`: the center line. Strokes of the tool `pen` are
-imported. Strokes of other tools (highlighter, eraser), elements <text>, <image> and <teximage>, background pictures,
-and varying widths, which represent the pressure, are counted as lost. Pages without strokes have no drawing.
+Each page is a drawing. Coordinates are in units of 1/72 inch, with y pointing down. The root <xournal> contains
+elements <page>, a page contains elements <layer>, and a layer contains elements <stroke>. The text of a <stroke> is its
+center line, `x y x y ...`. Strokes of the tool `pen` are imported. The following content is counted as lost: strokes of
+other tools (highlighter, eraser), elements <text>, <image> and <teximage>, background pictures, and varying widths,
+which represent the pressure. A page without pen strokes is dropped.
 
 Source: https://github.com/xournalpp/xournalpp, src/core/control/xojfile/SaveHandler.cpp and LoadHandler.cpp.
 """
@@ -76,11 +77,11 @@ def _parse(path: Path) -> DrawingBatch:
 
 
 def _parse_page(page: Element, lost: Counter[str]) -> Drawing:
-    """Return the pen strokes of a page; raise `ValueError` if one is malformed.
+    """Return the pen strokes of a page; raise `ValueError` if a stroke is malformed.
 
     Args:
         page: element <page>.
-        lost: counter to which other content is added, by kind.
+        lost: counter by kind, to which the lost content of the page is added.
     """
     strokes: Drawing = []
     for element in page.iter():
