@@ -66,8 +66,7 @@ class DrawingSizes:
         return bool(self.means)
 
     def scales(self, corpus: Corpus, *, unfinished: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate the scale of each drawing of a corpus relative to the training drawings; 1 if all its measures are
-        0.
+        """Estimate the scale of each drawing of a corpus relative to the training drawings.
 
         Args:
             corpus: drawings.
@@ -75,8 +74,9 @@ class DrawingSizes:
                 drawings. All other drawings are compared with whole training drawings.
 
         Returns:
-            The scales (M,), and the standard deviations (M,) of their logarithms. The standard deviation is that of the
-            measure that varies least over the training drawings.
+            The scales (M,), and the standard deviations (M,) of their logarithms. The scale of a drawing is 1 if all
+            its measures are 0. The standard deviation is that of the measure that varies least over the training
+            drawings.
         """
         drawings = [_to_drawing(corpus, i) for i in range(len(corpus))]
         means, deviations = (np.reshape(values, (-1, MEASURES)) for values in (self.means, self.deviations))
@@ -98,8 +98,10 @@ def _to_drawing(corpus: Corpus, index: int) -> Drawing:
 
 
 def _moments(drawings: list[Drawing], default: np.ndarray) -> np.ndarray:
-    """Return means and standard deviations (2, 5) of the logarithms of the measures; `default` if there are no
-    drawings."""
+    """Return means and standard deviations (2, 5) of the logarithms of the measures of drawings.
+
+    Return `default` if there are no drawings.
+    """
     if not drawings:
         return default
     measures = _measure(drawings)

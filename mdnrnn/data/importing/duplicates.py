@@ -72,7 +72,11 @@ class InkIndex:
             self._sources = {value: known for value, known in self._sources.items() if not value & self._mask}
 
     def notices(self) -> list[str]:
-        """Return up to 3 notices: pairs of sources of which one contains at least half of the other one's strokes."""
+        """Return up to 3 notices about pairs of sources.
+
+        A pair gets a notice if at least 3 strokes, and at least half of the strokes, of one source are also in the
+        other source.
+        """
         totals = Counter(number for known in self._sources.values() for number in known)
         shared = Counter(pair for known in self._sources.values() for pair in permutations(known, 2))
         names = list(self._names)

@@ -51,7 +51,8 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
         return _open_corpus(path)
-    # The folder is deleted before the corpus is used. Memory maps remain valid; `keep_open` keeps the other files open.
+    # The folder is deleted before the corpus is used. Memory maps of deleted files remain valid; `keep_open` keeps the
+    # files open that are also read directly.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)

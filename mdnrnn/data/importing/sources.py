@@ -99,8 +99,8 @@ class SplitNames:
 
     Such a folder is a split in three cases: it has subfolders; all folders beside it have names of splits; or a folder
     beside it has the name of a different split. Otherwise the folder is a class, as in the folders cat, train and bus.
-    Of the folders beside it, only those with files of the same type count. A file with such a name is a split in the
-    second and third case, with the files of the same type beside it in place of the folders.
+    Only folders beside it that contain files of the same type count. A file with such a name is a split in the second
+    and third case, with the files of the same type beside it in place of the folders.
 
     Args:
         sources: imported files and folders. A file that is imported by its own path is compared with these.
