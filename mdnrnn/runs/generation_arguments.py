@@ -72,7 +72,7 @@ def to_tensor(array: np.ndarray | None) -> Tensor | None:
 
 
 def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tensor | None:
-    """Check latents (n, Z) and return them as a tensor, or None if they are None.
+    """Check latents (n, Z) and convert them to a tensor; None is returned unchanged.
 
     Raises:
         InputError: the model has no latent vector, or the shape or a value is invalid.
@@ -89,7 +89,7 @@ def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tenso
 
 
 def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor | None:
-    """Check inputs (n, T, A) and return them as a tensor, or None if they are None.
+    """Check inputs (n, T, A) and convert them to a tensor; None is returned unchanged.
 
     Raises:
         InputError: the model takes no inputs, or the shape or a value is invalid.
@@ -112,7 +112,7 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 
 
 def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | None:
-    """Check n texts and return their code points (n, U), padded with zeros, or None if there are no texts.
+    """Check n texts and convert them to code points (n, U), padded with zeros; None is returned unchanged.
 
     Raises:
         InputError: there are not n texts, or one is empty or has a character that is not in the alphabet.

@@ -160,7 +160,7 @@ def _check_carried_state(entry: Any, model: nn.Module, batch_size: int) -> None:
 
 
 def state_of_one_row(model: SequenceModel) -> Any:
-    """Return the recurrent state of one sequence as nested tuples of tensors, for a model that carries its state."""
+    """Return the initial recurrent state of one sequence as nested tuples of tensors."""
     device = next(model.parameters()).device
     label = torch.zeros(1, dtype=torch.long, device=device) if model.shape.classes else None
     with torch.no_grad():

@@ -90,7 +90,7 @@ def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.devic
     function together.
 
     Returns:
-        A dict of the loss, "valid_loss", and of its terms, "valid_<term>".
+        A dict with the mean loss as "valid_loss", and the mean of each of its terms as "valid_<term>".
     """
     model.eval()
     total: Tensor | float = 0.0

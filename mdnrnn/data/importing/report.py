@@ -91,7 +91,7 @@ class Report:
         return ""
 
     def describe_fills(self) -> str:
-        """Return a warning about SVG files with filled elements and without strokes; "" if there are none."""
+        """Return a warning about SVG files with filled elements and no stroked elements; "" if there are none."""
         number, first = self.dropped.get(FILLS_ONLY, (0, ""))
         return shorten(f"{number} files with fills and no strokes are not imported; first: {first}") if number else ""
 
