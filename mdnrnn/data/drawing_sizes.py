@@ -1,13 +1,15 @@
-"""Sizes of the drawings of a corpus, and the scale of other drawings relative to them.
+"""Sizes of the drawings of a corpus, and estimates of the scale of other drawings relative to this corpus.
 
-A scale is estimated from several measures of length: the width, the height and the longer side of the bounding box, the
-root mean square of the offsets after simplification, and the mean arc length per stroke. Each is compared with its
-geometric mean over the corpus. The estimate is the mean of the logarithms, weighted by their inverse variances over the
-corpus. The longer side thus determines the scale of drawings that all fill a box, the height that of lines of
-handwriting, whose length depends on their text.
+The size of a drawing is described by five measures of length: the width, the height and the longer side of its bounding
+box, the root mean square of its offsets after simplification, and its mean arc length per stroke. Each measure of
+another drawing is divided by the geometric mean of this measure over the corpus. The logarithm of the scale is the
+weighted mean of the logarithms of these five ratios. The weight of a measure is the inverse variance of its logarithm
+over the corpus, so measures that vary little determine the scale: the longer side if all drawings fill a box; the
+height if the drawings are lines of handwriting, whose width depends on their text.
 
-All measures are proportional to the size of a drawing and almost independent of the number of points on its strokes.
-Offsets without simplification would not be: resampling a drawing at a quarter of the spacing divides them by four.
+All measures are proportional to the size of a drawing and almost independent of the number of its points. Without
+simplification, offsets would depend on the number of points: resampling a drawing at a quarter of the spacing divides
+its offsets by four.
 """
 
 from __future__ import annotations
@@ -21,21 +23,22 @@ from mdnrnn.data.strokes import Drawing, simplify, to_polylines
 
 MEASURES = 5
 _MAX_STROKES = 6
-"""Maximum number of strokes of the unfinished drawings whose sizes are recorded."""
+"""Sizes are recorded for whole drawings, and for their first 1, 2, ..., `_MAX_STROKES` strokes."""
 _DRAWINGS = 300
 """Number of drawings, chosen at random from the training split, from which sizes are computed."""
 _TOLERANCE = 0.03
 """Tolerance of the simplification, relative to the longer side of the drawing."""
 _MIN_DEVIATION, _MAX_DEVIATION = 0.05, 1e3
-"""Minimum deviation of the logarithm of a measure, and the deviation of a measure that is 0 in all drawings."""
+"""Minimum standard deviation of the logarithm of a measure; standard deviation for a measure that is 0 in all
+drawings."""
 
 
 @dataclass(frozen=True)
 class DrawingSizes:
     """Means and standard deviations of the logarithms of five measures of length, in raw units.
 
-    Both have 7 rows of 5 numbers, end to end: a row for whole drawings, and rows for their first 1 to 6 strokes. Both
-    are empty if the sizes are unknown.
+    `means` and `deviations` each contain 7 rows of 5 numbers, end to end: one row for whole drawings, then one row each
+    for the first 1, 2, ..., 6 strokes of the drawings. Both are empty if the sizes are unknown.
     """
 
     means: tuple[float, ...] = ()
@@ -63,14 +66,17 @@ class DrawingSizes:
         return bool(self.means)
 
     def scales(self, corpus: Corpus, *, unfinished: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """Estimate the scale of each drawing of a corpus relative to the training drawings, 1 if it is unknown.
+        """Estimate the scale of each drawing of a corpus relative to the training drawings.
 
         Args:
             corpus: drawings.
-            unfinished: whether drawings are compared with the first strokes of training drawings, not with whole ones.
+            unfinished: if true, a drawing of k <= 6 strokes is compared with the first k strokes of the training
+                drawings. All other drawings are compared with whole training drawings.
 
         Returns:
-            The scales (M,), and the standard deviations (M,) of their logarithms over the training drawings.
+            The scales (M,), and the standard deviations (M,) of their logarithms. The scale of a drawing is 1 if all
+            its measures are 0. The standard deviation is that of the measure that varies least over the training
+            drawings.
         """
         drawings = [_to_drawing(corpus, i) for i in range(len(corpus))]
         means, deviations = (np.reshape(values, (-1, MEASURES)) for values in (self.means, self.deviations))
@@ -82,7 +88,7 @@ class DrawingSizes:
         total = weights.sum(1)
         logs = np.log(measures, out=np.zeros_like(measures), where=is_known)
         relative = (weights * (logs - means[rows])).sum(1) / np.where(total > 0, total, 1)
-        # Treating the measures as independent would underestimate the deviation: take that of the best measure.
+        # The measures are not independent, so 1 / sqrt(total) would be too small: use the least deviation of a measure.
         return np.exp(relative), np.where(is_known, deviations[rows], _MAX_DEVIATION).min(1)
 
 
@@ -92,7 +98,10 @@ def _to_drawing(corpus: Corpus, index: int) -> Drawing:
 
 
 def _moments(drawings: list[Drawing], default: np.ndarray) -> np.ndarray:
-    """Return means and standard deviations (2, 5) of the logarithms of the measures; `default` without drawings."""
+    """Return means and standard deviations (2, 5) of the logarithms of the measures of drawings.
+
+    Return `default` if there are no drawings.
+    """
     if not drawings:
         return default
     measures = _measure(drawings)
@@ -125,7 +134,7 @@ def _measure(drawings: list[Drawing]) -> np.ndarray:
 
 
 def _root_mean_square_offsets(points: np.ndarray, kept: np.ndarray, firsts: np.ndarray) -> np.ndarray:
-    """Return the root mean square (M,) of the offsets between the points of each drawing that are kept.
+    """Return the root mean square (M,) of the offsets between consecutive kept points of each drawing.
 
     Args:
         points: points (P, 2) of M drawings, end to end.

@@ -1,4 +1,4 @@
-"""Names of folders: conversion of class names to folder names and back, and names of folders that are splits.
+"""Names of folders: conversion of class names to folder names and back, and names that mean a split, such as "train".
 
 Characters that a folder name cannot contain are percent-encoded, as in a URL: the class "a/b" has the folder "a%2fb".
 """
@@ -13,14 +13,14 @@ SPLIT_NAMES = {
     "valid": "valid", "validation": "valid", "val": "valid",
     "test": "test", "testing": "test",
 }  # fmt: skip
-"""Split of a folder or file with one of these names, in lower case."""
+"""Name of a folder or file, in lower case -> split that the name means."""
 _INVALID = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|%\ud800-\udfff]|^\.|[. ]$')
 
 
 def to_folder_name(class_name: str) -> str:
     """Return a folder name from which `from_folder_name` restores the class name.
 
-    The first character of a name such as "train" is encoded, too, because a folder of that name can be a split.
+    The first character of a name such as "train" is encoded, too, because a folder called "train" can be a split.
     """
     name = _INVALID.sub(lambda match: _encode(match[0]), class_name)
     if name.lower() in SPLIT_NAMES:
@@ -29,7 +29,10 @@ def to_folder_name(class_name: str) -> str:
 
 
 def from_folder_name(name: str) -> str:
-    """Return the class name of a folder; a name that `to_folder_name` cannot return is its own class name."""
+    """Return the class name of a folder: the inverse of `to_folder_name`.
+
+    A folder name that `to_folder_name` cannot return is returned unchanged.
+    """
     if "%" not in name:
         return name
     try:

@@ -1,4 +1,4 @@
-"""Outliers: motions so large that a model of the remaining data cannot be trained, or cannot read them."""
+"""Detection of outliers: motions so large that training fails, or that they overflow a trained model's arithmetic."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.errors import InputError
 
 _MAX_RATIO = 1e7
-"""Maximum ratio of a value to the median absolute value of its feature. Beyond it, float32 cannot represent both."""
+"""Maximum ratio of a value to the median absolute value of its feature. With a larger ratio, a float32 sum of both
+would lose the median."""
 _MEDIAN_ROWS = 1 << 16
 
 
 class Extreme(NamedTuple):
-    """Largest absolute value of a feature: the value, and its sequence, row in the sequence and feature."""
+    """Value with the largest absolute value of a motion feature in a corpus, and its position.
+
+    `value`: the value, with its sign. `sequence`: index of the sequence. `row`: index of the row in the sequence.
+    `feature`: index of the motion feature.
+    """
 
     value: float
     sequence: int
@@ -24,7 +29,7 @@ class Extreme(NamedTuple):
 
 
 def find_extremes(corpus: Corpus) -> list[Extreme]:
-    """Return the largest absolute value of each feature of a corpus, except times, in raw units."""
+    """Return the value with the largest absolute value of each motion feature except times, in raw units."""
     features = [i for i in range(corpus.motion.shape[1]) if i not in corpus.metadata.time_features]
     largest: dict[int, tuple[float, int]] = {}
     for rows in corpus.row_blocks(slice(0, len(corpus.motion))):
@@ -45,7 +50,7 @@ def check_outliers(corpus: Corpus) -> None:
     """Raise `InputError` if a motion is more than 10^7 times as large as the median motion of its feature.
 
     Such a value determines the scale of the data, and all other values become indistinguishable from 0. The median is
-    that of the absolute values other than 0 among the first rows.
+    computed from the nonzero absolute values in the first 65,536 rows of the corpus.
     """
     for extreme in find_extremes(corpus):
         first = np.abs(np.asarray(corpus.motion[:_MEDIAN_ROWS, extreme.feature], np.float64))

@@ -1,8 +1,9 @@
-"""Unicode normalization of labels, texts and keys: one form for characters that look the same.
+"""Unicode normalization of labels, texts and keys: equivalent sequences of characters become equal.
 
 "é" is one character or, in decomposed form, "e" followed by a combining accent. macOS, for example, decomposes file
-names. Without normalization the two forms would be two classes, and two sequences of characters for a model. The form
-is NFC (Unicode Standard Annex 15), which composes characters where possible.
+names. Without normalization, a class name in both forms would be two classes, and a text in both forms would be two
+different inputs of a model. Texts are converted to the form NFC (Unicode Standard Annex 15), which composes characters
+where possible.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Access to files: atomic writing, locks, regular files from elsewhere, and bundled files."""
+"""Access to files: atomic writing, locks, regular files of unknown origin, and bundled files."""

@@ -1,8 +1,9 @@
 """Atomic writing of files and folders.
 
 Atomic writing means that a reader finds either the old version or the complete new version. The output NAME is first
-written under the temporary name `.NAME.XXXXXXXX.tmp`, with 8 random hexadecimal digits. The process that writes it
-holds its lock, so that other processes recognize a leftover of a killed process: a temporary file that nobody locks.
+written under the temporary name `.NAME.XXXXXXXX.tmp`, with 8 random hexadecimal digits. The process that writes a
+temporary file holds a lock on it. A temporary file without a lock is therefore a leftover of a killed process, and
+other processes can delete it.
 """
 
 import json
@@ -30,9 +31,10 @@ ADVICE = "free some space or choose another path"
 def atomic_file(path: Path | str) -> Iterator[BinaryIO]:
     """Return a context manager that writes the file `path` atomically.
 
-    It opens a temporary file in the folder of `path` for writing bytes. At the end of the block the data are flushed to
-    the disk, and the file is renamed to `path`. If the block raises an exception, the temporary file is deleted. If the
-    process is killed, the next call for the same `path` deletes it.
+    The context manager yields a temporary file in the folder of `path`, open for writing bytes. At the end of the block
+    the data are flushed to the disk, and the file is renamed to `path`. If the block raises an exception, the temporary
+    file is deleted. If the process is killed, the temporary file remains until the next call for the same `path`
+    deletes it.
 
     Raises:
         InputError: `path` cannot be written.
@@ -55,19 +57,19 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
     """Return a context manager that yields a temporary path, at which the block creates a file or a folder.
 
     At the end of the block the file or folder is moved to `path`. If the block raises an exception, the file or folder
-    is deleted. If the process is killed, the next call for the same `path` deletes it.
+    is deleted. If the process is killed, the file or folder remains until the next call for the same `path` deletes it.
 
     The temporary path does not exist at first. Its parent is an empty temporary folder in the folder of `path`. The
     block may create other files in this parent folder, which is deleted at the end of the block.
 
     Args:
         path: path of the file or folder to write.
-        replace: whether to replace an existing file or folder at `path`. It is moved away first, so that for a moment
-            nothing exists at `path`.
+        replace: whether to replace an existing file or folder at `path`. The old one is moved away first, so that for a
+            moment nothing exists at `path`.
         advice: last part of the error message, which tells the user what to do.
 
     Raises:
-        InputError: `path` or a file in the block cannot be written.
+        InputError: `path`, or a file that the block writes, cannot be written.
     """
     path = Path(path)
     with _explain_errors(path, advice), _create_temporary(path, lambda new: new.mkdir(0o700)) as (parent, _):
@@ -81,11 +83,11 @@ def atomic_path(path: Path | str, *, replace: bool = False, advice: str = ADVICE
 
 
 def is_temporary(path: Path, names: str = r".*") -> bool:
-    """Return whether `path` has the name of a temporary file of an output.
+    """Return whether the name of `path` is that of a temporary file, `.NAME.XXXXXXXX.tmp`.
 
     Args:
         path: path of a file or folder; it need not exist.
-        names: regular expression of the names of outputs.
+        names: regular expression that NAME, the name of the output, must match.
     """
     return re.fullmatch(rf"\.(?:{names})\.[0-9a-f]+{re.escape(SUFFIX)}", path.name, re.DOTALL) is not None
 
@@ -94,7 +96,8 @@ def is_temporary(path: Path, names: str = r".*") -> bool:
 def _create_temporary(path: Path, create: Callable[[Path], File]) -> Iterator[tuple[Path, File]]:
     """Return a context manager that creates a temporary file or folder beside `path` and locks it.
 
-    First, it deletes leftovers of the same output. The block must move or delete the file or folder.
+    At the start, the context manager deletes leftovers of the same output. The block must move or delete the file or
+    folder.
 
     Args:
         path: path of the output.
@@ -124,12 +127,13 @@ def _create_temporary(path: Path, create: Callable[[Path], File]) -> Iterator[tu
 def remove_leftovers(folder: Path, names: str) -> None:
     """Delete the temporary files and folders in `folder` that processes of this user left when they were killed.
 
-    Links, other kinds of files, and files of other users and of running processes remain. Nothing is deleted on
-    Windows and on file systems without locks, where the temporary files of running processes are not recognized.
+    Links, other kinds of files, and files of other users and of running processes remain. On Windows and on file
+    systems without locks nothing is deleted, because leftovers cannot be distinguished from the temporary files of
+    running processes.
 
     Args:
         folder: folder of the outputs.
-        names: regular expression of the names of the outputs.
+        names: regular expression that the name of the output must match.
     """
     with suppress(OSError):
         for name in os.listdir(folder):

@@ -1,7 +1,7 @@
-"""Locks of files and folders that the operating system releases when the process ends, however it ends.
+"""Locks of files and folders that the operating system releases when the process ends, even if it is killed.
 
-A lock excludes other processes that ask for the same lock. It does not exclude readers and writers that do not ask.
-File systems without locks are treated as if nobody else used them.
+The locks are advisory: while a process holds a lock, other processes cannot acquire the same lock, but they can read
+and write without a lock. On file systems without locks nothing is locked, and no error is raised.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ LOCK_FILE = ".train.lock"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 """Flags for `os.open`: do not follow a symbolic link, do not wait for a FIFO, do not pass the file to subprocesses."""
 _LOCKED_BYTE = 1 << 30
-"""Position of the byte that is locked on Windows, where other processes cannot read a locked byte."""
+"""Position of the byte that is locked on Windows. Other processes cannot read a locked byte, so it must not be part of
+the process ID."""
 
 
 class LockedError(Exception):
@@ -45,8 +46,8 @@ def lock_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # The file is deleted before the lock is released, because afterwards it can belong to another process. Windows
-        # deletes only closed files, and no files that another process has opened.
+        # The file is deleted before the lock is released, because after the release another process can use the file.
+        # On Windows the order is reversed, because Windows deletes a file only if no process has it open.
         if sys.platform == "win32":
             os.close(descriptor)
         with suppress(OSError):
@@ -93,12 +94,12 @@ def _read_process_id(descriptor: int) -> str:
 
 
 def lock_path(path: Path) -> int | None:
-    """Lock a file or folder and return a descriptor, whose closing releases the lock.
+    """Lock a file or folder, and return a file descriptor. Closing the descriptor releases the lock.
 
     Return None if locks are not supported: on Windows, and on some file systems.
 
     Raises:
-        LockedError: another process holds the lock, or `path` was moved, deleted or replaced meanwhile.
+        LockedError: another process holds the lock, or `path` was moved, deleted or replaced before it was locked.
     """
     if sys.platform == "win32":
         return None
@@ -137,7 +138,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _is_at(descriptor: int, path: Path) -> bool:
-    """Return whether `path` is the open file, and not a new file of the same name."""
+    """Return whether `path` still refers to the open file, and not to a new file of the same name."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Read files that come from elsewhere, with limits: only regular files, without waiting for a FIFO, and small JSON."""
+"""Access to files of unknown origin: open only regular files, never wait for a FIFO, and limit the size of JSON."""
 
 from __future__ import annotations
 
@@ -45,9 +45,11 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 def parse_json(data: bytes) -> Any:
     """Return the value that a JSON text describes.
 
+    The number of brackets is limited, because lists and objects take up to 20 times the memory of their text.
+
     Raises:
-        ValueError: the text is not valid, is nested too deeply, or has more than 2^17 brackets, including those in
-            strings. Lists and objects take 20 times the memory of their text.
+        ValueError: the text is not valid, is nested too deeply, or has more than 2^17 opening brackets ([ and {),
+            counting the brackets in strings.
     """
     if data.count(b"[") + data.count(b"{") > _MAX_BRACKETS:
         raise ValueError(f"over {_MAX_BRACKETS} brackets")
@@ -58,7 +60,7 @@ def parse_json(data: bytes) -> Any:
 
 
 def open_to_append(path: Path) -> BinaryIO:
-    """Open a regular file for reading and appending, or create it; links are not followed.
+    """Open a regular file for appending, or create it; symbolic links are not followed.
 
     Raises:
         InputError: the file is a symbolic link, has another hard link, is not a regular file, or cannot be written.

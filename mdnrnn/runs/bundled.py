@@ -16,7 +16,7 @@ def bundled_runs() -> dict[str, Path]:
 
 
 def find_run(run: Path | str) -> Path:
-    """Return the run folder `run`, or the folder of the bundled model of that name; a run folder takes precedence.
+    """Return the run folder `run` or, if no such run folder exists, the folder of the bundled model named `run`.
 
     Raises:
         InputError: there is neither a folder nor a bundled model of that name.

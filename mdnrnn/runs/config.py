@@ -29,7 +29,8 @@ _MAX_BYTES = 1 << 22
 _MAX_STEPS = 10**8
 """Maximum number of steps per sequence."""
 _MAX_MOTION, _MAX_LOG_TIME = 1e30, 80.0
-"""Maximum mean and scale of a motion feature, and of the logarithm of a time in seconds."""
+"""Maximum absolute mean and maximum scale of the normalizer: for a motion feature, and for the logarithm of a time in
+seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,13 @@ class RunConfig:
     """SHA-256 of the training corpus."""
     training: SequenceTrainConfig
     max_steps: int
-    """Number of steps of the longest training sequence. In generation without a text, it is also the default maximum
-    number of new steps."""
+    """Number of steps of the longest sequence of the training corpus, in all splits. This number is also the default
+    maximum number of new steps when a sequence is generated without a text."""
     longest_text: int = 0
     """Number of characters of the longest text of the training corpus; 0 if it has no texts."""
     steps_per_character: float = 0.0
-    """Maximum ratio of steps to characters over the sequences of the training corpus; it determines the step limit of
-    sequences generated from a text."""
+    """Maximum number of steps per character over the sequences of the training corpus. When a sequence is generated
+    from a text, the step limit is proportional to this number."""
     sizes: DrawingSizes = field(default_factory=DrawingSizes)
     """Sizes of the training drawings; empty if they are unknown or the data are not drawings."""
     version: str = VERSION

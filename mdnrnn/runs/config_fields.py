@@ -1,4 +1,4 @@
-"""Build config dataclasses from JSON values of unknown origin: each value is checked against the field's annotation."""
+"""Build config dataclasses from JSON values of unknown origin: each value is checked against the type of its field."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def from_fields(cls: type[T], fields: Any, name: str, types: Mapping[str, Any] |
             Values of other types, such as dataclasses, must have been checked before.
         fields: values by field name, as read from JSON.
         name: name of the dataclass, for error messages.
-        types: types by name that the module of the dataclass imports for type checkers only.
+        types: name -> type, for type annotations of `cls` whose types its module imports only under `TYPE_CHECKING`.
 
     Raises:
         InputError: a field is missing or unknown, or has a value of another type or out of range.
@@ -44,7 +44,7 @@ def from_fields(cls: type[T], fields: Any, name: str, types: Mapping[str, Any] |
 
 
 def _check(value: Any, hint: Any, name: str) -> Any:
-    """Return a value if it has the type `hint`, with lists converted to tuples; otherwise raise `InputError`."""
+    """Check that a value has the type `hint`, and return the value; convert a list to a tuple if `hint` is a tuple."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         options = [option for option in arguments if option is not NoneType]
@@ -69,7 +69,7 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # A switch that has become a factor, such as `position`, is True or False in configs of older runs.
+    # In configs of older runs, options such as `position`, which is a factor now, are true or false.
     return type(value) is bool or _is_integer(value) or (type(value) is float and math.isfinite(value))
 
 

@@ -15,7 +15,7 @@ Data = Corpus | Path | str
 
 
 def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
-    """Open a corpus; if `data` is a corpus in memory, return it unchanged.
+    """Return a corpus, opened from a path or a catalog name if it is not in memory; its texts are in Unicode form NFC.
 
     Args:
         data: a corpus, a path or a catalog name.

@@ -26,7 +26,7 @@ A short text needs this margin, because one character may need far more steps th
 
 
 MAX_NORMALIZED = 1e12
-"""Maximum absolute value of a normalized motion or an input.
+"""Maximum absolute value of a normalized motion, an input or a latent variable.
 
 With larger values, sums of products and squares can exceed the range of float32, and the model's state becomes NaN.
 """
@@ -72,7 +72,7 @@ def to_tensor(array: np.ndarray | None) -> Tensor | None:
 
 
 def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tensor | None:
-    """Check latents (n, Z) and return them as a tensor, or None if they are None.
+    """Check latents (n, Z) and convert them to a tensor; None is returned unchanged.
 
     Raises:
         InputError: the model has no latent vector, or the shape or a value is invalid.
@@ -89,7 +89,7 @@ def check_latents(latents: np.ndarray | None, n: int, latent_size: int) -> Tenso
 
 
 def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor | None:
-    """Check inputs (n, T, A) and return them as a tensor, or None if they are None.
+    """Check inputs (n, T, A) and convert them to a tensor; None is returned unchanged.
 
     Raises:
         InputError: the model takes no inputs, or the shape or a value is invalid.
@@ -112,7 +112,7 @@ def _check_finite(name: str, values: np.ndarray) -> None:
 
 
 def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | None:
-    """Check n texts and return their code points (n, U), padded with zeros, or None if there are no texts.
+    """Check n texts and convert them to code points (n, U), padded with zeros; None is returned unchanged.
 
     Raises:
         InputError: there are not n texts, or one is empty or has a character that is not in the alphabet.
@@ -132,7 +132,7 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
 def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | None) -> int | np.ndarray:
     """Return the default maximum number of new steps: one number or, with texts, one number per text, shape (n,).
 
-    The limit of a text grows linearly with its number of characters, not counting those that the prefix contains.
+    The limit grows linearly with the number of characters of the text that follow the text of the prefix.
     """
     if texts is None or not config.steps_per_character:
         return config.max_steps
@@ -176,7 +176,7 @@ def label_weights(
 
 
 def check_prefix(config: RunConfig, prefix: Sequence) -> None:
-    """Raise `InputError` if a prefix is invalid, or if its features or inputs differ from those of the run's data.
+    """Raise `InputError` if a prefix is invalid, or if its number of features or inputs differs from that of the run.
 
     Args:
         config: config of the run.

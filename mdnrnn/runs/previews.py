@@ -32,7 +32,7 @@ class PreviewWriter(Callback):
 
     Args:
         run: the run in training.
-        corpus: training corpus of the run; text-conditional models write texts of its split "valid".
+        corpus: training corpus of the run. The samples of a text-conditional model are texts from the split "valid".
         null_nll_per_point: negative log-likelihood of the null model, in nats per point, for the loss curve.
     """
 

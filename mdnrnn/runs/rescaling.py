@@ -1,7 +1,7 @@
 """Scale of a user's drawings relative to the training drawings of a run: report it, and fit the drawings to it.
 
-A file of strokes says in which order its points were drawn, but not in which unit. A model, however, has learned the
-sizes of its training drawings: it reads a drawing that is 20 times as large as a sequence of impossible steps.
+A file of strokes contains the coordinates of points, but often not their unit. A model, however, has learned the sizes
+of its training drawings: the steps of a drawing that is 20 times as large are almost impossible under the model.
 """
 
 from __future__ import annotations
@@ -19,28 +19,30 @@ from mdnrnn.errors import InputError, InputWarning
 from mdnrnn.runs.config import RunConfig
 
 _FACTOR = 2.0
-"""Scale from which a warning is issued. It is higher for drawings whose training sizes vary more."""
+"""Factor by which a drawing must be larger or smaller than the training drawings for a warning. If the sizes of the
+training drawings vary much, the limit is higher: two standard deviations of their logarithms."""
 
 
 def has_units(data: str) -> bool:
-    """Return whether data have units: a corpus does; files of other formats are treated as if they had none."""
+    """Return whether data have units: true for a corpus, false for files of all other formats."""
     return is_catalog_name(data) or native.recognizes(Path(data))
 
 
 def fit_scale(
     config: RunConfig, corpus: Corpus, data: str, rescale: bool | None = None, *, unfinished: bool = False
 ) -> Corpus:
-    """Return drawings at the scale of the training drawings, and warn if their scale was different by a factor of 2.
+    """Scale drawings to the size of the training drawings, and warn if their size differs by more than a factor of 2.
 
-    Each drawing is scaled separately. If the training data are on a grid, positions are rounded to it.
+    Each drawing is scaled separately. If the training data are on a grid, positions are rounded to this grid.
 
     Args:
         config: config of the run.
         corpus: drawings that were read from `data`.
         data: a catalog name or a path.
-        rescale: whether to scale the drawings; None: only if `data` are not a corpus and not touch performances.
-        unfinished: whether drawings that are not in a corpus are beginnings. They are compared with the first strokes
-            of training drawings.
+        rescale: whether to scale the drawings; if false, only the warning is issued. None: scale the drawings if `data`
+            is not a corpus and the run does not generate touch performances.
+        unfinished: whether the drawings are unfinished; if so, they are compared with the first strokes of training
+            drawings. Ignored if `data` is a corpus.
 
     Raises:
         InputError: `rescale` is true, but the config does not contain the sizes of the training drawings.
@@ -54,7 +56,7 @@ def fit_scale(
     scales, deviations = config.sizes.scales(corpus, unfinished=unfinished)
     if rescale is None:
         rescale = not config.metadata.is_touch and not units
-    # A beginning is compared with one size, whose variation is large: every factor of 2 is reported.
+    # Sizes of first strokes vary so much that two standard deviations would be too high a limit: warn at a factor of 2.
     _warn_about_scales(scales, 0 * deviations if unfinished else deviations, data, rescale)
     return _divide(corpus, scales, config.metadata.bin_width) if rescale else corpus
 

@@ -53,8 +53,8 @@ class Run:
             recipe: import options of drawings that are not in the corpus format.
 
         Raises:
-            InputError: the data are invalid, or their number of features or inputs, or their pen state before the first
-                step (`Metadata.start`), differs from that of the run.
+            InputError: the data are invalid, or they differ from the data of the run in the number of features, the
+                number of inputs, or the pen state before the first step (`Metadata.start`).
         """
         corpus = open_training_data(self.config) if data is None else open_data(data, recipe)
         corpus.check()
@@ -97,10 +97,10 @@ class Run:
         return evaluate(self.model, Batches(corpus, split, self.config.normalizer), importance=importance)
 
     def with_run_classes(self, corpus: Corpus) -> Corpus:
-        """Return the corpus with labels that are indices of the run's classes.
+        """Return the corpus with labels that are indices of the run's classes; unchanged if the run has no classes.
 
         Raises:
-            InputError: the corpus has a class that the run does not have, or it lacks classes or texts that the model
+            InputError: the corpus has a class that the run does not have, or lacks classes or texts that the model
                 needs.
         """
         if self.model.uses_text:
@@ -136,22 +136,23 @@ class Run:
         Args:
             n: number of sequences.
             labels: class names, one for all or one per sequence; or weights (n, classes) that blend classes. By default
-                the label of the prefix. Without a prefix that has a label, the sequences cycle through all classes.
+                the label of the prefix; if there is no prefix or the prefix has no label, sequence i has class i modulo
+                the number of classes.
             latents: latent vectors (n, Z), as returned by `encode`; by default sampled from the prior or, with a
                 prefix, from p(z | prefix).
             texts: one text per sequence, for a text-conditional model; each text begins with the text of the prefix.
             prefix: an unfinished sequence in raw units that all sequences continue; END in it is replaced by UP.
-            inputs: inputs (n, T, A) of every step, for a model that takes them.
+            inputs: inputs (n, T, A) of all steps, for a model with inputs.
             policy: function that chooses the inputs of each step, instead of `inputs`; see
                 `mdnrnn.generation.prefix.Policy`. `mdnrnn.dream` accepts a simpler function, for world models.
             sampling: sampling options; by default steps are sampled from the model's distribution.
-            seed: random seed; the noise of sequence i depends only on the seed and i.
+            seed: random seed. The noise of sequence i depends only on the seed and i.
             max_steps: maximum number of new steps; by default the length of the longest training sequence or, with
                 texts, a limit that grows with the number of characters.
-            shared_noise: whether all sequences use the noise of sequence 0; they then differ only by the other
-                arguments, such as label and latent vector.
-            workers: number of worker processes, which does not change the result; more than 1 requires a model on a CPU
-                and no policy.
+            shared_noise: whether all sequences use the noise of sequence 0. The sequences then differ only because of
+                other arguments, such as their labels or latent vectors.
+            workers: number of worker processes; the result does not depend on this number. More than 1 requires a model
+                on the CPU and no policy.
 
         Raises:
             InputError: an argument does not fit the run's model.
@@ -237,7 +238,7 @@ class Run:
     def bin_widths(self) -> tuple[Tensor | None, Tensor | None]:
         """Return two tensors of normalized bin widths (D,): for all steps but the first, and for the first step.
 
-        Both are None if all features of all steps are continuous.
+        Both tensors are None if the corpus has neither a bin width nor time features.
         """
         normalizer, metadata = self.config.normalizer, self.config.metadata
         return (
@@ -246,7 +247,7 @@ class Run:
         )
 
     def bounds(self) -> Tensor | None:
-        """Return the normalized lower and upper bounds (2, P) of the position.
+        """Return the lower and upper bounds (2, P) of the P position features, normalized.
 
         Touch performances are bounded by the screen; for other data the result is None.
         """
@@ -330,7 +331,7 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
     """
     folder = find_run(run)
     config = RunConfig.read(folder)
-    # The sizes in a damaged config can be arbitrary; the file is checked before memory is allocated.
+    # A damaged config can contain arbitrary sizes: check the header of the weights before the model is allocated.
     check_weights(folder / WEIGHTS_FILE, config.weights_without_values(), only_header=True)
     model = config.build()
     load_weights(folder / WEIGHTS_FILE, model)
@@ -349,7 +350,8 @@ def read_prefix(
         run: run that completes the drawing.
         data: a catalog name or a path.
         index: index of the drawing, in the order of the file.
-        points: number of steps; by default all. The drawing is then taken for unfinished.
+        points: number of steps. By default all steps; the whole drawing is then treated as an unfinished drawing when
+            its scale is estimated, unless it is from a corpus or a touch performance.
         rescale: whether to scale the drawing to the size of the training drawings; see `rescaling.fit_scale`.
     """
     corpus = run.open_data(data, Recipe(split="1,0,0"))  # one split, so that the order of the file is kept

@@ -98,12 +98,13 @@ def resume(
 ) -> TrainingResult:
     """Continue the training of a run from its last checkpoint.
 
-    With the same number of ranks, the result is the same as without the interruption. The number of ranks may also
-    differ from that of the interrupted training.
+    With a budget in steps and the same number of ranks, the result is the same as without the interruption. The number
+    of ranks may also differ from that of the interrupted training.
 
-    A new budget extends a finished run, and config.json records it. The learning rate then follows the schedule of the
-    whole new budget: it increases to the value that a run with this budget has at the same step. The weights therefore
-    differ from those of such a run, except with `final_rate` 1, a constant learning rate.
+    With `steps` or `minutes`, a finished run can be extended; config.json records the new budget. The learning rate
+    then follows the schedule of the whole new budget, so it increases at the restart. The completed steps were made
+    with the lower learning rates of the old schedule. The weights therefore differ from those of a run that had the new
+    budget from the beginning, except with `final_rate` 1, which disables the decay.
 
     Args:
         folder: the run folder.
@@ -172,7 +173,8 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
 
 
 def _check_empty(folder: Path) -> None:
-    """Raise `InputError` if `folder` exists and has more than what a training leaves that was killed at its start."""
+    """Raise `InputError` if `folder` exists and is not empty, except for leftovers of a training that was killed at its
+    start."""
     if folder.exists() and (not folder.is_dir() or any(not _is_leftover(path) for path in folder.iterdir())):
         raise InputError(f"{folder} exists already; choose another folder, or continue with --resume {folder}")
 
@@ -202,7 +204,7 @@ def _prepare_resume(folder: Path, data: Data | None, steps: int | None, minutes:
 
 
 def _check_checkpoint(folder: Path, config: RunConfig) -> None:
-    """Check that there is a checkpoint if the run has been trained, and that it can continue with the config.
+    """If the run has been trained, check that its checkpoint exists and that training can continue with `config`.
 
     The check does not allocate the model, because the sizes in a damaged config can be arbitrary.
     """

@@ -1,4 +1,4 @@
-"""Checks at the start and at the end of training: what the run will be of use for, and why training failed."""
+"""Checks at the start and at the end of training: which functions can use the run, and why training failed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mdnrnn.runs.presets import Preset
 
 
 def warn_about_use(preset: Preset, metadata: Metadata) -> None:
-    """Issue an `InputWarning` if the function that the preset is made for will refuse a run on these data."""
+    """Issue an `InputWarning` if the function that the preset is made for will reject a run on these data."""
     use, is_suitable, expected = {
         "touch": ("mdnrnn respond", metadata.is_touch, "features dx, dy, dt, with the pen up at the start"),
         "stream": ("live generation of streams", metadata.is_stream, "features dt, x1, x2, ..."),
@@ -38,15 +38,15 @@ def _has_known_features(metadata: Metadata) -> bool:
 
 
 def is_worse(nll: float, null_nll: float) -> bool:
-    """Return whether a negative log-likelihood is NaN or not lower than that of the null model.
+    """Return whether a model is worse than the null model: its negative log-likelihood is NaN or not lower.
 
-    If that of the null model is unknown (NaN), return False.
+    Return False if the negative log-likelihood of the null model is unknown (NaN).
     """
     return not nll < null_nll and not math.isnan(null_nll)
 
 
 def describe_null_model(nll: float, null_nll: float) -> str:
-    """Return a warning about a model that is worse than the null model, given their nats per point."""
+    """Return a warning about a model that is worse than the null model, given the nats per point of both."""
     return (
         f"the model is worse than the null model: {nll:.4f} nats per point, null model {null_nll:.4f} (lower is "
         "better); train longer (--minutes), lower --learning-rate, or check the data with mdnrnn data draw"

@@ -25,7 +25,7 @@ from mdnrnn.training.progress import Progress
 
 
 class Callback:
-    """Base class of callbacks, whose methods do nothing. Subclasses override some of them.
+    """Base class of callbacks. Its methods do nothing; a subclass overrides the methods that it needs.
 
     `mdnrnn.fit` calls the methods. In distributed training it calls them on rank 0 only.
     """

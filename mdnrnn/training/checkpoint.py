@@ -53,7 +53,8 @@ _DAMAGE = (
 )
 """Exceptions that can occur when a damaged checkpoint is read."""
 _INDEX_BYTES, _INDEX_BYTES_PER_TENSOR = 1 << 20, 1 << 12
-"""Maximum bytes of the description of a checkpoint: without weights, and per tensor of the weights."""
+"""Maximum size in bytes of the directory and of data.pkl of a checkpoint: a constant part, and a part per weight
+tensor."""
 
 
 def save_checkpoint(

@@ -1,8 +1,9 @@
 """Read the structure of a checkpoint file without its tensors, without running code or trusting sizes in the file.
 
-`torch.save` writes an uncompressed zip archive: `data.pkl` is a pickle of the object, in which each tensor is a call
-with the key of a storage, an offset, a shape and strides; `data/KEY` are the bytes of a storage. `torch.load` does not
-compare these numbers with each other. `read_structure` does, and replaces each tensor by its dtype and shape.
+`torch.save` writes an uncompressed zip archive: `data.pkl` is a pickle of the object, in which each tensor is a
+function call with the key of a storage, an offset, a shape and strides as arguments; `data/KEY` contains the bytes of
+the storage KEY. `torch.load` does not compare these numbers with each other. `read_structure` compares them, and
+replaces each tensor by its dtype and shape.
 
 Source of the format: https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
@@ -47,7 +48,11 @@ class TensorInfo(NamedTuple):
 
 
 class Structure(NamedTuple):
-    """Object in a checkpoint file, with a `TensorInfo` in place of each tensor, and bytes of all tensor data."""
+    """Structure of a checkpoint file.
+
+    `content`: the saved object, with a `TensorInfo` in place of each tensor. `data_bytes`: size of the data of all
+    tensors in the file, in bytes.
+    """
 
     content: Any
     data_bytes: int
@@ -109,7 +114,7 @@ def _load(data: bytes, sizes: dict[str, int]) -> Any:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickler that replaces tensors by `TensorInfo`s and accepts no other classes and functions than `torch.save`.
+    """Unpickler that replaces tensors by `TensorInfo`s, and accepts only classes and functions of `torch.save`.
 
     Args:
         data: the pickle.
@@ -141,7 +146,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _describe_tensor(storage: Any, offset: Any, shape: Any, stride: Any, grad: Any, hooks: Any) -> TensorInfo:
-    """Take the place of `torch._utils._rebuild_tensor_v2`: check its arguments and return dtype and shape."""
+    """Replacement of `torch._utils._rebuild_tensor_v2`: check the arguments, and return the dtype and the shape."""
     if type(storage) is not _Storage or not _is_count(offset) or type(grad) is not bool or hooks:
         raise ValueError("a tensor is not described as torch.save does")
     if type(shape) is not tuple or type(stride) is not tuple or len(shape) != len(stride):

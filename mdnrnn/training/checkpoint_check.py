@@ -1,7 +1,8 @@
 """Comparison of a checkpoint with the model: names, types, shapes, dtypes and ranges of all entries.
 
-Checkpoints are compared before anything is restored. In particular, the optimizer's kernels do not compare the shapes
-of its state with those of the parameters. All functions raise `ValueError` with a reason.
+A checkpoint is checked before anything is restored, because later code does not detect all mismatches: for example, the
+kernels of the optimizer do not compare the shapes of its state with the shapes of the parameters. All functions raise
+`ValueError` with a reason if a check fails.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ ENTRIES = ("model", "optimizer", "generators", "progress", "carried_state", "con
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _MAX_STATE_DEPTH, _MAX_STATE_TENSORS = 8, 10_000
 _MIN_MAX_ROWS = 1024
-"""Accepted number of rows of the carried-over state for all batch sizes; batches from elsewhere can be larger."""
+"""Number of rows (sequences) of the carried-over state that is accepted for every batch size, because batches of a
+user's own data can have more than `batch_size` sequences."""
 _MAX_COUNT = 2**53
 _MAX_OPTIONS, _MAX_OPTION_CHARACTERS = 100, 60
 _MAX_UNUSED_BYTES = 1 << 20
-"""Maximum excess of the size of the tensor data over twice the size of the tensors."""
+"""The tensor data in the file may have twice the size of the tensors, plus this number of bytes."""
 
 
 def check_structure(structure: Structure, model: nn.Module, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
@@ -133,7 +135,7 @@ def check_progress(entry: Any) -> None:
 
 
 def check_config(entry: Any) -> None:
-    """Check that the training options are numbers, short strings and None, by name."""
+    """Check that the training options are a dictionary: name -> number, short string or None."""
     if not isinstance(entry, dict) or len(entry) > _MAX_OPTIONS:
         raise ValueError(f"config is not a dictionary of at most {_MAX_OPTIONS} options")
     _check_keys("config", entry, entry)
@@ -158,7 +160,7 @@ def _check_carried_state(entry: Any, model: nn.Module, batch_size: int) -> None:
 
 
 def state_of_one_row(model: SequenceModel) -> Any:
-    """Return the recurrent state of one sequence as nested tuples of tensors, for a model that carries its state."""
+    """Return the initial recurrent state of one sequence as nested tuples of tensors."""
     device = next(model.parameters()).device
     label = torch.zeros(1, dtype=torch.long, device=device) if model.shape.classes else None
     with torch.no_grad():
@@ -180,7 +182,7 @@ def _tensors(state: Any, max_depth: int) -> Iterator[TensorInfo]:
 
 
 def _check_like(state: Any, expected: Any) -> None:
-    """Check that a state has the structure of another one and the same shapes, except for the number of rows."""
+    """Check that `state` has the structure and the shapes of `expected`, except for the number of rows."""
     if isinstance(expected, Tensor):
         found = state.shape if type(state) is TensorInfo else ()
         if (*found[:-2], *found[-1:]) != (*expected.shape[:-2], *expected.shape[-1:]):

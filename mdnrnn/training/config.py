@@ -55,7 +55,7 @@ class TrainConfig:
     """Device to train on; auto: CUDA if available, otherwise CPU."""
     precision: Precision = "auto"
     """Precision of matrix products; auto: bfloat16 if the hardware accelerates it, otherwise float32. Likelihoods are
-    always computed in float32. With few units, float32 can fit finer detail than bfloat16."""
+    always computed in float32. A small model can fit finer detail in float32 than in bfloat16."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
@@ -78,8 +78,8 @@ class SequenceTrainConfig(TrainConfig):
     stroke are kept. 0 disables dropping."""
     by_points: bool = False
     """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
-    batch. Useful for sequences of very different lengths: the loss is a mean over the points of a batch, so otherwise
-    a point in a batch with few points has a larger weight."""
+    batch. If false, a point has a larger weight in a batch with fewer points, because the loss is a mean over the
+    points of a batch. Set this option for sequences of very different lengths."""
     window: int = 0
     """Maximum number of time steps per training window. Sequences are cut into windows; 0 trains on whole sequences."""
     carry: bool = True

@@ -13,7 +13,8 @@ from mdnrnn.training.schedule import Schedule
 
 _BUDGET = {"steps", "minutes"}
 _FIXED = ("batch_size", "seed", "augment_scale", "augment_drop", "by_points", "window", "carry")
-"""Options that determine the batches of an epoch. Training could not continue in the middle of the epoch."""
+"""Options that determine the batches of an epoch. They cannot be changed, because training could not continue in the
+middle of the epoch."""
 _WITHOUT_EFFECT = {"device", "precision", "checkpoint_seconds", "most_valid"}
 """Options whose change does not matter if no training step remains."""
 
@@ -53,14 +54,15 @@ def check_changes(progress: Progress, saved: dict[str, Any], path: Path, config:
 
 
 def describe_changes(changes: Changes) -> str:
-    """Return for example "steps 40 (before: 4), weight_decay 0.1 (before: 0.01)"."""
+    """Return a description of changes, such as "steps 40 (before: 4), weight_decay 0.1 (before: 0.01)"."""
     return ", ".join(f"{name} {after} (before: {before})" for name, (before, after) in changes.items())
 
 
 def apply_changes(changes: Changes, config: TrainConfig, progress: Progress) -> None:
-    """Prepare the progress of a run for the changed options.
+    """Adapt the progress of a run to the changed options.
 
-    The planned validations are those of the new schedule. Early stopping counts again from 0 if the run was finished.
+    If the schedule of validations has changed, set the number of planned validations to that of the new schedule. If
+    the run was finished and training continues, early stopping counts again from 0.
 
     Args:
         changes: result of `check_changes`.

@@ -26,7 +26,7 @@ T = TypeVar("T")
 _VARIABLES = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"}
 """Environment variables that torchrun sets, and that describe the process group."""
 _groups = itertools.count()
-"""Numbers of the process groups that this process has formed; they are the same on all ranks."""
+"""Counter that numbers the process groups of this process. All ranks form the same groups, so the numbers are equal."""
 
 
 def world_size() -> int:
@@ -77,7 +77,7 @@ def process_group() -> Iterator[None]:
 
 
 def _collective_device() -> torch.device:
-    """Return the device of tensors that are sent to other ranks: the CPU, except with NCCL only, which needs CUDA."""
+    """Return the device of tensors that are sent to other ranks: CUDA if NCCL is the only backend, else the CPU."""
     return choose_device("cuda") if distributed.get_backend() == "nccl" else torch.device("cpu")
 
 

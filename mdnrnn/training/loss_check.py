@@ -16,9 +16,9 @@ from mdnrnn.training.config import TrainConfig
 _MAX_LISTED = 20
 """Maximum number of example indices in an error message."""
 _DIVERGENCE = 10.0
-"""Rise of the loss, in nats per point above the lowest loss of a batch, that counts as divergence."""
+"""Training has diverged if the last loss is this many nats per point higher than the lowest loss so far."""
 _LARGE_CLIP = 10.0
-"""Maximum norm of the gradient above which clipping does not prevent divergence."""
+"""Value of the option `clip` above which clipping does not prevent divergence."""
 
 
 class NonFiniteLoss(InputError):
@@ -26,7 +26,7 @@ class NonFiniteLoss(InputError):
 
     Args:
         message: the message.
-        indices: indices of the examples of the batch; empty if they are not the cause.
+        indices: indices of the examples of the batch; empty if the examples are not the cause.
     """
 
     def __init__(self, message: str, indices: Items[int] = ()) -> None:
@@ -105,7 +105,7 @@ class LossCheck:
         """Return the probable cause of a loss that is NaN or infinite, and what to do.
 
         Args:
-            advice: what to do, in addition to a lower learning rate, if the loss did not rise before.
+            advice: what to do if the loss had not risen before; a lower learning rate is named as the alternative.
         """
         rate = f"--learning-rate (received {self._config.learning_rate:g})"
         if self._has_diverged():

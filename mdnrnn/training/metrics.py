@@ -18,7 +18,7 @@ from mdnrnn.training.progress import Progress
 
 METRICS_FILE = "metrics.jsonl"
 _MAX_BYTES, _MAX_LINE_BYTES = 1 << 28, 1 << 16
-"""Maximum bytes of the log, which are enough for 30 million training steps, and maximum bytes of a line."""
+"""Maximum size of the log in bytes, enough for 30 million training steps; maximum size of a line in bytes."""
 _MAX_NUMBER = 1e30
 
 

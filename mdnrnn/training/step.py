@@ -68,7 +68,7 @@ def train_step(
         clip: maximum norm of the gradient.
         step: number of completed training steps; the objective can depend on it, for example in KL annealing.
         state: `Loss.state` of the preceding batch, or None.
-        weight: factor of the objective: number of points of this rank divided by the mean number over all ranks.
+        weight: factor of the objective: number of points of this rank divided by the mean number of points per rank.
     """
     with autocast(device, precision):
         value, loss = objective(batch, state, step)
@@ -90,7 +90,7 @@ def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.devic
     function together.
 
     Returns:
-        A dict of the loss, "valid_loss", and of its terms, "valid_<term>".
+        A dict with the mean loss as "valid_loss", and the mean of each of its terms as "valid_<term>".
     """
     model.eval()
     total: Tensor | float = 0.0

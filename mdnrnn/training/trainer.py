@@ -72,8 +72,9 @@ class TrainingResult:
     interrupted: signal.Signals | None = None
     """Signal that stopped training; None if training is finished."""
     null_nll_per_point: float = math.nan
-    """Negative log-likelihood of the null model on the validation data, comparable with `progress.best`, in nats per
-    point; `mdnrnn.train` and `mdnrnn.resume` compute it on rank 0. Otherwise NaN."""
+    """Negative log-likelihood of the null model on the validation data, in nats per point, comparable with
+    `progress.best`. It is computed by `mdnrnn.train` and `mdnrnn.resume` on rank 0; NaN on other ranks, and in the
+    result of `mdnrnn.fit`."""
 
 
 def fit(
@@ -86,10 +87,11 @@ def fit(
 ) -> TrainingResult:
     """Train a model. If `folder` contains a checkpoint, training continues from it.
 
-    With the options of the checkpoint, a finished run is not trained further. With a larger budget it is extended; the
-    learning rate then follows the schedule of the whole new budget, so only with `final_rate` 1 are the weights those
-    of a run that had this budget from the beginning. Other changed options apply from the next step on, and are printed
-    to stderr. Options that determine the batches, such as `batch_size` and `seed`, cannot be changed.
+    A finished run is trained further only if the options have changed, for example if the budget is larger. The
+    learning rate then follows the schedule of the whole new budget. The weights therefore differ from those of a run
+    that had the new budget from the beginning, except with `final_rate` 1, which disables the decay. Changed options
+    apply from the next step on, and are printed to stderr. Options that determine the batches, such as `batch_size` and
+    `seed`, cannot be changed.
 
     When training is finished, the model has the weights with the lowest validation loss or, without validation data,
     the final weights. The model is in evaluation mode and on its original device. `folder` contains model.safetensors
@@ -232,7 +234,7 @@ class Trainer:
         return TrainingResult(self.progress)
 
     def batches(self) -> Iterator[BatchLike]:
-        """Iterate over the batches of successive epochs, beginning with the first batch that is not yet trained on."""
+        """Yield the batches of successive epochs, beginning with the first batch that has not been trained on."""
         if self.is_over():
             return
         while True:

@@ -33,7 +33,8 @@ class Block:
         split: index of each sequence's split in `SPLITS`, (M,).
         labels: class name of each sequence; None for a sequence without a class.
         texts: text of each sequence; None for a sequence without a text.
-        writers: name of the writer of each sequence, None if unknown; or None if no sequence has a writer.
+        writers: name of the writer of each sequence; None for an unknown writer. The whole list is None if no writer is
+            known.
     """
 
     motion: np.ndarray
@@ -86,7 +87,8 @@ class _SplitFiles:
 
     files: dict[str, IO[bytes]]
     runs: list[tuple[np.dtype[Any], int]] = field(default_factory=list)
-    """Dtypes of the rows in the file `motion`: one pair (dtype, number of rows) per run of rows with the same dtype."""
+    """Dtypes of the rows in the file `motion`: one pair (dtype, number of rows) per group of consecutive rows with the
+    same dtype."""
     sequences: int = 0
     rows: int = 0
     text_bytes: int = 0

@@ -1,4 +1,4 @@
-"""Cut files into chunks, and convert each chunk into a block of sequences."""
+"""Cut files into chunks of complete records, and convert each chunk into a block of sequences."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class ChunkResult(NamedTuple):
     dropped: list[Remark]
     repaired: list[Remark]
     lost: list[Remark]
-    """Remarks on content of the drawings that the corpus does not contain."""
+    """Remarks on content of the files that the corpus does not contain, such as pressure."""
     source: str
     """Folder of the file, or the file itself if its format has many drawings per file."""
     stroke_hashes: np.ndarray
-    """Hashes of the strokes of the file; see `duplicates.hash_strokes`."""
+    """Hashes of the strokes of the chunk; see `duplicates.hash_strokes`."""
 
 
 class Unreadable(NamedTuple):
@@ -152,7 +152,7 @@ def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
 
 def _process(task: ChunkTask) -> ChunkResult:
     recipe, layout = task.recipe, task.layout
-    # The readers limit the size of streams, which can be much longer than drawings.
+    # Streams can be much longer than drawings; the readers of the stream formats limit their size.
     drawings = task.parse(task.chunk).drop_invalid(np.inf if layout.is_stream else MAX_POINTS)
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
     stroke_hashes = np.zeros(0, np.uint64) if layout.is_stream else hash_strokes(drawings)

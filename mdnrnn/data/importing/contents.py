@@ -1,4 +1,4 @@
-"""Expand zip archives and gzip files to the files inside them, which are imported as if they were unpacked."""
+"""Expand zip archives and gzip files: the files inside are imported as if they were unpacked."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ class SourceFile(NamedTuple):
 
     path: Path
     root: Path | None
-    """Imported folder that contains the file, or the folder of its archive; None if the file itself is imported."""
+    """Imported folder that contains the file. For an imported zip archive, the folder to which it would be unpacked.
+    None if the file itself is imported."""
     unpacked: Path
-    """Path from which the class and the split are read: that of the file after unpacking."""
+    """Path that the file would have after unpacking. The class and the split are read from this path."""
 
 
 def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
-    """Yield a file, or the files in it if it is a zip archive of files or a gzip file.
+    """Yield the files inside a zip archive or a gzip file; yield any other file itself.
 
-    In a folder, a zip archive needs the extension `.zip`, because many programs use zip archives as documents.
+    A zip archive of arrays, such as a corpus, is not expanded. In a folder, only zip archives with the extension `.zip`
+    are expanded, because many programs store documents as zip archives.
 
     Args:
         path: file or corpus folder.
@@ -49,7 +51,7 @@ def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
 
 
 def _contains_files(path: Path) -> bool:
-    """Return whether a zip archive is neither a corpus nor another file of arrays."""
+    """Return whether a zip archive contains files to import, and is not a corpus or another file of arrays."""
     if path.suffix.lower() == ".npz":
         return False
     return not has_arrays(path) or formats.recognize_format(path) is None

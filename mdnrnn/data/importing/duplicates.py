@@ -1,7 +1,9 @@
-"""Detection of ink that is imported twice, for example as words in one folder and as sentences in another one.
+"""Detection of strokes that are imported twice, for example as words in one folder and as sentences in another folder.
 
-The strokes of two sources are compared by a hash of their offsets. Short strokes are ignored, because they can be equal
-by chance. Memory is bounded: beyond a number of hashes, only those that end in zeros are kept.
+A source is a folder, or a file with many drawings. Each stroke is represented by a hash of the offsets between its
+points; two sources share a stroke if they share its hash. Short strokes are ignored, because they can be equal by
+chance. Memory is bounded: if there are too many hashes, only the hashes whose last binary digits are 0 are kept, as a
+sample.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from mdnrnn.data.drawings import DrawingBatch
 _MIN_POINTS = 8
 """Minimum number of points of the strokes that are compared."""
 _MAX_HASHES, _MAX_SOURCES = 1 << 16, 4
-"""Maximum number of hashes that are kept, and of sources of each hash."""
+"""Maximum number of hashes that are kept, and maximum number of sources that are recorded per hash."""
 _MIN_SHARED = 3
-"""Minimum number of strokes of a source that are also in another source, for a notice."""
+"""A notice requires that at least this number of strokes of one source are also in another source."""
 _MIN_SHARE = 0.5
-"""Minimum share of these strokes among the compared strokes of the source."""
+"""A notice requires that at least this fraction of the strokes of one source is also in another source."""
 _MAX_NOTICES = 3
 
 
@@ -41,23 +43,23 @@ def hash_strokes(drawings: DrawingBatch) -> np.ndarray:
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
-    """Return a permutation of the 64-bit numbers (the finalizer of MurmurHash3, by Austin Appleby)."""
+    """Mix the bits of each 64-bit number by a one-to-one function, the finalizer of MurmurHash3 by Austin Appleby."""
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         bits = (bits ^ (bits >> np.uint64(33))) * np.uint64(factor)
     return np.asarray(bits ^ (bits >> np.uint64(33)))
 
 
 class InkIndex:
-    """Sources of each stroke, by hash."""
+    """Index from the hash of a stroke to the sources that contain the stroke."""
 
     def __init__(self) -> None:
         self._names: dict[str, int] = {}
         self._sources: dict[int, tuple[int, ...]] = {}
-        """Numbers of the first sources of each hash."""
+        """Hash -> numbers of the sources in which it occurs, at most `_MAX_SOURCES`."""
         self._mask = 0
 
     def add(self, source: str, hashes: np.ndarray) -> None:
-        """Add the hashes of the strokes of a source, which is a folder or a file with many drawings."""
+        """Add the hashes of the strokes of a source."""
         if not len(hashes):
             return
         number = self._names.setdefault(source, len(self._names))
@@ -70,7 +72,11 @@ class InkIndex:
             self._sources = {value: known for value, known in self._sources.items() if not value & self._mask}
 
     def notices(self) -> list[str]:
-        """Return a notice for each pair of sources of which one contains most strokes of the other."""
+        """Return up to 3 notices about pairs of sources.
+
+        A pair gets a notice if at least 3 strokes, and at least half of the strokes, of one source are also in the
+        other source.
+        """
         totals = Counter(number for known in self._sources.values() for number in known)
         shared = Counter(pair for known in self._sources.values() for pair in permutations(known, 2))
         names = list(self._names)

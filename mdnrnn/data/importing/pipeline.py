@@ -51,7 +51,8 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
         raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
     if native.recognizes(path):
         return _open_corpus(path)
-    # The memory maps of the arrays remain valid after the folder is deleted; files that are read directly stay open.
+    # The folder is deleted before the corpus is used. Memory maps of deleted files remain valid; `keep_open` keeps the
+    # files open that are also read directly.
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
@@ -130,7 +131,8 @@ def _initial_metadata(
 ) -> Metadata:
     """Return metadata with the given name, license and source.
 
-    If the only path is a corpus, its metadata are kept, except those that are given.
+    If the only path is a corpus, all other metadata are those of the corpus, and so are the license and the source if
+    they are None.
     """
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
         old = _open_corpus(paths[0]).metadata
@@ -197,7 +199,7 @@ class _Contents:
     has_labels: bool = False
     """Whether any record contains a class."""
     control_grids: list[float] = field(default_factory=lambda: list(_CONTROL_GRIDS))
-    """Grid spacings in `_CONTROL_GRIDS` of which all control values so far are multiples."""
+    """Spacings in `_CONTROL_GRIDS` that divide all control values added so far."""
 
     def add(self, result: ChunkResult, block: Block) -> None:
         """Update the properties with the sequences that a chunk adds to the corpus.

@@ -25,10 +25,10 @@ class Recipe:
     """Import the outlines of filled areas of SVG files, too. By default only elements with a stroke are imported."""
     jump: float | None = None
     """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A point
-    that is farther than this from both its neighbors is removed as a sensor error."""
+    is removed as a sensor error if it is farther than this distance from both its neighbors."""
     box: float | None = None
     """Length of the longer side of each drawing after scaling, for example 255; the minimum x and y become 0. By
-    default no scaling."""
+    default drawings are not scaled."""
     resample: float | None = None
     """Maximum spacing of the points after resampling at equal distances along each stroke, in the units of --box if it
     is set, else in raw units. By default strokes are not resampled."""
@@ -36,9 +36,9 @@ class Recipe:
     """Tolerance of the Ramer-Douglas-Peucker simplification, in the units of --box if it is set, else in raw units.
     Quick, Draw! uses 2 in a box of 255. By default strokes are not simplified."""
     grid: float | None = None
-    """Spacing of the grid to which positions are rounded; 0: no rounding. By default 1 if --box is 16 or more. Without
-    --box, touch performances are by default rounded to 1/1024 of the screen if the source is a MicroJam file, or to
-    the grid stored in the source if that is a corpus. In all other cases, positions are by default not rounded."""
+    """Spacing of the grid to which positions are rounded; 0: no rounding. The default is 1 if --box is 16 or more, and
+    0 if --box is less than 16. Without --box, the default depends on the source: 1/1024 of the screen for MicroJam
+    files, the stored grid for touch performances in a corpus, and 0 for all other sources."""
     min_points: int = 1
     """Minimum number of steps per drawing; shorter drawings are dropped."""
     max_points: int | None = None
@@ -47,19 +47,18 @@ class Recipe:
     """Drop drawings without a text."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
     """Source of the class of a drawing: record (its record in the file), folder or file (the name of its folder or
-    file), none (no classes) or auto. auto uses the class in the record if there is one. Otherwise it uses the name of
+    file), none (no classes) or auto. auto uses the class in the record if there is one. Otherwise auto uses the name of
     the folder or, in formats with many drawings per file, the name of the file. If no record contains a class and all
     these names are equal, auto assigns no classes."""
     split: str | None = None
     """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
     train=trainset.txt,valid=testset_v.txt,test=testset_f.txt (for IAM-OnDB: form IDs). By default, splits stored in the
     files are kept. A drawing in a folder named train, valid or test is assigned to the split of that name; in formats
-    with many drawings per file, the name of the file counts, too. But beside folders (or files) of other classes, such
-    as cat, train and bus, the name train is a class, unless its folder contains the folders of the classes. The
-    remaining drawings are divided by the shares 0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it
-    has no key, by its points, so its split does not change when data are added. A stream of 500 rows or more is cut
-    into parts by time: train, then valid, then test. If --split names files of keys, drawings whose key is in none of
-    them are dropped."""
+    with many drawings per file, the name of the file counts, too. Exception: train is a class if the folders (or files)
+    beside it are classes, as in cat, train and bus, and it has no subfolders. The remaining drawings are divided by the
+    shares 0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its
+    split does not change when data are added. A stream of 500 rows or more is cut into parts by time: train, then
+    valid, then test. If --split names files with keys, drawings whose key is in none of these files are dropped."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
@@ -80,7 +79,7 @@ class Recipe:
         """Return the spacing of the grid to which positions are rounded; 0: no rounding.
 
         Args:
-            default: grid spacing of the file format.
+            default: grid spacing of the file format, used if neither `grid` nor `box` is set.
         """
         if self.grid is not None:
             return self.grid

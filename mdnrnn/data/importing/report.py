@@ -37,7 +37,7 @@ class Report:
     repaired: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Repairs of drawings: reason -> (number of repairs, details of the first one)."""
     lost: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Content of the files that the corpus does not contain, such as pressure: kind -> (number of items, details of the
+    """Content, such as pressure, that is in the files but not in the corpus: kind -> (number of items, details of the
     first file)."""
     bad_files: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Files that cannot be read: reason -> (number of files, details of the first one)."""
@@ -72,7 +72,7 @@ class Report:
             kept: number of drawings that are added to the corpus.
             dropped: one remark per dropped drawing.
             repaired: one remark per repair.
-            lost: remarks on content that the corpus does not contain.
+            lost: remarks on content of the files that the corpus does not contain.
         """
         self.kept += kept
         self.read += kept
@@ -91,7 +91,7 @@ class Report:
         return ""
 
     def describe_fills(self) -> str:
-        """Return a warning about SVG files with filled elements and without strokes; "" if there are none."""
+        """Return a warning about SVG files with filled elements and no stroked elements; "" if there are none."""
         number, first = self.dropped.get(FILLS_ONLY, (0, ""))
         return shorten(f"{number} files with fills and no strokes are not imported; first: {first}") if number else ""
 

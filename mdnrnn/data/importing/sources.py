@@ -50,7 +50,9 @@ def list_files(paths: list[Path]) -> Iterator[tuple[Path, Path | None]]:
 
 
 def walk_folder(folder: Path) -> Iterator[Path]:
-    """Yield all files in a folder, sorted by name, then those in its subfolders. A corpus folder is treated as a file.
+    """Yield all files in a folder, sorted by name, then the files in its subfolders.
+
+    A corpus folder is treated as a file.
 
     Hidden files and folders are skipped. Symbolic links to folders are followed; each folder is visited once.
     """
@@ -95,12 +97,13 @@ def _is_file(path: Path) -> bool:
 class SplitNames:
     """Decides whether a folder or file with a name such as "train" is a split or a class.
 
-    A folder of such a name is a split, except if it is one of several class folders: it has no subfolders, and beside
-    it are folders with files of the same type, none of which is called like another split. A file of such a name is a
-    split, except if beside it are files of the same type, none of which is called like another split.
+    Such a folder is a split in three cases: it has subfolders; all folders beside it have names of splits; or a folder
+    beside it has the name of a different split. Otherwise the folder is a class, as in the folders cat, train and bus.
+    Only folders beside it that contain files of the same type count. A file with such a name is a split in the second
+    and third case, with the files of the same type beside it in place of the folders.
 
     Args:
-        sources: imported files and folders.
+        sources: imported files and folders. A file that is imported by its own path is compared with these.
     """
 
     def __init__(self, sources: Iterable[Path] = ()) -> None:
@@ -169,17 +172,19 @@ class PathInfo(NamedTuple):
     ) -> PathInfo:
         """Read the class and the split from the names of the file and its folders.
 
-        The split is given by the outermost folder below `root` that is called train, valid, test or a synonym such as
-        training, and is a split according to `SplitNames`. If there is no such folder and `by_file` is true, a file of
-        such a name gives the split. If `by_file` is true, the class is the name of the file; otherwise it is the name
-        of the innermost folder, which can be `root`. A name that gives the split is skipped: the class of
-        cat/train/1.svg is cat. Class names are decoded by `from_folder_name`.
+        Split: the name of the outermost folder below `root` that is called train, valid, test or a synonym such as
+        training, and that is a split according to `SplitNames`. If there is no such folder and `by_file` is true, the
+        name of the file gives the split under the same conditions.
+
+        Class: the name of the file if `by_file` is true; otherwise the name of the innermost folder, which can be
+        `root`. A folder that gives the split is skipped: the class of cat/train/1.svg is cat. A file whose own name
+        gives the split has no class. Class names are decoded by `from_folder_name`.
 
         Args:
             path: the file.
             root: the imported folder that contains the file; None if the file was imported by its own path.
             by_file: whether to use the name of the file.
-            split_names: names of splits among the imported files.
+            split_names: decides which folders and files with such names are splits.
         """
         split_names = split_names or SplitNames()
         folders = [root / each for each in path.relative_to(root).parents[::-1][1:]] if root else []  # outermost first

@@ -24,7 +24,7 @@ _MIN_DIVIDED_ROWS = 500
 
 
 def check_split(split: str | None) -> None:
-    """Raise `InputError` unless the value of --split is None, three shares, or readable lists of keys."""
+    """Check that the value of --split is None, three shares, or readable lists of keys; else raise `InputError`."""
     if split and "=" in split:
         _load_lists(split)
     else:
@@ -41,9 +41,11 @@ def assign_splits(
 
     If `split` has shares, all drawings are assigned by these shares. If `split` is None, a drawing keeps the split of
     its record or, if the record has none, gets the split of its path; drawings without a split are assigned by the
-    default shares. To assign by shares, streams of at least `_MIN_DIVIDED_ROWS` rows are divided by time; all other
-    drawings are assigned by a hash of their key or, if they have no key, of their points. Call this function before
-    drawings are modified, so that the hash does not depend on the modifications.
+    default shares.
+
+    Assignment by shares: a stream of at least `_MIN_DIVIDED_ROWS` rows is divided by time. Any other drawing is
+    assigned by a hash of its key or, if it has no key, of its points. Call this function before drawings are modified,
+    so that the hash does not depend on the modifications.
 
     Args:
         drawings: drawings of one file.
