@@ -1,8 +1,8 @@
-"""Steppers: advance a batch of sequences by one time step of a model; sequences in the batch can be replaced.
+"""Steppers advance a batch of sequences by one time step per call. Sequences in the batch can be replaced.
 
-`PackedStepper` supports decoders with a plain LSTM. It packs the weights once, keeps the states in fixed buffers and
-computes one matrix product per layer and step. `DecoderStepper` supports the other decoders of this package.
-`ModelStepper` supports every model.
+`PackedStepper` supports decoders with a plain LSTM. It concatenates the weights of each layer once, keeps the states in
+fixed buffers and computes one matrix product per layer and step. `DecoderStepper` supports all other decoders of this
+package. `ModelStepper` supports every model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderSta
 
 
 class Stepper(ABC):
-    """Interface of steppers. A stepper stores the previous steps and the states of B sequences."""
+    """Interface of steppers. A stepper stores the previous step and the state of each of B sequences."""
 
     motion: Tensor
     """Motions of the previous steps, shape (B, D)."""
@@ -66,10 +66,10 @@ class Stepper(ABC):
 
     @abstractmethod
     def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
-        """Replace the sequences in the given rows (N,) by new ones with these previous steps and states."""
+        """Replace the sequences in the given rows (N,) by N sequences with these previous steps and states."""
 
     def accepts(self, state: Any) -> bool:
-        """Return whether `replace_rows` accepts a state: whether it has the shapes of the current state."""
+        """Return whether `replace_rows` accepts a state; see `can_share_batch`."""
         return can_share_batch(self.state, state)
 
     @abstractmethod
@@ -154,7 +154,7 @@ class DecoderStepper(Stepper):
 
 
 def _update_buffer(buffer: Tensor, new: Tensor) -> Tensor:
-    """Copy a new state into a buffer. `copy_` alone would broadcast a state of another shape."""
+    """Copy a new state into a buffer of the same shape. `copy_` alone would broadcast a state of another shape."""
     if new is buffer:
         return buffer
     if new.shape != buffer.shape:
@@ -183,7 +183,7 @@ class PackedStepper(Stepper):
         self.offsets = self.motion[:, : features.position_features]
         self.unread = self.motion[:, features.position_features :]
         self.unread_position = torch.zeros_like(self.unread)
-        """Position features that the decoder does not read; stopping rules and policies may read them in the state."""
+        """Position features that the decoder does not read. Stopping rules and policies may read them: see `state`."""
         self.event_rows = features.event_rows[1:].to(inputs.dtype)
         self.scale = features.scale
 
@@ -246,10 +246,10 @@ class _PackedLayer:
 
     @cached_property
     def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
-        """Two values: a function that multiplies the input rows by the weights, and views of the gates.
+        """A function that multiplies the input rows by the weights, and views of the gates in its output buffer.
 
-        The views refer to the output buffer of the function; they are None if it has none. The property is computed on
-        first use, because packing the weights takes as long as many time steps.
+        The views are None if each call of the function allocates a new output. The property is computed on first use,
+        because packing the weights takes as long as many time steps.
         """
         multiply, out = self.matrix.make_product(self.row)
         return multiply, None if out is None else Gates.from_product(out)

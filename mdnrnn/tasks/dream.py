@@ -29,8 +29,8 @@ def dream(
 ) -> Corpus:
     """Generate rollouts of a world model.
 
-    A rollout ends with the event END or after `steps` steps. In the returned corpus, `inputs` are the actions; those of
-    the first step are 0. If the data have a reward, it is the last feature of `motion`.
+    A rollout ends with the event END or at the maximum number of steps. The returned corpus contains the actions as
+    `inputs`; the actions of the first step are 0. If the run's data have a reward, it is the last feature of `motion`.
 
     Args:
         run: run of a world model.

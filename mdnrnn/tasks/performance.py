@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
 """Default sampling options of responses.
 
-Responses do not stop at END, so they spread over the screen. The size and the timing of responses are closer to those
-of held-out performances with a scale temperature of 0.5 than with a scale temperature of 1 (`mdnrnn benchmark touch`).
+Responses do not stop at END, so they spread over the screen. In size and timing, responses with a scale temperature of
+0.5 are closer to held-out performances than responses with a scale temperature of 1 (`mdnrnn benchmark touch`).
 """
 _MAX_SECONDS = 600.0
 _STEPS_PER_SECOND = 80
-"""Initial number of generated steps per second of a response. Most performances have fewer steps per second. The number
-is doubled until all responses reach the requested duration."""
+"""Initial number of generated steps per second of a response. Most performances have fewer steps per second.
+
+If a response does not reach the requested duration, the number is doubled and all responses are generated again.
+"""
 _MAX_STEPS = 1 << 20
 
 
