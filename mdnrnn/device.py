@@ -22,9 +22,9 @@ _REDUCED = frozenset({"tf32", "bf16"})
 def choose_device(name: str) -> torch.device:
     """Return the device of the given name: "cpu", "cuda", or "auto" for CUDA if available, otherwise the CPU.
 
-    A returned CUDA device has an index. If the program has made a CUDA device other than 0 the current device, the
-    index is that of the current device. If not, the index is the environment variable LOCAL_RANK, modulo the number of
-    GPUs. torchrun sets LOCAL_RANK, so that each process on a machine uses its own GPU.
+    A returned CUDA device has an index. If the current CUDA device is not device 0, the index is that of the current
+    device. Otherwise the index is the environment variable LOCAL_RANK, modulo the number of GPUs. torchrun sets
+    LOCAL_RANK, so that each process on a machine uses its own GPU.
 
     Raises:
         InputError: the name is "cuda" and CUDA is not available.
@@ -103,7 +103,7 @@ def full_precision() -> Iterator[None]:
 class _SharedChange:
     """Context manager that changes a setting of the process while at least one thread is in the context.
 
-    The lock is held only while the setting is changed or restored.
+    A lock is held only while the setting is changed or restored, so that several threads can be in the context.
 
     Args:
         change: function that changes the setting and returns a function that restores it.

@@ -64,14 +64,14 @@ class Likelihood:
     kl_per_sequence: float
     """KL divergence KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance_nll_per_sequence: float | None
-    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519). Its expectation is an upper
-    bound of the marginal NLL and decreases with the number of samples. It is comparable with the `nll_per_sequence` of
-    a model without a latent vector. None if not requested."""
+    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519). The
+    expectation of the estimate is an upper bound of the marginal NLL and decreases with the number of samples. The
+    estimate is comparable with the `nll_per_sequence` of a model without a latent vector. None if not requested."""
     importance_standard_error: float | None
     """Standard error of `importance_nll_per_sequence` due to the sampling of z; None if not requested."""
     null_nll_per_sequence: float
     """NLL under the null model (`mdnrnn.evaluation.null_model`), as a baseline for `nll_per_sequence`. The null model
-    is one Gaussian for all motions and the frequencies of the events."""
+    consists of one Gaussian for all motions, and of the frequencies of the events."""
     null_nll_per_point: float
     density_nll_per_sequence: float
     """NLL in which the likelihood of a motion is its density in normalized units. If the data have bins, uniform noise
@@ -148,7 +148,7 @@ class _SequenceTerms(NamedTuple):
     kl: np.ndarray
     """KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance: np.ndarray
-    """Importance-sampling estimate of the NLL of motions and events, in the units of `motion`."""
+    """Importance-sampling estimate of the NLL of motions and events; motion densities are in raw units."""
     importance_variance: np.ndarray
     """Variance of `importance` due to the sampling of z."""
 
@@ -174,7 +174,7 @@ def _sequence_terms(
         model: the model.
         batch: the batch, on the device of the model.
         noise: dequantization noise, uniform between -0.5 and 0.5, in units of the bin width, shape (S, D).
-        log_det: log |d raw / d normalized| of the motions, shape (S,).
+        log_det: log |d raw / d normalized| of the continuous features of the motions, shape (S,).
         latent_noise: standard normal noise for the samples of z, shape (samples, B, Z).
         bar: progress bar, which advances by the number of sequences after each sample of z.
     """
@@ -201,7 +201,7 @@ def _sequence_terms(
 
 
 def _log_abs_det_jacobian(batch: Batch, normalizer: Normalizer) -> Tensor:
-    """Return log |d raw / d normalized| of the continuous features of a batch's motions, shape (S,)."""
+    """Return log |d raw / d normalized| of the continuous features of the motions of a batch's S steps, shape (S,)."""
     bin_widths = None if batch.bin_width is None else batch.bin_width.numpy()
     return torch.from_numpy(normalizer.log_abs_det_jacobian(batch.target.motion.numpy(), bin_widths))
 

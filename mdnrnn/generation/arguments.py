@@ -36,7 +36,11 @@ def check_generation_arguments(n: Any, seed: Any, max_steps: int | np.ndarray = 
 
 
 def check_bin_width(name: str, bin_width: Tensor | None, features: int) -> Tensor | None:
-    """Return bin widths (D,) as a tensor, or None for None; raise `InputError` if the shape or a value is invalid."""
+    """Return bin widths (D,) as a tensor. None is returned unchanged.
+
+    Raises:
+        InputError: the shape or a value is invalid.
+    """
     if bin_width is None:
         return None
     bin_width = to_real_tensor(name, bin_width, (features,))
@@ -46,7 +50,7 @@ def check_bin_width(name: str, bin_width: Tensor | None, features: int) -> Tenso
 
 
 def check_bounds(bounds: Tensor | None, features: int) -> Tensor | None:
-    """Return lower and upper bounds (2, P) as a tensor, or None for None.
+    """Return lower and upper bounds (2, P) as a tensor. None is returned unchanged.
 
     Raises:
         InputError: the shape or a value is invalid.

@@ -122,8 +122,8 @@ def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
     """Return the indices of the rows of the head's weight matrix that compute each logit and each component parameter.
 
     A step is sampled by several categorical choices: one or more choices of a component and, if there are events, the
-    choice of an event. All choices are padded to the same number of outcomes. Padding cannot be selected. If `endless`
-    is true, END cannot be selected either.
+    choice of an event. All choices are padded to the same number of outcomes. Padding outcomes cannot be selected. If
+    `endless` is true, END cannot be selected either.
 
     Args:
         head: step head.
@@ -133,8 +133,8 @@ def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
         Two tensors of row indices. The first tensor is for the logits and has shape (choices, outcomes); the choice of
         the event is last. If an outcome cannot be selected, its index is one past the last row. The second tensor is
         for the parameters of each component: means, raw log scales and slopes (see `mdnrnn.distributions.cholesky`). It
-        has shape (component choices, outcomes, parameters per component). Padding repeats the indices of the last
-        component.
+        has shape (component choices, outcomes, parameters per component). Padding outcomes repeat the indices of
+        the last component.
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

@@ -66,7 +66,7 @@ def generate(
             bin. None: motions are not rounded.
         first_bin_width: bin widths for the first step of a sequence, shape (D,); by default `bin_width`.
         bounds: normalized lower and upper bounds of the first P features of the position (the sum of the motions),
-            shape (2, P). Motions that would leave the bounds are shortened before the model reads them.
+            shape (2, P). Motions that would lead out of the bounds are shortened before the model reads them.
         batch_size: number of sequences generated at the same time.
         shared_noise: whether all sequences use the noise of sequence 0; they then differ by their conditions only.
         workers: number of worker processes; more than 1 requires a model on a CPU and no policy.
@@ -75,7 +75,7 @@ def generate(
         The generated sequences, including the prefix.
 
     Raises:
-        InputError: an argument is invalid, or the model does not take it.
+        InputError: an argument is invalid or does not fit the model.
     """
     check_generation_arguments(n, seed, max_steps, batch_size)
     like, features = next(model.parameters()), model.shape.features

@@ -29,7 +29,7 @@ class PackedMatrix:
         """Return a function that multiplies a buffer by the transposed matrix.
 
         Args:
-            rows: buffer, shape (B, I); every call of the function reads its current contents.
+            rows: buffer, shape (B, I). Every call of the function reads the current contents of the buffer.
 
         Returns:
             The function, whose result has shape (B, O), and the buffer to which each call writes its result. The buffer

@@ -187,8 +187,8 @@ def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
 def _lines(performance: Performance, longest: float) -> list[Part]:
     """Return the lines of the finger movements.
 
-    A movement leads from one touch to the next. Its color shows the mean of the times of both touches. Consecutive
-    movements of equal color form one line.
+    A movement leads from one touch to the next. The color of a movement shows the mean of the times of both touches.
+    Consecutive movements of equal color form one line.
     """
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)

@@ -18,9 +18,9 @@ from mdnrnn.runs.run import Run
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Function (latents, hidden, indices) -> actions that chooses the actions (B, A) of the next step.
 
-`latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer before it
-reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must depend
-only on the same row of the arguments. The rows may include rollouts that have ended.
+`latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer, before the
+model reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must
+depend only on the same row of the arguments. The rows may include rollouts that have ended.
 """
 
 

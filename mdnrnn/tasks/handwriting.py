@@ -201,6 +201,6 @@ def read_style(run: Run, style: str, text: str | None = None, rescale: bool | No
 
 
 def _style_path(run: Run, data: str) -> str:
-    """Return `data`, or the path of the file `data` in the run folder if only that file exists."""
+    """Return `data`. If this path does not exist but the run folder contains such a file, return the file's path."""
     path = run.folder / data
     return str(path) if path.is_file() and not Path(data).exists() else data

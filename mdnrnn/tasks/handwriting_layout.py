@@ -28,9 +28,9 @@ _MIN_LINE_WIDTH, _MAX_LINE_WIDTH = 0.0002, 0.02
 class WrittenLines(NamedTuple):
     """Handwritten lines with their texts, and the attention weights of each line.
 
-    `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. Its columns are the U characters
-    of the text and the position after the last character. `rows`: row of each line on its page; None for consecutive
-    rows. Rows without a line are blank.
+    `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. The columns of the array are the
+    U characters of the text and the position after the last character. `rows`: row of each line on its page; None for
+    consecutive rows. Rows without a line are blank.
     """
 
     lines: Corpus

@@ -22,6 +22,7 @@ class Demo:
     baseline: BodyConfig
     """Config of the squared-error network."""
     steps: int = 2000
+    """Number of training steps."""
     axes: tuple[str, ...] = ("x", "y")
     """Names of the input and the targets."""
 
