@@ -22,7 +22,8 @@ Policy = Callable[[Tensor, Any, Tensor], Tensor]
 
 `motion`: normalized motions of the previous step, shape (B, D). `state`: state of the model before it reads `motion`.
 `indices`: indices of the sequences, shape (B,). Each row of the result must depend only on the same row of the
-arguments. The rows may include sequences that have ended.
+arguments. The rows may include sequences at their first step and sequences that have ended; the inputs that are chosen
+for these sequences have no effect.
 """
 
 

@@ -20,7 +20,8 @@ Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 `latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer, before the
 model reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must
-depend only on the same row of the arguments. The rows may include rollouts that have ended.
+depend only on the same row of the arguments. The rows may include rollouts at their first step and rollouts that have
+ended; the actions that are chosen for these rollouts have no effect.
 """
 
 

@@ -44,7 +44,7 @@ def respond(
 ) -> Corpus:
     """Generate responses to a call.
 
-    The model reads the call before it generates a response. The first touch of a response starts a new stroke at time 0.
+    Before generating a response, the model reads the call. The first touch of a response starts a new stroke at time 0.
 
     Args:
         run: run of touch performances.
