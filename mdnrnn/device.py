@@ -22,8 +22,9 @@ _REDUCED = frozenset({"tf32", "bf16"})
 def choose_device(name: str) -> torch.device:
     """Return the device of the given name: "cpu", "cuda", or "auto" for CUDA if available, otherwise the CPU.
 
-    A CUDA device has an index: that of the current device if the program has selected another one than device 0.
-    Otherwise it is the variable LOCAL_RANK, which torchrun sets, so that each process of a machine has its own GPU.
+    A returned CUDA device has an index. If the current CUDA device is not device 0, the index is that of the current
+    device. Otherwise the index is the environment variable LOCAL_RANK, modulo the number of GPUs. torchrun sets
+    LOCAL_RANK, so that each process on a machine uses its own GPU.
 
     Raises:
         InputError: the name is "cuda" and CUDA is not available.
@@ -41,7 +42,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def current_device(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context manager in which a CUDA device is the current device of the thread; a CPU changes nothing."""
+    """Return a context manager that makes a CUDA device the current device of the thread. For a CPU it does nothing."""
     import torch
 
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
@@ -61,9 +62,10 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """Return the precision of the given name: "bfloat16" or "float32".
+    """Return the precision "bfloat16" or "float32" that a name selects.
 
-    "auto" selects "bfloat16" if the device accelerates it, otherwise "float32".
+    "auto" selects "bfloat16" if the device accelerates bfloat16, otherwise "float32". Other names are returned
+    unchanged.
     """
     if name != "auto":
         return name
@@ -83,8 +85,8 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[obj
 def full_precision() -> Iterator[None]:
     """Compute in full float32 precision within the context: without autocast and, on CUDA, without TensorFloat-32.
 
-    TensorFloat-32 is a setting of the process. It is off while any thread is in this context. Threads do not wait for
-    each other, and the last one that leaves the context restores the setting.
+    TensorFloat-32 is a setting of the whole process. It is off while at least one thread is in this context. The last
+    thread that leaves the context restores the setting. Threads do not wait for each other.
     """
     import torch
 
@@ -101,7 +103,7 @@ def full_precision() -> Iterator[None]:
 class _SharedChange:
     """Context manager that changes a setting of the process while at least one thread is in the context.
 
-    The lock is held only while the setting is changed or restored.
+    A lock is held only while the setting is changed or restored, so that several threads can be in the context.
 
     Args:
         change: function that changes the setting and returns a function that restores it.
@@ -124,9 +126,10 @@ class _SharedChange:
                 self._restore()
 
 
-# PyTorch has two sets of settings: flags such as `allow_tf32` and, since version 2.9, the strings `fp32_precision`.
-# Setting a flag sets the strings, too. Reading a flag raises `RuntimeError` if the program has set the strings to other
-# values; then only the strings are changed here. Settings that the program changes meanwhile are not restored.
+# PyTorch has two kinds of settings for the precision of float32: flags such as `allow_tf32` and, since version 2.9,
+# strings `fp32_precision`. Setting a flag also sets the strings. If the program has set the strings to values that
+# contradict the flag, reading the flag raises `RuntimeError`. In this case only the strings are changed here. If the
+# program allows a reduced precision while a thread is in the context, the settings are not restored.
 
 
 def _make_products_precise() -> Callable[[], None]:
@@ -158,7 +161,7 @@ def _make_products_precise() -> Callable[[], None]:
 
 
 def _make_cudnn_precise() -> Callable[[], None]:
-    """Disable TensorFloat-32 in cuDNN's LSTM, and return a function that restores the settings."""
+    """Disable TensorFloat-32 in cuDNN (LSTMs and convolutions), and return a function that restores the settings."""
     import torch
 
     cudnn: Any = torch.backends.cudnn
@@ -187,7 +190,7 @@ def _has_strings() -> bool:
 
 
 class _Strings:
-    """Settings `fp32_precision` of several backends."""
+    """Settings `fp32_precision` of several backends: read, change and restore them."""
 
     def __init__(self, owners: list[Any]) -> None:
         self._owners = owners
@@ -198,7 +201,7 @@ class _Strings:
         return [owner.fp32_precision for owner in self._owners]
 
     def are_precise(self) -> bool:
-        """Return whether no setting allows a reduced precision."""
+        """Return whether all settings require the full precision of float32."""
         return _REDUCED.isdisjoint(self._read())
 
     def make_precise(self) -> None:
@@ -207,7 +210,7 @@ class _Strings:
             owner.fp32_precision = "ieee"
 
     def restore(self) -> None:
-        """Restore the settings at the creation of this object."""
+        """Set the values that the settings had when this object was created."""
         for owner, value in zip(self._owners, self._saved, strict=True):
             owner.fp32_precision = value
 
@@ -217,7 +220,7 @@ def _restore_nothing() -> None:
 
 
 def _read_flag(read: Callable[[], Any]) -> Any:
-    """Return the result of `read`, or None if PyTorch refuses to read the flag."""
+    """Return the result of `read`, or None if it raises `RuntimeError`."""
     try:
         return read()
     except RuntimeError:
@@ -228,9 +231,10 @@ _PRECISE_PRODUCTS, _PRECISE_CUDNN = _SharedChange(_make_products_precise), _Shar
 
 
 class _ThreadCount:
-    """Numbers of PyTorch threads of the threads that are in a `single_thread` context.
+    """Limits the number of PyTorch threads in a `single_thread` context, and restores the number afterwards.
 
-    The number is a setting of each thread, but a new thread starts with the number that was set last in any thread.
+    Each Python thread has its own number of PyTorch threads. A new Python thread starts with the number that was set
+    last in any Python thread.
     """
 
     def __init__(self) -> None:
@@ -238,7 +242,7 @@ class _ThreadCount:
         self._local = threading.local()
 
     def limit(self) -> None:
-        """Limit the calling thread to one PyTorch thread."""
+        """Limit the calling Python thread to one PyTorch thread."""
         import torch
 
         depth = getattr(self._local, "depth", 0)
@@ -247,14 +251,15 @@ class _ThreadCount:
                 threads = torch.get_num_threads()
                 if not self._active:
                     self._outer = threads
-                # A thread that starts while another thread is in the context starts with that thread's limit.
+                # A Python thread that starts while another one is limited starts with 1 PyTorch thread. On exit it
+                # therefore gets the number that was set before the limit.
                 self._local.threads = self._outer if threads == 1 else threads
                 self._active += 1
                 torch.set_num_threads(1)
         self._local.depth = depth + 1
 
     def restore(self) -> None:
-        """Undo one call of `limit` in the calling thread."""
+        """Undo one call of `limit` in the calling Python thread."""
         import torch
 
         self._local.depth -= 1
@@ -269,7 +274,10 @@ _THREAD_COUNT = _ThreadCount()
 
 @contextlib.contextmanager
 def single_thread() -> Iterator[None]:
-    """Limit PyTorch to one CPU thread within the context, in the calling thread; contexts of threads may overlap."""
+    """Limit PyTorch operations of the calling Python thread to one CPU thread within the context.
+
+    Several Python threads may be in the context at the same time.
+    """
     _THREAD_COUNT.limit()
     try:
         yield

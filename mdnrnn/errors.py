@@ -5,13 +5,16 @@ The command line prints the message of an error on one line and exits with statu
 """
 
 MAX_MESSAGE = 480
-"""Maximum characters of an error message. With the "error: " of the command line, a line has fewer than 500."""
+"""Maximum number of characters of an error message.
+
+With the prefix "error: " of the command line, the printed line has fewer than 500 characters.
+"""
 
 
 def shorten(text: str) -> str:
-    """Return `text` in one line of at most `MAX_MESSAGE` characters; the middle of a longer text is left out.
+    """Return a text as one line of at most `MAX_MESSAGE` characters. In a longer text, "..." replaces the middle.
 
-    The start contains the position of an error, and the end contains the advice.
+    Start and end are kept, because an error message starts with the position of the error and ends with the advice.
     """
     line = " ".join(text.split())
     if len(line) <= MAX_MESSAGE:

@@ -56,7 +56,7 @@ def _check_labels(data: Batches, classes: int) -> None:
 
 
 def to_torch_seed(seed: int) -> int:
-    """Return a seed that `torch.Generator.manual_seed` accepts: a smaller seed unchanged, a larger one hashed."""
+    """Return a seed that `torch.Generator.manual_seed` accepts. Seeds of 2**64 or more are hashed."""
     if seed < _TORCH_SEEDS:
         return int(seed)
     return int(np.random.SeedSequence(seed).generate_state(1, np.uint64)[0])

@@ -64,14 +64,14 @@ class Likelihood:
     kl_per_sequence: float
     """KL divergence KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance_nll_per_sequence: float | None
-    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519). Its expectation is an upper
-    bound of the marginal NLL and decreases with the number of samples. It is comparable with the `nll_per_sequence` of
-    a model without a latent vector. None if not requested."""
+    """Importance-sampling estimate of the marginal NLL (Burda et al., arXiv:1509.00519). The
+    expectation of the estimate is an upper bound of the marginal NLL and decreases with the number of samples. The
+    estimate is comparable with the `nll_per_sequence` of a model without a latent vector. None if not requested."""
     importance_standard_error: float | None
     """Standard error of `importance_nll_per_sequence` due to the sampling of z; None if not requested."""
     null_nll_per_sequence: float
     """NLL under the null model (`mdnrnn.evaluation.null_model`), as a baseline for `nll_per_sequence`. The null model
-    is one Gaussian for all motions and the frequencies of the events."""
+    consists of one Gaussian for all motions, and of the frequencies of the events."""
     null_nll_per_point: float
     density_nll_per_sequence: float
     """NLL in which the likelihood of a motion is its density in normalized units. If the data have bins, uniform noise
@@ -101,7 +101,7 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
 
     Args:
         model: the model. Dropout is off during the evaluation; afterwards, the previous mode of the model is restored.
-        data: batches of the split, with the features, inputs and labels of the model.
+        data: batches of the split, with the features, inputs, labels and texts that the model expects.
         seed: random seed of the samples of z and of the dequantization noise, a whole number >= 0 of any size. The
             samples of z for a sequence do not depend on the other sequences of its batch.
         importance: number of samples of z per sequence. The importance-sampling estimate and the variational bound use
@@ -148,8 +148,9 @@ class _SequenceTerms(NamedTuple):
     kl: np.ndarray
     """KL(q(z | sequence) || p(z)); 0 for a model without a latent vector."""
     importance: np.ndarray
-    """Importance-sampling estimate of the NLL of motions and events, in the units of `motion`."""
+    """Importance-sampling estimate of the NLL of motions and events; motion densities are in raw units."""
     importance_variance: np.ndarray
+    """Variance of `importance` due to the sampling of z."""
 
 
 def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -> Tensor:
@@ -167,15 +168,15 @@ def _latent_noise(model: SequenceModel, batch: Batch, seed: int, samples: int) -
 def _sequence_terms(
     model: SequenceModel, batch: Batch, noise: Tensor, log_det: Tensor, latent_noise: Tensor, bar: tqdm
 ) -> _SequenceTerms:
-    """Return the terms of the sequences of a batch.
+    """Return the terms of the sequences of a batch. S is the number of real (unpadded) steps of the batch.
 
     Args:
         model: the model.
         batch: the batch, on the device of the model.
         noise: dequantization noise, uniform between -0.5 and 0.5, in units of the bin width, shape (S, D).
-        log_det: log |d raw / d normalized| of the motions, shape (S,).
+        log_det: log |d raw / d normalized| of the continuous features of the motions, shape (S,).
         latent_noise: standard normal noise for the samples of z, shape (samples, B, Z).
-        bar: progress bar; it advances by the number of sequences after each sample of z.
+        bar: progress bar, which advances by the number of sequences after each sample of z.
     """
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
@@ -200,13 +201,13 @@ def _sequence_terms(
 
 
 def _log_abs_det_jacobian(batch: Batch, normalizer: Normalizer) -> Tensor:
-    """Return log |d raw / d normalized| of the continuous features of a batch's motions, shape (S,)."""
+    """Return log |d raw / d normalized| of the continuous features of the motions of a batch's S steps, shape (S,)."""
     bin_widths = None if batch.bin_width is None else batch.bin_width.numpy()
     return torch.from_numpy(normalizer.log_abs_det_jacobian(batch.target.motion.numpy(), bin_widths))
 
 
 def _row_terms(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Tensor, ...]:
-    """Return five terms of the NLL of every real (unpadded) step, shape (S,) each, in normalized units.
+    """Return five terms of the NLL of each of the S real (unpadded) steps, shape (S,) each, in normalized units.
 
     The terms are motion, event, noisy density, density and pen; see `_SequenceTerms`.
 
@@ -220,7 +221,8 @@ def _row_terms(steps: StepDistribution, batch: Batch, noise: Tensor) -> tuple[Te
     target, bin_width = batch.target.motion, batch.bin_width
     if bin_width is None:
         return motion, event, motion, motion, pen
-    # Undefined times keep the bin width `CERTAIN_BIN_WIDTH`, whose bin has probability 1. Other features get a density.
+    # Undefined times keep the bin width `CERTAIN_BIN_WIDTH`, so that their likelihood is 1. The likelihood of all other
+    # features is their density.
     certain = torch.where(bin_width < CERTAIN_BIN_WIDTH, 0.0, bin_width)
     if not bool(certain.any()):
         density, noisy_density = (-steps.motion.log_prob(value) for value in (target, target + noise * bin_width))

@@ -36,7 +36,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
         normalizer: conversion between raw and normalized units.
         raw: whether densities are in raw units; otherwise they are in normalized units.
     """
-    if corpus.logvar is not None:  # use one sample of each posterior, as the batches do on which models are evaluated
+    if corpus.logvar is not None:  # use one sample of each posterior, like evaluation batches of a model
         noise = np.random.default_rng(_SEED).standard_normal(corpus.motion.shape)
         corpus = replace(corpus, motion=corpus.motion + np.exp(0.5 * corpus.logvar) * noise, logvar=None)
     first, last = corpus.splits.get("train", (0, 0))
@@ -47,7 +47,7 @@ def null_model_nll(corpus: Corpus, split: str, normalizer: Normalizer, raw: bool
     log_likelihood = 0.0
     for block in corpus.row_blocks(rows):
         log_likelihood += float(log_event[corpus.event[block]].sum()) if corpus.events else 0.0
-        # First rows of sequences are treated separately only if there are time features, which are undefined there.
+        # If there are time features, first rows are treated separately, because time is undefined in a first row.
         is_first = corpus.is_first_row(block) if normalizer.logs else np.zeros(block.stop - block.start, bool)
         for selected, bin_width in zip((~is_first, is_first), bin_widths, strict=True):
             raw_motion, counts = _count_distinct(np.ascontiguousarray(corpus.motion[block][selected]))
@@ -101,8 +101,8 @@ def _gaussian_log_prob(
 ) -> np.ndarray:
     """Return the log-likelihoods of N motions under a Gaussian, shape (N,).
 
-    The likelihood is the bin probability of the features with a bin width times the density of the other features.
-    Features whose bin width is `CERTAIN_BIN_WIDTH` are ignored, because the probability of their bin is 1.
+    The likelihood is the bin probability of all features with a bin width times the density of all continuous features.
+    Features whose bin width is `CERTAIN_BIN_WIDTH` are ignored, because their bin probability is 1.
 
     Args:
         motion: normalized motions, shape (N, D).
@@ -113,7 +113,8 @@ def _gaussian_log_prob(
     bin_width = np.zeros(len(mean)) if bin_width is None else bin_width.astype(np.float64)
     used = bin_width < CERTAIN_BIN_WIDTH
     motion, mean, covariance, bin_width = motion[:, used], mean[used], covariance[np.ix_(used, used)], bin_width[used]
-    # Add the variance of a uniform distribution over a bin. This also ensures that the covariance is positive definite.
+    # Add the variance of a uniform distribution over a bin, or 1e-9 for a continuous feature. This also ensures that
+    # the covariance is positive definite.
     covariance = covariance + np.diag(np.where(bin_width > 0, np.square(bin_width) / 12, 1e-9))
     whiten = np.linalg.inv(np.linalg.cholesky(covariance))
     log_normalization = np.log(np.diag(whiten)).sum() - 0.5 * len(mean) * math.log(2 * math.pi)

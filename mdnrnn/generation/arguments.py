@@ -19,7 +19,7 @@ def check_generation_arguments(n: Any, seed: Any, max_steps: int | np.ndarray = 
     Args:
         n: number of sequences.
         seed: random seed.
-        max_steps: maximum number of new steps, a number or shape (n,).
+        max_steps: maximum number of new steps: one number for all sequences, or an array (n,) with one per sequence.
         batch_size: number of sequences generated at the same time.
     """
     if not isinstance(n, Integral) or n < 0:
@@ -36,7 +36,11 @@ def check_generation_arguments(n: Any, seed: Any, max_steps: int | np.ndarray = 
 
 
 def check_bin_width(name: str, bin_width: Tensor | None, features: int) -> Tensor | None:
-    """Return bin widths (D,) as a tensor, or None; raise `InputError` if the shape or a value is invalid."""
+    """Return bin widths (D,) as a tensor. None is returned unchanged.
+
+    Raises:
+        InputError: the shape or a value is invalid.
+    """
     if bin_width is None:
         return None
     bin_width = to_real_tensor(name, bin_width, (features,))
@@ -46,7 +50,11 @@ def check_bin_width(name: str, bin_width: Tensor | None, features: int) -> Tenso
 
 
 def check_bounds(bounds: Tensor | None, features: int) -> Tensor | None:
-    """Return bounds (2, P) as a tensor, or None; raise `InputError` if the shape or a value is invalid."""
+    """Return lower and upper bounds (2, P) as a tensor. None is returned unchanged.
+
+    Raises:
+        InputError: the shape or a value is invalid.
+    """
     if bounds is None:
         return None
     bounds = to_tensor("bounds", bounds)
@@ -58,7 +66,11 @@ def check_bounds(bounds: Tensor | None, features: int) -> Tensor | None:
 
 
 def to_tensor(name: str, value: Any) -> Tensor:
-    """Return a tensor or an array as a tensor; raise `InputError` if `value` is neither, or has no real numbers."""
+    """Return a tensor or an array of real numbers as a tensor.
+
+    Raises:
+        InputError: `value` cannot be converted to a tensor, or is complex or boolean.
+    """
     try:
         tensor = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -74,7 +86,7 @@ def to_real_tensor(name: str, value: Any, shape: tuple[int | str, ...]) -> Tenso
     Args:
         name: name of the argument, for error messages.
         value: the tensor or array.
-        shape: expected shape; a letter stands for a dimension of any size.
+        shape: expected shape. A string such as "T" stands for a dimension of any size.
 
     Raises:
         InputError: the type, the shape or a value is invalid.
@@ -87,7 +99,7 @@ def to_real_tensor(name: str, value: Any, shape: tuple[int | str, ...]) -> Tenso
 
 
 def check_shape(name: str, tensor: Tensor, shape: tuple[int | str, ...]) -> None:
-    """Raise `InputError` unless a tensor has the given shape; a letter stands for a dimension of any size."""
+    """Raise `InputError` if a tensor does not have the given shape. A string in the shape matches any size."""
     sizes = zip(tensor.shape, shape, strict=False)
     if tensor.ndim != len(shape) or not all(isinstance(expected, str) or size == expected for size, expected in sizes):
         expected = ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "")

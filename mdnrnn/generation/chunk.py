@@ -1,4 +1,8 @@
-"""Generation of B sequences in chunks of up to NOISE_CHUNK steps; results are not copied to the host within a chunk."""
+"""Generation of B sequences in chunks of up to NOISE_CHUNK steps.
+
+The results of a chunk stay on the device, so that the caller can copy them to the host once per chunk, not once per
+step.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ from mdnrnn.pen_events import END
 
 
 class ChunkGenerator:
-    """Generates up to NOISE_CHUNK steps of B sequences per call.
+    """Generates B sequences. Each call of `generate` generates up to NOISE_CHUNK steps.
 
     The attribute `is_fast` tells whether the fast path is used; see `mdnrnn.generation.fast_path`.
 
@@ -29,7 +33,7 @@ class ChunkGenerator:
         initializer: provides the model, the condition and the policy.
         constraints: sampling options, bin widths and bounds.
         stepper: result of `make_stepper` for the B sequences.
-        position: sums of the normalized motions of the sequences so far, shape (B, D).
+        position: position of each sequence: the sum of its normalized motions so far, shape (B, D).
     """
 
     def __init__(
@@ -54,13 +58,13 @@ class ChunkGenerator:
         self.normals = self.noise[1].unbind(1)
         self.indices = torch.zeros(batch, dtype=torch.long, device=device)
         self.is_first = torch.zeros(batch, 1, dtype=torch.bool, device=device)
-        """Shape (B, 1): whether the sequence of each row starts at the first step of the chunk."""
+        """Whether the first step of the chunk is the first step of the sequence, for each row, shape (B, 1)."""
         self.known_inputs = position.new_zeros(NOISE_CHUNK, batch, model.shape.inputs)
         default_rule = getattr(type(model), "finished", None) is SequenceModel.finished
         self.has_stopping_rule = not default_rule or "finished" in vars(model)
 
     def replace_rows(self, rows: Tensor, states: InitialStates) -> None:
-        """Replace the sequences in the given rows by new ones."""
+        """Replace the sequences in the given rows by new sequences with the given initial states."""
         self.stepper.replace_rows(rows, states.previous, states.state)
         self.position[rows] = states.position
 
@@ -70,7 +74,7 @@ class ChunkGenerator:
         return ChunkGenerator(self.initializer, self.constraints, stepper, self.position[rows])
 
     def prepare(self, noises: list[np.random.Generator | None], indices: np.ndarray, done: np.ndarray) -> None:
-        """Copy the noise and, if the condition contains inputs, the inputs of the next chunk to the device.
+        """Copy the noise of the next chunk to the device. If the condition contains inputs, also copy the inputs.
 
         Args:
             noises: noise streams of the B sequences; None for a row whose sequence has ended.
@@ -91,7 +95,12 @@ class ChunkGenerator:
             self.known_inputs.copy_(inputs[self.indices, torch.from_numpy(times).to(inputs.device)])
 
     def generate(self, steps: int) -> list[Tensor]:
-        """Return motion (steps, B, D), event (steps, B) and, if the steps have inputs, inputs (steps, B, A)."""
+        """Generate the next steps of all sequences.
+
+        Returns:
+            Motion (steps, B, D) and event (steps, B). If the condition or a policy provides inputs, also inputs
+            (steps, B, A).
+        """
         results: list[tuple[Tensor, ...]] = []
         for time in range(steps):
             inputs = self._choose_inputs(time)
@@ -103,7 +112,8 @@ class ChunkGenerator:
     def _sample(self, output: Any, time: int) -> tuple[Tensor, Tensor]:
         """Return motions (B, D) and events (B,) sampled from the output of the stepper.
 
-        Motions are clipped to the bounds. The model's stopping rule (`SequenceModel.finished`) replaces events by END.
+        Motions are shortened so that positions stay within the bounds. If the model's stopping rule
+        (`SequenceModel.finished`) ends a sequence, the event of this sequence is END.
         """
         bin_widths, bounds = self.constraints.bin_widths, self.constraints.bounds
         bin_width = bin_widths.bin_width
@@ -125,8 +135,8 @@ class ChunkGenerator:
     def _choose_inputs(self, time: int) -> Tensor | None:
         """Return the inputs (B, A) of a step, or None if neither the condition nor a policy provides inputs.
 
-        Inputs of the condition are used even if there is a policy. A policy is not called for the first step of a
-        sequence; the inputs of this step are zeros.
+        Inputs of the condition are used even if there is a policy. If the policy chooses the inputs, the inputs of the
+        first step of a sequence are zeros.
         """
         policy = self.initializer.policy
         if self.initializer.condition.inputs is not None:

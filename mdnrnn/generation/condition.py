@@ -1,4 +1,4 @@
-"""Checks of the condition and of the prefix that `generate` receives, and their conversion to the model's dtype."""
+"""Check the condition and the prefix that `generate` receives, and convert them to the model's device and dtype."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ def check_condition(condition: Condition | None, model: SequenceModel, n: int) -
     """Return the condition of n sequences, on the model's device and with its dtype.
 
     Args:
-        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U), or None.
+        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U). Each of these variables
+            can be None. A condition of None has no variables.
         model: the model.
         n: number of sequences.
 
     Raises:
-        InputError: the model does not take a variable, or a shape, a dtype or a value is invalid.
+        InputError: the condition has a variable that the model does not take, or a shape, a dtype or a value is
+            invalid.
     """
     label, inputs, latent, text = condition or Condition()
     like, shape = next(model.parameters()), model.shape
@@ -43,7 +45,7 @@ def check_condition(condition: Condition | None, model: SequenceModel, n: int) -
 
 
 def _check_label(label: Tensor, n: int, classes: int) -> Tensor:
-    """Return class indices (n,) as int64, or weights of blends (n, classes) unchanged."""
+    """Return class indices (n,) as int64. Return weights (n, classes) that blend classes unchanged."""
     label = to_tensor("label", label)
     if not classes:
         raise InputError("label: received labels for a model without classes; omit the labels")
@@ -56,7 +58,12 @@ def _check_label(label: Tensor, n: int, classes: int) -> Tensor:
 
 
 def _check_text(text: Tensor, n: int) -> Tensor:
-    """Return code points (n, U) as int64. Each row has at least one character, and zeros only after the last one."""
+    """Return Unicode code points (n, U) as int64.
+
+    Raises:
+        InputError: the shape or the dtype is invalid, or a row does not consist of one or more positive code points,
+            followed by zeros as padding.
+    """
     text = to_tensor("text", text)
     check_shape("text", text, (n, "U"))
     if text.is_floating_point():
@@ -72,12 +79,12 @@ def check_prefix(prefix: Step | None, model: SequenceModel, inputs: Tensor | Non
     """Return the prefix on the model's device and with its dtype.
 
     Args:
-        prefix: normalized motion (P, D), event (P,) and inputs (P, A) or None; or None.
+        prefix: step with normalized motion (P, D), event (P,), and inputs (P, A) or None. None for no prefix.
         model: the model.
         inputs: inputs (n, T, A) of the condition, or None.
 
     Raises:
-        InputError: a shape, a dtype or a value is invalid, or `inputs` are shorter than the prefix.
+        InputError: a shape, a dtype or a value is invalid, or the condition has fewer inputs than the prefix has steps.
     """
     if prefix is None:
         return None
@@ -111,10 +118,10 @@ def _check_prefix_inputs(inputs: Tensor | None, steps: int, shape: StepShape, li
 
 
 def check_policy_inputs(inputs: Tensor, rows: int, like: Tensor, width: int) -> Tensor:
-    """Return the inputs (B, A) that a policy has chosen, with the dtype of `like`.
+    """Return the inputs that a policy has chosen, with the device and dtype of `like`.
 
     Raises:
-        InputError: the shape is wrong.
+        InputError: the inputs are not a tensor of shape (rows, width).
     """
     if not isinstance(inputs, torch.Tensor) or inputs.shape != (rows, width):
         received = tuple(inputs.shape) if isinstance(inputs, torch.Tensor) else type(inputs).__name__

@@ -13,9 +13,9 @@ from mdnrnn.generation.sampling import Sampling
 class BinWidths(NamedTuple):
     """Normalized bin widths of the grid to which motions are rounded.
 
-    `bin_width`: bin widths of all steps but the first, shape (D,), 0 for continuous features; None without a grid.
-    `first`: bin widths of the first step of a sequence, shape (D,); None if they equal `bin_width`. `all_positive`:
-    whether all bin widths are positive.
+    `bin_width`: bin widths from the second step of a sequence on, shape (D,); 0 for a continuous feature. None if
+    motions are not rounded. `first`: bin widths of the first step of a sequence, shape (D,). None if `bin_width` also
+    applies to the first step. `all_positive`: whether all numbers in `bin_width` and `first` are positive.
     """
 
     bin_width: Tensor | None
@@ -43,7 +43,8 @@ class BinWidths(NamedTuple):
 class SamplingConstraints(NamedTuple):
     """Sampling options, bin widths and bounds.
 
-    `bounds`: lower and upper bounds of the position's first P features, shape (2, P), or None.
+    `bounds`: lower and upper bounds of the first P features of the position (the sum of the normalized motions), shape
+    (2, P). None if positions are not bounded.
     """
 
     sampling: Sampling

@@ -1,6 +1,7 @@
-"""Interface of samplers, and the sampler of the general generation path.
+"""Interface of samplers, and the sampler of the general generation path (see `mdnrnn.generation.fast_path`).
 
-A sampler maps the output of a stepper and noise to time steps. `FusedSampler` is the sampler of the fast path.
+A sampler computes sampled time steps from the output of a stepper and from noise. `FusedSampler` is the sampler of the
+fast path.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ class StepSampler(Protocol):
     """Interface of `FusedSampler` and `DistributionSampler`."""
 
     groups: int
-    """Number G of categorical choices per step that need uniform noise: the choices of components, then the event."""
+    """Number of uniform random numbers per sequence and step, G: one per selected component, then one for the event.
+
+    Without events, `FusedSampler` does not need the last number.
+    """
 
     def __call__(
         self, output: Any, uniform: Tensor, normal: Tensor, bin_width: Tensor | None, all_positive: bool, /

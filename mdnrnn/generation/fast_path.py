@@ -53,7 +53,7 @@ def supports_fast_path(model: SequenceModel, sampling: Sampling) -> bool:
 def has_default_state(decoder: StepDecoder, state: Any) -> bool:
     """Return whether a state has the types and shapes of the decoder's own initial state.
 
-    A model can return another state from `initial_state`; then it takes the general path.
+    If `initial_state` of the model returns another kind of state, the model takes the general path.
 
     Args:
         decoder: decoder that the fast path supports.
@@ -71,7 +71,7 @@ def has_default_state(decoder: StepDecoder, state: Any) -> bool:
 
 
 def supports_packed_lstm(decoder: StepDecoder) -> bool:
-    """Return whether `PackedStepper` supports a decoder: it needs a plain LSTM without skip connections.
+    """Return whether `PackedStepper` supports a decoder: whether the decoder has an `LSTM` without skip connections.
 
     Args:
         decoder: decoder that the fast path supports.
@@ -136,4 +136,7 @@ def _methods(each: type) -> dict[str, Any]:
 _ORIGINAL_METHODS = {
     each: _methods(each) for each in (nn.Module, SequenceModel, Sampling, *sorted(_MODULES | _DISTRIBUTIONS, key=str))
 }
-"""Methods of all classes that the fast path replaces. If a program replaces one, the fast path is not used."""
+"""Methods of the classes whose code the fast path duplicates.
+
+If the program has replaced one of these methods by its own, the fast path is not used.
+"""

@@ -1,7 +1,7 @@
 """Fused sampler: sample steps from the input of a step head without computing the whole distribution.
 
-A sampled step needs the parameters of one component only (one per dimension for per-dimension mixtures). The sampler
-copies the head's linear layer and reorders its outputs: first the logits of all categorical choices, then the
+To sample a step, the parameters of one component are sufficient (one per dimension for per-dimension mixtures). The
+sampler copies the head's linear layer and reorders its outputs: first the logits of all categorical choices, then the
 parameters of each component side by side. One call of softmax computes the probabilities of the components and of the
 event. Mean and scale are computed for the selected component only. The formulas are those of `mdnrnn.distributions` and
 `mdnrnn.nn.parameters`.
@@ -93,8 +93,8 @@ class FusedSampler:
             features: input of the head, shape (B, I).
             uniform: noise in [0, 1) that selects the components and the event, in this order, shape (B, G, 1).
             normal: standard normal noise of the motion, shape (B, D).
-            bin_width: spacing of the grid of the motions, shape (D,) or (B, D), 0 for a continuous feature; None
-                without a grid.
+            bin_width: bin widths of the grid to which motions are rounded, shape (D,) or (B, D); 0 for a continuous
+                feature. None if motions are not rounded.
             all_positive: whether the caller guarantees that all bin widths are positive.
         """
         torch.addmm(self.bias, features.to(self.bias.dtype), self.weight, out=self.outputs)
@@ -122,18 +122,19 @@ def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:
     """Return the indices of the rows of the head's weight matrix that compute each logit and each component parameter.
 
     A step is sampled by several categorical choices: one or more choices of a component and, if there are events, the
-    choice of an event. All choices are padded to the same number of outcomes. Outcomes that cannot be selected are
-    padding and, if `endless`, END.
+    choice of an event. All choices are padded to the same number of outcomes. Padding outcomes cannot be selected. If
+    `endless` is true, END cannot be selected either.
 
     Args:
         head: step head.
         endless: whether END is excluded.
 
     Returns:
-        Two arrays of row indices. The first one is for the logits and has shape (choices, outcomes); the choice of the
-        event is last. If an outcome cannot be selected, its index is one past the last row. The second one is for the
-        means, raw log scales and slopes of each component and has shape (component choices, outcomes, parameters per
-        component). For padding, it repeats the indices of the last component.
+        Two tensors of row indices. The first tensor is for the logits and has shape (choices, outcomes); the choice of
+        the event is last. If an outcome cannot be selected, its index is one past the last row. The second tensor is
+        for the parameters of each component: means, raw log scales and slopes (see `mdnrnn.distributions.cholesky`). It
+        has shape (component choices, outcomes, parameters per component). Padding outcomes repeat the indices of
+        the last component.
     """
     shape, choices = head.shape, head.component_choices
     k, missing = shape.components, shape.size + head.events

@@ -23,10 +23,11 @@ PROPOSALS = 256
 def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: int = 0) -> Tensor:
     """Return n samples of z, shape (n, Z), approximately from p(z | prefix).
 
-    Half of the proposals are sampled from the encoder's q(z | prefix), which may be wrong because the encoder was
-    trained on finished sequences only. The other half are therefore sampled from the prior p(z). Proposals are weighted
-    by p(prefix | z) p(z) / (proposal density). The n samples are then drawn from the proposals, with replacement and
-    with probabilities proportional to the weights (Rubin 1987, "sampling importance resampling").
+    Half of the proposals are sampled from the encoder's q(z | prefix). This distribution may be inaccurate, because the
+    encoder was trained on finished sequences only. The other half are therefore sampled from the prior p(z). The
+    proposal density is the mean of both densities. Each proposal has the weight p(prefix | z) p(z) / (proposal
+    density). The n samples are drawn from the proposals, with replacement and with probabilities proportional to the
+    weights (Rubin 1987, "sampling importance resampling").
 
     Args:
         model: model with an encoder.
@@ -34,7 +35,7 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
         n: number of samples.
         seed: random seed.
     """
-    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # no sequence has index 2**32
+    generator = np.random.Generator(np.random.Philox([seed, 2**32]))  # index 2**32: noise that no sequence uses
     noise = torch.from_numpy(generator.standard_normal((batch.size, model.latent), np.float32)).to(batch.lengths.device)
     posterior = model.encode(batch)
     is_from_prior = torch.arange(batch.size, device=noise.device) % 2 == 0

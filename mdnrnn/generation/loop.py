@@ -53,19 +53,20 @@ def generate(
         condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U), if the model takes them.
             With inputs, a sequence has at most T steps, including its prefix. If a model needs latent vectors and the
             condition has none, they are sampled from the prior.
-        prefix: unfinished sequence that all sequences continue: normalized motion (P, D) and event (P,). If there is a
-            policy, the prefix may have inputs (P, A). If it has none, the policy chooses the inputs of the prefix.
-        policy: function that chooses the inputs of each step, if the condition has no inputs; see `Policy`. The inputs
-            of the first step of a sequence are 0.
+        prefix: unfinished sequence that all sequences continue: normalized motion (P, D) and event (P,). With a policy,
+            the prefix may contain inputs (P, A). If the prefix contains no inputs, the policy also chooses the inputs
+            of the steps of the prefix.
+        policy: function that chooses the inputs of each step except the first, whose inputs are 0; see `Policy`. If the
+            condition has inputs, the policy is not used.
         sampling: sampling options; by default steps are sampled from the model's distribution.
         seed: random seed, a whole number >= 0 of any size.
-        max_steps: maximum number of new steps, a number or shape (n,).
-        bin_width: normalized bin widths of the grid of the motions, shape (D,), 0 for a continuous feature; None
-            without a grid. Sampled motions are rounded to the grid before the model reads them. The probability of a
-            grid point is therefore that of its bin.
+        max_steps: maximum number of new steps: one number for all sequences, or an array (n,) with one per sequence.
+        bin_width: normalized bin widths of a grid, shape (D,); 0 for a continuous feature. Sampled motions are rounded
+            to the grid before the model reads them. The probability of a grid point is therefore the probability of its
+            bin. None: motions are not rounded.
         first_bin_width: bin widths for the first step of a sequence, shape (D,); by default `bin_width`.
         bounds: normalized lower and upper bounds of the first P features of the position (the sum of the motions),
-            shape (2, P). Motions that would leave the bounds are shortened before the model reads them.
+            shape (2, P). Motions that would lead out of the bounds are shortened before the model reads them.
         batch_size: number of sequences generated at the same time.
         shared_noise: whether all sequences use the noise of sequence 0; they then differ by their conditions only.
         workers: number of worker processes; more than 1 requires a model on a CPU and no policy.
@@ -74,7 +75,7 @@ def generate(
         The generated sequences, including the prefix.
 
     Raises:
-        InputError: an argument is invalid, or the model does not take it.
+        InputError: an argument is invalid or does not fit the model.
     """
     check_generation_arguments(n, seed, max_steps, batch_size)
     like, features = next(model.parameters()), model.shape.features

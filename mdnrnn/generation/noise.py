@@ -21,7 +21,7 @@ def noise_stream(seed: int, index: int) -> np.random.Generator:
 
 
 def check_seed(seed: Any) -> None:
-    """Raise `InputError` unless a random seed is a whole number >= 0; it may have any size."""
+    """Raise `InputError` if a random seed is not a whole number >= 0. There is no maximum."""
     if not isinstance(seed, Integral) or seed < 0:
         raise InputError(f"seed: received {seed}, expected a whole number >= 0")
 

@@ -10,15 +10,15 @@ from torch import Tensor
 
 
 class PackedMatrix:
-    """Constant matrix (O, I), the concatenation of parts, for repeated multiplication by rows (B, I).
+    """Constant matrix M of shape (O, I), for repeated products X M^T with rows X of shape (B, I).
 
-    Two cases on a CPU in float32 are optimized; all other cases use `torch.mm`. For a single row, the outputs are
-    divided among the threads, because PyTorch's matrix-vector product is not parallel. For several rows, oneDNN
-    multiplies by a packed copy of the matrix. On Zen 4, the product with the packed copy is faster than `torch.mm` at
-    any number of rows; at 16 rows, it takes half the time.
+    Two cases on a CPU in float32 are optimized; all other cases use `torch.mm`. For a single row, the O outputs are
+    divided among the threads if O is a multiple of the number of threads, because PyTorch's matrix-vector product is
+    not parallel. For several rows, oneDNN multiplies by a packed copy of the matrix. On Zen 4, the product with the
+    packed copy is faster than `torch.mm` at any number of rows; at 16 rows, it takes half the time.
 
     Args:
-        parts: matrices (O, I_j), side by side; the sum of all I_j is I.
+        parts: matrices (O, I_j), whose concatenation side by side is M; the sum of all I_j is I.
     """
 
     def __init__(self, parts: list[Tensor]) -> None:
@@ -29,7 +29,7 @@ class PackedMatrix:
         """Return a function that multiplies a buffer by the transposed matrix.
 
         Args:
-            rows: buffer, shape (B, I); every call of the function reads its current contents.
+            rows: buffer, shape (B, I). Every call of the function reads the current contents of the buffer.
 
         Returns:
             The function, whose result has shape (B, O), and the buffer to which each call writes its result. The buffer
@@ -66,9 +66,9 @@ class PackedMatrix:
 
 
 def _find_onednn() -> Any:
-    """Return oneDNN's operators that pack a matrix and multiply by it, or None if oneDNN is not available.
+    """Return two oneDNN operators: one packs a matrix, one multiplies by a packed matrix. None without oneDNN.
 
-    They are internal operators of PyTorch that torch.compile uses.
+    Both are internal operators of PyTorch, which torch.compile uses.
     """
     operators = torch.ops.mkldnn
     if torch.backends.mkldnn.is_available() and hasattr(operators, "_linear_pointwise"):

@@ -21,8 +21,9 @@ Policy = Callable[[Tensor, Any, Tensor], Tensor]
 """Function (motion, state, indices) -> inputs that chooses the inputs (B, A) of the next step.
 
 `motion`: normalized motions of the previous step, shape (B, D). `state`: state of the model before it reads `motion`.
-`indices`: indices of the sequences, shape (B,). Each row of the result must depend on the same row of the arguments
-only. The rows may include sequences that have ended.
+`indices`: indices of the sequences, shape (B,). Each row of the result must depend only on the same row of the
+arguments. The rows may include sequences at their first step and sequences that have ended; the inputs that are chosen
+for these sequences have no effect.
 """
 
 
@@ -51,10 +52,13 @@ class SequenceInitializer:
     seed: int
     shared_noise: bool
     first_index: int = 0
-    """Index of the first sequence. The noise stream of a sequence depends on its index."""
+    """Index of the first sequence of this initializer among all sequences that `generate` returns.
+
+    The noise stream of a sequence depends on its index among all sequences.
+    """
 
     def select(self, rows: slice) -> SequenceInitializer:
-        """Return an initializer for the sequences with the indices `rows`."""
+        """Return an initializer for a slice of the sequences."""
         return replace(self, condition=self._condition_of(rows), first_index=self.first_index + rows.start)
 
     @property
@@ -64,18 +68,19 @@ class SequenceInitializer:
 
     @property
     def known_inputs(self) -> Tensor | None:
-        """Inputs of the condition, shape (n, T, A).
+        """Inputs that are known before generation.
 
-        If the condition has no inputs, they are those of the prefix, shape (1, P, A), or None without such a prefix.
+        If the condition has inputs, they are the inputs of the condition, shape (n, T, A). If only the prefix has
+        inputs, they are the inputs of the prefix, shape (1, P, A). None if neither has inputs.
         """
         if self.condition.inputs is not None or self.prefix is None or self.prefix.inputs is None:
             return self.condition.inputs
         return self.prefix.inputs.unsqueeze(0)
 
     def limit_steps(self, max_steps: np.ndarray) -> np.ndarray:
-        """Return the maximum numbers of new steps, shape (n,), such that no sequence is longer than its known inputs.
+        """Return the maximum numbers of new steps, shape (n,), reduced to the number of steps with known inputs.
 
-        If the condition has no inputs and there is a policy, `max_steps` is not reduced.
+        The numbers are not reduced if there are no known inputs, or if a policy chooses the inputs of new steps.
         """
         if self.known_inputs is None or (self.condition.inputs is None and self.policy is not None):
             return max_steps
@@ -102,7 +107,7 @@ class SequenceInitializer:
         return Condition(*(None if part is None else part[rows] for part in self.condition))
 
     def _run_prefix(self, states: InitialStates, indices: np.ndarray) -> InitialStates:
-        """Return the states after the prefix, given the states before it."""
+        """Return the states after the prefix, given the states before the prefix."""
         if self.prefix is None:
             return states
         noises, previous, state, position = states

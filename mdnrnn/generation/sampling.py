@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Sampling options. Instances are functions that map a model's step distribution to the one to sample from."""
+    """Sampling options. Calling an instance converts a model's step distribution to the distribution to sample from."""
 
     temperature: float = 1.0
     """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable component and
@@ -24,7 +24,7 @@ class Sampling:
     bias: float = 0.0
     """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
     endless: bool = False
-    """Whether to exclude the END event. Sequences then have the maximum number of steps, unless the model has its own
+    """Whether to exclude the END event. A sequence then ends at the maximum number of steps or by the model's own
     stopping rule."""
 
     def __post_init__(self) -> None:
@@ -37,7 +37,7 @@ class Sampling:
 
     @property
     def resolved_scale_temperature(self) -> float:
-        """`scale_temperature`, or `temperature` if it is None."""
+        """`scale_temperature`; if `scale_temperature` is None, `temperature`."""
         return self.temperature if self.scale_temperature is None else self.scale_temperature
 
     def __call__(self, steps: StepDistribution) -> StepDistribution:
@@ -46,7 +46,7 @@ class Sampling:
         A subclass may override this method, for example to restrict sampling to the k components with the largest
         weights.
         """
-        steps = steps.endless() if self.endless else steps  # first: temperature 0 could select END
+        steps = steps.endless() if self.endless else steps  # before tempering: temperature 0 could select END
         if self.bias:
             steps = steps.biased(self.bias)
         if self.temperature != 1 or self.resolved_scale_temperature != 1:

@@ -21,8 +21,11 @@ from mdnrnn.generation.steppers import make_stepper
 from mdnrnn.pen_events import END
 
 _REFILL_FRACTION = 8
-"""Free slots are refilled when at least 1 / `_REFILL_FRACTION` of all slots are free. They are refilled together,
-because each computation of initial states takes time."""
+"""Free slots are refilled together, because each computation of initial states takes time.
+
+They are refilled when 1 / `_REFILL_FRACTION` of all slots are free, or when there is a free slot for every waiting
+sequence.
+"""
 
 
 class GeneratedSequence(NamedTuple):
@@ -100,8 +103,9 @@ class SlotGenerator:
     def _refill(self) -> None:
         """Fill free slots with the next waiting sequences.
 
-        If no sequence can be started, remove the free slots from the batch, except with a CUDA graph, whose batch size
-        is fixed. If states grow, waiting sequences start when all slots are free.
+        If states grow, waiting sequences start only when all slots are free. If no sequence is waiting, or if waiting
+        sequences cannot start because states grow, free slots are removed from the batch. With a CUDA graph, free slots
+        are kept, because the batch size of the graph is fixed.
         """
         free = np.flatnonzero(self.remaining == 0)
         for row in free:

@@ -10,7 +10,9 @@ from mdnrnn.errors import InputError
 
 
 def check_state(state: Any, batch: int) -> None:
-    """Raise `InputError` unless a state consists of tensors whose second-to-last dimension is the batch size.
+    """Raise `InputError` if the second-to-last dimension of a tensor in a state is not the batch size.
+
+    The error is also raised if the state contains an object that is not a tensor, a tuple or None.
 
     Args:
         state: state of a model: a tensor, a NamedTuple or tuple of states, or None.
@@ -30,9 +32,10 @@ def check_state(state: Any, batch: int) -> None:
 
 
 def can_share_batch(state: Any, other: Any) -> bool:
-    """Return whether the rows of two states can be in one batch: same structure, same shapes except for the batch.
+    """Return whether two states can be concatenated along the batch dimension.
 
-    States that grow from step to step, such as key/value caches, differ if their sequences have different lengths.
+    Both states must have the same structure and, except for the batch dimension, the same shapes. States that grow from
+    step to step, such as key/value caches, have different shapes after different numbers of steps.
     """
     if isinstance(state, Tensor) and isinstance(other, Tensor):
         return state.shape[:-2] == other.shape[:-2] and state.shape[-1] == other.shape[-1]

@@ -1,8 +1,8 @@
-"""Steppers: advance a batch of sequences by one time step of a model; sequences in the batch can be replaced.
+"""Steppers advance a batch of sequences by one time step per call. Sequences in the batch can be replaced.
 
-`PackedStepper` supports decoders with a plain LSTM. It packs the weights once, keeps the states in fixed buffers and
-computes one matrix product per layer and step. `DecoderStepper` supports the other decoders of this package.
-`ModelStepper` supports every model.
+`PackedStepper` supports decoders with a plain LSTM. It concatenates the weights of each layer once, keeps the states in
+fixed buffers and computes one matrix product per layer and step. `DecoderStepper` supports all other decoders of this
+package. `ModelStepper` supports every model.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderSta
 
 
 class Stepper(ABC):
-    """Interface of steppers. A stepper stores the previous steps and the states of B sequences."""
+    """Interface of steppers. A stepper stores the previous step and the state of each of B sequences."""
 
     motion: Tensor
     """Motions of the previous steps, shape (B, D)."""
@@ -66,10 +66,10 @@ class Stepper(ABC):
 
     @abstractmethod
     def replace_rows(self, rows: Tensor, previous: Step, state: Any) -> None:
-        """Replace the sequences in the given rows (N,) by new ones with these previous steps and states."""
+        """Replace the sequences in the given rows (N,) by N sequences with the given previous steps and states."""
 
     def accepts(self, state: Any) -> bool:
-        """Return whether `replace_rows` accepts a state: whether it has the shapes of the current state."""
+        """Return whether `replace_rows` accepts a state; see `can_share_batch`."""
         return can_share_batch(self.state, state)
 
     @abstractmethod
@@ -90,7 +90,7 @@ class ModelStepper(Stepper):
         self.motion, self.event = previous.motion, previous.event
 
     def step(self, inputs: Tensor | None) -> Any:
-        """Return the distribution of the next step, of batch shape (B,)."""
+        """Advance by one step, and return the distribution of the next step, of batch shape (B,)."""
         distribution, self._state = self.model.step(Step(self.motion, self.event, inputs), self._state)
         return distribution
 
@@ -127,7 +127,7 @@ class DecoderStepper(Stepper):
         self.motion, self.event = previous.motion.clone(), previous.event.clone()
 
     def step(self, inputs: Tensor | None) -> Tensor:
-        """Return the input of the head, shape (B, width)."""
+        """Advance by one step, and return the input of the head, shape (B, width)."""
         hidden, state = self.decoder.step_hidden(Step(self.motion, self.event, inputs), self._state)
         map_state(_update_buffer, self._state, state)
         return hidden
@@ -154,7 +154,7 @@ class DecoderStepper(Stepper):
 
 
 def _update_buffer(buffer: Tensor, new: Tensor) -> Tensor:
-    """Copy a new state into a buffer. `copy_` alone would broadcast a state of another shape."""
+    """Copy a new state into a buffer of the same shape. `copy_` alone would broadcast a state of another shape."""
     if new is buffer:
         return buffer
     if new.shape != buffer.shape:
@@ -165,9 +165,9 @@ def _update_buffer(buffer: Tensor, new: Tensor) -> Tensor:
 class PackedStepper(Stepper):
     """Stepper for decoders with a plain LSTM; it keeps the state in fixed buffers.
 
-    Each layer has an input row per sequence: the inputs of the layer, its previous hidden state and a 1, which
-    multiplies the bias. The inputs of the first layer are the features of the step and the context. The inputs of each
-    other layer are the hidden state of the layer below.
+    Each layer has one input row per sequence: the inputs of the layer, the previous hidden state of the layer and a 1,
+    which multiplies the bias. The inputs of the first layer are the features of the step and the context vector (see
+    `mdnrnn.nn.decoder`). The inputs of every higher layer are the hidden state of the layer below.
     """
 
     def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
@@ -183,12 +183,12 @@ class PackedStepper(Stepper):
         self.offsets = self.motion[:, : features.position_features]
         self.unread = self.motion[:, features.position_features :]
         self.unread_position = torch.zeros_like(self.unread)
-        """Position features that the decoder does not read; stopping rules and policies may read them in the state."""
+        """Position features that the decoder does not read. Stopping rules and policies may read them in `state`."""
         self.event_rows = features.event_rows[1:].to(inputs.dtype)
         self.scale = features.scale
 
     def step(self, inputs: Tensor | None) -> Tensor:
-        """Return the input of the head, shape (B, H)."""
+        """Advance by one step, and return the input of the head, shape (B, H)."""
         for part in self.decoder.features.require_inputs(inputs):
             self.inputs.copy_(part)
         self.position.add_(self.offsets, alpha=self.scale)
@@ -227,7 +227,7 @@ class PackedStepper(Stepper):
 
     @property
     def state(self) -> DecoderState:
-        """Copy of the state."""
+        """Copy of the state after the last call of `step`."""
         hidden, cell = (torch.stack([getattr(layer, name) for layer in self.layers]) for name in ("hidden", "cell"))
         position = self.unread_position
         if self.position.shape[1]:
@@ -246,10 +246,10 @@ class _PackedLayer:
 
     @cached_property
     def product(self) -> tuple[Callable[[], Tensor], Gates | None]:
-        """Two values: a function that multiplies the input rows by the weights, and views of the gates.
+        """A function that multiplies the input rows by the weights, and views of the gates in its output buffer.
 
-        The views refer to the output buffer of the function; they are None if it has none. The property is computed on
-        first use, because packing the weights takes as long as many time steps.
+        The views are None if each call of the function allocates a new output. The property is computed on first use,
+        because packing the weights takes as long as many time steps.
         """
         multiply, out = self.matrix.make_product(self.row)
         return multiply, None if out is None else Gates.from_product(out)

@@ -10,7 +10,7 @@ from torch import nn
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode within the context; afterwards every module has its previous mode again."""
+    """Put a model into evaluation mode within the context; afterwards restore the previous mode of each module."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PAUSE = 1.5
 """Pause before an animation repeats, in seconds."""
 FRAME = 50
-"""Duration of a GIF frame in milliseconds."""
+"""Duration of a GIF frame in milliseconds. Frames of long touch performances are longer."""
 MORPH_FRAME, MORPH_END = 120, 600
 """Milliseconds for which a morph shows a drawing: `MORPH_END` for the first and last drawing, else `MORPH_FRAME`."""
 GIF_MAX_SIDE = 800

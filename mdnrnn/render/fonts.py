@@ -1,4 +1,4 @@
-"""Fonts of the texts in a matplotlib figure: other fonts for characters that a text's font lacks."""
+"""Fallback fonts in matplotlib figures, for characters that the font of a text does not contain."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _MAX_LISTED = 10
 
 
 def complete_fonts(figure: Figure) -> None:
-    """Give each text a font for each of its characters, or hide it if no installed font has one of them.
+    """Add fallback fonts to each text of a figure, so that all characters of the text can be drawn.
 
-    Hidden texts are reported in one `InputWarning`. Without this, missing characters would be drawn as boxes.
+    If a character of a text is in none of the installed fonts, the text is hidden, because matplotlib would draw the
+    character as a box. One `InputWarning` lists these characters.
     """
     missing: set[str] = set()
     for text in _visible_texts(figure):
@@ -33,8 +34,8 @@ def complete_fonts(figure: Figure) -> None:
         families = _families_with(frozenset(lacking))
         if families is None:
             missing |= {character for character in lacking if _families_with(frozenset(character)) is None}
-            text.set_visible(False)  # the text of a tick is set again before it is drawn
-            text.set_text("")  # a legend measures invisible texts, too
+            text.set_visible(False)  # for tick labels, whose text matplotlib sets again before drawing
+            text.set_text("")  # for legends, which leave space for invisible texts, too
         elif families:
             text.set_fontfamily([*text.get_fontfamily(), *families])
     if missing:
@@ -51,7 +52,7 @@ def complete_fonts(figure: Figure) -> None:
 def _visible_texts(figure: Figure) -> list[Text]:
     from matplotlib.text import Text
 
-    for axes in figure.axes:  # sets the texts of the ticks, which matplotlib does only before it draws them
+    for axes in figure.axes:  # sets the texts of tick labels, which are empty until matplotlib draws them
         axes.get_xticklabels()
         axes.get_yticklabels()
     texts: list[Text] = figure.findobj(Text)
@@ -60,14 +61,17 @@ def _visible_texts(figure: Figure) -> list[Text]:
 
 @lru_cache(maxsize=256)
 def _font_path(family: str) -> str:
-    """Return the file of the upright font of normal weight of a family, or of the default font."""
+    """Return the path of the upright font of normal weight in a font family.
+
+    If the family is not installed, return the path of matplotlib's default font.
+    """
     from matplotlib.font_manager import FontProperties, findfont
 
     return str(findfont(FontProperties(family=[family])))  # a string would be parsed as a fontconfig pattern
 
 
 def _supported(path: str, characters: set[str]) -> set[str]:
-    """Return those of the characters that a font can draw."""
+    """Return the characters in `characters` that the font file `path` can draw."""
     return {character for character in characters if _can_draw(path, character)}
 
 
@@ -85,7 +89,7 @@ def _can_draw(path: str, character: str) -> bool:
 
 @lru_cache(maxsize=4)
 def _open_font(path: str) -> FT2Font | None:
-    """Return a font of a fixed size; None if it cannot be opened or consists of bitmaps, such as emoji."""
+    """Open a font file and set a fixed size. Return None if this fails, as for bitmap fonts of emoji."""
     from matplotlib.ft2font import FT2Font
 
     try:
@@ -98,10 +102,10 @@ def _open_font(path: str) -> FT2Font | None:
 
 @lru_cache(maxsize=256)
 def _families_with(characters: frozenset[str]) -> tuple[str, ...] | None:
-    """Return installed font families that together have all characters; None if there are none.
+    """Return installed font families that together have all characters; None if a character is in no installed font.
 
-    The first family has as many of the characters as possible, and so on. Of several such families, it is the first one
-    in alphabetical order, so that equal figures are drawn equally.
+    Families are selected one after the other: each has the largest number of the remaining characters. If several
+    families have the largest number, the first in alphabetical order is selected, so that results are reproducible.
     """
     from matplotlib.font_manager import fontManager
 
@@ -118,6 +122,9 @@ def _families_with(characters: frozenset[str]) -> tuple[str, ...] | None:
 
 
 def _is_text_font(font: FontEntry) -> bool:
-    """Return whether a font is the upright font of normal weight that its family name stands for."""
+    """Return whether a font is upright, has normal weight, and is the font that matplotlib finds by its family name.
+
+    "Last resort" fonts are excluded, because they draw placeholders instead of characters.
+    """
     is_regular = font.style == "normal" and str(font.weight) in ("400", "normal", "regular", "book")
     return is_regular and "lastresort" not in font.name.lower().replace(" ", "") and _font_path(font.name) == font.fname

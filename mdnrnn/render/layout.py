@@ -27,7 +27,8 @@ MAX_ASPECT = 16.0
 class Cell:
     """A drawing at its position on a sheet.
 
-    Lengths are in page units. The origin is the upper left corner of the sheet.
+    Lengths are in page units: pixels (SVG) or points of 1/72 inch (other formats). The origin is the upper left corner
+    of the sheet.
     """
 
     left: float
@@ -48,7 +49,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A page with a grid of cells, row by row; the input of the encoders of all picture formats."""
+    """A page with a grid of cells, row by row. The encoder of each picture format receives a sheet."""
 
     width: float
     height: float

@@ -32,8 +32,8 @@ METADATA = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"D
 def to_figure(sheet: Sheet) -> Figure:
     """Return a figure of the sheet.
 
-    A page unit is a point (1/72 inch) and is drawn two pixels wide. If the figure would then exceed `MAX_SIDE`, the
-    resolution is reduced so that the longer side is `MAX_SIDE` pixels.
+    A page unit is a point (1/72 inch) and is drawn two pixels wide. If a side of the figure would then exceed
+    `MAX_SIDE` pixels, the resolution is reduced so that the longer side is `MAX_SIDE` pixels.
     """
     return draw_sheet(sheet)[0]
 

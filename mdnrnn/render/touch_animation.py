@@ -15,7 +15,7 @@ from mdnrnn.render.layout import Cell, Sheet
 from mdnrnn.render.svg import svg_document
 
 MAX_FRAMES = 300
-"""Maximum number of frames of a GIF, excluding the last frame. Long performances have longer frames."""
+"""Maximum number of frames of a GIF, excluding the last frame. In long performances, each frame is shown for longer."""
 
 
 def to_performance_svg(sheet: Sheet) -> str:

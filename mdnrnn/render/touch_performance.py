@@ -14,7 +14,7 @@ from mdnrnn.render.layout import Cell, Grid, Sheet, clean_labels, make_grid
 from mdnrnn.render.style import DEFAULT_OPTIONS, PictureOptions, plasma_color
 
 LEVELS = 24
-"""Number of colors that show time. A color represents the same time in all performances of a sheet."""
+"""Number of colors that show time. A color represents the same time interval in all performances of a sheet."""
 COLORS = tuple(plasma_color(level / (LEVELS - 1)) for level in range(LEVELS))
 EDGE_COLOR = "#d3d9e3"
 """Color of the outline of the touch screen."""
@@ -120,7 +120,7 @@ def _touches(performance: Performance) -> list[str]:
 
 
 class Part(NamedTuple):
-    """A line of one color, or a dot. The corners of the screen have the positions (0, 0) and (1, 1)."""
+    """A line of one color, or a dot. The screen extends from position (0, 0), upper left, to (1, 1), lower right."""
 
     points: np.ndarray
     """(n, 2), positions."""
@@ -176,7 +176,7 @@ def screen_parts(performance: Performance, longest: float) -> list[Part]:
 
 
 def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
-    """Return the indices in `COLORS` of the colors of the times `seconds`, shape (n,).
+    """Return the index in `COLORS` of the color of each time in `seconds`, shape (n,).
 
     The time from 0 to `longest` is divided into `LEVELS` equal intervals, one per color.
     """
@@ -187,8 +187,8 @@ def color_levels(seconds: np.ndarray, longest: float) -> np.ndarray:
 def _lines(performance: Performance, longest: float) -> list[Part]:
     """Return the lines of the finger movements.
 
-    A movement leads from one touch to the next. Its color shows the mean of the times of both touches. Consecutive
-    movements of equal color form one line.
+    A movement leads from one touch to the next. The color of a movement shows the mean of the times of both touches.
+    Consecutive movements of equal color form one line.
     """
     seconds, moved = performance.seconds, ~performance.down[1:]
     level = color_levels((seconds[1:] + seconds[:-1]) / 2, longest)
@@ -212,7 +212,8 @@ def _cell(parts: Sequence[Part], grid: Grid, index: int, label: str) -> Cell:
     """Return cell `index` of the grid, which contains the parts of a performance."""
     left, top = grid.corner(index)
     side = grid.cell_width
-    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)  # from the screen's edge to a dot at the cell's edge
+    # Distance from the edge of the screen to the center of a dot at the edge of the cell, in sides of the screen.
+    overshoot = (MARGIN - TAP / 2) / (1 - 2 * MARGIN)
     strokes = [
         np.round(side * (MARGIN + (1 - 2 * MARGIN) * np.clip(part.points, -overshoot, 1 + overshoot)) + [left, top], 2)
         for part in parts

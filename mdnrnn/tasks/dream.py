@@ -18,9 +18,10 @@ from mdnrnn.runs.run import Run
 Policy = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Function (latents, hidden, indices) -> actions that chooses the actions (B, A) of the next step.
 
-`latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer before it
-reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must depend
-only on the same row of the arguments. The rows may include rollouts that have ended.
+`latents`: latent vectors in raw units, shape (B, Z). `hidden`: hidden states of the model's top LSTM layer, before the
+model reads the latents, shape (B, H). `indices`: indices of the rollouts, shape (B,). Each row of the actions must
+depend only on the same row of the arguments. The rows may include rollouts at their first step and rollouts that have
+ended; the actions that are chosen for these rollouts have no effect.
 """
 
 
@@ -29,8 +30,8 @@ def dream(
 ) -> Corpus:
     """Generate rollouts of a world model.
 
-    A rollout ends with the event END or after `steps` steps. In the returned corpus, `inputs` are the actions; those of
-    the first step are 0. If the data have a reward, it is the last feature of `motion`.
+    A rollout ends with the event END or at the maximum number of steps. The returned corpus contains the actions as
+    `inputs`; the actions of the first step are 0. If the run's data have a reward, it is the last feature of `motion`.
 
     Args:
         run: run of a world model.

@@ -43,8 +43,8 @@ class DreamEnv(gymnasium.Env[np.ndarray, Any]):
 
         Args:
             run: run of a world model.
-            actions: action space: a Discrete space of A actions, which are converted to one-hot inputs; or a Box of
-                shape (A,) that contains the inputs. By default an unbounded Box.
+            actions: action space, for a model with A inputs: a Discrete space of A actions, which are converted to
+                one-hot inputs; or a Box of shape (A,), whose elements are the inputs. By default an unbounded Box.
             reward: reward function; by default the reward that the model predicts, or 1 per step if the run's data have
                 no reward.
             sampling: sampling options.

@@ -73,13 +73,13 @@ def write(
 ) -> WrittenLines:
     """Write each line of text as one sequence.
 
-    If there is a style line, the model first reads this line and its text, and then continues with a line of `lines` in
-    the same handwriting (primed sampling, Graves section 5.5). The style line itself is not part of the result.
+    With a style, the model first reads the handwritten line `style` and its text, and then writes each line of `lines`
+    in the same handwriting (primed sampling, Graves section 5.5). The result does not contain the style line.
 
     Args:
         run: run of a text-conditional model.
         lines: texts of the lines.
-        style: handwritten line, with its text, whose handwriting is imitated; by default the handwriting is random.
+        style: line of handwriting to imitate, with its text; by default the handwriting is random.
         sampling: sampling options.
         seed: random seed; the noise of line i depends only on the seed and i.
         max_steps: maximum number of steps per line; by default it grows with the number of characters.
@@ -122,14 +122,14 @@ def write_pages(
 ) -> list[WrittenLines]:
     """Write the same lines on several pages, with one handwriting per page.
 
-    If there is a style line, all pages imitate its handwriting. Otherwise the first line of each page has a random
-    handwriting, which the other lines of the page imitate.
+    With a style, all pages imitate the handwriting of `style`. Without a style, the first line of each page has a
+    random handwriting, and all further lines of the page imitate the first line.
 
     Args:
         run: run of a text-conditional model.
         lines: texts of the lines. An empty line leaves space on the page; it is not written.
         pages: number of pages.
-        style: style line; see `write`.
+        style: line of handwriting to imitate; see `write`.
         sampling: sampling options.
         seed: random seed.
         max_steps: maximum number of steps per line; by default it grows with the number of characters.
@@ -164,7 +164,7 @@ def _remove_prefix(sequence: Sequence, steps: int) -> tuple[Sequence, int]:
 
 
 def read_style(run: Run, style: str, text: str | None = None, rescale: bool | None = None) -> Sequence:
-    """Return a handwritten line with its text, as the argument `style` of `write`.
+    """Return a handwritten line with its text, for the argument `style` of `write`.
 
     An `InputWarning` is issued if the line is not at the scale of the training lines.
 
@@ -201,6 +201,6 @@ def read_style(run: Run, style: str, text: str | None = None, rescale: bool | No
 
 
 def _style_path(run: Run, data: str) -> str:
-    """Return the path of the file `data` in the run folder if `data` exists only there, else `data`."""
+    """Return `data`. If this path does not exist but the run folder contains such a file, return the file's path."""
     path = run.folder / data
     return str(path) if path.is_file() and not Path(data).exists() else data

@@ -28,9 +28,9 @@ _MIN_LINE_WIDTH, _MAX_LINE_WIDTH = 0.0002, 0.02
 class WrittenLines(NamedTuple):
     """Handwritten lines with their texts, and the attention weights of each line.
 
-    `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. Its columns are the U characters
-    of the text and the position after the last character. `rows`: row of each line on its page; None for consecutive
-    rows. Rows without a line are blank.
+    `lines`: corpus of the lines. `windows`: one array (T, U + 1) of weights per line. The columns of the array are the
+    U characters of the text and the position after the last character. `rows`: row of each line on its page; None for
+    consecutive rows. Rows without a line are blank.
     """
 
     lines: Corpus
@@ -60,8 +60,8 @@ class WrittenLines(NamedTuple):
 class HandwritingPage(NamedTuple):
     """Layout of a page.
 
-    `strokes`: strokes of all lines. `characters`: index of each stroke's character in the text of the page; empty
-    unless the strokes are cut between characters. `height`: x-height in raw units, the median over the lines.
+    `strokes`: strokes of all lines. `characters`: if strokes are cut between characters, the index of each stroke's
+    character in the text of the page; otherwise empty. `height`: x-height in raw units, the median over the lines.
     """
 
     strokes: list[Polyline]
@@ -138,7 +138,7 @@ def save_handwriting(
 
     Args:
         pages: the lines of each page.
-        path: file to write; its extension selects the format. The arguments below apply only to pictures.
+        path: file to write; its extension selects the format. For a data file, the arguments below are ignored.
         color: color of the lines; with "character", successive characters have different colors.
         columns: number of pages per row.
         animate: whether to animate an SVG.
@@ -165,7 +165,7 @@ def save_handwriting(
         columns=columns,
         animate=animate,
     )
-    # The x-height is at least `_LETTER_HEIGHT` on every page, unless a cell would exceed its maximum size.
+    # Choose the cell size so that the x-height is at least `_LETTER_HEIGHT` on every page, up to the maximum cell size.
     heights = [layout.height * scale for layout, scale in zip(layouts, unit_scales(strokes, options), strict=True)]
     size = float(np.clip(_LETTER_HEIGHT / max(min(heights), 1e-9), _MIN_CELL, _MAX_CELL))
     line_width = float(np.clip(_PEN_WIDTH * _LETTER_HEIGHT / size, _MIN_LINE_WIDTH, _MAX_LINE_WIDTH))

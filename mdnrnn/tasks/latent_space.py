@@ -68,7 +68,7 @@ def load_drawings(
 
 
 def _select_class(run: Run, corpus: Corpus, label: str) -> Corpus:
-    """Return the drawings of a class, or all drawings with this class if they have none; see `load_drawings`."""
+    """Return the drawings of a class. If the corpus has no classes, return all drawings, with this class as label."""
     index = run.config.metadata.class_index(label)
     if corpus.label is None:
         metadata = replace(corpus.metadata, classes=run.config.metadata.classes)
@@ -161,7 +161,7 @@ def combine(
         seed: random seed of the noise.
 
     Returns:
-        The combined drawings, followed by the generated ones.
+        The drawings to combine, followed by the generated drawings.
 
     Raises:
         InputError: the model has no encoder, or the drawings, signs or temperatures are wrong.

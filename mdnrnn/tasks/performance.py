@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 RESPONSE_SAMPLING = Sampling(temperature=1.0, scale_temperature=0.5)
 """Default sampling options of responses.
 
-Responses do not stop at END, so they spread over the screen. The size and the timing of responses are closer to those
-of held-out performances with a scale temperature of 0.5 than with a scale temperature of 1 (`mdnrnn benchmark touch`).
+Responses do not stop at END, so they spread over the screen. In size and timing, responses with a scale temperature of
+0.5 are closer to held-out performances than responses with a scale temperature of 1 (`mdnrnn benchmark touch`).
 """
 _MAX_SECONDS = 600.0
 _STEPS_PER_SECOND = 80
-"""Initial number of generated steps per second of a response. Most performances have fewer steps per second. The number
-is doubled until all responses reach the requested duration."""
+"""Initial number of generated steps per second of a response. Most performances have fewer steps per second.
+
+If a response does not reach the requested duration, the number is doubled and all responses are generated again.
+"""
 _MAX_STEPS = 1 << 20
 
 
@@ -42,14 +44,14 @@ def respond(
 ) -> Corpus:
     """Generate responses to a call.
 
-    A response starts from the model's state after the call. Its first touch starts a new stroke at time 0.
+    Before generating a response, the model reads the call. The first touch of a response starts a new stroke at time 0.
 
     Args:
         run: run of touch performances.
         call: performance in raw units.
         n: number of responses.
-        seconds: duration of a response in seconds, at most 600. The event END is excluded from sampling, so that
-            it does not end a response earlier.
+        seconds: duration of a response in seconds, at most 600. The event END is excluded from sampling, because END
+            would end a response earlier.
         sampling: sampling options; by default `RESPONSE_SAMPLING`.
         seed: random seed; the noise of response i depends only on the seed and i.
 
@@ -108,7 +110,7 @@ def _extract_response(sequence: Sequence, call_steps: int, is_kept: np.ndarray) 
     Args:
         sequence: the call followed by the response.
         call_steps: number of steps of the call.
-        is_kept: mask of the touches of the response to select, shape (T,).
+        is_kept: whether to select each of the T touches of the response, shape (T,).
     """
     positions = sequence.motion[:, :2].astype(np.float64).cumsum(0)[call_steps:][is_kept].clip(0, 1)
     offsets, time = np.diff(positions, axis=0, prepend=0.0), sequence.motion[call_steps:, 2:][is_kept].copy()

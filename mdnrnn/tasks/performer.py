@@ -47,10 +47,10 @@ class _Prediction(NamedTuple):
 class Performer:
     """Live generation of a sequence, step by step.
 
-    For call and response, call `observe` for each step of the call, then `play` for each step of the response. To
-    accompany another player, call `observe` for each step of the player and `predict` for the next step; `predict` does
-    not change the state. If only `play` is called, it returns the steps of sequence 0 of `Run.generate` with the same
-    seed. All methods are thread-safe.
+    To respond to another player, call `observe` for each step of the player, then `play` for each step of the response.
+    To accompany another player, call `observe` for each step of the player and `predict` for the next step; `predict`
+    does not append the step to the sequence. If only `play` is called, it returns the steps of sequence 0 of
+    `Run.generate` with the same seed. All methods are thread-safe.
     """
 
     def __init__(self, run: Run, *, sampling: Sampling | None = None, seed: int = 0, label: str | None = None) -> None:
@@ -100,7 +100,8 @@ class Performer:
 
         Raises:
             InputError: a shape or an event is wrong, inputs are missing, a number is NaN, infinite or too large for
-                float32 arithmetic, or a time is not positive (in the first step: negative). The state does not change.
+                float32 arithmetic, or a time is invalid: negative, or 0 after the first step. After an error, the
+                sequence is unchanged.
         """
         with self._lock, full_precision(), torch.inference_mode():
             step = self._normalize(motion, event)
@@ -112,8 +113,8 @@ class Performer:
 
         Args:
             inputs: inputs (A,) on which the next step is conditioned, for a model with inputs. By default the inputs of
-                the last call of `predict` for the same step. If there is no such call, only the inputs of the first
-                step can be omitted; they are then zeros.
+                the last call of `predict` for the same step. If `predict` was not called for this step, inputs can be
+                omitted only in the first step, and are then zeros.
 
         Raises:
             InputError: the inputs do not fit the model.
@@ -142,7 +143,7 @@ class Performer:
         return step._replace(motion=clip_to_bounds(step.motion, self._position, self._bounds))
 
     def _predict(self, inputs: np.ndarray | None) -> StepDistribution:
-        """Return the distribution of the next step; it is cached for repeated calls with the same inputs."""
+        """Return the distribution of the next step. It is cached for repeated calls with the same inputs."""
         known = self._prediction
         if known is not None and (
             inputs is None or (known.inputs is not None and np.array_equal(inputs, known.inputs))
@@ -180,7 +181,7 @@ class Performer:
         return Step(torch.from_numpy(row).to(like), torch.full((1,), event, device=like.device))
 
     def _check_inputs(self, inputs: np.ndarray | None) -> Tensor:
-        """Check inputs and return them as a tensor (1, A); for the first step, None gives zeros."""
+        """Check inputs and return them as a tensor (1, A). In the first step, None is replaced by zeros."""
         width, like = self.run.config.shape.inputs, self._previous.motion
         if inputs is None and self._is_first:
             return like.new_zeros(1, width)

@@ -55,8 +55,8 @@ class DemoResult:
     test_nll: float
     """Mean negative log-likelihood of the held-out points."""
     floor: float
-    """Conditional entropy of the targets, with an error below 1e-3: the lower bound of the expected negative
-    log-likelihood."""
+    """Conditional entropy of the targets, which is the lower bound of the expected negative log-likelihood. It is
+    computed with an error below 1e-3."""
     gap: float
     """Difference test_nll - floor."""
     baseline_mse: float
@@ -87,7 +87,7 @@ class DemoReport:
 
 
 CAPTIONS = {
-    "samples": "The data, the curve of the squared-error network, and as many samples of the mixture.",
+    "samples": "The data, the curve of the squared-error network, and as many samples of the mixture as data points.",
     "components": "Means of the components; darker means have larger weights.",
     "density": "The conditional density with its quantiles.",
     "calibration": "Histogram of the cumulative probabilities of held-out targets; flat if calibrated.",
@@ -144,7 +144,10 @@ def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device =
 
 @torch.no_grad()
 def measure(model: MDN, points: Points) -> tuple[float, Tensor]:
-    """Return the mean negative log-likelihood in nats per point, and the probability integral transforms (N, D)."""
+    """Return the mean negative log-likelihood in nats per point, and the probability integral transforms (N, D).
+
+    N is the number of points, D the number of target dimensions.
+    """
     model.eval()
     nll, pits = 0.0, []
     for batch in PointBatches(points, _CHUNK):

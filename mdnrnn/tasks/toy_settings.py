@@ -14,13 +14,15 @@ larger."""
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """Configs of both networks, and training options, for a toy problem with the published number of points."""
+    """Settings of the demo of one toy problem, for the published number of points."""
 
     description: str
     model: MDNConfig
+    """Config of the mixture density network."""
     baseline: BodyConfig
     """Config of the squared-error network."""
     steps: int = 2000
+    """Number of training steps."""
     axes: tuple[str, ...] = ("x", "y")
     """Names of the input and the targets."""
 
@@ -55,7 +57,7 @@ class Demo:
 
 DEMOS = {
     "sine": Demo(
-        description="Several y per x: the squared-error network predicts their mean, the mixture all of them.",
+        description="Several y per x: the squared-error network predicts their mean, the mixture predicts all of them.",
         model=MDNConfig(input_noise=0.06, target_noise=0.01),
         baseline=BodyConfig(),
     ),
@@ -71,7 +73,7 @@ DEMOS = {
         steps=6000,
     ),
     "spiral": Demo(
-        description="A spiral with Gaussian noise that crosses each vertical line several times.",
+        description="A spiral that crosses each vertical line several times, with Gaussian noise.",
         model=MDNConfig(detail=3.0),
         baseline=BodyConfig(),
         steps=3000,
@@ -90,4 +92,4 @@ DEMOS = {
         axes=("z", "x1", "x2"),
     ),
 }
-"""One demo per problem of `mdnrnn.data.toys.TOYS`."""
+"""Settings of the demo of each problem in `mdnrnn.data.toys.TOYS`, by name."""

@@ -211,8 +211,8 @@ def pit_figure(
 def calibrated_band(count: int) -> tuple[int, int]:
     """Return the interval that contains the number of values in one histogram bin with probability `BAND`.
 
-    For `count` uniform values, the number in a bin is binomial with `count` trials and success probability 1 / `BINS`.
-    The interval is central: the probabilities below and above the interval are about equal.
+    The values are `count` uniform random numbers. Their number in a bin is binomial, with `count` trials and success
+    probability 1 / `BINS`. The interval is central: the probabilities below and above the interval are about equal.
     """
     numbers = np.arange(1, count + 1)
     log_coefficients = np.concatenate([[0.0], np.cumsum(np.log((count - numbers + 1) / numbers))])

@@ -23,7 +23,7 @@ MAX_LEGEND_ENTRIES = 30
 """Maximum number of legend entries. With more classes the legend is omitted: it would be larger than the plot."""
 _MIN_ASPECT = 0.3
 _TINTS = ((0.0, 0), (0.5, 0), (0.45, 255))
-"""Gray that is mixed with the palette's colors: its fraction, and its level from 0 (black) to 255 (white).
+"""Pairs (fraction, level) of the gray that is mixed with the palette's colors; level 0 is black and 255 is white.
 
 The three pairs apply to the first, second and third use of the palette.
 """
@@ -117,7 +117,7 @@ def class_colors(count: int) -> list[str]:
 
 
 def _fit_to_square(drawing: Drawing, side: float, center: np.ndarray) -> Drawing:
-    """Return the strokes, scaled to fit in a square with this side and center.
+    """Return the strokes of a drawing, scaled to fit in a square with the given side and center.
 
     y is negated, because y points down in a drawing and up in the plot.
     """
