@@ -129,8 +129,12 @@ def _method_names(module_class: type) -> frozenset[str]:
 
 
 def _methods(each: type) -> dict[str, Any]:
-    """Return the methods and properties that a class defines itself."""
-    return {name: value for name, value in vars(each).items() if callable(value) or isinstance(value, property)}
+    """Return the methods and properties that a class defines itself, except those that create or copy an object.
+
+    `torch.compile` replaces `nn.Module.__init__` and `nn.Module.__setstate__`.
+    """
+    methods = {name: value for name, value in vars(each).items() if callable(value) or isinstance(value, property)}
+    return {name: value for name, value in methods.items() if name not in ("__init__", "__setstate__")}
 
 
 _ORIGINAL_METHODS = {

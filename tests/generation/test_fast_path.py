@@ -327,6 +327,14 @@ def test_method_replaced_on_a_class_disables_the_fast_path(
     assert supports_fast_path(model, Sampling())
 
 
+@pytest.mark.parametrize("name", ["__init__", "__setstate__"])
+def test_replaced_constructors_do_not_disable_the_fast_path(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.compile` replaces them for all modules of the process."""
+    model, method = make_model(), getattr(nn.Module, name)
+    monkeypatch.setattr(nn.Module, name, lambda *arguments, **options: method(*arguments, **options))
+    assert supports_fast_path(model, Sampling())
+
+
 def test_functions_take_the_place_of_sampling_options() -> None:
     model = make_model()
     expected = generate(model, 3, sampling=Sampling(temperature=0.5), seed=SEED, max_steps=9)

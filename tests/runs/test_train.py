@@ -139,7 +139,7 @@ def test_finished_run_is_extended(tmp_path: Path) -> None:
     assert (result.progress.step, result.progress.finished) == (7, True)
     assert RunConfig.read(tmp_path).training == replace(TRAINING, steps=7)
     assert mdnrnn.resume(tmp_path, CORPUS).progress.step == 7
-    minutes = result.progress.seconds / 60 + 1e-3
+    minutes = result.progress.seconds / 60 + 0.01
     progress = mdnrnn.resume(tmp_path, CORPUS, minutes=minutes).progress
     assert progress.step > 7
     assert RunConfig.read(tmp_path).training == replace(TRAINING, steps=None, minutes=minutes)

@@ -111,10 +111,10 @@ def test_interrupted_run_continues_with_new_options(tmp_path: Path) -> None:
     assert train(tmp_path, CONFIG, Stop()).interrupted == signal.SIGTERM
     with pytest.raises(InputError, match=r"received steps 3 \(before: 4\), which leaves no step to train"):
         train(tmp_path, replace(CONFIG, steps=3))
-    result = train(tmp_path, replace(CONFIG, steps=None, minutes=1e-3, weight_decay=0.5))
+    result = train(tmp_path, replace(CONFIG, steps=6, weight_decay=0.5))
     assert result.progress.finished
     assert read(tmp_path)["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
-    assert read(tmp_path)["config"]["minutes"] == 1e-3
+    assert read(tmp_path)["config"]["steps"] == 6
 
 
 def test_run_that_stopped_early_is_extended(tmp_path: Path) -> None:

@@ -186,11 +186,17 @@ def _unpack(value: Any, location: str) -> list[tuple[str, dict[str, Any]]]:
     lists = {key: each for key, each in value.items() if _are_drawings(each)}
     shared = {key: value[key] for key in (*LABEL_KEYS, "split") if isinstance(value.get(key), str)}
     drawings = [
-        (f"{location}, {key[:60]} {number}", {**shared, **fields} if isinstance(fields, dict) else {})
+        (f"{location}, {key[:60]} {number}", _with_shared(fields, shared) if isinstance(fields, dict) else {})
         for key, each in lists.items()
         for number, fields in enumerate(each, 1)
     ]
     return drawings or [(location, value)]
+
+
+def _with_shared(fields: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """Add the class and the split of all drawings to those of one drawing, whose own class and split have precedence."""
+    has_label = any(key in fields for key in LABEL_KEYS)
+    return {**{key: value for key, value in shared.items() if key == "split" or not has_label}, **fields}
 
 
 def _are_drawings(value: Any) -> bool:

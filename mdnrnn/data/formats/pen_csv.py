@@ -149,7 +149,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     """
     values, code = [value for (value,) in table.pens.values], table.pens.to_array()
     name = table.header.names[table.columns[table.pen_role or ""]]
-    states = parse_states(values)
+    states = parse_states(values, true_is_down=table.pen_role != "pen_up")
     if states is None and are_events(values):
         return read_events(values, code, starts_drawing)
     if states is None and starts_stroke is not None:
@@ -159,7 +159,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
             f"{table.path}: the column {name} has the values {', '.join(values)[:80]}; expected 1 and 0, or down and "
             "up; name the column stroke if it numbers the strokes"
         )
-    is_down = np.array(states)[code] != (table.pen_role == "pen_up")
+    is_down = np.array(states)[code]
     if starts_stroke is not None:
         return apply_convention(is_down, find_convention_in_strokes(is_down, starts_stroke))
     if table.pen_role == "pressure":

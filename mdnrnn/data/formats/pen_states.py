@@ -16,10 +16,9 @@ Convention = Literal["ends", "starts", "samples", "lasts"]
 - lasts: a row with the pen down is the last point of its stroke, as in sketch-rnn.
 """
 
-_UP = frozenset(("up", "false", "no", "off", "penup", "pen_up", "pen up", "hover", "air", "released", "f", "n", "u"))
-_DOWN = frozenset(
-    ("down", "true", "yes", "on", "pendown", "pen_down", "pen down", "contact", "touch", "pressed", "t", "y", "d")
-)
+_UP = frozenset(("up", "penup", "pen_up", "pen up", "hover", "air", "released", "u"))
+_DOWN = frozenset(("down", "pendown", "pen_down", "pen down", "contact", "touch", "pressed", "d"))
+_FALSE, _TRUE = frozenset(("false", "no", "off", "f", "n")), frozenset(("true", "yes", "on", "t", "y"))
 START_EVENTS = frozenset(
     ("start", "started", "begin", "began", "down", "pen_down", "press", "pointerdown", "touchstart", "mousedown")
 )
@@ -38,25 +37,32 @@ class PenRows(NamedTuple):
     """Whether a stroke starts at the row. The functions of this module consider only the pen, not the drawings."""
 
 
-def parse_states(values: list[str]) -> list[bool] | None:
+def parse_states(values: list[str], true_is_down: bool = True) -> list[bool] | None:
     """Convert the values of a pen column to booleans, True for pen down; return None if a value is not a state.
 
     Args:
         values: values in lower case.
+        true_is_down: whether 1 and "true" mean pen down; if false, they mean pen up, as in a column pen_up. The words
+            "down" and "up" have their own meaning in both cases.
     """
     states = []
     for value in values:
-        try:
-            number = float(value or "nan")
-        except ValueError:
-            if value not in _UP | _DOWN:
-                return None
+        if value in _UP | _DOWN:
             states.append(value in _DOWN)
-            continue
-        if number not in (0, 1):
+        elif (truth := _parse_truth(value)) is not None:
+            states.append(truth == true_is_down)
+        else:
             return None
-        states.append(number == 1)
     return states
+
+
+def _parse_truth(value: str) -> bool | None:
+    if value in _TRUE | _FALSE:
+        return value in _TRUE
+    try:
+        return {0.0: False, 1.0: True}.get(float(value))
+    except ValueError:
+        return None
 
 
 def are_events(values: list[str]) -> bool:

@@ -73,6 +73,8 @@ class _Performance:
         """Whether the row is a touch-down."""
         self.last_touch: str | None = None
         """Identifier of the touch of the last row."""
+        self.has_dates = False
+        """Whether a time is a date; then the times are in seconds."""
 
     def append(self, row: tuple[float, float, float], touch_down: bool) -> None:
         """Add a row (time, x, y)."""
@@ -134,7 +136,8 @@ def _append_row(
     """Add a row to its performance; raise `ValueError` or `LookupError` if the row cannot be read."""
     text = {role: fields[column] for role, column in columns.items()}
     x, y = (parse_number(text[axis], header) for axis in "xy")
-    row = (_parse_number_or_date(text["time"], header), x, y)
+    time, is_date = _parse_number_or_date(text["time"], header)
+    row = (time, x, y)
     if any(map(isnan, row)):
         raise ValueError("a number is missing")
     names = text.get("device", ""), text.get("performance", "")
@@ -153,15 +156,16 @@ def _append_row(
     elif "velocity" in text:
         touch_down = parse_number(text["velocity"], header) == 0
     performances[names] = performance
+    performance.has_dates |= is_date
     performance.append(row, touch_down)
 
 
-def _parse_number_or_date(text: str, header: Header) -> float:
-    """Return a number, or the seconds since 1970 of a date in ISO 8601."""
+def _parse_number_or_date(text: str, header: Header) -> tuple[float, bool]:
+    """Return a number and False or, for a date in ISO 8601, the seconds since 1970 and True."""
     try:
-        return parse_number(text, header)
+        return parse_number(text, header), False
     except ValueError:
-        return parse_time(text).timestamp()
+        return parse_time(text).timestamp(), True
 
 
 def _to_batch(
@@ -173,7 +177,8 @@ def _to_batch(
     lost: Counter[str],
 ) -> DrawingBatch:
     rows = [performance.to_array() for performance in performances.values()]
-    unit = _seconds_per_unit(header, columns["time"], rows)
+    has_dates = any(performance.has_dates for performance in performances.values())
+    unit = 1.0 if has_dates else _seconds_per_unit(header, columns["time"], rows)
     scale = _find_scale(path, rows, repaired)
     drawings = []
     for (names, performance), values in zip(performances.items(), rows, strict=True):

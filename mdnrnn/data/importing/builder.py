@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -217,7 +218,8 @@ class Builder:
         """Close and remove the temporary files."""
         for part in self._splits.values():
             for file in part.files.values():
-                file.close()
+                with suppress(OSError):  # on a full disk, the remaining data of the buffer cannot be written
+                    file.close()
                 Path(file.name).unlink(missing_ok=True)
 
     def _read_motions(self) -> Iterator[np.ndarray]:

@@ -133,7 +133,7 @@ class SplitNames:
         key = (path.parent if root else Path(), path.suffix)
         if key not in self._known:
             files = _visible_entries(path.parent) if root else self._sources
-            stems = [each.stem for each in files if each.suffix == path.suffix and not each.is_dir()]
+            stems = [each.stem for each in files if each.suffix.lower() == path.suffix.lower() and not each.is_dir()]
             self._known[key] = _are_splits([path.stem, *stems])
         return self._known[key]
 
@@ -156,7 +156,7 @@ def _visible_folders(folder: Path) -> list[Path]:
 
 
 def _has_file(folder: Path, extension: str) -> bool:
-    return any(path.suffix == extension for path in _visible_entries(folder))
+    return any(path.suffix.lower() == extension.lower() for path in _visible_entries(folder))
 
 
 class PathInfo(NamedTuple):

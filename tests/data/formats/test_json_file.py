@@ -79,8 +79,9 @@ def test_array_of_drawings_without_objects(tmp_path: Path) -> None:
 
 
 def test_class_of_an_object_applies_to_the_drawings_in_it(tmp_path: Path) -> None:
-    drawings = parse(write(tmp_path / "x.json", json.dumps({**LABELED, "items": [POINTS, {**POINTS, "label": "dog"}]})))
-    assert [record.label for record in drawings.records] == ["cat", "dog"]
+    items = [POINTS, {**POINTS, "label": "dog"}, {**POINTS, "category": "owl"}]
+    drawings = parse(write(tmp_path / "x.json", json.dumps({**LABELED, "items": items})))
+    assert [record.label for record in drawings.records] == ["cat", "dog", "owl"]
 
 
 def test_file_name_is_the_default_class(tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def test_stroke_numbers_resolve_the_meaning_of_the_pen(tmp_path: Path) -> None:
         ("pen", ["down", "down", "up", "Down", "UP"]),
         ("pen_down", ["true", "true", "false", "True", "False"]),
         ("pen_up", ["0", "0", "1", "0", "1"]),
+        ("pen_up", ["down", "down", "up", "down", "up"]),
+        ("pen_up", ["false", "false", "true", "false", "true"]),
         ("event", ["start", "move", "end", "start", "end"]),
         ("eventType", ["pointerdown", "pointermove", "pointerup", "pointerdown", "pointermove"]),
         ("action", ["down", "move", "up", "down", "up"]),

@@ -107,6 +107,12 @@ def test_absolute_times_begin_at_0(tmp_path: Path, times: list[str]) -> None:
     np.testing.assert_allclose(np.concatenate(drawings.polylines(0)), np.concatenate(expected), atol=1e-6)
 
 
+def test_dates_are_in_seconds(tmp_path: Path) -> None:
+    rows = [f"2014-03-17T17:40:{second:02d},phone,0.5,0.5,{min(second, 1)}" for second in range(0, 8, 2)]
+    drawings = parse(tmp_path, "time_ms,device,x,y,moving\n" + "\n".join(rows))
+    np.testing.assert_allclose(np.diff(np.concatenate(drawings.polylines(0))[:, 2]), 2)
+
+
 def test_pixels_are_scaled_and_reported(tmp_path: Path) -> None:
     text = "time,device,x,y,moving\n0.5,a,100,200,0\n0.6,a,1000,0,1\n"
     drawings = parse(tmp_path, text)
