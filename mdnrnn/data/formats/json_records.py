@@ -194,7 +194,7 @@ def _unpack(value: Any, location: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _with_shared(fields: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
-    """Add the class and the split of all drawings to those of one drawing, whose own class and split have precedence."""
+    """Add the class and the split of all drawings to the fields of one drawing; its own ones have precedence."""
     has_label = any(key in fields for key in LABEL_KEYS)
     return {**{key: value for key, value in shared.items() if key == "split" or not has_label}, **fields}
 
