@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.modules.module import _has_any_global_hook
 
 _SEQUENCE_KERNEL_FROM = 32
 """Batch size from which `nn.LSTM` is faster than `torch.lstm_cell` for one step. At batch size 256, `nn.LSTM` is 4
@@ -161,7 +160,7 @@ def is_plain_layer(layer: Any) -> bool:
         and not layer._forward_hooks
         and not layer._forward_pre_hooks
         and "forward" not in vars(layer)
-        and not _has_any_global_hook()
+        and not has_global_hooks()
     )
 
 
