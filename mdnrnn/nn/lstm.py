@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mdnrnn.nn.hooks import has_global_hooks
+
 _SEQUENCE_KERNEL_FROM = 32
 """Batch size from which `nn.LSTM` is faster than `torch.lstm_cell` for one step. At batch size 256, `nn.LSTM` is 4
 times as fast."""
