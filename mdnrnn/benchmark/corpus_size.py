@@ -43,7 +43,10 @@ _CHILD = "import sys; from mdnrnn.benchmark.corpus_size import train_alone; trai
 
 @dataclass(frozen=True, kw_only=True)
 class SizeBenchmark:
-    """Results of training on a large and a small corpus in a separate process. 1 MB is 10^6 bytes."""
+    """Memory and speed of training on a large corpus, compared with a small one. 1 MB is 10^6 bytes.
+
+    One separate process trains on both corpora.
+    """
 
     drawings: int
     points: int

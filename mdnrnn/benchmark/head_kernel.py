@@ -1,4 +1,7 @@
-"""Time of the likelihood kernel relative to plain PyTorch, and to copying the mixture parameters."""
+"""Benchmark of the likelihood kernel on a GPU.
+
+It is compared with plain PyTorch, and with the time to copy the mixture parameters in memory, which is a lower bound.
+"""
 
 from __future__ import annotations
 

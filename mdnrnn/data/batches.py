@@ -257,8 +257,9 @@ class Batches:
 
         If several processes share the batch, return the part of this process.
 
-        With `rng`, the sequences are augmented and new posterior samples are drawn. Without `rng`, sequences are not
-        augmented, and every call returns the same posterior samples.
+        With `rng`, the sequences are augmented. Without `rng`, they are not. In corpora of latent vectors with
+        variances (world models), motions are sampled from these Gaussians: with `rng`, anew in every call; without
+        `rng`, every call returns the same samples.
         """
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]

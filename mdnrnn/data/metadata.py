@@ -73,7 +73,7 @@ class Metadata:
 
     @property
     def time_features(self) -> tuple[int, ...]:
-        """Indices of the time features `dt`."""
+        """Indices of the features called `dt`; usually one or none."""
         return tuple(i for i, name in enumerate(self.features) if name == "dt")
 
     def offset_features(self, count: int) -> tuple[int, ...]:

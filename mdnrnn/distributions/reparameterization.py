@@ -33,7 +33,8 @@ def attach_gradients(
         log_weights: shape (..., K).
         means: shape (..., K, D).
         log_scales: shape (..., K, D).
-        slopes: shape (..., K, D, D); None for diagonal covariances.
+        slopes: regression coefficients of each dimension on the earlier ones, shape (..., K, D, D); None for diagonal
+            covariances.
         prob: probabilities of the quantiles, shape (...), if `point` contains quantiles (D must be 1). The result is
             then also differentiable with respect to `prob`. None if `point` contains samples.
     """

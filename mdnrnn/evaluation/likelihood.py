@@ -272,7 +272,7 @@ def _measure(bin_widths: np.ndarray | None) -> str:
 
 
 def _log_unit_scale(data: Batches) -> float:
-    """Return the change in NLL per point if dx and dy are rescaled from normalized units to standard deviation 1 each.
+    """Return the change in NLL per point if dx and dy are each divided by their own standard deviation.
 
     In normalized units, dx and dy share one scale. The standard deviations are computed on the train split, or on the
     split of `data` if the corpus has no train split.

@@ -6,7 +6,7 @@ from pathlib import Path
 def bundled_path(folder: str) -> Path:
     """Return the path of the bundled folder "datasets" or "checkpoints".
 
-    The folder is inside an installed package. In a checkout of the repository it is beside the package.
+    If the package is installed, the folder is inside it. In a checkout of the repository, the folder is beside it.
     """
     package = Path(__file__).parents[1]
     installed = package / folder

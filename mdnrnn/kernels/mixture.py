@@ -87,13 +87,13 @@ def _nll_kernel(
     PER_DIMENSION: tl.constexpr, SHIFTED: tl.constexpr, GRADIENT: tl.constexpr,
     N: tl.constexpr, L: tl.constexpr, P: tl.constexpr,
 ):  # fmt: skip
-    """Store the negative log-likelihoods of N steps, given the parameters `rows` (S, R) of all S steps.
+    """Store the negative log-likelihoods of the N steps of one program instance, out of S steps in all.
 
-    `count` is S. If DISCRETIZED, the likelihood of a motion is the probability of its bin of width `bin_width`.
-    Otherwise, the likelihood of a motion is its density. If FULL, each component has a slope (the regression
-    coefficient of feature 1 on feature 0), and D = 2. If PER_DIMENSION, every feature has its own mixture. If SHIFTED,
-    `shift` (S,) is added to the last event logit. If GRADIENT, the gradient times `gradient_scale` is stored. The
-    module docstring defines N, L and P.
+    `rows` are the parameters of all steps, R per step. `count` is S. If DISCRETIZED, the likelihood of a motion is the
+    probability of its bin of width `bin_width`. Otherwise, the likelihood of a motion is its density. If FULL, each
+    component has a slope (the regression coefficient of feature 1 on feature 0), and D = 2. If PER_DIMENSION, every
+    feature has its own mixture. If SHIFTED, `shift` (S,) is added to the last event logit. If GRADIENT, the gradient
+    times `gradient_scale` is stored. The module docstring defines N, L and P.
     """
     first = tl.program_id(0).to(tl.int64) * N
     row_count = tl.minimum(count - first, N).to(tl.int32)

@@ -38,7 +38,7 @@ class WindowState(NamedTuple):
 
     `lstm`: hidden and cell state, shape (1, B, H) each. `centers`: positions of the window's Gaussians in the text,
     counted in characters, shape (1, B, K). `context`: sum of the one-hot characters weighted by the window, shape (1,
-    B, C). `finished`: 1 if the window has passed the end of the text, otherwise 0, shape (1, B, 1).
+    B, size of the alphabet). `finished`: 1 if the window has passed the end of the text, otherwise 0, shape (1, B, 1).
     """
 
     lstm: LSTMState

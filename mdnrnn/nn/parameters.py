@@ -225,9 +225,9 @@ class StepParameters(StepDistribution):
     def uses_kernel(self, motion: Tensor) -> bool:
         """Return whether `nll` uses the fused GPU kernel for the given motions.
 
-        Conditions: the parameters have two dimensions, (S, P + E), are on a GPU and are in float32 or bfloat16; the
-        motions are in float32 and do not require a gradient; `has_mixture_kernel` is true for the mixture;
-        `torch.compile` is not tracing.
+        Conditions: the parameters have two dimensions, (steps, parameters per step), are on a GPU and are in float32 or
+        bfloat16; the motions are in float32 and do not require a gradient; `has_mixture_kernel` is true for the
+        mixture; `torch.compile` is not tracing.
         """
         return (
             kernels_available(self.parameters)

@@ -49,7 +49,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A page with a grid of cells, row by row. The encoder of each picture format receives a sheet."""
+    """A page of drawings in a grid of cells. The encoder of each picture format receives a sheet.
+
+    `cells` contains the first row of the grid from left to right, then the second row, and so on.
+    """
 
     width: float
     height: float

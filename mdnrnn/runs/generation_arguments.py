@@ -180,7 +180,7 @@ def check_prefix(config: RunConfig, prefix: Sequence) -> None:
 
     Args:
         config: config of the run.
-        prefix: prefix in raw units; it may have no inputs.
+        prefix: prefix in raw units. A prefix without inputs is valid, also if the run has inputs.
     """
     features = prefix.motion.shape[-1]
     if features != config.shape.features:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Kind:
-    """A model class and its config class. `KINDS` maps the names that config.json stores to kinds."""
+    """A model class and its config class.
+
+    config.json stores the name of the kind. The dictionary `KINDS` contains the kind of each name.
+    """
 
     config: type[Any]
     module: str

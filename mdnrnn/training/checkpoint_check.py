@@ -40,7 +40,8 @@ def check_structure(structure: Structure, model: nn.Module, optimizer: torch.opt
         structure: structure of the checkpoint file.
         model: the model that will be restored.
         optimizer: the optimizer that will be restored, an AdamW optimizer.
-        batch_size: batch size of the training, which limits the number of rows of the carried-over state.
+        batch_size: batch size of the training, which limits the number of rows of the recurrent state that truncated
+            backpropagation through time carries over to the next batch.
     """
     checkpoint = structure.content
     check_entries(checkpoint, model.state_dict())

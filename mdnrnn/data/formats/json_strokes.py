@@ -65,7 +65,10 @@ class StrokesError(Exception):
 
 
 def find_drawing(fields: dict[str, Any]) -> Any:
-    """Return the strokes of a drawing: the value of a key of strokes, or the object itself if it has the keys x and y.
+    """Return the strokes in the JSON object of a drawing.
+
+    They are the value of the first key of `STROKE_KEYS` that the object has. If it has none of them, but the keys x and
+    y, the object itself is returned.
 
     Raises:
         StrokesError: the object has none of these keys.

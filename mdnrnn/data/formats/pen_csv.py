@@ -140,7 +140,8 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
 def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.ndarray | None) -> PenRows | None:
     """Return which rows are drawn and which rows start a stroke, according to the pen column.
 
-    If the values are not states of a pen, return None. In a table without a stroke column, raise `DataError` instead.
+    If the values are not states of a pen, return None if the table has a stroke column, and raise `DataError`
+    otherwise.
 
     Args:
         table: the table, with a pen column.
@@ -183,7 +184,7 @@ def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: n
     Args:
         table: the table, for messages.
         role: role of the column, for messages.
-        values: number of the value of each row, (n,).
+        values: integer that identifies the value of each row, (n,); equal integers stand for equal values.
         starts: whether the value differs from that of the preceding row, (n,).
     """
     firsts = np.sort(values[starts[: len(values)]])

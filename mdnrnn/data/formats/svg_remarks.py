@@ -1,4 +1,4 @@
-"""Remarks on an SVG file: repairs, and lost content, which a drawing of strokes cannot represent."""
+"""Remarks for the import report of an SVG file: what was repaired, and what strokes cannot represent and is lost."""
 
 from __future__ import annotations
 

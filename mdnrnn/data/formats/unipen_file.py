@@ -76,7 +76,10 @@ class Segment(NamedTuple):
 
 
 class ComponentSet(NamedTuple):
-    """Components with a common numbering, and their segments."""
+    """Pen strokes (.PEN_DOWN, .PEN_UP) of one set, numbered from 0, and the segments that refer to these numbers.
+
+    A set is the part of a file from one .START_SET to the next, or the whole file.
+    """
 
     components: list[Component]
     segments: list[Segment]

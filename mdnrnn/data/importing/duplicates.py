@@ -27,7 +27,7 @@ _MAX_NOTICES = 3
 
 
 def hash_strokes(drawings: DrawingBatch) -> np.ndarray:
-    """Return a hash (uint64) of the offsets of each stroke with at least 8 points."""
+    """Return one hash (uint64) for each stroke that has at least 8 points. It is computed from the stroke's offsets."""
     lengths = drawings.stroke_lengths
     is_long = lengths >= _MIN_POINTS
     if not is_long.any():

@@ -53,7 +53,7 @@ class Report:
 
         Args:
             path: the file.
-            kind: kind of its content.
+            kind: what the file seems to contain, for example "PNG picture" or "text".
         """
         number, first = self.unknown_files
         self.unknown_files = (number + 1, first or shorten(str(path)))

@@ -70,7 +70,8 @@ class Noise(NamedTuple):
     def sample(cls, rng: np.random.Generator, episodes: int, steps: int) -> Noise:
         """Sample noise.
 
-        If `episodes` is 1 and `rng` has the same initial state, the first rows of the noise do not depend on `steps`.
+        For one episode, a larger number of steps only appends rows: two generators in the same state give the same
+        first rows.
         """
         normal, logistic = rng.spawn(2)
         width = len(FEATURES)
