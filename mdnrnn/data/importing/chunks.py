@@ -40,8 +40,9 @@ class ChunkTask(NamedTuple):
     chunk: Any
     layout: StepLayout
     path_info: PathInfo
-    source: Path
-    """Folder of the file, or the file itself if its format has many drawings per file."""
+    source: Path | None
+    """Folder of the file, or the file itself if its format has many drawings per file. None if it is the only source;
+    then no strokes can be imported twice."""
     recipe: Recipe
 
 
@@ -77,61 +78,68 @@ class Unreadable(NamedTuple):
 def chunk_tasks(paths: list[Path], recipe: Recipe) -> Iterator[ChunkTask | Unreadable]:
     """Yield the chunks of all files in order, and an `Unreadable` for each file that cannot be cut into chunks."""
     forced = formats.find_format(recipe.format) if recipe.format else None
-    split_names = SplitNames(paths)
+    cutter = _Cutter(recipe, forced, SplitNames(paths), has_one_file=len(paths) == 1 and not paths[0].is_dir())
     try:
         for path, root in list_files(paths):
             try:
-                yield from _read_contents(path, root, forced, recipe, split_names)
+                yield from cutter.cut_contents(path, root)
             except (DataError, OSError) as error:
                 yield _make_unreadable(path, error)
     finally:
         close_archives()
 
 
-def _read_contents(
-    path: Path, root: Path | None, forced: Format | None, recipe: Recipe, split_names: SplitNames
-) -> Iterator[ChunkTask | Unreadable]:
-    """Yield the chunks of a file or, if it is an archive, of the files in it."""
-    if root and path.is_dir():
-        os.scandir(path).close()  # raises the error of a folder that cannot be listed
-    is_known = False
-    for file in list_contents(path, root):
-        if forced and file.root and file.path.suffix.lower() not in forced.extensions:
-            continue
-        for task in _read_file(file, forced, recipe, split_names):
-            is_known |= isinstance(task, ChunkTask) or task.error is not None
-            yield task
-    if root is None and not is_known:
-        check_known_files(path)
+class _Cutter(NamedTuple):
+    """Options of an import that determine the chunks of its files."""
 
+    recipe: Recipe
+    forced: Format | None
+    """Format of all files; None: the format of each file is recognized."""
+    split_names: SplitNames
+    has_one_file: bool
+    """Whether one file is imported, which may be an archive."""
 
-def _read_file(
-    file: SourceFile, forced: Format | None, recipe: Recipe, split_names: SplitNames
-) -> Iterator[ChunkTask | Unreadable]:
-    path, root = file.path, file.root
-    try:
-        form = ndjson.FORMAT if str(path) == STDIN else forced or formats.recognize_format(path)
-        if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
-            yield Unreadable(path, None, formats.describe_unknown(path).kind)
-            return
-        if form is None:
-            raise formats.unknown_format_error(path)
-        yield from _file_tasks(file, form, recipe, split_names)
-    except (DataError, OSError) as error:
-        yield _make_unreadable(path, error)
+    def cut_contents(self, path: Path, root: Path | None) -> Iterator[ChunkTask | Unreadable]:
+        """Yield the chunks of a file or, if it is an archive, of the files in it."""
+        if root and path.is_dir():
+            os.scandir(path).close()  # raises the error of a folder that cannot be listed
+        is_known = False
+        for file in list_contents(path, root):
+            if self.forced and file.root and file.path.suffix.lower() not in self.forced.extensions:
+                continue
+            for task in self._cut_file(file):
+                is_known |= isinstance(task, ChunkTask) or task.error is not None
+                yield task
+        if root is None and not is_known:
+            check_known_files(path)
 
+    def _cut_file(self, file: SourceFile) -> Iterator[ChunkTask | Unreadable]:
+        path, root = file.path, file.root
+        try:
+            form = ndjson.FORMAT if str(path) == STDIN else self.forced or formats.recognize_format(path)
+            if form is None and root and path.suffix.lower() not in _KNOWN_EXTENSIONS:
+                yield Unreadable(path, None, formats.describe_unknown(path).kind)
+                return
+            if form is None:
+                raise formats.unknown_format_error(path)
+            yield from self._cut(file, form)
+        except (DataError, OSError) as error:
+            yield _make_unreadable(path, error)
 
-def _file_tasks(file: SourceFile, form: Format, recipe: Recipe, split_names: SplitNames) -> Iterator[ChunkTask]:
-    label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
-    path, path_info = file.path, PathInfo()
-    if label_source:
-        by_file = label_source == "file"
-        path_info = PathInfo.from_path(file.unpacked, file.root, by_file=by_file, split_names=split_names)
-    source = file.unpacked.parent if form.default_label == "folder" else file.unpacked
-    chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
-    parse = (form.parse_outlines if recipe.outlines else None) or form.parse
-    for number, chunk in enumerate(chunks):
-        yield ChunkTask(path, number == 0, parse, chunk, form.layout, path_info, source, recipe)
+    def _cut(self, file: SourceFile, form: Format) -> Iterator[ChunkTask]:
+        recipe, path, path_info = self.recipe, file.path, PathInfo()
+        label_source = recipe.labels if recipe.labels in ("folder", "file") else form.default_label
+        if label_source:
+            by_file = label_source == "file"
+            path_info = PathInfo.from_path(file.unpacked, file.root, by_file=by_file, split_names=self.split_names)
+        source = file.unpacked.parent if form.default_label == "folder" else file.unpacked
+        is_only_source = self.has_one_file and file.root is None
+        chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
+        parse = (form.parse_outlines if recipe.outlines else None) or form.parse
+        for number, chunk in enumerate(chunks):
+            yield ChunkTask(
+                path, number == 0, parse, chunk, form.layout, path_info, None if is_only_source else source, recipe
+            )
 
 
 def process_chunk(task: ChunkTask | Unreadable) -> ChunkResult | Unreadable:
@@ -155,7 +163,8 @@ def _process(task: ChunkTask) -> ChunkResult:
     # Streams can be much longer than drawings; the readers of the stream formats limit their size.
     drawings = task.parse(task.chunk).drop_invalid(np.inf if layout.is_stream else MAX_POINTS)
     drawings = assign_splits(drawings, recipe.split, task.path_info.split, layout.is_stream)
-    stroke_hashes = np.zeros(0, np.uint64) if layout.is_stream else hash_strokes(drawings)
+    has_hashes = task.source is not None and not layout.is_stream
+    stroke_hashes = hash_strokes(drawings) if has_hashes else np.zeros(0, np.uint64)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:
             raise InputError("jump, box, resample, simplify and grid apply to drawings only; omit them for streams")
