@@ -68,7 +68,9 @@ def open_to_append(path: Path) -> BinaryIO:
     file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, "ab")
     if os.fstat(file.fileno()).st_nlink > 1:
         file.close()
-        raise InputError(f"{path} has another hard link, whose content would change; replace it by a copy")
+        raise InputError(
+            f"{path} has another hard link, so writing would change a second file; replace {path.name} by a copy"
+        )
     return file
 
 
