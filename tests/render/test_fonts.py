@@ -78,7 +78,9 @@ def texts(figure: Figure) -> list[str]:
 def test_caption_is_drawn_in_a_font_that_has_its_characters(extension: str) -> None:
     labels, blanks = [f"a{KNOWN}"], [f"a{UNKNOWN}"]
     assert render([LINE], extension, DrawingOptions(labels=labels))
-    with pytest.warns(InputWarning, match=r"captions with 仂 are left out, because no installed font has these"):
+    with pytest.warns(
+        InputWarning, match=r"captions with 仂 are missing in the picture, because no installed font has these"
+    ):
         render([LINE], extension, DrawingOptions(labels=blanks))
 
 
@@ -137,4 +139,6 @@ def test_command_prints_one_line_about_captions(
     out = str(tmp_path / f"picture{extension}")
     assert main(["data", "draw", str(tmp_path / "corpus"), "--out", out]) == 0
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"warning: captions with {UNKNOWN} are left out, because no installed font has these")
+    assert line.startswith(
+        f"warning: captions with {UNKNOWN} are missing in the picture, because no installed font has these"
+    )
