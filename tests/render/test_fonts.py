@@ -92,7 +92,7 @@ def test_missing_character_is_not_a_box() -> None:
     )
     square = png_pixels(figure_bytes(known, ".png"), "L")[325:]
     assert square.min() < 60
-    with pytest.warns(InputWarning, match="left out"):
+    with pytest.warns(InputWarning, match="missing in the picture"):
         hidden = png_pixels(figure_bytes(unknown, ".png"), "L")[325:]
     assert hidden.min() == 255
     assert png_pixels(figure_bytes(empty, ".png"), "L")[325:].min() < 255
