@@ -4,11 +4,15 @@ The command line prints the message of an error on one line and exits with statu
 `InputWarning` on one line and goes on.
 """
 
+import re
+
 MAX_MESSAGE = 480
 """Maximum number of characters of an error message.
 
 With the prefix "error: " of the command line, the printed line has fewer than 500 characters.
 """
+
+_PLURAL_ENDING = re.compile(r"(?:(?<=ch)es|(?<=ss)es|s)(?=$| (?:of|outside|besides|without) )")
 
 
 def shorten(text: str) -> str:
@@ -21,6 +25,18 @@ def shorten(text: str) -> str:
         return line
     half = (MAX_MESSAGE - 3) // 2
     return f"{line[:half]}...{line[-half:]}"
+
+
+def quantity(n: int, plural: str) -> str:
+    """Return a number and a noun, for example "2 drawings" for `quantity(2, "drawings")` or "1 class" for "classes".
+
+    Args:
+        n: the number.
+        plural: plural of the noun. A phrase such as "of the eraser" can follow the noun.
+    """
+    if n == 1:
+        plural = _PLURAL_ENDING.sub("", plural, count=1)
+    return f"{n} {plural}"
 
 
 class InputError(ValueError):

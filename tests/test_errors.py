@@ -8,7 +8,7 @@ from mdnrnn.cli import main
 from mdnrnn.data.formats import FORMATS
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.recipe import Recipe
-from mdnrnn.errors import MAX_MESSAGE, DataError, InputError, shorten
+from mdnrnn.errors import MAX_MESSAGE, DataError, InputError, quantity, shorten
 
 
 def test_middle_of_a_long_message_is_left_out() -> None:
@@ -20,6 +20,24 @@ def test_middle_of_a_long_message_is_left_out() -> None:
     assert "a...a" in error
     assert str(InputError("two\n lines")) == "two lines"
     assert shorten("b" * MAX_MESSAGE) == "b" * MAX_MESSAGE
+
+
+@pytest.mark.parametrize(
+    ("plural", "one"),
+    [
+        ("drawings", "1 drawing"),
+        ("classes", "1 class"),
+        ("touches", "1 touch"),
+        ("responses", "1 response"),
+        ("time values", "1 time value"),
+        ("strokes of the eraser", "1 stroke of the eraser"),
+        ("values besides x and y", "1 value besides x and y"),
+        ("pressure", "1 pressure"),
+    ],
+)
+def test_noun_after_1_is_singular(plural: str, one: str) -> None:
+    assert quantity(1, plural) == one
+    assert [quantity(n, plural) for n in (0, 2)] == [f"0 {plural}", f"2 {plural}"]
 
 
 LONG = "z" * 20_000

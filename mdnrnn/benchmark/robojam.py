@@ -76,7 +76,7 @@ class RoboJam(Model):
         if not metadata.is_touch:
             raise InputError(
                 f"{metadata.name}: received features {metadata.features} and the pen {metadata.start} at the start, "
-                "expected touch performances: features dx, dy, dt, the pen up at the start"
+                "expected touch performances (features dx, dy, dt; pen up at the start)"
             )
         self.metadata, self.normalizer = metadata, normalizer
         self.lstm = LSTM(_COLUMNS, hidden, layers)

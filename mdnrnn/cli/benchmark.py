@@ -72,7 +72,7 @@ class HeadOptions(BenchmarkOptions):
     """Input size of the head."""
     repeats: Repeats = 20
     compiled: bool = True
-    """Whether to compare the two implementations under torch.compile, too. This takes about a minute."""
+    """Whether to compare both heads with torch.compile, too. This takes about a minute."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:
@@ -87,8 +87,8 @@ class TrainOptions(BenchmarkOptions):
     """Measure the training speed in points per second, compared with a plain PyTorch loop and the hardware limit.
 
     Results with "same_memory" in their name are for a plain loop that has the memory settings of mdnrnn: freed memory
-    is kept for reuse. Results with "scale_tril" in their name are for a plain loop that uses Cholesky factors instead
-    of covariance matrices. The latter results exist only for Sketch-RNN models.
+    is kept for reuse. Results with "scale_tril" in their name exist for Sketch-RNN models only. They are for a plain
+    loop that uses Cholesky factors instead of covariance matrices.
     """
 
     preset: str = "stroke"

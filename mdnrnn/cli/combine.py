@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mdnrnn.cli.options import LatentDrawingOptions, Seed, Temperatures, parse
+from mdnrnn.errors import quantity
 from mdnrnn.tasks.latent_space import TEMPERATURES, combine, select
 
 
@@ -16,9 +17,9 @@ class CombineOptions(LatentDrawingOptions):
     """
 
     plus: tuple[int, ...]
-    """Indices of the drawings to add; the first drawing of the split has index 0."""
+    """Indices in the split of the drawings to add, from 0."""
     minus: tuple[int, ...] = ()
-    """Indices of the drawings to subtract."""
+    """Indices in the split of the drawings to subtract, from 0."""
     temperatures: Temperatures = TEMPERATURES
     seed: Seed = 0
 
@@ -34,5 +35,5 @@ def main(arguments: list[str]) -> int:
     terms = [f"{'+' if sign > 0 else '−'}{index}" for sign, index in zip(signs, indices, strict=True)]
     results = [f"= at {temperature:g}" for temperature in options.temperatures]
     options.save(combined, len(combined), [*terms, *results])
-    print(f"{options.out}: {' '.join(terms)} of {len(drawings)} drawings")
+    print(f"{options.out}: {' '.join(terms)} of {quantity(len(drawings), 'drawings')}")
     return 0

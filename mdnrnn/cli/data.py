@@ -18,7 +18,7 @@ import numpy as np
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from mdnrnn.cli.dispatch import choose, summary
-from mdnrnn.cli.options import Animate, Columns, Count, DataArgument, Json, check_count, parse, print_json, quantity
+from mdnrnn.cli.options import Animate, Columns, Count, DataArgument, Json, check_count, parse, print_json
 from mdnrnn.data import catalog, formats
 from mdnrnn.data.catalog import CATALOG, open_corpus
 from mdnrnn.data.corpus import Corpus
@@ -26,7 +26,7 @@ from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.report import Report
 from mdnrnn.data.normalizer import Normalizer
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.files.atomic import remove_leftovers
 from mdnrnn.pen_events import END
 from mdnrnn.render.style import Color, DrawingOptions, PictureOptions
@@ -148,7 +148,8 @@ class DrawOptions:
     split: str | None = None
     """Split of the drawings: train, valid or test. By default the first split that is not empty."""
     first: int | None = None
-    """Index of the first drawing, from 0; consecutive drawings follow. By default evenly spaced drawings."""
+    """Index of the first drawing, from 0; the picture shows it and the drawings after it. By default the drawings are
+    evenly spaced over the split."""
     label: str | None = None
     """Class of the drawings; by default all classes."""
     color: Color | Literal["time"] = "ink"
@@ -174,7 +175,7 @@ class DrawOptions:
         else:
             options = DrawingOptions(color=self.color, columns=self.columns, labels=labels, animate=self.animate)
             save.save_picture([corpus.drawing(i) for i in indices], self.out, options)
-        print(f"{self.out}: {quantity(len(indices), 'drawing')}")
+        print(f"{self.out}: {quantity(len(indices), 'drawings')}")
 
     def _select(self, corpus: Corpus) -> list[int]:
         """Return the indices of the drawings."""
@@ -183,6 +184,11 @@ class DrawOptions:
             label = np.asarray(corpus.label)[candidates[0] : candidates[-1] + 1]
             wanted = corpus.metadata.class_index(self.label)
             candidates = (candidates[0] + np.flatnonzero(label == wanted)).tolist()
+            if not candidates:
+                raise InputError(
+                    f"--label: received {self.label!r}, but the split contains no drawing of this class; use another "
+                    "class or --split"
+                )
         if self.first is None:
             count = min(self.n, len(candidates))
             indices = [candidates[i * len(candidates) // count] for i in range(count)]
@@ -190,7 +196,7 @@ class DrawOptions:
             indices = list(candidates[self.first : self.first + self.n])
         if not indices:
             raise InputError(
-                f"--first: received {self.first or 0}, expected less than {len(candidates)}, the number of drawings"
+                f"--first: received {self.first}, expected less than {len(candidates)}, the number of drawings"
             )
         return indices
 
@@ -199,7 +205,8 @@ class DrawOptions:
 class ImportOptions:
     """Import drawings in any supported format as a corpus.
 
-    A corpus is a data set in the format of this package. It opens without delay at any size.
+    A corpus is a data set in the format of this package. It is read from disk as needed, so that it opens at once and
+    can be larger than the memory.
     """
 
     sources: Annotated[list[str], Positional, arg(metavar="SOURCE [SOURCE ...]")]
@@ -238,10 +245,10 @@ class ImportOptions:
 def _format_report(report: Report, out: Path) -> str:
     """Return the report of an import as text."""
     splits = ", ".join(f"{count} {split}" for split, count in report.splits.items())
-    classes = f"; {report.classes} classes" if report.classes else ""
+    classes = f"; {quantity(report.classes, 'classes')}" if report.classes else ""
     lengths = ", ".join(f"{length} ({quantile})" for quantile, length in report.lengths.items())
     lines = [
-        f"{out}: {report.kept} of {report.read} sequences kept, {report.points} points",
+        f"{out}: {report.kept} of {quantity(report.read, 'sequences')} kept, {quantity(report.points, 'points')}",
         f"  {splits}{classes}",
         f"  points per sequence: {lengths}",
     ]
@@ -252,12 +259,12 @@ def _format_report(report: Report, out: Path) -> str:
         "bad files": report.bad_files,
     }
     for kind, counts in remarks.items():
-        lines += [f"  {kind}: {count} {reason}; first: {first}" for reason, (count, first) in counts.items()]
+        lines += [f"  {kind} ({reason}): {count}; first: {first}" for reason, (count, first) in counts.items()]
     lines += [f"  notice: {notice}" for notice in report.notices]
     count, first = report.unknown_files
     if count:
         kinds = ", ".join(f"{number} {kind}" for kind, number in report.unknown_kinds.items())
-        lines.append(f"  ignored: {count} files of unknown format ({kinds}); first: {first}")
+        lines.append(f"  ignored: {quantity(count, 'files of unknown format')} ({kinds}); first: {first}")
     for split, kept in report.splits.items():
         if not kept:
             lines.append(
@@ -275,7 +282,8 @@ class ExportOptions:
 
     data: DataArgument
     out: Path
-    """Output file. For svg, and for microjam with several performances, it is a folder with one file per sequence."""
+    """Output path: a folder with one file per sequence for svg, and for microjam unless the path ends in .csv; a folder
+    for corpus unless the path ends in .npz; otherwise a file."""
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
     """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (as the
     simplified drawings of Quick, Draw!), svg, inkml, or microjam (CSV, for touch performances)."""
@@ -293,7 +301,7 @@ class ExportOptions:
         corpus.check()
         corpus = corpus if self.split is None else corpus.select_split(self.split)
         formats.WRITERS[self.format](corpus, self.out)
-        print(f"{self.out}: {len(corpus)} sequences")
+        print(f"{self.out}: {quantity(len(corpus), 'sequences')}")
 
 
 SUBCOMMANDS: dict[str, type[Any]] = {

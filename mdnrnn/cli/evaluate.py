@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mdnrnn.cli.options import Json, OtherData, RunOptions, parse, print_json
-from mdnrnn.errors import InputWarning
+from mdnrnn.errors import InputWarning, quantity
 from mdnrnn.runs.training_checks import describe_null_model, is_worse
 
 if TYPE_CHECKING:
@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 class EvaluateOptions(RunOptions):
     """Compute the negative log-likelihood of held-out data in nats; lower is better.
 
-    For models without a latent vector the result is exact. For models with a latent vector it is the variational upper
-    bound.
+    For models without a latent vector the result is exact. For models with a latent vector it is an upper bound, the
+    negative ELBO (evidence lower bound).
     """
 
     data: OtherData = None
     split: str = "test"
     """Split to evaluate: train, valid or test."""
     importance: int = 0
-    """Number of samples of the latent vector per drawing, for example 64. They are used for an importance-sampling
-    estimate of the exact value, and for a more precise bound. With 0, only the bound is computed, from one sample."""
+    """Number of latent vectors to sample per drawing, for example 64, for an importance-sampling estimate of the exact
+    negative log-likelihood and for a more precise bound. With 0, one sample is used, and only the bound is computed.
+    Models without a latent vector ignore this option."""
     json: Json = False
 
 
@@ -67,10 +68,11 @@ def format_likelihood(likelihood: Likelihood, split: str) -> str:
     }[likelihood.measure]
     is_bound = likelihood.kl_per_sequence > 0
     model, null = "model, bound" if is_bound else "model", "null model"
+    sequences, points = quantity(likelihood.sequences, "sequences"), quantity(likelihood.points, "points")
     density = (likelihood.density_nll_per_sequence, likelihood.density_nll_per_point)
     return "\n".join(
         [
-            f"{split}: {likelihood.sequences} sequences, {likelihood.points} points; nats, {measure}",
+            f"{split}: {sequences}, {points}; nats, {measure}",
             f"{'':28}{'per sequence':>14}{'per point':>12}",
             _row(model, likelihood.nll_per_sequence, likelihood.nll_per_point),
             *(_latent_rows(likelihood) if is_bound else []),

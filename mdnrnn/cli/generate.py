@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, arg
 
-from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, check_count, parse, quantity
-from mdnrnn.errors import InputError
+from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, check_count, parse
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.pen_events import END
 from mdnrnn.render.style import DrawingOptions, HandwritingColor, PictureOptions
@@ -46,14 +46,14 @@ class GenerateOptions(RescaleOptions):
     prefix_points: int | None = None
     """Number of points to keep of the drawing to complete; the model continues after them. By default all points."""
     text: str | None = None
-    """Text to write; only for handwriting models. Long lines are wrapped. A blank line is a blank line on the page."""
+    """Text to write; only for handwriting models. Long lines are wrapped; blank lines are kept."""
     width: int | None = None
     """Maximum number of characters per line of the text. By default the length of the longest training line."""
     style: str | None = None
-    """Line of handwriting to imitate: an index in the test split of the run's data; FILE for the first line of a file;
-    or FILE:INDEX. By default the handwriting is random."""
+    """Line of handwriting to imitate: its index in the test split of the run's data; a FILE, for its first line; or
+    FILE:INDEX, for another line. By default the handwriting is random."""
     style_text: str | None = None
-    """Text of the --style line. Required if the data do not contain the text."""
+    """Text of the --style line. Required if the data do not contain this text."""
     level: Annotated[bool, FlagCreatePairsOff] = False
     """Remove the slope of the baselines."""
     upright: Annotated[bool, FlagCreatePairsOff] = False
@@ -108,7 +108,7 @@ def _draw(options: GenerateOptions, run: Run) -> None:
         workers=options.workers,
     )
     _save(drawings, options)
-    print(f"{options.out}: {quantity(len(drawings), 'drawing')}, {quantity(len(drawings.event), 'point')}")
+    print(f"{options.out}: {quantity(len(drawings), 'drawings')}, {quantity(len(drawings.event), 'points')}")
 
 
 def _save(drawings: Corpus, options: GenerateOptions) -> None:
@@ -157,8 +157,8 @@ def _write_text(options: GenerateOptions, run: Run) -> None:
     points = sum(len(page.lines.event) for page in pages)
     last_events = [int(page.lines[i].event[-1]) for page in pages for i in range(len(page.lines))]
     unfinished = sum(event != END for event in last_events)
-    suffix = f", {quantity(unfinished, 'line')} unfinished" if unfinished else ""
-    counts = ", ".join([quantity(len(pages[0].lines), "line"), quantity(copies, "page"), quantity(points, "point")])
+    suffix = f", {quantity(unfinished, 'lines')} unfinished" if unfinished else ""
+    counts = ", ".join([quantity(len(pages[0].lines), "lines"), quantity(copies, "pages"), quantity(points, "points")])
     print(f"{options.out}: {counts}{suffix}")
 
 
@@ -167,14 +167,14 @@ def _check_text_options(options: GenerateOptions) -> None:
     from mdnrnn.render.save import PICTURE_EXTENSIONS, check_output_path
 
     if options.workers != 1:
-        raise InputError(f"--workers: received {options.workers} with --text, expected 1")
+        raise InputError(f"--workers: received {options.workers} with --text, expected 1; omit --workers")
     if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):
         raise InputError("--text cannot be combined with --prefix or --label; use --style")
     is_styled = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if is_styled and options.out.suffix.lower() not in PICTURE_EXTENSIONS:
         raise InputError(
-            f"--out: received {options.out}, which is not a picture; --level, --upright, --spacing, --color and "
-            f"--columns need a picture: {', '.join(PICTURE_EXTENSIONS)}"
+            f"--out: received {options.out} with --level, --upright, --spacing, --color or --columns, which apply to "
+            f"pictures only; expected one of {', '.join(PICTURE_EXTENSIONS)}"
         )
     if options.attention is not None:
         check_output_path(options.attention, (".svg", ".png", ".pdf"))

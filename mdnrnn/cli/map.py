@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from mdnrnn.cli.options import LatentSpaceOptions, parse
+from mdnrnn.errors import quantity
 from mdnrnn.render.save import check_output_path
 from mdnrnn.tasks.latent_space import MAP_EXTENSIONS, save_map
 
@@ -23,7 +24,7 @@ class MapOptions(LatentSpaceOptions):
     out: Path
     """Output file: .svg .png .pdf, or .npz for the latent vectors and their positions on the map."""
     n: Annotated[int, tyro.conf.arg(aliases=["-n"])] = 200
-    """Maximum number of drawings that are shown in full. Others, and drawings that would overlap, are shown as dots."""
+    """Maximum number of drawings to draw on the map. The other drawings, and those that would overlap, become dots."""
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> int:
     run, drawings = options.open()
     first, second = save_map(run, drawings, options.out, options.n).explained_variance_ratio
     print(
-        f"{options.out}: {len(drawings)} drawings; the first two principal components explain "
+        f"{options.out}: {quantity(len(drawings), 'drawings')}; the first two principal components explain "
         f"{first:.1%} and {second:.1%} of the variance"
     )
     return 0

@@ -46,8 +46,8 @@ Rescale = Annotated[
     bool,
     FlagCreatePairsOff,
     arg(
-        help="Scale each given drawing to the size of the training drawings. This is the default for files whose units "
-        "are unknown, but not for corpora and touch performances."
+        help="Scale each given drawing to the size of the training drawings. This is the default, except for catalog "
+        "data, corpora and touch performances."
     ),
 ]
 NoRescale = Annotated[bool, FlagCreatePairsOff, arg(help="Keep the sizes of the given drawings.")]
@@ -111,11 +111,6 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
-def quantity(n: int, noun: str) -> str:
-    """Return for example "1 drawing" or "2 drawings"."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
 def check_count(n: int) -> None:
     """Raise `InputError` if `n` is less than 1."""
     if n < 1:
@@ -152,7 +147,7 @@ class RescaleOptions(RunOptions):
             InputError: both options are set.
         """
         if self.rescale and self.no_rescale:
-            raise InputError("received --rescale and --no-rescale, expected one of them")
+            raise InputError("received both --rescale and --no-rescale; expected at most one of them")
         return self.rescale if self.rescale or self.no_rescale else None
 
 
@@ -164,7 +159,7 @@ class LatentSpaceOptions(RescaleOptions):
     split: str | None = None
     """Split of the drawings: train, valid or test. By default test; with --data, all drawings in file order."""
     label: str | None = None
-    """Class of the drawings; by default all classes. If the data have no classes, every drawing is assigned it."""
+    """Class of the drawings; by default all classes. If the data have no classes, all drawings get this class."""
 
     def open(self) -> tuple[Run, Corpus]:
         """Load the run and the drawings to encode."""

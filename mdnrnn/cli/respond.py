@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 
 from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, Temperature, check_count, parse
 from mdnrnn.data.corpus import Sequence, pack
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.save import PERFORMANCE_EXTENSIONS, PICTURE_EXTENSIONS, check_output_path, save_performances
 from mdnrnn.render.style import PictureOptions
@@ -72,5 +72,5 @@ def main(arguments: list[str]) -> int:
         performances, names = pack(responses.metadata, {"test": sequences}), ["call", *names]
     picture = PictureOptions(columns=options.columns, labels=names, animate=options.animate)
     save_performances(performances, options.out, picture)
-    print(f"{options.out}: {options.n} responses, {len(responses.event)} touches")
+    print(f"{options.out}: {quantity(options.n, 'responses')}, {quantity(len(responses.event), 'touches')}")
     return 0

@@ -13,7 +13,7 @@ import tyro
 
 from mdnrnn.cli.dispatch import choose
 from mdnrnn.cli.options import DataOption, parse
-from mdnrnn.errors import InputWarning
+from mdnrnn.errors import InputWarning, quantity
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.runs.training_checks import describe_null_model, is_worse
 from mdnrnn.training.config import SequenceTrainConfig
@@ -39,9 +39,9 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeOptions:
-    """Resume a training run from its last checkpoint, up to its limit of steps or minutes, or up to a new limit.
+    """Resume a training run from its last checkpoint and train until its limit of steps or minutes.
 
-    With a new limit a finished run is extended. The learning rate then follows the schedule of the whole new limit.
+    To extend a run, pass a new limit. The learning rate then follows the schedule for the new limit.
     """
 
     resume: Path
@@ -92,7 +92,7 @@ def report(result: TrainingResult, folder: Path) -> int:
         )
     else:
         print(
-            f"{folder}: {progress.step} steps, {progress.points:,} points in {progress.seconds:.0f} s, "
+            f"{folder}: {quantity(progress.step, 'steps')}, {progress.points:,} points in {progress.seconds:.0f} s, "
             f"best validation loss {progress.best:.4f} nats per point"
         )
         if is_worse(progress.best, result.null_nll_per_point):

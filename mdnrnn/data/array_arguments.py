@@ -55,7 +55,9 @@ def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list
     check_count("events", arrays, len(motions))
     for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
         if event.shape != (len(motion),):
-            raise InputError(f"events[{i}]: received shape {event.shape}, expected ({len(motion)},) as in motions")
+            raise InputError(
+                f"events[{i}]: received shape {event.shape}, expected ({len(motion)},): one event per row of the motion"
+            )
         if event.dtype.kind not in "iub":
             raise InputError(f"events[{i}]: received dtype {event.dtype}, expected integers or booleans")
         unknown = np.setdiff1d(event, (DOWN, UP, END))

@@ -289,7 +289,7 @@ def get(name: str, importer: Importer) -> Path:
     entry = find(name)
     if entry is None:
         raise InputError(
-            f"unknown corpus {name!r}; expected one of {', '.join(CATALOG)} (a CATEGORY is up to 40 letters, digits, "
+            f"unknown data set {name!r}; expected one of {', '.join(CATALOG)} (a CATEGORY is up to 40 letters, digits, "
             "spaces and hyphens)"
         )
     if entry.bundled_file is not None:

@@ -20,7 +20,7 @@ from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
 from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.data.validation import check_arrays, check_values
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.pen_events import DOWN, END
 
 _BLOCK_ROWS = 1 << 20
@@ -217,12 +217,14 @@ class Corpus:
             InputError: if the split is empty or unknown.
         """
         if split not in self.splits:
-            raise InputError(f"split {split!r} is not in {self.metadata.name}; it has {', '.join(self.splits)}")
+            raise InputError(
+                f"split {split!r} is not in {self.metadata.name}; expected one of {', '.join(self.splits)}"
+            )
         first, last = self.splits[split]
         if first == last:
             raise InputError(
-                f"split {split!r} of {self.metadata.name} is empty ({len(self)} sequences in total); import it again "
-                "with a larger share: mdnrnn data import ... --split 0.8,0.1,0.1"
+                f"split {split!r} of {self.metadata.name} is empty ({quantity(len(self), 'sequences')} in total); "
+                "import it again with a larger share: mdnrnn data import ... --split 0.8,0.1,0.1"
             )
         return range(first, last)
 
@@ -277,7 +279,8 @@ class Corpus:
             return to_curves(rows)
         if motion.shape[1] != 2 and not self.metadata.features:
             raise InputError(
-                f"{self.metadata.name} has {motion.shape[1]} features per step; only dx and dy can be drawn"
+                f"{self.metadata.name} has {quantity(motion.shape[1], 'features')} per step, expected 2: only dx and "
+                "dy can be drawn"
             )
         return to_polylines(motion[:, :2], event, self.metadata.start)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 
 CERTAIN_BIN_WIDTH = 1e4
 """Normalized bin width so large that the bin contains all probability mass: its log-probability is 0."""
@@ -35,7 +35,8 @@ class Normalizer:
         object.__setattr__(self, "logs", tuple(int(value) for value in self.logs))
         if len(self.mean) != len(self.scale) or not all(np.isfinite(s) and s > 0 for s in self.scale):
             raise InputError(
-                f"scale: received {self.scale}, expected a positive number for each of {len(self.mean)} features"
+                f"scale: received {self.scale}, expected {quantity(len(self.mean), 'positive numbers')}: one per "
+                "feature"
             )
         if not all(0 <= feature < len(self.mean) for feature in self.logs):
             raise InputError(f"logs: received {self.logs}, expected indices of features from 0 to {len(self.mean) - 1}")

@@ -58,6 +58,6 @@ def check_outliers(corpus: Corpus) -> None:
         if median and abs(extreme.value) > _MAX_RATIO * median:
             raise InputError(
                 f"{corpus.metadata.name}: sequence {extreme.sequence} has the motion {extreme.value:g} in row "
-                f"{extreme.row}, but the median is {median:g}; expected at most {_MAX_RATIO:g} times the median; "
-                "correct or remove this sequence"
+                f"{extreme.row}, but the median of the feature is {median:g}; expected at most {_MAX_RATIO:g} times "
+                "the median; correct or remove this sequence"
             )

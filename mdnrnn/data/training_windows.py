@@ -46,7 +46,9 @@ class Windows:
         if self.window < 2:
             raise InputError(f"window: received {self.window} steps, expected 2 or more")
         if self.batches.augment is not None and self.batches.augment.drop:
-            raise InputError(f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows")
+            raise InputError(
+                f"augment.drop: received {self.batches.augment.drop}, expected 0 with windows, which need all points"
+            )
 
     def shard(self, rank: int, world_size: int) -> Windows:
         """Return a copy that yields the data of one rank: every `world_size`-th window of each batch.

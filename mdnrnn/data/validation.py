@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.pen_events import END, UP
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _find_array_problem(corpus: Corpus) -> str | None:
     if corpus.inputs is not None and (corpus.inputs.ndim != 2 or len(corpus.inputs) != rows):
         return f"inputs {corpus.inputs.shape}; expected ({rows}, A)"
     if metadata.features and len(metadata.features) != motion.shape[1]:
-        return f"{motion.shape[1]} features; expected {', '.join(metadata.features)}"
+        return f"{quantity(motion.shape[1], 'features')}; expected {', '.join(metadata.features)}"
     if corpus.text is not None and not _is_valid_text(corpus.text, corpus.text_offsets, sequences):
         return "text that does not match text_offsets"
     if corpus.writer is not None and (corpus.writer.shape != (sequences,) or corpus.writer.dtype.kind not in "iu"):
@@ -88,7 +88,9 @@ def check_values(corpus: Corpus) -> None:
         early = after_end[offsets[np.searchsorted(offsets, after_end)] != after_end]
         if len(early):
             number = _sequence_of_row(corpus, int(early[0]) - 1)
-            raise InputError(f"{name}: sequence {number} continues after END; expected END in the last row only")
+            raise InputError(
+                f"{name}: sequence {number} has END before its last row; expected END in the last row only"
+            )
     _check_finite(corpus, "inputs", corpus.inputs)
     _check_finite(corpus, "log variances", corpus.logvar)
     classes = len(corpus.metadata.classes)

@@ -63,8 +63,8 @@ def _acquire(path: Path, folder: Path) -> int:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _NO_LINK, 0o644)
         except OSError as error:
             raise InputError(
-                f"cannot write {path}: {error.strerror or error}; expected no file or one that a killed training left; "
-                "delete it, or check the folder"
+                f"cannot write the lock file {path}: {error.strerror or error}; delete it if no training uses the "
+                "folder, or check the permissions of the folder"
             ) from error
         try:
             status = os.fstat(descriptor)

@@ -29,7 +29,7 @@ def open_regular(path: Path, max_bytes: int | None = None) -> BinaryIO:
     size = os.fstat(file.fileno()).st_size
     if max_bytes is not None and size > max_bytes:
         file.close()
-        raise InputError(f"{path} has {size} bytes, expected at most {max_bytes}; it is damaged or of another run")
+        raise InputError(f"{path} has {size} bytes, expected at most {max_bytes}; restore it, or train a new run")
     return file
 
 
@@ -38,7 +38,9 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     with open_regular(path, max_bytes) as file:
         data = file.read(max_bytes + 1)  # the file can be larger than its size says, for example in /proc
     if len(data) > max_bytes:
-        raise InputError(f"{path} has over {max_bytes} bytes, expected at most {max_bytes}; it is damaged")
+        raise InputError(
+            f"{path} has over {max_bytes} bytes, expected at most {max_bytes}; restore it, or train a new run"
+        )
     return data
 
 
@@ -68,7 +70,9 @@ def open_to_append(path: Path) -> BinaryIO:
     file = _open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _NO_LINK, "ab")
     if os.fstat(file.fileno()).st_nlink > 1:
         file.close()
-        raise InputError(f"{path} has another hard link, whose content would change; replace it by a copy")
+        raise InputError(
+            f"{path} has another hard link, so writing would change a second file; replace {path.name} by a copy"
+        )
     return file
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions import Step
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.generation.arguments import check_shape, to_real_tensor, to_tensor
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.pen_events import DOWN, UP
@@ -93,7 +93,7 @@ def check_prefix(prefix: Step | None, model: SequenceModel, inputs: Tensor | Non
     event = _check_events(prefix.event, len(motion)).to(like.device)
     if inputs is not None and inputs.shape[1] < len(motion):
         raise InputError(
-            f"inputs: received {inputs.shape[1]} steps, expected at least the {len(motion)} steps of the prefix"
+            f"inputs: received {quantity(inputs.shape[1], 'steps')}, expected at least {len(motion)}, as in the prefix"
         )
     return Step(motion, event, _check_prefix_inputs(prefix.inputs, len(motion), shape, like))
 

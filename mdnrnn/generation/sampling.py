@@ -18,14 +18,15 @@ class Sampling:
 
     temperature: float = 1.0
     """Sampling temperature. Lower values give more probable sequences; 0 always selects the most probable component and
-    event. See GaussianMixture.tempered."""
+    event. The formula is in the documentation of GaussianMixture.tempered."""
     scale_temperature: float | None = None
-    """Sampling temperature of the component scales; by default equal to temperature."""
+    """Sampling temperature of the scales of the components; by default equal to temperature."""
     bias: float = 0.0
-    """Graves' probability bias; values above 0 give neater drawings. See GaussianMixture.biased."""
+    """Graves' probability bias; values above 0 give neater drawings. The formula is in the documentation of
+    GaussianMixture.biased."""
     endless: bool = False
-    """Whether to exclude the END event. A sequence then ends at the maximum number of steps or by the model's own
-    stopping rule."""
+    """Whether to exclude the END event. All sequences then have the maximum number of steps. Handwriting models are an
+    exception: they still stop at the end of the text."""
 
     def __post_init__(self) -> None:
         for name in ("temperature", "scale_temperature"):

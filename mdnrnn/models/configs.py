@@ -25,8 +25,8 @@ class BodyConfig:
     activation: Activation = "silu"
     """Activation function after each hidden layer."""
     detail: float = 1.0
-    """Maximum absolute value of the first layer's initial weights, which apply to standardized inputs. With larger
-    values the network can fit finer detail."""
+    """Maximum absolute value of the initial weights of the first layer, whose inputs are standardized. With a larger
+    value the network can fit finer detail."""
 
     def __post_init__(self) -> None:
         if not self.widths or min(self.widths) < 1:
@@ -55,7 +55,7 @@ class MDNConfig(BodyConfig):
     target_noise: float = 0.0
     """Standard deviation of the noise added to targets in training, in standard deviations of the targets."""
     weight_entropy: float = 0.0
-    """Factor of the entropy regularizer: the training loss is reduced by this factor times the mean entropy of the
+    """Factor of the entropy regularizer: the training loss is reduced by the factor times the mean entropy of the
     mixture weights in nats."""
 
     def __post_init__(self) -> None:
@@ -83,8 +83,7 @@ class MDNRNNConfig:
     dropout: float = 0.4
     """Dropout probability after each LSTM layer in training; one mask per sequence, the same at all steps."""
     position: float = 1.0
-    """Factor by which the position (the sum of the offsets so far) is multiplied as an input feature; 0 omits the
-    position."""
+    """Factor of the position (the sum of the offsets so far) in the input features; 0 omits the position."""
     scale_floor: float = 1e-3
     """Lower bound of the standard deviations of the components, in normalized units."""
     end_weight: float = 1.0
@@ -124,7 +123,7 @@ class SketchRNNConfig:
     layers: int = 1
     """Number of LSTM layers of the decoder."""
     latent: int = 128
-    """Size of the latent vector z, Z; 0 omits z and the encoder."""
+    """Size Z of the latent vector z; with 0, the model has no z and no encoder."""
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "full"
@@ -139,12 +138,12 @@ class SketchRNNConfig:
     """Whether the position (the sum of the offsets so far) is an input feature."""
     kl_weight: float = 1.0
     """Final weight of the KL divergence in the training objective. With kl_weight 1 and kl_floor 0, the objective after
-    annealing is the negative evidence lower bound. 0 omits z and the encoder."""
+    annealing is the negative evidence lower bound. With 0, the model has no z and no encoder."""
     kl_start: float = 0.01
     """Weight of the KL divergence at the first training step, as a fraction of kl_weight."""
     kl_rate: float = 0.99995
-    """Factor by which each training step multiplies the difference between kl_weight and the current weight. Values
-    closer to 1 give slower KL annealing."""
+    """KL annealing: factor by which each training step multiplies the difference between kl_weight and the current
+    weight. Values closer to 1 give slower annealing."""
     kl_floor: float = 0.2
     """Free nats per dimension of z: a KL divergence below kl_floor times Z, in nats per drawing, is not penalized."""
     scale_floor: float = 1e-3

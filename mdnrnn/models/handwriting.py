@@ -9,7 +9,7 @@ from torch.nn import functional
 from mdnrnn.data.batches import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
 from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.nn.attention_window import Text, WindowStack
@@ -137,17 +137,18 @@ def check_text_corpus(corpus: Corpus) -> None:
     missing = int((corpus.text_lengths == 0).sum()) if corpus.text is not None else len(corpus)
     if missing:
         raise InputError(
-            f"data: received {name}, in which {missing} of {len(corpus)} drawings have no text; expected a text for "
-            "each drawing; mdnrnn data import ... --with-text drops the drawings without one"
+            f"data: received {name}, in which {missing} of {quantity(len(corpus), 'drawings')} have no text; expected "
+            "a text for each drawing; to drop drawings without a text, import with: mdnrnn data import ... --with-text"
         )
+    inputs = 0 if corpus.inputs is None else corpus.inputs.shape[1]
     if corpus.motion.shape[1] != 2 or corpus.inputs is not None or corpus.metadata.start != "down":
         raise InputError(
-            f"data: received {name} with {corpus.motion.shape[1]} features per step and the pen "
-            f"{corpus.metadata.start} at the start; expected handwriting: features dx and dy only, the pen down at the "
-            "start"
+            f"data: received {name} with {quantity(corpus.motion.shape[1], 'features')} and "
+            f"{quantity(inputs, 'inputs')} per step and the pen {corpus.metadata.start} at the start; expected "
+            "handwriting (features dx, dy; no inputs; pen down at the start)"
         )
     if "\0" in corpus.alphabet:
-        raise InputError(f"data: received {name} with a text that contains a NUL character; expected printable texts")
+        raise InputError(f"data: received {name} with a text that contains a NUL character; remove it")
 
 
 def require_text_model(model: SequenceModel) -> HandwritingRNN:

@@ -42,8 +42,8 @@ def complete_fonts(figure: Figure) -> None:
         printable = (c if c.isprintable() else f"U+{ord(c):04X}" for c in sorted(missing)[:_MAX_LISTED])
         listed = " ".join(printable) + (" ..." if len(missing) > _MAX_LISTED else "")
         warnings.warn(
-            f"captions with {listed} are left out, because no installed font has these characters; install a font that "
-            "has them, or save as .svg, whose viewer chooses the fonts",
+            f"captions with {listed} are missing in the picture, because no installed font has these characters; "
+            "install a font that has them, or save as .svg, whose viewer chooses the fonts",
             InputWarning,
             stacklevel=3,
         )

@@ -146,7 +146,7 @@ def clean_labels(labels: Sequence[str] | None, count: int) -> list[str]:
     if labels is None:
         return [""] * count
     if len(labels) != count:
-        raise InputError(f"labels: received {len(labels)}, expected one for each of the {count} drawings")
+        raise InputError(f"labels: received {len(labels)}, expected {count}: one per drawing")
     return ["".join(c if c.isprintable() else " " for c in label).strip() for label in labels]
 
 

@@ -273,5 +273,5 @@ def _check_touch_corpus(corpus: Corpus) -> None:
         features = ", ".join(metadata.features or ("dx", "dy"))
         raise InputError(
             f"{metadata.name}: received features {features} and the pen {metadata.start} at the start, expected touch "
-            "performances: features dx, dy, dt, the pen up at the start; save it as drawings"
+            "performances (features dx, dy, dt; pen up at the start); save it as drawings"
         )

@@ -101,7 +101,7 @@ def to_json(performances: Sequence[Performance], name: str, labels: Sequence[str
     count = len(performances)
     texts: Sequence[str | None] = [None] * count if labels is None else labels
     if len(texts) != count:
-        raise InputError(f"labels: received {len(texts)}, expected one for each of the {count} performances")
+        raise InputError(f"labels: received {len(texts)}, expected {count}: one per performance")
     entries = []
     for index, (performance, text) in enumerate(zip(performances, texts, strict=True)):
         performance.check(index)

@@ -73,7 +73,7 @@ class RunConfig:
         _check_equal("normalizer.logs", self.normalizer.logs, "the time features of metadata", metadata.time_features)
         self._check_normalizer()
         if len(set(shape.alphabet)) < len(shape.alphabet):
-            raise InputError("shape.alphabet: received a character twice, expected different characters")
+            raise InputError("shape.alphabet: received a character twice, expected each character once")
         for name, value, low in (
             ("max_steps", self.max_steps, 1),
             ("longest_text", self.longest_text, 0),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ def from_fields(cls: type[T], fields: Any, name: str, types: Mapping[str, Any] |
     known = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for field in fields:
         if field not in known:
-            raise InputError(f"{name}: received the unknown field {describe(field)}")
+            raise InputError(f"{name}: received the unknown field {describe(field)}; remove it, or update mdnrnn")
     for field, definition in known.items():
         has_default = definition.default is not dataclasses.MISSING
         if field not in fields and not has_default and definition.default_factory is dataclasses.MISSING:
@@ -92,7 +92,7 @@ _EXPECTED = {
 def describe(value: Any) -> str:
     """Return a short description of a JSON value."""
     if isinstance(value, dict | list | tuple):
-        return f"{'an object' if isinstance(value, dict) else 'a list'} with {len(value)} entries"
+        return f"{'an object' if isinstance(value, dict) else 'a list'} with {quantity(len(value), 'items')}"
     if type(value) is int and abs(value) > MAX_INTEGER:
         return "a larger number than 2^53"
     text = repr(value)

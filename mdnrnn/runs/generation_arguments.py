@@ -12,7 +12,7 @@ from torch import Tensor
 from mdnrnn.data.batches import to_code_points
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.distributions import Step
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.config import RunConfig
 
@@ -120,7 +120,9 @@ def check_texts(texts: Items[str] | None, n: int, alphabet: str) -> Tensor | Non
     if texts is None:
         return None
     if len(texts) != n or not all(texts):
-        raise InputError(f"texts: received {len(texts)} for {n} sequences, expected one non-empty text per sequence")
+        raise InputError(
+            f"texts: received {len(texts)} for {quantity(n, 'sequences')}, expected one non-empty text per sequence"
+        )
     if unknown := "".join(sorted(set("".join(texts)) - set(alphabet))):
         raise InputError(
             f"texts: received {unknown!r}, which the run's alphabet does not contain; expected characters from "
@@ -170,7 +172,9 @@ def label_weights(
         indices = [i % classes if default is None else default for i in range(n)]
     else:
         if len(labels) not in (1, n):
-            raise InputError(f"labels: received {len(labels)} for {n} sequences, expected one, or one per sequence")
+            raise InputError(
+                f"labels: received {len(labels)} for {quantity(n, 'sequences')}, expected one, or one per sequence"
+            )
         indices = [metadata.class_index(name) for name in labels] * (n if len(labels) == 1 else 1)
     return np.eye(classes, dtype=np.float32)[indices]
 
@@ -184,13 +188,15 @@ def check_prefix(config: RunConfig, prefix: Sequence) -> None:
     """
     features = prefix.motion.shape[-1]
     if features != config.shape.features:
-        raise InputError(f"the prefix has {features} features per step; the run expects {config.shape.features}")
+        raise InputError(
+            f"prefix: received {quantity(features, 'features')} per step, expected {config.shape.features}"
+        )
     if len(prefix.event):
         metadata = replace(config.metadata, name="the prefix", bin_width=None, classes=())
         pack(metadata, {"test": [Sequence(prefix.motion, replace_end(prefix.event), inputs=prefix.inputs)]}).check()
     inputs = 0 if prefix.inputs is None else prefix.inputs.shape[-1]
     if inputs not in (0, config.shape.inputs):
-        raise InputError(f"the prefix has {inputs} inputs per step; the run expects {config.shape.inputs}")
+        raise InputError(f"prefix: received {quantity(inputs, 'inputs')} per step, expected {config.shape.inputs}")
 
 
 def prefix_to_step(config: RunConfig, prefix: Sequence) -> Step:

@@ -49,7 +49,10 @@ def fit_scale(
     """
     if not config.sizes or not corpus.metadata.is_drawing:
         if rescale:
-            raise InputError(f"rescale: the run on {config.metadata.name} does not record the sizes of its drawings")
+            raise InputError(
+                f"rescale: received True, but the run on {config.metadata.name} does not contain the sizes of its "
+                "training drawings; omit it"
+            )
         return corpus
     units = has_units(data)
     unfinished = unfinished and not units
@@ -68,7 +71,7 @@ def _warn_about_scales(scales: np.ndarray, deviations: np.ndarray, data: str, re
     low, high = scales[differs].min(), scales[differs].max()
     factor = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
     count = "the drawing is" if len(scales) == 1 else f"{int(differs.sum())} of {len(scales)} drawings are"
-    done = "scaled to fit; --no-rescale keeps the size" if rescale else "pass --rescale to scale it to fit"
+    done = "scaled to fit; pass --no-rescale to keep the size" if rescale else "pass --rescale to scale it to fit"
     message = f"{data}: {count} {factor} times as large as the training drawings; {done}"
     warnings.warn(message, InputWarning, stacklevel=4)
 

@@ -64,7 +64,8 @@ class Run:
         start = self.config.metadata.start
         if corpus.metadata.start != start:
             raise InputError(
-                f"{corpus.metadata.name}: received the pen {corpus.metadata.start} at the start, expected {start}"
+                f"{corpus.metadata.name}: received sequences that start with the pen {corpus.metadata.start}, expected "
+                f"the pen {start} as in the training data; use data of the same kind"
             )
         return corpus
 
@@ -217,7 +218,8 @@ class Run:
         """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
         if self.config.shape.inputs:
             raise InputError(
-                "latents: received none, expected latent vectors: with inputs they cannot be sampled given the prefix"
+                "latents: received none, expected latent vectors: for a model with inputs, they cannot be sampled from "
+                "the prefix; pass latents"
             )
         event = mark_end(arguments.replace_end(prefix.event))
         corpus = pack(

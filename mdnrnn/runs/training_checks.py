@@ -26,8 +26,8 @@ def warn_about_use(preset: Preset, metadata: Metadata) -> None:
     if not is_suitable:
         names = ", ".join(metadata.features) or "without names"
         warnings.warn(
-            f"{metadata.name} has features {names}; {use} needs {expected}: set features in the metadata, or ignore "
-            "this if you need only likelihoods and mdnrnn.generate",
+            f"{metadata.name} has features {names}; {use} needs {expected}; to use it, set features in the "
+            "metadata; likelihoods and mdnrnn.generate work without them",
             InputWarning,
             stacklevel=3,
         )

@@ -168,7 +168,7 @@ def combine(
     """
     _check_temperatures(temperatures)
     if len(signs) != len(drawings) or not set(signs) <= {1, -1}:
-        raise InputError(f"signs: received {list(signs)}, expected 1 or -1 for each of {len(drawings)} drawings")
+        raise InputError(f"signs: received {list(signs)}, expected 1 or -1 per drawing, {len(drawings)} in total")
     if len(drawings) < 2 or 1 not in signs:
         raise InputError(f"signs: received {list(signs)}, expected 2 or more signs, at least one of them 1")
     sign = np.array(signs, np.float64)
@@ -316,11 +316,13 @@ def _to_corpus(run: Run, drawings: Corpus, method: str, sequences: list[Sequence
 
 def _check_rows(ends: int, rows: int | None) -> int:
     if ends not in (2, 4):
-        raise InputError(f"drawings to interpolate: received {ends}, expected 2 for a row, or 4 for a grid")
+        raise InputError(
+            f"drawings to interpolate: received {ends}, expected 2 for one row, or 4 for a grid of several rows"
+        )
     rows = rows if rows is not None else 1 if ends == 2 else 4
     if (ends == 2) != (rows == 1) or rows < 1:
         raise InputError(
-            f"rows: received {rows} rows for {ends} drawings, expected 1 row for 2 drawings, or 2 or more rows for 4"
+            f"rows: received {rows} for {ends} drawings, expected 1 for 2 drawings, or 2 or more for 4 drawings"
         )
     return rows
 

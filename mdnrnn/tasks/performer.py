@@ -67,7 +67,8 @@ class Performer:
         """
         if run.model.uses_text or run.model.latent:
             raise InputError(
-                "run: received a model that needs a text or a latent vector, expected one that needs neither"
+                "run: received a model that needs a text or a latent vector, expected one that needs neither; use "
+                "another run"
             )
         check_seed(seed)
         self.run, self.sampling = run, sampling or Sampling()

@@ -57,7 +57,7 @@ class Demo:
 
 DEMOS = {
     "sine": Demo(
-        description="Several y per x: the squared-error network predicts their mean, the mixture predicts all of them.",
+        description="Several y per x: the squared-error network predicts their mean; the mixture predicts all of them.",
         model=MDNConfig(input_noise=0.06, target_noise=0.01),
         baseline=BodyConfig(),
     ),

@@ -293,5 +293,6 @@ def _open_weights(path: Path, expected: Mapping[str, Tensor]) -> Iterator[Binary
 
 def _weights_error(path: Path, error: BaseException) -> InputError:
     return InputError(
-        f"{path} is damaged or belongs to another model ({_reason(error)}); expected the weights of this run's model"
+        f"{path} is damaged or belongs to another model ({_reason(error)}); expected the weights of this run's "
+        "model; restore the file from a copy, or train a new run"
     )

@@ -36,7 +36,7 @@ class TrainConfig:
     learning_rate: float = 6e-3
     """Peak learning rate. The schedule is a linear warmup multiplied by a cosine decay over the whole training run."""
     final_rate: float = 0.02
-    """Learning rate at the end of training, as a fraction of learning_rate."""
+    """Learning rate at the end of training, as a fraction of the peak learning rate."""
     warmup: int = 100
     """Number of steps over which the learning rate increases linearly."""
     weight_decay: float = 0.01
@@ -46,16 +46,16 @@ class TrainConfig:
     validations: int = 20
     """Number of validations, evenly spaced over the training run."""
     patience: int = 0
-    """Number of successive validations without improvement after which training stops; 0 disables early stopping."""
+    """Number of consecutive validations without improvement after which training stops; 0 disables early stopping."""
     checkpoint_seconds: float = 30.0
     """Minimum time between two checkpoints, in seconds."""
     seed: int = 0
     """Random seed for the initial weights, the order of the data, augmentation and dropout."""
     device: Device = "auto"
-    """Device to train on; auto: CUDA if available, otherwise CPU."""
+    """Device to train on; auto selects CUDA if it is available, else the CPU."""
     precision: Precision = "auto"
-    """Precision of matrix products; auto: bfloat16 if the hardware accelerates it, otherwise float32. Likelihoods are
-    always computed in float32. A small model can fit finer detail in float32 than in bfloat16."""
+    """Precision of matrix products; auto selects bfloat16 if the hardware accelerates it, else float32. Likelihoods are
+    always computed in float32. In small networks, float32 can fit finer detail than bfloat16."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.minutes is not None:
@@ -71,15 +71,15 @@ class SequenceTrainConfig(TrainConfig):
     """Training options for sequence models: those of `TrainConfig`, and options for augmentation and batches."""
 
     augment_scale: float = 0.15
-    """Augmentation: in training each axis is multiplied by a random factor between 1 - augment_scale and
-    1 + augment_scale; 0 disables scaling."""
+    """Augmentation: maximum relative change of the size. In training, x and y are each multiplied by a random factor
+    between 1 - augment_scale and 1 + augment_scale. 0 disables scaling."""
     augment_drop: float = 0.1
-    """Augmentation: fraction of the points that are randomly dropped in training. The first and the last point of each
+    """Augmentation: fraction of the points that are dropped at random in training. The first and the last point of each
     stroke are kept. 0 disables dropping."""
     by_points: bool = False
-    """Whether all batches contain about the same number of points; batch_size is then the mean number of sequences per
-    batch. If false, a point has a larger weight in a batch with fewer points, because the loss is a mean over the
-    points of a batch. Set this option for sequences of very different lengths."""
+    """Whether batches have about the same number of points instead of the same number of sequences; batch_size is then
+    the mean number of sequences per batch. This is useful if lengths differ much. The loss is a mean over the points of
+    a batch, so with batches of equally many sequences the points of short sequences have larger weights."""
     window: int = 0
     """Maximum number of time steps per training window. Sequences are cut into windows; 0 trains on whole sequences."""
     carry: bool = True

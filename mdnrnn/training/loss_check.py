@@ -93,7 +93,7 @@ class LossCheck:
             indices = step.indices.tolist()
             listed = ", ".join(map(str, indices[:_MAX_LISTED])) + ("..." if len(indices) > _MAX_LISTED else "")
             raise NonFiniteLoss(
-                f"the loss is {loss} and the gradient norm {norm} at step {step.number}, examples {listed}; "
+                f"the loss is {loss} and the gradient norm is {norm} at step {step.number}, examples {listed}; "
                 f"{self.describe_cause('check these examples')}; {self._folder} keeps the last good checkpoint",
                 () if self._has_diverged() else indices,
             )

@@ -67,7 +67,8 @@ def test_every_format_can_be_imported_described_and_drawn(
     source, corpus, picture = tmp_path / name, tmp_path / "corpus", tmp_path / "picture.svg"
     source.write_bytes(data)
     assert main(["data", "import", str(source), "--out", str(corpus), "--split", "1,0,0"]) == 0
-    assert f"{corpus}: {count} of {count} sequences kept" in capsys.readouterr().out
+    sequences = "1 sequence" if count == 1 else f"{count} sequences"
+    assert f"{corpus}: {count} of {sequences} kept" in capsys.readouterr().out
     assert main(["data", "info", str(corpus), "--json"]) == 0
     description = json.loads(capsys.readouterr().out)
     assert description["splits"] == {"train": count, "valid": 0, "test": 0}
@@ -115,8 +116,8 @@ def test_report_counts_dropped_records_by_reason(tmp_path: Path, capsys: Capture
     assert main([*arguments, str(tmp_path / "a")]) == 0
     out = capsys.readouterr().out
     assert f"{tmp_path / 'a'}: 20 of 24 sequences kept, 20 points" in out
-    assert f"dropped: 3 not JSON; first: {source}, line 21: " in out
-    assert f"dropped: 1 empty; first: {source}, line 24" in out
+    assert f"dropped (not JSON): 3; first: {source}, line 21: " in out
+    assert f"dropped (empty): 1; first: {source}, line 24" in out
     assert main([*arguments, str(tmp_path / "b"), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["read"], report["kept"], report["points"], report["classes"]) == (24, 20, 20, 1)
@@ -127,7 +128,7 @@ def test_report_counts_dropped_records_by_reason(tmp_path: Path, capsys: Capture
 def test_info_prints_the_number_of_skipped_sequences(tmp_path: Path, capsys: Capture) -> None:
     source = write_sketchrnn(tmp_path / "x.npz", train=[*VALID, np.zeros((0, 3), np.int16)])
     assert main(["data", "import", str(source), "--out", str(tmp_path / "corpus"), "--name", "mine"]) == 0
-    assert "dropped: 1 empty sequence" in capsys.readouterr().out
+    assert "dropped (empty sequence): 1; first: " in capsys.readouterr().out
     assert main(["data", "info", str(tmp_path / "corpus"), "--json"]) == 0
     description = json.loads(capsys.readouterr().out)
     assert description["name"] == "mine"
@@ -168,7 +169,7 @@ def test_lines_on_stdin_are_imported(tmp_path: Path, capsys: Capture, monkeypatc
     assert main(["data", "import", "-", "--out", str(tmp_path / "out")]) == 0
     printed, reported = capsys.readouterr()
     assert reported == ""
-    assert "dropped: 1 not JSON; first: stdin, line 2: " in printed
+    assert "dropped (not JSON): 1; first: stdin, line 2: " in printed
     assert len(pipeline.read(tmp_path / "out")) == 2
 
 
@@ -372,11 +373,11 @@ def test_import_warns_of_files_with_fills_only(tmp_path: Path, capsys: Capture) 
     assert main(["data", "import", *sources, "--out", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     assert "1 of 3 sequences kept" in out
-    assert f"dropped: 2 fills without strokes; first: {sources[1]} has 2 filled elements and no strokes" in out
-    assert f"not imported: 3 filled elements; first: {sources[1]}: " in out
-    assert f"not imported: 1 text elements; first: {sources[0]}: " in out
+    assert f"dropped (fills without strokes): 2; first: {sources[1]} has 2 filled elements and no strokes" in out
+    assert f"not imported (filled elements): 3; first: {sources[1]}: " in out
+    assert f"not imported (text elements): 1; first: {sources[0]}: " in out
     assert err.startswith(
-        f"warning: 2 files with fills and no strokes are not imported; first: {sources[1]} has 2 filled"
+        f"warning: not imported: 2 files with filled areas and without strokes; first: {sources[1]} has 2 filled"
     )
     assert main(["data", "import", *sources, "--outlines", "--out", str(tmp_path / "outlines")]) == 0
     out, err = capsys.readouterr()

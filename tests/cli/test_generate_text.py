@@ -95,7 +95,7 @@ def test_picture_option_is_refused_for_data(
     handwriting_run: Path, option: str, tmp_path: Path, capsys: Capture
 ) -> None:
     arguments = ["generate", str(handwriting_run), "--text", "a", "--out", str(tmp_path / "x.npz"), option]
-    assert_refused(arguments, "need a picture: .svg, .png, .pdf, .gif", capsys)
+    assert_refused(arguments, "apply to pictures only; expected one of .svg, .png, .pdf, .gif", capsys)
 
 
 def test_options_for_texts_are_refused_by_models_without_texts(

@@ -182,10 +182,10 @@ MISTAKES = {
     "negative seed of the noise": ("combine RUN --out x.svg --plus 1 2 --seed -1", "seed: received -1"),
     "three drawings": ("interpolate RUN --out x.svg --indices 1 2 3", "drawings to interpolate: received 3"),
     "end out of range": ("interpolate RUN --out x.svg --indices 1 20", "index: received 20, expected 0 to 11"),
-    "rows for two": ("interpolate RUN --out x.svg --indices 1 2 --rows 4", "rows: received 4 rows for 2 drawings"),
+    "rows for two": ("interpolate RUN --out x.svg --indices 1 2 --rows 4", "rows: received 4 for 2 drawings"),
     "one row for four drawings": (
         "interpolate RUN --out x.svg --indices 1 2 3 4 --rows 1",
-        "received 1 rows for 4 drawings",
+        "received 1 for 4 drawings",
     ),
     "no rows": ("interpolate RUN --out x.svg --rows 0", "rows: received 0"),
     "one column": ("interpolate RUN --out x.svg --columns 1", "columns: received 1, expected 2 or more"),

@@ -41,7 +41,7 @@ def test_csv_has_a_response_that_begins_with_a_tap_and_lasts_as_long_as_requeste
     out = tmp_path / "response.csv"
     respond(touch_run, call, out, "--seconds", "1")
     rows = read_rows(out)
-    assert f"{out}: 1 responses, {len(rows)} touches" in capsys.readouterr().out
+    assert f"{out}: 1 response, {len(rows)} touches" in capsys.readouterr().out
     time, x, y, _, moving = rows.T
     assert (time[0], moving[0]) == (0, 0)
     assert (np.diff(time) > 0).all()

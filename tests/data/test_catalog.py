@@ -142,7 +142,7 @@ def test_category_determines_url_and_path(cache: Path, name: str, url: str) -> N
 def test_other_strings_are_not_catalog_names(data: str) -> None:
     assert not is_catalog_name(data)
     with pytest.raises(
-        InputError, match=r"unknown corpus .*expected one of doodles, pen-text, rollouts, aaron_sheep"
+        InputError, match=r"unknown data set .*expected one of doodles, pen-text, rollouts, aaron_sheep"
     ) as caught:
         get(data, FakeImporter())
     assert "\n" not in str(caught.value)

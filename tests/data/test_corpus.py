@@ -171,7 +171,7 @@ def test_end_may_be_missing_but_nothing_may_follow_it() -> None:
     event[corpus.offsets[1:] - 1] = DOWN
     replace(corpus, event=event).check()
     event[5] = END
-    with pytest.raises(InputError, match="sequence 1 continues after END"):
+    with pytest.raises(InputError, match="sequence 1 has END before its last row"):
         replace(corpus, event=event).check()
 
 
@@ -298,7 +298,7 @@ def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
         ({"motions": [np.array([["a", "b"]])]}, r"motions\[0\]: received dtype <U1, expected integers or floats"),
         ({"motions": [np.full((1, 2), np.nan)]}, "arrays: sequence 0 has motion .* expected finite numbers"),
         ({"events": [[0, 0, 0]]}, "events: received 1, expected 40, one per sequence"),
-        ({"events": [[0]] * 40}, r"events\[1\]: received shape \(1,\), expected \(2,\) as in motions"),
+        ({"events": [[0]] * 40}, r"events\[1\]: received shape \(1,\), expected \(2,\): one event per row"),
         ({"events": [[3] * len(motion) for motion in MOTIONS]}, r"events\[0\]: received 3, expected DOWN .0., UP"),
         ({"events": [[0.5] * len(motion) for motion in MOTIONS]}, r"events\[0\]: received dtype float64, expected"),
         ({"labels": ["a"]}, "labels: received 1, expected 40, one per sequence"),

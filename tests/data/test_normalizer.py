@@ -100,9 +100,7 @@ def test_features_with_bins_do_not_count_in_the_jacobian() -> None:
 
 
 def test_invalid_scales_and_log_features_raise() -> None:
-    with pytest.raises(
-        InputError, match=r"scale: received \(0\.0,\), expected a positive number for each of 1 features"
-    ):
+    with pytest.raises(InputError, match=r"scale: received \(0\.0,\), expected 1 positive number: one per feature"):
         Normalizer((0.0,), (0.0,))
     with pytest.raises(InputError, match=r"logs: received \(1,\), expected indices of features from 0 to 0"):
         Normalizer((0.0,), (1.0,), (1,))

@@ -27,5 +27,7 @@ def test_outlier_is_refused_with_its_sequence(value: float) -> None:
     motion = corpus.motion.astype(np.float64)
     check_outliers(replace(corpus, motion=motion))
     motion[5 + 8, 0] = value
-    with pytest.raises(InputError, match=r"random: sequence 1 has the motion \S+ in row 8, but the median is \d"):
+    with pytest.raises(
+        InputError, match=r"random: sequence 1 has the motion \S+ in row 8, but the median of the feature is \d"
+    ):
         check_outliers(replace(corpus, motion=motion))

@@ -118,7 +118,7 @@ def test_prefixes_that_do_not_fit_the_model_are_rejected(model: Any, start: Step
 
 
 def test_inputs_shorter_than_the_prefix_are_rejected() -> None:
-    with pytest.raises(InputError, match="inputs: received 2 steps, expected at least the 3 steps of the prefix"):
+    with pytest.raises(InputError, match="inputs: received 2 steps, expected at least 3, as in the prefix"):
         generate(DRIVEN, N, Condition(inputs=torch.zeros(N, 2, 2)), prefix())
 
 

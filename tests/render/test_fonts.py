@@ -78,7 +78,9 @@ def texts(figure: Figure) -> list[str]:
 def test_caption_is_drawn_in_a_font_that_has_its_characters(extension: str) -> None:
     labels, blanks = [f"a{KNOWN}"], [f"a{UNKNOWN}"]
     assert render([LINE], extension, DrawingOptions(labels=labels))
-    with pytest.warns(InputWarning, match=r"captions with 仂 are left out, because no installed font has these"):
+    with pytest.warns(
+        InputWarning, match=r"captions with 仂 are missing in the picture, because no installed font has these"
+    ):
         render([LINE], extension, DrawingOptions(labels=blanks))
 
 
@@ -90,7 +92,7 @@ def test_missing_character_is_not_a_box() -> None:
     )
     square = png_pixels(figure_bytes(known, ".png"), "L")[325:]
     assert square.min() < 60
-    with pytest.warns(InputWarning, match="left out"):
+    with pytest.warns(InputWarning, match="missing in the picture"):
         hidden = png_pixels(figure_bytes(unknown, ".png"), "L")[325:]
     assert hidden.min() == 255
     assert png_pixels(figure_bytes(empty, ".png"), "L")[325:].min() < 255
@@ -137,4 +139,6 @@ def test_command_prints_one_line_about_captions(
     out = str(tmp_path / f"picture{extension}")
     assert main(["data", "draw", str(tmp_path / "corpus"), "--out", out]) == 0
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith(f"warning: captions with {UNKNOWN} are left out, because no installed font has these")
+    assert line.startswith(
+        f"warning: captions with {UNKNOWN} are missing in the picture, because no installed font has these"
+    )

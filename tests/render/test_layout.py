@@ -112,5 +112,5 @@ def test_labels_are_one_line_below_their_cells(drawings: list[Drawing]) -> None:
 
 
 def test_wrong_number_of_labels_is_an_error(drawings: list[Drawing]) -> None:
-    with pytest.raises(ValueError, match=r"^labels: received 1, expected one for each of the 7 drawings$"):
+    with pytest.raises(ValueError, match=r"^labels: received 1, expected 7: one per drawing$"):
         lay_out(drawings, DrawingOptions(labels=["one"]))

@@ -277,7 +277,7 @@ INVALID: dict[str, tuple[Corpus, str, dict[str, Any], str]] = {
     ),
     "drawings": (
         random_corpus([5]), "x.json", {}, r"^random: received features dx, dy and the pen down at the start, "
-        r"expected touch performances: features dx, dy, dt, the pen up at the start; save it as drawings$",
+        r"expected touch performances \(features dx, dy, dt; pen up at the start\); save it as drawings$",
     ),
     "stream": (STREAM, "x.svg", {}, "^a stream: received features dt, x1, x2 and the pen up at the start, expected"),
     "extension": (
@@ -287,7 +287,7 @@ INVALID: dict[str, tuple[Corpus, str, dict[str, Any], str]] = {
     "animation": (
         labeled_touches(), "x.png", {"animate": True}, r"received extension '\.png' to animate, expected one of \.svg"
     ),
-    "labels": (labeled_touches(), "x.svg", {"labels": ["call"]}, "^labels: received 1, expected one for each of"),
+    "labels": (labeled_touches(), "x.svg", {"labels": ["call"]}, "^labels: received 1, expected 3: one per drawing"),
     "empty": (EMPTY, "x.svg", {}, "^performances: received none, expected one or more to draw$"),
 }  # fmt: skip
 

@@ -94,7 +94,7 @@ def test_invalid_performances_are_errors_with_their_number(change: dict[str, Any
 
 
 def test_json_needs_a_label_per_performance() -> None:
-    with pytest.raises(ValueError, match=r"^labels: received 2, expected one for each of the 1 performances$"):
+    with pytest.raises(ValueError, match=r"^labels: received 2, expected 1: one per performance$"):
         to_json([PERFORMANCE], "x", ["a", "b"])
 
 

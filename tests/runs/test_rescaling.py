@@ -56,7 +56,7 @@ def test_scale_of_a_finished_drawing_is_measured_before_it_is_cut(run: Run, dood
 
 @pytest.mark.parametrize(
     ("rescale", "factor", "advice"),
-    [(None, 1, "scaled to fit; --no-rescale keeps the size"), (False, 20, "pass --rescale to scale it to fit")],
+    [(None, 1, "scaled to fit; pass --no-rescale to keep the size"), (False, 20, "pass --rescale to scale it to fit")],
 )
 def test_drawings_are_scaled_by_default_and_kept_on_request(
     run: Run, doodles: Corpus, tmp_path: Path, rescale: bool | None, factor: float, advice: str
@@ -106,7 +106,10 @@ def test_touch_performances_are_not_scaled_by_default(tmp_path: Path) -> None:
 def test_run_without_sizes_cannot_rescale(run: Run, doodles: Corpus) -> None:
     config = replace(run.config, sizes=DrawingSizes())
     assert fit_scale(config, doodles, "doodles") is doodles
-    with pytest.raises(InputError, match="rescale: the run on doodles does not record the sizes of its drawings"):
+    with pytest.raises(
+        InputError,
+        match="rescale: received True, but the run on doodles does not contain the sizes",
+    ):
         fit_scale(config, doodles, "doodles", rescale=True)
 
 
@@ -128,4 +131,4 @@ def test_commands_warn_on_one_line_of_stderr(
         (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
         assert expected in line
     assert main(["generate", "doodles", "--prefix", data, "--out", out, "--rescale", "--no-rescale"]) == 2
-    assert "received --rescale and --no-rescale, expected one of them" in capsys.readouterr().err
+    assert "received both --rescale and --no-rescale; expected at most one" in capsys.readouterr().err

@@ -66,7 +66,7 @@ def test_world_with_other_names_of_latents_is_reported_when_training_starts(
 def test_outlier_in_the_training_data_is_refused(tmp_path: Path) -> None:
     motions = [np.random.default_rng(i).normal(size=(6, 2)) for i in range(40)]
     motions[17][4, 1] = 1e30
-    with pytest.raises(InputError, match=r"arrays: sequence \d+ has the motion 1e\+30 in row 4, but the median is"):
+    with pytest.raises(InputError, match=r"arrays: sequence \d+ has the motion 1e\+30 in row 4, but the median of the"):
         mdnrnn.train("stroke", Corpus.from_arrays(motions), tmp_path / "run", model=MODEL)
     assert not (tmp_path / "run").exists()
 

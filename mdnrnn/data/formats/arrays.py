@@ -170,7 +170,9 @@ def _read_array(file: Any, location: str) -> Iterator[np.ndarray | None]:
         yield from np.frombuffer(_read_exactly(file, size), dtype).reshape(shape[::-1]).T
         return
     if size > MAX_RECORD_BYTES:
-        raise DataError(f"{location} has sequences of shape {shape[1:]}; expected at most {MAX_POINTS} points")
+        raise DataError(
+            f"{location} has sequences of shape {shape[1:]}; expected at most {MAX_POINTS} points; split them"
+        )
     for _ in range(shape[0]):
         yield np.frombuffer(_read_exactly(file, size), dtype).reshape(shape[1:])
 

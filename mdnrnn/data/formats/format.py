@@ -10,7 +10,7 @@ from typing import Any, Literal
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.strokes import Start
-from mdnrnn.errors import DataError, InputError
+from mdnrnn.errors import DataError, InputError, quantity
 
 HEAD_BYTES = 1 << 16
 """Number of bytes at the start of a file from which its format is recognized."""
@@ -72,7 +72,7 @@ def single_chunk(path: Path) -> Iterator[Path]:
 def check_drawing_corpus(corpus: Corpus) -> None:
     """Raise `InputError` if the corpus does not consist of drawings, or has features besides the offsets (dx, dy)."""
     if corpus.motion.shape[1] != 2 or not corpus.metadata.is_drawing:
-        features = ", ".join(corpus.metadata.features) or f"{corpus.motion.shape[1]} features"
+        features = ", ".join(corpus.metadata.features) or quantity(corpus.motion.shape[1], "features")
         raise InputError(
             f"{corpus.metadata.name} has steps of ({features}); expected drawings with steps of (dx, dy); use --format "
             "corpus"

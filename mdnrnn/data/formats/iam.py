@@ -29,7 +29,7 @@ from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.formats.xml import parse_xml_tree, root_name
 from mdnrnn.data.strokes import Polyline
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _ROOT = "WhiteboardCaptureSession"
 _MAX_BYTES = 64 << 20
@@ -89,13 +89,14 @@ def _find_text(root: Element, path: Path, form: str | None, line: int | None) ->
         return "\n".join(filter(None, lines)) or None, []
     transcript = None if form is None or line is None else _find_transcript(path, form)
     if transcript is None or line is None:
-        expected = f"expected one such as ascii/{_transcript_path(form or 'a01-000u')} beside lineStrokes"
-        problem = f"{path}: has no transcript, neither in the file nor separately; {expected}; read without text"
+        expected = f"expected it in this file, or in ascii/{_transcript_path(form or 'a01-000u')} beside lineStrokes"
+        problem = f"{path}: received no transcript; {expected}; imported without a text"
         return None, [Remark("no transcript", problem)]
     lines = _transcript_lines(read_bounded(transcript, _MAX_TRANSCRIPT_BYTES).decode("utf-8", "replace"))
     if not 1 <= line <= len(lines):
         problem = (
-            f"{path}: {transcript} has {len(lines)} lines below CSR:; expected one for line {line}; read without text"
+            f"{path}: {transcript} has {quantity(len(lines), 'lines')} below CSR:; expected at least {line}; imported "
+            "without a text"
         )
         return None, [Remark("no transcript line", problem)]
     return lines[line - 1], []

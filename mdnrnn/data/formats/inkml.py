@@ -38,7 +38,7 @@ from mdnrnn.data.formats.ink_channels import channel_kind, channel_remarks
 from mdnrnn.data.formats.xml import element_id, local_name, parse_xml_tree, root_name
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing, Polyline
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 MAX_BYTES = 64 << 20
 MAX_TRACE = 16 << 20
@@ -215,7 +215,8 @@ def _parse_strokes(
             raise ValueError(f"{location}, trace {number} {error}") from error
         lost.update(_count_lost(widths, trace_format))
         if missing:
-            repaired.append(Remark("no value", f"{location}, trace {number}: {missing} points without X or Y; ignored"))
+            points_without = quantity(missing, "points without X or Y")
+            repaired.append(Remark("no value", f"{location}, trace {number}: {points_without}; ignored"))
         index = len(strokes)
         if trace.get("continuation") in ("middle", "end"):
             prior = trace.get("priorRef", "").removeprefix("#")

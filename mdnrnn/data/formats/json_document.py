@@ -11,7 +11,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import Remark
 from mdnrnn.data.formats.format import read_bounded
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _MAX_BYTES = 32 << 20
 _MAX_KIND = 40
@@ -82,6 +82,6 @@ def to_remarks(counts: Counter[str], location: str) -> list[Remark]:
         location: file and position, for messages.
     """
     return [
-        Remark(kind[:_MAX_KIND], f"{location}: {count} {kind[:_MAX_KIND]}", count=count)
+        Remark(kind[:_MAX_KIND], f"{location}: {quantity(count, kind[:_MAX_KIND])}", count=count)
         for kind, count in counts.most_common(_MAX_KINDS)
     ]

@@ -132,7 +132,8 @@ def parse_records(chunk: RecordChunk) -> DrawingBatch:
         return DrawingBatch.from_polylines([], dropped)
     all_points = np.ascontiguousarray(np.concatenate(points, axis=1).T)
     counts = np.array(stroke_counts)
-    lost = [Remark(_OTHER_VALUES, f"{records[0].location} and others", count=other_values)] if other_values else []
+    detail = f"{records[0].location} and others: only x and y are read"
+    lost = [Remark(_OTHER_VALUES, detail, count=other_values)] if other_values else []
     return DrawingBatch(all_points, np.array(stroke_lengths), counts, records, dropped, lost=lost)
 
 
@@ -182,7 +183,7 @@ def _unpack(value: Any, location: str) -> list[tuple[str, dict[str, Any]]]:
     if isinstance(value, list) and value and isinstance(value[0], (list, dict)):
         value = {"drawings" if _are_drawings(value) else "drawing": value}
     if not isinstance(value, dict):
-        raise StrokesError("no drawing", f"there is no drawing in it, but {_describe(value)}")
+        raise StrokesError("no drawing", f"received {_describe(value)} instead of an object")
     lists = {key: each for key, each in value.items() if _are_drawings(each)}
     shared = {key: value[key] for key in (*LABEL_KEYS, "split") if isinstance(value.get(key), str)}
     drawings = [

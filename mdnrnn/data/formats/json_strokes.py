@@ -80,8 +80,8 @@ def find_drawing(fields: dict[str, Any]) -> Any:
             return fields[key]
     if "x" in fields and "y" in fields:
         return fields
-    keys = ", ".join(map(repr, list(fields)[:8])) or "no keys"
-    raise StrokesError("no drawing", f"there is no drawing in it, but {keys}"[:200])
+    keys = f"the keys {', '.join(map(repr, list(fields)[:8]))}" if fields else "no keys"
+    raise StrokesError("no drawing", f"received an object without a drawing, but with {keys}"[:200])
 
 
 def is_stroke(item: Any) -> bool:
@@ -123,7 +123,7 @@ def parse_strokes(value: Any, layout: Layout | None = None) -> Drawing:
         default: Layout = "points" if strokes and strokes[0] is value else layout or "channels"
         chosen = find_layout(rows) or default
         if layout == "channels" and rows and all(len(stroke) == 1 for stroke in rows):
-            raise StrokesError("not strokes", "its strokes have xs and no ys")
+            raise StrokesError("not strokes", "its strokes have xs, but no ys")
         return [_to_points(stroke, chosen) for stroke in strokes]
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError, AttributeError) as error:
         raise StrokesError("not strokes", "its drawing is not a list of strokes") from error

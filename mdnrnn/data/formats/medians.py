@@ -54,7 +54,8 @@ def _parse(chunk: RecordChunk) -> DrawingBatch:
             continue
         drawings.append((strokes, Record(location, text=_find_character(fields, chunk.name))))
         outlines += len(fields["strokes"]) if isinstance(fields.get("strokes"), list) else 0
-    lost = [Remark("stroke outlines", f"{chunk.name} {chunk.first}", count=outlines)] if outlines else []
+    detail = f"{chunk.name} {chunk.first}: only medians are read"
+    lost = [Remark("stroke outlines", detail, count=outlines)] if outlines else []
     return DrawingBatch.from_polylines(drawings, dropped, lost=lost)
 
 

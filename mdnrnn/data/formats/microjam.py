@@ -30,7 +30,7 @@ from mdnrnn.data.formats.format import HEAD_BYTES, Format, StepLayout, single_ch
 from mdnrnn.data.formats.performance_arrays import TOUCHES, ArrayChunk, find_key, read_array_chunks, select_records
 from mdnrnn.data.formats.streams import clamp, clamp_dt, describe_bad_lines, parse_finite, read_fields, single_drawing
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.files.atomic import atomic_path, make_folder, write_bytes
 from mdnrnn.pen_events import DOWN
 
@@ -167,12 +167,15 @@ def write(corpus: Corpus, path: Path) -> None:
     name = corpus.metadata.name
     if corpus.metadata.start != "up" or corpus.motion.shape[1] != 3:
         raise InputError(
-            f"{name}: received {corpus.motion.shape[1]} features per step and the pen {corpus.metadata.start} at the "
-            "start, expected touch performances: features dx, dy, dt, the pen up at the start; choose another format"
+            f"{name}: received {quantity(corpus.motion.shape[1], 'features')} per step and the pen "
+            f"{corpus.metadata.start} at the start, expected touch performances (features dx, dy, dt; pen up at the "
+            "start); choose another format"
         )
     if path.suffix.lower() == ".csv":
         if len(corpus) != 1:
-            raise InputError(f"{path}: received {len(corpus)} performances, expected 1 for .csv; use a folder")
+            raise InputError(
+                f"{path}: received {len(corpus)} performances, expected 1 for .csv; omit .csv to write a folder"
+            )
         write_bytes(path, _to_csv(corpus, 0))
         return
     make_folder(path.parent)

@@ -134,7 +134,10 @@ def _to_corpus(path: Path, header: bytes, load: Callable[[str], np.ndarray | Non
     try:
         fields = parse_json(header)
         if fields["format"] != VERSION:
-            raise DataError(f"{path}: its format is {fields['format']!r}; expected {VERSION!r}")
+            raise DataError(
+                f"{path}: its format is {fields['format']!r}; expected {VERSION!r}; update mdnrnn, or import the data "
+                "again"
+            )
         metadata = Metadata.from_header(fields["facts"])
         splits = {str(name): (int(first), int(last)) for name, (first, last) in fields["splits"].items()}
         texts = (metadata.name, metadata.units, metadata.license, metadata.source)

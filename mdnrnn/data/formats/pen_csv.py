@@ -62,7 +62,7 @@ from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
 from mdnrnn.data.formats.tables import parse_header
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _EXPECTED = "numbers for x and y"
 
@@ -108,7 +108,11 @@ def _lost_content(table: PenTable, rows: PenRows) -> list[Remark]:
     """Return remarks on the columns and rows that are not imported."""
     counts = {f"{name} values": count for name, count in table.lost.items()}
     counts["points of the lifted pen"] = int(np.count_nonzero(~rows.is_drawn))
-    return [Remark(kind, f"{table.path} has {count} {kind}", count=count) for kind, count in counts.items() if count]
+    return [
+        Remark(kind, f"{table.path} has {quantity(count, kind)}", count=count)
+        for kind, count in counts.items()
+        if count
+    ]
 
 
 def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
@@ -128,7 +132,7 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
         pairs = np.cumsum(starts_drawing) * len(names) + stroke
         _check_consecutive(table, "stroke", pairs[is_drawn], np.append(True, np.diff(pairs[is_drawn]) != 0))
     elif table.pen_role is None and not any(table.after_break):
-        raise DataError(f"{table.path}: received no column that ends strokes; expected a column stroke or pen")
+        raise DataError(f"{table.path}: received no column that separates the strokes; expected a column stroke or pen")
     if table.pen_role is not None:
         pen = _read_pen(table, starts_drawing, starts if "stroke" in table.columns else None)
         if pen is not None:
@@ -165,15 +169,17 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
         return apply_convention(is_down, find_convention_in_strokes(is_down, starts_stroke))
     if table.pen_role == "pressure":
         if is_down.all():
-            raise DataError(f"{table.path}: its {name} is never 0; expected a column stroke or pen that ends strokes")
+            raise DataError(
+                f"{table.path}: its {name} is never 0, so no stroke ends; expected a column stroke or pen, too"
+            )
         return apply_convention(is_down, "samples")
     convention = find_convention(is_down, starts_drawing)
     if convention is None and pauses_after_up(is_down, np.array(table.time), starts_drawing):
         convention = "ends"
     if convention is None:
         raise DataError(
-            f"{table.path}: the column {name} is ambiguous: rows with the pen up can be last points of strokes or "
-            "movements of the lifted pen; expected single rows, or runs of 3 rows; add a column stroke"
+            f"{table.path}: the column {name} is ambiguous: rows with the pen up can be the last points of strokes, or "
+            "movements of the lifted pen; add a column stroke that numbers the strokes"
         )
     return apply_convention(is_down, convention)
 
@@ -190,7 +196,9 @@ def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: n
     firsts = np.sort(values[starts[: len(values)]])
     if (firsts[1:] == firsts[:-1]).any():
         advice = "add a column drawing if the file has several drawings" if role == "stroke" else "sort the rows"
-        raise DataError(f"{table.path}: received a {role} whose rows are not consecutive; {advice}")
+        raise DataError(
+            f"{table.path}: received a {role} whose rows are not consecutive, expected one block of rows; {advice}"
+        )
 
 
 def _records(table: PenTable, drawings: np.ndarray) -> list[Record]:

@@ -14,7 +14,7 @@ import numpy as np
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import StepLayout, read_bounded
 from mdnrnn.data.strokes import Polyline
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 STREAM_LAYOUT = StepLayout(start="up", features=("dt",), units="s, controls")
 MIN_DT = 1e-4
@@ -57,7 +57,7 @@ def describe_bad_lines(path: Path, numbers: list[int], expected: str) -> list[Re
     """Return a list with one remark on all unreadable lines of a file; [] if there are no unreadable lines."""
     if not numbers:
         return []
-    more = f" and {len(numbers) - 1} more" if len(numbers) > 1 else ""
+    more = f" and {quantity(len(numbers) - 1, 'more lines')}" if len(numbers) > 1 else ""
     return [Remark(BAD_LINE, f"{path}, line {numbers[0]}{more}: expected {expected}; ignored")]
 
 
@@ -148,7 +148,7 @@ def clamp(
     outside = np.argwhere((values < low - tolerance) | (values > high + tolerance))
     if len(outside):
         index, rows = tuple(outside[0]), len(np.unique(outside[:, 0]))
-        more = f", and {rows - 1} more rows" if rows > 1 else ""
+        more = f", and in {quantity(rows - 1, 'more rows')}" if rows > 1 else ""
         bound = low if values[index] < low else high
         repaired.append(
             Remark(reason, f"{location}: {reason}: {values[index]:.6g} in row {index[0]}{more}; clamped to {bound:g}")

@@ -96,7 +96,7 @@ def _chunks(path: Path) -> Iterator[_Chunk]:
     names: list[str | None] = [*array_names(path)] or [None]
     arrays = [array for name in names if (array := _inspect(path, name))]
     if not arrays:
-        found = f"arrays {', '.join(map(str, names))[:80]}, none" if names != [None] else "an array, but not one"
+        found = f"arrays {', '.join(map(str, names))[:80]}, but none" if names != [None] else "an array, but not one"
         raise DataError(f"{path}: {found} of strokes; expected rows of {' or '.join(each.value for each in Columns)}")
     others = [name for name in names if name and name not in {array.name for array in arrays}]
     for array in arrays:
@@ -182,7 +182,7 @@ def _report(chunk: _Chunk) -> tuple[list[Remark], list[Remark]]:
         detail = f"{array.path}: arrays {', '.join(chunk.others)[:120]} are not strokes"
         lost.append(Remark("array not read", detail, count=len(chunk.others)))
     if array.columns is Columns.PART:
-        lost.append(Remark("part numbers", f"{array.location}: column 3", count=len(chunk.records)))
+        lost.append(Remark("part numbers", f"{array.location}: column 3 is ignored", count=len(chunk.records)))
     is_usual = array.name is None and array.columns in (Columns.PEN_LAST, Columns.STROKE_5)
     if chunk.first or is_usual:
         return [], lost

@@ -6,6 +6,7 @@ from mdnrnn.data.drawings import Remark
 from mdnrnn.data.formats.svg_paint import Paint
 from mdnrnn.data.formats.svg_tree import LOST_CONTENT, Element
 from mdnrnn.data.formats.svg_values import physical_unit
+from mdnrnn.errors import quantity
 
 FILLED = "filled elements"
 FILLS_ONLY = "fills without strokes"
@@ -71,8 +72,8 @@ class SvgRemarks:
     def explain_empty(self) -> Remark:
         """Return a remark that explains why a file has no strokes."""
         if FILLED in self._lost:
-            found = f"{self._lost[FILLED].count} filled elements and no strokes"
+            found = f"{quantity(self._lost[FILLED].count, FILLED)} and no strokes"
             advice = "import their outlines with mdnrnn data import --outlines"
             return Remark(FILLS_ONLY, f"{self._location} has {found}; {advice}", malformed=False)
-        found = ", ".join(f"{remark.count} {kind}" for kind, remark in self._lost.items())
+        found = ", ".join(quantity(remark.count, kind) for kind, remark in self._lost.items())
         return Remark("empty", f"{self._location} has no points{found and f', but {found}'}", malformed=False)

@@ -38,7 +38,7 @@ from mdnrnn.data.formats.impsy import parse_time
 from mdnrnn.data.formats.pen_states import START_EVENTS, parse_states
 from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
 from mdnrnn.data.formats.tables import Header, parse_header, parse_number, read_rows
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _ALIASES = {
     "time": ("time", "t", "timestamp", "time_s", "time_ms", "time_us", "seconds", "ms", "timestamp_ms", "t_ms",
@@ -192,7 +192,8 @@ def _to_batch(
             (microjam.touch_strokes(values[:, 1:] / scale, dt, moving, location, repaired), Record(location))
         )
     remarks = [
-        Remark(f"{name} values", f"{path} has {count} {name} values", count=count) for name, count in lost.items()
+        Remark(f"{name} values", f"{path} has {quantity(count, f'{name} values')}", count=count)
+        for name, count in lost.items()
     ]
     return DrawingBatch.from_polylines(drawings, (), repaired, remarks)
 
@@ -220,7 +221,9 @@ def _find_scale(path: Path, rows: list[np.ndarray], repaired: list[Remark]) -> f
     if low >= _PIXELS[0] and high <= _PIXELS[1]:
         return 1.0
     scale = max(high, 1.0)
-    repaired.append(Remark("positions in pixels", f"{path}: positions up to {high:g}; divided by {scale:g}"))
+    repaired.append(
+        Remark("positions in pixels", f"{path}: positions up to {high:g}, expected 0 to 1; divided by {scale:g}")
+    )
     return scale
 
 

@@ -28,6 +28,7 @@ import numpy as np
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.strokes import Drawing
+from mdnrnn.errors import quantity
 
 _MAX_BYTES = 64 << 20
 _BEGINNING = re.compile(rb"^[ \t]*WORD[ \t]+\S+[^\n]*\n\s*NUMSTROKES[ \t]+\d", re.MULTILINE)
@@ -75,7 +76,10 @@ def _parse_block(block: str, location: str) -> tuple[Drawing, Record]:
         raise ValueError(f"begins {header[:40]!r}; expected a character, a session, and NUMSTROKES")
     keyword, _, count = rest[0].partition(" ")
     if keyword != "NUMSTROKES" or count.strip() != str(len(rest) - 1):
-        raise ValueError(f"has {len(rest) - 1} lines of strokes below {rest[0][:40]!r}; expected NUMSTROKES of them")
+        raise ValueError(
+            f"has {quantity(len(rest) - 1, 'lines of strokes')} below {rest[0][:40]!r}; expected NUMSTROKES and their "
+            "number"
+        )
     known = _SESSION.fullmatch(session)
     record = Record(
         location, label=label, split=_SPLITS[known[1]] if known else None, writer=known[2] if known else None

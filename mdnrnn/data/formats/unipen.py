@@ -43,7 +43,7 @@ from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.ink_channels import channel_remarks
 from mdnrnn.data.formats.unipen_file import ComponentSet, Segment, UnipenFile
 from mdnrnn.data.strokes import Drawing, Polyline
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _MAX_REPETITION = 4
 """Maximum average number of segments that contain a point. Segments of one level normally do not overlap."""
@@ -112,9 +112,8 @@ def _parse(path: Path) -> DrawingBatch:
 def _strokes_outside_segments(file: UnipenFile) -> list[Remark]:
     """Return a remark on the strokes that no segment contains; [] if there are none."""
     count = sum(_count_outside(part, level) for part, level in _sets_with_levels(file) if level is not None)
-    return [Remark("strokes outside segments", f"{file.path} has {count} strokes outside segments", count=count)][
-        :count
-    ]
+    kind = "strokes outside segments"
+    return [Remark(kind, f"{file.path} has {quantity(count, kind)}", count=count)][:count]
 
 
 def _count_outside(part: ComponentSet, level: str) -> int:

@@ -22,7 +22,7 @@ from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats.format import HEAD_BYTES, Format, read_bounded, single_chunk
 from mdnrnn.data.formats.xml import local_name, parse_xml_tree, root_name
 from mdnrnn.data.strokes import Drawing, Polyline
-from mdnrnn.errors import DataError
+from mdnrnn.errors import DataError, quantity
 
 _MAX_BYTES = 64 << 20
 _GZIP, _GZIP_FORMAT = b"\x1f\x8b", 31
@@ -72,7 +72,7 @@ def _parse(path: Path) -> DrawingBatch:
             dropped.append(Remark("malformed stroke", f"{location} {error}"))
             continue
         drawings.append((strokes, Record(location)))
-    remarks = [Remark(kind, f"{path} has {count} {kind}", count=count) for kind, count in lost.items()]
+    remarks = [Remark(kind, f"{path} has {quantity(count, kind)}", count=count) for kind, count in lost.items()]
     return DrawingBatch.from_polylines(drawings, dropped, lost=remarks)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mdnrnn.data.formats import native
 from mdnrnn.data.metadata import SPLITS, Metadata
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, quantity
 from mdnrnn.files.atomic import write_json
 
 _MAX_CLASSES = 1 << 16
@@ -137,7 +137,8 @@ class Builder:
             return
         if self.features not in (None, block.motion.shape[1]):
             raise InputError(
-                f"received a sequence with {block.motion.shape[1]} features after sequences with {self.features}; "
+                f"received a sequence with {quantity(block.motion.shape[1], 'features')} after sequences with "
+                f"{self.features}; "
                 "import them separately"
             )
         self.features = block.motion.shape[1]

@@ -23,7 +23,7 @@ from mdnrnn.data.importing.sources import STDIN, PathInfo, SplitNames, list_file
 from mdnrnn.data.importing.splits import assign_splits
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.unicode_text import to_nfc
-from mdnrnn.errors import DataError, InputError
+from mdnrnn.errors import DataError, InputError, quantity
 from mdnrnn.pen_events import DOWN
 
 _KNOWN_EXTENSIONS = (".svg", ".inkml", ".ndjson", ".jsonl", ".npz", ".xopp", ".excalidraw", ".tldr")
@@ -167,7 +167,9 @@ def _process(task: ChunkTask) -> ChunkResult:
     stroke_hashes = hash_strokes(drawings) if has_hashes else np.zeros(0, np.uint64)
     if layout.is_stream:
         if recipe.changes_positions or recipe.jump:
-            raise InputError("jump, box, resample, simplify and grid apply to drawings only; omit them for streams")
+            raise InputError(
+                "--jump, --box, --resample, --simplify and --grid apply to drawings only; omit them for streams"
+            )
         motion, lengths = drawings.points, drawings.point_counts
         event = np.full(len(motion), DOWN, np.uint8)
     else:
@@ -206,7 +208,7 @@ def _explain_dropped(records: list[Record], lengths: np.ndarray, keep: np.ndarra
             continue
         is_short = lengths[i] < recipe.min_points
         limit = f"fewer than {recipe.min_points}" if is_short else f"more than {recipe.max_points}"
-        yield Remark(f"{limit} points", f"{records[i].location} has {lengths[i]} points", malformed=False)
+        yield Remark(f"{limit} points", f"{records[i].location} has {quantity(lengths[i], 'points')}", malformed=False)
 
 
 def _choose_label(record: Record, task: ChunkTask) -> str | None:

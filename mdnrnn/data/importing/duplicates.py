@@ -86,7 +86,7 @@ class InkIndex:
             if count < _MIN_SHARED or share < _MIN_SHARE or share < count / totals[other] or pair in notices:
                 continue
             notices[pair] = (
-                f"{share:.0%} of the strokes of {names[number]} are also in {names[other]}; the same ink is imported "
-                "twice, unless one of them is left out"
+                f"{share:.0%} of the strokes of {names[number]} are also in {names[other]}, so they are imported "
+                "twice; leave one of the two out"
             )
         return list(notices.values())[:_MAX_NOTICES]

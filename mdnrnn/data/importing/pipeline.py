@@ -48,7 +48,9 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
         DataError: a file or a record is malformed. `import_corpus` drops and counts malformed records instead.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder; expected a corpus or a catalog name (mdnrnn data list)")
+        raise InputError(
+            f"{path}: no such file or folder; expected a file, a folder or a catalog name (see mdnrnn data list)"
+        )
     if native.recognizes(path):
         return _open_corpus(path)
     # The folder is deleted before the corpus is used. Memory maps of deleted files remain valid; `keep_open` keeps the

@@ -22,12 +22,13 @@ class Recipe:
     """Format of all files. In folders, only files with an extension of this format are read. By default the format of
     each file is detected."""
     outlines: bool = False
-    """Import the outlines of filled areas of SVG files, too. By default only elements with a stroke are imported."""
+    """Whether to import the outlines of filled areas of SVG files, too. By default only elements with a stroke are
+    imported."""
     jump: float | None = None
     """Distance between consecutive points above which a stroke is split, in raw units (the units of the file). A point
-    is removed as a sensor error if it is farther than this distance from both its neighbors."""
+    that is farther than this distance from both of its neighbors is removed as a sensor error."""
     box: float | None = None
-    """Length of the longer side of each drawing after scaling, for example 255; the minimum x and y become 0. By
+    """Length to which the longer side of each drawing is scaled, for example 255; the minimum x and y become 0. By
     default drawings are not scaled."""
     resample: float | None = None
     """Maximum spacing of the points after resampling at equal distances along each stroke, in the units of --box if it
@@ -36,33 +37,34 @@ class Recipe:
     """Tolerance of the Ramer-Douglas-Peucker simplification, in the units of --box if it is set, else in raw units.
     Quick, Draw! uses 2 in a box of 255. By default strokes are not simplified."""
     grid: float | None = None
-    """Spacing of the grid to which positions are rounded; 0: no rounding. The default is 1 if --box is 16 or more, and
-    0 if --box is less than 16. Without --box, the default depends on the source: 1/1024 of the screen for MicroJam
-    files, the stored grid for touch performances in a corpus, and 0 for all other sources."""
+    """Spacing of the grid to which positions are rounded; 0: no rounding. With --box, the default is 1 if the box is 16
+    or more, else 0. Without --box, the default depends on the source: 1/1024 of the screen for files of touch
+    performances, the grid of the corpus for touch performances in a corpus, else 0."""
     min_points: int = 1
     """Minimum number of steps per drawing; shorter drawings are dropped."""
     max_points: int | None = None
     """Maximum number of steps per drawing; longer drawings are dropped."""
     with_text: bool = False
-    """Drop drawings without a text."""
+    """Whether to drop drawings without a text."""
     labels: Literal["auto", "record", "folder", "file", "none"] = "auto"
-    """Source of the class of a drawing: record (its record in the file), folder or file (the name of its folder or
-    file), none (no classes) or auto. auto uses the class in the record if there is one. Otherwise auto uses the name of
-    the folder or, in formats with many drawings per file, the name of the file. If no record contains a class and all
-    these names are equal, auto assigns no classes."""
+    """Source of the class of a drawing: record (the class stored with the drawing in the file), folder or file (names
+    in the path), none (no classes) or auto. With auto, a drawing keeps its stored class. A drawing without a stored
+    class gets the name of its folder or, in formats with many drawings per file, of its file. However, if no class is
+    stored in any file, and all names are equal, auto assigns no classes."""
     split: str | None = None
-    """Shares of train, valid and test, such as 0.9,0.05,0.05; or files with one key (ID) per line, such as
-    train=trainset.txt,valid=testset_v.txt,test=testset_f.txt (for IAM-OnDB: form IDs). By default, splits stored in the
-    files are kept. A drawing in a folder named train, valid or test is assigned to the split of that name; in formats
-    with many drawings per file, the name of the file counts, too. Exception: train is a class if the folders (or files)
-    beside it are classes, as in cat, train and bus, and it has no subfolders. The remaining drawings are divided by the
-    shares 0.9,0.05,0.05. With shares, a drawing is assigned by its key or, if it has no key, by its points, so its
-    split does not change when data are added. A stream of 500 rows or more is cut into parts by time: train, then
-    valid, then test. If --split names files with keys, drawings whose key is in none of these files are dropped."""
+    """Shares of train, valid and test, such as 0.9,0.05,0.05; or lists of keys (IDs), such as
+    train=trainset.txt,valid=testset_v.txt,test=testset_f.txt.
+    Shares: the split of a drawing follows from its key or, if it has no key, from its points. It does not change when
+    data are added. A stream of 500 rows or more is cut by time: first train, then valid, then test.
+    Lists: each file contains one key per line, for IAM-OnDB the form IDs. Drawings in no list are dropped.
+    Default: a drawing keeps the split that is stored in its file. Otherwise, a folder named train, valid or test gives
+    the split; in formats with many drawings per file, also a file of such a name. If only one of these names occurs
+    among other names, such as cat, train and bus, it is a class, unless the folder train contains other folders. All
+    remaining drawings are divided by the shares 0.9,0.05,0.05."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
-    """Skip and count files that cannot be read; by default the first such file aborts the import."""
+    """Whether to skip and count files that cannot be read. By default the first such file aborts the import."""
 
     def __post_init__(self) -> None:
         for name in ("jump", "box", "resample", "simplify", "limit", "max_points"):

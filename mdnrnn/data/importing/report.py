@@ -11,7 +11,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import Remark
 from mdnrnn.data.formats.svg_remarks import FILLS_ONLY
-from mdnrnn.errors import DataError, shorten
+from mdnrnn.errors import DataError, quantity, shorten
 
 
 @dataclass
@@ -93,7 +93,10 @@ class Report:
     def describe_fills(self) -> str:
         """Return a warning about SVG files with filled elements and no stroked elements; "" if there are none."""
         number, first = self.dropped.get(FILLS_ONLY, (0, ""))
-        return shorten(f"{number} files with fills and no strokes are not imported; first: {first}") if number else ""
+        if not number:
+            return ""
+        files = quantity(number, "files")
+        return shorten(f"not imported: {files} with filled areas and without strokes; first: {first}")
 
 
 def _count(counts: dict[str, tuple[int, str]], remark: Remark) -> None:

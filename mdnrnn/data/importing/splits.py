@@ -83,8 +83,8 @@ def _parse_shares(split: str | None) -> tuple[float, ...]:
         shares = ()
     if len(shares) != len(SPLITS) or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
         raise InputError(
-            f"--split: received {split}, expected three shares that sum to 1, such as {DEFAULT_SHARES}, or files with "
-            "lists of keys, train=FILE,valid=FILE,test=FILE"
+            f"--split: received {split}, expected three shares that sum to 1, such as {DEFAULT_SHARES}, or lists of "
+            "keys: train=FILE,valid=FILE,test=FILE"
         )
     return shares
 

@@ -111,13 +111,13 @@ def test_file_without_transcript_has_no_text(tmp_path: Path) -> None:
     drawings = parse_line(make_line(tmp_path, transcript_folder=None))
     assert drawings.records[0].text is None
     assert [remark.reason for remark in drawings.repaired] == ["no transcript"]
-    assert "expected one such as ascii/a01/a01-000/a01-000u.txt beside lineStrokes" in drawings.repaired[0].detail
+    assert "or in ascii/a01/a01-000/a01-000u.txt beside lineStrokes" in drawings.repaired[0].detail
 
 
 def test_file_with_another_name_has_neither_key_nor_text(tmp_path: Path) -> None:
     drawings = parse_line(tmp_path / "mine.xml")
     assert (drawings.records[0].key, drawings.records[0].text) == (None, None)
-    assert drawings.repaired[0].detail.startswith(f"{tmp_path / 'mine.xml'}: has no transcript")
+    assert drawings.repaired[0].detail.startswith(f"{tmp_path / 'mine.xml'}: received no transcript")
 
 
 def test_transcript_above_the_searched_parents_is_ignored(tmp_path: Path) -> None:

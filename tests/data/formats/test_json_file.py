@@ -103,7 +103,10 @@ def test_bad_record_is_dropped_with_its_number(tmp_path: Path) -> None:
     drawings = parse(write(tmp_path / "x.json", [CAT, {"drawing": 3}, {"a": 1, "b": 2}, DOG]))
     assert len(drawings) == 2
     assert [remark.reason for remark in drawings.dropped] == ["not strokes", "no drawing"]
-    assert ", drawing 3: there is no drawing in it, but 'a', 'b'; expected" in drawings.dropped[1].detail
+    assert (
+        ", drawing 3: received an object without a drawing, but with the keys 'a', 'b'; expected"
+        in drawings.dropped[1].detail
+    )
 
 
 @pytest.mark.parametrize("text", ['{"name": "x", "version": "1"}', '{"paths": {"/a": {}}}', "[1, 2]", "{}", "[]"])

@@ -127,7 +127,7 @@ def test_drawing_is_found_under_the_usual_keys() -> None:
     assert find_drawing({"lines": [LINE], "drawing": [DOT]}) == [DOT]
     assert find_drawing({"x": [1], "y": [2]}) == {"x": [1], "y": [2]}
     assert find_drawing({"path": "M 0 0", "data": [LINE]}) == [LINE]
-    with pytest.raises(StrokesError, match="no drawing in it, but 'word', 'sketch_svg'"):
+    with pytest.raises(StrokesError, match="without a drawing, but with the keys 'word', 'sketch_svg'"):
         find_drawing({"word": "cat", "sketch_svg": "<svg/>"})
 
 

@@ -146,7 +146,7 @@ def test_each_kind_of_clamped_value_is_reported_once_per_performance(tmp_path: P
     outside = np.add(TOUCH_ROWS, (1, 0, 9, 0))
     (drawings,) = parse_chunks(microjam.ARRAYS, save(tmp_path / "a.npz", [outside, outside]))
     assert [remark.reason for remark in drawings.repaired] == ["dt over 5 s", "off the screen"] * 2
-    assert "9.25 in row 1, and 1 more rows; clamped to 5" in drawings.repaired[0].detail
+    assert "9.25 in row 1, and in 1 more row; clamped to 5" in drawings.repaired[0].detail
 
 
 def with_value(value: float) -> np.ndarray:
@@ -188,7 +188,7 @@ def test_bad_lines_of_a_csv_are_left_out_and_reported(tmp_path: Path) -> None:
     drawings = microjam.CSV.parse(path)
     assert_strokes(drawings, 0, STROKES)
     details = [remark.detail for remark in drawings.repaired]
-    assert details == [f"{path}, line 3 and 2 more: expected time,x,y,z,moving; ignored"]
+    assert details == [f"{path}, line 3 and 2 more lines: expected time,x,y,z,moving; ignored"]
 
 
 @pytest.mark.parametrize(
@@ -320,7 +320,7 @@ def test_folder_is_written_with_its_parents(tmp_path: Path) -> None:
 
 def test_corpus_that_cannot_be_written_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
     tap = ([[0.5, 0.5, 0.5]], [END])
-    with pytest.raises(InputError, match=r"a\.csv: received 2 performances, expected 1 for \.csv; use a folder"):
+    with pytest.raises(InputError, match=r"a\.csv: received 2 performances, expected 1 for \.csv; omit \.csv"):
         microjam.write(make_corpus(tap, tap), tmp_path / "a.csv")
     with pytest.raises(InputError, match="received 2 features per step and the pen up at the start, expected"):
         microjam.write(make_corpus(([[0.5, 0.5]], [END])), tmp_path / "a.csv")

@@ -166,7 +166,7 @@ def test_class_may_be_a_number() -> None:
 
 def test_line_without_strokes_names_its_keys() -> None:
     (remark,) = parse('{"word":"cat","svg":"M 0 0"}').dropped
-    assert "there is no drawing in it, but 'word', 'svg'; expected" in remark.detail
+    assert "received an object without a drawing, but with the keys 'word', 'svg'; expected" in remark.detail
 
 
 def test_too_long_line_is_dropped_and_the_next_line_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def test_moves_outside_of_strokes_are_not_drawn(tmp_path: Path) -> None:
 def test_pen_is_up_where_the_pressure_is_0(tmp_path: Path) -> None:
     text = "x,y,pressure\n1,1,.5\n2,2,.5\n3,3,0\n4,4,0.25\n"
     assert strokes_as_lists(parse(tmp_path, text)) == [[[1, 1], [2, 2]], [[4, 4]]]
-    with pytest.raises(DataError, match="its pressure is never 0; expected a column stroke or pen"):
+    with pytest.raises(DataError, match="its pressure is never 0, so no stroke ends; expected a column stroke or pen"):
         parse(tmp_path, text.replace("3,0", "3,1"))
 
 
@@ -187,7 +187,7 @@ def test_rows_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     drawings = parse(tmp_path, "x,y,pen\n1,1,1\noops,2,1\n3\n4,,1\n1e999,0,1\n5,5,0\n")
     assert strokes_as_lists(drawings) == [[[1, 1], [5, 5]]]
     assert [remark.detail for remark in drawings.repaired] == [
-        f"{tmp_path / 'x.csv'}, line 3 and 3 more: expected numbers for x and y; ignored"
+        f"{tmp_path / 'x.csv'}, line 3 and 3 more lines: expected numbers for x and y; ignored"
     ]
     assert [remark.reason for remark in parse(tmp_path, "x,y,pen\na,b,c\n").dropped] == ["no valid line"]
     assert [remark.reason for remark in parse(tmp_path, "x,y,pen\n").dropped] == ["empty"]
@@ -196,7 +196,10 @@ def test_rows_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
 INVALID = {
     "values of the pen": ("x,y,pen\n1,1,0\n2,2,1\n3,3,2\n", "the column pen has the values 0, 1, 2; expected 1 and 0"),
     "many values of the pen": ("x,y,pen\n" + "".join(f"1,1,{i}\n" for i in range(99)), "over 16 values of the pen"),
-    "interleaved strokes": ("x,y,stroke\n1,1,0\n2,2,1\n3,3,0\n", "a stroke whose rows are not consecutive; add"),
+    "interleaved strokes": (
+        "x,y,stroke\n1,1,0\n2,2,1\n3,3,0\n",
+        "a stroke whose rows are not consecutive, expected one block of rows; add",
+    ),
     "interleaved drawings": ("x,y,pen,id\n1,1,1,a\n1,1,1,a\n2,2,1,b\n3,3,1,a\n", "a drawing whose rows are not"),
     "long line": ("x,y,pen\n1,1," + "1" * 20_000, "line 2: over 16384 characters"),
     "open quote": ('x,y,pen\n1,1,"1\n' + "1,1,1\n" * 40_000, "not a row of a table"),

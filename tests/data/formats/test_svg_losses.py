@@ -76,7 +76,7 @@ def test_file_with_fills_only_is_dropped_with_the_count(body: str, tmp_path: Pat
     (remark,) = drawings.dropped
     assert (remark.reason, remark.malformed) == ("fills without strokes", False)
     assert remark.detail == (
-        f"{tmp_path / 'x.svg'} has 1 filled elements and no strokes; import their outlines with mdnrnn data import "
+        f"{tmp_path / 'x.svg'} has 1 filled element and no strokes; import their outlines with mdnrnn data import "
         "--outlines"
     )
     outlines = parse_outlines(tmp_path / "x.svg")
@@ -88,7 +88,7 @@ def test_remark_on_an_empty_file_names_its_content(tmp_path: Path) -> None:
     body = "<text/><image/><text/><path fill='none' d='M0 0L1 1'/>"
     (remark,) = parse_svg(tmp_path / "x.svg", svg_document(body)).dropped
     assert remark.reason == "empty"
-    assert remark.detail.endswith("x.svg has no points, but 2 text elements, 1 image elements, 1 unpainted elements")
+    assert remark.detail.endswith("x.svg has no points, but 2 text elements, 1 image element, 1 unpainted element")
 
 
 NOT_FILLED = {

@@ -118,7 +118,7 @@ def test_pixels_are_scaled_and_reported(tmp_path: Path) -> None:
     drawings = parse(tmp_path, text)
     assert_touches(drawings, [[[0.1, 0.2, 0.5], [1, 0, 0.6]]])
     assert [remark.detail for remark in drawings.repaired] == [
-        f"{tmp_path / 'x.csv'}: positions up to 1000; divided by 1000"
+        f"{tmp_path / 'x.csv'}: positions up to 1000, expected 0 to 1; divided by 1000"
     ]
 
 
@@ -126,7 +126,7 @@ def test_rows_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     drawings = parse(tmp_path, TOUCH_CSV + "x,a,1,1,1,1\n2,a,,1,1,1\n2,a,1,1,1,7\n2\n")
     assert_touches(drawings, A)
     assert [remark.detail for remark in drawings.repaired] == [
-        f"{tmp_path / 'x.csv'}, line 6 and 3 more: expected time,x,y; ignored"
+        f"{tmp_path / 'x.csv'}, line 6 and 3 more lines: expected time,x,y; ignored"
     ]
     assert [remark.reason for remark in parse(tmp_path, "time,device,x,y\nx,x,x,x\n").dropped] == ["no valid line"]
 

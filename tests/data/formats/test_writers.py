@@ -194,7 +194,7 @@ def make_stream() -> Corpus:
 
 REFUSED: dict[str, tuple[str, Callable[[], Corpus], str]] = {
     "touches as sketch-rnn": ("sketchrnn", make_touches, "not a corpus of drawings that start with the pen down"),
-    "drawings as MicroJam": ("microjam", lambda: random_corpus([3]), "expected touch performances: features dx"),
+    "drawings as MicroJam": ("microjam", lambda: random_corpus([3]), "expected touch performances .features dx"),
     "offsets beyond int16": (
         "sketchrnn", lambda: replace(random_corpus([3]), motion=np.full((9, 2), 40_000, np.int32)), "offsets over 32767"
     ),

@@ -39,11 +39,11 @@ def test_words_and_sentences_of_the_same_ink_give_a_notice(tmp_path: Path, capsy
     data = write_words_and_sentences(tmp_path / "data", words, words[:5])
     report = import_corpus(data, tmp_path / "out")
     (notice,) = report.notices
-    assert notice.startswith(f"100% of the strokes of {data / 'sentences'} are also in {data / 'words'}; the same ink")
+    assert notice.startswith(f"100% of the strokes of {data / 'sentences'} are also in {data / 'words'}, so they")
     assert report.kept == 7
     assert main(["data", "import", str(data), "--out", str(tmp_path / "again")]) == 0
     assert f"  notice: {notice}\n" in capsys.readouterr().out
-    with pytest.warns(InputWarning, match="the same ink is imported twice"):
+    with pytest.warns(InputWarning, match="so they are imported twice; leave one of the two out"):
         open_corpus(str(data))
 
 
@@ -74,4 +74,4 @@ def test_number_of_hashes_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         index.add("a", hashes[first : first + 50])
     index.add("b", hashes)
     assert len(index._sources) <= 100
-    assert index.notices()[0].startswith("100% of the strokes of a are also in b;")
+    assert index.notices()[0].startswith("100% of the strokes of a are also in b, so they")

@@ -173,10 +173,10 @@ def test_drawings_outside_the_limits_on_points_are_dropped(tmp_path: Path) -> No
     corpus, report = import_files(source, Recipe(min_points=2, max_points=4))
     assert sorted(corpus.lengths.tolist()) == [2, 3, 4]
     assert report.dropped == {
-        "fewer than 2 points": (1, f"{source}, line 1 has 1 points"),
+        "fewer than 2 points": (1, f"{source}, line 1 has 1 point"),
         "more than 4 points": (1, f"{source}, line 5 has 5 points"),
     }
-    with pytest.raises(DataError, match=r"received no drawings; the first one dropped.*line 1 has 1 points"):
+    with pytest.raises(DataError, match=r"received no drawings; the first one dropped.*line 1 has 1 point"):
         import_files(source, Recipe(min_points=100))
 
 
