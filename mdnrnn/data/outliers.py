@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 
 from mdnrnn.data.corpus import Corpus
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, InputWarning
 
 _MAX_RATIO = 1e7
 """Maximum ratio of a value to the median absolute value of its feature. With a larger ratio, a float32 sum of both
 would lose the median."""
+_USUAL_RATIO = 1e4
+"""Ratio above which a warning is issued: the model is likely to learn little about the other values."""
 _MEDIAN_ROWS = 1 << 16
 
 
@@ -50,14 +53,19 @@ def check_outliers(corpus: Corpus) -> None:
     """Raise `InputError` if a motion is more than 10^7 times as large as the median motion of its feature.
 
     Such a value determines the scale of the data, and all other values become indistinguishable from 0. The median is
-    computed from the nonzero absolute values in the first 65,536 rows of the corpus.
+    computed from the nonzero absolute values in the first 65,536 rows of the corpus. From 10^4 times the median, warn
+    with `InputWarning`.
     """
     for extreme in find_extremes(corpus):
         first = np.abs(np.asarray(corpus.motion[:_MEDIAN_ROWS, extreme.feature], np.float64))
         median = float(np.median(first[first > 0])) if first.any() else 0.0
-        if median and abs(extreme.value) > _MAX_RATIO * median:
-            raise InputError(
+        ratio = abs(extreme.value) / median if median else 0
+        if ratio > _USUAL_RATIO:
+            message = (
                 f"{corpus.metadata.name}: sequence {extreme.sequence} has the motion {extreme.value:g} in row "
-                f"{extreme.row}, but the median of the feature is {median:g}; expected at most {_MAX_RATIO:g} times "
+                f"{extreme.row}, but the median of the feature is {median:g}; expected at most {_USUAL_RATIO:g} times "
                 "the median; correct or remove this sequence"
             )
+            if ratio > _MAX_RATIO:
+                raise InputError(message)
+            warnings.warn(message, InputWarning, stacklevel=2)

@@ -55,7 +55,17 @@ def check_changes(progress: Progress, saved: dict[str, Any], path: Path, config:
 
 def describe_changes(changes: Changes) -> str:
     """Return a description of changes, such as "steps 40 (before: 4), weight_decay 0.1 (before: 0.01)"."""
-    return ", ".join(f"{name} {after} (before: {before})" for name, (before, after) in changes.items())
+    names = [name for name, (_, after) in changes.items() if after is not None]
+    return ", ".join(f"{name} {changes[name][1]} (before: {_describe_before(name, changes)})" for name in names)
+
+
+def _describe_before(name: str, changes: Changes) -> str:
+    """Return the value of an option before the changes; for a new kind of budget, the name and value of the old one."""
+    before = changes[name][0]
+    if before is None and name in _BUDGET:
+        (other,) = _BUDGET - {name}
+        return f"{other} {changes[other][0]}"
+    return str(before)
 
 
 def apply_changes(changes: Changes, config: TrainConfig, progress: Progress) -> None:

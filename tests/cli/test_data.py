@@ -361,6 +361,17 @@ def test_quickdraw_and_kanjivg_files_are_imported_without_drops(
     assert main(["data", "draw", str(tmp_path / "x.npz"), "--out", str(tmp_path / "x.png"), "-n", "9"]) == 0
 
 
+def test_other_commands_warn_of_files_with_fills_only(tmp_path: Path, capsys: Capture) -> None:
+    shapes = {"line": '<path d="M0 0L9 9" stroke="#000"/>', "icon": '<path d="M0 0L9 0L9 9Z"/>'}
+    (tmp_path / "svg").mkdir()
+    for name, shape in shapes.items():
+        (tmp_path / "svg" / f"{name}.svg").write_text(
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{shape}</svg>'
+        )
+    assert main(["data", "draw", str(tmp_path / "svg"), "--out", str(tmp_path / "look.svg")]) == 0
+    assert "warning: not imported: 1 file with filled areas and without strokes" in capsys.readouterr().err
+
+
 def test_import_warns_of_files_with_fills_only(tmp_path: Path, capsys: Capture) -> None:
     svg = "<svg xmlns='http://www.w3.org/2000/svg'>{}</svg>"
     for name, body in {

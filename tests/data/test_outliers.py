@@ -7,7 +7,7 @@ import pytest
 
 from mdnrnn.data import corpus as corpus_module
 from mdnrnn.data.outliers import Extreme, check_outliers, find_extremes
-from mdnrnn.errors import InputError
+from mdnrnn.errors import InputError, InputWarning
 from tests.helpers import make_touches, random_corpus
 
 
@@ -30,4 +30,12 @@ def test_outlier_is_refused_with_its_sequence(value: float) -> None:
     with pytest.raises(
         InputError, match=r"random: sequence 1 has the motion \S+ in row 8, but the median of the feature is \d"
     ):
+        check_outliers(replace(corpus, motion=motion))
+
+
+def test_large_motion_is_reported() -> None:
+    corpus = random_corpus([5, 9, 4], bin_width=None)
+    motion = corpus.motion.astype(np.float64)
+    motion[5 + 8, 0] = 1e5 * np.median(np.abs(motion[motion[:, 0] != 0, 0]))
+    with pytest.warns(InputWarning, match=r"random: sequence 1 has the motion \S+ in row 8"):
         check_outliers(replace(corpus, motion=motion))

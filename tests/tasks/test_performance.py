@@ -79,7 +79,7 @@ def make_call(motion: np.ndarray) -> Sequence:
     ("run", "call", "seconds", "message"),
     [
         (TOUCH, make_call(np.zeros((0, 3))), 5.0, "call: received an empty performance"),
-        (TOUCH, make_call(np.zeros((3, 2))), 5.0, "the prefix has 2 features per step; the run expects 3"),
+        (TOUCH, make_call(np.zeros((3, 2))), 5.0, "prefix: received 2 features per step, expected 3"),
         (TOUCH, make_call(np.full((3, 3), -0.5)), 5.0, "expected finite numbers"),
         (TOUCH, make_call(np.full((3, 3), np.nan)), 5.0, "expected finite numbers"),
         (TOUCH, CORPUS[0], 0.0, "seconds: received 0.0, expected more than 0 and at most 600"),

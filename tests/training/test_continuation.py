@@ -81,7 +81,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "learning_rate": ({"learning_rate": 0.5}, r"learning_rate 0.5 \(before: 0.006\), which leaves no step"),
     "fewer steps": ({"steps": 2}, r"has completed 4 steps in .* minutes; received steps 2 \(before: 4\)"),
-    "fewer minutes": ({"steps": None, "minutes": 1e-9}, r"received steps None \(before: 4\), minutes 1e-09"),
+    "fewer minutes": ({"steps": None, "minutes": 1e-9}, r"received minutes 1e-09 \(before: steps 4\)"),
     "batch_size": (
         {"batch_size": 4, "steps": 9},
         "batch_size: received 4, expected 8 as in .*last.pt; keep this value",

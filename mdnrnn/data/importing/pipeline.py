@@ -58,7 +58,7 @@ def read(path: Path, recipe: Recipe | None = None) -> Corpus:
     with tempfile.TemporaryDirectory(prefix="mdnrnn-", ignore_cleanup_errors=True) as folder:
         metadata = Metadata(name=path.absolute().stem, source=path.name)
         report = _build_corpus([path], Path(folder), recipe or Recipe(), metadata, strict=True)
-        for notice in report.notices:
+        for notice in filter(None, [*report.notices, report.describe_fills()]):
             warnings.warn(notice, InputWarning, stacklevel=3)
         skipped = {reason: count for reason, (count, _) in report.dropped.items()}
         corpus = replace(native.read(Path(folder)), skipped=skipped)
