@@ -1,6 +1,7 @@
 """Benchmark of the likelihood kernel on a GPU.
 
-It is compared with plain PyTorch, and with the time to copy the mixture parameters in memory, which is a lower bound.
+The time of the kernel is compared with the time of plain PyTorch, and with the time to copy the mixture parameters in
+memory. The copy is a lower bound of the time of the kernel.
 """
 
 from __future__ import annotations

@@ -257,9 +257,10 @@ class Batches:
 
         If several processes share the batch, return the part of this process.
 
-        With `rng`, the sequences are augmented. Without `rng`, they are not. In corpora of latent vectors with
-        variances (world models), motions are sampled from these Gaussians: with `rng`, anew in every call; without
-        `rng`, every call returns the same samples.
+        With `rng`, the sequences are augmented. Without `rng`, they are not.
+
+        A corpus for world models can store a Gaussian (mean and variance) for each latent vector. The motions are then
+        samples of these Gaussians: new samples in every call with `rng`, the same samples in every call without it.
         """
         indices = np.asarray(indices)
         lengths = self.corpus.offsets[indices + 1] - self.corpus.offsets[indices]

@@ -97,7 +97,9 @@ class Normalizer:
     def bin_widths(self, metadata: Metadata, first: bool = False) -> np.ndarray | None:
         """Return the normalized bin width of each feature, shape (D,), 0 for a continuous feature.
 
-        Return None if all features are continuous in all rows: the corpus has neither a bin width nor time features.
+        Time features are continuous, except in the first row of a sequence, where their bin width is
+        `CERTAIN_BIN_WIDTH`. Return None if no row of any feature has a bin: the corpus has neither a bin width nor time
+        features.
 
         Args:
             metadata: metadata of the corpus.

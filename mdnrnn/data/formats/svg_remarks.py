@@ -1,4 +1,4 @@
-"""Remarks for the import report of an SVG file: what was repaired, and what strokes cannot represent and is lost."""
+"""Remarks for the import report of an SVG file: repairs, and content that is lost because strokes cannot represent it."""
 
 from __future__ import annotations
 

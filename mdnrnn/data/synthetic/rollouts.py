@@ -70,8 +70,8 @@ class Noise(NamedTuple):
     def sample(cls, rng: np.random.Generator, episodes: int, steps: int) -> Noise:
         """Sample noise.
 
-        For one episode, a larger number of steps only appends rows: two generators in the same state give the same
-        first rows.
+        If `episodes` is 1, the first rows do not depend on `steps`: two calls with generators in the same state and
+        different `steps` agree in the rows that both have.
         """
         normal, logistic = rng.spawn(2)
         width = len(FEATURES)
