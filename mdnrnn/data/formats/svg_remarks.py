@@ -1,4 +1,4 @@
-"""Remarks for the import report of an SVG file: repairs, and content that is lost because strokes cannot represent it."""
+"""Remarks for the import report of an SVG file: repairs, and content that is lost because strokes cannot hold it."""
 
 from __future__ import annotations
 
