@@ -1,7 +1,7 @@
 """Errors that a user can correct, and warnings.
 
 The command line prints the message of an error on one line and exits with status 2. It prints the message of an
-`InputWarning` on one line and goes on.
+`InputWarning` on one line, and the command continues.
 """
 
 import re

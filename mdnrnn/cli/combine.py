@@ -17,9 +17,9 @@ class CombineOptions(LatentDrawingOptions):
     """
 
     plus: tuple[int, ...]
-    """Indices in the split of the drawings to add, from 0."""
+    """Indices of the drawings to add; they count from 0 within the split."""
     minus: tuple[int, ...] = ()
-    """Indices in the split of the drawings to subtract, from 0."""
+    """Indices of the drawings to subtract; they count from 0 within the split."""
     temperatures: Temperatures = TEMPERATURES
     seed: Seed = 0
 

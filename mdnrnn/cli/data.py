@@ -282,11 +282,11 @@ class ExportOptions:
 
     data: DataArgument
     out: Path
-    """Output path: a folder with one file per sequence for svg, and for microjam unless the path ends in .csv; a folder
-    for corpus unless the path ends in .npz; otherwise a file."""
+    """Output path. svg: a folder with one file per sequence. microjam: the same, or one file if the path ends in .csv.
+    corpus: a folder, or one file if the path ends in .npz. Other formats: one file."""
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
-    """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (as the
-    simplified drawings of Quick, Draw!), svg, inkml, or microjam (CSV, for touch performances)."""
+    """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (in
+    the layout of the simplified Quick, Draw! files), svg, inkml, or microjam (CSV, for touch performances)."""
     split: str | None = None
     """Split to export: train, valid or test. By default all splits."""
 

@@ -46,11 +46,14 @@ Rescale = Annotated[
     bool,
     FlagCreatePairsOff,
     arg(
-        help="Scale each given drawing to the size of the training drawings. This is the default, except for catalog "
-        "data, corpora and touch performances."
+        help="Scale each given drawing to the size of the training drawings. Without --rescale and --no-rescale, "
+        "drawings are scaled unless they are catalog data, a corpus or touch performances.",
+        help_behavior_hint="",
     ),
 ]
-NoRescale = Annotated[bool, FlagCreatePairsOff, arg(help="Keep the sizes of the given drawings.")]
+NoRescale = Annotated[
+    bool, FlagCreatePairsOff, arg(help="Keep the sizes of the given drawings.", help_behavior_hint="")
+]
 Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print the results as JSON.")]
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")

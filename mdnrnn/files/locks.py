@@ -69,7 +69,7 @@ def _acquire(path: Path, folder: Path) -> int:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise InputError(f"{path} is a link or not a file; expected a lock file; delete it")
+                raise InputError(f"{path} is not a regular file, or has another link; expected a lock file; delete it")
             _lock(descriptor)
             if _is_at(descriptor, path):  # otherwise the previous holder deleted the file before it released the lock
                 os.ftruncate(descriptor, 0)

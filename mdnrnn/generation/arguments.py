@@ -86,7 +86,7 @@ def to_real_tensor(name: str, value: Any, shape: tuple[int | str, ...]) -> Tenso
     Args:
         name: name of the argument, for error messages.
         value: the tensor or array.
-        shape: expected shape. A string such as "T" stands for a dimension of any size.
+        shape: expected shape. A string such as "T" means a dimension of any size.
 
     Raises:
         InputError: the type, the shape or a value is invalid.

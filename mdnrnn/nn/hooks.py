@@ -4,7 +4,7 @@ from torch.nn.modules import module
 
 
 def has_global_hooks() -> bool:
-    """Return whether forward or backward hooks for all modules are registered, such as those of a profiler."""
+    """Return whether forward or backward hooks for all modules are registered, for example by a profiler."""
     return bool(
         module._global_forward_hooks
         or module._global_forward_pre_hooks

@@ -50,8 +50,8 @@ def fit_scale(
     if not config.sizes or not corpus.metadata.is_drawing:
         if rescale:
             raise InputError(
-                f"rescale: received True, but the run on {config.metadata.name} does not contain the sizes of its "
-                "training drawings; omit it"
+                f"rescale: the run, trained on {config.metadata.name}, does not contain the sizes of its training "
+                "drawings; omit rescale"
             )
         return corpus
     units = has_units(data)

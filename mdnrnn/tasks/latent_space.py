@@ -322,7 +322,7 @@ def _check_rows(ends: int, rows: int | None) -> int:
     rows = rows if rows is not None else 1 if ends == 2 else 4
     if (ends == 2) != (rows == 1) or rows < 1:
         raise InputError(
-            f"rows: received {rows} for {ends} drawings, expected 1 for 2 drawings, or 2 or more for 4 drawings"
+            f"rows: received {rows} for {ends} drawings; two drawings need exactly 1 row, four drawings at least 2 rows"
         )
     return rows
 

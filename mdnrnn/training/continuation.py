@@ -39,8 +39,8 @@ def check_changes(progress: Progress, saved: dict[str, Any], path: Path, config:
     changes = {name: (before[name], after[name]) for name in after if before.get(name, after[name]) != after[name]}
     for name in [name for name in _FIXED if name in changes]:
         raise InputError(
-            f"{name}: received {after[name]}, expected {before[name]} as in {path}; keep this value, or train in a "
-            "new folder"
+            f"{name}: received {after[name]}, expected {before[name]} as in {path}; pass {before[name]}, or train in "
+            "a new folder"
         )
     effective = {name: values for name, values in changes.items() if name not in _WITHOUT_EFFECT}
     is_over = Schedule(config).progress(progress.step, progress.seconds) >= 1

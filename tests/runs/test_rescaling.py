@@ -108,7 +108,7 @@ def test_run_without_sizes_cannot_rescale(run: Run, doodles: Corpus) -> None:
     assert fit_scale(config, doodles, "doodles") is doodles
     with pytest.raises(
         InputError,
-        match="rescale: received True, but the run on doodles does not contain the sizes",
+        match="rescale: the run, trained on doodles, does not contain the sizes",
     ):
         fit_scale(config, doodles, "doodles", rescale=True)
 

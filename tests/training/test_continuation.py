@@ -84,7 +84,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "fewer minutes": ({"steps": None, "minutes": 1e-9}, r"received minutes 1e-09 \(before: steps 4\)"),
     "batch_size": (
         {"batch_size": 4, "steps": 9},
-        "batch_size: received 4, expected 8 as in .*last.pt; keep this value",
+        "batch_size: received 4, expected 8 as in .*last.pt; pass 8, or train in a new folder",
     ),
     "seed": ({"seed": 1, "steps": 9}, "seed: received 1, expected 0 as in"),
     "augment_drop": ({"augment_drop": 0.2, "steps": 9}, "augment_drop: received 0.2, expected 0.1 as in"),

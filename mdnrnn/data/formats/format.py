@@ -23,8 +23,8 @@ class StepLayout:
     start: Start = "down"
     """Pen state before the first step: "down" (at the origin) or "up" (the first step moves the lifted pen)."""
     features: tuple[str, ...] = ()
-    """Names of the motion columns. () stands for the offsets (dx, dy). ("dt",) stands for a stream, whose number of
-    columns varies."""
+    """Names of the motion columns. (): the offsets (dx, dy). ("dt",): a stream, whose number of columns
+    varies."""
     units: str = "px"
     grid: float = 0.0
     """Default spacing of the grid to which positions are rounded. With 0, positions are not rounded."""

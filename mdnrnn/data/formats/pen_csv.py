@@ -132,7 +132,9 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
         pairs = np.cumsum(starts_drawing) * len(names) + stroke
         _check_consecutive(table, "stroke", pairs[is_drawn], np.append(True, np.diff(pairs[is_drawn]) != 0))
     elif table.pen_role is None and not any(table.after_break):
-        raise DataError(f"{table.path}: received no column that separates the strokes; expected a column stroke or pen")
+        raise DataError(
+            f"{table.path}: received no column that separates the strokes; expected a column named 'stroke' or 'pen'"
+        )
     if table.pen_role is not None:
         pen = _read_pen(table, starts_drawing, starts if "stroke" in table.columns else None)
         if pen is not None:
@@ -162,7 +164,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     if states is None:
         raise DataError(
             f"{table.path}: the column {name} has the values {', '.join(values)[:80]}; expected 1 and 0, or down and "
-            "up; name the column stroke if it numbers the strokes"
+            "up; if the column numbers the strokes, rename it to 'stroke'"
         )
     is_down = np.array(states)[code]
     if starts_stroke is not None:
@@ -170,7 +172,8 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     if table.pen_role == "pressure":
         if is_down.all():
             raise DataError(
-                f"{table.path}: its {name} is never 0, so no stroke ends; expected a column stroke or pen, too"
+                f"{table.path}: its {name} is never 0, so the ends of strokes are unknown; add a column named 'stroke' "
+                "or 'pen'"
             )
         return apply_convention(is_down, "samples")
     convention = find_convention(is_down, starts_drawing)
@@ -179,7 +182,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     if convention is None:
         raise DataError(
             f"{table.path}: the column {name} is ambiguous: rows with the pen up can be the last points of strokes, or "
-            "movements of the lifted pen; add a column stroke that numbers the strokes"
+            "movements of the lifted pen; add a column named 'stroke' that numbers the strokes"
         )
     return apply_convention(is_down, convention)
 
@@ -190,7 +193,7 @@ def _check_consecutive(table: PenTable, role: str, values: np.ndarray, starts: n
     Args:
         table: the table, for messages.
         role: role of the column, for messages.
-        values: integer that identifies the value of each row, (n,); equal integers stand for equal values.
+        values: integer that identifies the value of each row, (n,); rows with equal values have equal integers.
         starts: whether the value differs from that of the preceding row, (n,).
     """
     firsts = np.sort(values[starts[: len(values)]])

@@ -71,7 +71,7 @@ def _list_records(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     records = list(store.values()) if isinstance(store, dict) else document.get("records")
     if not isinstance(records, list):
         raise DataError(
-            f"{path}: no list `records`, as in tldraw 1; expected a file of tldraw 2 or newer; save it again"
+            f"{path}: has no list `records`, so it may be a file of tldraw 1; open it in tldraw 2 or newer and save it"
         )
     return list_objects(records)
 

@@ -77,8 +77,8 @@ def _parse_block(block: str, location: str) -> tuple[Drawing, Record]:
     keyword, _, count = rest[0].partition(" ")
     if keyword != "NUMSTROKES" or count.strip() != str(len(rest) - 1):
         raise ValueError(
-            f"has {quantity(len(rest) - 1, 'lines of strokes')} below {rest[0][:40]!r}; expected NUMSTROKES and their "
-            "number"
+            f"has {quantity(len(rest) - 1, 'stroke lines')} below {rest[0][:40]!r}; expected NUMSTROKES, followed by "
+            "the number of stroke lines"
         )
     known = _SESSION.fullmatch(session)
     record = Record(

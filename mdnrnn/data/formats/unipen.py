@@ -217,7 +217,9 @@ def _range_pieces(part: ComponentSet, first: int, begin: int, last: int, end: in
         stop = len(points) if end is None or number < last else end + 1
         selected = points[begin if number == first else 0 : stop]
         if not len(selected):
-            raise _SegmentError(f"has no points of component {number} from {begin} to {stop - 1}; it has {len(points)}")
+            raise _SegmentError(
+                f"selects points {begin} to {stop - 1} of component {number}, which has {len(points)} points"
+            )
         yield selected, component.is_pen_down
 
 

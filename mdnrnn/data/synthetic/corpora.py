@@ -100,7 +100,7 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
     counts = dict(ROLLOUTS if episodes is None else episodes)
     if min([steps, *counts.values()]) < 1 or not counts or not set(counts) <= set(SPLITS):
         raise InputError(
-            f"episodes per split: received {counts} of {steps} steps; expected numbers >= 1 for {', '.join(SPLITS)}"
+            f"received episodes {counts} and steps {steps}; expected numbers >= 1, with episodes of {', '.join(SPLITS)}"
         )
     metadata = Metadata(
         name="rollouts",

@@ -89,7 +89,7 @@ def test_convention_of_the_pen_is_recognized(tmp_path: Path, pen: str, lengths: 
 
 @pytest.mark.parametrize("pen", ["1100110", "110100", "01010", "1110110 01101", "11100"])
 def test_ambiguous_pen_is_refused_unless_strokes_are_numbered(tmp_path: Path, pen: str) -> None:
-    with pytest.raises(DataError, match=r"the column pen is ambiguous.*add a column stroke"):
+    with pytest.raises(DataError, match=r"the column pen is ambiguous.*add a column named 'stroke'"):
         parse(tmp_path, table(pen))
 
 
@@ -144,7 +144,7 @@ def test_moves_outside_of_strokes_are_not_drawn(tmp_path: Path) -> None:
 def test_pen_is_up_where_the_pressure_is_0(tmp_path: Path) -> None:
     text = "x,y,pressure\n1,1,.5\n2,2,.5\n3,3,0\n4,4,0.25\n"
     assert strokes_as_lists(parse(tmp_path, text)) == [[[1, 1], [2, 2]], [[4, 4]]]
-    with pytest.raises(DataError, match="its pressure is never 0, so no stroke ends; expected a column stroke or pen"):
+    with pytest.raises(DataError, match="its pressure is never 0, so the ends of strokes are unknown; add a column named"):
         parse(tmp_path, text.replace("3,0", "3,1"))
 
 

@@ -29,12 +29,12 @@ def test_other_session_has_no_split(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("NUMSTROKES 2", "NUMSTROKES 3", "has 2 lines of strokes below 'NUMSTROKES 3'"),
+        ("NUMSTROKES 2", "NUMSTROKES 3", "has 2 stroke lines below 'NUMSTROKES 3'"),
         ("POINTS 3", "POINTS 4", "has a stroke 'POINTS 4 # 541 1001 540 987 530 977' with 3 points"),
         ("541 1001", "541", "has a stroke 'POINTS 3 # 541 540 987 530 977'; expected POINTS"),
         ("541", "x", "expected POINTS, a number n, # and 2 n numbers"),
         ("WORD ; trn", "WORD  trn", "begins 'trn_UJI_W03-01'; expected a character, a session"),
-        ("  NUMSTROKES 2", "", "has 1 line of strokes below"),
+        ("  NUMSTROKES 2", "", "has 1 stroke line below"),
     ],
 )
 def test_malformed_drawing_is_dropped(tmp_path: Path, old: str, new: str, problem: str) -> None:
