@@ -69,7 +69,9 @@ def _acquire(path: Path, folder: Path) -> int:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise InputError(f"{path} is not a regular file, or has another link; expected a lock file; delete it")
+                raise InputError(
+                    f"cannot lock {path}: it is not a regular file, or has several hard links; delete {path}"
+                )
             _lock(descriptor)
             if _is_at(descriptor, path):  # otherwise the previous holder deleted the file before it released the lock
                 os.ftruncate(descriptor, 0)

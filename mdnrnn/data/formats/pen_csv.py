@@ -164,7 +164,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     if states is None:
         raise DataError(
             f"{table.path}: the column {name} has the values {', '.join(values)[:80]}; expected 1 and 0, or down and "
-            "up; if the column numbers the strokes, rename it to 'stroke'"
+            "up; if its values are stroke numbers, rename the column to 'stroke'"
         )
     is_down = np.array(states)[code]
     if starts_stroke is not None:

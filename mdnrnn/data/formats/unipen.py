@@ -217,8 +217,10 @@ def _range_pieces(part: ComponentSet, first: int, begin: int, last: int, end: in
         stop = len(points) if end is None or number < last else end + 1
         selected = points[begin if number == first else 0 : stop]
         if not len(selected):
+            start = begin if number == first else 0
             raise _SegmentError(
-                f"selects points {begin} to {stop - 1} of component {number}, which has {len(points)} points"
+                f"selects no point of component {number}: received the range {start} to {stop - 1}, but its "
+                f"{len(points)} points are numbered from 0"
             )
         yield selected, component.is_pen_down
 

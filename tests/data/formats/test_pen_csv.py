@@ -144,7 +144,7 @@ def test_moves_outside_of_strokes_are_not_drawn(tmp_path: Path) -> None:
 def test_pen_is_up_where_the_pressure_is_0(tmp_path: Path) -> None:
     text = "x,y,pressure\n1,1,.5\n2,2,.5\n3,3,0\n4,4,0.25\n"
     assert strokes_as_lists(parse(tmp_path, text)) == [[[1, 1], [2, 2]], [[4, 4]]]
-    with pytest.raises(DataError, match="its pressure is never 0, so the ends of strokes are unknown; add a column named"):
+    with pytest.raises(DataError, match="its pressure is never 0, so the ends of strokes are unknown; add a column"):
         parse(tmp_path, text.replace("3,0", "3,1"))
 
 
