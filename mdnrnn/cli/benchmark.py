@@ -72,7 +72,8 @@ class HeadOptions(BenchmarkOptions):
     """Input size of the head."""
     repeats: Repeats = 20
     compiled: bool = True
-    """Whether to repeat the comparison with the head and its baseline both compiled by torch.compile. This takes about a minute."""
+    """Whether to repeat the comparison with the head and its baseline both compiled by torch.compile. This takes about
+    a minute."""
     device: DeviceOption = "auto"
 
     def measure(self) -> Any:

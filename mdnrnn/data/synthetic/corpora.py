@@ -100,8 +100,8 @@ def make_rollouts(episodes: int | Mapping[str, int] | None = None, steps: int = 
     counts = dict(ROLLOUTS if episodes is None else episodes)
     if min([steps, *counts.values()]) < 1 or not counts or not set(counts) <= set(SPLITS):
         raise InputError(
-            f"received episodes {counts} and steps {steps}; expected steps >= 1, and episodes >= 1 for one or more of the "
-            f"splits {', '.join(SPLITS)}"
+            f"received episodes {counts} and steps {steps}; expected steps >= 1, and episodes >= 1 for one or more of "
+            f"the splits {', '.join(SPLITS)}"
         )
     metadata = Metadata(
         name="rollouts",

@@ -272,5 +272,5 @@ def test_true_nll_of_another_corpus_raises() -> None:
 
 @pytest.mark.parametrize(("episodes", "steps"), [({"train": -1}, 5), ({"all": 5}, 5), (10, 0), (2, 5), ({}, 5)])
 def test_invalid_numbers_of_episodes_or_steps_raise(episodes: int | dict[str, int], steps: int) -> None:
-    with pytest.raises(InputError, match="one or more of the splits train, valid, test"):
+    with pytest.raises(InputError, match="for one or more of the splits train, valid, test"):
         make_rollouts(episodes, steps)
