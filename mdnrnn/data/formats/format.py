@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.strokes import Start
 from mdnrnn.errors import DataError, InputError, quantity
 
+_BLOCK_BYTES = 1 << 20
 HEAD_BYTES = 1 << 16
 """Number of bytes at the start of a file from which its format is recognized."""
 
@@ -81,8 +83,12 @@ def check_drawing_corpus(corpus: Corpus) -> None:
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """Return all bytes of a file; raise `DataError` if there are more than `max_bytes`."""
+    buffer = io.BytesIO()
     with path.open("rb") as file:
-        data = file.read(max_bytes + 1)
+        # `file.read(max_bytes)` would allocate `max_bytes` for a small file, too.
+        while buffer.tell() <= max_bytes and (block := file.read(_BLOCK_BYTES)):
+            buffer.write(block)
+    data = buffer.getvalue()
     if len(data) > max_bytes:
         raise DataError(f"{path}: over {max_bytes >> 20} MB; expected at most {max_bytes >> 20} MB; split the file")
     return data
