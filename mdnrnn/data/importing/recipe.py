@@ -58,9 +58,9 @@ class Recipe:
     data are added. A stream of 500 rows or more is cut by time: first train, then valid, then test.
     Lists: each file contains one key per line, for IAM-OnDB the form IDs. Drawings in no list are dropped.
     Default: a drawing keeps the split that is stored in its file. Otherwise, a folder named train, valid or test gives
-    the split; in formats with many drawings per file, also a file of such a name. Exception: beside cat and
-    bus, the name train is a class. This holds if no name beside it is another split name and, for a folder, if it
-    contains no folders. All remaining drawings are divided by the shares 0.9,0.05,0.05."""
+    the split; in formats with many drawings per file, also a file of such a name. Exception: among
+    classes, such as the folders cat, bus and train, train is a class, too, unless a different split name, such as test,
+    is beside it, or the folder train contains folders. All remaining drawings are divided by the shares 0.9,0.05,0.05."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
