@@ -60,7 +60,8 @@ class Recipe:
     Default: a drawing keeps the split that is stored in its file. Otherwise, a folder named train, valid or test gives
     the split; in formats with many drawings per file, also a file of such a name. Exception: among
     classes, such as the folders cat, bus and train, train is a class, too, unless a different split name, such as test,
-    is beside it, or the folder train contains folders. All remaining drawings are divided by the shares 0.9,0.05,0.05."""
+    is beside it, or the folder train contains folders. All remaining drawings are divided by the shares
+    0.9,0.05,0.05."""
     limit: int | None = None
     """Maximum number of drawings; only the first drawings are kept."""
     skip_bad: bool = False
