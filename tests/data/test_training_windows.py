@@ -8,7 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdnrnn.data.batches import Augment, Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Augment, Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.training_windows import Windows

@@ -87,7 +87,7 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
 
 @contextmanager
 def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
-    """Open an `.npy` file or a member of an `.npz` file for reading. The arguments are those of `read_records`.
+    """Open an `.npy` file or a member of an `.npz` file for reading. `read_records` describes the arguments.
 
     Raises:
         DataError: the size or the compression ratio of the array exceeds a limit.

@@ -1,6 +1,6 @@
 """Kinds of ink channels other than X and Y. The values of these channels are lost, because drawings have only x and y.
 
-Names are those of InkML (https://www.w3.org/TR/InkML, section 3.2.1) and of UNIPEN (Guyon 1994).
+Sources of the names: InkML (https://www.w3.org/TR/InkML, section 3.2.1) and UNIPEN (Guyon 1994).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Parse drawings from records, each a JSON text.
 
-A record is an object with the strokes, class, identifier, text and split of a drawing. The fields `drawing`, `word` and
-`key_id` are those of Quick, Draw!. Other common names of the fields for strokes, class and text are accepted. A record
-can also be a list of strokes, a list of drawings, or an object with lists of drawings. `json_strokes.py` describes the
-layouts of strokes.
+A record is an object with the strokes, class, identifier, text and split of a drawing. The fields `drawing`, `word`
+and `key_id` occur in Quick, Draw! files. Other common names of the fields for strokes, class and text are accepted,
+too. A record can also be a list of strokes, a list of drawings, or an object with lists of drawings.
+`json_strokes.py` describes the layouts of strokes.
 """
 
 from __future__ import annotations

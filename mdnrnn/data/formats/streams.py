@@ -117,7 +117,7 @@ def clamp_dt(dt: np.ndarray, max_dt: float, location: str, repaired: list[Remark
     """Clamp `dt` (T,), the times since the preceding row in seconds, to the range [`MIN_DT`, `max_dt`].
 
     `MIN_DT` is positive because models are trained on the logarithms of times. The first element of `dt` is an
-    exception: it is clamped to the range [0, `max_dt`]. The other arguments are those of `clamp`.
+    exception: it is clamped to the range [0, `max_dt`]. `clamp` describes the other arguments.
     """
     first = np.clip(dt[:1], 0, max_dt)
     dt = np.concatenate([np.full(len(dt[:1]), MIN_DT), dt[1:]])

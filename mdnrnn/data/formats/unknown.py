@@ -1,4 +1,4 @@
-"""Describe files that no reader recognizes: what they contain, and how to convert them to a format that is read.
+"""Describe files that no reader recognizes: what they contain, and how to convert them to a supported format.
 
 The first bytes of the formats are from the list at https://en.wikipedia.org/wiki/List_of_file_signatures and from the
 documentation of the programs. The advice names two programs: vpype-dxf is a plug-in of vpype

@@ -84,19 +84,18 @@ def parse_xml(path: Path, make_target: Callable[[], T], limits: XmlLimits) -> T:
     return _parse(path, _to_utf8(path, read_bounded(path, limits.file_bytes)), make_target, limits)
 
 
-def parse_xml_tree(path: Path, max_bytes: int, data: bytes | None = None) -> Element:
+def parse_xml_tree(path: Path, max_bytes: int) -> Element:
     """Parse an XML file without entity declarations into a tree, and return the root element.
 
     Args:
         path: the file.
         max_bytes: maximum size of the file.
-        data: decompressed content of the file; None: the content is read from `path`.
 
     Raises:
         DataError: the file is not XML, has more than `max_bytes` bytes or `MAX_MARKS` tags and attributes, exceeds
             another limit, declares entities or refers to another file.
     """
-    data = _to_utf8(path, read_bounded(path, max_bytes) if data is None else data)
+    data = _to_utf8(path, read_bounded(path, max_bytes))
     if (marks := count_marks(data)) > MAX_MARKS:
         raise DataError(f"{path}: received {marks} tags and attributes; expected at most {MAX_MARKS}; split the file")
     limits = XmlLimits(file_bytes=max_bytes, nodes=MAX_MARKS, name_characters=256 << 20)

@@ -1,4 +1,4 @@
-"""Reader of Xournal++ and Xournal documents (.xopp, .xoj): XML, usually compressed with gzip.
+"""Reader of Xournal++ and Xournal documents (.xopp, .xoj): XML. Most files are compressed with gzip, see archives.py.
 
 Each page is a drawing. Coordinates are in units of 1/72 inch, with y pointing down. The root <xournal> contains
 elements <page>, a page contains elements <layer>, and a layer contains elements <stroke>. The text of a <stroke> is its
@@ -11,7 +11,6 @@ Source: https://github.com/xournalpp/xournalpp, src/core/control/xojfile/SaveHan
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from pathlib import Path
 from xml.etree.ElementTree import Element
@@ -19,45 +18,22 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import HEAD_BYTES, Format, read_bounded, single_chunk
+from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.xml import local_name, parse_xml_tree, root_name
 from mdnrnn.data.strokes import Drawing, Polyline
 from mdnrnn.errors import DataError, quantity
 
 _MAX_BYTES = 64 << 20
-_GZIP, _GZIP_FORMAT = b"\x1f\x8b", 31
-"""First bytes of a gzip file, and the argument of zlib for this format."""
 _LOST_ELEMENTS = {"text": "text elements", "image": "images", "teximage": "formulas"}
 
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the root element is <xournal>."""
-    if head.startswith(_GZIP):
-        try:
-            head = zlib.decompressobj(_GZIP_FORMAT).decompress(head, HEAD_BYTES)
-        except zlib.error:
-            return False
     return root_name(head) == "xournal"
 
 
-def _read(path: Path) -> bytes:
-    """Return the content of a file, after decompression if it is a gzip file."""
-    data = read_bounded(path, _MAX_BYTES)
-    if not data.startswith(_GZIP):
-        return data
-    try:
-        decompressor = zlib.decompressobj(_GZIP_FORMAT)
-        content = decompressor.decompress(data, _MAX_BYTES)
-    except zlib.error as error:
-        raise DataError(f"{path}: a damaged gzip file ({error}); save or download it again") from error
-    if decompressor.unconsumed_tail or not decompressor.eof:
-        limit = _MAX_BYTES >> 20
-        raise DataError(f"{path}: a gzip file that is truncated, or has over {limit} MB of content; save it again")
-    return content
-
-
 def _parse(path: Path) -> DrawingBatch:
-    root = parse_xml_tree(path, _MAX_BYTES, _read(path))
+    root = parse_xml_tree(path, _MAX_BYTES)
     if local_name(root) != "xournal":
         raise DataError(f"{path}: its root is <{local_name(root)[:40]}>; expected <xournal>")
     lost: Counter[str] = Counter()

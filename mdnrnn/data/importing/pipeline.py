@@ -133,8 +133,8 @@ def _initial_metadata(
 ) -> Metadata:
     """Return metadata with the given name, license and source.
 
-    If the only path is a corpus, all other metadata are those of the corpus, and so are the license and the source if
-    they are None.
+    If the only path is a corpus, all other metadata are copied from the corpus. The license and the source are copied,
+    too, if they are None.
     """
     if len(paths) == 1 and paths[0].exists() and native.recognizes(paths[0]):
         old = _open_corpus(paths[0]).metadata
