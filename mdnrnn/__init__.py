@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mdnrnn.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from mdnrnn.data.batches import Batch as Batch
+    from mdnrnn.data.batch import Batch as Batch
     from mdnrnn.data.batches import Batches as Batches
     from mdnrnn.data.catalog import open_corpus as open_corpus
     from mdnrnn.data.corpus import Corpus as Corpus
@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from mdnrnn.training.trainer import fit as fit
 
 _NAMES_BY_MODULE = {
-    "mdnrnn.data.batches": ["Batch", "Batches"],
+    "mdnrnn.data.batch": ["Batch"],
+    "mdnrnn.data.batches": ["Batches"],
     "mdnrnn.data.catalog": ["open_corpus"],
     "mdnrnn.data.corpus": ["Corpus", "Sequence", "pack"],
     "mdnrnn.data.importing.pipeline": ["import_corpus"],

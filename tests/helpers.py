@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.metadata import SPLITS, Metadata
 from mdnrnn.data.normalizer import Normalizer

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import Batches, to_code_points
+from mdnrnn.data.batch import to_code_points
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text

@@ -21,7 +21,7 @@ from torch.distributions import (
 )
 from torch.nn import functional
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import Step
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
 

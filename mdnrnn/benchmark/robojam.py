@@ -33,7 +33,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.device import full_precision

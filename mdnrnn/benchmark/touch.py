@@ -17,7 +17,8 @@ from torch import Tensor
 from mdnrnn.benchmark import robojam
 from mdnrnn.benchmark.robojam import RoboJam, Taps
 from mdnrnn.benchmark.timing import Machine, raise_if_interrupted
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end
 from mdnrnn.data.formats.microjam import MAX_MOVE_DT

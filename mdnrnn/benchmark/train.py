@@ -17,7 +17,8 @@ from torch import nn
 from mdnrnn.benchmark.baselines import PlainHandwriting, PlainMDNRNN, PlainModel, PlainSketchRNN
 from mdnrnn.benchmark.limits import matrix_product, operations_per_point
 from mdnrnn.benchmark.timing import Machine, take_turns
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.training_windows import Windows

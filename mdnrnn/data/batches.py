@@ -1,7 +1,4 @@
-"""Batches of sequences of similar length, with shuffling and augmentation that are reproducible from a seed.
-
-A batch stores its sequences end to end, without padding. `Batch.pad` adds the padding for the LSTM.
-"""
+"""Batches of sequences of similar length, with shuffling and augmentation that are reproducible from a seed."""
 
 from __future__ import annotations
 
@@ -10,16 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from mdnrnn.data.batch import Batch, assemble, to_code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.memmap import read_row_ranges
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.strokes import drop_points
-from mdnrnn.distributions.step import Step
 from mdnrnn.errors import InputError
-from mdnrnn.pen_events import START
 
 _LENGTH_JITTER = 0.01
 
@@ -51,98 +45,6 @@ class Augment:
             raise InputError(
                 f"augment: received scale {self.scale} and drop {self.drop}, expected numbers >= 0 and < 1"
             )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B sequences, stored end to end as S real (unpadded) steps. Motions are normalized."""
-
-    target: Step
-    """Steps to predict: motion (S, D) and event (S,)."""
-    previous: Step
-    """Step before each target: motion (S, D) and event (S,). For the first step of a sequence, the previous step
-    has motion 0 and event START. `previous.inputs`, (S, A) or None, are the model inputs for the prediction of the
-    target."""
-    bin_width: Tensor | None
-    """(S, D), normalized bin widths of the targets, 0 for continuous features; None if all features are continuous."""
-    lengths: Tensor
-    """(B,), number of steps of each sequence."""
-    label: Tensor | None
-    """(B,), class indices, or None."""
-    indices: Tensor
-    """(B,), indices of the sequences in the corpus."""
-    slots: Tensor
-    """(S,), index of each step in a flattened padded layout (T, B): t * B + b for step t of sequence b."""
-    steps: int
-    """Number of steps T of the longest sequence."""
-    text: Tensor | None = None
-    """(B, U), code points of the texts, padded with zeros, or None."""
-    continues: Tensor | None = None
-    """(B,), whether each sequence continues the sequence with the same index b in the preceding batch, so that the LSTM
-    state is carried over. Only `Windows` with `carry` sets this field; otherwise it is None."""
-    idle: bool = False
-    """Whether a batch that several processes share has no sequence for this process. The batch then contains a
-    placeholder sequence, which has weight 0 in the loss."""
-
-    @property
-    def size(self) -> int:
-        """Number of sequences B."""
-        return len(self.indices)
-
-    @property
-    def points(self) -> int:
-        """Number of real steps S."""
-        return len(self.slots)
-
-    def sequence_of_row(self) -> Tensor:
-        """Return, for each step, the index b of its sequence in the batch, shape (S,)."""
-        return self.slots % self.size
-
-    def backward_slots(self) -> Tensor:
-        """Return the equivalent of `slots` for a layout in which every sequence is reversed in time, shape (S,)."""
-        sequence = self.sequence_of_row()
-        return (self.lengths[sequence] - 1) * self.size + 2 * sequence - self.slots
-
-    def last_slots(self) -> Tensor:
-        """Return, for each sequence, the index of its last real entry in the flattened padded layout; shape (B,).
-
-        The indices are the same in the layout of `backward_slots`: the padding of a reversed sequence also comes last.
-        """
-        return (self.lengths - 1) * self.size + torch.arange(self.size, device=self.lengths.device)
-
-    def pad(self, rows: Tensor, slots: Tensor | None = None) -> Tensor:
-        """Arrange rows (S, F) as a padded tensor (T, B, F), with zeros after the end of each sequence.
-
-        Row i is placed at index slots[i] of the flattened layout (T, B). By default, `slots` is `self.slots`.
-        """
-        padded = rows.new_zeros(self.steps * self.size, rows.shape[-1])
-        slots = self.slots if slots is None else slots
-        return padded.index_copy(0, slots, rows).view(self.steps, self.size, -1)
-
-    def unpad(self, padded: Tensor) -> Tensor:
-        """Return the real (unpadded) rows (S, F) of a padded tensor (T, B, F); the inverse of `pad`."""
-        return padded.flatten(0, 1).index_select(0, self.slots)
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch on `device`; its tensors are copied asynchronously from pinned memory."""
-        if device.type == "cpu":
-            return self
-        return replace(
-            self,
-            target=Step(*(_move(part, device) for part in self.target)),
-            previous=Step(*(_move(part, device) for part in self.previous)),
-            bin_width=_move(self.bin_width, device),
-            lengths=_move(self.lengths, device),
-            label=_move(self.label, device),
-            indices=_move(self.indices, device),
-            slots=_move(self.slots, device),
-            text=_move(self.text, device),
-            continues=_move(self.continues, device),
-        )
-
-
-def _move(tensor: Any, device: torch.device) -> Any:
-    return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
 
 
 class _Noise(NamedTuple):
@@ -302,7 +204,7 @@ class Batches:
             motion, bin_widths = motion * stretch, None if bin_widths is None else bin_widths * stretch
         text = None if corpus.text is None else to_code_points([corpus[i].text or "" for i in indices.tolist()])
         labels = self._labels(indices)
-        batch = _assemble(motion, event, bin_widths, lengths, has_previous, inputs, labels, indices, text)
+        batch = assemble(motion, event, bin_widths, lengths, has_previous, inputs, labels, indices, text)
         return replace(batch, idle=True) if self.rank >= len(counts) else batch
 
     def local_rows(self, count: int) -> np.ndarray:
@@ -357,52 +259,3 @@ class Batches:
 
     def _labels(self, indices: np.ndarray) -> np.ndarray | None:
         return None if self.corpus.label is None else np.asarray(self.corpus.label[indices], dtype=np.int64)
-
-
-def to_code_points(texts: list[str]) -> Tensor:
-    """Convert texts to Unicode code points (B, U), padded with zeros."""
-    codes = np.zeros((len(texts), max(map(len, texts), default=0)), np.int64)
-    for row, text in zip(codes, texts, strict=True):
-        row[: len(text)] = [ord(letter) for letter in text]
-    return torch.from_numpy(codes)
-
-
-def _assemble(
-    motion: np.ndarray,
-    event: np.ndarray,
-    bin_widths: np.ndarray | None,
-    lengths: np.ndarray,
-    has_previous: np.ndarray,
-    inputs: np.ndarray | None,
-    label: np.ndarray | None,
-    indices: np.ndarray,
-    text: Tensor | None,
-) -> Batch:
-    """Build a batch from segments that are packed end to end.
-
-    If has_previous[b] is true, the first row of segment b is not a target: it is only the previous step of the second
-    row.
-    """
-    firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    previous, previous_event = np.roll(motion, 1, axis=0), np.roll(event.astype(np.int64), 1)
-    previous[firsts], previous_event[firsts] = 0, START
-    if has_previous.any():
-        kept = np.delete(np.arange(len(event)), firsts[has_previous])
-        motion, event, previous, previous_event = (part[kept] for part in (motion, event, previous, previous_event))
-        bin_widths, inputs = (None if part is None else part[kept] for part in (bin_widths, inputs))
-        lengths = lengths - has_previous
-        firsts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    time = np.arange(len(event)) - firsts.repeat(lengths)
-    slots = time * len(indices) + np.arange(len(indices)).repeat(lengths)
-    previous_inputs = None if inputs is None else torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32))
-    return Batch(
-        target=Step(torch.from_numpy(motion), torch.from_numpy(event.astype(np.int64))),
-        previous=Step(torch.from_numpy(previous), torch.from_numpy(previous_event), previous_inputs),
-        bin_width=None if bin_widths is None else torch.from_numpy(np.array(bin_widths)),
-        lengths=torch.from_numpy(lengths),
-        label=None if label is None else torch.from_numpy(label),
-        indices=torch.from_numpy(np.asarray(indices, dtype=np.int64)),
-        slots=torch.from_numpy(slots),
-        steps=int(lengths.max()),
-        text=text,
-    )

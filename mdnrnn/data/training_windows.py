@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mdnrnn.data.batches import Batch, Batches, Segments
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches, Segments
 from mdnrnn.errors import InputError
 
 

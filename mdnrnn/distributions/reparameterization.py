@@ -25,8 +25,8 @@ def attach_gradients(
 ) -> Tensor:
     """Return a tensor that has the values of `point` and is differentiable with respect to the parameters.
 
-    The parameters are those of a mixture. The gradients are computed by implicit reparameterization; see the module
-    docstring. Only first derivatives are correct, because the density at `point` is treated as a constant.
+    The parameters are mixture weights, means and scales. The gradients are computed by implicit reparameterization; see
+    the module docstring. Only first derivatives are correct, because the density at `point` is treated as a constant.
 
     Args:
         point: samples or quantiles, shape (..., D).

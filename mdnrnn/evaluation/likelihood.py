@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import CERTAIN_BIN_WIDTH, Normalizer
 from mdnrnn.device import full_precision

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.device import full_precision
 from mdnrnn.models.base import negative_log_likelihood
 from mdnrnn.models.latent import LatentModel

@@ -85,8 +85,8 @@ def discretized(distance, m, r, inverse, bin_width, log_bin_width):
     """Return E and F of the probability exp(E) F of a bin, and two derivatives of the log probability.
 
     The derivatives are with respect to `distance`, which is bin center - mean, and with respect to the log scale. For
-    `m`, `r` and `inverse`, see `density`. If `bin_width` is 0, `log_bin_width` must be 0, and the results are those of
-    `density`.
+    `m`, `r` and `inverse`, see `density`. If `bin_width` is 0, `log_bin_width` must be 0, and the results equal
+    the results of `density`.
     """
     absolute = tl.abs(distance)
     a, b = (absolute - 0.5 * bin_width) * inverse, (absolute + 0.5 * bin_width) * inverse

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
@@ -144,7 +144,7 @@ class SequenceModel(Model):
 
     The recurrent state is an argument and a result of the methods and is never stored on the module. It is a NamedTuple
     of tensors, possibly nested. The second-to-last dimension of each tensor is the batch. Other dimensions may grow
-    from step to step, like those of a key/value cache. Evaluation and generation call `initial_step`, `initial_state`,
+    from step to step, as in a key/value cache. Evaluation and generation call `initial_step`, `initial_state`,
     `step`, `finished` and `forward`. A subclass defines the attribute `decoder` or overrides `step`.
     """
 

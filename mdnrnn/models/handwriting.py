@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError, quantity

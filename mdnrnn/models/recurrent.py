@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
 from mdnrnn.models.configs import MDNRNNConfig
@@ -101,7 +101,7 @@ def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:
 
     A weighted likelihood is maximized if the predicted odds of END are `weight` times the true odds (Elkan, "The
     foundations of cost-sensitive learning", 2001). Therefore log(weight) is added to the logit of END before the
-    weighted likelihood is computed. In training, `logits` then converge to those of the true probabilities.
+    weighted likelihood is computed. In training, `logits` then converge to the logits of the true probabilities.
 
     Args:
         logits: predicted event logits, without log(weight), shape (S, 3).

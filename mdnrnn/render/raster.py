@@ -41,8 +41,7 @@ def to_figure(sheet: Sheet) -> Figure:
 def draw_sheet(sheet: Sheet, max_side: float = MAX_SIDE) -> tuple[Figure, LineCollection]:
     """Return a figure of the sheet, and the line collection that contains all strokes.
 
-    The axes fill the figure, and their coordinates are those of the sheet: x from 0 to its width, y from 0 to its
-    height.
+    The axes fill the figure. They have the coordinates of the sheet: x from 0 to its width, y from 0 to its height.
 
     Args:
         sheet: the sheet.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import to_code_points
+from mdnrnn.data.batch import to_code_points
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError, quantity

@@ -21,7 +21,7 @@ from mdnrnn.benchmark.corpus_size import SizeBenchmark
 from mdnrnn.benchmark.head import PlainHead, peak_bytes
 from mdnrnn.benchmark.head_kernel import benchmark_rows
 from mdnrnn.benchmark.limits import operations_per_point
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text

@@ -344,7 +344,7 @@ def test_sigterm_stops_an_import_without_leftovers(
 ) -> None:
     (tmp_path / "x.ndjson").write_text(ndjson_line(1))
     handler = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("mdnrnn.cli.data.import_corpus", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("mdnrnn.cli.data_import.import_corpus", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     assert main(["data", "import", str(tmp_path / "x.ndjson"), "--out", str(tmp_path / "out")]) == 143
     assert capsys.readouterr() == ("", "")
     assert signal.getsignal(signal.SIGTERM) is handler

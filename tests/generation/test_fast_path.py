@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.generation.fast_path import supports_fast_path
 from mdnrnn.generation.loop import generate

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.generation.latent_completion import sample_latents_given_prefix

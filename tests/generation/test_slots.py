@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import to_code_points
+from mdnrnn.data.batch import to_code_points
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.distributions import Step

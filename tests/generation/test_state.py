@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import GaussianMixture, Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.generation.loop import generate

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batch, Batches, to_code_points
+from mdnrnn.data.batch import Batch, to_code_points
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.synthetic.corpora import make_pen_text

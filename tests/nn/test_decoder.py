@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mdnrnn.data.batches import Batch
+from mdnrnn.data.batch import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step
 from mdnrnn.errors import InputError

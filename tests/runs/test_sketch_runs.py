@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 import mdnrnn
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, pack
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.errors import InputError

@@ -26,7 +26,8 @@ from safetensors.torch import load_file
 
 import mdnrnn
 from mdnrnn import cli
-from mdnrnn.data.batches import Batch, Batches
+from mdnrnn.data.batch import Batch
+from mdnrnn.data.batches import Batches
 from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.normalizer import Normalizer
