@@ -67,7 +67,7 @@ def benchmark_generate(
     def draw(model: SequenceModel, n: int) -> None:
         generate(model, _SEQUENTIAL if n == 1 else n, max_steps=steps, bin_width=bin_width, batch_size=n)
 
-    layer = model.decoder.lstm.layers[0]
+    layer = model.decoder.core.layers[0]
     weights = torch.cat([layer.get_parameter(name) for name in ("weight_ih_l0", "weight_hh_l0")], 1).detach()
     vector = torch.randn(weights.shape[1], device=where)
     contenders: dict[str, Callable[[], object]] = {str(n): (lambda n=n: draw(model, n)) for n in _SIZES}  # type: ignore[misc]

@@ -44,6 +44,6 @@ def operations_per_point(model: SequenceModel) -> float:
     """
     parts: list[nn.Module] = [model.get_submodule("decoder")]
     if isinstance(model, LatentModel) and model.latent:
-        parts += [model.get_submodule("forth"), model.get_submodule("back")]
+        parts += [model.get_submodule("encoder_forward"), model.get_submodule("encoder_backward")]
     weights: list[Tensor] = [weight for part in parts for weight in part.parameters() if weight.ndim == 2]
     return 6.0 * sum(weight.numel() for weight in weights)

@@ -62,12 +62,12 @@ def has_default_state(decoder: StepDecoder, state: Any) -> bool:
     if type(state) is not DecoderState or not isinstance(state.context, Tensor) or state.context.ndim != 3:
         return False
     lstm = None
-    if type(decoder.lstm) is WindowStack:
-        if type(state.lstm) is not StackState:
+    if type(decoder.core) is WindowStack:
+        if type(state.core) is not StackState:
             return False
-        lstm = decoder.lstm.initial_state(state.lstm.text)
+        lstm = decoder.core.initial_state(state.core.text)
     default = decoder.initial_state(state.context[0], lstm)
-    return type(state.lstm) is type(default.lstm) and can_share_batch(default, state)
+    return type(state.core) is type(default.core) and can_share_batch(default, state)
 
 
 def supports_packed_lstm(decoder: StepDecoder) -> bool:
@@ -76,14 +76,14 @@ def supports_packed_lstm(decoder: StepDecoder) -> bool:
     Args:
         decoder: decoder that the fast path supports.
     """
-    return type(decoder.lstm) is LSTM and not decoder.lstm.skip
+    return type(decoder.core) is LSTM and not decoder.core.skip
 
 
 def _is_supported_decoder(decoder: Any) -> bool:
     return (
         type(decoder) is StepDecoder
         and type(decoder.features) is StepFeatures
-        and type(decoder.lstm) in _LSTMS
+        and type(decoder.core) in _LSTMS
         and _is_supported_head(decoder.head)
         and not any(map(_is_modified, decoder.modules()))
         and {parameter.dtype for parameter in decoder.parameters()} in [{dtype} for dtype in _DTYPES]

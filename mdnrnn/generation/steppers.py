@@ -45,7 +45,7 @@ def make_decoder_stepper(decoder: StepDecoder, previous: Step, state: DecoderSta
     """Return the fastest stepper for a decoder that the fast path supports; see `make_stepper`."""
     if not supports_packed_lstm(decoder):
         return DecoderStepper(decoder, previous, state)
-    stepper = PackedStepper(decoder, _pack_weights(decoder.lstm), len(previous.event))
+    stepper = PackedStepper(decoder, _pack_weights(decoder.core), len(previous.event))
     stepper.replace_rows(torch.arange(len(previous.event), device=previous.event.device), previous, state)
     return stepper
 
@@ -173,7 +173,7 @@ class PackedStepper(Stepper):
     def __init__(self, decoder: StepDecoder, matrices: list[PackedMatrix], batch: int) -> None:
         self.decoder, self.matrices = decoder, matrices
         features = decoder.features
-        self.layers = [_PackedLayer(matrix, batch, decoder.lstm.hidden) for matrix in matrices]
+        self.layers = [_PackedLayer(matrix, batch, decoder.core.hidden) for matrix in matrices]
         inputs = self.layers[0].inputs
         d, events = decoder.head.shape.features, features.event_rows.shape[1]
         sizes = [d, events, features.inputs, features.position_features]
@@ -213,7 +213,7 @@ class PackedStepper(Stepper):
         check_shape("input of the LSTM", features, (len(rows), self.layers[0].inputs.shape[1]))
         self.layers[0].inputs[rows] = features.to(self.motion.dtype)
         self.unread_position[rows] = state.position[0, :, self.position.shape[1] :]
-        for layer, hidden, cell in zip(self.layers, *state.lstm, strict=True):
+        for layer, hidden, cell in zip(self.layers, *state.core, strict=True):
             layer.hidden[rows], layer.cell[rows] = hidden, cell
 
     def select_rows(self, rows: Tensor) -> PackedStepper:

@@ -77,7 +77,7 @@ class HandwritingRNN(SequenceModel):
         text = condition.text if condition else None
         if text is None:
             raise InputError("text: received none, expected a text; pass --text")
-        state = self.decoder.lstm.initial_state(self._encode_text(text))
+        state = self.decoder.core.initial_state(self._encode_text(text))
         context = self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype)
         return self.decoder.initial_state(context, state)
 
@@ -93,7 +93,7 @@ class HandwritingRNN(SequenceModel):
 
         See `mdnrnn.nn.attention_window.has_passed_text` for the criterion.
         """
-        return state.lstm.window.finished[0, :, 0] > 0
+        return state.core.window.finished[0, :, 0] > 0
 
     def attention(self, batch: Batch) -> Tensor:
         """Return the attention weights of the characters and the end mark at every real step, shape (S, U + 1).
@@ -102,7 +102,7 @@ class HandwritingRNN(SequenceModel):
         """
         state = self.initial_state(batch.size, Condition(text=batch.text))
         features = self.decoder.features.from_batch(batch, batch.previous)
-        _, phi = self.decoder.lstm(features, state.lstm)
+        _, phi = self.decoder.core(features, state.core)
         return batch.unpad(phi)[:, :-1]
 
     def _encode_text(self, text: Tensor) -> Text:

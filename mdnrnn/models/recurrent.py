@@ -47,7 +47,7 @@ class MDNRNN(SequenceModel):
 
     def top_hidden(self, state: DecoderState) -> Tensor:
         """Return the hidden state of the top LSTM layer, shape (B, H)."""
-        hidden: Tensor = state.lstm.hidden[-1]
+        hidden: Tensor = state.core.hidden[-1]
         return hidden
 
     def forward(self, batch: Batch) -> StepDistribution:

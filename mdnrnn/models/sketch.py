@@ -48,10 +48,11 @@ class SketchRNN(LatentModel):
         )
         self.component_choices = self.decoder.head.component_choices
         if self.latent:
-            self.start_of = nn.Linear(context, 2 * config.layers * config.hidden)
+            self.initial_layer = nn.Linear(context, 2 * config.layers * config.hidden)
             self.encoder_features = StepFeatures(shape.features, shape.events, 0, position_features)
-            self.forth = lstm(self.encoder_features.width, config.encoder, recurrent_dropout=recurrent_dropout)
-            self.back = lstm(self.encoder_features.width, config.encoder, recurrent_dropout=recurrent_dropout)
+            width = self.encoder_features.width
+            self.encoder_forward = lstm(width, config.encoder, recurrent_dropout=recurrent_dropout)
+            self.encoder_backward = lstm(width, config.encoder, recurrent_dropout=recurrent_dropout)
             self.posterior = nn.Linear(2 * config.encoder + self.label.width, 2 * self.latent)
             nn.init.xavier_uniform_(self.posterior.weight)
             nn.init.zeros_(self.posterior.bias)
@@ -65,7 +66,7 @@ class SketchRNN(LatentModel):
         the backward LSTM and of the embedded label.
         """
         steps, hiddens = batch.target, []
-        for lstm, slots in ((self.forth, batch.slots), (self.back, batch.backward_slots())):
+        for lstm, slots in ((self.encoder_forward, batch.slots), (self.encoder_backward, batch.backward_slots())):
             inputs = self.encoder_features.from_batch(batch, steps, slots)
             outputs, _ = lstm(inputs, lstm.initial_state(batch.size))
             hiddens.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
@@ -102,7 +103,7 @@ class SketchRNN(LatentModel):
         if condition.latent is None:
             raise InputError(f"latent: received none, expected {self.latent} numbers per sequence")
         context = torch.cat([condition.latent, context], -1)
-        states = torch.tanh(self.start_of(context)).to(context.dtype)
+        states = torch.tanh(self.initial_layer(context)).to(context.dtype)
         hidden, cell = states.unflatten(-1, (2 * self.config.layers, -1)).transpose(0, 1).chunk(2)
         return self.decoder.initial_state(context, LSTMState(hidden.contiguous(), cell.contiguous()))
 

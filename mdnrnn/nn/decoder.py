@@ -1,7 +1,7 @@
-"""Recurrent decoder shared by all sequence models: input features, an LSTM and a step head.
+"""Decoder shared by all sequence models: input features, a core (for example an LSTM) and a step head.
 
-The LSTM reads the previous time step, the position (the running sum of the motions) and a context vector that is
-constant over time. The head maps the outputs of the LSTM to distributions over the next step.
+The core reads the previous time step, the position (the running sum of the motions) and a context vector that is
+constant over time. The head maps the outputs of the core to distributions over the next step.
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from torch import Tensor, nn
 from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.nn.attention_window import WindowStack
 from mdnrnn.nn.heads import StepHead
-from mdnrnn.nn.layer_norm import LayerNormLSTM
-from mdnrnn.nn.lstm import LSTM
 from mdnrnn.pen_events import END
 
 
 class DecoderState(NamedTuple):
     """State of a `StepDecoder`.
 
-    `lstm`: state of the LSTM. `position`: running sum of the normalized motions, shape (1, B, D). `context`: vectors of
-    C features that the LSTM reads at every step, shape (1, B, C).
+    `core`: state of the core. `position`: running sum of the normalized motions, shape (1, B, D). `context`: vectors of
+    C features that the core reads at every step, shape (1, B, C).
     """
 
-    lstm: Any
+    core: Any
     position: Tensor
     context: Tensor
 
@@ -105,24 +102,31 @@ class StepFeatures(nn.Module):
 class StepDecoder(nn.Module):
     """Map previous steps and a constant context to distributions over the next step.
 
+    The core is a module with these methods and one attribute, like `LSTM`:
+
+    - `width`: number of output features.
+    - `initial_state(batch_size)`: state before the first step, a NamedTuple of tensors; see `SequenceModel`.
+    - `forward(inputs, state)`: outputs (T, B, width) of all steps and the last state, given inputs (T, B, I).
+    - `step(inputs, state)`: outputs (B, width) of one step and the next state, given inputs (B, I).
+
     Args:
         features: module that computes the input features.
-        lstm: module with the interface of `LSTM` that reads the features and the context.
-        head: module that maps the outputs of the LSTM to step distributions.
+        core: module that reads the features and the context.
+        head: module that maps the outputs of the core to step distributions.
     """
 
-    def __init__(self, features: StepFeatures, lstm: LSTM | LayerNormLSTM | WindowStack, head: StepHead) -> None:
+    def __init__(self, features: StepFeatures, core: nn.Module, head: StepHead) -> None:
         super().__init__()
         self.features, self.head = features, head
-        self.lstm: Any = lstm
+        self.core: Any = core
 
-    def initial_state(self, context: Tensor, lstm: Any = None) -> DecoderState:
-        """Return the state before the first step, given a context (B, C) and an initial state of the LSTM.
+    def initial_state(self, context: Tensor, core: Any = None) -> DecoderState:
+        """Return the state before the first step, given a context (B, C) and an initial state of the core.
 
-        If `lstm` is None, the LSTM starts with its own initial state, which is zeros.
+        If `core` is None, the core starts with its own initial state.
         """
         position = context.new_zeros(1, len(context), self.head.shape.features)
-        return DecoderState(lstm or self.lstm.initial_state(len(context)), position, context.unsqueeze(0))
+        return DecoderState(core or self.core.initial_state(len(context)), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the distribution over the step after `previous`, of batch shape (B,), and the next state."""
@@ -130,35 +134,35 @@ class StepDecoder(nn.Module):
         return self.head(hidden), state
 
     def step_hidden(self, previous: Step, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """Return the LSTM outputs from which the head predicts the step after `previous`, and the next state.
+        """Return the core outputs from which the head predicts the step after `previous`, and the next state.
 
-        The LSTM outputs have shape (B, in_features), where in_features is the number of input features of the head.
+        The core outputs have shape (B, in_features), where in_features is the number of input features of the head.
         """
         position = state.position + previous.motion
         features = self.features.from_step(previous, position[0], state.context[0])
-        hidden, lstm = self.lstm.step(features, state.lstm)
-        return hidden, DecoderState(lstm, position, state.context)
+        hidden, core = self.core.step(features, state.core)
+        return hidden, DecoderState(core, position, state.context)
 
     def forward(self, batch: Batch, state: DecoderState) -> StepDistribution:
         """Return the distributions over the S real (unpadded) steps of a batch, given the initial state.
 
         The result is one distribution of batch shape (S,).
         """
-        return self.head(batch.unpad(self._run_lstm(batch, state)[0]))
+        return self.head(batch.unpad(self._run_core(batch, state)[0]))
 
     def forward_with_state(self, batch: Batch, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the result of `forward` and the state after step T.
 
         T is the number of steps of the longest sequence. The state is valid only for sequences of T steps. For shorter
-        sequences, it is the state after padding steps. The LSTM must return its last state, as `LSTM` and
+        sequences, it is the state after padding steps. The core must return its last state, as `LSTM` and
         `LayerNormLSTM` do.
         """
-        outputs, lstm = self._run_lstm(batch, state)
+        outputs, core = self._run_core(batch, state)
         position = state.position + batch.pad(batch.previous.motion).sum(0)
-        return self.head(batch.unpad(outputs)), DecoderState(lstm, position, state.context)
+        return self.head(batch.unpad(outputs)), DecoderState(core, position, state.context)
 
-    def _run_lstm(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
+    def _run_core(self, batch: Batch, state: DecoderState) -> tuple[Tensor, Any]:
         features = self.features.from_batch(batch, batch.previous, position=state.position)
         context = state.context.expand(batch.steps, -1, -1)
-        outputs: tuple[Tensor, Any] = self.lstm(torch.cat([features, context], -1), state.lstm)
+        outputs: tuple[Tensor, Any] = self.core(torch.cat([features, context], -1), state.core)
         return outputs

@@ -100,7 +100,7 @@ def density_batch(corpus: Corpus) -> Batch:
 def test_baseline_mdnrnn_has_equal_loss_and_gradient(doodles: Corpus) -> None:
     config = MDNRNNConfig(hidden=16, components=4, dropout=0.0, position=False, scale_floor=1e-12)
     ours, plain = MDNRNN(StepShape(), config).double(), PlainMDNRNN(config).double()
-    plain.lstm.load_state_dict(ours.decoder.lstm.layers[0].state_dict())
+    plain.lstm.load_state_dict(ours.decoder.core.layers[0].state_dict())
     plain.head.load_state_dict(ours.decoder.head.linear.state_dict())
     batch = density_batch(doodles)
     losses = [ours.loss(batch).total, plain.loss(batch)]
@@ -138,12 +138,12 @@ def matching_sketch_rnns(factors: bool) -> tuple[SketchRNN, PlainSketchRNN]:
     ours, plain = SketchRNN(StepShape(), config).double(), PlainSketchRNN(config, factors).double()
     copy_head(ours.decoder.head.linear, plain.head)
     encoder = plain.encoder.state_dict()
-    ours.start_of.load_state_dict(plain.start.state_dict())
+    ours.initial_layer.load_state_dict(plain.start.state_dict())
     ours.posterior.load_state_dict(plain.posterior.state_dict())
-    ours.decoder.lstm.layers[0].load_state_dict(plain.decoder.state_dict())
-    ours.forth.layers[0].load_state_dict({name: w for name, w in encoder.items() if "reverse" not in name})
+    ours.decoder.core.layers[0].load_state_dict(plain.decoder.state_dict())
+    ours.encoder_forward.layers[0].load_state_dict({name: w for name, w in encoder.items() if "reverse" not in name})
     back = {name.removesuffix("_reverse"): w for name, w in encoder.items() if "reverse" in name}
-    ours.back.layers[0].load_state_dict(back)
+    ours.encoder_backward.layers[0].load_state_dict(back)
     return ours, plain
 
 
@@ -153,14 +153,14 @@ def matching_handwriting_models(alphabet: str) -> tuple[HandwritingRNN, PlainHan
     ours = HandwritingRNN(StepShape(alphabet=alphabet), config).double()
     plain = PlainHandwriting(config, alphabet).double()
     copy_head(ours.decoder.head.linear, plain.head)
-    first, h = ours.decoder.lstm.first, config.hidden
+    first, h = ours.decoder.core.first, config.hidden
     order = torch.cat([torch.arange(gate * h, (gate + 1) * h) for gate in (1, 2, 3, 0)])
     plain.first.weight_ih.detach().copy_(torch.cat([first.inward.weight, first.recurrent[:, h:]], 1)[order])
     plain.first.weight_hh.detach().copy_(first.recurrent[order, :h])
     plain.first.bias_ih.detach().copy_(first.inward.bias[order])
     plain.first.bias_hh.detach().zero_()
     plain.window.load_state_dict(first.window.state_dict())
-    for core, layer in zip(plain.above, ours.decoder.lstm.above.layers, strict=True):
+    for core, layer in zip(plain.above, ours.decoder.core.above.layers, strict=True):
         core.load_state_dict({name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
     return ours, plain
 
@@ -174,9 +174,9 @@ def test_baseline_handwriting_has_equal_loss_and_gradient() -> None:
     for loss in losses:
         loss.backward()
     torch.testing.assert_close(losses[0], losses[1])
-    torch.testing.assert_close(ours.decoder.lstm.first.window.weight.grad, plain.window.weight.grad)
+    torch.testing.assert_close(ours.decoder.core.first.window.weight.grad, plain.window.weight.grad)
     torch.testing.assert_close(
-        ours.decoder.lstm.first.recurrent.grad[:6, :6],
+        ours.decoder.core.first.recurrent.grad[:6, :6],
         plain.first.weight_hh.grad[18:],  # type: ignore[index]
     )
 
@@ -199,8 +199,8 @@ def test_baseline_sketch_rnn_has_equal_bound_and_gradient(padding: bool, factors
     assert float(loss.terms["kl"].detach()) > 1e-3
     loss.total.backward()
     plain_loss.backward()
-    torch.testing.assert_close(ours.start_of.weight.grad, plain.start.weight.grad)
-    forth = ours.forth.layers[0].get_parameter("weight_hh_l0")
+    torch.testing.assert_close(ours.initial_layer.weight.grad, plain.start.weight.grad)
+    forth = ours.encoder_forward.layers[0].get_parameter("weight_hh_l0")
     torch.testing.assert_close(forth.grad, plain.encoder.get_parameter("weight_hh_l0").grad)
 
 
@@ -259,7 +259,7 @@ def test_operations_per_point_counts_matrix_products() -> None:
     (batch,) = make_batches(corpus)
     with FlopCounterMode(display=False) as counted:
         model.loss(batch).total.backward()
-    layer = model.decoder.lstm.layers[0]
+    layer = model.decoder.core.layers[0]
     unneeded = 2 * layer.weight_ih.numel() + 2 * layer.weight_hh.numel() / 7  # constant inputs and initial state
     assert counted.get_total_flops() / batch.points == pytest.approx(operations_per_point(model) - unneeded)
 

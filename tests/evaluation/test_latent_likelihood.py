@@ -35,8 +35,8 @@ def make_latent_model(corpus: Corpus, **config: Any) -> SketchRNN:
     with torch.no_grad():
         model.posterior.weight[model.latent :] *= 0.3
         model.posterior.bias[model.latent :] = 0.3
-        model.start_of.weight[:, : model.latent] *= 2
-        weight = model.decoder.lstm.layers[0].get_parameter("weight_ih_l0")
+        model.initial_layer.weight[:, : model.latent] *= 2
+        weight = model.decoder.core.layers[0].get_parameter("weight_ih_l0")
         weight[:, model.decoder.features.width :][:, : model.latent] *= 2
     return model
 

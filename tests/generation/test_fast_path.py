@@ -203,7 +203,7 @@ def make_model_with_input_hook() -> MDNRNN:
 def make_model_with_layer_hook() -> MDNRNN:
     """Make a model with a forward hook that changes the state of the lower LSTM layer."""
     model = make_model()
-    model.decoder.lstm.layers[0].register_forward_hook(
+    model.decoder.core.layers[0].register_forward_hook(
         lambda module, inputs, output: (output[0], (0.5 * output[1][0], 0.5 * output[1][1]))
     )
     return model
@@ -226,14 +226,14 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
     "replaced step": make_model_with_replaced_step,
     "head.forward": lambda: make_model(head=SharperHead),
     "head.end_logit_shift": lambda: make_model(head=ShiftedHead),
-    "LSTM.step": lambda: make_model(lstm=LeakyLSTM),
+    "LSTM.step": lambda: make_model(core=LeakyLSTM),
     "decoder.step_hidden": lambda: make_model(decoder=StandardizingDecoder),
     "hook on the head": make_model_with_changed_head,
     "pre-hook on the linear layer": make_model_with_input_hook,
     "hook on an LSTM layer": make_model_with_layer_hook,
     "subclass of Linear": lambda: make_model(MDNRNN, **{"head.linear": HalvedLinear}),
     "subclass of MixtureShape": make_model_with_shape,
-    "replaced LSTM.step": lambda: make_model_with_replaced_method(lambda m: m.decoder.lstm, "step", halve_state),
+    "replaced LSTM.step": lambda: make_model_with_replaced_method(lambda m: m.decoder.core, "step", halve_state),
     "replaced head.forward": lambda: make_model_with_replaced_method(
         lambda m: m.decoder.head, "forward", lambda steps: steps.tempered(1.0, 0.1)
     ),
@@ -241,7 +241,7 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
         lambda m: m.decoder.features, "from_step", lambda features: 0.5 * features
     ),
     "weight norm": lambda: make_parametrized_model(lambda m: m.decoder.head.linear),
-    "weight norm of a layer": lambda: make_parametrized_model(lambda m: m.decoder.lstm.layers[0], "weight_hh_l0"),
+    "weight norm of a layer": lambda: make_parametrized_model(lambda m: m.decoder.core.layers[0], "weight_hh_l0"),
     "no decoder": lambda: AutoregressiveModel().double(),
 }
 FAST = {"plain", "stopping rule"}
@@ -287,8 +287,8 @@ def test_only_models_without_overridden_methods_take_the_fast_path(kind: str) ->
     "module",
     [
         lambda model: model.decoder,
-        lambda model: model.decoder.lstm,
-        lambda model: model.decoder.lstm.layers[1],
+        lambda model: model.decoder.core,
+        lambda model: model.decoder.core.layers[1],
         lambda model: model.decoder.head,
         lambda model: model.decoder.head.linear,
     ],

@@ -31,7 +31,7 @@ def make_model() -> SketchRNN:
     """Make a model with a one-dimensional latent that strongly affects motions and events."""
     model = make_sketch_model(CORPUS, seed=6, latent=1).float().eval()
     with torch.no_grad():
-        model.start_of.weight[:, :1] *= 4
+        model.initial_layer.weight[:, :1] *= 4
         model.decoder.head.linear.weight[model.decoder.head.shape.size :] *= 6
     return model
 

@@ -227,7 +227,7 @@ def test_first_events_from_the_prior_have_the_marginal_probabilities(sketch: Ske
     """4,000 generated events, and event probabilities given 4,000 latents from the prior; within 5 standard errors of
     the difference, false failure below 1e-5. Latents of scale 0 would fail."""
     n, sketch = 4000, sketch.eval()
-    sketch.start_of.weight *= 12
+    sketch.initial_layer.weight *= 12
     labels = torch.zeros(n, dtype=torch.long)
     sequences = generate(sketch, n, Condition(labels), max_steps=1)
     generated = np.eye(3)[[sequence.event[0] for sequence in sequences]]

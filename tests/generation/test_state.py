@@ -110,7 +110,7 @@ class OneRowModel(MDNRNN):
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         state = super().initial_state(batch_size, condition)
-        return state._replace(lstm=state.lstm._replace(hidden=state.lstm.hidden[:, :1]))
+        return state._replace(core=state.core._replace(hidden=state.core.hidden[:, :1]))
 
 
 def test_states_of_one_row_are_rejected() -> None:
@@ -122,7 +122,7 @@ def test_states_of_one_row_are_rejected() -> None:
 class TaggedState(NamedTuple):
     """A `DecoderState` with another part."""
 
-    lstm: Any
+    core: Any
     position: Tensor
     context: Tensor
     tag: Tensor

@@ -41,14 +41,14 @@ def randn(*shape: int) -> Tensor:
 
 def make_sequences(decoder: StepDecoder, batch: int) -> tuple[Step, DecoderState]:
     """Make random previous steps and states."""
-    layers = len(decoder.lstm.layers)
+    layers = len(decoder.core.layers)
     lstm = LSTMState(randn(layers, batch, HIDDEN), randn(layers, batch, HIDDEN))
     state = decoder.initial_state(randn(batch, CONTEXT), lstm)._replace(position=randn(1, batch, 3))
     return Step(randn(batch, 3), torch.randint(START, 3, (batch,))), state
 
 
 def select_rows(previous: Step, state: DecoderState, rows: Tensor) -> tuple[Step, DecoderState]:
-    lstm = LSTMState(*(part[:, rows] for part in state.lstm))
+    lstm = LSTMState(*(part[:, rows] for part in state.core))
     selected = DecoderState(lstm, state.position[:, rows], state.context[:, rows])
     return Step(previous.motion[rows], previous.event[rows]), selected
 
@@ -66,7 +66,7 @@ def test_stepper_equals_the_decoder(kind: str, position_features: int, events: i
         inputs = randn(batch, INPUTS)
         expected, state = decoder.step_hidden(previous._replace(inputs=inputs), state)
         torch.testing.assert_close(stepper.step(inputs), expected)
-        torch.testing.assert_close(tuple(stepper.state.lstm), tuple(state.lstm))
+        torch.testing.assert_close(tuple(stepper.state.core), tuple(state.core))
         positions, expected_positions = (part.position[..., :position_features] for part in (stepper.state, state))
         torch.testing.assert_close(positions, expected_positions)
         previous = Step(randn(batch, 3), torch.randint(0, 3, (batch,)))
@@ -105,11 +105,11 @@ def test_replaced_and_selected_rows_equal_single_sequences(kind: str) -> None:
 def test_stepper_does_not_change_the_given_state() -> None:
     decoder = make_decoder("layer norm")
     previous, state = make_sequences(decoder, 2)
-    before = state.lstm.hidden.clone()
+    before = state.core.hidden.clone()
     stepper = make_decoder_stepper(decoder, previous, state)
     assert isinstance(stepper, DecoderStepper)
     stepper.step(randn(2, INPUTS))
-    assert torch.equal(state.lstm.hidden, before)
+    assert torch.equal(state.core.hidden, before)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

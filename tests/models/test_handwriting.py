@@ -95,7 +95,7 @@ def test_steps_equal_forward_with_skip_connections(corpus: Corpus) -> None:
     shape = StepShape.from_corpus(corpus)
     model = MDNRNN(shape, MDNRNNConfig(hidden=8, layers=3, skip=True, covariance="full", dropout=0.0)).eval()
     width = model.decoder.features.width
-    assert [layer.weight_ih_l0.shape[1] for layer in model.decoder.lstm.layers] == [width, width + 8, width + 8]
+    assert [layer.weight_ih_l0.shape[1] for layer in model.decoder.core.layers] == [width, width + 8, width + 8]
     assert model.decoder.head.linear.in_features == 24
     batch = make_batch(corpus, [1])
     expected, state = model(batch), model.initial_state(1)
@@ -128,8 +128,8 @@ def test_attention_is_the_window_of_the_steps(corpus: Corpus) -> None:
     state = model.initial_state(2, Condition(text=batch.text))
     _, state = model.step(model.initial_step(2), state)
     first = phi[torch.tensor([0, int(batch.lengths[0])])]
-    context = torch.einsum("bu,ubc->bc", first, state.lstm.text.characters)
-    torch.testing.assert_close(context, state.lstm.window.context[0])
+    context = torch.einsum("bu,ubc->bc", first, state.core.text.characters)
+    torch.testing.assert_close(context, state.core.window.context[0])
 
 
 def test_generation_stops_when_the_window_passes_the_text(corpus: Corpus) -> None:
@@ -137,8 +137,8 @@ def test_generation_stops_when_the_window_passes_the_text(corpus: Corpus) -> Non
     has probability 0."""
     model = make_model(corpus).eval()
     with torch.no_grad():
-        model.decoder.lstm.first.window.weight.zero_()
-        alpha, beta, delta = model.decoder.lstm.first.window.bias.chunk(3)
+        model.decoder.core.first.window.weight.zero_()
+        alpha, beta, delta = model.decoder.core.first.window.bias.chunk(3)
         for part, value in ((alpha, 0.0), (beta, 0.0), (delta, float(np.log(0.2)))):
             part.fill_(value)
         model.decoder.head.linear.bias[-1] = -100.0

@@ -121,7 +121,7 @@ def test_initialization() -> None:
     """Recurrent gates are orthogonal, the forget gate's bias is 1, and the mixture is as wide as normalized data."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=64))
-    layer = model.decoder.lstm.layers[0]
+    layer = model.decoder.core.layers[0]
     for gate in layer.get_parameter("weight_hh_l0").chunk(4):
         torch.testing.assert_close(gate @ gate.T, torch.eye(64), atol=1e-5, rtol=0)
     bias = layer.get_parameter("bias_ih_l0") + layer.get_parameter("bias_hh_l0")

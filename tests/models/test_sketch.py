@@ -91,10 +91,10 @@ def test_latent_affects_the_initial_state_and_all_inputs(path: str, cell: str) -
     corpus = random_corpus([6])
     model = make_sketch_model(corpus, cell=cell).eval()
     batch, width = make_batch(corpus, [0]), model.decoder.features.width
-    layer = model.decoder.lstm.layers[0]
+    layer = model.decoder.core.layers[0]
     with torch.no_grad():
         if path == "inputs":
-            model.start_of.weight.zero_()
+            model.initial_layer.weight.zero_()
             for name, weight in layer.named_parameters():
                 if "weight_hh" in name:
                     weight.zero_()
@@ -117,10 +117,10 @@ def test_initial_state_is_tanh_of_a_linear_map_of_latent_and_label() -> None:
     assert model.label.weight is not None
     state = model.initial_state(3, Condition(label, latent=latent))
     context = torch.cat([latent, model.label.weight[label]], -1)
-    states = torch.tanh(context @ model.start_of.weight.T + model.start_of.bias)
+    states = torch.tanh(context @ model.initial_layer.weight.T + model.initial_layer.bias)
     expected = [states[:, 16 * part : 16 * (part + 1)] for part in range(4)]
-    torch.testing.assert_close(state.lstm.hidden, torch.stack(expected[:2]))
-    torch.testing.assert_close(state.lstm.cell, torch.stack(expected[2:]))
+    torch.testing.assert_close(state.core.hidden, torch.stack(expected[:2]))
+    torch.testing.assert_close(state.core.cell, torch.stack(expected[2:]))
     torch.testing.assert_close(state.context[0], context)
     assert torch.equal(state.position, torch.zeros(1, 3, 2).double())
 
@@ -155,7 +155,8 @@ def test_encoder_equals_a_reference_for_single_drawings(cell: str, position: boo
     for b, length in enumerate(LENGTHS):
         motion, event = batch.target.motion[row : row + length], batch.target.event[row : row + length]
         hiddens = []
-        for lstm, order in ((model.forth, torch.arange(length)), (model.back, torch.arange(length).flip(0))):
+        forward = torch.arange(length)
+        for lstm, order in ((model.encoder_forward, forward), (model.encoder_backward, forward.flip(0))):
             features = [motion[order], functional.one_hot(event[order], 3)]
             features += [motion[order].cumsum(0)] if position else []
             outputs, _ = lstm(torch.cat(features, -1).unsqueeze(1), lstm.initial_state(1))
@@ -165,15 +166,15 @@ def test_encoder_equals_a_reference_for_single_drawings(cell: str, position: boo
         row += length
 
 
-@pytest.mark.parametrize("direction", ["forth", "back"])
+@pytest.mark.parametrize("direction", ["encoder_forward", "encoder_backward"])
 @pytest.mark.parametrize("changed", ["first", "last"])
 @pytest.mark.parametrize("part", ["motion", "event"])
 def test_posterior_depends_on_first_and_last_step_in_both_directions(part: str, changed: str, direction: str) -> None:
     corpus = random_corpus([7, 9, 9])
     model, batch = make_sketch_model(corpus).eval(), make_batch(corpus, [0, 1, 2])
     with torch.no_grad():
-        model.posterior.weight[:, :12] *= direction == "forth"
-        model.posterior.weight[:, 12:] *= direction == "back"
+        model.posterior.weight[:, :12] *= direction == "encoder_forward"
+        model.posterior.weight[:, 12:] *= direction == "encoder_backward"
     row = 0 if changed == "first" else 6
     values = getattr(batch.target, part).clone()
     values[row] = (values[row] + 1) % 3

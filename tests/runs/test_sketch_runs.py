@@ -150,7 +150,7 @@ def test_prefix_is_completed_with_latents_sampled_given_the_prefix(labeled: Run,
     model, n = copy.deepcopy(labeled.model), 20
     assert isinstance(model, SketchRNN)
     with torch.no_grad():
-        model.start_of.weight[:, :3] *= 5
+        model.initial_layer.weight[:, :3] *= 5
         model.decoder.head.linear.weight[model.decoder.head.shape.size :] *= 50
     run = dataclasses.replace(labeled, model=model)
     ended = prefix._replace(event=np.append(prefix.event[:-1], END).astype(np.uint8))

@@ -48,7 +48,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, lines: Corpus) -> Run:
     run = mdnrnn.load(folder / "run")
     with torch.no_grad():
         run.model.get_parameter("decoder.head.linear.bias")[-1] = -100.0
-        run.model.get_parameter("decoder.lstm.first.window.bias")[4:] = -4.0
+        run.model.get_parameter("decoder.core.first.window.bias")[4:] = -4.0
     return run
 
 
