@@ -114,12 +114,12 @@ def table(figures: dict[str, Any]) -> str:
         f"{', '.join(named)}, {machine['threads']} threads, torch {machine['torch_version']}, Python "
         f"{machine['python_version']}, {figures['date']}. Hardware limits, measured in the same run: matrix product "
         f"{_si(limits['bfloat16'])}FLOP/s in bfloat16 and {_si(limits['float32'])}FLOP/s in float32, copy "
-        f"{_si(limits['copy'])}B/s read and written."
+        f"{_si(limits['copy'])}B/s (bytes read plus bytes written)."
     )
     lines = [
         textwrap.fill(description, 125),
         "",
-        "| benchmark | result | speedup over plain PyTorch | relative to the hardware |",
+        "| benchmark | result | speedup over plain PyTorch | relative to a reference |",
         "| --- | --- | --- | --- |",
     ]
     lines += [f"| {' | '.join(row)} |" for rows in _ROWS for row in rows(figures)]
