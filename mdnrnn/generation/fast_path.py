@@ -22,15 +22,16 @@ from mdnrnn.models.base import SequenceModel
 from mdnrnn.models.handwriting import EndOfTextHead
 from mdnrnn.nn.attention_window import StackState, WindowLSTM, WindowStack
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
+from mdnrnn.nn.gru import GRU
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLayer, LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, is_plain_layer
 from mdnrnn.nn.parameters import MixtureShape, StepParameters
 
 _HEADS = {StepHead, EndOfTextHead}
-_LSTMS = {LSTM, LayerNormLSTM, WindowStack}
-_MODULES = {StepDecoder, StepFeatures, LayerNormLayer, WindowLSTM, nn.LSTM, nn.Linear, nn.LayerNorm, nn.ModuleList}
-_MODULES |= _HEADS | _LSTMS
+_CORES = {LSTM, LayerNormLSTM, WindowStack, GRU}
+_MODULES = {StepDecoder, StepFeatures, LayerNormLayer, WindowLSTM, nn.LSTM, nn.GRU, nn.Linear, nn.LayerNorm}
+_MODULES |= _HEADS | _CORES | {nn.ModuleList}
 _DISTRIBUTIONS = {MixtureShape, StepParameters, StepDistribution, GaussianMixture, PerDimensionMixture}
 _DTYPES = {torch.float32, torch.float64}
 _SAMPLING_OPTIONS = {"temperature", "scale_temperature", "bias", "endless"}
@@ -83,7 +84,7 @@ def _is_supported_decoder(decoder: Any) -> bool:
     return (
         type(decoder) is StepDecoder
         and type(decoder.features) is StepFeatures
-        and type(decoder.core) in _LSTMS
+        and type(decoder.core) in _CORES
         and _is_supported_head(decoder.head)
         and not any(map(_is_modified, decoder.modules()))
         and {parameter.dtype for parameter in decoder.parameters()} in [{dtype} for dtype in _DTYPES]

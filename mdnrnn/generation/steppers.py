@@ -22,7 +22,8 @@ from mdnrnn.generation.fast_path import has_default_state, supports_fast_path, s
 from mdnrnn.generation.packed_linear import PackedMatrix
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.state import can_share_batch, check_state
-from mdnrnn.models.base import SequenceModel, map_state
+from mdnrnn.models.base import SequenceModel
+from mdnrnn.models.state import map_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder
 from mdnrnn.nn.lstm import LSTM, Gates, LSTMState, update_state_
 

@@ -1,9 +1,8 @@
-"""Base classes of all models, and the data structures and state functions that the models share."""
+"""Base classes of all models, and the data structures that the models share."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -231,67 +230,3 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
         batch: the batch; contains the targets and their bin widths.
     """
     return steps.nll(batch.target, batch.bin_width)
-
-
-def map_state(function: Callable[..., Tensor], state: Any, *others: Any) -> Any:
-    """Apply `function` to each tensor of `state`, and return the results in the same structure; None is unchanged.
-
-    `others` are states of the same structure. Their corresponding tensors are further arguments of `function`.
-    """
-    if isinstance(state, Tensor):
-        return function(state, *others)
-    if state is None:
-        return None
-    parts = [map_state(function, *part) for part in zip(state, *others, strict=True)]
-    return type(state)(*parts) if hasattr(state, "_fields") else type(state)(parts)
-
-
-def where_state(carried: Any, initial: Any, continues: Tensor) -> Any:
-    """Return the state from which a batch of B rows starts.
-
-    Rows that continue a sequence of the preceding batch start from the state after that batch. All other rows start
-    from the initial state.
-
-    Args:
-        carried: state after the preceding batch. The number of rows never increases within an epoch. A state of fewer
-            than B rows is therefore from the preceding epoch. In this case, all rows start from the initial state.
-        initial: initial state, B rows.
-        continues: mask of the rows that continue the same row of the preceding batch, shape (B,).
-    """
-    if isinstance(initial, Tensor):
-        if carried.shape[-2] < len(continues):
-            return initial
-        rows = carried[..., : len(continues), :].to(initial)
-        return torch.where(continues.unsqueeze(-1), rows, initial)
-    return type(initial)(*(where_state(old, new, continues) for old, new in zip(carried, initial, strict=True)))
-
-
-def unshard_state(parts: list[Any]) -> Any:
-    """Combine the states of all ranks into the state of all sequences; the inverse of `shard_state`.
-
-    Args:
-        parts: one state per rank, ordered by rank; None for a rank without state.
-
-    Returns:
-        Nested tuples of tensors, or None if no rank has a state.
-    """
-    parts = [part for part in parts if part is not None]
-    if not parts:
-        return None
-    if not isinstance(parts[0], Tensor):
-        return tuple(unshard_state(list(part)) for part in zip(*parts, strict=True))
-    rows = torch.cat(parts, -2)
-    indices = torch.cat([torch.arange(part.shape[-2]) * len(parts) + rank for rank, part in enumerate(parts)])
-    return rows.index_select(-2, torch.argsort(indices).to(rows.device))
-
-
-def shard_state(state: Any, rank: int, world_size: int) -> Any:
-    """Return one rank's part of a state: sequences `rank`, `rank + world_size`, `rank + 2 world_size`, ..."""
-    if isinstance(state, Tensor):
-        return state[..., rank::world_size, :]
-    return None if state is None else tuple(shard_state(part, rank, world_size) for part in state)
-
-
-def detach_state(state: Any) -> Any:
-    """Detach all tensors of a state; return nested tuples."""
-    return state.detach() if isinstance(state, Tensor) else tuple(map(detach_state, state))

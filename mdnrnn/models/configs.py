@@ -11,8 +11,9 @@ from mdnrnn.nn.covariance import Covariance, StepCovariance
 
 Activation = Literal["silu", "tanh", "relu"]
 Cell = Literal["plain", "layer-norm"]
+Core = Literal["lstm", "gru", "transformer"]
 _MAX_LAYERS = 100
-"""Maximum number of LSTM layers. Each layer is a module, even if its weights are not allocated."""
+"""Maximum number of layers of the core. Each layer is a module, even if its weights are not allocated."""
 _MAX_POSITION_FACTOR = 1e6
 
 
@@ -69,19 +70,27 @@ class MDNConfig(BodyConfig):
 class MDNRNNConfig:
     """Config of an MDN-RNN."""
 
+    core: Core = "lstm"
+    """Network that reads the steps: lstm, gru or transformer (causal self-attention with rotary positions)."""
     hidden: int = 512
     """Hidden size, H."""
     layers: int = 1
-    """Number of LSTM layers."""
+    """Number of layers of the core."""
+    heads: int = 4
+    """Number of attention heads; for the transformer only. H must be a multiple of 2 x heads."""
+    span: int = 1024
+    """Maximum number of steps that a step attends to, including itself; for the transformer only."""
     components: int = 20
     """Number of mixture components, K."""
     covariance: StepCovariance = "diagonal"
     """Covariance structure of the components: diagonal, full or per-dimension (an independent univariate mixture in
     each dimension)."""
     skip: bool = False
-    """Whether to add skip connections from the input to every layer and from every layer to the head (Graves 2013)."""
+    """Whether to add skip connections from the input to every layer and from every layer to the head (Graves 2013);
+    not for the transformer."""
     dropout: float = 0.4
-    """Dropout probability after each LSTM layer in training; one mask per sequence, the same at all steps."""
+    """Dropout probability after each layer in training. LSTM and GRU: one mask per sequence, the same at all steps.
+    Transformer: one mask per step."""
     position: float = 1.0
     """Factor of the position (the sum of the offsets so far) in the input features; 0 omits the position."""
     scale_floor: float = 1e-3
@@ -91,8 +100,9 @@ class MDNRNNConfig:
     weighted."""
 
     def __post_init__(self) -> None:
-        _check_sizes(self, hidden=1, layers=1, components=1)
+        _check_sizes(self, hidden=1, layers=1, components=1, heads=1, span=1)
         _check_dropout(self)
+        _check_core(self)
         if not 0 <= self.position <= _MAX_POSITION_FACTOR:
             raise InputError(
                 f"model.position: received {self.position}, expected a number >= 0 and <= {_MAX_POSITION_FACTOR:g}"
@@ -207,6 +217,20 @@ def _check_sizes(config: Any, **minimums: int) -> None:
             raise InputError(f"model.{name}: received {getattr(config, name)}, expected a whole number >= {minimum}")
     if config.layers > _MAX_LAYERS:
         raise InputError(f"model.layers: received {config.layers}, expected at most {_MAX_LAYERS}")
+
+
+def _check_core(config: MDNRNNConfig) -> None:
+    if config.core not in get_args(Core):
+        raise InputError(f"model.core: received {config.core!r}, expected one of {', '.join(get_args(Core))}")
+    if config.core != "transformer":
+        return
+    if config.skip:
+        raise InputError("model.skip: received true, expected false for the transformer")
+    if config.hidden % (2 * config.heads):
+        raise InputError(
+            f"model.hidden: received {config.hidden}, expected a multiple of {2 * config.heads} (2 x heads) for the "
+            "transformer"
+        )
 
 
 def _check_dropout(config: Any) -> None:

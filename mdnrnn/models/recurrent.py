@@ -1,21 +1,25 @@
-"""MDN-RNN: an LSTM with a mixture density head, for strokes, gestures, performances and world models."""
+"""MDN-RNN: a core (LSTM, GRU or transformer) with a mixture density head, for all kinds of sequences."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, detach_state, where_state
+from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.state import detach_state, where_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
+from mdnrnn.nn.gru import GRU
 from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.lstm import LSTM
+from mdnrnn.nn.transformer import Transformer
 from mdnrnn.pen_events import END
 
 
@@ -23,22 +27,28 @@ class MDNRNN(SequenceModel):
     """p(step_t | previous steps, label, inputs): mixture density of the motion times probability of the event.
 
     Sources: Graves (arXiv:1308.0850, section 4) and Ha, "Handwriting Generation Demo in TensorFlow" (2015).
+
+    Args:
+        shape: sizes of the time steps.
+        config: sizes and hyperparameters.
+        core: function that makes the core, given its number of input features; see `StepDecoder` for the methods of a
+            core. None: the core that `config` describes.
     """
 
     carries_state = True
 
-    def __init__(self, shape: StepShape, config: MDNRNNConfig) -> None:
+    def __init__(self, shape: StepShape, config: MDNRNNConfig, core: Callable[[int], nn.Module] | None = None) -> None:
         super().__init__()
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features, float(config.position))
         in_features = features.width + self.label.width
-        lstm = LSTM(in_features, config.hidden, config.layers, config.dropout, skip=config.skip)
+        network: Any = make_core(config, in_features) if core is None else core(in_features)
         head = StepHead(
-            lstm.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
+            network.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
         )
-        self.decoder, self.component_choices = StepDecoder(features, lstm, head), head.component_choices
+        self.decoder, self.component_choices = StepDecoder(features, network, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Return the state before the first step: zeros, and the embedded label as context of the decoder."""
@@ -46,7 +56,7 @@ class MDNRNN(SequenceModel):
         return self.decoder.initial_state(self.label((condition or Condition()).label, like))
 
     def top_hidden(self, state: DecoderState) -> Tensor:
-        """Return the hidden state of the top LSTM layer, shape (B, H)."""
+        """Return the hidden state of the core's top layer, shape (B, H)."""
         hidden: Tensor = state.core.hidden[-1]
         return hidden
 
@@ -94,6 +104,15 @@ class MDNRNN(SequenceModel):
         """Return the scalar that training minimizes: the loss, with END events weighted if `end_weight` is not 1."""
         terms = loss.terms
         return terms["motion"] + terms["weighted_event"] if "weighted_event" in terms else loss.total
+
+
+def make_core(config: MDNRNNConfig, in_features: int) -> LSTM | GRU | Transformer:
+    """Return the core that a config describes, for `in_features` input features."""
+    if config.core == "lstm":
+        return LSTM(in_features, config.hidden, config.layers, config.dropout, skip=config.skip)
+    if config.core == "gru":
+        return GRU(in_features, config.hidden, config.layers, config.dropout, config.skip)
+    return Transformer(in_features, config.hidden, config.layers, config.heads, config.span, config.dropout)
 
 
 def weighted_event_nll(logits: Tensor, event: Tensor, weight: float) -> Tensor:

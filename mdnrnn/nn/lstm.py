@@ -75,15 +75,9 @@ class LSTM(nn.Module):
         self.width = lower_features + layers * hidden if skip else hidden
         sizes = [in_features + lower_features] + [in_features + hidden if skip else hidden] * (layers - 1)
         self.layers = nn.ModuleList(nn.LSTM(size, hidden) for size in sizes[:layers])
-        for name, parameter in self.layers.named_parameters():
-            if "bias" in name:
-                nn.init.zeros_(parameter)
-                if "bias_ih" in name:
-                    nn.init.ones_(parameter.detach().chunk(4)[1])
-            else:
-                initialize = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
-                for gate in parameter.detach().chunk(4):
-                    initialize(gate)
+        initialize_gates(self.layers, 4)
+        for layer in self.layers:
+            nn.init.ones_(layer.get_parameter("bias_ih_l0").detach().chunk(4)[1])  # forget gate
 
     def initial_state(self, batch_size: int) -> LSTMState:
         """Return a state of zeros."""
@@ -105,12 +99,12 @@ class LSTM(nn.Module):
         outputs, hiddens, cells = [] if lower is None else [lower], [], []
         for index, layer in enumerate(self.layers):
             layer_state = (state.hidden[index : index + 1], state.cell[index : index + 1])
-            layer_inputs = self._layer_inputs(inputs, outputs)
+            layer_inputs = stack_inputs(inputs, outputs, self.skip)
             layer_outputs, (hidden, cell) = _run_layer(layer, layer_inputs, layer_state, self.recurrent_dropout)
             outputs.append(drop_units(layer_outputs, self.dropout, self.training))
             hiddens.append(hidden)
             cells.append(cell)
-        return self._outputs(outputs), LSTMState(torch.cat(hiddens), torch.cat(cells))
+        return stack_outputs(outputs, self.skip), LSTMState(torch.cat(hiddens), torch.cat(cells))
 
     def step(self, inputs: Tensor, state: LSTMState, lower: Tensor | None = None) -> tuple[Tensor, LSTMState]:
         """Run one time step without dropout.
@@ -125,7 +119,7 @@ class LSTM(nn.Module):
         """
         outputs, hiddens, cells = [] if lower is None else [lower], [], []
         for index, layer in enumerate(self.layers):
-            layer_inputs = self._layer_inputs(inputs, outputs)
+            layer_inputs = stack_inputs(inputs, outputs, self.skip)
             if len(inputs) < _SEQUENCE_KERNEL_FROM and is_plain_layer(layer):
                 weights: Any = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
                 hidden, cell = torch.lstm_cell(layer_inputs, (state.hidden[index], state.cell[index]), *weights)
@@ -137,17 +131,36 @@ class LSTM(nn.Module):
             hiddens.append(hidden)
             cells.append(cell)
         if len(hiddens) == 1:  # `unsqueeze` does not copy, unlike `stack`; measurable at batch size 1
-            return self._outputs(outputs), LSTMState(hiddens[0].unsqueeze(0), cells[0].unsqueeze(0))
-        return self._outputs(outputs), LSTMState(torch.stack(hiddens), torch.stack(cells))
+            return stack_outputs(outputs, self.skip), LSTMState(hiddens[0].unsqueeze(0), cells[0].unsqueeze(0))
+        return stack_outputs(outputs, self.skip), LSTMState(torch.stack(hiddens), torch.stack(cells))
 
-    def _layer_inputs(self, inputs: Tensor, outputs: list[Tensor]) -> Tensor:
-        """Return the inputs of the next layer, given the inputs of the stack and the outputs of all layers below."""
-        if not outputs:
-            return inputs
-        return torch.cat([inputs, outputs[-1].to(inputs.dtype)], -1) if self.skip else outputs[-1]
 
-    def _outputs(self, outputs: list[Tensor]) -> Tensor:
-        return torch.cat(outputs, -1) if self.skip and len(outputs) > 1 else outputs[-1]
+def initialize_gates(layers: nn.Module, gates: int) -> None:
+    """Initialize recurrent layers: recurrent weights orthogonal and input weights uniform, per gate; biases 0.
+
+    Args:
+        layers: module that contains `nn.LSTM` or `nn.GRU` layers.
+        gates: number of gates, 4 for LSTM and 3 for GRU.
+    """
+    for name, parameter in layers.named_parameters():
+        if "bias" in name:
+            nn.init.zeros_(parameter)
+        else:
+            initialize = nn.init.orthogonal_ if "weight_hh" in name else nn.init.xavier_uniform_
+            for gate in parameter.detach().chunk(gates):
+                initialize(gate)
+
+
+def stack_inputs(inputs: Tensor, outputs: list[Tensor], skip: bool) -> Tensor:
+    """Return the inputs of the next layer, given the inputs of the stack and the outputs of all layers below."""
+    if not outputs:
+        return inputs
+    return torch.cat([inputs, outputs[-1].to(inputs.dtype)], -1) if skip else outputs[-1]
+
+
+def stack_outputs(outputs: list[Tensor], skip: bool) -> Tensor:
+    """Return the outputs of a stack, given the outputs of its layers."""
+    return torch.cat(outputs, -1) if skip and len(outputs) > 1 else outputs[-1]
 
 
 def is_plain_layer(layer: Any) -> bool:

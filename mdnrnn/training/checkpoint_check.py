@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.models.base import Condition, SequenceModel, detach_state
+from mdnrnn.models.base import Condition, SequenceModel
+from mdnrnn.models.state import detach_state
 from mdnrnn.training.checkpoint_archive import Structure, TensorInfo
 from mdnrnn.training.progress import Progress
 
@@ -183,10 +184,14 @@ def _tensors(state: Any, max_depth: int) -> Iterator[TensorInfo]:
 
 
 def _check_like(state: Any, expected: Any) -> None:
-    """Check that `state` has the structure and the shapes of `expected`, except for the number of rows."""
+    """Check that `state` has the structure and the shapes of `expected`, except for the number of rows.
+
+    Dimensions before the rows whose size in `expected` is 0 may have any size: they grow from step to step.
+    """
     if isinstance(expected, Tensor):
         found = state.shape if type(state) is TensorInfo else ()
-        if (*found[:-2], *found[-1:]) != (*expected.shape[:-2], *expected.shape[-1:]):
+        fits = len(found) == expected.ndim and found[-1] == expected.shape[-1]
+        if not fits or any(size and size != other for size, other in zip(expected.shape[:-2], found, strict=False)):
             raise ValueError("carried_state belongs to a model of other sizes")
     elif type(state) is not tuple or len(state) != len(expected):
         raise ValueError("carried_state belongs to another kind of model")

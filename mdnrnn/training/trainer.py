@@ -24,7 +24,8 @@ from mdnrnn.device import choose_device, choose_precision, current_device
 from mdnrnn.errors import InputError
 from mdnrnn.files.atomic import make_folder
 from mdnrnn.files.locks import lock_folder
-from mdnrnn.models.base import BatchLike, Model, shard_state, unshard_state
+from mdnrnn.models.base import BatchLike, Model
+from mdnrnn.models.state import shard_state, unshard_state
 from mdnrnn.training import distributed
 from mdnrnn.training.callbacks import Callback, ProgressBar
 from mdnrnn.training.checkpoint import (

@@ -35,12 +35,13 @@ from mdnrnn.data.static import Points
 from mdnrnn.data.synthetic.corpora import make_pen_text
 from mdnrnn.data.training_windows import Windows
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Loss, Model, StepShape, shard_state, unshard_state
+from mdnrnn.models.base import Loss, Model, StepShape
 from mdnrnn.models.configs import HandwritingConfig, MDNConfig, MDNRNNConfig, SketchRNNConfig
 from mdnrnn.models.feedforward import MDN
 from mdnrnn.models.handwriting import HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.models.sketch import SketchRNN
+from mdnrnn.models.state import shard_state, unshard_state
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.run import load
 from mdnrnn.training import distributed
