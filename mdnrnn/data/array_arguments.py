@@ -49,6 +49,16 @@ def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndar
     return arrays
 
 
+def check_context(context: ArrayLike, count: int) -> np.ndarray:
+    """Convert context vectors to an array (M, C); raise `InputError` if the shape or the dtype is invalid."""
+    vectors = np.asarray(context)
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.size:
+        raise InputError(f"context: received shape {vectors.shape}, expected ({count}, C) with C >= 1")
+    if vectors.dtype.kind not in "iuf":
+        raise InputError(f"context: received dtype {vectors.dtype}, expected integers or floats")
+    return vectors
+
+
 def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list[np.ndarray]:
     """Convert the events of each sequence to an integer array (T,); Boolean events become DOWN (False) or UP (True)."""
     arrays = [np.asarray(event) for event in events]

@@ -37,6 +37,8 @@ class Batch:
     """Number of steps T of the longest sequence."""
     text: Tensor | None = None
     """(B, U), code points of the texts, padded with zeros, or None."""
+    context: Tensor | None = None
+    """(B, C), context vectors, or None."""
     continues: Tensor | None = None
     """(B,), whether each sequence continues the sequence with the same index b in the preceding batch, so that the LSTM
     state is carried over. Only `Windows` with `carry` sets this field; otherwise it is None."""
@@ -97,6 +99,7 @@ class Batch:
             indices=_move(self.indices, device),
             slots=_move(self.slots, device),
             text=_move(self.text, device),
+            context=_move(self.context, device),
             continues=_move(self.continues, device),
         )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from mdnrnn.data.batch import Batch, assemble, to_code_points
 from mdnrnn.data.corpus import Corpus
@@ -205,7 +206,8 @@ class Batches:
         text = None if corpus.text is None else to_code_points([corpus[i].text or "" for i in indices.tolist()])
         labels = self._labels(indices)
         batch = assemble(motion, event, bin_widths, lengths, has_previous, inputs, labels, indices, text)
-        return replace(batch, idle=True) if self.rank >= len(counts) else batch
+        context = None if corpus.context is None else torch.from_numpy(np.asarray(corpus.context[indices], np.float32))
+        return replace(batch, context=context, idle=self.rank >= len(counts))
 
     def local_rows(self, count: int) -> np.ndarray:
         """Return the positions of this rank's sequences in a batch of `count` sequences.

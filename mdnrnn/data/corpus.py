@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mdnrnn.data.array_arguments import check_events, check_matrices, check_strings, divide_into_splits
+from mdnrnn.data.array_arguments import check_context, check_events, check_matrices, check_strings, divide_into_splits
 from mdnrnn.data.memmap import find_large_mapping, keep_open
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
@@ -43,6 +43,8 @@ class Sequence(NamedTuple):
     """Index of the writer."""
     logvar: np.ndarray | None = None
     """(T, D), log variances of Gaussian posteriors whose means are in `motion`."""
+    context: np.ndarray | None = None
+    """(C,), context vector: numbers on which the model is conditioned at every step."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Corpus:
         writer: (M,), index of the writer of each sequence, or None. Models do not use the writers.
         logvar: (N, D), log variances of Gaussian posteriors whose means are in `motion`, or None. The posteriors are
             sampled again for every training batch.
+        context: (M, C), context vector of each sequence, or None. Models read it beside every step.
     """
 
     metadata: Metadata
@@ -76,6 +79,7 @@ class Corpus:
     text_offsets: np.ndarray | None = None
     writer: np.ndarray | None = None
     logvar: np.ndarray | None = None
+    context: np.ndarray | None = None
     skipped: Mapping[str, int] = field(default_factory=dict)
     """Number of records that were dropped while reading, by reason."""
 
@@ -104,6 +108,7 @@ class Corpus:
         *,
         texts: Iterable[str] | None = None,
         inputs: Iterable[ArrayLike] | None = None,
+        context: ArrayLike | None = None,
         splits: SequenceOf[float] | SequenceOf[str] = (0.9, 0.05, 0.05),
         seed: int = 0,
         metadata: Metadata | None = None,
@@ -119,6 +124,7 @@ class Corpus:
                 classes are the distinct names in alphabetical order.
             texts: M texts, one per sequence, for text-conditional models.
             inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
+            context: (M, C), one context vector per sequence, for example an embedding of an image.
             splits: shares of train, valid and test for a random division, or M split names, one per sequence.
             seed: random seed of the division.
             metadata: metadata of the corpus. By default, the name is "arrays", the data are drawings that start with
@@ -143,6 +149,9 @@ class Corpus:
             [None] * count if texts is None else check_strings("texts", texts, count),
         )
         sequences = [Sequence(*fields) for fields in zip(*columns, strict=True)]
+        if context is not None:
+            vectors = check_context(context, count)
+            sequences = [sequence._replace(context=row) for sequence, row in zip(sequences, vectors, strict=True)]
         if metadata.is_drawing:
             sequences = [sequence._replace(event=mark_end(sequence.event)) for sequence in sequences]
         members = divide_into_splits(count, splits, seed)
@@ -165,6 +174,7 @@ class Corpus:
             self._text(index),
             None if self.writer is None else int(self.writer[index]),
             None if self.logvar is None else self.logvar[rows],
+            None if self.context is None else self.context[index],
         )
 
     def _text(self, index: int) -> str | None:
@@ -304,6 +314,7 @@ class Corpus:
             text_offsets,
             None if self.writer is None else self.writer[first:last],
             None if self.logvar is None else self.logvar[rows],
+            None if self.context is None else self.context[first:last],
         )
 
     def check(self) -> None:
@@ -314,8 +325,8 @@ class Corpus:
     def fingerprint(self) -> str:
         """SHA-256 hash of metadata, splits and arrays. A run compares hashes to detect changes of its training data."""
         digest = hashlib.sha256(json.dumps([self.metadata.to_header(), dict(self.splits)]).encode())
-        texts = (self.text, self.text_offsets, self.writer, self.logvar)
-        for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *texts):
+        optional = (self.text, self.text_offsets, self.writer, self.logvar, self.context)
+        for array in (self.motion, self.event, self.offsets, self.label, self.inputs, *optional):
             if array is not None:
                 digest.update(str((array.dtype.str, array.shape)).encode())
                 for rows in self.row_blocks(slice(0, len(array))):
@@ -331,8 +342,8 @@ def pack(
     """Pack the sequences of each split into a corpus, in the given order. Texts are converted to Unicode form NFC.
 
     Raises:
-        InputError: there are no sequences; or label, inputs, text, writer or logvar is present in some sequences, but
-            not in all.
+        InputError: there are no sequences; or label, inputs, text, writer, logvar or context is present in some
+            sequences, but not in all.
     """
     sequences: list[Sequence] = []
     splits: dict[str, tuple[int, int]] = {}
@@ -348,6 +359,7 @@ def pack(
     inputs = [sequence.inputs for sequence in sequences]
     writers = [sequence.writer for sequence in sequences]
     logvars = [sequence.logvar for sequence in sequences]
+    contexts = [sequence.context for sequence in sequences if sequence.context is not None]
     texts = [to_nfc(text).encode() for sequence in sequences if (text := sequence.text) is not None]
     return Corpus(
         metadata,
@@ -361,6 +373,7 @@ def pack(
         np.concatenate([[0], np.cumsum([len(text) for text in texts])]).astype(np.int64) if texts else None,
         None if writers[0] is None else np.array(writers, np.int64),
         None if logvars[0] is None else np.concatenate([array for array in logvars if array is not None]),
+        np.stack(contexts).astype(np.float32) if contexts else None,
         dict(skipped or {}),
     )
 
@@ -380,7 +393,7 @@ def normalize_texts(corpus: Corpus) -> Corpus:
 
 def _check_optional_fields(metadata: Metadata, sequences: list[Sequence]) -> None:
     """Raise `InputError` if an optional field is present in some sequences, but not in all."""
-    for name in ("label", "inputs", "text", "writer", "logvar"):
+    for name in ("label", "inputs", "text", "writer", "logvar", "context"):
         is_missing = [getattr(sequence, name) is None for sequence in sequences]
         if any(is_missing) and not all(is_missing):
             raise InputError(

@@ -45,6 +45,8 @@ def _find_array_problem(corpus: Corpus) -> str | None:
         return f"writer {corpus.writer.shape}; expected integers ({sequences},)"
     if corpus.logvar is not None and corpus.logvar.shape != motion.shape:
         return f"logvar {corpus.logvar.shape}; expected {motion.shape}"
+    if corpus.context is not None and (corpus.context.ndim != 2 or len(corpus.context) != sequences):
+        return f"context {corpus.context.shape}; expected ({sequences}, C)"
     if any(not 0 <= first <= last <= sequences for first, last in corpus.splits.values()):
         return f"splits {dict(corpus.splits)} beyond its {sequences} sequences"
     return None
@@ -63,8 +65,8 @@ def check_values(corpus: Corpus) -> None:
     Raises:
         InputError: if a sequence is empty; a motion value is NaN, infinite or not a multiple of the bin width; a time
             is negative, or is 0 in a row that is not the first of its sequence; an event code is unknown; UP occurs in
-            the data of a world model; a row follows END; inputs or log variances are NaN or infinite; or a label is not
-            a class index.
+            the data of a world model; a row follows END; inputs, log variances or context vectors are NaN or infinite;
+            or a label is not a class index.
     """
     name, offsets = corpus.metadata.name, corpus.offsets
     empty = np.flatnonzero(corpus.lengths < 1)
@@ -93,6 +95,9 @@ def check_values(corpus: Corpus) -> None:
             )
     _check_finite(corpus, "inputs", corpus.inputs)
     _check_finite(corpus, "log variances", corpus.logvar)
+    if corpus.context is not None and not np.isfinite(corpus.context).all():
+        number = int((~np.isfinite(corpus.context).all(1)).argmax())
+        raise InputError(f"{name}: the context of sequence {number} is NaN or infinite; expected finite numbers")
     classes = len(corpus.metadata.classes)
     if corpus.label is not None and not np.isin(corpus.label, np.arange(classes)).all():
         raise InputError(f"{name}: labels outside 0 to {classes - 1}; expected one of its {classes} classes")

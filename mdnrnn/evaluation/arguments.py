@@ -38,6 +38,10 @@ def _check_shape(corpus: Corpus, expected: StepShape) -> None:
             f"data: {name} has {received.features} features and {received.inputs} inputs per step; the model expects "
             f"{expected.features} and {expected.inputs}"
         )
+    if expected.context and received.context != expected.context:
+        raise InputError(
+            f"data: {name} has a context vector of size {received.context}; the model expects {expected.context}"
+        )
     if received.events > expected.events > 0:
         raise InputError(
             f"data: {name} has {received.events} kinds of events; the model expects {expected.events} (no UP)"

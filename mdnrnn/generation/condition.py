@@ -16,8 +16,8 @@ def check_condition(condition: Condition | None, model: SequenceModel, n: int) -
     """Return the condition of n sequences, on the model's device and with its dtype.
 
     Args:
-        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U). Each of these variables
-            can be None. A condition of None has no variables.
+        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z), text (n, U) and context (n, C). Each of
+            these variables can be None. A condition of None has no variables.
         model: the model.
         n: number of sequences.
 
@@ -25,7 +25,7 @@ def check_condition(condition: Condition | None, model: SequenceModel, n: int) -
         InputError: the condition has a variable that the model does not take, or a shape, a dtype or a value is
             invalid.
     """
-    label, inputs, latent, text = condition or Condition()
+    label, inputs, latent, text, context = condition or Condition()
     like, shape = next(model.parameters()), model.shape
     if label is not None:
         label = _check_label(label, n, shape.classes).to(like.device)
@@ -41,7 +41,11 @@ def check_condition(condition: Condition | None, model: SequenceModel, n: int) -
         if not model.uses_text:
             raise InputError("text: received texts for a model without text input; omit the texts")
         text = _check_text(text, n).to(like.device)
-    return Condition(label, inputs, latent, text)
+    if context is not None:
+        if not shape.context:
+            raise InputError("context: received values for a model without a context vector; omit context")
+        context = to_real_tensor("context", context, (n, shape.context)).to(like)
+    return Condition(label, inputs, latent, text, context)
 
 
 def _check_label(label: Tensor, n: int, classes: int) -> Tensor:

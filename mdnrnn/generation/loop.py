@@ -50,7 +50,8 @@ def generate(
     Args:
         model: any sequence model.
         n: number of sequences.
-        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z) and text (n, U), if the model takes them.
+        condition: label (n,) or (n, classes), inputs (n, T, A), latent (n, Z), text (n, U) and context
+            (n, C), if the model takes them.
             With inputs, a sequence has at most T steps, including its prefix. If a model needs latent vectors and the
             condition has none, they are sampled from the prior.
         prefix: unfinished sequence that all sequences continue: normalized motion (P, D) and event (P,). With a policy,

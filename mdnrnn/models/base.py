@@ -19,7 +19,7 @@ from mdnrnn.pen_events import START
 
 @dataclass(frozen=True, kw_only=True)
 class StepShape:
-    """Sizes that determine a model's inputs and outputs: motion, event, inputs, label and text."""
+    """Sizes that determine a model's inputs and outputs: motion, event, inputs, label, text and context."""
 
     features: int = 2
     """Number of motion features, D."""
@@ -32,6 +32,8 @@ class StepShape:
     """Number of classes of the label; 0 for no label."""
     alphabet: str = ""
     """Characters of the texts, in the order of their one-hot encoding; empty if there are no texts."""
+    context: int = 0
+    """Size of the context vector, C; 0 for no context vector."""
     offsets: int | None = None
     """Number of leading motion features that are offsets, for example 2 for dx and dy. The running sums of the offsets
     are the position. None: all motion features are offsets."""
@@ -45,11 +47,12 @@ class StepShape:
             inputs=0 if corpus.inputs is None else corpus.inputs.shape[1],
             classes=len(corpus.metadata.classes),
             alphabet=corpus.alphabet,
+            context=0 if corpus.context is None else corpus.context.shape[1],
             offsets=len(corpus.metadata.offset_features(corpus.motion.shape[1])) if corpus.metadata.features else None,
         )
 
     def __post_init__(self) -> None:
-        for name, minimum in (("features", 1), ("inputs", 0), ("classes", 0)):
+        for name, minimum in (("features", 1), ("inputs", 0), ("classes", 0), ("context", 0)):
             if getattr(self, name) < minimum:
                 raise InputError(f"shape.{name}: received {getattr(self, name)}, expected a whole number >= {minimum}")
         if self.events not in (0, 2, 3):
@@ -66,13 +69,19 @@ class Condition(NamedTuple):
 
     `label`: class indices, shape (B,), or weights of a blend of classes, shape (B, classes). `inputs`: additional
     inputs of each step, shape (B, T, A). `latent`: latent vectors z, shape (B, Z). `text`: Unicode code points of the
-    texts, padded with zeros, shape (B, U).
+    texts, padded with zeros, shape (B, U). `context`: context vectors, shape (B, C), for example embeddings of images.
     """
 
     label: Tensor | None = None
     inputs: Tensor | None = None
     latent: Tensor | None = None
     text: Tensor | None = None
+    context: Tensor | None = None
+
+    @classmethod
+    def from_batch(cls, batch: Batch, latent: Tensor | None = None) -> Condition:
+        """Return the condition of the sequences of a batch, given their latent vectors z (B, Z), if any."""
+        return cls(batch.label, latent=latent, text=batch.text, context=batch.context)
 
 
 class Loss(NamedTuple):
@@ -230,3 +239,17 @@ def negative_log_likelihood(steps: StepDistribution, batch: Batch) -> tuple[Tens
         batch: the batch; contains the targets and their bin widths.
     """
     return steps.nll(batch.target, batch.bin_width)
+
+
+def require_context(context: Tensor | None, size: int) -> list[Tensor]:
+    """Return a list with the context vectors (B, C), or an empty list if the model has no context vector.
+
+    Raises:
+        InputError: the model has a context vector, and `context` is None or does not have `size` columns.
+    """
+    if not size:
+        return []
+    if context is None or context.shape[-1] != size:
+        received = "none" if context is None else f"shape {tuple(context.shape)}"
+        raise InputError(f"context: received {received}, expected {size} numbers per sequence")
+    return [context]

@@ -10,7 +10,7 @@ from mdnrnn.data.batch import Batch
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError, quantity
-from mdnrnn.models.base import Condition, SequenceModel, StepShape
+from mdnrnn.models.base import Condition, SequenceModel, StepShape, require_context
 from mdnrnn.models.configs import HandwritingConfig
 from mdnrnn.nn.attention_window import Text, WindowStack
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
@@ -59,7 +59,12 @@ class HandwritingRNN(SequenceModel):
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, 0, position_features)
         stack = WindowStack(
-            features.width, config.hidden, len(shape.alphabet) + 1, config.layers, config.window, config.dropout
+            features.width + shape.context,
+            config.hidden,
+            len(shape.alphabet) + 1,
+            config.layers,
+            config.window,
+            config.dropout,
         )
         head = EndOfTextHead(
             stack.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
@@ -67,18 +72,20 @@ class HandwritingRNN(SequenceModel):
         self.decoder, self.component_choices = StepDecoder(features, stack, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Return the state before the first step: zeros, and the encoded texts of the condition.
+        """Return the state before the first step: zeros, the encoded texts and the context vectors of the condition.
 
         The attention window is centered on the first character.
 
         Raises:
-            InputError: the condition has no texts, or a text has a character that is not in the alphabet.
+            InputError: the condition has no texts, a text has a character that is not in the alphabet, or the condition
+                lacks a context vector that the model needs.
         """
-        text = condition.text if condition else None
-        if text is None:
+        condition = condition or Condition()
+        if condition.text is None:
             raise InputError("text: received none, expected a text; pass --text")
-        state = self.decoder.core.initial_state(self._encode_text(text))
-        context = self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype)
+        state = self.decoder.core.initial_state(self._encode_text(condition.text))
+        empty = self.codes.new_zeros(batch_size, 0, dtype=state.text.characters.dtype)
+        context = torch.cat([empty, *require_context(condition.context, self.shape.context)], -1)
         return self.decoder.initial_state(context, state)
 
     def forward(self, batch: Batch) -> StepDistribution:
@@ -86,7 +93,7 @@ class HandwritingRNN(SequenceModel):
 
         The result is one distribution of batch shape (S,).
         """
-        return self.decoder(batch, self.initial_state(batch.size, Condition(text=batch.text)))
+        return self.decoder(batch, self.initial_state(batch.size, Condition.from_batch(batch)))
 
     def finished(self, state: DecoderState) -> Tensor:
         """Return a mask of the lines whose attention window has passed the end of the text, shape (B,).
@@ -100,8 +107,9 @@ class HandwritingRNN(SequenceModel):
 
         U is the number of characters of the longest text. The S real steps are the steps without padding.
         """
-        state = self.initial_state(batch.size, Condition(text=batch.text))
+        state = self.initial_state(batch.size, Condition.from_batch(batch))
         features = self.decoder.features.from_batch(batch, batch.previous)
+        features = torch.cat([features, state.context.expand(batch.steps, -1, -1)], -1)
         _, phi = self.decoder.core(features, state.core)
         return batch.unpad(phi)[:, :-1]
 

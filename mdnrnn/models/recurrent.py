@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import StepDistribution
-from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape
+from mdnrnn.models.base import Condition, Loss, SequenceModel, StepShape, require_context
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.state import detach_state, where_state
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
@@ -43,7 +43,7 @@ class MDNRNN(SequenceModel):
         self.label = LabelEmbedding(shape.classes)
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features, float(config.position))
-        in_features = features.width + self.label.width
+        in_features = features.width + self.label.width + shape.context
         network: Any = make_core(config, in_features) if core is None else core(in_features)
         head = StepHead(
             network.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
@@ -51,9 +51,15 @@ class MDNRNN(SequenceModel):
         self.decoder, self.component_choices = StepDecoder(features, network, head), head.component_choices
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
-        """Return the state before the first step: zeros, and the embedded label as context of the decoder."""
-        like = self.decoder.head.linear.bias.expand(batch_size, -1)
-        return self.decoder.initial_state(self.label((condition or Condition()).label, like))
+        """Return the state before the first step.
+
+        The context of the decoder is the concatenation of the embedded label and the context vector.
+        """
+        condition = condition or Condition()
+        label = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
+        return self.decoder.initial_state(
+            torch.cat([label, *require_context(condition.context, self.shape.context)], -1)
+        )
 
     def top_hidden(self, state: DecoderState) -> Tensor:
         """Return the hidden state of the core's top layer, shape (B, H)."""
@@ -65,7 +71,7 @@ class MDNRNN(SequenceModel):
 
         The result is one distribution of batch shape (S,).
         """
-        return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label)))
+        return self.decoder(batch, self.initial_state(batch.size, Condition.from_batch(batch)))
 
     def loss_with_state(self, batch: Batch, state: Any) -> Loss:
         """Return the loss of a batch of windows of sequences.
@@ -77,8 +83,8 @@ class MDNRNN(SequenceModel):
         """
         if batch.continues is None:
             return self.loss(batch)
-        initial = self.initial_state(batch.size, Condition(batch.label))
-        if state is not None:  # the context is not carried over: it is computed from the labels of this batch
+        initial = self.initial_state(batch.size, Condition.from_batch(batch))
+        if state is not None:  # the context is not carried over: it is computed from the condition of this batch
             initial = where_state(state, initial, batch.continues)._replace(context=initial.context)
         steps, last = self.decoder.forward_with_state(batch, initial)
         return self.loss_under(steps, batch)._replace(state=detach_state(last))

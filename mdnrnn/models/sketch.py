@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from mdnrnn.data.batch import Batch
 from mdnrnn.distributions import StepDistribution
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import Condition, Loss, StepShape
+from mdnrnn.models.base import Condition, Loss, StepShape, require_context
 from mdnrnn.models.configs import SketchRNNConfig
 from mdnrnn.models.kl_annealing import kl_weight
 from mdnrnn.models.latent import LatentModel, Posterior
@@ -26,8 +26,8 @@ _CELLS: dict[str, type[LSTM] | type[LayerNormLSTM]] = {"plain": LSTM, "layer-nor
 class SketchRNN(LatentModel):
     """p(step_t | previous steps, z, label) with z ~ N(0, I), and an encoder q(z | drawing, label).
 
-    The encoder is a bidirectional LSTM. The decoder is an LSTM that reads z and the embedded label at every step. The
-    initial state of the decoder is a function of z and the label.
+    The encoder is a bidirectional LSTM. The decoder is an LSTM that reads z, the embedded label and the context vector
+    at every step. The initial state of the decoder is a function of the same three vectors.
     """
 
     def __init__(self, shape: StepShape, config: SketchRNNConfig) -> None:
@@ -38,7 +38,7 @@ class SketchRNN(LatentModel):
         lstm, recurrent_dropout = _CELLS[config.cell], config.recurrent_dropout
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features)
-        context = self.latent + self.label.width
+        context = self.latent + self.label.width + shape.context
         self.decoder = StepDecoder(
             features,
             lstm(features.width + context, config.hidden, config.layers, config.dropout, recurrent_dropout),
@@ -85,19 +85,20 @@ class SketchRNN(LatentModel):
         Returns:
             One distribution of batch shape (S,).
         """
-        return self.decoder(batch, self.initial_state(batch.size, Condition(batch.label, latent=latent)))
+        return self.decoder(batch, self.initial_state(batch.size, Condition.from_batch(batch, latent)))
 
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Return the state before the first step, given z and the label.
 
-        The context of the decoder is the concatenation of z and the embedded label. The LSTM state is tanh of a linear
-        map of the context. In a model without latent vector the context is the embedded label, and the LSTM state is 0.
+        The context of the decoder is the concatenation of z, the embedded label and the context vector. The LSTM state
+        is tanh of a linear map of the context. In a model without latent vector the LSTM state is 0.
 
         Raises:
-            InputError: the model has a latent vector and the condition has none.
+            InputError: the condition lacks a latent vector, a label or a context vector that the model needs.
         """
         condition = condition or Condition()
-        context = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
+        label = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
+        context = torch.cat([label, *require_context(condition.context, self.shape.context)], -1)
         if not self.latent:
             return self.decoder.initial_state(context)
         if condition.latent is None:

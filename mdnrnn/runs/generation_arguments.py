@@ -106,6 +106,23 @@ def check_inputs(inputs: np.ndarray | None, n: int, input_size: int) -> Tensor |
     return to_tensor(inputs)
 
 
+def check_context(context: np.ndarray | None, n: int, size: int) -> Tensor | None:
+    """Check context vectors (n, C) and convert them to a tensor.
+
+    Raises:
+        InputError: the model has a context vector and `context` is None, or the reverse; or the shape or a value is
+            invalid.
+    """
+    if not size and context is None:
+        return None
+    if context is None or not size or np.shape(context) != (n, size):
+        received = "none" if context is None else f"shape {np.shape(context)}"
+        raise InputError(f"context: received {received}, expected {f'shape ({n}, {size})' if size else 'none'}")
+    _check_finite("context", context)
+    check_magnitude("context", context, np.asarray(context))
+    return to_tensor(context)
+
+
 def _check_finite(name: str, values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         raise InputError(f"{name}: received NaN or infinite values, expected real numbers")

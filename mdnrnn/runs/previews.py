@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus
+from mdnrnn.data.corpus import Corpus, Sequence
 from mdnrnn.errors import InputWarning
 from mdnrnn.files.atomic import write_bytes
 from mdnrnn.generation.sampling import Sampling
@@ -57,6 +57,7 @@ class PreviewWriter(Callback):
         samples = self._run.generate(
             _SAMPLES,
             texts=self._texts() if self._run.model.uses_text else None,
+            context=self._context() if config.shape.context else None,
             sampling=Sampling(temperature=1.0 if timed else _TEMPERATURE),
             max_steps=min(config.max_steps, _MAX_STEPS) if timed else None,
         )
@@ -71,5 +72,12 @@ class PreviewWriter(Callback):
         (save_performances if metadata.is_touch else save_drawings)(samples, path)
 
     def _texts(self) -> list[str]:
+        return [str(sequence.text) for sequence in self._valid_sequences()]
+
+    def _context(self) -> np.ndarray:
+        return np.stack([np.asarray(sequence.context) for sequence in self._valid_sequences()])
+
+    def _valid_sequences(self) -> list[Sequence]:
+        """Return the first sequences of the split "valid", repeated if there are fewer than samples."""
         indices = self._corpus.indices("valid")
-        return [str(self._corpus[indices[i % len(indices)]].text) for i in range(_SAMPLES)]
+        return [self._corpus[indices[i % len(indices)]] for i in range(_SAMPLES)]

@@ -76,6 +76,11 @@ class Run:
                 f"{corpus.metadata.name} has {received.features} features and {received.inputs} inputs per step; "
                 f"the run expects {expected.features} and {expected.inputs}"
             )
+        if expected.context and received.context != expected.context:
+            raise InputError(
+                f"{corpus.metadata.name} has a context vector of size {received.context}; the run expects "
+                f"{expected.context}"
+            )
 
     def _check_magnitude(self, corpus: Corpus) -> None:
         """Raise `InputError` if a motion is so large that the model's arithmetic would overflow."""
@@ -123,6 +128,7 @@ class Run:
         labels: Items[str] | np.ndarray | None = None,
         latents: np.ndarray | None = None,
         texts: Items[str] | None = None,
+        context: np.ndarray | None = None,
         prefix: Sequence | None = None,
         inputs: np.ndarray | None = None,
         policy: Policy | None = None,
@@ -142,6 +148,7 @@ class Run:
             latents: latent vectors (n, Z), as returned by `encode`; by default sampled from the prior or, with a
                 prefix, from p(z | prefix).
             texts: one text per sequence, for a text-conditional model; each text begins with the text of the prefix.
+            context: context vectors (n, C), for a model with a context vector; by default the context of the prefix.
             prefix: an unfinished sequence in raw units that all sequences continue; END in it is replaced by UP.
             inputs: inputs (n, T, A) of all steps, for a model with inputs.
             policy: function that chooses the inputs of each step, instead of `inputs`; see
@@ -165,13 +172,17 @@ class Run:
             arguments.check_prefix(config, prefix)
         prefix_step = None if prefix is None else arguments.prefix_to_step(config, prefix)
         weights = self.label_weights(n, labels, None if prefix is None else prefix.label)
+        if context is None and prefix is not None and prefix.context is not None and config.shape.context:
+            context = np.tile(prefix.context, (n, 1))
+        vectors = arguments.check_context(context, n, config.shape.context)
         if latents is None and prefix is not None and len(prefix.event) and self.model.latent:
-            latents = self._sample_latents(prefix, weights, n, seed)
+            latents = self._sample_latents(prefix, weights, vectors, n, seed)
         condition = Condition(
             label=arguments.to_tensor(weights),
             inputs=arguments.check_inputs(inputs, n, config.shape.inputs),
             latent=arguments.check_latents(latents, n, self.model.latent),
             text=self._check_texts(texts, n),
+            context=vectors,
         )
         bin_width, first_bin_width = self.bin_widths()
         generated = generate(
@@ -196,6 +207,7 @@ class Run:
                 label=None if weights is None else int(weights[i].argmax()),
                 inputs=sequence.inputs,
                 text=None if texts is None else texts[i],
+                context=None if context is None else np.asarray(context[i]),
             )
             for i, sequence in enumerate(generated)
         ]
@@ -214,27 +226,39 @@ class Run:
             require_text_model(self.model)
         return arguments.check_texts(texts, n, self.config.shape.alphabet)
 
-    def _sample_latents(self, prefix: Sequence, weights: np.ndarray | None, n: int, seed: int) -> np.ndarray:
-        """Sample n latents (n, Z) from p(z | prefix, class), given class weights (n, classes) or None."""
+    def _sample_latents(
+        self, prefix: Sequence, weights: np.ndarray | None, context: Tensor | None, n: int, seed: int
+    ) -> np.ndarray:
+        """Sample n latents (n, Z) from p(z | prefix, class, context).
+
+        Args:
+            prefix: the prefix, in raw units.
+            weights: class weights (n, classes), or None.
+            context: context vectors (n, C), or None.
+            n: number of sequences.
+            seed: random seed.
+        """
         if self.config.shape.inputs:
             raise InputError(
                 "latents: received none, expected latent vectors: for a model with inputs, they cannot be sampled from "
                 "the prefix; pass latents"
             )
-        event = mark_end(arguments.replace_end(prefix.event))
-        corpus = pack(
-            replace(self.config.metadata, classes=()), {"test": [prefix._replace(event=event, label=None, text=None)]}
-        )
+        prefix = prefix._replace(event=mark_end(arguments.replace_end(prefix.event)), label=None, text=None)
+        corpus = pack(replace(self.config.metadata, classes=()), {"test": [prefix._replace(context=None)]})
         model, device = require_encoder(self.model), next(self.model.parameters()).device
         batch = Batches(corpus, "test", self.config.normalizer).batch(np.zeros(PROPOSALS, np.int64)).to(device)
-        if weights is None:
-            return sample_latents_given_prefix(model, batch, n, seed).cpu().numpy()
+        label = None if weights is None else torch.from_numpy(np.asarray(weights, np.float32))
+        # Sequences of the same class weights and context share one sample of all n latent vectors.
+        conditions = torch.cat([part for part in (torch.zeros(n, 1), label, context) if part is not None], -1)
         latents = np.zeros((n, model.latent), np.float32)
-        for row in np.unique(weights, axis=0):
-            selected = (weights == row).all(1)
-            label = torch.tensor(row, dtype=torch.float32, device=device).expand(PROPOSALS, -1)
-            samples = sample_latents_given_prefix(model, replace(batch, label=label), n, seed)
-            latents[selected] = samples.cpu().numpy()[selected]
+        for row in conditions.unique(dim=0):
+            selected = (conditions == row).all(1)
+            first = int(selected.int().argmax())
+            label_row, context_row = (
+                None if part is None else part[first].to(device).expand(PROPOSALS, -1) for part in (label, context)
+            )
+            samples = sample_latents_given_prefix(model, replace(batch, label=label_row, context=context_row), n, seed)
+            latents[selected.numpy()] = samples.cpu().numpy()[selected.numpy()]
         return latents
 
     def bin_widths(self) -> tuple[Tensor | None, Tensor | None]:
@@ -367,4 +391,4 @@ def read_prefix(
     known = run.config.metadata.classes
     name = None if prefix.label is None else corpus.metadata.classes[prefix.label]
     label = known.index(name) if name is not None and name in known else None
-    return Sequence(prefix.motion[:points], prefix.event[:points], label)
+    return Sequence(prefix.motion[:points], prefix.event[:points], label, context=prefix.context)

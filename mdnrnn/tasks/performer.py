@@ -53,7 +53,15 @@ class Performer:
     `Run.generate` with the same seed. All methods are thread-safe.
     """
 
-    def __init__(self, run: Run, *, sampling: Sampling | None = None, seed: int = 0, label: str | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        sampling: Sampling | None = None,
+        seed: int = 0,
+        label: str | None = None,
+        context: np.ndarray | None = None,
+    ) -> None:
         """Start a sequence.
 
         Args:
@@ -61,9 +69,11 @@ class Performer:
             sampling: sampling options.
             seed: random seed.
             label: class of the sequence; by default the first class.
+            context: context vector (C,), for a model with a context vector.
 
         Raises:
-            InputError: the model needs a text or a latent vector, the label is unknown, or the seed is negative.
+            InputError: the model needs a text or a latent vector, the label is unknown, the context does not fit the
+                model, or the seed is negative.
         """
         if run.model.uses_text or run.model.latent:
             raise InputError(
@@ -75,7 +85,11 @@ class Performer:
         self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
         device = next(run.model.parameters()).device
         weights = run.label_weights(1, None if label is None else [label])
-        self._condition = Condition(None if weights is None else torch.from_numpy(weights).to(device))
+        vectors = arguments.check_context(None if context is None else context[None], 1, run.config.shape.context)
+        self._condition = Condition(
+            None if weights is None else torch.from_numpy(weights).to(device),
+            context=None if vectors is None else vectors.to(device),
+        )
         self._bin_width, self._first_bin_width, self._bounds = (
             None if tensor is None else tensor.to(device) for tensor in (*run.bin_widths(), run.bounds())
         )

@@ -165,8 +165,9 @@ def state_of_one_row(model: SequenceModel) -> Any:
     """Return the initial recurrent state of one sequence as nested tuples of tensors."""
     device = next(model.parameters()).device
     label = torch.zeros(1, dtype=torch.long, device=device) if model.shape.classes else None
+    context = torch.zeros(1, model.shape.context, device=device)
     with torch.no_grad():
-        return detach_state(model.initial_state(1, Condition(label)))
+        return detach_state(model.initial_state(1, Condition(label, context=context)))
 
 
 def _state_tensors(state: Any) -> list[TensorInfo]:

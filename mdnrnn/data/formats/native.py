@@ -30,7 +30,7 @@ from mdnrnn.files.regular import parse_json
 VERSION = "mdnrnn corpus 1"
 HEADER = "header.json"
 _REQUIRED = ("motion", "event", "offsets")
-_OPTIONAL = ("label", "inputs", "text", "text_offsets", "writer", "logvar")
+_OPTIONAL = ("label", "inputs", "text", "text_offsets", "writer", "logvar", "context")
 _MAX_HEADER_BYTES = 16 << 20
 _CHUNK_SEQUENCES = 1024
 
@@ -204,9 +204,9 @@ class _Chunk(NamedTuple):
 
 def _chunks(path: Path) -> Iterator[_Chunk]:
     corpus = read(path)
-    if corpus.inputs is not None or corpus.logvar is not None:
+    if any(array is not None for array in (corpus.inputs, corpus.logvar, corpus.context)):
         raise DataError(
-            f"{path}: its steps have inputs or variances, which an import would lose; use the corpus directly"
+            f"{path}: it has inputs, variances or context vectors, which an import would lose; use the corpus directly"
         )
     try:
         corpus.check()
