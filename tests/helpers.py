@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from mdnrnn.data.batch import Batch
@@ -132,6 +133,16 @@ def make_run(corpus: Corpus, seed: int = 0, **config: Any) -> Run:
 def make_batches(corpus: Corpus, batch_size: int = 100) -> Batches:
     """Make batches of the training split, with a normalizer fitted to it."""
     return Batches(corpus, "train", Normalizer.from_corpus(corpus), batch_size)
+
+
+CORES: dict[str, dict[str, Any]] = {
+    "lstm": {},
+    "gru": {"core": "gru", "layers": 2},
+    "transformer": {"core": "transformer", "layers": 2},
+    "short span": {"core": "transformer", "layers": 2, "heads": 2, "span": 3},
+}
+"""Config fields of all cores of an MDN-RNN."""
+each_core = pytest.mark.parametrize("core", CORES.values(), ids=CORES)
 
 
 def make_model(corpus: Corpus, seed: int = 0, **config: Any) -> MDNRNN:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 from tyro.conf import FlagCreatePairsOff, arg
 
 from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, check_count, parse
@@ -39,6 +40,9 @@ class GenerateOptions(RescaleOptions):
     seed: Seed = 0
     label: str | None = None
     """Class of the drawings. By default the drawings cycle through all classes."""
+    context: str | None = None
+    """Data with context vectors: drawing i is conditioned on the context vector of test sequence i. Required for models
+    with a context vector, unless the drawing to complete has one."""
     prefix: str | None = None
     """Data that contain the drawing to complete: a catalog name, a file or a folder."""
     prefix_index: int = 0
@@ -98,8 +102,10 @@ def _draw(options: GenerateOptions, run: Run) -> None:
     prefix = None
     if options.prefix is not None:
         prefix = read_prefix(run, options.prefix, options.prefix_index, options.prefix_points, options.rescaling)
+    n = _DRAWINGS if options.n is None else options.n
     drawings = run.generate(
-        _DRAWINGS if options.n is None else options.n,
+        n,
+        context=None if options.context is None else _read_context(run, options.context, n),
         labels=None if options.label is None else [options.label],
         prefix=prefix,
         sampling=options.sampling,
@@ -109,6 +115,17 @@ def _draw(options: GenerateOptions, run: Run) -> None:
     )
     _save(drawings, options)
     print(f"{options.out}: {quantity(len(drawings), 'drawings')}, {quantity(len(drawings.event), 'points')}")
+
+
+def _read_context(run: Run, data: str, n: int) -> np.ndarray:
+    """Return the context vectors (n, C) of the first n test sequences of a corpus."""
+    if not run.config.shape.context:
+        raise InputError(f"--context: received {data} for a model without a context vector; omit --context")
+    corpus = run.open_data(data)
+    indices = corpus.indices("test")
+    if n > len(indices):
+        raise InputError(f"-n: received {n}, expected at most {len(indices)}, the number of test sequences of {data}")
+    return np.stack([np.asarray(corpus[index].context) for index in indices[:n]])
 
 
 def _save(drawings: Corpus, options: GenerateOptions) -> None:
@@ -170,6 +187,8 @@ def _check_text_options(options: GenerateOptions) -> None:
         raise InputError(f"--workers: received {options.workers} with --text, expected 1; omit --workers")
     if options.prefix_index or (options.prefix, options.prefix_points, options.label) != (None, None, None):
         raise InputError("--text cannot be combined with --prefix or --label; use --style")
+    if options.context is not None:
+        raise InputError("--text cannot be combined with --context; pass the context vectors in Python")
     is_styled = options.level or options.upright or options.spacing != 1 or options.color != "ink" or options.columns
     if is_styled and options.out.suffix.lower() not in PICTURE_EXTENSIONS:
         raise InputError(

@@ -27,6 +27,7 @@ from mdnrnn.multiprocess import map_in_processes
 from mdnrnn.pen_events import END
 from tests.generation.helpers import assert_same_sequences
 from tests.helpers import (
+    each_core,
     make_controls,
     make_episodes,
     make_model,
@@ -72,13 +73,15 @@ def lower_end_logit(model: MDNRNN) -> MDNRNN:
     return model
 
 
-def test_slots_with_end_events_and_labels() -> None:
-    model = lower_end_logit(make_model(random_corpus([3], classes=("a", "b", "c"))))
+@each_core
+def test_slots_with_end_events_and_labels(core: dict[str, Any]) -> None:
+    model = lower_end_logit(make_model(random_corpus([3], classes=("a", "b", "c")), **core))
     check_slots(model, Condition(make_labels(3)), limits=np.full(N, 200))
 
 
-def test_slots_with_individual_limits() -> None:
-    sequences = check_slots(make_model(random_corpus([4])), sampling=ENDLESS)
+@each_core
+def test_slots_with_individual_limits(core: dict[str, Any]) -> None:
+    sequences = check_slots(make_model(random_corpus([4]), **core), sampling=ENDLESS)
     assert [len(sequence.event) for sequence in sequences] == LIMITS.tolist()
 
 
@@ -98,17 +101,19 @@ def test_slots_with_texts_that_the_window_passes() -> None:
     check_slots(*make_text_model(), limits=np.full(N, 150))
 
 
-def test_slots_with_a_prefix() -> None:
-    model = lower_end_logit(make_model(random_corpus([3], classes=("a", "b"))))
+@each_core
+def test_slots_with_a_prefix(core: dict[str, Any]) -> None:
+    model = lower_end_logit(make_model(random_corpus([3], classes=("a", "b")), **core))
     prefix = Step(torch.randn(7, 2).double(), torch.tensor([0, 0, 1, 0, 0, 0, 1]))
     for sequence in check_slots(model, Condition(make_labels(2)), prefix=prefix):
         np.testing.assert_array_equal(sequence.motion[:7], prefix.motion)
 
 
-def test_slots_with_inputs() -> None:
+@each_core
+def test_slots_with_inputs(core: dict[str, Any]) -> None:
     """Each sequence reads the inputs of its own steps, with and without a prefix."""
     inputs = torch.randn(N, 60, 2, dtype=torch.float64)
-    model = make_model(random_corpus([4], inputs=2))
+    model = make_model(random_corpus([4], inputs=2), **core)
     for i, sequence in enumerate(check_slots(model, Condition(inputs=inputs), sampling=ENDLESS)):
         assert len(sequence.event) == min(LIMITS[i], 60)
         np.testing.assert_array_equal(sequence.inputs, inputs[i, : len(sequence.event)])
@@ -116,11 +121,14 @@ def test_slots_with_inputs() -> None:
     check_slots(model, Condition(inputs=inputs), prefix=prefix, sampling=ENDLESS)
 
 
+@each_core
 @pytest.mark.parametrize("sampling", [Sampling(), ENDLESS], ids=["default", "endless"])
-def test_slots_with_a_policy(sampling: Sampling) -> None:
+def test_slots_with_a_policy(sampling: Sampling, core: dict[str, Any]) -> None:
     """The policy reads the previous motion, the state and the index of each sequence; inputs of first steps are 0."""
-    world = make_run(make_episodes(), covariance="per-dimension").model
+    world = make_run(make_episodes(), covariance="per-dimension", **core).model.double()
     assert isinstance(world, MDNRNN)
+    with torch.no_grad():
+        world.decoder.head.linear.bias[-1] -= 1  # END less probable
 
     def policy(motion: Tensor, state: Any, indices: Tensor) -> Tensor:
         return torch.stack([torch.tanh(motion[:, 0]) + 0.1 * indices, world.top_hidden(state).sum(1)], 1)

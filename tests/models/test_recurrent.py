@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from mdnrnn.data.batches import Batches
+from mdnrnn.data.batches import Batches, Segments
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.training_windows import Windows
-from mdnrnn.models.base import Condition, StepShape, negative_log_likelihood
-from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.base import Condition, Loss, StepShape, negative_log_likelihood
+from mdnrnn.models.configs import Core, MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN, weighted_event_nll
 from mdnrnn.runs.presets import PRESETS
-from tests.helpers import make_batches, make_controls, make_episodes, make_model, random_corpus, to_float64
+from tests.helpers import each_core, make_batches, make_controls, make_episodes, make_model, random_corpus, to_float64
 from tests.models.helpers import flatten_parameters, repeat_step
 
 CORPORA = {
@@ -32,6 +32,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "no position": {"position": False},
     "per-dimension": {"covariance": "per-dimension"},
     "dropout": {"dropout": 0.5},
+    "skip": {"layers": 2, "skip": True},
+    "gru": {"core": "gru", "layers": 2},
+    "gru with skip": {"core": "gru", "layers": 3, "skip": True},
+    "transformer": {"core": "transformer", "layers": 2, "dropout": 0.5},
+    "short span": {"core": "transformer", "layers": 3, "heads": 2, "span": 3},
 }
 
 
@@ -53,9 +58,10 @@ def test_steps_equal_forward(corpus: Corpus, config: dict[str, Any], copies: int
     assert row == batch.points
 
 
+@each_core
 @pytest.mark.parametrize("corpus", CORPORA.values(), ids=CORPORA.keys())
-def test_padding_and_other_sequences_do_not_change_likelihoods(corpus: Corpus) -> None:
-    model, data = make_model(corpus, layers=2).eval(), make_batches(corpus)
+def test_padding_and_other_sequences_do_not_change_likelihoods(corpus: Corpus, core: dict[str, Any]) -> None:
+    model, data = make_model(corpus, **{"layers": 2, **core}).eval(), make_batches(corpus)
 
     def nll(indices: list[int]) -> dict[int, torch.Tensor]:
         batch = to_float64(data.batch(np.array(indices)))
@@ -68,25 +74,31 @@ def test_padding_and_other_sequences_do_not_change_likelihoods(corpus: Corpus) -
         torch.testing.assert_close(together[i], reverse[i])
 
 
-def test_predictions_do_not_depend_on_later_steps() -> None:
+@each_core
+def test_predictions_do_not_depend_on_later_steps(core: dict[str, Any]) -> None:
     corpus = random_corpus([12])
-    model, batch = make_model(corpus).eval(), to_float64(make_batches(corpus).batch(np.array([0])))
+    model, batch = make_model(corpus, **core).eval(), to_float64(make_batches(corpus).batch(np.array([0])))
     before = flatten_parameters(model(batch))
     motion = batch.previous.motion.clone()
     motion[7] += 1
     after = flatten_parameters(model(replace(batch, previous=batch.previous._replace(motion=motion))))
     torch.testing.assert_close(after[:7], before[:7])
-    assert (after[7:] != before[7:]).any(-1).all()
+    last = min(12, 7 + core["layers"] * (core["span"] - 1) + 1) if "span" in core else 12  # layers widen the span
+    changed = (after != before).any(-1)
+    assert changed[7:last].all()
 
 
-def test_model_overfits_eight_drawings(doodles: Corpus) -> None:
-    """The loss falls from over 8 nats per point to under 2; the null model has about 9."""
+@pytest.mark.parametrize(
+    ("core", "learning_rate", "bound"), [("lstm", 3e-2, 2), ("gru", 2e-2, 2.5), ("transformer", 1e-2, 2.5)]
+)
+def test_model_overfits_eight_drawings(doodles: Corpus, core: Core, learning_rate: float, bound: float) -> None:
+    """The loss falls from over 8 nats per point to under 2.5; the null model has about 9."""
     torch.manual_seed(0)
-    model = MDNRNN(StepShape.from_corpus(doodles), MDNRNNConfig(hidden=64, components=5, dropout=0.0))
+    model = MDNRNN(StepShape.from_corpus(doodles), MDNRNNConfig(core=core, hidden=64, components=5, dropout=0.0))
     shortest = np.argsort(doodles.lengths[doodles.indices("train")])[:8]
     batch = Batches(doodles, "train", Normalizer.from_corpus(doodles)).batch(shortest)
     steps = 400
-    optimizer = torch.optim.Adam(model.parameters(), 3e-2)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.01, total_iters=steps)
     first = float(model.loss(batch).total.detach())
     for _ in range(steps):
@@ -97,19 +109,21 @@ def test_model_overfits_eight_drawings(doodles: Corpus) -> None:
         optimizer.step()
         schedule.step()
     assert first > 8
-    assert float(loss.detach()) < 2
+    assert float(loss.detach()) < bound
 
 
-def test_dropout_is_applied_in_training_only() -> None:
+@each_core
+def test_dropout_is_applied_in_training_only(core: dict[str, Any]) -> None:
     corpus = random_corpus([9, 9])
-    model, batch = make_model(corpus, dropout=0.5), to_float64(make_batches(corpus).batch(np.array([0, 1])))
+    model, batch = make_model(corpus, dropout=0.5, **core), to_float64(make_batches(corpus).batch(np.array([0, 1])))
     assert not torch.equal(flatten_parameters(model(batch)), flatten_parameters(model(batch)))
     model.eval()
     assert torch.equal(flatten_parameters(model(batch)), flatten_parameters(model(batch)))
 
 
-def test_predictions_depend_on_the_label_and_a_missing_label_is_an_error() -> None:
-    model = make_model(CORPORA["labels"]).eval()
+@each_core
+def test_predictions_depend_on_the_label_and_a_missing_label_is_an_error(core: dict[str, Any]) -> None:
+    model = make_model(CORPORA["labels"], **core).eval()
     steps, _ = model.step(model.initial_step(2), model.initial_state(2, Condition(torch.tensor([0, 1]))))
     parameters = flatten_parameters(steps)
     assert not torch.equal(parameters[0], parameters[1])
@@ -117,7 +131,7 @@ def test_predictions_depend_on_the_label_and_a_missing_label_is_an_error() -> No
         model.initial_state(2)
 
 
-def test_initialization() -> None:
+def test_initialization_of_the_lstm() -> None:
     """Recurrent gates are orthogonal, the forget gate's bias is 1, and the mixture is as wide as normalized data."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape(), MDNRNNConfig(hidden=64))
@@ -138,6 +152,10 @@ def test_initialization() -> None:
         ({"dropout": 1.0}, "model.dropout: received 1.0, expected a number >= 0 and < 1"),
         ({"position": -1.0}, "model.position: received -1.0, expected a number >= 0"),
         ({"scale_floor": 0.0}, "model.scale_floor: received 0.0, expected a positive number"),
+        ({"core": "rnn"}, "model.core: received 'rnn', expected one of lstm, gru, transformer"),
+        ({"core": "transformer", "hidden": 20}, r"model.hidden: received 20, expected a multiple of 8 \(2 x heads\)"),
+        ({"core": "transformer", "skip": True}, "model.skip: received true, expected false for the transformer"),
+        ({"span": 0}, "model.span: received 0, expected a whole number >= 1"),
         ({"end_weight": math.inf}, "model.end_weight: received inf, expected a positive number"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
@@ -150,8 +168,11 @@ def test_invalid_configs_are_errors(settings: dict[str, float], message: str) ->
 @pytest.mark.parametrize(
     "corpus", [make_controls(), make_episodes(), random_corpus([30, 45])], ids=["streams", "episodes", "strokes"]
 )
-def test_loss_of_windows_with_carried_over_state_equals_that_of_whole_sequences(corpus: Corpus) -> None:
-    model = make_model(corpus, layers=2).eval()
+@each_core
+def test_loss_of_windows_with_carried_over_state_equals_that_of_whole_sequences(
+    corpus: Corpus, core: dict[str, Any]
+) -> None:
+    model = make_model(corpus, **{"layers": 2, **core}).eval()
     state, total, points = None, 0.0, 0
     for batch in Windows(make_batches(corpus, 1), 7, carry=True).epoch(0):  # one row: all windows in order
         loss = model.loss_with_state(to_float64(batch), state)
@@ -161,9 +182,30 @@ def test_loss_of_windows_with_carried_over_state_equals_that_of_whole_sequences(
     assert total / points == pytest.approx(whole.total.item(), abs=1e-9)
 
 
-def test_carried_over_state_is_used_only_by_windows_that_continue_a_sequence() -> None:
+@each_core
+def test_sequence_that_begins_beside_one_that_continues_has_the_loss_of_the_whole_sequence(
+    core: dict[str, Any],
+) -> None:
+    """Row 0 is one sequence in three windows of 7 steps. In row 1, another sequence begins in the third window."""
+    corpus = random_corpus([21, 14, 7])
+    model, data = make_model(corpus, **core).eval(), make_batches(corpus)
+
+    def loss(sequences: list[int], firsts: list[int], continues: list[bool], state: Any) -> Loss:
+        first = np.array(firsts)
+        batch = to_float64(data.from_segments(Segments(np.array(sequences), first, first + 7)))
+        return model.loss_with_state(replace(batch, continues=torch.tensor(continues)), state)
+
+    first = loss([0, 1], [0, 0], [False, False], None)
+    second = loss([0, 1], [7, 7], [True, True], first.state)
+    third = loss([0, 2], [14, 0], [True, False], second.state)
+    whole = model.loss(to_float64(data.batch(np.arange(3)))).total.item()
+    assert (first.total + second.total + third.total).item() / 3 == pytest.approx(whole, abs=1e-9)
+
+
+@each_core
+def test_carried_over_state_is_used_only_by_windows_that_continue_a_sequence(core: dict[str, Any]) -> None:
     corpus = make_controls()
-    model = make_model(corpus).eval()
+    model = make_model(corpus, **core).eval()
     batch = to_float64(next(iter(Windows(make_batches(corpus, 3), 9, carry=True).epoch(0))))
     state = model.loss_with_state(batch, None).state
     started, continued = (
@@ -174,10 +216,11 @@ def test_carried_over_state_is_used_only_by_windows_that_continue_a_sequence() -
     assert abs(started.item() - continued.item()) > 1e-6
 
 
-def test_carried_over_state_has_no_gradient() -> None:
+@each_core
+def test_carried_over_state_has_no_gradient(core: dict[str, Any]) -> None:
     corpus = make_controls()
     batch = to_float64(next(iter(Windows(make_batches(corpus, 3), 9, carry=True).epoch(0))))
-    state = make_model(corpus).loss_with_state(batch, None).state
+    state = make_model(corpus, **core).loss_with_state(batch, None).state
     assert not any(tensor.requires_grad for part in state for tensor in (part if isinstance(part, tuple) else (part,)))
 
 
