@@ -83,10 +83,11 @@ def test_run_is_evaluated_on_its_own_contexts(run: Run) -> None:
 
 
 def test_generation_depends_on_the_context_of_each_sequence(run: Run) -> None:
-    drawings = run.generate(4, context=CONTEXT[:4], seed=1, max_steps=12)
+    endless = mdnrnn.Sampling(endless=True)
+    drawings = run.generate(4, context=CONTEXT[:4], sampling=endless, seed=1, max_steps=12)
     changed = CONTEXT[:4].copy()
     changed[2] += 50
-    others = run.generate(4, context=changed, seed=1, max_steps=12)
+    others = run.generate(4, context=changed, sampling=endless, seed=1, max_steps=12)
     np.testing.assert_array_equal(drawings.context, CONTEXT[:4])
     same = [np.array_equal(drawings[i].motion, others[i].motion) for i in range(4)]
     assert same == [True, True, False, True]
