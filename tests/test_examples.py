@@ -59,8 +59,8 @@ def test_only_public_names_are_used(path: Path) -> None:
     for module, name in ours:
         assert not any(part.startswith("_") for part in (*module.split("."), name)), f"{module}.{name} is private"
         assert hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}")
-    private = [n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_")]
-    assert not private
+    attributes = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} - {"__init__"}
+    assert not [name for name in attributes if name.startswith("_")]
 
 
 def test_mixture_prints_closed_form_statistics(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_example_beats_the_published_result(name: str, tmp_path: Path) -> None:
 def test_every_example_is_covered() -> None:
     separate_tests = {
         "strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting", "world_model",
-        "osc_bridge",
+        "osc_bridge", "own_core", "head_on_transformer", "draw_like_picture",
     }  # fmt: skip
     assert {path.stem for path in EXAMPLES} - separate_tests == set(PUBLISHED)
 
@@ -104,6 +104,14 @@ def test_own_drawings_trains_on_a_folder_of_svg_files(tmp_path: Path, monkeypatc
     nll, null = _numbers(r"(\S+) nats per drawing; null model: (\S+)", printed)
     assert nll < null
     assert (tmp_path / "own-drawings.svg").read_text().count("<path") >= 36
+
+
+@pytest.mark.parametrize("name", ["own_core", "head_on_transformer", "draw_like_picture"])
+def test_model_of_an_example_learns_and_draws(name: str, tmp_path: Path) -> None:
+    """The NLL before training is above 10.9 nats per point."""
+    (nll,) = _numbers(r"(\d+\.\d+) nats per point", _run(name, tmp_path, "30"))
+    assert nll < 10.5
+    assert (tmp_path / f"{name.replace('_', '-')}.svg").read_text().count("<path") >= 18
 
 
 def test_kanji_end_before_the_step_limit(tmp_path: Path) -> None:

@@ -33,17 +33,27 @@ class MDNRNN(SequenceModel):
         config: sizes and hyperparameters.
         core: function that makes the core, given its number of input features; see `StepDecoder` for the methods of a
             core. None: the core that `config` describes.
+        context_encoder: module that maps the context vectors (B, C) to the features (B, F) that the decoder reads, for
+            example a convolutional network for images. None: the decoder reads the context vectors.
     """
 
     carries_state = True
 
-    def __init__(self, shape: StepShape, config: MDNRNNConfig, core: Callable[[int], nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        shape: StepShape,
+        config: MDNRNNConfig,
+        core: Callable[[int], nn.Module] | None = None,
+        context_encoder: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.shape, self.config = shape, config
         self.label = LabelEmbedding(shape.classes)
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features, float(config.position))
-        in_features = features.width + self.label.width + shape.context
+        self.context_encoder = context_encoder or nn.Identity()
+        context_features = self.context_encoder(torch.zeros(2, shape.context)).shape[-1]
+        in_features = features.width + self.label.width + context_features
         network: Any = make_core(config, in_features) if core is None else core(in_features)
         head = StepHead(
             network.width, shape.features, config.components, shape.events, config.covariance, config.scale_floor
@@ -53,13 +63,12 @@ class MDNRNN(SequenceModel):
     def initial_state(self, batch_size: int, condition: Condition | None = None) -> DecoderState:
         """Return the state before the first step.
 
-        The context of the decoder is the concatenation of the embedded label and the context vector.
+        The context of the decoder is the concatenation of the embedded label and the encoded context vector.
         """
         condition = condition or Condition()
         label = self.label(condition.label, self.decoder.head.linear.bias.expand(batch_size, -1))
-        return self.decoder.initial_state(
-            torch.cat([label, *require_context(condition.context, self.shape.context)], -1)
-        )
+        vectors = require_context(condition.context, self.shape.context)
+        return self.decoder.initial_state(torch.cat([label, *map(self.context_encoder, vectors)], -1))
 
     def top_hidden(self, state: DecoderState) -> Tensor:
         """Return the hidden state of the core's top layer, shape (B, H)."""

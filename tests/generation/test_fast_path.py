@@ -1,6 +1,7 @@
 """Tests that overridden methods are honored: generation equals a reference by `model.step` in every batch size."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from mdnrnn.generation.fast_path import supports_fast_path
 from mdnrnn.generation.loop import generate
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.models.base import Condition, SequenceModel, StepShape
-from mdnrnn.models.configs import MDNRNNConfig
+from mdnrnn.models.configs import Core, MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.nn import lstm
 from mdnrnn.nn.decoder import DecoderState, StepDecoder, StepFeatures
@@ -147,6 +148,15 @@ def make_model(model_class: type[MDNRNN] = MDNRNN, **parts: Any) -> MDNRNN:
     return model
 
 
+def make_model_with_core(core: Core) -> MDNRNN:
+    torch.manual_seed(0)
+    model = MDNRNN(StepShape(), replace(CONFIG, core=core)).double().eval()
+    with torch.no_grad():
+        nn.init.normal_(model.decoder.head.linear.weight, std=0.5)
+        model.decoder.head.linear.bias[model.decoder.head.shape.size + END] -= 3
+    return model
+
+
 def make_hooked_model(module: Callable[[MDNRNN], nn.Module]) -> MDNRNN:
     """Make a model with a forward hook, without effect, on one of its modules."""
     model = make_model()
@@ -221,6 +231,8 @@ def halve_state(result: tuple[Tensor, LSTMState]) -> tuple[Tensor, LSTMState]:
 
 MODELS: dict[str, Callable[[], SequenceModel]] = {
     "plain": make_model,
+    "GRU": lambda: make_model_with_core("gru"),
+    "transformer": lambda: make_model_with_core("transformer"),
     "stopping rule": lambda: make_model(BoundedModel),
     "model.step": lambda: make_model(SharperModel),
     "replaced step": make_model_with_replaced_step,
@@ -244,7 +256,7 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
     "weight norm of a layer": lambda: make_parametrized_model(lambda m: m.decoder.core.layers[0], "weight_hh_l0"),
     "no decoder": lambda: AutoregressiveModel().double(),
 }
-FAST = {"plain", "stopping rule"}
+FAST = {"plain", "GRU", "stopping rule"}
 UNCHANGED = {"plain", "no decoder", "weight norm", "weight norm of a layer"}
 SAMPLINGS = {"default": Sampling(), "tempered": Sampling(temperature=0.6, bias=0.2), "subclass": TopOne()}
 

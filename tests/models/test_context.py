@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def make_text_model() -> HandwritingRNN:
 
 
 MODELS: dict[str, tuple[Callable[[], SequenceModel], Corpus]] = {
-    **{f"mdnrnn {name}": (lambda core=core: make_model(STROKES, **core), STROKES) for name, core in CORES.items()},
+    **{f"mdnrnn {name}": (partial(make_model, STROKES, **core), STROKES) for name, core in CORES.items()},
     "mdnrnn with labels": (lambda: make_model(LABELED), LABELED),
     "sketch": (lambda: make_sketch_model(LABELED), LABELED),
     "sketch without latent": (lambda: make_sketch_model(LABELED, latent=0), LABELED),

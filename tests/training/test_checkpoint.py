@@ -214,6 +214,25 @@ def test_carried_state_of_other_sizes_is_rejected(tmp_path: Path) -> None:
             read_checkpoint(path, model, optimizer, 4)
 
 
+def test_carried_state_that_grows_is_accepted_and_other_sizes_are_rejected(tmp_path: Path) -> None:
+    streams = make_controls((90, 130, 40))
+    config = SequenceTrainConfig(
+        steps=3, batch_size=4, validations=1, window=10, augment_scale=0.0, augment_drop=0.0, precision="float32"
+    )
+    model_config = MDNRNNConfig(core="transformer", hidden=8, heads=2, layers=2, components=2)
+    model = MDNRNN(StepShape.from_corpus(streams), model_config)
+    fit(model, *config.splits(streams, Normalizer.from_corpus(streams)), tmp_path, config)
+    path, optimizer = tmp_path / CHECKPOINT_FILE, make_optimizer(model, config)
+    original = torch.load(path, weights_only=True)
+    assert read_checkpoint(path, model, optimizer, 4) is not None
+    (hidden, time, keys, values), *others = original["carried_state"]
+    assert keys.shape[1] > 0
+    for state in ((hidden, time, keys[:1].clone(), values), (hidden, time, keys[..., :4].clone(), values)):
+        torch.save({**original, "carried_state": (state, *others)}, path)
+        with pytest.raises(InputError, match="carried_state belongs to a model of other sizes"):
+            read_checkpoint(path, model, optimizer, 4)
+
+
 def test_carried_state_is_saved_without_the_tensor_that_it_is_a_part_of(tmp_path: Path) -> None:
     model = make_model()
     state = (torch.zeros(10_000, 4, 6)[-1:],)
