@@ -92,6 +92,7 @@ def test_model_modules_do_not_import_each_other() -> None:
         "configs",
         "kl_annealing",
         "latent",
+        "state",
     }
     for name in models:
         others = {f"models.{other}" for other in models - {name}}
