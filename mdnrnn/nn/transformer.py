@@ -79,7 +79,8 @@ class Transformer(nn.Module):
         steps = torch.arange(len(inputs), device=inputs.device)
         rotation = make_rotation(state.time + steps.view(-1, 1, 1), self.head_size)
         mask = self._attention_mask(len(inputs), state)
-        features, keys, values = self.embed(inputs), [], []
+        # Under autocast the linear layers run in half precision; their outputs are summed in full precision.
+        features, keys, values = self.embed(inputs).to(self.embed.weight.dtype), [], []
         for layer, old_keys, old_values in zip(self.layers, state.keys, state.values, strict=True):
             features, key, value = layer(features, old_keys, old_values, rotation, mask)
             keys.append(key)
@@ -140,10 +141,23 @@ class TransformerLayer(nn.Module):
         query, key = (rotate(part.unflatten(-1, (self.heads, -1)), rotation).flatten(-2) for part in (query, key))
         keys, values = torch.cat([keys.to(key), key]), torch.cat([values.to(value), value])
         q, k, v = (part.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3) for part in (query, keys, values))
-        attended = functional.scaled_dot_product_attention(q, k, v, mask).permute(2, 0, 1, 3).flatten(-2)
+        attended = _attend(q, k, v, mask).permute(2, 0, 1, 3).flatten(-2)
         features = features + self.dropout(self.project(attended))
         network = self.contract(functional.gelu(self.expand(self.network_norm(features))))
         return features + self.dropout(network), keys, values
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Return the attention of all heads (B, heads, T, head_size), in the dtype of the query.
+
+    On a CPU, the attention runs in float32 or wider: PyTorch's backward pass takes four times as long in bfloat16.
+    """
+    if query.device.type != "cpu":
+        return functional.scaled_dot_product_attention(query, key, value, mask)
+    dtype = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast("cpu", enabled=False):
+        attended = functional.scaled_dot_product_attention(query.to(dtype), key.to(dtype), value.to(dtype), mask)
+    return attended.to(query.dtype)
 
 
 def make_rotation(position: Tensor, head_size: int) -> tuple[Tensor, Tensor]:
