@@ -20,14 +20,15 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def check_workers(workers: int, device: torch.device, policy: object) -> None:
+def check_workers(workers: int, device: torch.device, *, policy: object, stop: object) -> None:
     """Raise `InputError` if generation cannot run in `workers` processes.
 
     Args:
-        workers: number of processes, at least 1. If it is larger than 1, the model must be on a CPU, and `policy` must
-            be None.
+        workers: number of processes, at least 1. If it is larger than 1, the model must be on a CPU, and `policy` and
+            `stop` must be None.
         device: device of the model.
         policy: policy that chooses the inputs of each step, or None.
+        stop: stopping rule of the sampling options, or None.
     """
     if workers < 1:
         raise InputError(f"workers: received {workers}, expected 1 or more")
@@ -35,6 +36,8 @@ def check_workers(workers: int, device: torch.device, policy: object) -> None:
         raise InputError(f"workers: received {workers} on {device}, expected 1: worker processes run on the CPU only")
     if workers > 1 and policy is not None:
         raise InputError(f"workers: received {workers} with a policy, expected 1: a policy runs in one process")
+    if workers > 1 and stop is not None:
+        raise InputError(f"workers: received {workers} with a stopping rule, expected 1: it runs in one process")
 
 
 def map_in_processes(function: Callable[[T], R], items: Sequence[T], workers: int) -> list[R]:

@@ -75,7 +75,9 @@ def parse(options: type[T], command: str, arguments: list[str], default: T | Non
     Raises:
         InputError: an option is unknown or missing, or has an invalid value.
     """
-    settings: dict[str, Any] = {"prog": f"mdnrnn {command}", "config": (tyro.conf.DisallowNone,)}
+    # Fields that an option cannot set, such as functions, are hidden.
+    config = (tyro.conf.DisallowNone, tyro.conf.SuppressFixed)
+    settings: dict[str, Any] = {"prog": f"mdnrnn {command}", "config": config}
     if default is not None:
         settings["default"] = default
     stderr = io.StringIO()

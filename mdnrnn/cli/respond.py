@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, Suppress, arg
 
-from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, Temperature, check_count, parse
+from mdnrnn.cli.options import Animate, Columns, RescaleOptions, Seed, check_count, parse
 from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.errors import InputError, quantity
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.render.save import PERFORMANCE_EXTENSIONS, PICTURE_EXTENSIONS, check_output_path, save_performances
 from mdnrnn.render.style import PictureOptions
 from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ResponseSampling(Sampling):
+    """Sampling options of responses: without `endless`, which `respond` always sets, and without `min_strokes`."""
+
+    temperature: float = RESPONSE_SAMPLING.temperature
+    scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
+    """Sampling temperature of the scales of the mixture components; lower values reduce the noise of the touches."""
+    endless: Annotated[bool, Suppress] = True
+    min_strokes: Annotated[int | None, Suppress] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +46,7 @@ class RespondOptions(RescaleOptions):
     """Number of responses."""
     seconds: float = 5.0
     """Duration of each response in seconds."""
-    temperature: Temperature = RESPONSE_SAMPLING.temperature
-    scale_temperature: float | None = RESPONSE_SAMPLING.scale_temperature
-    """Sampling temperature of the scales of the mixture components; lower values reduce the noise of the touches."""
+    sampling: Annotated[_ResponseSampling, arg(name="")] = field(default_factory=_ResponseSampling)
     seed: Seed = 0
     columns: Columns = None
     animate: Animate = False
@@ -62,7 +71,7 @@ def main(arguments: list[str]) -> int:
         call,
         options.n,
         seconds=options.seconds,
-        sampling=Sampling(temperature=options.temperature, scale_temperature=options.scale_temperature),
+        sampling=Sampling(**{option.name: getattr(options.sampling, option.name) for option in fields(Sampling)}),
         seed=options.seed,
     )
     names = ["response"] if options.n == 1 else [f"response {i + 1}" for i in range(options.n)]

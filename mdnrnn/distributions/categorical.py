@@ -1,4 +1,7 @@
-"""Operations on the logits of categorical variables (mixture components and events): sampling, temperature and bias."""
+"""Operations on the logits of categorical variables (mixture components and events).
+
+Sampling, temperature, bias, and truncation to the most probable classes.
+"""
 
 import math
 
@@ -101,3 +104,28 @@ def bias_logits(logits: Tensor, bias: float) -> Tensor:
     if bias > 1 / _LOW_TEMPERATURE:  # the products of the logits could overflow
         return (logits - logits.amax(-1, keepdim=True)) * min(1 + bias, torch.finfo(logits.dtype).max)
     return logits * (1 + bias)
+
+
+def truncate_logits(logits: Tensor, top_k: int | None = None, top_p: float | None = None) -> Tensor:
+    """Return logits (..., K) in which all but the most probable classes are -inf.
+
+    `top_k` keeps the k most probable classes (Fan et al., arXiv:1805.04833). `top_p` keeps the smallest number of
+    classes, the most probable first, whose total probability is at least `top_p` (nucleus sampling, Holtzman et al.,
+    arXiv:1904.09751). With both, `top_p` applies to the renormalized probabilities of the k classes. Classes that are
+    as probable as the last class kept are also kept. None keeps all classes.
+
+    Raises `ValueError` if `top_k` is less than 1, or if `top_p` is not above 0 and at most 1.
+    """
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k: received {top_k}, expected a whole number >= 1")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p: received {top_p}, expected a number above 0 and at most 1")
+    if top_k is not None and top_k < logits.shape[-1]:
+        smallest = logits.topk(top_k, -1).values[..., -1:]
+        logits = logits.masked_fill(logits < smallest, -math.inf)
+    if top_p is not None and top_p < 1:
+        ordered = logits.sort(-1, descending=True).values
+        probs = torch.softmax(ordered, -1)
+        kept = (probs.cumsum(-1) - probs < top_p).sum(-1, keepdim=True).clamp_min(1)  # 0 if the logits are NaN
+        logits = logits.masked_fill(logits < ordered.gather(-1, kept - 1), -math.inf)
+    return logits

@@ -18,7 +18,13 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from mdnrnn.distributions import cholesky, univariate
-from mdnrnn.distributions.categorical import bias_logits, log_scale_shift, sample_categorical, temper_logits
+from mdnrnn.distributions.categorical import (
+    bias_logits,
+    log_scale_shift,
+    sample_categorical,
+    temper_logits,
+    truncate_logits,
+)
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI, component_log_density, log_density, sum_features
 from mdnrnn.distributions.discretized import discretized_log_prob
 from mdnrnn.distributions.modes import find_mode
@@ -345,6 +351,14 @@ class GaussianMixture(Distribution):
         A positive bias reduces randomness. Source: probability bias of Graves (arXiv:1308.0850, section 5.4).
         """
         return self._with_parameters(bias_logits(self.logits, bias), self.means, self.log_scales - bias, self.slopes)
+
+    def truncated(self, top_k: int | None = None, top_p: float | None = None) -> GaussianMixture:
+        """Return a new mixture of the components of largest weight; the weights are renormalized.
+
+        See `categorical.truncate_logits` for the arguments.
+        """
+        logits = truncate_logits(self.logits, top_k, top_p)
+        return self._with_parameters(logits, self.means, self.log_scales, self.slopes)
 
     def affine(self, shift: Tensor, scale: Tensor) -> GaussianMixture:
         """Return the distribution of shift + scale x, where x has this distribution.

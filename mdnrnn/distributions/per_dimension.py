@@ -201,6 +201,10 @@ class PerDimensionMixture(Distribution):
         """Return a new distribution whose univariate mixtures are biased; see `GaussianMixture.biased`."""
         return PerDimensionMixture.from_univariate(self.univariate.biased(bias))
 
+    def truncated(self, top_k: int | None = None, top_p: float | None = None) -> PerDimensionMixture:
+        """Return a new distribution whose univariate mixtures are truncated; see `GaussianMixture.truncated`."""
+        return PerDimensionMixture.from_univariate(self.univariate.truncated(top_k, top_p))
+
     def affine(self, shift: Tensor, scale: Tensor) -> PerDimensionMixture:
         """Return the distribution of shift + scale x, where x has this distribution.
 

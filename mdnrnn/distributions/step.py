@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.categorical import sample_categorical, temper_logits
+from mdnrnn.distributions.categorical import sample_categorical, temper_logits, truncate_logits
 from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
 from mdnrnn.pen_events import DOWN, END
@@ -145,13 +145,16 @@ class StepDistribution(Distribution):
         )
         return self.transform(noise)
 
-    def tempered(self, temperature: float, scale_temperature: float | None = None) -> StepDistribution:
-        """Return a new distribution with a tempered mixture and with event logits divided by `temperature`.
+    def tempered(
+        self, temperature: float, scale_temperature: float | None = None, event_temperature: float | None = None
+    ) -> StepDistribution:
+        """Return a new distribution with a tempered mixture and with event logits divided by `event_temperature`.
 
-        See `GaussianMixture.tempered` for the arguments.
+        By default, `event_temperature` is `temperature`. See `GaussianMixture.tempered` for the other arguments.
         """
         motion, logits = self.motion.tempered(temperature, scale_temperature), self.event_logits
-        return StepDistribution(motion, temper_logits(logits, temperature) if logits.shape[-1] else logits)
+        event_temperature = temperature if event_temperature is None else event_temperature
+        return StepDistribution(motion, temper_logits(logits, event_temperature) if logits.shape[-1] else logits)
 
     def biased(self, bias: float) -> StepDistribution:
         """Return a new distribution with a biased mixture; see `GaussianMixture.biased`.
@@ -159,6 +162,24 @@ class StepDistribution(Distribution):
         The event distribution does not change, as in Graves (arXiv:1308.0850, section 5.4).
         """
         return StepDistribution(self.motion.biased(bias), self.event_logits)
+
+    def truncated(
+        self,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        event_top_k: int | None = None,
+        event_top_p: float | None = None,
+    ) -> StepDistribution:
+        """Return a new distribution of the components of largest weight and of the most probable events.
+
+        See `categorical.truncate_logits` for `top_k` and `top_p`. None keeps all components or events.
+        """
+        motion, logits = self.motion, self.event_logits
+        if top_k is not None or top_p is not None:
+            motion = motion.truncated(top_k, top_p)
+        if logits.shape[-1]:
+            logits = truncate_logits(logits, event_top_k, event_top_p)
+        return StepDistribution(motion, logits)
 
     def endless(self) -> StepDistribution:
         """Return a new distribution in which END has probability 0 and the remaining events are renormalized."""

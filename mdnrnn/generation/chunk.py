@@ -20,6 +20,7 @@ from mdnrnn.generation.fused_sampler import FusedSampler
 from mdnrnn.generation.noise import NOISE_CHUNK, fill_noise
 from mdnrnn.generation.prefix import InitialStates, SequenceInitializer
 from mdnrnn.generation.steppers import ModelStepper, Stepper
+from mdnrnn.generation.stopping import EndRules
 from mdnrnn.models.base import SequenceModel
 from mdnrnn.pen_events import END
 
@@ -33,13 +34,20 @@ class ChunkGenerator:
         initializer: provides the model, the condition and the policy.
         constraints: sampling options, bin widths and bounds.
         stepper: result of `make_stepper` for the B sequences.
+        rules: stroke limits and stopping rule of the B sequences.
         position: position of each sequence: the sum of its normalized motions so far, shape (B, D).
     """
 
     def __init__(
-        self, initializer: SequenceInitializer, constraints: SamplingConstraints, stepper: Stepper, position: Tensor
+        self,
+        initializer: SequenceInitializer,
+        constraints: SamplingConstraints,
+        stepper: Stepper,
+        rules: EndRules,
+        position: Tensor,
     ) -> None:
-        self.initializer, self.constraints, self.stepper, self.position = initializer, constraints, stepper, position
+        self.initializer, self.constraints, self.stepper, self.rules = initializer, constraints, stepper, rules
+        self.position = position
         model, sampling, batch, device = initializer.model, constraints.sampling, len(position), position.device
         choices, features = model.component_choices, model.shape.features
         self.is_fast = not isinstance(stepper, ModelStepper)
@@ -66,12 +74,13 @@ class ChunkGenerator:
     def replace_rows(self, rows: Tensor, states: InitialStates) -> None:
         """Replace the sequences in the given rows by new sequences with the given initial states."""
         self.stepper.replace_rows(rows, states.previous, states.state)
+        self.rules.replace_rows(rows)
         self.position[rows] = states.position
 
     def select_rows(self, rows: Tensor) -> ChunkGenerator:
         """Return a generator for the sequences in the given rows."""
-        stepper = self.stepper.select_rows(rows)
-        return ChunkGenerator(self.initializer, self.constraints, stepper, self.position[rows])
+        stepper, rules = self.stepper.select_rows(rows), self.rules.select_rows(rows)
+        return ChunkGenerator(self.initializer, self.constraints, stepper, rules, self.position[rows])
 
     def prepare(self, noises: list[np.random.Generator | None], indices: np.ndarray, done: np.ndarray) -> None:
         """Copy the noise of the next chunk to the device. If the condition contains inputs, also copy the inputs.
@@ -112,8 +121,9 @@ class ChunkGenerator:
     def _sample(self, output: Any, time: int) -> tuple[Tensor, Tensor]:
         """Return motions (B, D) and events (B,) sampled from the output of the stepper.
 
-        Motions are shortened so that positions stay within the bounds. If the model's stopping rule
-        (`SequenceModel.finished`) ends a sequence, the event of this sequence is END.
+        Motions are shortened so that positions stay within the bounds. Events are changed by the stroke limits. If the
+        model's stopping rule (`SequenceModel.finished`) or that of the sampling options ends a sequence, the event of
+        this sequence is END.
         """
         bin_widths, bounds = self.constraints.bin_widths, self.constraints.bounds
         bin_width = bin_widths.bin_width
@@ -124,12 +134,16 @@ class ChunkGenerator:
         if bounds is not None:
             motion = clip_to_bounds(motion, self.position, bounds)
             self.position.add_(motion)
-        event = event.clone()  # the fused sampler reuses its buffer
+        event = self.rules.limit_strokes(event.clone())  # the fused sampler reuses its buffer
         if self.has_stopping_rule:
             finished = self.initializer.model.finished(self.stepper.state)
             if finished is not None:
                 check_shape("finished: mask", finished, tuple(event.shape))
                 event.masked_fill_(finished.bool(), END)
+        stopped = self.rules.stopped(motion, event)
+        if stopped is not None:
+            event.masked_fill_(stopped, END)
+        self.rules.append(motion, event)
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:

@@ -34,8 +34,11 @@ _MODULES = {StepDecoder, StepFeatures, LayerNormLayer, WindowLSTM, nn.LSTM, nn.G
 _MODULES |= _HEADS | _CORES | {nn.ModuleList}
 _DISTRIBUTIONS = {MixtureShape, StepParameters, StepDistribution, GaussianMixture, PerDimensionMixture}
 _DTYPES = {torch.float32, torch.float64}
-_SAMPLING_OPTIONS = {"temperature", "scale_temperature", "bias", "endless"}
-"""Fields of `Sampling` that `FusedSampler` implements."""
+_SAMPLING_OPTIONS = {
+    "temperature", "scale_temperature", "event_temperature", "bias", "top_k", "top_p", "event_top_k", "event_top_p",
+    "endless", "min_strokes", "max_strokes", "stop",
+}  # fmt: skip
+"""Fields of `Sampling` that `FusedSampler` or, for both paths, `EndRules` implements."""
 
 
 def supports_fast_path(model: SequenceModel, sampling: Sampling) -> bool:
@@ -114,9 +117,9 @@ def _is_modified(module: nn.Module) -> bool:
 
 
 def _is_supported_sampling(sampling: Sampling) -> bool:
-    """Return whether `FusedSampler` implements the sampling options.
+    """Return whether the fast path implements the sampling options.
 
-    Fields of `Sampling` that `FusedSampler` does not implement must have their default values.
+    Fields of `Sampling` that the fast path does not implement must have their default values.
     """
     if type(sampling) is not Sampling:
         return False

@@ -19,6 +19,7 @@ from mdnrnn.distributions.categorical import (
     invert_cdf,
     log_scale_shift,
     temper_logits,
+    truncate_logits,
 )
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.nn.heads import StepHead
@@ -101,12 +102,9 @@ class FusedSampler:
         shift = self.head.end_logit_shift(features)
         if shift is not None and self.end_logit is not None:
             self.end_logit.add_(shift)
-        logits = self.logits
         if self.sampling.bias:
             self.component_logits.copy_(bias_logits(self.component_logits, self.sampling.bias))
-        if self.sampling.temperature != 1:
-            logits = temper_logits(logits, self.sampling.temperature)
-        cumulative = cumulative_weights(logits, self.cumulative)
+        cumulative = cumulative_weights(self._restrict(self.logits), self.cumulative)
         invert_cdf(cumulative, self.total, uniform, self.last_classes, out=self.selected)
         torch.gather(self.components, 2, self.component_index, out=self.component)
         log_scale = add_floor(self.raw_scale, self.floor)
@@ -116,6 +114,22 @@ class FusedSampler:
             self.flat_slopes.index_copy_(1, self.slope_index, self.below_diagonal)
         motion = cholesky.transform_noise(self.mean, log_scale, self.slopes, normal, bin_width, all_positive)
         return motion, self.event
+
+    def _restrict(self, logits: Tensor) -> Tensor:
+        """Apply the temperatures, top-k and top-p to the logits (B, G, outcomes)."""
+        sampling, choices = self.sampling, self.component_logits.shape[1]
+        temperature, event_temperature = sampling.temperature, sampling.resolved_event_temperature
+        if event_temperature == temperature:
+            logits = temper_logits(logits, temperature) if temperature != 1 else logits
+            if not sampling.truncates:
+                return logits
+            components, events = logits[:, :choices], logits[:, choices:]
+        else:
+            components = temper_logits(logits[:, :choices], temperature)
+            events = temper_logits(logits[:, choices:], event_temperature)
+        components = truncate_logits(components, sampling.top_k, sampling.top_p)
+        events = truncate_logits(events, sampling.event_top_k, sampling.event_top_p)
+        return torch.cat([components, events], 1)
 
 
 def _order_rows(head: StepHead, endless: bool) -> tuple[Tensor, Tensor]:

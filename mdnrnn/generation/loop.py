@@ -18,6 +18,7 @@ from mdnrnn.generation.constraints import BinWidths, SamplingConstraints
 from mdnrnn.generation.prefix import Policy, SequenceInitializer
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.slots import GeneratedSequence, SlotGenerator
+from mdnrnn.generation.stopping import check_stroke_limits
 from mdnrnn.models.base import Condition, SequenceModel
 from mdnrnn.multiprocess import check_workers, map_in_processes
 from mdnrnn.nn.evaluation_mode import evaluation_mode
@@ -70,7 +71,7 @@ def generate(
             shape (2, P). Motions that would lead out of the bounds are shortened before the model reads them.
         batch_size: number of sequences generated at the same time.
         shared_noise: whether all sequences use the noise of sequence 0; they then differ by their conditions only.
-        workers: number of worker processes; more than 1 requires a model on a CPU and no policy.
+        workers: number of worker processes; more than 1 requires a model on a CPU, no policy and no stopping rule.
 
     Returns:
         The generated sequences, including the prefix.
@@ -80,11 +81,13 @@ def generate(
     """
     check_generation_arguments(n, seed, max_steps, batch_size)
     like, features = next(model.parameters()), model.shape.features
-    check_workers(workers, like.device, policy)
+    sampling = sampling or Sampling()
+    check_workers(workers, like.device, policy=policy, stop=getattr(sampling, "stop", None))
     if policy is not None and not model.shape.inputs:
         raise InputError("policy: received a policy for a model without inputs; omit the policy")
     condition = check_condition(condition, model, n)
     prefix = check_prefix(prefix, model, condition.inputs)
+    check_stroke_limits(sampling, model.shape.events, prefix)
     bin_width = check_bin_width("bin_width", bin_width, features)
     first_bin_width = check_bin_width("first_bin_width", first_bin_width, features)
     bounds = check_bounds(bounds, features)
@@ -92,7 +95,7 @@ def generate(
         model=model, condition=condition, prefix=prefix, policy=policy, seed=seed, shared_noise=shared_noise
     )
     constraints = SamplingConstraints(
-        sampling or Sampling(),
+        sampling,
         BinWidths.from_arguments(bin_width, first_bin_width, like),
         None if bounds is None else bounds.to(like),
     )

@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions import Step
 from mdnrnn.generation.chunk import ChunkGenerator
 from mdnrnn.generation.constraints import SamplingConstraints
 from mdnrnn.generation.cuda_graph import GraphedFunction
 from mdnrnn.generation.noise import NOISE_CHUNK
 from mdnrnn.generation.prefix import SequenceInitializer
 from mdnrnn.generation.steppers import make_stepper
+from mdnrnn.generation.stopping import EndRules
 from mdnrnn.pen_events import END
 
 _REFILL_FRACTION = 8
@@ -70,10 +72,13 @@ class SlotGenerator:
         self.noises: list[np.random.Generator | None] = list(states.noises)
         self.device = states.position.device
         stepper = make_stepper(initializer.model, constraints.sampling, states.previous, states.state)
-        self.chunk = ChunkGenerator(initializer, constraints, stepper, states.position)
+        prefix = initializer.prefix or Step(states.position[:0], states.previous.event[:0])
+        rules = EndRules(constraints.sampling, prefix, count)
+        self.chunk = ChunkGenerator(initializer, constraints, stepper, rules, states.position)
         self.graph: GraphedFunction[list[Tensor]] | None = None
-        # Policies and general models may run code that a CUDA graph cannot record.
-        if self.device.type == "cuda" and initializer.policy is None and self.chunk.is_fast:
+        # Policies, stopping rules and general models may run code that a CUDA graph cannot record.
+        own_code = initializer.policy is not None or rules.stop is not None or not self.chunk.is_fast
+        if self.device.type == "cuda" and not own_code:
             self.graph = GraphedFunction(partial(self.chunk.generate, NOISE_CHUNK), self.device)
 
     def generate(self) -> list[list[GeneratedSequence]]:

@@ -30,6 +30,7 @@ from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import Data, open_data, open_training_data
+from mdnrnn.runs.raw_stop import stop_in_raw_units
 from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, load_weights
 
@@ -153,14 +154,15 @@ class Run:
             inputs: inputs (n, T, A) of all steps, for a model with inputs.
             policy: function that chooses the inputs of each step, instead of `inputs`; see
                 `mdnrnn.generation.prefix.Policy`. `mdnrnn.dream` accepts a simpler function, for world models.
-            sampling: sampling options; by default steps are sampled from the model's distribution.
+            sampling: sampling options; by default steps are sampled from the model's distribution. A stopping rule
+                receives motions in raw units.
             seed: random seed. The noise of sequence i depends only on the seed and i.
             max_steps: maximum number of new steps; by default the length of the longest training sequence or, with
                 texts, a limit that grows with the number of characters.
             shared_noise: whether all sequences use the noise of sequence 0. The sequences then differ only because of
                 other arguments, such as their labels or latent vectors.
             workers: number of worker processes; the result does not depend on this number. More than 1 requires a model
-                on the CPU and no policy.
+                on the CPU, no policy and no stopping rule.
 
         Raises:
             InputError: an argument does not fit the run's model.
@@ -191,7 +193,7 @@ class Run:
             condition,
             prefix_step,
             policy=policy,
-            sampling=sampling,
+            sampling=stop_in_raw_units(self, sampling),
             seed=seed,
             max_steps=arguments.step_limits(config, texts, prefix) if max_steps is None else max_steps,
             bin_width=bin_width,

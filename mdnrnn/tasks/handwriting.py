@@ -80,7 +80,8 @@ def write(
         run: run of a text-conditional model.
         lines: texts of the lines.
         style: line of handwriting to imitate, with its text; by default the handwriting is random.
-        sampling: sampling options.
+        sampling: sampling options. Stroke limits do not count the strokes of the style. A stopping rule also sees the
+            steps of the style.
         seed: random seed; the noise of line i depends only on the seed and i.
         max_steps: maximum number of steps per line; by default it grows with the number of characters.
 
@@ -99,6 +100,7 @@ def write(
         style = style._replace(event=mark_end(style.event), text=to_nfc(style.text))
         texts = [f"{style.text} {line}" for line in lines]
         style_steps, style_characters = len(style.event), len(style.text or "") + 1
+        sampling = (sampling or Sampling()).with_prefix_strokes(int((style.event != DOWN).sum()))
     generated = run.generate(len(texts), texts=texts, prefix=style, sampling=sampling, seed=seed, max_steps=max_steps)
     windows = run.attention(generated)
     sequences, line_windows = [], []

@@ -14,6 +14,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.pen_events import DOWN, END
 
 if TYPE_CHECKING:
     from mdnrnn.runs.run import Run
@@ -52,7 +53,8 @@ def respond(
         n: number of responses.
         seconds: duration of a response in seconds, at most 600. The event END is excluded from sampling, because END
             would end a response earlier.
-        sampling: sampling options; by default `RESPONSE_SAMPLING`.
+        sampling: sampling options; by default `RESPONSE_SAMPLING`. Stroke limits do not count the strokes of the call.
+            A stopping rule also sees the steps of the call. Both can end a response before its duration.
         seed: random seed; the noise of response i depends only on the seed and i.
 
     Raises:
@@ -67,12 +69,14 @@ def respond(
         raise InputError("call: received an empty performance, expected one touch or more")
     call = call._replace(event=mark_end(call.event))  # lifts the finger, so that a new stroke starts
     endless = replace(sampling or RESPONSE_SAMPLING, endless=True)
+    endless = endless.with_prefix_strokes(int((call.event != DOWN).sum()))
     steps = int(np.ceil(seconds * _STEPS_PER_SECOND)) + 1
     while True:
         generated = run.generate(n, prefix=call, sampling=endless, seed=seed, max_steps=steps)
         sequences = [generated[i] for i in range(n)]
         times = [_response_times(sequence, len(call.event)) for sequence in sequences]
-        if all(time[-1] > seconds for time in times) or steps >= _MAX_STEPS:
+        ends = [sequence.event[-1] == END for sequence in sequences]
+        if all(end or time[-1] > seconds for end, time in zip(ends, times, strict=True)) or steps >= _MAX_STEPS:
             break
         steps *= 2
     if not all(np.isfinite(time).all() for time in times):

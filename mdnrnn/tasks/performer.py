@@ -16,9 +16,11 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.constraints import clip_to_bounds
 from mdnrnn.generation.noise import NOISE_CHUNK, check_seed, fill_noise, noise_stream
 from mdnrnn.generation.sampling import Sampling
+from mdnrnn.generation.stopping import EndRules, check_stroke_limits
 from mdnrnn.models.base import Condition
 from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.runs import generation_arguments as arguments
+from mdnrnn.runs.raw_stop import stop_in_raw_units
 from mdnrnn.runs.run import Run
 
 _MIN_TIME = np.nextafter(0, 1)
@@ -66,14 +68,15 @@ class Performer:
 
         Args:
             run: run of a model that needs neither a text nor a latent vector.
-            sampling: sampling options.
+            sampling: sampling options. Stroke limits and stopping rules count the observed steps, too. When they end the
+                sequence, the event of the step is END; call `reset` to start a new sequence.
             seed: random seed.
             label: class of the sequence; by default the first class.
             context: context vector (C,), for a model with a context vector.
 
         Raises:
             InputError: the model needs a text or a latent vector, the label is unknown, the context does not fit the
-                model, or the seed is negative.
+                model, the seed is negative, or there are stroke limits and the data have no strokes.
         """
         if run.model.uses_text or run.model.latent:
             raise InputError(
@@ -81,7 +84,8 @@ class Performer:
                 "another run"
             )
         check_seed(seed)
-        self.run, self.sampling = run, sampling or Sampling()
+        self.run, self.sampling = run, stop_in_raw_units(run, sampling) or Sampling()
+        check_stroke_limits(self.sampling, run.config.shape.events, None)
         self._lock, self._noise = threading.Lock(), _noise_of_first_sequence(run, seed)
         device = next(run.model.parameters()).device
         weights = run.label_weights(1, None if label is None else [label])
@@ -101,6 +105,7 @@ class Performer:
         with self._lock, torch.inference_mode():
             self._previous = self.run.model.initial_step(1)
             self._position = torch.zeros_like(self._previous.motion)
+            self._rules = EndRules(self.sampling, Step(self._position[:0], self._previous.event[:0]), 1)
             self._state = self.run.model.initial_state(1, self._condition)
             self._prediction: _Prediction | None = None
             self._is_first = True
@@ -150,12 +155,13 @@ class Performer:
         bin_width = self._first_bin_width if self._is_first else self._bin_width
         step = distribution.transform(next(self._noise), bin_width)
         assert self._prediction is not None
+        motion, event = step.motion, self._rules.limit_strokes(step.event)
+        if self._bounds is not None:
+            motion = clip_to_bounds(motion, self._position, self._bounds)
         finished = self.run.model.finished(self._prediction.state)
-        if finished is not None:
-            step = step._replace(event=torch.where(finished, END, step.event))
-        if self._bounds is None:
-            return step
-        return step._replace(motion=clip_to_bounds(step.motion, self._position, self._bounds))
+        for mask in (finished, self._rules.stopped(motion, event)):
+            event = event if mask is None else torch.where(mask, END, event)
+        return Step(motion, event)
 
     def _predict(self, inputs: np.ndarray | None) -> StepDistribution:
         """Return the distribution of the next step. It is cached for repeated calls with the same inputs."""
@@ -175,6 +181,7 @@ class Performer:
 
     def _append(self, step: Step) -> None:
         assert self._prediction is not None
+        self._rules.append(step.motion, step.event)
         event = torch.where(step.event == END, UP, step.event) if self.run.config.shape.events == 3 else step.event
         self._previous, self._state = step._replace(event=event), self._prediction.state
         self._position = self._position + step.motion
