@@ -56,24 +56,22 @@ class Sampling:
     `mdnrnn.generation.stopping.StoppingRule`."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "scale_temperature", "event_temperature"):
-            value = getattr(self, name)
-            if value is not None and not (math.isfinite(value) and value >= 0):
-                raise InputError(f"{name}: received {value}, expected a number >= 0")
+        self._check(("temperature", "scale_temperature", "event_temperature"), _is_temperature, "a number >= 0")
+        self._check(("top_k", "event_top_k", "min_strokes", "max_strokes"), _is_count, "a whole number >= 1")
+        self._check(("top_p", "event_top_p"), lambda p: 0 < p <= 1, "a number above 0 and at most 1")
+        self._check(("stop",), callable, "a function of the steps so far")
         if not -1 < self.bias < math.inf:
             raise InputError(f"bias: received {self.bias}, expected a finite number above -1; 0 for no bias")
-        for name in ("top_k", "event_top_k", "min_strokes", "max_strokes"):
+        low, high = self.min_strokes, self.max_strokes
+        if low is not None and high is not None and low > high:
+            raise InputError(f"min_strokes: received {low}, expected at most max_strokes, which is {high}")
+
+    def _check(self, names: tuple[str, ...], is_valid: Callable[[Any], bool], expected: str) -> None:
+        """Raise `InputError` if one of these options is neither None nor valid."""
+        for name in names:
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, Integral) and value >= 1):
-                raise InputError(f"{name}: received {value}, expected a whole number >= 1; omit it for no limit")
-        for name in ("top_p", "event_top_p"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value <= 1:
-                raise InputError(f"{name}: received {value}, expected a number above 0 and at most 1")
-        if self.min_strokes is not None and self.max_strokes is not None and self.min_strokes > self.max_strokes:
-            raise InputError(f"min_strokes: received {self.min_strokes}, expected at most max_strokes, {self.max_strokes}")
-        if self.stop is not None and not callable(self.stop):
-            raise InputError(f"stop: received {type(self.stop).__name__}, expected a function of the steps so far")
+            if value is not None and not is_valid(value):
+                raise InputError(f"{name}: received {value}, expected {expected}")
 
     @property
     def resolved_scale_temperature(self) -> float:
@@ -111,5 +109,17 @@ class Sampling:
         Args:
             strokes: number of strokes of the prefix, which is added to both limits.
         """
-        limits = {"min_strokes": self.min_strokes, "max_strokes": self.max_strokes}
-        return replace(self, **{name: limit + strokes for name, limit in limits.items() if limit is not None})
+        low, high = self.min_strokes, self.max_strokes
+        return replace(
+            self,
+            min_strokes=None if low is None else low + strokes,
+            max_strokes=None if high is None else high + strokes,
+        )
+
+
+def _is_temperature(value: Any) -> bool:
+    return math.isfinite(value) and value >= 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 1

@@ -115,7 +115,7 @@ class EndRules:
             return None
         mask = self.stop(self.history.append(motion, event))
         if not isinstance(mask, Tensor):
-            raise InputError(f"stop: received {type(mask).__name__}, expected a mask, a tensor of {len(event)} booleans")
+            raise InputError(f"stop: received {type(mask).__name__}, expected a tensor of {len(event)} booleans")
         check_shape("stop: mask", mask, tuple(event.shape))
         return mask.bool()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from mdnrnn.runs.run import Run
 
 
-class RawStop(NamedTuple):
+@dataclass(frozen=True)
+class RawStop:
     """Stopping rule for normalized motions that calls the rule `stop` with motions in raw units."""
 
     run: Run

@@ -68,8 +68,8 @@ class Performer:
 
         Args:
             run: run of a model that needs neither a text nor a latent vector.
-            sampling: sampling options. Stroke limits and stopping rules count the observed steps, too. When they end the
-                sequence, the event of the step is END; call `reset` to start a new sequence.
+            sampling: sampling options. Stroke limits and stopping rules count the observed steps, too. When they end
+                the sequence, the event of the step is END; call `reset` to start a new sequence.
             seed: random seed.
             label: class of the sequence; by default the first class.
             context: context vector (C,), for a model with a context vector.
@@ -181,8 +181,8 @@ class Performer:
 
     def _append(self, step: Step) -> None:
         assert self._prediction is not None
-        self._rules.append(step.motion, step.event)
         event = torch.where(step.event == END, UP, step.event) if self.run.config.shape.events == 3 else step.event
+        self._rules.append(step.motion, event)
         self._previous, self._state = step._replace(event=event), self._prediction.state
         self._position = self._position + step.motion
         self._prediction, self._is_first = None, False

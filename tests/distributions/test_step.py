@@ -67,7 +67,7 @@ def test_without_events_only_the_motion_is_scored_and_every_event_is_down() -> N
     mixture, motion = random_steps().motion, torch.randn(5, 2, dtype=torch.float64)
     steps = StepDistribution(mixture, torch.zeros(5, 0))
     torch.testing.assert_close(steps.log_prob(Step(motion, torch.full((5,), 2))), mixture.log_prob(motion))
-    for one in (steps, steps.tempered(0), steps.endless()):
+    for one in (steps, steps.tempered(0), steps.endless(), steps.truncated(event_top_k=1, event_top_p=0.5)):
         assert (one.sample((100,)).event == DOWN).all()
 
 
@@ -79,6 +79,46 @@ def test_endless_renormalizes_the_other_events() -> None:
     torch.testing.assert_close(endless.mean.event[:, :END], probs[:, :END] / (1 - probs[:, END:]))
     assert (endless.mean.event[:, END] == 0).all()
     assert endless.motion is steps.motion
+
+
+def test_event_temperature_changes_only_the_events() -> None:
+    steps = random_steps()
+    tempered = steps.tempered(0.5, 2.0, 0.25)
+    torch.testing.assert_close(tempered.event_logits, steps.event_logits * 4)
+    expected = steps.motion.tempered(0.5, 2.0)
+    assert torch.equal(tempered.motion.logits, expected.logits)
+    assert torch.equal(tempered.motion.log_scales, expected.log_scales)
+
+
+def per_dimension_mixture() -> PerDimensionMixture:
+    draw = lambda: torch.randn(5, 2, 4, generator=torch.Generator().manual_seed(2), dtype=torch.float64)  # noqa: E731
+    return PerDimensionMixture(draw(), draw(), draw())
+
+
+@pytest.mark.parametrize("motion", [random_steps().motion, per_dimension_mixture()], ids=["joint", "per dimension"])
+def test_truncated_distribution_renormalizes_the_largest_weights_and_probabilities(
+    motion: GaussianMixture | PerDimensionMixture,
+) -> None:
+    """The two largest weights of each mixture and the two largest event probabilities; components are unchanged."""
+    steps = StepDistribution(motion, random_steps().event_logits)
+    truncated = steps.truncated(top_k=2, event_top_k=2)
+    pairs = [(truncated.motion.logits, motion.logits), (truncated.event_logits, steps.event_logits)]
+    for logits, original in pairs:
+        probs = torch.softmax(original, -1)
+        kept = probs >= probs.sort(-1, descending=True).values[..., 1:2]
+        expected = probs * kept / (probs * kept).sum(-1, keepdim=True)
+        torch.testing.assert_close(torch.softmax(logits, -1), expected)
+    assert torch.equal(truncated.motion.means, motion.means)
+    assert torch.equal(truncated.motion.log_scales, motion.log_scales)
+
+
+def test_truncation_applies_to_the_components_or_to_the_events() -> None:
+    steps = random_steps()
+    components, events = steps.truncated(top_p=0.5), steps.truncated(event_top_p=0.5)
+    assert components.event_logits is steps.event_logits
+    assert events.motion is steps.motion
+    assert components.motion.logits.isinf().any()
+    assert events.event_logits.isinf().any()
 
 
 def test_samples_of_a_per_dimension_mixture_follow_its_distribution_function() -> None:

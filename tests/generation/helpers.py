@@ -9,8 +9,9 @@ from torch import Tensor
 from mdnrnn.distributions import Noise
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.slots import GeneratedSequence
+from mdnrnn.generation.stopping import StepHistory
 from mdnrnn.models.base import Condition, SequenceModel
-from mdnrnn.pen_events import END
+from mdnrnn.pen_events import DOWN, END, UP
 
 CHUNK = 16
 
@@ -57,13 +58,29 @@ def generate_reference(
         for t in range(min(CHUNK, max_steps - len(events))):
             component = uniform[0, t : t + 1] if choices == 1 else uniform[:choices, t].unsqueeze(0)
             noise = Noise(component, uniform[-1, t : t + 1], normal[t : t + 1].to(previous.motion))
+            if condition.inputs is not None:
+                previous = previous._replace(inputs=condition.inputs[:, len(events)])
             steps, state = model.step(previous, state)
             previous = sampling(steps).transform(noise, bin_width)
+            event = limit_strokes(int(previous.event), events, sampling)
             finished = model.finished(state)
-            if finished is not None and bool(finished):
-                previous = previous._replace(event=torch.full_like(previous.event, END))
             motions.append(previous.motion[0])
-            events.append(int(previous.event))
+            if sampling.stop is not None:
+                so_far = torch.tensor([[*events, event]]), torch.tensor([len(motions)])
+                event = END if bool(sampling.stop(StepHistory(torch.stack(motions)[None], *so_far))) else event
+            events.append(END if finished is not None and bool(finished) else event)
+            previous = previous._replace(event=torch.full_like(previous.event, events[-1]))
             if END in events:
                 break
-    return GeneratedSequence(torch.stack(motions).numpy(), np.array(events))
+    inputs = None if condition.inputs is None else condition.inputs[0, : len(events)].numpy()
+    return GeneratedSequence(torch.stack(motions).numpy(), np.array(events), inputs)
+
+
+def limit_strokes(event: int, events: list[int], sampling: Sampling) -> int:
+    """Return the event of a step that follows `events`, changed by the stroke limits."""
+    strokes = 1 + sum(previous != DOWN for previous in events)
+    if event == END and strokes < (sampling.min_strokes or 0):
+        return UP
+    if event == UP and strokes >= (sampling.max_strokes or np.inf):
+        return END
+    return event

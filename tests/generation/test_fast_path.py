@@ -258,13 +258,21 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
 }
 FAST = {"plain", "GRU", "stopping rule"}
 UNCHANGED = {"plain", "no decoder", "weight norm", "weight norm of a layer"}
-SAMPLINGS = {"default": Sampling(), "tempered": Sampling(temperature=0.6, bias=0.2), "subclass": TopOne()}
+SAMPLINGS = {
+    "default": Sampling(),
+    "tempered": Sampling(temperature=0.6, bias=0.2),
+    "events": Sampling(event_temperature=1.5, event_top_p=0.97),
+    "components": Sampling(top_k=3, top_p=0.8),
+    "strokes": Sampling(min_strokes=2, max_strokes=4),
+    "subclass": TopOne(),
+}
+OWN_SAMPLINGS = [sampling for sampling in SAMPLINGS.values() if type(sampling) is Sampling]
 
 
 @pytest.mark.parametrize(
     ("kind", "sampling"),
     [(kind, "default") for kind in MODELS]
-    + [(kind, sampling) for kind in ("plain", "stopping rule", "model.step") for sampling in ("tempered", "subclass")],
+    + [(kind, name) for kind in ("plain", "stopping rule", "model.step") for name in SAMPLINGS if name != "default"],
 )
 def test_generation_equals_model_step_in_every_batch_size(kind: str, sampling: str) -> None:
     """With batch size 3, sequences take the slots of finished ones; with 8, the batch shrinks at the end."""
@@ -292,6 +300,7 @@ def test_only_models_without_overridden_methods_take_the_fast_path(kind: str) ->
     model = MODELS[kind]()
     assert supports_fast_path(model, Sampling()) == (kind in FAST)
     assert supports_fast_path(model, Sampling(temperature=0.5, endless=True)) == (kind in FAST)
+    assert all(supports_fast_path(model, options) == (kind in FAST) for options in OWN_SAMPLINGS)
     assert not supports_fast_path(model, TopOne())
 
 

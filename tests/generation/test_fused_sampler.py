@@ -23,6 +23,14 @@ SAMPLINGS = {
     "bias": Sampling(bias=1.5),
     "endless": Sampling(endless=True),
     "all": Sampling(temperature=1.3, scale_temperature=0.5, bias=-0.4, endless=True),
+    "event temperature": Sampling(event_temperature=0.3),
+    "event temperature 0": Sampling(temperature=0.8, event_temperature=0.0),
+    "top-k": Sampling(top_k=2),
+    "top-p": Sampling(top_p=0.6),
+    "event top-k": Sampling(event_top_k=2),
+    "event top-p": Sampling(event_top_p=0.7),
+    "truncated": Sampling(temperature=0.7, bias=0.3, top_k=3, top_p=0.8, event_top_k=2, event_top_p=0.9, endless=True),
+    "truncated and tempered": Sampling(temperature=0.7, event_temperature=1.4, top_p=0.8, event_top_p=0.9),
 }
 GRIDS = {"continuous": None, "grid": [0.05, 0.1, 0.2], "mixed": [0.05, 0.0, 0.2]}
 EVERY_SAMPLING = pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=SAMPLINGS.keys())

@@ -165,9 +165,10 @@ def test_sequences_without_new_steps_equal_the_prefix() -> None:
 
 
 def test_worker_processes_generate_the_same_sequences() -> None:
-    """With labels and latents from the prior."""
+    """With labels, latents from the prior and sampling options."""
+    sampling = Sampling(top_p=0.9, event_temperature=0.8, min_strokes=2, max_strokes=4)
     sketch = make_sketch_model(random_corpus([3], classes=("a", "b", "c")))
-    run = partial(generate, sketch, 7, Condition(make_labels(3)[:7]), max_steps=LIMITS[:7], seed=4)
+    run = partial(generate, sketch, 7, Condition(make_labels(3)[:7]), max_steps=LIMITS[:7], seed=4, sampling=sampling)
     assert_same_sequences(run(workers=2), run())
 
 
