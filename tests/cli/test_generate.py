@@ -16,7 +16,7 @@ from mdnrnn.data.corpus import Sequence, pack
 from mdnrnn.data.formats import native
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.metadata import Metadata
-from mdnrnn.pen_events import END
+from mdnrnn.pen_events import DOWN, END
 from tests.cli.helpers import FIRST_BYTES, assert_refused, count_paths, limit_file_size
 
 Capture = pytest.CaptureFixture[str]
@@ -110,6 +110,25 @@ def test_whole_drawing_as_prefix_is_continued_after_a_lifted_pen(stroke_run: Pat
     assert len(corpus[0].event) > length
 
 
+def test_number_of_strokes_is_within_the_limits(stroke_run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "drawings.npz"
+    options = ["--min-strokes", "2", "--max-strokes", "3", "--event-temperature", "0.8", "--max-steps", "2000"]
+    generate(stroke_run, out, "-n", "20", *options)
+    corpus = pipeline.read(out)
+    strokes = [int((corpus[i].event != DOWN).sum()) for i in range(20)]
+    assert set(strokes) == {2, 3}
+    assert all(corpus[i].event[-1] == END for i in range(20))
+
+
+@pytest.mark.parametrize("option", ["--top-k 1", "--top-p 0.5", "--event-top-k 1", "--event-top-p 0.5"])
+def test_truncation_changes_the_drawings(option: str, stroke_run: Path, tmp_path: Path) -> None:
+    plain, truncated = tmp_path / "plain.npz", tmp_path / "truncated.npz"
+    generate(stroke_run, plain, "--max-steps", "20")
+    generate(stroke_run, truncated, "--max-steps", "20", *option.split())
+    one, other = pipeline.read(plain), pipeline.read(truncated)
+    assert not np.array_equal(one.motion, other.motion)
+
+
 MISTAKES = {
     "unknown extension": ("--out x.bmp", "received extension '.bmp', expected one of .svg"),
     "no extension": ("--out -", "received extension ''"),
@@ -119,6 +138,12 @@ MISTAKES = {
     "no workers": ("--out x.svg --workers 0", "workers: received 0, expected 1 or more"),
     "negative temperature": ("--out x.svg --temperature -0.5", "temperature: received -0.5, expected a number >= 0"),
     "NaN as temperature": ("--out x.svg --temperature nan", "temperature: received nan, expected a number >= 0"),
+    "top-p": ("--out x.svg --top-p 1.5", "top_p: received 1.5, expected a number above 0 and at most 1"),
+    "empty range of strokes": (
+        "--out x.svg --min-strokes 3 --max-strokes 2",
+        "min_strokes: received 3, expected at most",
+    ),
+    "stopping rule": ("--out x.svg --stop rule", "Unrecognized options: --stop"),
     "no drawings": ("--out x.svg -n 0", "-n: received 0, expected 1 or more"),
     "no steps": ("--out x.svg --max-steps 0", "max_steps: received 0, expected a whole number >= 1"),
     "negative seed": ("--out x.svg --seed -1", "seed: received -1, expected a whole number >= 0"),

@@ -88,6 +88,16 @@ def test_seed_and_temperatures_change_the_response(touch_run: Path, call: Path, 
     assert len(set(responses)) == 4
 
 
+def test_stroke_limit_ends_the_response(touch_run: Path, call: Path, tmp_path: Path) -> None:
+    plain, limited = tmp_path / "plain.csv", tmp_path / "limited.csv"
+    respond(touch_run, call, plain, "--seconds", "1")
+    respond(touch_run, call, limited, "--seconds", "1", "--max-strokes", "3", "--top-p", "1")
+    rows = read_rows(limited)
+    assert 3 <= len(rows) < len(read_rows(plain))
+    np.testing.assert_array_equal(rows, read_rows(plain)[: len(rows)])
+    assert (rows[:, 4] == 0).sum() == 3  # a stroke starts with a row that does not move
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -98,8 +108,9 @@ def test_seed_and_temperatures_change_the_response(touch_run: Path, call: Path, 
         ("--out response.csv --seconds 0", "seconds: received 0.0, expected more than 0"),
         ("--out response.csv --index 5", "prefix index: received 5"),
         ("--out response.csv --temperature -1", "temperature: received -1.0, expected a number >= 0"),
+        ("--out response.csv --no-endless", "Unrecognized options: --no-endless"),
     ],
-    ids=["extension", "two in a CSV", "none", "animated CSV", "no time", "index", "negative temperature"],
+    ids=["extension", "two in a CSV", "none", "animated CSV", "no time", "index", "negative temperature", "endless"],
 )
 def test_mistake_is_reported_in_one_line_and_writes_nothing(
     touch_run: Path,

@@ -115,7 +115,7 @@ def test_handwriting_stops_at_the_end_of_the_text_before_the_minimum() -> None:
 
 
 @pytest.mark.parametrize("prefix", [None, PREFIX], ids=["no prefix", "prefix"])
-@pytest.mark.parametrize("batch_size", [1, 7, N])
+@pytest.mark.parametrize("batch_size", [1, 7])
 def test_rule_reads_all_steps_so_far(model: MDNRNN, prefix: Step | None, batch_size: int) -> None:
     """The histories of a sequence are its beginnings, one per step; padding is 0. The rule ends no sequence."""
     histories: set[tuple[bytes, bytes]] = set()
@@ -163,7 +163,7 @@ def test_sequences_end_at_the_first_step_that_fulfills_the_rule(model: MDNRNN, p
 def test_rule_ends_sequences_before_the_minimum_of_strokes(model: MDNRNN) -> None:
     sampling = Sampling(min_strokes=100, stop=lambda history: history.length >= 4)
     sequences = draw(model, sampling)
-    assert {tuple(np.flatnonzero(sequence.event == END)) for sequence in sequences} == {(3,)}
+    assert [np.flatnonzero(sequence.event == END).tolist() for sequence in sequences] == [[3]] * N
 
 
 def test_rule_ends_sequences_without_events() -> None:
@@ -197,7 +197,8 @@ def test_prefix_with_the_maximum_of_strokes_is_rejected(model: MDNRNN) -> None:
 @pytest.mark.parametrize("events", [0, 2])
 @pytest.mark.parametrize("name", ["min_strokes", "max_strokes"])
 def test_stroke_limits_without_strokes_are_rejected(name: str, events: int) -> None:
-    model, options = MDNRNN(StepShape(events=events), MDNRNNConfig(hidden=8, components=2)), {name: 2}
+    model = MDNRNN(StepShape(events=events), MDNRNNConfig(hidden=8, components=2))
+    options: dict[str, Any] = {name: 2}
     with pytest.raises(InputError, match=f"{name}: received 2 for data without strokes, expected None; omit {name}"):
         generate(model, 2, sampling=Sampling(**options))
 

@@ -152,6 +152,21 @@ def test_line_with_a_style_equals_the_continuation_of_the_style_as_prefix(run: R
     assert len(other.motion) != len(line.motion) or (other.motion != line.motion).any()
 
 
+def test_strokes_of_a_style_do_not_count(run: Run, lines: Corpus) -> None:
+    """Lines end with their second stroke, or equal those without a limit."""
+    style, texts = lines[5], texts_of(lines, 0, 1, 2)
+    assert (style.event != DOWN).sum() > 2
+    plain, limited = (
+        write(run, texts, style, sampling=sampling, seed=1, max_steps=60).lines
+        for sampling in (None, Sampling(max_strokes=2))
+    )
+    strokes = [int((plain[i].event != DOWN).sum()) for i in range(3)]
+    assert max(strokes) > 2
+    for i in range(3):
+        assert (limited[i].event != DOWN).sum() == min(strokes[i], 2)
+        np.testing.assert_array_equal(limited[i].motion, plain[i].motion[: len(limited[i].event)])
+
+
 def test_lines_of_a_page_imitate_its_first_line_unless_a_style_is_given(run: Run, lines: Corpus) -> None:
     texts = texts_of(lines, 0, 1, 2)
     first_lines = write(run, texts[:1] * 2, seed=4, max_steps=30)

@@ -1,5 +1,7 @@
 """Responses to touch performances: form, duration, conditioning on the call, and errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from mdnrnn.errors import InputError
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.pen_events import DOWN, END, UP
 from mdnrnn.runs.run import Run
-from mdnrnn.tasks.performance import respond
+from mdnrnn.tasks.performance import RESPONSE_SAMPLING, respond
 from tests.helpers import make_controls, make_run, make_touches
 
 CORPUS = make_touches()
@@ -61,6 +63,21 @@ def test_response_has_no_early_end_at_temperature_0() -> None:
     assert generated.lengths.tolist() == [30, 30]
     responses = respond(run, CORPUS[0], 2, seconds=0.3, sampling=Sampling(temperature=0))
     assert (responses.lengths > 1).all()
+
+
+def test_stroke_limit_and_stopping_rule_end_responses_before_their_duration() -> None:
+    """Responses equal the beginnings of those without a limit. Strokes of the call do not count."""
+    plain = respond(TOUCH, CORPUS[0], 4, seconds=2.0, seed=1)
+    limited = respond(TOUCH, CORPUS[0], 4, seconds=2.0, seed=1, sampling=replace(RESPONSE_SAMPLING, max_strokes=2))
+    rule = replace(RESPONSE_SAMPLING, stop=lambda history: history.length >= len(CORPUS[0].event) + 7)
+    stopped = respond(TOUCH, CORPUS[0], 4, seconds=2.0, seed=1, sampling=rule)
+    assert all((plain[i].event != DOWN).sum() > 2 for i in range(4))
+    for i in range(4):
+        assert (limited[i].event != DOWN).sum() == 2
+        assert len(stopped[i].event) == 7
+        for shorter in (limited[i], stopped[i]):
+            assert shorter.event[-1] == END
+            np.testing.assert_array_equal(shorter.motion, plain[i].motion[: len(shorter.event)])
 
 
 def test_times_that_are_not_finite_are_an_error() -> None:
