@@ -90,7 +90,7 @@ def test_example_beats_the_published_result(name: str, tmp_path: Path) -> None:
 def test_every_example_is_covered() -> None:
     separate_tests = {
         "strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting", "world_model",
-        "osc_bridge", "own_core", "head_on_transformer", "draw_like_picture",
+        "osc_bridge", "own_core", "head_on_transformer", "draw_like_picture", "own_stopping_rule",
     }  # fmt: skip
     assert {path.stem for path in EXAMPLES} - separate_tests == set(PUBLISHED)
 
@@ -122,6 +122,15 @@ def test_kanji_end_before_the_step_limit(tmp_path: Path) -> None:
     assert finished >= 95
     assert 4 < strokes < 20  # the data have 12.9
     assert (tmp_path / "kanji.svg").read_text().count("<path") >= 100
+
+
+def test_own_stopping_rules_shorten_drawings(tmp_path: Path) -> None:
+    printed = _run("own_stopping_rule", tmp_path)
+    plain, closed, framed = (float(points) for points in re.findall(r": (\S+) points per drawing", printed))
+    assert closed < plain
+    assert framed < plain
+    labels = re.findall(r">(no rule|closed outline|frame)<", (tmp_path / "own-stopping-rule.svg").read_text())
+    assert labels == ["no rule"] * 12 + ["closed outline"] * 12 + ["frame"] * 12
 
 
 def test_handwriting_writes_whole_lines_in_two_styles(tmp_path: Path) -> None:

@@ -199,15 +199,24 @@ def disable_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GraphedFunction, "__call__", lambda self: self.function())
 
 
+GRAPH_SAMPLINGS = {
+    "endless": Sampling(temperature=0.8, endless=True),
+    "truncated": Sampling(event_temperature=0.7, top_k=4, top_p=0.9, event_top_p=0.999, min_strokes=2, max_strokes=5),
+}
+
+
+@pytest.mark.parametrize("sampling", GRAPH_SAMPLINGS.values(), ids=GRAPH_SAMPLINGS)
 @each_model
-def test_cuda_graph_generates_the_same_drawings(name: str, doodles: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_graph_generates_the_same_drawings(
+    name: str, sampling: Sampling, doodles: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forty drawings in batches of eight: some start in buffers of a recorded graph. The kernels are the same."""
     model, condition = make_model(doodles, name).cuda().eval(), Condition(torch.arange(40) % 12)
     options: dict[str, Any] = {
         "bin_width": torch.full((2,), 0.05),
         "max_steps": np.random.default_rng(0).integers(1, 70, 40),
         "batch_size": 8,
-        "sampling": Sampling(temperature=0.8, endless=True),
+        "sampling": sampling,
     }
     with warnings.catch_warnings():
         warnings.filterwarnings("error", "generating without a CUDA graph")
