@@ -60,7 +60,8 @@ def generate(
             of the steps of the prefix.
         policy: function that chooses the inputs of each step except the first, whose inputs are 0; see `Policy`. If the
             condition has inputs, the policy is not used.
-        sampling: sampling options; by default steps are sampled from the model's distribution.
+        sampling: sampling options; by default steps are sampled from the model's distribution. Stroke limits count the
+            strokes of the prefix. A stopping rule receives normalized motions.
         seed: random seed, a whole number >= 0 of any size.
         max_steps: maximum number of new steps: one number for all sequences, or an array (n,) with one per sequence.
         bin_width: normalized bin widths of a grid, shape (D,); 0 for a continuous feature. Sampled motions are rounded
