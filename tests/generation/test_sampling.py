@@ -99,6 +99,9 @@ SKETCHES = random_corpus([3], classes=("a", "b"))
 CASES: dict[str, Callable[[], Case]] = {
     "MDN-RNN": lambda: Case(make_mdnrnn(), DRIVEN, PackedStepper),
     "full covariance, two layers": lambda: Case(make_mdnrnn(covariance="full", layers=2), DRIVEN, PackedStepper),
+    "skip connections": lambda: Case(make_mdnrnn(skip=True, layers=2), DRIVEN, DecoderStepper),
+    "GRU": lambda: Case(make_mdnrnn(core="gru"), DRIVEN, DecoderStepper),
+    "transformer": lambda: Case(make_mdnrnn(core="transformer", heads=2), DRIVEN, ModelStepper),
     "per dimension": lambda: Case(make_mdnrnn(covariance="per-dimension"), DRIVEN, PackedStepper),
     "Sketch-RNN": lambda: Case(
         lower_end_logit(make_sketch_model(SKETCHES, covariance="full").eval()), Condition(LABELS), PackedStepper
