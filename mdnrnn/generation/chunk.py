@@ -134,16 +134,18 @@ class ChunkGenerator:
         if bounds is not None:
             motion = clip_to_bounds(motion, self.position, bounds)
             self.position.add_(motion)
-        event = self.rules.limit_strokes(event.clone())  # the fused sampler reuses its buffer
+        event = event.clone()  # the fused sampler reuses its buffer
+        if self.rules.is_active:
+            event = self.rules.limit_strokes(event)
         if self.has_stopping_rule:
             finished = self.initializer.model.finished(self.stepper.state)
             if finished is not None:
                 check_shape("finished: mask", finished, tuple(event.shape))
                 event.masked_fill_(finished.bool(), END)
-        stopped = self.rules.stopped(motion, event)
-        if stopped is not None:
-            event.masked_fill_(stopped, END)
-        self.rules.append(motion, event)
+        if self.rules.is_active:
+            stopped = self.rules.stopped(motion, event)
+            event = event if stopped is None else event.masked_fill(stopped, END)
+            self.rules.append(motion, event)
         return motion, event
 
     def _choose_inputs(self, time: int) -> Tensor | None:

@@ -43,6 +43,8 @@ class FusedSampler:
 
     def __init__(self, head: StepHead, sampling: Sampling, batch: int) -> None:
         self.head, self.sampling, self.features = head, sampling, head.shape.features
+        # Otherwise the same operations apply to the logits of the components and of the events.
+        self.is_split = sampling.truncates or sampling.resolved_event_temperature != sampling.temperature
         weight, bias = head.linear.weight.detach(), head.linear.bias.detach()
         dtype = torch.promote_types(weight.dtype, torch.float32)
         logit_rows, component_rows = _order_rows(head, sampling.endless)
@@ -104,7 +106,12 @@ class FusedSampler:
             self.end_logit.add_(shift)
         if self.sampling.bias:
             self.component_logits.copy_(bias_logits(self.component_logits, self.sampling.bias))
-        cumulative = cumulative_weights(self._restrict(self.logits), self.cumulative)
+        logits = self.logits
+        if self.is_split:
+            logits = self._restrict(logits)
+        elif self.sampling.temperature != 1:
+            logits = temper_logits(logits, self.sampling.temperature)
+        cumulative = cumulative_weights(logits, self.cumulative)
         invert_cdf(cumulative, self.total, uniform, self.last_classes, out=self.selected)
         torch.gather(self.components, 2, self.component_index, out=self.component)
         log_scale = add_floor(self.raw_scale, self.floor)
@@ -118,15 +125,8 @@ class FusedSampler:
     def _restrict(self, logits: Tensor) -> Tensor:
         """Apply the temperatures, top-k and top-p to the logits (B, G, outcomes)."""
         sampling, choices = self.sampling, self.component_logits.shape[1]
-        temperature, event_temperature = sampling.temperature, sampling.resolved_event_temperature
-        if event_temperature == temperature:
-            logits = temper_logits(logits, temperature) if temperature != 1 else logits
-            if not sampling.truncates:
-                return logits
-            components, events = logits[:, :choices], logits[:, choices:]
-        else:
-            components = temper_logits(logits[:, :choices], temperature)
-            events = temper_logits(logits[:, choices:], event_temperature)
+        components = temper_logits(logits[:, :choices], sampling.temperature)
+        events = temper_logits(logits[:, choices:], sampling.resolved_event_temperature)
         components = truncate_logits(components, sampling.top_k, sampling.top_p)
         events = truncate_logits(events, sampling.event_top_k, sampling.event_top_p)
         return torch.cat([components, events], 1)

@@ -92,6 +92,8 @@ class EndRules:
         if self.stop is not None:
             motion, event = (part.expand(batch, *part.shape) for part in prefix[:2])
             self.history = StepHistory(motion, event, torch.full((batch,), len(prefix.event), device=device))
+        self.is_active = self.strokes is not None or self.history is not None
+        """Whether there is a stroke limit or a stopping rule."""
 
     def limit_strokes(self, event: Tensor) -> Tensor:
         """Return the sampled events (B,): END is UP before stroke `min_strokes`, UP is END at stroke `max_strokes`."""
