@@ -63,8 +63,12 @@ if TYPE_CHECKING:
     from mdnrnn.tasks.latent_space import reconstruct as reconstruct
     from mdnrnn.tasks.performance import respond as respond
     from mdnrnn.tasks.performer import Performer as Performer
+    from mdnrnn.training.callbacks import Callback as Callback
+    from mdnrnn.training.callbacks import TrainingState as TrainingState
     from mdnrnn.training.config import SequenceTrainConfig as SequenceTrainConfig
     from mdnrnn.training.config import TrainConfig as TrainConfig
+    from mdnrnn.training.loggers import CSVLogger as CSVLogger
+    from mdnrnn.training.loggers import TensorBoardLogger as TensorBoardLogger
     from mdnrnn.training.trainer import fit as fit
 
 _NAMES_BY_MODULE = {
@@ -97,7 +101,9 @@ _NAMES_BY_MODULE = {
     "mdnrnn.tasks.latent_space": ["combine", "find_nearest", "interpolate", "reconstruct"],
     "mdnrnn.tasks.performance": ["respond"],
     "mdnrnn.tasks.performer": ["Performer"],
+    "mdnrnn.training.callbacks": ["Callback", "TrainingState"],
     "mdnrnn.training.config": ["SequenceTrainConfig", "TrainConfig"],
+    "mdnrnn.training.loggers": ["CSVLogger", "TensorBoardLogger"],
     "mdnrnn.training.trainer": ["fit"],
 }
 """Public names, by module. A name is imported on first use, so that `import mdnrnn` does not import torch or NumPy."""

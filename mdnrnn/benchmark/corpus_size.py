@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.benchmark.timing import Machine
+from mdnrnn.data.batch import Batch
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
@@ -28,7 +29,7 @@ from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import choose_device, choose_precision
 from mdnrnn.errors import InputError
 from mdnrnn.files.atomic import make_folder, write_json
-from mdnrnn.models.base import BatchLike, StepShape
+from mdnrnn.models.base import StepShape
 from mdnrnn.runs.presets import KINDS, PRESETS
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.memory import keep_freed_memory, peak_bytes, resident_bytes
@@ -193,7 +194,7 @@ def train_alone(folder: str, name: str, steps: str) -> None:
     objective, optimizer = Objective(model), make_optimizer(model, training)
     turn_steps = min(_TURN, int(steps))
 
-    def train(batches: Iterator[BatchLike]) -> int:
+    def train(batches: Iterator[Batch]) -> int:
         points = 0
         for batch in islice(batches, turn_steps):
             _, norm = train_step(objective, optimizer, batch.to(device), device, precision, training.clip)
@@ -230,7 +231,7 @@ def train_alone(folder: str, name: str, steps: str) -> None:
     print(json.dumps(figures))
 
 
-def _epochs(training: SequenceTrainConfig, corpus: Corpus, normalizer: Normalizer) -> Iterator[BatchLike]:
+def _epochs(training: SequenceTrainConfig, corpus: Corpus, normalizer: Normalizer) -> Iterator[Batch]:
     """Yield the batches of all epochs without end, prefetched as in training."""
     data, _ = training.splits(corpus, normalizer)
     for number in count():

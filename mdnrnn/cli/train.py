@@ -19,8 +19,10 @@ from mdnrnn.runs.training_checks import describe_null_model, is_worse
 from mdnrnn.training.config import SequenceTrainConfig
 
 if TYPE_CHECKING:
+    from mdnrnn.training.callbacks import Callback
     from mdnrnn.training.trainer import TrainingResult
 
+TENSORBOARD_FOLDER = "tensorboard"
 _USAGE = """\
 usage: mdnrnn train PRESET --data DATA --out RUN ...
        mdnrnn train --resume RUN [--steps N | --minutes M]"""
@@ -33,6 +35,8 @@ class TrainOptions:
     data: DataOption
     out: Path
     """Run folder to create."""
+    tensorboard: bool = False
+    """Write event files of TensorBoard to the folder tensorboard in the run folder."""
     model: Any
     training: Annotated[SequenceTrainConfig, tyro.conf.arg(name="")]
 
@@ -50,6 +54,8 @@ class ResumeOptions:
     """New total number of training steps, including the completed ones."""
     minutes: float | None = None
     """New total training time in minutes, including the time so far."""
+    tensorboard: bool = False
+    """Write event files of TensorBoard to the folder tensorboard in the run folder."""
 
 
 def main(arguments: list[str]) -> int:
@@ -60,7 +66,8 @@ def main(arguments: list[str]) -> int:
         from mdnrnn.training.memory import keep_freed_memory
 
         keep_freed_memory()
-        result = resume(resumption.resume, steps=resumption.steps, minutes=resumption.minutes)
+        callbacks = _callbacks(resumption.resume, resumption.tensorboard)
+        result = resume(resumption.resume, steps=resumption.steps, minutes=resumption.minutes, callbacks=callbacks)
         return report(result, resumption.resume)
     descriptions = {name: preset.description for name, preset in PRESETS.items()}
     name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
@@ -72,8 +79,17 @@ def main(arguments: list[str]) -> int:
     from mdnrnn.training.memory import keep_freed_memory
 
     keep_freed_memory()
-    result = train(preset, options.data, options.out, model=options.model, training=options.training)
+    callbacks = _callbacks(options.out, options.tensorboard)
+    result = train(
+        preset, options.data, options.out, model=options.model, training=options.training, callbacks=callbacks
+    )
     return report(result, options.out)
+
+
+def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:
+    from mdnrnn.training.loggers import TensorBoardLogger
+
+    return [TensorBoardLogger(folder / TENSORBOARD_FOLDER)] if tensorboard else []
 
 
 def report(result: TrainingResult, folder: Path) -> int:

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pooch
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from mdnrnn.errors import InputError
 from mdnrnn.files.atomic import write_json

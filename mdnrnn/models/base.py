@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,24 +95,6 @@ class Loss(NamedTuple):
     total: Tensor
     terms: dict[str, Tensor]
     state: Any = None
-
-
-class BatchLike(Protocol):
-    """Protocol of a batch: the attributes and methods that the training loop uses."""
-
-    @property
-    def points(self) -> int:
-        """Number of points of the batch; the loss is the mean over the points."""
-        ...
-
-    @property
-    def indices(self) -> Tensor:
-        """Indices of the batch's examples in the data, shape (B,)."""
-        ...
-
-    def to(self, device: torch.device) -> BatchLike:
-        """Return the batch with its tensors on `device`."""
-        ...
 
 
 class Model(nn.Module, ABC):

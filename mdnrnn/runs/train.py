@@ -31,6 +31,7 @@ from mdnrnn.training.callbacks import Callback
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE, read_progress
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.continuation import check_changes
+from mdnrnn.training.loggers import TensorBoardLogger
 from mdnrnn.training.loss_check import NonFiniteLoss
 from mdnrnn.training.metrics import METRICS_FILE
 from mdnrnn.training.trainer import TrainingResult, fit
@@ -225,7 +226,9 @@ def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) ->
     config, corpus, model = prepared.config, prepared.corpus, prepared.config.build()
     distributed.from_rank_zero(lambda: _prepare_folder(folder))
     train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
-    previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point)
+    callbacks = list(callbacks)
+    boards = [callback for callback in callbacks if isinstance(callback, TensorBoardLogger)]
+    previews = PreviewWriter(Run(folder, config, model), corpus, prepared.null_nll_per_point, boards)
     try:
         result = fit(model, train_batches, valid_batches, folder, config.training, [previews, *callbacks])
     except NonFiniteLoss as error:

@@ -25,7 +25,7 @@ from mdnrnn.training.checkpoint_archive import read_structure
 from mdnrnn.training.checkpoint_check import (
     check_config,
     check_entries,
-    check_finite,
+    check_finite_weights,
     check_progress,
     check_structure,
     check_values,
@@ -128,7 +128,7 @@ def read_checkpoint(
             check_structure(structure, model, optimizer, batch_size)
             file.seek(0)
             checkpoint = dict(torch.load(file, map_location="cpu", weights_only=True))
-        check_values(checkpoint)
+        check_values(checkpoint, model.state_dict())
     except InputError:
         raise
     except _DAMAGE as error:
@@ -199,19 +199,25 @@ def restore_checkpoint(
     return progress, checkpoint["carried_state"]
 
 
-def _copy_state(state: Mapping[int, Mapping[str, Tensor]], optimizer: torch.optim.Optimizer) -> dict[int, Any]:
-    """Copy the moments of the optimizer to tensors with the memory layout of the parameters.
+def _copy_state(state: Mapping[int, Mapping[str, Any]], optimizer: torch.optim.Optimizer) -> dict[int, Any]:
+    """Copy the state of the optimizer, for example its moments, to tensors with the memory layout of the parameters.
 
     The optimizer's kernels require this layout, and moments that do not share memory.
     """
     parameters = list(optimizer_parameters(optimizer))
     return {
-        number: {
-            name: tensor.clone() if name == "step" else torch.empty_like(parameters[number], device="cpu").copy_(tensor)
-            for name, tensor in tensors.items()
-        }
-        for number, tensors in state.items()
+        number: {name: _copy_like(value, parameters[number]) for name, value in values.items()}
+        for number, values in state.items()
     }
+
+
+def _copy_like(value: Any, parameter: Tensor) -> Any:
+    """Copy a tensor, with the memory layout of the parameter if the shapes are equal; return other values unchanged."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape != parameter.shape:
+        return value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
 
 
 def seed_generators(seed: int) -> None:
@@ -233,7 +239,13 @@ def _reason(error: BaseException) -> str:
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the weights of a model to a safetensors file, atomically."""
-    write_bytes(path, save({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}))
+    weights = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+    storages: set[int] = set()
+    for name, tensor in weights.items():
+        pointer = tensor.untyped_storage().data_ptr()
+        weights[name] = tensor.clone() if pointer in storages else tensor  # the format has no shared memory
+        storages.add(pointer)
+    write_bytes(path, save(weights))
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -253,7 +265,8 @@ def check_weights(path: Path, expected: Mapping[str, Tensor], *, only_header: bo
 
     Args:
         path: path of the file.
-        expected: weights with the expected names, shapes and dtypes; their values are not used.
+        expected: weights with the expected names, shapes and dtypes. Where their values are infinite, for example in an
+            attention mask, those in the file may be, too.
         only_header: whether to check the header only, without reading the weights.
 
     Raises:
@@ -271,7 +284,7 @@ def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tenso
         for name, tensor in expected.items():
             if weights[name].dtype != tensor.dtype:
                 raise ValueError(f"{name} has dtype {weights[name].dtype}, expected {tensor.dtype}")
-        check_finite(weights)
+        check_finite_weights(weights, expected)
     return weights
 
 

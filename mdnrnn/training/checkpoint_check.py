@@ -7,6 +7,7 @@ kernels of the optimizer do not compare the shapes of its state with the shapes 
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -23,7 +24,8 @@ from mdnrnn.training.progress import Progress
 
 ENTRIES = ("model", "optimizer", "generators", "progress", "carried_state", "config")
 """Keys of a checkpoint."""
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+_NOT_NEGATIVE = {"step", "exp_avg_sq"}
+"""State of optimizers that is never negative."""
 _MAX_STATE_DEPTH, _MAX_STATE_TENSORS = 8, 10_000
 _MIN_MAX_ROWS = 1024
 """Number of rows (sequences) of the carried-over state that is accepted for every batch size, because batches of a
@@ -40,7 +42,7 @@ def check_structure(structure: Structure, model: nn.Module, optimizer: torch.opt
     Args:
         structure: structure of the checkpoint file.
         model: the model that will be restored.
-        optimizer: the optimizer that will be restored, an AdamW optimizer.
+        optimizer: the optimizer that will be restored.
         batch_size: batch size of the training, which limits the number of rows of the recurrent state that truncated
             backpropagation through time carries over to the next batch.
     """
@@ -52,7 +54,8 @@ def check_structure(structure: Structure, model: nn.Module, optimizer: torch.opt
     check_config(checkpoint["config"])
     _check_carried_state(checkpoint["carried_state"], model, batch_size)
     tensors = [*checkpoint["model"].values(), *_state_tensors(checkpoint["carried_state"])]
-    tensors += [tensor for state in checkpoint["optimizer"]["state"].values() for tensor in state.values()]
+    optimizer_state = [value for state in checkpoint["optimizer"]["state"].values() for value in state.values()]
+    tensors += [value for value in optimizer_state if type(value) is TensorInfo]
     tensors += [state for states in checkpoint["generators"] for state in states.values() if state is not None]
     size = sum(math.prod(tensor.shape) * tensor.dtype.itemsize for tensor in tensors)
     if structure.data_bytes > 2 * size + _MAX_UNUSED_BYTES:
@@ -95,15 +98,28 @@ def _check_optimizer(entry: Any, optimizer: torch.optim.Optimizer) -> None:
             raise ValueError("a parameter group has other parameters")
     if not isinstance(entry["state"], dict):
         raise ValueError("the optimizer state is not a dictionary")
-    parameters = list(optimizer_parameters(optimizer))
+    expected_states = _state_after_one_step(optimizer)
     for number, state in entry["state"].items():
-        if type(number) is not int or not 0 <= number < len(parameters):
+        if type(number) is not int or number not in expected_states:
             raise ValueError("the optimizer has state of an unknown parameter")
-        _check_keys("the optimizer state", state, ("step", *_MOMENTS))
-        _check_tensor("step", state["step"], (), torch.float32)
-        for name in _MOMENTS:
-            parameter = parameters[number]
-            _check_tensor(f"{name} of parameter {number}", state[name], parameter.shape, parameter.dtype)
+        _check_keys("the optimizer state", state, expected_states[number])
+        for name, expected in expected_states[number].items():
+            if isinstance(expected, Tensor):
+                _check_tensor(f"{name} of parameter {number}", state[name], expected.shape, expected.dtype)
+            elif type(state[name]) is not type(expected):
+                raise ValueError(f"{name} of parameter {number} is not of type {type(expected).__name__}")
+
+
+def _state_after_one_step(optimizer: torch.optim.Optimizer) -> dict[int, dict[str, Any]]:
+    """Return the state of each parameter after a step of a copy of the optimizer, by the index of the parameter.
+
+    Optimizers create their state in the first step, so no other way gives its names, shapes and dtypes.
+    """
+    trial = copy.deepcopy(optimizer)
+    for parameter in optimizer_parameters(trial):
+        parameter.grad = torch.zeros_like(parameter)
+    trial.step()
+    return trial.state_dict()["state"]
 
 
 def optimizer_parameters(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:
@@ -201,12 +217,18 @@ def _check_like(state: Any, expected: Any) -> None:
             _check_like(part, expected_part)
 
 
-def check_values(checkpoint: Mapping[str, Any]) -> None:
-    """Check the values of all tensors of a checkpoint whose structure has been checked."""
-    check_finite(checkpoint["model"])
+def check_values(checkpoint: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+    """Check the values of all tensors of a checkpoint whose structure has been checked.
+
+    Args:
+        checkpoint: the checkpoint.
+        weights: weights of the model that will be restored.
+    """
+    check_finite_weights(checkpoint["model"], weights)
     for number, state in checkpoint["optimizer"]["state"].items():
-        check_finite({f"{name} of parameter {number}": tensor for name, tensor in state.items()})
-        if state["step"] < 0 or (state["exp_avg_sq"] < 0).any():
+        tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+        check_finite({f"{name} of parameter {number}": tensor for name, tensor in tensors.items()})
+        if any((tensors[name] < 0).any() for name in _NOT_NEGATIVE & tensors.keys()):
             raise ValueError(f"the optimizer state of parameter {number} is negative")
     for states in checkpoint["generators"]:
         torch.Generator().set_state(states["cpu"])  # raises RuntimeError if the state is invalid
@@ -220,6 +242,14 @@ def check_finite(tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"{name} contains NaN or infinite values")
+
+
+def check_finite_weights(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise `ValueError` if a weight is NaN or infinite, unless the same weight of the model is, too.
+
+    A model can have infinite buffers, for example an attention mask.
+    """
+    check_finite({name: tensor for name, tensor in weights.items() if expected[name].isfinite().all()})
 
 
 def check_finite_state(state: Any) -> None:

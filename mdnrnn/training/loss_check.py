@@ -38,7 +38,7 @@ class _Step(NamedTuple):
     number: int
     loss: Tensor
     gradient_norm: Tensor
-    indices: Tensor
+    indices: Tensor | None
 
 
 class LossCheck:
@@ -58,7 +58,7 @@ class LossCheck:
         self._lowest: float | None = None
         self._last = 0.0
 
-    def add(self, step: int, loss: Tensor, gradient_norm: Tensor, indices: Tensor) -> None:
+    def add(self, step: int, loss: Tensor, gradient_norm: Tensor, indices: Tensor | None) -> None:
         """Add a step, then check all unchecked steps except the last `lag`.
 
         Args:
@@ -66,7 +66,7 @@ class LossCheck:
             loss: loss of the step.
             gradient_norm: norm of the gradient. Only this value is checked; the caller must ensure that it is NaN or
                 infinite whenever the loss is NaN or infinite.
-            indices: indices of the examples of the batch, for error messages.
+            indices: indices of the examples of the batch, for error messages; None if they are unknown.
 
         Raises:
             NonFiniteLoss: the gradient norm of a checked step is NaN or infinite.
@@ -90,11 +90,11 @@ class LossCheck:
                 self._last = loss
                 self._lowest = loss if self._lowest is None else min(loss, self._lowest)
                 continue
-            indices = step.indices.tolist()
-            listed = ", ".join(map(str, indices[:_MAX_LISTED])) + ("..." if len(indices) > _MAX_LISTED else "")
+            indices = [] if step.indices is None else step.indices.tolist()
             raise NonFiniteLoss(
-                f"the loss is {loss} and the gradient norm is {norm} at step {step.number}, examples {listed}; "
-                f"{self.describe_cause('check these examples')}; {self._folder} keeps the last good checkpoint",
+                f"the loss is {loss} and the gradient norm is {norm} at step {step.number}{_list_examples(indices)}; "
+                f"{self.describe_cause('check these examples' if indices else 'check the data')}; {self._folder} keeps "
+                "the last good checkpoint",
                 () if self._has_diverged() else indices,
             )
 
@@ -113,3 +113,9 @@ class LossCheck:
             rise = f"the loss had risen from {self._lowest:.4g} to {self._last:.4g}"
             return f"training has diverged: {rise}; lower {rate}{clip}"
         return f"{advice}, or lower {rate}"
+
+
+def _list_examples(indices: list[int]) -> str:
+    if not indices:
+        return ""
+    return ", examples " + ", ".join(map(str, indices[:_MAX_LISTED])) + ("..." if len(indices) > _MAX_LISTED else "")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mdnrnn.files.regular import open_regular, open_to_append
 from mdnrnn.training import distributed
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.progress import Progress
 
 METRICS_FILE = "metrics.jsonl"
@@ -29,25 +29,34 @@ class MetricsWriter(Callback):
 
     Args:
         folder: folder of the run.
-        progress: progress at the start of training; its `metrics_bytes` is the length of the log to keep.
+        progress: progress of the training; its `metrics_bytes` is the length of the log to keep.
 
     Raises:
         InputError: the log is a link or not a regular file, or cannot be written.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
-        self._path = folder / METRICS_FILE
+        self._path, self._progress = folder / METRICS_FILE, progress
         if os.path.lexists(self._path):
             with open_to_append(self._path) as file:
                 if file.seek(0, os.SEEK_END) > progress.metrics_bytes:
                     file.truncate(progress.metrics_bytes)
 
-    def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-        """Append a line to the log, and set `progress.metrics_bytes` to the new length of the file."""
-        counters = {"step": progress.step, "points": progress.points, "seconds": round(progress.seconds, 3)}
+    def on_step(self, state: TrainingState) -> None:
+        """Append a line to the log after every 20th step."""
+        if state.metrics:
+            self._write(state)
+
+    def on_validation(self, state: TrainingState) -> None:
+        """Append a line to the log."""
+        self._write(state)
+
+    def _write(self, state: TrainingState) -> None:
+        """Append a line to the log, and set `metrics_bytes` of the progress to the new length of the file."""
+        counters = {"step": state.step, "points": state.points, "seconds": round(state.seconds, 3)}
         with open_to_append(self._path) as file:
-            file.write((json.dumps({**counters, **metrics}) + "\n").encode())
-            progress.metrics_bytes = file.tell()
+            file.write((json.dumps({**counters, **state.metrics}) + "\n").encode())
+            self._progress.metrics_bytes = file.tell()
 
     def flush_to_disk(self) -> None:
         """Write the log to disk with fsync, so that it survives a power failure."""
@@ -67,11 +76,11 @@ class RunningMeans:
         """Add the losses of one step.
 
         Args:
-            values: losses by name, each a mean over the points of this rank.
+            values: detached losses by name, each a mean over the points of this rank.
             weight: number of points of this rank divided by the number of points of all ranks.
         """
         for name, value in values.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.detach() * weight
+            self._sums[name] = self._sums.get(name, 0.0) + value * weight
         self._steps += 1
 
     def reset(self) -> dict[str, float]:

@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.data.prefetch import prefetch
 from mdnrnn.device import autocast
 from mdnrnn.errors import InputError
-from mdnrnn.models.base import BatchLike, Loss, Model
+from mdnrnn.models.base import Loss, Model
 from mdnrnn.training import distributed
 from mdnrnn.training.config import TrainConfig
+from mdnrnn.training.epochs import count_points, load_batches
+
+MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+"""Function that returns an optimizer of the given parameters."""
 
 
-def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """Return an AdamW optimizer. Weight decay applies to parameters with two or more dimensions, not to vectors."""
+def make_optimizer(model: nn.Module, config: TrainConfig, make: MakeOptimizer | None = None) -> torch.optim.Optimizer:
+    """Return the optimizer that `make` returns for the parameters of a model.
+
+    By default, return an AdamW optimizer. Its weight decay applies to parameters with two or more dimensions, not to
+    vectors.
+
+    Raises:
+        InputError: `make` does not return an optimizer.
+    """
+    if make is not None:
+        optimizer = make(list(model.parameters()))
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise InputError(
+                f"optimizer: received a function that returns {type(optimizer).__name__}, expected a function of the "
+                "parameters that returns a torch.optim.Optimizer"
+            )
+        return optimizer
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -25,14 +43,34 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
 
 
+def check_model(model: Any) -> None:
+    """Raise `InputError` if `model` is not a module with parameters and a method `loss`."""
+    if not isinstance(model, nn.Module) or not callable(getattr(model, "loss", None)):
+        raise InputError(
+            f"model: received {type(model).__name__}, expected a torch.nn.Module with a method loss(batch) that "
+            "returns a scalar tensor or a Loss"
+        )
+    if next(model.parameters(), None) is None:
+        raise InputError(f"model: received {type(model).__name__} without parameters, expected at least one parameter")
+
+
+def to_loss(value: Any) -> Loss:
+    """Return the result of a method `loss` as a `Loss`. A scalar tensor is a loss without terms."""
+    loss = Loss(value, {}) if isinstance(value, Tensor) else value
+    if not isinstance(loss, Loss) or loss.total.ndim:
+        received = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"loss: the model returned {received}, expected a scalar tensor or a Loss with a scalar total")
+    return loss
+
+
 class Objective(nn.Module):
     """Module that computes the training objective of a model. DistributedDataParallel can wrap it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model
 
-    def forward(self, batch: BatchLike, state: Any, step: int) -> tuple[Tensor, Loss]:
+    def forward(self, batch: Any, state: Any, step: int) -> tuple[Tensor, Loss]:
         """Return the training objective and the loss of a batch.
 
         Args:
@@ -40,14 +78,17 @@ class Objective(nn.Module):
             state: `Loss.state` of the preceding batch, or None.
             step: number of completed training steps.
         """
-        loss = self.model.loss_with_state(batch, state)
+        if not isinstance(self.model, Model):
+            loss = to_loss(self.model.loss(batch))
+            return loss.total, loss
+        loss = to_loss(self.model.loss_with_state(batch, state))
         return self.model.objective(loss, batch, step), loss
 
 
 def train_step(
     objective: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: BatchLike,
+    batch: Any,
     device: torch.device,
     precision: str,
     clip: float,
@@ -61,7 +102,7 @@ def train_step(
 
     Args:
         objective: an `Objective`, or DistributedDataParallel around one.
-        optimizer: a fused optimizer, as returned by `make_optimizer`.
+        optimizer: the optimizer.
         batch: the batch, with its tensors on `device`.
         device: the device of the model.
         precision: "float32" or "bfloat16", the precision of matrix products.
@@ -76,14 +117,17 @@ def train_step(
     (value if weight == 1 else value * weight).backward()
     norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), clip)
     norm = norm + 0 * loss.total.detach()  # NaN if the loss is not finite
-    # If found_inf is 1, a fused optimizer skips the update. This does not require a device synchronization.
-    optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-    optimizer.step()
+    if all(group.get("fused") for group in optimizer.param_groups):
+        # If found_inf is 1, a fused optimizer skips the update. This does not require a device synchronization.
+        optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
+        optimizer.step()
+    elif norm.isfinite():
+        optimizer.step()
     return loss, norm
 
 
 @torch.no_grad()
-def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.device, precision: str) -> dict[str, float]:
+def validation_loss(model: Any, data: Iterable[Any], device: torch.device, precision: str) -> dict[str, float]:
     """Return the mean loss per point over the validation data of all ranks.
 
     The loss is computed in evaluation mode. Afterwards the model is in training mode. All ranks must call this
@@ -95,12 +139,12 @@ def validation_loss(model: Model, data: Iterable[BatchLike], device: torch.devic
     model.eval()
     total: Tensor | float = 0.0
     names, points = ["loss"], 0
-    for batch in prefetch(batch.to(device) for batch in data):
+    for batch in load_batches(data, data, device):
         with autocast(device, precision):
-            loss = model.loss(batch)
-        names = ["loss", *loss.terms]
-        total = total + torch.stack([loss.total, *loss.terms.values()]).double() * batch.points
-        points += batch.points
+            loss = to_loss(model.loss(batch))
+        names, weight = ["loss", *loss.terms], count_points(batch)
+        total = total + torch.stack([loss.total, *loss.terms.values()]).double() * weight
+        points += weight
     model.train()
     local: dict[str, Any] = {"names": names, "sums": torch.as_tensor(total).tolist(), "points": points}
     parts = distributed.gather_objects(local)

@@ -7,27 +7,25 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from mdnrnn.data.prefetch import prefetch
 from mdnrnn.data.static import PointBatches, Points
 from mdnrnn.device import choose_device, choose_precision, current_device
 from mdnrnn.errors import InputError
 from mdnrnn.files.atomic import make_folder
 from mdnrnn.files.locks import lock_folder
-from mdnrnn.models.base import BatchLike, Model
 from mdnrnn.models.state import shard_state, unshard_state
 from mdnrnn.training import distributed
-from mdnrnn.training.callbacks import Callback, ProgressBar
+from mdnrnn.training.callbacks import Callback, ProgressBar, TrainingState
 from mdnrnn.training.checkpoint import (
     CHECKPOINT_FILE,
     WEIGHTS_FILE,
@@ -41,28 +39,17 @@ from mdnrnn.training.checkpoint import (
 )
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.continuation import apply_changes, check_changes, describe_changes
+from mdnrnn.training.epochs import Epochs, check_repeatable, count_points, load_batches, shard, to_epochs
 from mdnrnn.training.loss_check import LossCheck, NonFiniteLoss
 from mdnrnn.training.memory import return_freed_memory
 from mdnrnn.training.metrics import MetricsWriter, RunningMeans
 from mdnrnn.training.progress import Progress
 from mdnrnn.training.schedule import Schedule
 from mdnrnn.training.signals import catch_signals
-from mdnrnn.training.step import Objective, make_optimizer, train_step, validation_loss
+from mdnrnn.training.step import MakeOptimizer, Objective, check_model, make_optimizer, train_step, validation_loss
 
 _LOG_INTERVAL = 20
 """Number of steps between two logs of the training metrics."""
-
-
-class Epochs(Protocol):
-    """Protocol of training data that are divided into epochs of batches. Training can resume at any batch."""
-
-    def epoch(self, number: int, start: int = 0) -> Iterator[BatchLike]:
-        """Return the batches of epoch `number`, beginning with the batch of index `start`.
-
-        The batches of an epoch and their order must be the same in every call. `fit` iterates over the result in a
-        background thread.
-        """
-        ...
 
 
 @dataclass(frozen=True)
@@ -79,14 +66,20 @@ class TrainingResult:
 
 
 def fit(
-    model: Model,
-    train: Epochs | Points,
-    valid: Iterable[BatchLike] | Points | None = None,
+    model: nn.Module,
+    train: Epochs | Points | Iterable[Any],
+    valid: Points | Iterable[Any] | None = None,
     folder: Path | str | None = None,
     config: TrainConfig | None = None,
     callbacks: Iterable[Callback] = (),
+    optimizer: MakeOptimizer | None = None,
 ) -> TrainingResult:
     """Train a model. If `folder` contains a checkpoint, training continues from it.
+
+    The model is any module with a method `loss(batch)` that returns a scalar tensor or a `Loss`. A batch is anything
+    that this method accepts: for example a `Batch`, a tensor, or a tuple or dict of tensors. Its tensors are moved to
+    the device of the training. In means, such as the validation loss, the weight of a batch is its attribute `points`
+    or, without this attribute, the size of the first dimension of its first tensor.
 
     A finished run is trained further only if the options have changed, for example if the budget is larger. The
     learning rate then follows the schedule of the whole new budget. The weights therefore differ from those of a run
@@ -100,7 +93,9 @@ def fit(
 
     SIGINT and SIGTERM stop training after the current step. The next call with the same folder then continues from the
     checkpoint. With a budget in steps and the same number of ranks, the results are bit-identical to those of
-    uninterrupted training.
+    uninterrupted training if `train` has a method `epoch(number, start)`, as `Batches` have. Of other data, such as a
+    DataLoader, the batches already used in the interrupted epoch are skipped. The results are then bit-identical only
+    if every iteration yields the same batches.
 
     If torchrun started several ranks, or the program has initialized a process group, all ranks must call this function
     with the same arguments; see `mdnrnn.training.distributed`. Each batch is divided among the ranks. Only rank 0
@@ -108,43 +103,37 @@ def fit(
 
     Args:
         model: the model; its weights are modified.
-        train: training data. `Points` are divided into batches according to `config`.
-        valid: validation data; every validation iterates over all of them.
+        train: training data: `Batches`, or anything that yields the batches of one epoch per iteration, such as a list
+            or a DataLoader. `Points` are divided into batches according to `config`.
+        valid: validation data, like `train`; every validation iterates over all of them.
         folder: folder for the files; by default a temporary folder, which is deleted at the end.
         config: budget, optimizer and schedule.
         callbacks: callbacks, for example loggers.
+        optimizer: function that returns an optimizer of the given parameters, for example
+            `lambda parameters: torch.optim.SGD(parameters, lr=0.1)`. Its learning rates are the peaks of the schedule
+            and replace `config.learning_rate`; its other options replace `config.weight_decay`. By default, AdamW.
 
     Raises:
         NonFiniteLoss: the loss or its gradient is NaN or infinite; `folder` keeps the last good checkpoint.
-        InputError: the checkpoint is damaged or belongs to another model, another process trains in `folder`, an option
-            cannot be changed or would have no effect on a finished run, or the data cannot be divided among ranks.
+        InputError: the model, the data or the optimizer have a wrong type, the data are empty, the checkpoint is
+            damaged or belongs to another model, another process trains in `folder`, an option cannot be changed or
+            would have no effect on a finished run, or the data cannot be divided among ranks.
     """
+    check_model(model)
     config, original_device = config or TrainConfig(), next(model.parameters()).device
     with ExitStack() as stack:
         stack.enter_context(distributed.process_group())
         device = choose_device(config.device)
         stack.enter_context(current_device(device))
         stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
-        train_data = _shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
-        valid_data = _shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
+        train_data = shard(PointBatches(train, config.batch_size, config.seed) if isinstance(train, Points) else train)
+        valid_data = shard(PointBatches(valid, config.batch_size) if isinstance(valid, Points) else valid)
         folder = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         distributed.from_rank_zero(lambda: stack.enter_context(lock_folder(make_folder(folder))))
         try:
-            return Trainer(model, train_data, valid_data, folder, config, callbacks).run()
+            return Trainer(model, train_data, valid_data, folder, config, callbacks, optimizer).run()
         finally:
             model.to(original_device).eval()
-
-
-def _shard(data: Any) -> Any:
-    """Return this rank's part of the data. With one rank, return the data."""
-    if distributed.world_size() == 1 or data is None:
-        return data
-    if not hasattr(data, "shard"):
-        raise InputError(
-            f"received {type(data).__name__} with {distributed.world_size()} ranks; expected data with a shard method: "
-            "Batches, Windows or Points"
-        )
-    return data.shard(distributed.rank(), distributed.world_size())
 
 
 class Trainer:
@@ -155,19 +144,24 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
-        train: Epochs,
-        valid: Iterable[BatchLike] | None,
+        model: nn.Module,
+        train: Epochs | Iterable[Any],
+        valid: Iterable[Any] | None,
         folder: Path,
         config: TrainConfig,
         callbacks: Iterable[Callback] = (),
+        optimizer: MakeOptimizer | None = None,
     ) -> None:
         self.device = choose_device(config.device)
         self.precision = choose_precision(config.precision, self.device)
         self.model, self.folder, self.config = model.to(self.device), folder, config
-        self.train, self.valid = train, valid
+        self.train, self.valid = to_epochs(train), valid
+        if valid is not None:
+            check_repeatable("valid", valid)
         self.schedule = Schedule(config)
-        self.optimizer = make_optimizer(model, config)
+        self.optimizer = make_optimizer(model, config, optimizer)
+        self.rate_factors = [float(group["lr"]) / config.learning_rate for group in self.optimizer.param_groups]
+        """Peak learning rate of each parameter group, divided by the peak learning rate of the schedule."""
         self.loss_check = LossCheck(folder, config, lag=1 if self.device.type == "cuda" else 0)
         self.means = RunningMeans()
         self.progress = Progress()
@@ -175,9 +169,11 @@ class Trainer:
         self.callbacks: list[Callback] = []
         self.stop_requested = False
         """Whether any rank had received SIGINT or SIGTERM before the last step."""
-        self.state: Any = None
+        self.carried_state: Any = None
         """Recurrent state of this rank's sequences after the last batch. The next batch starts from this state
         (truncated backpropagation through time). None if no state is carried from batch to batch."""
+        self._losses: dict[str, Tensor] = {}
+        """Loss and terms of the last step, by name."""
         self._batch_is_idle = False
         self._saved_at = 0.0
 
@@ -207,7 +203,7 @@ class Trainer:
         if progress.finished or progress.best < math.inf:
             distributed.from_rank_zero(lambda: check_weights(self.folder / WEIGHTS_FILE, self.model.state_dict()))
         self.progress, state = restore_checkpoint(checkpoint, self.model, self.optimizer)
-        self.state = shard_state(state, distributed.rank(), distributed.world_size())
+        self.carried_state = shard_state(state, distributed.rank(), distributed.world_size())
         apply_changes(changes, self.config, self.progress)
         if changes and distributed.rank() == 0:
             tqdm.write(f"{self.folder} continues with {describe_changes(changes)}", file=sys.stderr)
@@ -217,7 +213,7 @@ class Trainer:
         distributed_run = distributed.world_size() > 1
         with catch_signals(repeated=distributed_run) as signals, ExitStack() as stack:
             for callback in self.callbacks:
-                stack.callback(callback.on_end)
+                stack.callback(self._end, callback)
             for batch in self.batches():
                 self.train_on(batch, len(signals))
                 if self.validation_is_due():
@@ -234,18 +230,23 @@ class Trainer:
             self.finish()
         return TrainingResult(self.progress)
 
-    def batches(self) -> Iterator[BatchLike]:
+    def _end(self, callback: Callback) -> None:
+        callback.on_end(self.state({}))
+
+    def batches(self) -> Iterator[Any]:
         """Yield the batches of successive epochs, beginning with the first batch that has not been trained on."""
         if self.is_over():
             return
         while True:
             epoch = self.train.epoch(self.progress.epoch, self.progress.batch)
-            for batch in prefetch(batch.to(self.device) for batch in epoch):
+            for batch in load_batches(self.train, epoch, self.device):
                 self.progress.batch += 1
                 yield batch
+            if not self.progress.batch:
+                raise InputError("train: received no batches; expected at least one batch per epoch")
             self.progress.epoch, self.progress.batch = self.progress.epoch + 1, 0
 
-    def train_on(self, batch: BatchLike, signals: int = 0) -> None:
+    def train_on(self, batch: Any, signals: int = 0) -> None:
         """Train on one batch and call the callbacks.
 
         Args:
@@ -255,13 +256,13 @@ class Trainer:
         progress = self.progress
         # If a batch has fewer sequences than there are ranks, some ranks get a placeholder, an idle batch.
         self._batch_is_idle = getattr(batch, "idle", False)
-        points = 0 if self._batch_is_idle else batch.points
+        points = 0 if self._batch_is_idle else count_points(batch)
         all_points, progress.seconds, all_signals = distributed.all_reduce_sum(points, self._elapsed(), signals)
         self.stop_requested = all_signals > 0
 
         learning_rate = self.schedule.learning_rate(progress.step, progress.seconds)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        for group, factor in zip(self.optimizer.param_groups, self.rate_factors, strict=True):
+            group["lr"] = learning_rate * factor
         loss, gradient_norm = train_step(
             self.objective,
             self.optimizer,
@@ -270,19 +271,48 @@ class Trainer:
             self.precision,
             self.config.clip,
             step=progress.step,
-            state=self.state,
+            state=self.carried_state,
             weight=points / all_points * distributed.world_size(),
         )
-        self.state = loss.state
+        self.carried_state = loss.state
         progress.step += 1
         progress.points += int(all_points)
-        self.loss_check.add(progress.step, loss.total, gradient_norm, batch.indices)
+        indices = getattr(batch, "indices", None)  # of a tensor, it is a method
+        indices = indices if isinstance(indices, Tensor) else None
+        self.loss_check.add(progress.step, loss.total, gradient_norm, indices)
 
-        self.means.add({"loss": loss.total, **loss.terms}, points / all_points)
-        for callback in self.callbacks:
-            callback.on_step(progress)
+        self._losses = {name: value.detach() for name, value in {"loss": loss.total, **loss.terms}.items()}
+        self.means.add(self._losses, points / all_points)
+        metrics: dict[str, float] = {}
         if progress.step % _LOG_INTERVAL == 0:
-            self._log({"lr": learning_rate, **{f"train_{name}": mean for name, mean in self.means.reset().items()}})
+            means = self.means.reset()
+            metrics = {"lr": self.learning_rate, **{f"train_{name}": mean for name, mean in means.items()}}
+        state = self.state(metrics)
+        for callback in self.callbacks:
+            callback.on_step(state)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the last step; of the first parameter group if the optimizer has several groups."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def state(self, metrics: Mapping[str, float]) -> TrainingState:
+        """Return the state of training for callbacks; `metrics` are the values to log."""
+        progress = self.progress
+        return TrainingState(
+            step=progress.step,
+            epoch=progress.epoch,
+            points=progress.points,
+            seconds=progress.seconds,
+            learning_rate=self.learning_rate,
+            loss=self._losses.get("loss"),
+            terms={name: value for name, value in self._losses.items() if name != "loss"},
+            metrics=metrics,
+            best=progress.best,
+            model=self.model,
+            optimizer=self.optimizer,
+            folder=self.folder,
+        )
 
     def validation_is_due(self) -> bool:
         """Return whether a validation is due after the last step."""
@@ -309,9 +339,9 @@ class Trainer:
             progress.best, progress.validations_since_best = metrics["valid_loss"], 0
             self._save_weights()
         (progress.seconds,) = distributed.all_reduce_sum(self._elapsed())
-        self._log(metrics)
+        state = self.state(metrics)
         for callback in self.callbacks:
-            callback.on_validation(progress)
+            callback.on_validation(state)
 
     def is_over(self) -> bool:
         """Return whether the budget is used, early stopping (`patience`) applies, or a finished run was restored."""
@@ -358,13 +388,9 @@ class Trainer:
     def _gather_state(self) -> Any:
         """Return the recurrent state after the last batch, for the sequences of all ranks."""
         if distributed.world_size() == 1:
-            return self.state
-        return unshard_state(distributed.gather_objects(None if self._batch_is_idle else self.state))
+            return self.carried_state
+        return unshard_state(distributed.gather_objects(None if self._batch_is_idle else self.carried_state))
 
     def _save_weights(self) -> None:
         if distributed.rank() == 0:
             save_weights(self.folder / WEIGHTS_FILE, self.model)
-
-    def _log(self, metrics: dict[str, float]) -> None:
-        for callback in self.callbacks:
-            callback.on_log(self.progress, metrics)

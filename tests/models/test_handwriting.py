@@ -20,10 +20,9 @@ from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig
 from mdnrnn.models.handwriting import EndOfTextHead, HandwritingRNN
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.pen_events import END
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.progress import Progress
 from mdnrnn.training.step import Objective, train_step
 from mdnrnn.training.trainer import fit
 from tests.helpers import to_float64
@@ -169,7 +168,7 @@ def test_resumed_training_gives_the_same_weights(corpus: Corpus, tmp_path: Path)
         pass
 
     class StopAfterValidation(Callback):
-        def on_validation(self, progress: Progress) -> None:
+        def on_validation(self, state: TrainingState) -> None:
             raise Stop
 
     fit(make_model(corpus, model_config), *data, tmp_path / "whole", config)

@@ -20,11 +20,10 @@ from mdnrnn.models.configs import MDNRNNConfig, SketchRNNConfig
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
 from mdnrnn.runs.data import Data, describe_data
 from mdnrnn.runs.presets import KINDS, find_preset
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.metrics import METRICS_FILE
-from mdnrnn.training.progress import Progress
 from tests.helpers import random_corpus
 
 MODEL = MDNRNNConfig(hidden=8, components=2)
@@ -36,8 +35,8 @@ posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic 
 class Stop(Callback):
     """Raises SIGTERM after step 3."""
 
-    def on_step(self, progress: Progress) -> None:
-        if progress.step == 3:
+    def on_step(self, state: TrainingState) -> None:
+        if state.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
 
@@ -216,7 +215,7 @@ def test_second_training_in_a_folder_is_refused_with_the_process(run_folder: Pat
 @posix_only
 def test_folder_is_locked_during_training(tmp_path: Path) -> None:
     class Resume(Callback):
-        def on_step(self, progress: Progress) -> None:
+        def on_step(self, state: TrainingState) -> None:
             with pytest.raises(InputError, match=rf"in use by process {os.getpid()}"):
                 mdnrnn.resume(tmp_path / "run", CORPUS)
 

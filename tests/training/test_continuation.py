@@ -13,11 +13,10 @@ from mdnrnn.errors import InputError
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.metrics import read_metrics
-from mdnrnn.training.progress import Progress
 from mdnrnn.training.trainer import TrainingResult, fit
 from tests.helpers import random_corpus
 
@@ -43,8 +42,8 @@ def assert_same_weights(one: Path, other: Path) -> None:
 class Stop(Callback):
     """Raises SIGTERM after step 3."""
 
-    def on_step(self, progress: Progress) -> None:
-        if progress.step == 3:
+    def on_step(self, state: TrainingState) -> None:
+        if state.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,12 @@ from mdnrnn.models.base import Loss, StepShape
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.models.recurrent import MDNRNN
 from mdnrnn.training import trainer
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.checkpoint import CHECKPOINT_FILE, WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig
 from mdnrnn.training.loss_check import NonFiniteLoss
 from mdnrnn.training.metrics import METRICS_FILE, read_metrics
-from mdnrnn.training.progress import Progress
+from mdnrnn.training.schedule import Schedule
 from mdnrnn.training.step import validation_loss
 from mdnrnn.training.trainer import fit
 from tests.helpers import make_controls, random_corpus
@@ -217,37 +216,64 @@ def test_budget_in_minutes_ends_training(tmp_path: Path, monkeypatch: pytest.Mon
     assert progress.finished
 
 
-def test_callbacks_receive_steps_metrics_and_validations(tmp_path: Path) -> None:
+def test_callbacks_receive_the_state_after_steps_and_validations(tmp_path: Path) -> None:
     class Recorder(Callback):
         def __init__(self) -> None:
-            self.steps: list[int] = []
-            self.metrics: list[dict[str, float]] = []
-            self.validations: list[int] = []
-            self.ended = 0
+            self.steps: list[TrainingState] = []
+            self.losses: list[float] = []
+            self.validations: list[TrainingState] = []
+            self.ended: list[TrainingState] = []
 
-        def on_step(self, progress: Progress) -> None:
-            self.steps.append(progress.step)
+        def on_step(self, state: TrainingState) -> None:
+            self.steps.append(state)
+            assert state.loss is not None
+            assert float(state.loss) == pytest.approx(float(sum(state.terms.values())))
+            self.losses.append(float(state.loss))
+            assert state.optimizer.param_groups[0]["lr"] == state.learning_rate
 
-        def on_log(self, progress: Progress, metrics: Mapping[str, float]) -> None:
-            self.metrics.append({"step": progress.step, **metrics})
+        def on_validation(self, state: TrainingState) -> None:
+            self.validations.append(state)
 
-        def on_validation(self, progress: Progress) -> None:
-            self.validations.append(progress.step)
+        def on_end(self, state: TrainingState) -> None:
+            self.ended.append(state)
 
-        def on_end(self) -> None:
-            self.ended += 1
-
-    recorder = Recorder()
-    fit(make_model(DRAWINGS), *split_data(DRAWINGS), tmp_path, CONFIG, [recorder])
-    assert recorder.steps == list(range(1, 25))
-    assert recorder.validations == [8, 16, 24]
-    assert recorder.ended == 1
-    logged = [
+    recorder, model = Recorder(), make_model(DRAWINGS)
+    result = fit(model, *split_data(DRAWINGS), tmp_path, CONFIG, [recorder])
+    assert [state.step for state in recorder.steps] == list(range(1, 25))
+    assert [state.epoch for state in recorder.steps] == [i // 3 for i in range(24)]  # 40 drawings in batches of 16
+    assert [state.learning_rate for state in recorder.steps] == [
+        Schedule(CONFIG).learning_rate(i, 0) for i in range(24)
+    ]
+    assert [state.step for state in recorder.validations] == [8, 16, 24]
+    (end,) = recorder.ended
+    assert (end.step, end.points, end.best) == (24, result.progress.points, result.progress.best)
+    assert end.model is model
+    assert 0 < end.minutes == end.seconds / 60
+    assert end.folder == tmp_path
+    logged = [state for state in (*recorder.steps, *recorder.validations) if state.metrics]
+    logged.sort(key=lambda state: state.step)
+    lines = [
         {name: line[name] for name in line if name not in ("points", "seconds")} for line in read_metrics(tmp_path)
     ]
-    assert logged == recorder.metrics
-    assert {"lr", "train_loss", "train_motion", "train_event"} < set(recorder.metrics[2])
-    assert {"valid_loss", "valid_motion", "valid_event"} < set(recorder.metrics[0])
+    assert lines == [{"step": state.step, **state.metrics} for state in logged]
+    assert [state.step for state in logged] == [8, 16, 20, 24]
+    assert set(logged[2].metrics) == {"lr", "train_loss", "train_motion", "train_event"}
+    assert logged[2].metrics["train_loss"] == pytest.approx(sum(recorder.losses[:20]) / 20)
+    assert set(logged[0].metrics) == {"valid_loss", "valid_motion", "valid_event"}
+    assert recorder.validations[-1].best == min(state.metrics["valid_loss"] for state in recorder.validations)
+
+
+def test_callbacks_end_with_the_state_of_a_failed_training(tmp_path: Path) -> None:
+    class Recorder(Callback):
+        steps = -1
+
+        def on_end(self, state: TrainingState) -> None:
+            self.steps = state.step
+
+    recorder = Recorder()
+    with pytest.raises(NonFiniteLoss):
+        fit(make_model(DRAWINGS, NaNModel), *split_data(DRAWINGS), tmp_path, CONFIG, [recorder])
+    assert recorder.steps == 6
 
 
 class Attack:
