@@ -99,11 +99,13 @@ def _check_optimizer(entry: Any, optimizer: torch.optim.Optimizer) -> None:
     if not isinstance(entry["state"], dict):
         raise ValueError("the optimizer state is not a dictionary")
     expected_states = _state_after_one_step(optimizer)
+    count = sum(1 for _ in optimizer_parameters(optimizer))
     for number, state in entry["state"].items():
-        if type(number) is not int or number not in expected_states:
+        if type(number) is not int or not 0 <= number < count:
             raise ValueError("the optimizer has state of an unknown parameter")
-        _check_keys("the optimizer state", state, expected_states[number])
-        for name, expected in expected_states[number].items():
+        expected_state = expected_states.get(number, {})
+        _check_keys("the optimizer state", state, expected_state)
+        for name, expected in expected_state.items():
             if isinstance(expected, Tensor):
                 _check_tensor(f"{name} of parameter {number}", state[name], expected.shape, expected.dtype)
             elif type(state[name]) is not type(expected):
