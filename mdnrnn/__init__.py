@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mdnrnn.data.corpus import Corpus as Corpus
     from mdnrnn.data.corpus import Sequence as Sequence
     from mdnrnn.data.corpus import pack as pack
+    from mdnrnn.data.epoch_dataset import EpochDataset as EpochDataset
     from mdnrnn.data.importing.pipeline import import_corpus as import_corpus
     from mdnrnn.data.importing.recipe import Recipe as Recipe
     from mdnrnn.data.metadata import Metadata as Metadata
@@ -76,6 +77,7 @@ _NAMES_BY_MODULE = {
     "mdnrnn.data.batches": ["Batches"],
     "mdnrnn.data.catalog": ["open_corpus"],
     "mdnrnn.data.corpus": ["Corpus", "Sequence", "pack"],
+    "mdnrnn.data.epoch_dataset": ["EpochDataset"],
     "mdnrnn.data.importing.pipeline": ["import_corpus"],
     "mdnrnn.data.importing.recipe": ["Recipe"],
     "mdnrnn.data.metadata": ["Metadata"],

@@ -31,6 +31,31 @@ def check_strings(name: str, values: Iterable[str], count: int) -> list[str]:
     return [str(value) for value in values]
 
 
+def check_lengths(lengths: ArrayLike, count: int) -> list[int]:
+    """Convert lengths to a list; raise `InputError` if they are not `count` integers of 1 or more."""
+    array = np.asarray(lengths)
+    if array.shape != (count,) or array.dtype.kind not in "iu" or (array < 1).any():
+        raise InputError(
+            f"lengths: received {array.dtype} of shape {array.shape}, expected {count} integers >= 1, one per sequence"
+        )
+    return array.tolist()
+
+
+def unpad(name: str, values: Iterable[ArrayLike], lengths: list[int]) -> list[np.ndarray]:
+    """Return the real steps of padded arrays: the first lengths[i] rows of array i.
+
+    Raises:
+        InputError: the number of arrays differs from that of the lengths, or an array has too few rows.
+    """
+    arrays = [np.asarray(value) for value in check_count(name, values, len(lengths))]
+    for i, (array, length) in enumerate(zip(arrays, lengths, strict=True)):
+        if array.ndim == 0 or len(array) < length:
+            raise InputError(
+                f"{name}[{i}]: received shape {array.shape}, expected {length} or more steps: lengths[{i}]"
+            )
+    return [array[:length] for array, length in zip(arrays, lengths, strict=True)]
+
+
 def check_matrices(name: str, values: Iterable[ArrayLike], motions: list[np.ndarray] | None = None) -> list[np.ndarray]:
     """Convert the values to arrays; raise `InputError` if a value is not a numeric array (T, width) with T >= 1.
 
@@ -59,20 +84,20 @@ def check_context(context: ArrayLike, count: int) -> np.ndarray:
     return vectors
 
 
-def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray]) -> list[np.ndarray]:
+def check_events(events: Iterable[ArrayLike], motions: list[np.ndarray], name: str = "events") -> list[np.ndarray]:
     """Convert the events of each sequence to an integer array (T,); Boolean events become DOWN (False) or UP (True)."""
     arrays = [np.asarray(event) for event in events]
-    check_count("events", arrays, len(motions))
+    check_count(name, arrays, len(motions))
     for i, (event, motion) in enumerate(zip(arrays, motions, strict=True)):
         if event.shape != (len(motion),):
             raise InputError(
-                f"events[{i}]: received shape {event.shape}, expected ({len(motion)},): one event per row of the motion"
+                f"{name}[{i}]: received shape {event.shape}, expected ({len(motion)},): one event per row of the motion"
             )
         if event.dtype.kind not in "iub":
-            raise InputError(f"events[{i}]: received dtype {event.dtype}, expected integers or booleans")
+            raise InputError(f"{name}[{i}]: received dtype {event.dtype}, expected integers or booleans")
         unknown = np.setdiff1d(event, (DOWN, UP, END))
         if len(unknown):
-            raise InputError(f"events[{i}]: received {unknown[0]}, expected DOWN (0), UP (1) or END (2)")
+            raise InputError(f"{name}[{i}]: received {unknown[0]}, expected DOWN (0), UP (1) or END (2)")
     return [np.where(event, UP, DOWN) if event.dtype.kind == "b" else event for event in arrays]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdnrnn.data.batch_arguments import check_bin_width, check_indices, check_sequences, unpad_sequences
+from mdnrnn.data.corpus import Sequence
 from mdnrnn.distributions.step import Step
 from mdnrnn.pen_events import START
 
@@ -45,6 +48,75 @@ class Batch:
     idle: bool = False
     """Whether a batch that several processes share has no sequence for this process. The batch then contains a
     placeholder sequence, which has weight 0 in the loss."""
+
+    @classmethod
+    def from_padded(
+        cls,
+        motion: Any,
+        event: Any,
+        lengths: Any,
+        *,
+        label: Any = None,
+        inputs: Any = None,
+        text: Iterable[str] | None = None,
+        bin_width: Any = None,
+        indices: Any = None,
+    ) -> Batch:
+        """Build a batch from padded tensors or arrays; the batch is on the CPU.
+
+        The values of the padding are ignored. Motions, bin widths and inputs are in normalized units: `Normalizer`
+        converts raw units.
+
+        Args:
+            motion: (B, T, D), batch first.
+            event: (B, T), event codes DOWN (0), UP (1) and END (2); booleans are True if the pen lifts after the point.
+            lengths: (B,), number of real steps of each sequence.
+            label: (B,), class indices.
+            inputs: (B, T, A), model inputs for the prediction of each step.
+            text: B texts.
+            bin_width: (D,) or (B, T, D), bin widths, 0 for continuous features; None if all features are continuous.
+            indices: (B,), indices of the sequences in the data, for error messages; by default 0 to B - 1.
+
+        Raises:
+            InputError: an argument has a wrong shape, type or value.
+        """
+        sequences, is_real = unpad_sequences(motion, event, lengths, label, inputs, text)
+        if bin_width is not None:
+            bin_width = check_bin_width(bin_width, (*is_real.shape, sequences[0].motion.shape[1]))[is_real]
+        return cls.from_sequences(sequences, bin_width=bin_width, indices=indices)
+
+    @classmethod
+    def from_sequences(cls, sequences: Iterable[Sequence], *, bin_width: Any = None, indices: Any = None) -> Batch:
+        """Build a batch from sequences of any lengths; the batch is on the CPU.
+
+        Use it as `collate_fn` of a `torch.utils.data.DataLoader` over a data set of sequences.
+
+        Args:
+            sequences: B sequences, whose fields are tensors or arrays. Motions and inputs are in normalized units:
+                `Normalizer` converts raw units. The fields `writer` and `logvar` are not used.
+            bin_width: (D,) or (S, D), normalized bin widths, 0 for continuous features; None if all features are
+                continuous. S is the sum of the lengths.
+            indices: (B,), indices of the sequences in the data, for error messages; by default 0 to B - 1.
+
+        Raises:
+            InputError: an argument has a wrong shape, type or value.
+        """
+        sequences = check_sequences(sequences)
+        motion = np.concatenate([sequence.motion for sequence in sequences]).astype(np.float32)
+        inputs = [sequence.inputs for sequence in sequences if sequence.inputs is not None]
+        labels = [sequence.label for sequence in sequences if sequence.label is not None]
+        texts = [sequence.text for sequence in sequences if sequence.text is not None]
+        return assemble(
+            motion,
+            np.concatenate([sequence.event for sequence in sequences]),
+            None if bin_width is None else check_bin_width(bin_width, motion.shape),
+            np.array([len(sequence.event) for sequence in sequences]),
+            np.zeros(len(sequences), bool),
+            np.concatenate(inputs) if inputs else None,
+            np.array(labels, np.int64) if labels else None,
+            check_indices(indices, len(sequences)),
+            to_code_points(texts) if texts else None,
+        )
 
     @property
     def size(self) -> int:

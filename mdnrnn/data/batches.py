@@ -98,18 +98,19 @@ class Batches:
         """
         return replace(self, rank=rank, world_size=world_size)
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch `number`, beginning with batch `start`.
+    def epoch(self, number: int, start: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Yield every `step`-th batch of epoch `number`, beginning with batch `start`.
 
-        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start`.
+        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start` and `step`.
         """
         first = 0
         for rng, pool in self._pools(number):
             # Sorting by length keeps the batches almost free of padding. Random jitter of the lengths makes the batches
             # of each epoch different.
             chunks = self._chunks(pool, rng)
-            for position in rng.permutation(len(chunks))[max(0, start - first) :].tolist():
-                yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
+            for place, position in enumerate(rng.permutation(len(chunks)).tolist(), first):
+                if place >= start and (place - start) % step == 0:
+                    yield self.batch(chunks[position], np.random.default_rng([self.seed, number, first + position]))
             first += len(chunks)
 
     def __iter__(self) -> Iterator[Batch]:

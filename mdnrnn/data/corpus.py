@@ -14,7 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mdnrnn.data.array_arguments import check_context, check_events, check_matrices, check_strings, divide_into_splits
+from mdnrnn.data.array_arguments import (
+    check_context,
+    check_events,
+    check_lengths,
+    check_matrices,
+    check_strings,
+    divide_into_splits,
+    unpad,
+)
 from mdnrnn.data.memmap import find_large_mapping, keep_open
 from mdnrnn.data.metadata import Metadata
 from mdnrnn.data.strokes import Drawing, to_curves, to_polylines
@@ -106,6 +114,7 @@ class Corpus:
         events: Iterable[ArrayLike] | None = None,
         labels: Iterable[str] | None = None,
         *,
+        lengths: ArrayLike | None = None,
         texts: Iterable[str] | None = None,
         inputs: Iterable[ArrayLike] | None = None,
         context: ArrayLike | None = None,
@@ -116,12 +125,14 @@ class Corpus:
         """Build a corpus from NumPy arrays and check it.
 
         Args:
-            motions: M arrays (T, D) in raw units. For drawings, each row is the offset from a point to the next.
+            motions: M arrays (T, D) in raw units, or a padded array (M, T, D). For drawings, each row is the offset
+                from a point to the next.
             events: M arrays (T,) of DOWN (0), UP (1) and END (2), or of booleans that are True if the pen lifts after
                 the point. By default all events are DOWN. In drawings and touch performances, the last event of each
                 sequence is always replaced by END.
             labels: M class names, one per sequence, from `metadata.classes`. If the metadata contain no classes, the
                 classes are the distinct names in alphabetical order.
+            lengths: (M,), number of real steps of each sequence, if motions, events and inputs are padded.
             texts: M texts, one per sequence, for text-conditional models.
             inputs: M arrays (T, A), model inputs for the prediction of each step, for example actions.
             context: (M, C), one context vector per sequence, for example an embedding of an image.
@@ -133,6 +144,14 @@ class Corpus:
         Raises:
             InputError: if an argument has a wrong length, shape, type or value.
         """
+        if lengths is not None:
+            motions = list(motions)
+            real = check_lengths(lengths, len(motions))
+            motions = unpad("motions", motions, real)
+            events, inputs = (
+                None if values is None else unpad(name, values, real)
+                for name, values in (("events", events), ("inputs", inputs))
+            )
         matrices = check_matrices("motions", motions)
         count = len(matrices)
         if metadata is None:
@@ -353,7 +372,7 @@ def pack(
         splits[name] = (first, len(sequences))
     if not sequences:
         raise InputError(f"{metadata.name} contains no sequences; expected at least one")
-    _check_optional_fields(metadata, sequences)
+    check_optional_fields(metadata.name, sequences)
     lengths = [len(sequence.event) for sequence in sequences]
     labels = [sequence.label for sequence in sequences]
     inputs = [sequence.inputs for sequence in sequences]
@@ -391,13 +410,18 @@ def normalize_texts(corpus: Corpus) -> Corpus:
     return replace(corpus, text=np.frombuffer(b"".join(data), np.uint8), text_offsets=text_offsets)
 
 
-def _check_optional_fields(metadata: Metadata, sequences: list[Sequence]) -> None:
-    """Raise `InputError` if an optional field is present in some sequences, but not in all."""
+def check_optional_fields(source: str, sequences: list[Sequence]) -> None:
+    """Raise `InputError` if an optional field is present in some sequences, but not in all.
+
+    Args:
+        source: name of the data, for the error message.
+        sequences: the sequences.
+    """
     for name in ("label", "inputs", "text", "writer", "logvar", "context"):
         is_missing = [getattr(sequence, name) is None for sequence in sequences]
         if any(is_missing) and not all(is_missing):
             raise InputError(
-                f"{metadata.name}: received no {name} in sequence {is_missing.index(True)}, but one in sequence "
+                f"{source}: received no {name} in sequence {is_missing.index(True)}, but one in sequence "
                 f"{is_missing.index(False)}; expected a {name} in all sequences or in none"
             )
 

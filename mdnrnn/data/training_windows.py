@@ -58,16 +58,16 @@ class Windows:
         """
         return replace(self, batches=self.batches.shard(rank, world_size))
 
-    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of epoch `number`, beginning with batch `start`.
+    def epoch(self, number: int, start: int = 0, step: int = 1) -> Iterator[Batch]:
+        """Yield every `step`-th batch of epoch `number`, beginning with batch `start`.
 
-        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start`.
+        A batch depends only on the seed, the epoch number and its position in the epoch, not on `start` and `step`.
         """
         seed, local_rows = self.batches.seed, self.batches.local_rows
         rng = np.random.default_rng([seed, number])
         order = rng.permutation(self.batches.indices())
         windows = self._lanes(order, rng) if self.carry else self._shuffled(order, rng)
-        for position in range(start, len(windows)):
+        for position in range(start, len(windows), step):
             *segments, continues = map(np.array, zip(*windows[position], strict=True))
             batch = self.batches.from_segments(Segments(*segments), np.random.default_rng([seed, number, position]))
             local_continues = torch.from_numpy(continues[local_rows(len(continues))])

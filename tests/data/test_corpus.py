@@ -203,6 +203,18 @@ def test_corpus_from_arrays_has_their_values() -> None:
         assert sequence.text == texts[number]
 
 
+def test_padded_arrays_give_the_same_corpus() -> None:
+    lengths = [len(motion) for motion in MOTIONS]
+    padded = np.full((40, 4, 2), 99)
+    events, inputs = np.full((40, 4), 7), np.full((40, 4, 1), np.nan)
+    for i, motion in enumerate(MOTIONS):
+        padded[i, : len(motion)], events[i, : len(motion)], inputs[i, : len(motion)] = motion, UP, i
+    short = [row[:n] for row, n in zip(inputs, lengths, strict=True)]
+    expected = Corpus.from_arrays(MOTIONS, [[UP] * n for n in lengths], inputs=short)
+    assert Corpus.from_arrays(padded, events, lengths=lengths, inputs=inputs).fingerprint == expected.fingerprint
+    assert Corpus.from_arrays(padded, lengths=lengths).fingerprint == Corpus.from_arrays(MOTIONS).fingerprint
+
+
 def test_names_and_texts_that_look_the_same_are_the_same() -> None:
     """The second form of é is an e and a combining accent."""
     composed, decomposed = "caf\u00e9", "cafe\u0301"
@@ -307,6 +319,8 @@ def _order(corpus: Corpus, motions: list[np.ndarray]) -> list[int]:
         ({"texts": [b"a"] * 40}, r"texts\[0\]: received b'a', expected a string"),
         ({"labels": [7] * 40}, r"labels\[0\]: received 7, expected a string"),
         ({"inputs": [np.zeros((9, 1))] * 40}, r"inputs\[0\]: received shape \(9, 1\), expected \(1, D\)"),
+        ({"lengths": [1] * 39}, r"lengths: received int64 of shape \(39,\), expected 40 integers >= 1, one per"),
+        ({"lengths": [2] * 40}, r"motions\[0\]: received shape \(1, 2\), expected 2 or more steps: lengths\[0\]"),
         ({"splits": (0.5, 0.5)}, r"splits: received \[0\.5, 0\.5\], expected shares of train"),
         ({"splits": (0.5, 0.5, 0.5)}, "with the sum 1"),
         ({"splits": (0.0, 0.5, 0.5)}, "with the sum 1"),
