@@ -1,5 +1,6 @@
 """`mdnrnn train`: run folders, resumption, signals, a full disk and errors."""
 
+import io
 import json
 import os
 import shutil
@@ -13,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mdnrnn.cli import main
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.formats import native
+from mdnrnn.training.metrics import read_metrics
 from mdnrnn.training.trainer import Trainer
 from tests.cli.helpers import ONE_THREAD, assert_refused, limit_file_size, train_run
+from tests.helpers import make_touches
 
 Capture = pytest.CaptureFixture[str]
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and resource limits")
@@ -49,6 +54,29 @@ def test_resume_with_a_new_limit_extends_a_finished_run(stroke_run: Path, tmp_pa
     assert f"{run} continues with steps {steps + 2} (before: {steps})" in reported
     assert_refused(["train", "--resume", str(run), "--steps", "1"], "which leaves no step to train", capsys)
     assert_refused(["train", "--resume", str(run), "--minutes", "-1"], "budget: received -1.0, expected", capsys)
+
+
+@pytest.mark.parametrize("data", ["doodles", "touches"])
+def test_tensorboard_receives_metrics_and_samples_also_after_resumption(
+    data: str, doodles: Corpus, tmp_path: Path, capsys: Capture
+) -> None:
+    corpus, preset = (doodles, "stroke") if data == "doodles" else (make_touches(), "touch")
+    sizes = ["--model.hidden", "8", "--model.components", "2"]
+    run = train_run(tmp_path, corpus, preset, "--steps", "2", *sizes, "--validations", "1", "--tensorboard")
+    assert main(["train", "--resume", str(run), "--steps", "4", "--tensorboard"]) == 0
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    logged = [line for line in read_metrics(run) if "valid_loss" in line]
+    assert [line["step"] for line in logged] == [2, 4]
+    assert [each.step for each in events.Scalars("loss/valid")] == [2, 4]
+    assert [each.value for each in events.Scalars("loss/valid")] == pytest.approx(
+        [line["valid_loss"] for line in logged]
+    )
+    for picture, step in zip(events.Images("samples"), (2, 4), strict=True):
+        pixels = np.asarray(Image.open(io.BytesIO(picture.encoded_image_string)).convert("L"))
+        assert picture.step == step
+        assert pixels.std() > 1  # not blank
+    capsys.readouterr()
 
 
 def test_resume_refuses_changed_data(stroke_run: Path, doodles: Corpus, tmp_path: Path, capsys: Capture) -> None:
