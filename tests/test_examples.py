@@ -89,8 +89,9 @@ def test_example_beats_the_published_result(name: str, tmp_path: Path) -> None:
 
 def test_every_example_is_covered() -> None:
     separate_tests = {
-        "strokes", "own_drawings", "sketch_interpolation", "class_conditional", "kanji", "handwriting", "world_model",
-        "osc_bridge", "own_core", "head_on_transformer", "draw_like_picture", "own_stopping_rule",
+        "strokes", "own_drawings", "own_arrays", "own_training_loop", "sketch_interpolation", "class_conditional",
+        "kanji", "handwriting", "world_model", "osc_bridge", "own_core", "head_on_transformer", "draw_like_picture",
+        "own_stopping_rule",
     }  # fmt: skip
     assert {path.stem for path in EXAMPLES} - separate_tests == set(PUBLISHED)
 
@@ -112,6 +113,33 @@ def test_model_of_an_example_learns_and_draws(name: str, tmp_path: Path) -> None
     (nll,) = _numbers(r"(\d+\.\d+) nats per point", _run(name, tmp_path, "30"))
     assert nll < 10.5
     assert (tmp_path / f"{name.replace('_', '-')}.svg").read_text().count("<path") >= 18
+
+
+def test_own_arrays_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _shrink(monkeypatch, "stroke-small", MDNRNNConfig(hidden=64, components=5, dropout=0.0))
+    nll, null = _numbers(r"(\S+) nats per point; null model: (\S+)", _run("own_arrays", tmp_path, "60"))
+    assert nll < null - 1
+    assert (tmp_path / "own-arrays.svg").read_text().count("<path") >= 30
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # Python 3.12 and later
+def test_own_training_loop_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corpus has 20 doodles per class, and the model 32 units."""
+    monkeypatch.setattr("mdnrnn.data.catalog.open_corpus", lambda name: make_doodles(per_class=20, seed=3))
+    config = MDNRNNConfig(hidden=32, components=5, dropout=0.0)
+    monkeypatch.setattr("mdnrnn.models.configs.MDNRNNConfig", lambda **sizes: config)
+    printed = _run("own_training_loop", tmp_path, "6")
+    losses = [float(loss) for loss in re.findall(r"epoch \d: (\S+) nats per point", printed)]
+    held_out, null = _numbers(r"held out (\S+) nats per point; null model (\S+)", printed)
+    assert len(losses) == 6
+    assert held_out < null
+    assert losses[-1] < losses[0] - 1
+    assert (tmp_path / "own-training-loop.svg").read_text().count("<path") >= 48
+
+
+@pytest.mark.parametrize("name", ["own_arrays", "own_training_loop"])
+def test_example_is_short(name: str) -> None:
+    assert len((ROOT / "examples" / f"{name}.py").read_text().splitlines()) <= 60
 
 
 def test_kanji_end_before_the_step_limit(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def make_model(hidden: int = 6, seed: int = 0) -> MDNRNN:
     return MDNRNN(StepShape(), MDNRNNConfig(hidden=hidden, components=2, dropout=0.0))
 
 
-def make_optimized(model: MDNRNN) -> torch.optim.AdamW:
+def make_optimized(model: MDNRNN) -> torch.optim.Optimizer:
     """Return an optimizer of the model after one step, whose moments differ between all numbers."""
     optimizer = make_optimizer(model, CONFIG)
     for parameter in model.parameters():

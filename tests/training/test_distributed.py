@@ -423,7 +423,7 @@ def test_data_without_shards_are_rejected(monkeypatch: pytest.MonkeyPatch) -> No
     case = make_case("drawings")
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     with pytest.raises(InputError, match="received list with 2 ranks; expected data with a shard method"):
-        fit(case.model, list(case.valid), None, None, case.config)  # type: ignore[arg-type]
+        fit(case.model, list(case.valid), None, None, case.config)
 
 
 def main(folder: Path) -> None:

@@ -61,13 +61,12 @@ def test_tensors_are_moved_in_nested_batches() -> None:
 
 
 def test_batches_are_loaded_on_the_device_in_order() -> None:
-    for data in (PointBatches(DATA, 3), [(torch.tensor([i]),) for i in range(5)]):
-        batches = list(data)
-        loaded = list(load_batches(data, batches, torch.device("cpu")))
-        assert len(loaded) == len(batches)
-        for batch, expected in zip(loaded, batches, strict=True):
-            part, expected_part = (each[0] if isinstance(each, tuple) else each.x for each in (batch, expected))
-            assert torch.equal(part, expected_part)
+    tuples = [(torch.tensor([i]),) for i in range(5)]
+    loaded = list(load_batches(tuples, tuples, META))
+    assert [batch[0].device for batch in loaded] == [META] * 5
+    points = PointBatches(DATA, 3)
+    batches = list(load_batches(points, points, torch.device("cpu")))
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
 
 
 BATCH = make_batches(random_corpus([3, 4, 5])).batch(np.array([0, 2]))

@@ -89,8 +89,8 @@ def test_kinds_of_batches_and_losses_give_the_same_weights() -> None:
     expected, result = train(tuples())
     assert result.progress.points == 12 * 8
     data = DataLoader(TensorDataset(X, Y), batch_size=8)
-    for each, model in ((Repeated(), Line()), (data, Line()), (tuples(), LineWithTerms())):
-        assert same_weights(train(each, model)[0], expected)
+    for each, module in ((Repeated(), Line()), (data, Line()), (tuples(), LineWithTerms())):
+        assert same_weights(train(each, module)[0], expected)
     points = mdnrnn.Points(X, Y)
     single = replace(CONFIG, batch_size=24)
     model, _ = train(points, PointLine(), config=single)
