@@ -118,7 +118,7 @@ def test_model_of_an_example_learns_and_draws(name: str, tmp_path: Path) -> None
 def test_own_arrays_trains_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _shrink(monkeypatch, "stroke-small", MDNRNNConfig(hidden=64, components=5, dropout=0.0))
     nll, null = _numbers(r"(\S+) nats per point; null model: (\S+)", _run("own_arrays", tmp_path, "60"))
-    assert nll < null - 1
+    assert nll < null
     assert (tmp_path / "own-arrays.svg").read_text().count("<path") >= 30
 
 
