@@ -59,6 +59,7 @@ class Batch:
         label: Any = None,
         inputs: Any = None,
         text: Iterable[str] | None = None,
+        context: Any = None,
         bin_width: Any = None,
         indices: Any = None,
     ) -> Batch:
@@ -74,13 +75,14 @@ class Batch:
             label: (B,), class indices.
             inputs: (B, T, A), model inputs for the prediction of each step.
             text: B texts.
+            context: (B, C), context vectors.
             bin_width: (D,) or (B, T, D), bin widths, 0 for continuous features; None if all features are continuous.
             indices: (B,), indices of the sequences in the data, for error messages; by default 0 to B - 1.
 
         Raises:
             InputError: an argument has a wrong shape, type or value.
         """
-        sequences, is_real = unpad_sequences(motion, event, lengths, label, inputs, text)
+        sequences, is_real = unpad_sequences(motion, event, lengths, label, inputs, text, context)
         if bin_width is not None:
             bin_width = check_bin_width(bin_width, (*is_real.shape, sequences[0].motion.shape[1]))[is_real]
         return cls.from_sequences(sequences, bin_width=bin_width, indices=indices)
@@ -106,7 +108,8 @@ class Batch:
         inputs = [sequence.inputs for sequence in sequences if sequence.inputs is not None]
         labels = [sequence.label for sequence in sequences if sequence.label is not None]
         texts = [sequence.text for sequence in sequences if sequence.text is not None]
-        return assemble(
+        contexts = [sequence.context for sequence in sequences if sequence.context is not None]
+        batch = assemble(
             motion,
             np.concatenate([sequence.event for sequence in sequences]),
             None if bin_width is None else check_bin_width(bin_width, motion.shape),
@@ -117,6 +120,7 @@ class Batch:
             check_indices(indices, len(sequences)),
             to_code_points(texts) if texts else None,
         )
+        return replace(batch, context=torch.from_numpy(np.stack(contexts).astype(np.float32)) if contexts else None)
 
     @property
     def size(self) -> int:

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mdnrnn.data.array_arguments import check_count, check_events, check_lengths, check_matrices, unpad
+from mdnrnn.data.array_arguments import (
+    check_context,
+    check_count,
+    check_events,
+    check_lengths,
+    check_matrices,
+    check_strings,
+    unpad,
+)
 from mdnrnn.data.corpus import Sequence, check_optional_fields
 from mdnrnn.data.unicode_text import to_nfc
 from mdnrnn.errors import InputError
@@ -21,7 +29,7 @@ def to_array(value: Any) -> np.ndarray:
 
 
 def unpad_sequences(
-    motion: Any, event: Any, lengths: Any, label: Any, inputs: Any, text: Iterable[str] | None
+    motion: Any, event: Any, lengths: Any, label: Any, inputs: Any, text: Iterable[str] | None, context: Any
 ) -> tuple[list[Sequence], np.ndarray]:
     """Return the sequences of padded arrays, and the mask (B, T) of the real steps; see `Batch.from_padded`."""
     motion, event = to_array(motion), to_array(event)
@@ -39,7 +47,11 @@ def unpad_sequences(
         none if inputs is None else unpad("inputs", to_array(inputs), real),
         none if text is None else check_count("text", text, count),
     )
-    return [Sequence(*each) for each in zip(*fields, strict=True)], np.arange(steps) < np.array(real)[:, None]
+    sequences = [Sequence(*each) for each in zip(*fields, strict=True)]
+    if context is not None:
+        vectors = check_context(to_array(context), count)
+        sequences = [sequence._replace(context=row) for sequence, row in zip(sequences, vectors, strict=True)]
+    return sequences, np.arange(steps) < np.array(real)[:, None]
 
 
 def check_sequences(sequences: Iterable[Sequence]) -> list[Sequence]:
@@ -48,24 +60,34 @@ def check_sequences(sequences: Iterable[Sequence]) -> list[Sequence]:
     if not sequences:
         raise InputError("sequences: received none, expected at least one")
     check_optional_fields("sequences", sequences)
-    motions = check_matrices("motion", [to_array(sequence.motion) for sequence in sequences])
-    events = check_events([to_array(sequence.event) for sequence in sequences], motions, "event")
-    inputs: list[Any] = [None] * len(sequences)
-    if sequences[0].inputs is not None:
-        inputs = check_matrices("inputs", [to_array(sequence.inputs) for sequence in sequences], motions)
-    labels: list[Any] = [None] * len(sequences)
-    if sequences[0].label is not None:
-        labels = _check_labels([to_array(sequence.label) for sequence in sequences])
-    for i, (motion, event) in enumerate(zip(motions, events, strict=True)):
-        for name, values in (("motion", motion), ("inputs", inputs[i])):
-            if values is not None and not np.isfinite(values).all():
-                raise InputError(f"{name}[{i}]: received NaN or infinite values, expected finite numbers")
-        if (event[:-1] == END).any():
-            raise InputError(f"event[{i}]: received END before the last step, expected END in the last step only")
-        if sequences[i].text is not None and not isinstance(sequences[i].text, str):
-            raise InputError(f"text[{i}]: received {sequences[i].text!r}, expected a string")
-    fields = zip(motions, events, labels, inputs, [to_nfc(sequence.text) for sequence in sequences], strict=True)
-    return [Sequence(*each) for each in fields]
+    columns = {
+        name: None if getattr(sequences[0], name) is None else [getattr(sequence, name) for sequence in sequences]
+        for name in ("label", "inputs", "text", "context")
+    }
+    label, inputs, text, context = columns.values()
+    none: list[Any] = [None] * len(sequences)
+    motion = check_matrices("motion", [to_array(sequence.motion) for sequence in sequences])
+    fields = (
+        motion,
+        check_events([to_array(sequence.event) for sequence in sequences], motion, "event"),
+        none if label is None else _check_labels(list(map(to_array, label))),
+        none if inputs is None else check_matrices("inputs", map(to_array, inputs), motion),
+        none if text is None else map(to_nfc, check_strings("text", text, len(sequences))),
+    )
+    contexts = none if context is None else _check_vectors(list(map(to_array, context)))
+    checked = [Sequence(*each)._replace(context=vector) for *each, vector in zip(*fields, contexts, strict=True)]
+    for number, sequence in enumerate(checked):
+        _check_values(number, sequence)
+    return checked
+
+
+def _check_values(number: int, sequence: Sequence) -> None:
+    for name in ("motion", "inputs", "context"):
+        values = getattr(sequence, name)
+        if values is not None and not np.isfinite(values).all():
+            raise InputError(f"{name}[{number}]: received NaN or infinite values, expected finite numbers")
+    if (sequence.event[:-1] == END).any():
+        raise InputError(f"event[{number}]: received END before the last step, expected END in the last step only")
 
 
 def check_bin_width(bin_width: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -90,6 +112,15 @@ def check_indices(indices: Any, count: int) -> np.ndarray:
     if values.shape != (count,) or values.dtype.kind not in "iu":
         raise InputError(f"indices: received {_describe(values)}, expected {count} integers, one per sequence")
     return values
+
+
+def _check_vectors(vectors: list[np.ndarray]) -> list[np.ndarray]:
+    for i, vector in enumerate(vectors):
+        if vector.ndim != 1 or not vector.size or vector.shape != vectors[0].shape or vector.dtype.kind not in "iuf":
+            raise InputError(
+                f"context[{i}]: received {vector.dtype} of shape {vector.shape}, expected numbers ({vectors[0].size},)"
+            )
+    return vectors
 
 
 def _check_labels(labels: list[np.ndarray]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Sequence as Items
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ class PreviewWriter(Callback):
     """
 
     def __init__(
-        self, run: Run, corpus: Corpus, null_nll_per_point: float, boards: Sequence[TensorBoardLogger] = ()
+        self, run: Run, corpus: Corpus, null_nll_per_point: float, boards: Items[TensorBoardLogger] = ()
     ) -> None:
         self._run, self._corpus, self._null_nll_per_point = run, corpus, null_nll_per_point
         self._boards = boards

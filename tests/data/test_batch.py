@@ -25,6 +25,9 @@ CORPORA: dict[str, Corpus] = {
     "no bin width": random_corpus([5, 2, 8], bin_width=None),
     "streams": make_controls((7, 12, 4)),
     "episodes": make_episodes(),
+    "context": Corpus.from_arrays(
+        [np.ones((3, 2)), np.ones((1, 2))], context=np.array([[1.5, 2], [3, 4]]), splits=["train"] * 2
+    ),
     "texts": make_pen_text(3, {"train": 3, "valid": 0, "test": 0}),
 }
 
@@ -81,6 +84,8 @@ def test_batch_from_padded_is_that_of_the_pipeline(corpus: Corpus, kind: Any) ->
         optional["inputs"] = kind(pad([each.inputs for each in sequences if each.inputs is not None]))
     if sequences[0].text is not None:
         optional["text"] = [each.text for each in sequences]
+    if sequences[0].context is not None:
+        optional["context"] = kind(np.stack([each.context for each in sequences if each.context is not None]))
     if expected.bin_width is not None:
         optional["bin_width"] = kind(pad(list(np.split(expected.bin_width.numpy(), np.cumsum(lengths)[:-1])), 0))
     motion, event = pad([each.motion for each in sequences]), pad([each.event for each in sequences], 77)
@@ -151,6 +156,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "label -1": ({"label": [0, 1, -1]}, r"label\[2\]: received -1, expected a class index"),
     "label weights": ({"label": np.ones((3, 2))}, r"label\[0\]: received \[1.0, 1.0\], expected a class index"),
     "inputs per sequence": ({"inputs": np.zeros((3, 4))}, r"inputs\[0\]: received shape \(4,\), expected 5 or more"),
+    "two contexts": ({"context": np.ones((2, 4))}, r"context: received shape \(2, 4\), expected \(3, C\) with C >= 1"),
+    "NaN context": ({"context": np.full((3, 4), np.nan)}, r"context\[0\]: received NaN or infinite values"),
     "two texts": ({"text": ["a", "b"]}, "text: received 2, expected 3, one per sequence"),
     "text is a number": ({"text": [1, 2, 3]}, r"text\[0\]: received 1, expected a string"),
     "three bin widths": ({"bin_width": [1, 2, 3]}, r"bin_width: received shape \(3,\), expected \(2,\) or \(3, 5, 2\)"),
@@ -173,5 +180,8 @@ def test_mistake_in_sequences_is_reported() -> None:
         Batch.from_sequences([sequence, sequence._replace(label=1)])
     with pytest.raises(InputError, match=r"motion\[1\]: received shape \(3, 4\), expected \(T, 2\)"):
         Batch.from_sequences([sequence, sequence._replace(motion=np.ones((3, 4)))])
+    contexts = [sequence._replace(context=np.ones(n)) for n in (2, 3)]
+    with pytest.raises(InputError, match=r"context\[1\]: received float64 of shape \(3,\), expected numbers \(2,\)"):
+        Batch.from_sequences(contexts)
     with pytest.raises(InputError, match=r"event\[0\]: received shape \(2,\), expected \(3,\): one event per row"):
         Batch.from_sequences([sequence._replace(event=np.array([0, 1]))])

@@ -13,10 +13,9 @@ import mdnrnn
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.models.configs import MDNRNNConfig
 from mdnrnn.runs.run import load
-from mdnrnn.training.callbacks import Callback
+from mdnrnn.training.callbacks import Callback, TrainingState
 from mdnrnn.training.checkpoint import WEIGHTS_FILE
 from mdnrnn.training.config import SequenceTrainConfig
-from mdnrnn.training.progress import Progress
 from mdnrnn.training.trainer import TrainingResult
 from tests.helpers import each_core, make_controls, random_corpus
 
@@ -26,8 +25,8 @@ DATA = {"strokes": random_corpus([9, 4, 12, 7]), "windows": make_controls((40, 3
 class Stop(Callback):
     """Raises SIGTERM after step 3."""
 
-    def on_step(self, progress: Progress) -> None:
-        if progress.step == 3:
+    def on_step(self, state: TrainingState) -> None:
+        if state.step == 3:
             signal.raise_signal(signal.SIGTERM)
 
 
