@@ -93,9 +93,9 @@ def fit(
 
     SIGINT and SIGTERM stop training after the current step. The next call with the same folder then continues from the
     checkpoint. With a budget in steps and the same number of ranks, the results are bit-identical to those of
-    uninterrupted training if `train` has a method `epoch(number, start)`, as `Batches` have. Of other data, such as a
-    DataLoader, the batches already used in the interrupted epoch are skipped. The results are then bit-identical only
-    if every iteration yields the same batches.
+    uninterrupted training if `train` has a method `epoch(number, start)`, as `Batches` have. With other data,
+    such as a DataLoader, the batches already used in the interrupted epoch are skipped. The results are then
+    bit-identical only if every iteration yields the same batches.
 
     If torchrun started several ranks, or the program has initialized a process group, all ranks must call this function
     with the same arguments; see `mdnrnn.training.distributed`. Each batch is divided among the ranks. Only rank 0
