@@ -1,8 +1,10 @@
 """Settings and fixtures of all tests: hypothesis profile, one thread, one seed, doodles, the folder of real data."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for subprocesses, too; tests run in parallel
 
@@ -46,3 +48,11 @@ def shared_data() -> Path:
 def doodles() -> Corpus:
     """Return 20 doodles of each class."""
     return make_doodles(per_class=20, seed=1)
+
+
+@pytest.fixture
+def event_file_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let seconds pass between event files of TensorBoard: they are read in the order of the second in their names."""
+    seconds = itertools.count(1_000_000_000)
+    clock = SimpleNamespace(time=lambda: float(next(seconds)))
+    monkeypatch.setattr("tensorboard.summary.writer.event_file_writer.time", clock)

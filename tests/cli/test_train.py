@@ -56,6 +56,7 @@ def test_resume_with_a_new_limit_extends_a_finished_run(stroke_run: Path, tmp_pa
     assert_refused(["train", "--resume", str(run), "--minutes", "-1"], "budget: received -1.0, expected", capsys)
 
 
+@pytest.mark.usefixtures("event_file_clock")
 @pytest.mark.parametrize("data", ["doodles", "touches"])
 def test_tensorboard_receives_metrics_and_samples_also_after_resumption(
     data: str, doodles: Corpus, tmp_path: Path, capsys: Capture

@@ -22,6 +22,7 @@ from mdnrnn.training.loggers import CSVLogger, TensorBoardLogger
 from mdnrnn.training.metrics import read_metrics
 from mdnrnn.training.trainer import fit
 
+pytestmark = pytest.mark.usefixtures("event_file_clock")
 CONFIG = TrainConfig(steps=60, validations=3, precision="float32", checkpoint_seconds=0.0)
 X = torch.linspace(-1, 1, 24).unsqueeze(1)
 
