@@ -59,6 +59,9 @@ class Transformer(nn.Module):
                 # Smaller weights before the residual additions keep the variance independent of the number of layers.
                 is_residual = name.endswith(("project.weight", "contract.weight"))
                 nn.init.xavier_uniform_(parameter, (2 * layers) ** -0.5 if is_residual else 1.0)
+        # The input of the first step of a sequence is 0. With a bias of 0, normalization would divide its features,
+        # which are 0 in all layers, by almost 0, and gradients would overflow.
+        nn.init.normal_(self.embed.bias)
 
     def initial_state(self, batch_size: int) -> TransformerState:
         """Return a state with an empty cache."""

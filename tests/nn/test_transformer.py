@@ -45,7 +45,7 @@ def turn(vector: Tensor, position: int) -> Tensor:
 @pytest.mark.parametrize("span", [1, 3, 100])
 def test_outputs_equal_a_direct_computation(span: int) -> None:
     model, inputs = make_transformer(span), torch.randn(7, 1, 5, dtype=torch.float64)
-    features = inputs[:, 0] @ model.embed.weight.T
+    features = inputs[:, 0] @ model.embed.weight.T + model.embed.bias
     for layer in model.layers:
         features = attend(layer, features, span)
     expected = torch.nn.functional.rms_norm(features, (16,), model.norm.weight)
@@ -100,3 +100,11 @@ def test_every_parameter_has_a_gradient() -> None:
         assert parameter.grad is not None, name
         is_key_bias = name.endswith("attend.bias")  # a constant added to all keys does not change the attention
         assert bool(parameter.grad.abs().sum() > 0) or is_key_bias, name
+
+
+def test_gradients_of_a_first_step_of_zeros_are_not_large() -> None:
+    model = make_transformer().train()
+    model(torch.zeros(1, 3, 5, dtype=torch.float64), model.initial_state(3))[0].sum().backward()
+    assert (
+        max(float(parameter.grad.abs().max()) for parameter in model.parameters() if parameter.grad is not None) < 100
+    )
