@@ -31,7 +31,7 @@ from mdnrnn.data.formats import (
     unipen,
     xournal,
 )
-from mdnrnn.data.formats.format import HEAD_BYTES, Format
+from mdnrnn.data.formats.format import Format, read_head
 from mdnrnn.data.formats.unknown import Content, describe_content
 from mdnrnn.data.formats.unknown_data import ARCHIVE_KINDS, describe_data
 from mdnrnn.errors import DataError, InputError
@@ -89,10 +89,7 @@ def find_format(name: str) -> Format:
 
 def recognize_format(path: Path) -> Format | None:
     """Return the format of a file or of a corpus folder; None if no format recognizes it."""
-    head = b""
-    if not path.is_dir():
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+    head = b"" if path.is_dir() else read_head(path)
     if native.recognizes(path, head):
         return native.corpus_format(path)
     return next((form for form in FORMATS.values() if form.recognizes(path, head)), None)
@@ -100,8 +97,7 @@ def recognize_format(path: Path) -> Format | None:
 
 def describe_unknown(path: Path) -> Content:
     """Describe the content of a file that no format recognizes."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    head = read_head(path)
     return describe_data(path, head) or describe_content(path, head)
 
 

@@ -29,7 +29,7 @@ _STROKES = ("freedraw", "line", "arrow")
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file is a JSON object with a type that begins with "excalidraw"."""
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and _TYPE.search(head) is not None
+    return head.lstrip().startswith(b"{") and _TYPE.search(head) is not None
 
 
 def _parse(path: Path) -> DrawingBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Format:
     extensions: tuple[str, ...]
     """Usual file extensions of the format, in lower case, with the dot."""
     recognizes: Callable[[Path, bytes], bool]
-    """Function of a path and the first `HEAD_BYTES` bytes of the file; returns whether the file has this format."""
+    """Function of a path and the head of the file, see `read_head`; returns whether the file has this format."""
     chunks: Callable[[Path], Iterator[Any]]
     """Function of a path; yields picklable chunks for `parse`, each with up to a few thousand complete records.
 
@@ -81,6 +82,12 @@ def check_drawing_corpus(corpus: Corpus) -> None:
         )
 
 
+def read_head(path: Path) -> bytes:
+    """Return the first `HEAD_BYTES` bytes of a file, without a byte order mark of UTF-8."""
+    with path.open("rb") as file:
+        return file.read(len(codecs.BOM_UTF8) + HEAD_BYTES).removeprefix(codecs.BOM_UTF8)[:HEAD_BYTES]
+
+
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """Return all bytes of a file; raise `DataError` if there are more than `max_bytes`."""
     buffer = io.BytesIO()
@@ -92,3 +99,16 @@ def read_bounded(path: Path, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise DataError(f"{path}: over {max_bytes >> 20} MB; expected at most {max_bytes >> 20} MB; split the file")
     return data
+
+
+def decode_text(data: bytes) -> str:
+    """Decode UTF-8 text, or Latin-1 if the data are invalid UTF-8, and convert line ends to newlines.
+
+    A byte order mark of UTF-8 is removed.
+    """
+    data = data.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -31,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 def _recognizes_log(path: Path, head: bytes) -> bool:
     """Return whether any line in `head` is a row of a log."""
-    return _LINE.search(head.removeprefix(b"\xef\xbb\xbf")) is not None
+    return _LINE.search(head) is not None
 
 
 def _parse_log(path: Path) -> DrawingBatch:

@@ -9,6 +9,7 @@ not depend on the size of the file.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from itertools import chain
@@ -31,7 +32,6 @@ from mdnrnn.errors import DataError
 CHUNK_BYTES = BLOCK_BYTES = 1 << 20
 _MAX_STROKE_BYTES = 1 << 20
 _SPACE = b" \t\r\n"
-_BOM = b"\xef\xbb\xbf"
 _NESTED_LISTS = re.compile(rb"\[\s*\[\s*\[")
 # A string, an unfinished string at the end of the data, or a bracket.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[\[\]{}]', re.DOTALL)
@@ -39,7 +39,7 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*("|\\?\Z)|[\[\]{}]', re.DOTALL)
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file begins with three nested lists, or with an object or array that has a key of strokes."""
-    head = head.removeprefix(_BOM).lstrip(_SPACE)
+    head = head.lstrip(_SPACE)
     if not head.startswith((b"[", b"{")):
         return False
     return _NESTED_LISTS.match(head) is not None or STROKES_IN_JSON.search(head) is not None
@@ -48,7 +48,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
 def _chunks(path: Path) -> Iterator[RecordChunk]:
     name = f"{path}, drawing"
     with path.open("rb") as file:
-        is_array = file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE).startswith(b"[")
+        is_array = file.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(_SPACE).startswith(b"[")
     with path.open("rb") as file:
         records = split_records(file, str(path))
         first = next(records, b"")
@@ -57,7 +57,7 @@ def _chunks(path: Path) -> Iterator[RecordChunk]:
         if not (is_array and _is_stroke(first)):
             yield from group_records(chain([first], records), name, CHUNK_BYTES)
             return
-    yield RecordChunk(name, 1, [read_bounded(path, MAX_RECORD_BYTES).removeprefix(_BOM)])
+    yield RecordChunk(name, 1, [read_bounded(path, MAX_RECORD_BYTES).removeprefix(codecs.BOM_UTF8)])
 
 
 def _is_stroke(record: bytes | None) -> bool:
@@ -85,7 +85,7 @@ def split_records(file: BinaryIO, location: str) -> Iterator[bytes | None]:
     Raises:
         DataError: a string has more than `MAX_RECORD_BYTES`.
     """
-    data = file.read(BLOCK_BYTES).removeprefix(_BOM).lstrip(_SPACE)
+    data = file.read(BLOCK_BYTES).removeprefix(codecs.BOM_UTF8).lstrip(_SPACE)
     # base: number of brackets around a record. depth: number of open brackets.
     base, depth, scanned = int(data.startswith(b"[")), 0, 0
     start, is_too_long = None, False

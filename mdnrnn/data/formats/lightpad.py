@@ -21,7 +21,7 @@ _FIRST_LINE = re.compile(rb"\s*(time\s*,\s*ip\s*,\s*message\s*$|[\d.]+\s*,\s*[\d
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file begins with the header or with a line of the log."""
-    return _FIRST_LINE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+    return _FIRST_LINE.match(head) is not None
 
 
 def _parse_row(fields: list[bytes]) -> Row | None:

@@ -29,7 +29,7 @@ _TOP = 900.0
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the first object of the file has medians."""
-    head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = head.lstrip()
     return head.startswith(b"{") and "medians" in top_level_keys(head)
 
 

@@ -88,7 +88,7 @@ def _parse_row(fields: list[bytes], columns: dict[str, int]) -> tuple[float, ...
 
 def _recognizes_csv(path: Path, head: bytes) -> bool:
     """Return whether the file has the header, or is a `.csv` without header that begins with rows of a performance."""
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.lstrip()
     if _find_columns([field.strip() for field in text.partition(b"\n")[0].split(b",")]):
         return True
     if path.suffix.lower() != ".csv":

@@ -41,7 +41,6 @@ def _recognizes(path: Path, head: bytes) -> bool:
     In an `.ndjson` or `.jsonl` file, one line with an object is enough. In other files, the first line must be an
     object with strokes. Objects with the key `medians` are left to `medians.py`.
     """
-    head = head.removeprefix(b"\xef\xbb\xbf")
     is_ndjson = path.suffix.lower() in (".ndjson", ".jsonl")
     line = _LINE_OBJECT.search(head) if is_ndjson else _LINE_OBJECT.match(head.lstrip())
     if line is None or not (is_ndjson or STROKES_IN_JSON.search(line[0])):

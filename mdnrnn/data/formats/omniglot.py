@@ -11,6 +11,7 @@ file is not named characterNN, the class is the name of the folder.
 
 from __future__ import annotations
 
+import codecs
 import re
 from pathlib import Path
 
@@ -29,11 +30,11 @@ _FILE = re.compile(r"\d+_(\d+)")
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file begins with START and a point."""
-    return _START.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
+    return _START.match(head) is not None
 
 
 def _parse(path: Path) -> DrawingBatch:
-    lines = read_bounded(path, _MAX_BYTES).removeprefix(b"\xef\xbb\xbf").split(b"\n", MAX_POINTS)
+    lines = read_bounded(path, _MAX_BYTES).removeprefix(codecs.BOM_UTF8).split(b"\n", MAX_POINTS)
     try:
         strokes, has_times = _parse_strokes(lines)
     except ValueError as error:

@@ -46,7 +46,7 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import HEAD_BYTES, Format, single_chunk
+from mdnrnn.data.formats.format import Format, read_head, single_chunk
 from mdnrnn.data.formats.pen_states import (
     PenRows,
     apply_convention,
@@ -73,8 +73,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
 
 
 def _parse(path: Path) -> DrawingBatch:
-    with path.open("rb") as file:
-        header = parse_header(file.read(HEAD_BYTES))
+    header = parse_header(read_head(path))
     if header is None or not {"x", "y"} <= header.find(ALIASES).keys():
         raise DataError(f"{path}: received no header with the columns x and y; expected one in the first line")
     table = PenTable(path, header)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -23,7 +24,6 @@ BAD_LINE = "bad line"
 """`Remark.reason` for lines that cannot be read."""
 _MAX_FILE_BYTES, _MAX_LINE_BYTES = 64 << 20, 1 << 14
 MAX_LINES = 1 << 22
-_UTF8_BOM = b"\xef\xbb\xbf"
 
 Row = tuple[int, "array[float]"]
 """Time in microseconds, and values."""
@@ -34,7 +34,7 @@ def read_fields(path: Path) -> Iterator[tuple[int, list[bytes]]]:
 
     For a line of more than 16 KiB, the list of fields is empty.
     """
-    data = read_bounded(path, _MAX_FILE_BYTES).removeprefix(_UTF8_BOM)
+    data = read_bounded(path, _MAX_FILE_BYTES).removeprefix(codecs.BOM_UTF8)
     for number, line in enumerate(BytesIO(data), 1):
         if number > MAX_LINES:
             raise DataError(f"{path} has over {MAX_LINES} lines; expected at most {MAX_LINES}; split the file")

@@ -63,10 +63,10 @@ def parse_header(head: bytes) -> Header | None:
     a number.
 
     Args:
-        head: the first bytes of a file.
+        head: the first bytes of a file, without a byte order mark of UTF-8.
     """
     head = head[: 2 * _MAX_LINE]
-    text = head.decode(_encoding(head), errors="replace").lstrip("\ufeff")
+    text = head.decode(_encoding(head), errors="replace")
     line = next((line for line in text[:_MAX_LINE].splitlines() if line.strip() and not _is_comment(line)), "")
     delimiter = max(_DELIMITERS, key=line.count)
     try:
@@ -81,7 +81,7 @@ def parse_header(head: bytes) -> Header | None:
 
 def _is_comment(line: str) -> bool:
     """Return whether a line is a comment, or declares the delimiter for Excel, as in `sep=;`."""
-    return line.lstrip("\ufeff \t").startswith(("#", "sep="))
+    return line.lstrip(" \t").startswith(("#", "sep="))
 
 
 def _normalize(name: str) -> str:
@@ -104,7 +104,7 @@ def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
     Raises:
         DataError: the file is too large, has a line of over 16,384 characters, or has invalid quotes.
     """
-    data = read_bounded(path, MAX_BYTES)
+    data = read_bounded(path, MAX_BYTES).removeprefix(codecs.BOM_UTF8)
     file = TextIOWrapper(BytesIO(data), encoding=_encoding(data), errors="replace", newline=None)
     reader = csv.reader(_lines(path, file), delimiter=header.delimiter, skipinitialspace=True)
     is_below_header = False
@@ -114,7 +114,7 @@ def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
             if fields and _is_comment(fields[0]):
                 continue
             if not is_below_header:
-                is_below_header = any(field.strip("\ufeff \t") for field in fields)
+                is_below_header = any(field.strip(" \t") for field in fields)
                 continue
             rows += 1
             if rows > MAX_ROWS:

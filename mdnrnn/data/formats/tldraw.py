@@ -39,9 +39,7 @@ _Shape = dict[str, Any]
 
 def _recognizes(path: Path, head: bytes) -> bool:
     """Return whether the file is a JSON object and has tldraw's format version or schema, or the extension `.tldr`."""
-    return head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") and (
-        _VERSION.search(head) is not None or path.suffix.lower() == ".tldr"
-    )
+    return head.lstrip().startswith(b"{") and (_VERSION.search(head) is not None or path.suffix.lower() == ".tldr")
 
 
 def _parse(path: Path) -> DrawingBatch:

@@ -33,7 +33,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
 from mdnrnn.data.formats import microjam
-from mdnrnn.data.formats.format import HEAD_BYTES, Format, single_chunk
+from mdnrnn.data.formats.format import Format, read_head, single_chunk
 from mdnrnn.data.formats.impsy import parse_time
 from mdnrnn.data.formats.pen_states import START_EVENTS, parse_states
 from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
@@ -104,8 +104,7 @@ def is_touch_table(header: Header) -> bool:
 
 
 def _parse(path: Path) -> DrawingBatch:
-    with path.open("rb") as file:
-        header = parse_header(file.read(HEAD_BYTES))
+    header = parse_header(read_head(path))
     columns = {} if header is None else header.find(_ALIASES)
     if header is None or not {"time", "x", "y"} <= columns.keys():
         raise DataError(f"{path}: received no header with the columns time, x and y; expected one in the first line")

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
-from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
+from mdnrnn.data.formats.format import Format, decode_text, read_bounded, single_chunk
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import quantity
 
@@ -43,11 +43,7 @@ def _recognizes(path: Path, head: bytes) -> bool:
 
 
 def _parse(path: Path) -> DrawingBatch:
-    data = read_bounded(path, _MAX_BYTES)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
+    text = decode_text(read_bounded(path, _MAX_BYTES))
     drawings: list[tuple[Drawing, Record]] = []
     dropped: list[Remark] = []
     for number, block in enumerate(_blocks(text)):

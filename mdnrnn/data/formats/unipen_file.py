@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, Remark
-from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.data.formats.format import decode_text, read_bounded
 from mdnrnn.data.formats.ink_channels import channel_kind
 from mdnrnn.data.strokes import Polyline
 from mdnrnn.errors import DataError
@@ -144,7 +144,7 @@ class UnipenFile:
         data = read_bounded(path, self._bytes_left)
         self._bytes_left -= len(data)
         self._is_included = len(open_files) > 1
-        text = _decode(data)
+        text = decode_text(data)  # the specification allows only ASCII
         keyword, start = "", 0
         for statement in _STATEMENT.finditer(text):
             self._add_statement(keyword, text[start : statement.start()], open_files)
@@ -291,18 +291,6 @@ def _list_names(folder: Path, modified: int) -> dict[str, str]:
             return {entry.name.casefold(): entry.name for entry in islice(entries, _MAX_ENTRIES)}
     except OSError:
         return {}
-
-
-def _decode(data: bytes) -> str:
-    """Decode UTF-8 text, or Latin-1 if the data are invalid UTF-8, and convert line ends to newlines.
-
-    The specification allows only ASCII, which both encodings contain.
-    """
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _include_folders(top: Path) -> list[Path]:

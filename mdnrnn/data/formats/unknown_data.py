@@ -29,7 +29,7 @@ def describe_data(path: Path, head: bytes) -> Content | None:
         return Content("array", f"an array {_describe_array(path, None)} that is not strokes (dx, dy, pen)")
     if head.startswith(b"PK") and path.suffix.lower() not in _ZIP_DOCUMENTS:
         return _describe_zip(path)
-    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = head.lstrip()
     if text.startswith(b"{"):
         keys = top_level_keys(text)
         return Content(

@@ -230,7 +230,6 @@ def root_name(head: bytes) -> str | None:
         text = head.decode(detect_encoding(head[:256]), errors="replace")
     except LookupError:  # the reader will report the encoding
         text = head.decode("latin-1")
-    text = text.lstrip("\ufeff")
     if not text.lstrip().startswith("<"):
         return ""
     prolog = _PROLOG.match(text)

@@ -26,7 +26,6 @@ HEADS: dict[str, tuple[bytes, str | None]] = {
         b"<?xml version='1.0'?>\n<!-- <a> --><!DOCTYPE b [<!ELEMENT c ANY>]>\n<ink>",
         "ink",
     ),
-    "byte order mark": (b"\xef\xbb\xbf<ink>", "ink"),
     "UTF-16 with byte order mark": ("<ink>".encode("utf-16"), "ink"),
     "UTF-16 without byte order mark": ("<ink>".encode("utf-16-le"), "ink"),
     "malformed declaration": (b"<?xml version='1.0'\n<ink>", None),
