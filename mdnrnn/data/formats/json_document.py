@@ -11,6 +11,7 @@ import numpy as np
 
 from mdnrnn.data.drawings import Remark
 from mdnrnn.data.formats.format import read_bounded
+from mdnrnn.data.formats.json_strokes import to_array
 from mdnrnn.errors import DataError, quantity
 
 _MAX_BYTES = 32 << 20
@@ -57,15 +58,12 @@ def to_points(rows: list[Any]) -> np.ndarray:
         ValueError: a point has neither of these forms.
     """
     try:
-        if all(isinstance(row, list) for row in rows):
-            points = np.array([row[:2] for row in rows])
-        else:
-            points = np.array([[row["x"], row["y"]] for row in rows])
-    except (TypeError, LookupError, OverflowError) as error:
+        points = to_array([row[:2] if isinstance(row, list) else [row["x"], row["y"]] for row in rows])
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
         raise ValueError("a point is not [x, y]") from error
-    if points.size and (points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "iuf"):
+    if len(points) and points.shape[1:] != (2,):
         raise ValueError("a point is not [x, y]")
-    return points.astype(np.float64).reshape(-1, 2)
+    return points.reshape(-1, 2)
 
 
 def rotate(points: np.ndarray, angle: float, center: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from mdnrnn.data.formats.json_strokes import (
     find_layout,
     is_stroke,
     parse_strokes,
+    to_array,
 )
 
 MAX_RECORD_BYTES = 32 << 20
@@ -242,17 +243,13 @@ def _parse_channels(strokes: Any) -> tuple[np.ndarray, list[int], int] | None:
         if may_be_points or lengths != [len(stroke[1]) for stroke in strokes]:
             return None
         xs, ys = [x for stroke in strokes for x in stroke[0]], [y for stroke in strokes for y in stroke[1]]
-        if not {*map(type, xs), *map(type, ys)} <= {int, float, bool}:
-            return None  # NumPy would store every text with the length of the longest text
-        points = np.array((xs, ys))
+        points = to_array([xs, ys])
     except (TypeError, ValueError, LookupError, OverflowError, RecursionError):
-        return None
-    if points.ndim != 2 or (points.size and points.dtype.kind not in "iuf"):
         return None
     others = (
         0 if channels == {2} else sum(len(row) for stroke in strokes for row in stroke[2:] if isinstance(row, list))
     )
-    return points.astype(np.float64), [length for length in lengths if length], others
+    return points, [length for length in lengths if length], others
 
 
 def _to_record(fields: dict[str, Any], location: str) -> Record:

@@ -209,25 +209,30 @@ def _to_points(stroke: Any, layout: Layout) -> np.ndarray:
     if isinstance(stroke, dict):
         points = next((stroke[key] for key in POINT_KEYS if isinstance(stroke.get(key), list)), None)
         if points is None:
-            return _to_array([stroke["x"], stroke["y"]]).T
+            return to_array([stroke["x"], stroke["y"]]).T
         if points and not isinstance(points[0], (list, dict)):  # a flat list x, y, x, y, ...
-            return _to_array(points).reshape(-1, 2)
+            return to_array(points).reshape(-1, 2)
         return _to_points(points, find_layout([points] if _is_table(points) else []) or "points")
     if not isinstance(stroke, list):
         raise TypeError("not a list")
     if not stroke:
         return np.zeros((0, 2))
     if isinstance(stroke[0], dict):
-        return _to_array([[point["x"], point["y"]] for point in stroke])
+        return to_array([[point["x"], point["y"]] for point in stroke])
     if layout == "points":
-        return _to_array([[row[0], row[1]] for row in stroke])
+        return to_array([[row[0], row[1]] for row in stroke])
     if len(stroke[0]) != len(stroke[1]):
         raise StrokesError("ragged", "a stroke has different numbers of xs and ys")
-    return _to_array([stroke[0], stroke[1]]).T
+    return to_array([stroke[0], stroke[1]]).T
 
 
-def _to_array(numbers: list[Any]) -> np.ndarray:
-    """Convert a list of numbers, or a list of lists of numbers, to an array."""
+def to_array(numbers: list[Any]) -> np.ndarray:
+    """Convert a list of numbers, or a list of lists of numbers, to a float64 array.
+
+    Raises:
+        TypeError: a value is not a number, or the numbers do not fit in 64 bits.
+        ValueError: the inner lists have different lengths.
+    """
     rows = numbers if numbers and isinstance(numbers[0], list) else [numbers]
     if not set(map(type, chain.from_iterable(rows))) <= {int, float, bool}:
         raise TypeError("not numbers")  # NumPy would store every text with the length of the longest text

@@ -11,16 +11,15 @@ Format: https://github.com/skishore/makemeahanzi
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import Any
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format
 from mdnrnn.data.formats.json_document import to_points
-from mdnrnn.data.formats.json_records import RecordChunk, top_level_keys
-from mdnrnn.data.formats.ndjson import read_chunks
+from mdnrnn.data.formats.json_records import RecordChunk, load_json, top_level_keys
+from mdnrnn.data.formats.json_strokes import StrokesError
 from mdnrnn.data.strokes import Drawing
 
 _TOP = 900.0
@@ -33,11 +32,6 @@ def _recognizes(path: Path, head: bytes) -> bool:
     return head.startswith(b"{") and "medians" in top_level_keys(head)
 
 
-def _chunks(path: Path) -> Iterator[RecordChunk]:
-    with path.open("rb") as file:
-        yield from read_chunks(file, str(path))
-
-
 def _parse(chunk: RecordChunk) -> DrawingBatch:
     drawings: list[tuple[Drawing, Record]] = []
     dropped: list[Remark] = []
@@ -47,10 +41,11 @@ def _parse(chunk: RecordChunk) -> DrawingBatch:
             continue
         location = f"{chunk.name} {number}"
         try:
-            fields = json.loads(data or b"")
+            fields = load_json(data)
             strokes = [to_points(median) * (1, -1) + (0, _TOP) for median in fields["medians"]]
-        except (ValueError, TypeError, LookupError, RecursionError) as error:
-            dropped.append(Remark("no medians", f"{location}: {str(error)[:120]}; expected medians [[x, y], ...]"))
+        except (StrokesError, ValueError, TypeError, LookupError) as error:
+            reason = error.reason if isinstance(error, StrokesError) else "no medians"
+            dropped.append(Remark(reason, f"{location}: {str(error)[:120]}; expected medians [[x, y], ...]"))
             continue
         drawings.append((strokes, Record(location, text=_find_character(fields, chunk.name))))
         outlines += len(fields["strokes"]) if isinstance(fields.get("strokes"), list) else 0
@@ -66,5 +61,10 @@ def _find_character(fields: dict[str, Any], name: str) -> str | None:
 
 
 FORMAT = Format(
-    "characters with medians", (".txt", ".json", ".jsonl", ".ndjson"), _recognizes, _chunks, _parse, default_label=None
+    "characters with medians",
+    (".txt", ".json", ".jsonl", ".ndjson"),
+    _recognizes,
+    ndjson.FORMAT.chunks,
+    _parse,
+    default_label=None,
 )

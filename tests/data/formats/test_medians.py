@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.data import formats
+from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.medians import FORMAT
 from mdnrnn.data.importing import pipeline
 from tests.data.formats.samples import MEDIANS
@@ -29,11 +30,28 @@ def test_name_of_a_file_with_one_character_is_its_text(name: str, text: str | No
     assert (corpus[0].text, corpus.label) == (text, None)
 
 
-@pytest.mark.parametrize("bad", ["{", "3", '{"medians": 3}', '{"medians": [[1, 2]]}', '{"medians": [["a", "b"]]}'])
-def test_bad_line_is_dropped_with_its_number(bad: str, tmp_path: Path) -> None:
+BAD = {
+    "{": "not JSON",
+    "[" * 100_000: "not JSON",
+    "3": "no medians",
+    '{"medians": 3}': "no medians",
+    '{"medians": [[1, 2]]}': "no medians",
+    '{"medians": [["a", "b"]]}': "no medians",
+}
+
+
+@pytest.mark.parametrize(("bad", "reason"), BAD.items(), ids=lambda text: text[:20])
+def test_bad_line_is_dropped_with_its_number(bad: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text(MEDIANS.decode() + bad)
     (chunk,) = FORMAT.chunks(tmp_path / "x.txt")
     drawings = FORMAT.parse(chunk)
     assert len(drawings) == 2
-    assert drawings.dropped[0].reason == "no medians"
+    assert drawings.dropped[0].reason == reason
     assert drawings.dropped[0].detail.startswith(f"{tmp_path / 'x.txt'}, line 3: ")
+
+
+def test_line_over_the_maximum_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ndjson, "MAX_LINE_BYTES", 200)
+    (tmp_path / "x.txt").write_bytes(MEDIANS + b'{"medians": [' + b" " * 200 + b"]}")
+    (chunk,) = FORMAT.chunks(tmp_path / "x.txt")
+    assert [remark.reason for remark in FORMAT.parse(chunk).dropped] == ["line too long"]
