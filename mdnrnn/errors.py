@@ -12,7 +12,7 @@ MAX_MESSAGE = 480
 With the prefix "error: " of the command line, the printed line has fewer than 500 characters.
 """
 
-_PLURAL_ENDING = re.compile(r"(?:(?<=ch)es|(?<=ss)es|s)(?=$| (?:of|outside|besides|without) )")
+_PLURAL_ENDING = re.compile(r"(?:(?<=ch)es|(?<=ss)es|s)(?=$| (?:of|outside|besides|with|without) )")
 
 
 def shorten(text: str) -> str:

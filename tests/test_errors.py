@@ -32,6 +32,7 @@ def test_middle_of_a_long_message_is_left_out() -> None:
         ("time values", "1 time value"),
         ("strokes of the eraser", "1 stroke of the eraser"),
         ("values besides x and y", "1 value besides x and y"),
+        ("drawings with part numbers", "1 drawing with part numbers"),
         ("pressure", "1 pressure"),
     ],
 )

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from mdnrnn.data.strokes import Drawing, Polyline, Start, fit_to_box, resample, simplify, to_steps
+from mdnrnn.errors import quantity
 from mdnrnn.pen_events import END
 
 MAX_POINTS = 1 << 20
 """Maximum points per drawing; larger drawings are dropped."""
 MAX_COORDINATE = 1e9
 """Maximum absolute value of a coordinate. Offsets between points with larger coordinates would be inexact."""
+_MAX_KINDS, _MAX_KIND = 20, 40
+"""Maximum number of kinds of lost content per file, and maximum characters of a kind. Some formats take the kinds from
+the file, for example the names of columns."""
 
 
 class Record(NamedTuple):
@@ -48,6 +53,22 @@ class Remark(NamedTuple):
     """True if the record is malformed; False if it is valid but excluded."""
     count: int = 1  # type: ignore[assignment]  # replaces `tuple.count`
     """Number of records, repairs or lost items that the remark stands for."""
+
+
+def lost_remarks(counts: Mapping[str, int], location: str) -> list[Remark]:
+    """Return one remark per kind of lost content, the most frequent kinds first.
+
+    If there are more than `_MAX_KINDS` kinds, the last remark counts all remaining kinds together.
+
+    Args:
+        counts: kind of content, a plural such as "time values" -> number of lost items, which can be 0.
+        location: file and position in the file, for messages.
+    """
+    kinds = [(kind[:_MAX_KIND], count) for kind, count in Counter(counts).most_common() if count]
+    if len(kinds) > _MAX_KINDS:
+        rest = sum(count for _, count in kinds[_MAX_KINDS - 1 :])
+        kinds = [*kinds[: _MAX_KINDS - 1], ("items of other kinds", rest)]
+    return [Remark(kind, f"{location}: {quantity(count, kind)}", count=count) for kind, count in kinds]
 
 
 @dataclass(frozen=True, eq=False)

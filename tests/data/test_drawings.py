@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.strokes import Drawing, Start, from_polylines
 
 strokes = st.integers(1, 7).flatmap(lambda n: arrays(np.int16, (n, 2), elements=st.integers(-300, 300)))
@@ -89,3 +89,21 @@ def test_resampling_drops_drawings_that_would_exceed_the_maximum_points() -> Non
     resampled = pack_drawings([[line], [line / 1e9]]).resample(1.0)
     assert len(resampled) == 1
     assert [remark.reason for remark in resampled.dropped] == ["too many points"]
+
+
+def test_lost_content_has_one_remark_per_kind_the_most_frequent_first() -> None:
+    remarks = lost_remarks({"time values": 1, "tilt values": 0, "pressure values": 3}, "a.csv")
+    assert remarks == [
+        Remark("pressure values", "a.csv: 3 pressure values", count=3),
+        Remark("time values", "a.csv: 1 time value", count=1),
+    ]
+    assert lost_remarks({}, "a.csv") == []
+
+
+def test_remarks_on_many_kinds_of_lost_content_are_bounded_and_count_every_item() -> None:
+    """The kinds can be names of columns in an untrusted file."""
+    remarks = lost_remarks({"x" * 10_000 + str(number): number for number in range(256)}, "a.csv")
+    assert len(remarks) == 20
+    assert remarks[-1].reason == "items of other kinds"
+    assert sum(remark.count for remark in remarks) == sum(range(256))
+    assert all(len(remark.reason) <= 40 and len(remark.detail) < 80 for remark in remarks)

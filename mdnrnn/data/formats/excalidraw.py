@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, single_chunk
-from mdnrnn.data.formats.json_document import list_objects, read_document, rotate, to_number, to_points, to_remarks
+from mdnrnn.data.formats.json_document import list_objects, read_document, rotate, to_number, to_points
 from mdnrnn.data.strokes import Drawing
 
 _TYPE = re.compile(rb'"type"\s*:\s*"excalidraw')
@@ -44,9 +44,9 @@ def _parse(path: Path) -> DrawingBatch:
         except (ValueError, OverflowError) as error:
             dropped.append(Remark("malformed element", f"{location}: {error}; expected points [x, y]"))
             continue
-        lost += Counter(pressure=sum(len(element["pressures"]) for element in visible if _has_pressure(element)))
+        lost["pressure values"] += sum(len(element["pressures"]) for element in visible if _has_pressure(element))
         drawings.append((strokes, Record(location)))
-    return DrawingBatch.from_polylines(drawings, dropped, lost=to_remarks(lost, str(path)))
+    return DrawingBatch.from_polylines(drawings, dropped, lost=lost_remarks(lost, str(path)))
 
 
 def _list_scenes(document: dict[str, Any], location: str) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -5,10 +5,6 @@ Sources of the names: InkML (https://www.w3.org/TR/InkML, section 3.2.1) and UNI
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from mdnrnn.data.drawings import Remark
-
 _KINDS = {
     "T": "time", "TIME": "time",
     "F": "force", "FORCE": "force",
@@ -22,13 +18,3 @@ _KINDS = {
 def channel_kind(name: str) -> str:
     """Return the reason of the remark on the lost values of a channel, for example "time values"."""
     return f"{_KINDS.get(name.upper(), 'other channel')} values"
-
-
-def channel_remarks(location: str, counts: Mapping[str, int]) -> list[Remark]:
-    """Return one remark per kind of lost values.
-
-    Args:
-        location: name of the file.
-        counts: reason of the remark, from `channel_kind` -> number of lost values.
-    """
-    return [Remark(kind, f"{location}: only X and Y are read", count=count) for kind, count in counts.items() if count]

@@ -32,9 +32,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, single_chunk
-from mdnrnn.data.formats.ink_channels import channel_kind, channel_remarks
+from mdnrnn.data.formats.ink_channels import channel_kind
 from mdnrnn.data.formats.xml import element_id, local_name, parse_xml_tree, root_name
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing, Polyline
@@ -98,7 +98,7 @@ def _parse(path: Path) -> DrawingBatch:
             continue
         lost.update(channels)
         drawings.append((strokes, _make_record(_annotations(owner), location)))
-    return DrawingBatch.from_polylines(drawings, dropped, repaired, channel_remarks(str(path), lost))
+    return DrawingBatch.from_polylines(drawings, dropped, repaired, lost_remarks(lost, str(path)))
 
 
 def _traces_by_drawing(

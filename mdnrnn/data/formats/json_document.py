@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mdnrnn.data.drawings import Remark
 from mdnrnn.data.formats.format import read_bounded
 from mdnrnn.data.formats.json_strokes import to_array
-from mdnrnn.errors import DataError, quantity
+from mdnrnn.errors import DataError
 
 _MAX_BYTES = 32 << 20
-_MAX_KIND = 40
-_MAX_KINDS = 20
 
 
 def read_document(path: Path) -> dict[str, Any]:
@@ -70,16 +66,3 @@ def rotate(points: np.ndarray, angle: float, center: np.ndarray) -> np.ndarray:
     """Rotate points (n, 2) by an angle in radians about a center, clockwise on a page with y down."""
     sine, cosine = np.sin(angle), np.cos(angle)
     return (points - center) @ np.array([[cosine, sine], [-sine, cosine]]) + center
-
-
-def to_remarks(counts: Counter[str], location: str) -> list[Remark]:
-    """Return one remark for each of the most frequent kinds of lost content, at most `_MAX_KINDS` remarks.
-
-    Args:
-        counts: kind of content -> number of lost items.
-        location: file and position, for messages.
-    """
-    return [
-        Remark(kind[:_MAX_KIND], f"{location}: {quantity(count, kind[:_MAX_KIND])}", count=count)
-        for kind, count in counts.most_common(_MAX_KINDS)
-    ]

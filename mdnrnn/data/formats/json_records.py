@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.json_strokes import (
     MAX_COLUMNS,
     STROKE_KEYS,
@@ -133,8 +133,7 @@ def parse_records(chunk: RecordChunk) -> DrawingBatch:
         return DrawingBatch.from_polylines([], dropped)
     all_points = np.ascontiguousarray(np.concatenate(points, axis=1).T)
     counts = np.array(stroke_counts)
-    detail = f"{records[0].location} and others: only x and y are read"
-    lost = [Remark(_OTHER_VALUES, detail, count=other_values)] if other_values else []
+    lost = lost_remarks({_OTHER_VALUES: other_values}, f"{records[0].location} and others")
     return DrawingBatch(all_points, np.array(stroke_lengths), counts, records, dropped, lost=lost)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.format import Format
 from mdnrnn.data.formats.json_document import to_points
@@ -49,8 +49,7 @@ def _parse(chunk: RecordChunk) -> DrawingBatch:
             continue
         drawings.append((strokes, Record(location, text=_find_character(fields, chunk.name))))
         outlines += len(fields["strokes"]) if isinstance(fields.get("strokes"), list) else 0
-    detail = f"{chunk.name} {chunk.first}: only medians are read"
-    lost = [Remark("stroke outlines", detail, count=outlines)] if outlines else []
+    lost = lost_remarks({"stroke outlines": outlines}, f"{chunk.name} {chunk.first} and others")
     return DrawingBatch.from_polylines(drawings, dropped, lost=lost)
 
 

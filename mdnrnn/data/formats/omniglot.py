@@ -17,10 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.errors import quantity
 
 _MAX_BYTES = 64 << 20
 _START = re.compile(rb"\s*START[ \t]*\r?\n\s*(?:BREAK\b|[-+.\d][^\s,]*,[ \t]*[-+.\d])")
@@ -40,7 +39,7 @@ def _parse(path: Path) -> DrawingBatch:
     except ValueError as error:
         return DrawingBatch.from_polylines([], [Remark("malformed point", f"{path}{error}")])
     count = sum(map(len, strokes)) if has_times else 0
-    lost = [Remark("time values", f"{path} has {quantity(count, 'time values')}", count=count)] if count else []
+    lost = lost_remarks({"time values": count}, str(path))
     return DrawingBatch.from_polylines([(strokes, _make_record(path))], lost=lost)
 
 

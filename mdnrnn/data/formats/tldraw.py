@@ -8,6 +8,8 @@ segments. The points of a segment are a list of {x, y, z}, or little-endian numb
 - `path`: x, y, z of the first point as float32, then the offset of each point from the preceding one as float16
 - `points`: x, y, z of each point as float16
 
+z is the pressure. It is not imported and is counted as lost.
+
 Format: https://tldraw.dev/docs/persistence and the package tlschema of tldraw (TLDrawShape, b64Vecs)
 """
 
@@ -21,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record
+from mdnrnn.data.drawings import DrawingBatch, Record, lost_remarks
 from mdnrnn.data.formats.format import Format, single_chunk
-from mdnrnn.data.formats.json_document import list_objects, read_document, rotate, to_number, to_points, to_remarks
+from mdnrnn.data.formats.json_document import list_objects, read_document, rotate, to_number, to_points
 from mdnrnn.data.strokes import Drawing
 from mdnrnn.errors import DataError
 
@@ -46,21 +48,23 @@ def _parse(path: Path) -> DrawingBatch:
     shapes = [each for each in _list_records(read_document(path), path) if each.get("typeName") == "shape"]
     by_id = {shape["id"]: shape for shape in shapes if isinstance(shape.get("id"), str)}
     pages: dict[str, Drawing] = {}
+    lost = Counter(f"{each.get('type')} shapes" for each in shapes if each.get("type") not in _KNOWN)
     for shape in sorted(shapes, key=lambda shape: str(shape.get("index"))):
         if shape.get("type") in _STROKES:
             try:
-                page, stroke = _place(_to_stroke(shape), shape, by_id)
+                points, pressures = _to_stroke(shape)
+                page, stroke = _place(points, shape, by_id)
+                lost["pressure values"] += pressures
                 pages.setdefault(page, []).append(stroke)
             except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
                 problem = f"{path}: shape {str(shape.get('id'))[:40]!r}: {str(error)[:120]}"
                 raise DataError(f"{problem}; expected segments with points; save the file again") from error
-    lost = Counter(f"{each.get('type')} shapes" for each in shapes if each.get("type") not in _KNOWN)
     names = sorted(pages)
     drawings = [
         (pages[page], Record(str(path) if len(names) == 1 else f"{path}, page {number}"))
         for number, page in enumerate(names, 1)
     ]
-    return DrawingBatch.from_polylines(drawings, lost=to_remarks(lost, str(path)))
+    return DrawingBatch.from_polylines(drawings, lost=lost_remarks(lost, str(path)))
 
 
 def _list_records(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
@@ -74,34 +78,39 @@ def _list_records(document: dict[str, Any], path: Path) -> list[dict[str, Any]]:
     return list_objects(records)
 
 
-def _to_stroke(shape: _Shape) -> np.ndarray:
-    """Return the points of a shape (n, 2), relative to its position."""
+def _to_stroke(shape: _Shape) -> tuple[np.ndarray, int]:
+    """Return the points of a shape (n, 2), relative to its position, and the number of its pressure values."""
     properties = shape["props"]
     if shape["type"] == "line":
         points = properties.get("points", properties.get("handles"))
-        return to_points(sorted(points.values(), key=lambda point: str(point.get("index"))))
-    segments = [_to_segment(segment) for segment in properties["segments"]]
-    # If the first point of a segment repeats the last point of the preceding segment, it is removed.
-    parts = [
-        part[1:] if number and len(part) and (part[0] == segments[number - 1][-1:]).all() else part
-        for number, part in enumerate(segments)
-    ]
+        return to_points(sorted(points.values(), key=lambda point: str(point.get("index")))), 0
+    parts = [np.zeros((0, 2))]
+    last, pressures = np.full(2, np.nan), 0
+    for segment in properties["segments"]:
+        points, count = _to_segment(segment)
+        pressures += count
+        if len(points):
+            # If the first point of a segment repeats the last point of the preceding segments, it is removed.
+            parts.append(points[1:] if (points[0] == last).all() else points)
+            last = points[-1]
     scale = [to_number(properties.get("scaleX"), 1.0), to_number(properties.get("scaleY"), 1.0)]
-    return np.concatenate([np.zeros((0, 2)), *parts]) * scale
+    return np.concatenate(parts) * scale, pressures
 
 
-def _to_segment(segment: _Shape) -> np.ndarray:
+def _to_segment(segment: _Shape) -> tuple[np.ndarray, int]:
+    """Return the points of a segment (n, 2), and the number of its pressure values."""
     if isinstance(segment.get("path"), str):
         data = base64.b64decode(segment["path"], validate=True)
         if len(data) % _POINT_BYTES or len(data) == _POINT_BYTES:
             raise ValueError(f"a path of {len(data)} bytes")
         first = np.frombuffer(data[:_FIRST_BYTES], "<f4").reshape(-1, 3)
         offsets = np.frombuffer(data[_FIRST_BYTES:], "<f2").reshape(-1, 3)
-        return np.cumsum(np.concatenate([first, offsets]).astype(np.float64), axis=0)[:, :2]
+        values = np.cumsum(np.concatenate([first, offsets]).astype(np.float64), axis=0)
+        return values[:, :2], len(values)
     if isinstance(segment["points"], str):
-        values = np.frombuffer(base64.b64decode(segment["points"], validate=True), "<f2")
-        return values.astype(np.float64).reshape(-1, 3)[:, :2]
-    return to_points(segment["points"])
+        values = np.frombuffer(base64.b64decode(segment["points"], validate=True), "<f2").reshape(-1, 3)
+        return values[:, :2].astype(np.float64), len(values)
+    return to_points(segment["points"]), sum("z" in point for point in segment["points"])
 
 
 def _place(points: np.ndarray, shape: _Shape, by_id: dict[str, _Shape]) -> tuple[str, np.ndarray]:

@@ -38,12 +38,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, single_chunk
-from mdnrnn.data.formats.ink_channels import channel_remarks
 from mdnrnn.data.formats.unipen_file import ComponentSet, Segment, UnipenFile
 from mdnrnn.data.strokes import Drawing, Polyline
-from mdnrnn.errors import DataError, quantity
+from mdnrnn.errors import DataError
 
 _MAX_REPETITION = 4
 """Maximum average number of segments that contain a point. Segments of one level normally do not overlap."""
@@ -105,15 +104,9 @@ def _parse(path: Path) -> DrawingBatch:
         label = segment.label or (None if segment.level or not is_character else "")
         record = Record(location, label=label) if is_character else Record(location, text=label)
         drawings.append((strokes, record))
-    lost = [*channel_remarks(str(path), file.lost), *_strokes_outside_segments(file)]
+    outside = sum(_count_outside(part, level) for part, level in _sets_with_levels(file) if level is not None)
+    lost = lost_remarks({**file.lost, "strokes outside segments": outside}, str(path))
     return DrawingBatch.from_polylines(drawings, dropped, file.repaired, lost)
-
-
-def _strokes_outside_segments(file: UnipenFile) -> list[Remark]:
-    """Return a remark on the strokes that no segment contains; [] if there are none."""
-    count = sum(_count_outside(part, level) for part, level in _sets_with_levels(file) if level is not None)
-    kind = "strokes outside segments"
-    return [Remark(kind, f"{file.path} has {quantity(count, kind)}", count=count)][:count]
 
 
 def _count_outside(part: ComponentSet, level: str) -> int:

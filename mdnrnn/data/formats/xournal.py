@@ -17,11 +17,11 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, single_chunk
 from mdnrnn.data.formats.xml import local_name, parse_xml_tree, root_name
 from mdnrnn.data.strokes import Drawing, Polyline
-from mdnrnn.errors import DataError, quantity
+from mdnrnn.errors import DataError
 
 _MAX_BYTES = 64 << 20
 _LOST_ELEMENTS = {"text": "text elements", "image": "images", "teximage": "formulas"}
@@ -48,8 +48,7 @@ def _parse(path: Path) -> DrawingBatch:
             dropped.append(Remark("malformed stroke", f"{location} {error}"))
             continue
         drawings.append((strokes, Record(location)))
-    remarks = [Remark(kind, f"{path} has {quantity(count, kind)}", count=count) for kind, count in lost.items()]
-    return DrawingBatch.from_polylines(drawings, dropped, lost=remarks)
+    return DrawingBatch.from_polylines(drawings, dropped, lost=lost_remarks(lost, str(path)))
 
 
 def _parse_page(page: Element, lost: Counter[str]) -> Drawing:

@@ -32,7 +32,7 @@ def test_scene_is_one_drawing(tmp_path: Path) -> None:
     assert first.tolist() == [[10, 50], [10, 90], [60, 90]]
     np.testing.assert_allclose(second, [[10, -10], [10, 10]], atol=1e-12)
     lost = {remark.reason: remark.count for remark in drawings.lost}
-    assert lost == {"text elements": 2, "rectangle elements": 1, "pressure": 3}
+    assert lost == {"text elements": 2, "rectangle elements": 1, "pressure values": 3}
 
 
 def test_rotation_is_clockwise_on_the_page(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ ENCODINGS = {
 def test_encodings_give_the_same_points(segment: Any, tmp_path: Path) -> None:
     drawings = FORMAT.parse(write(tmp_path / "x.tldr", shape(segment, x=10, y=50)))
     np.testing.assert_array_equal(drawings.points, POINTS[:, :2] + (10, 50))
+    assert [(remark.reason, remark.count) for remark in drawings.lost] == [("pressure values", 4)]
 
 
 def test_shapes_are_placed_in_their_parents_and_ordered_by_index(tmp_path: Path) -> None:
@@ -52,7 +53,24 @@ def test_shapes_are_placed_in_their_parents_and_ordered_by_index(tmp_path: Path)
     np.testing.assert_allclose(in_group, [[100, 10], [98, 14], [91, 10]], atol=1e-12)
     np.testing.assert_array_equal(path, [[12, 52], [16, 54]])
     np.testing.assert_array_equal(line, [[0, 0], [5, 6]])
-    assert [(remark.reason, remark.count) for remark in drawings.lost] == [("text shapes", 1)]
+    assert [(remark.reason, remark.count) for remark in drawings.lost] == [("pressure values", 3), ("text shapes", 1)]
+
+
+@pytest.mark.parametrize(
+    ("segments", "expected"),
+    [
+        ([[], [[0, 0], [1, 1]]], [[0, 0], [1, 1]]),
+        ([[[0, 0], [1, 1]], [], [[5, 5], [6, 6]]], [[0, 0], [1, 1], [5, 5], [6, 6]]),
+        ([[[0, 0], [1, 1]], [], [[1, 1], [6, 6]]], [[0, 0], [1, 1], [6, 6]]),
+        ([[[0, 0], [1, 1]], [[1, 1]], [[1, 1], [2, 2]]], [[0, 0], [1, 1], [2, 2]]),
+    ],
+)
+def test_only_a_repeated_point_is_removed_between_segments(segments: Any, expected: Any, tmp_path: Path) -> None:
+    """An empty segment repeats nothing."""
+    properties = {"segments": [{"points": [{"x": x, "y": y} for x, y in segment]} for segment in segments]}
+    drawings = FORMAT.parse(write(tmp_path / "x.tldr", shape({}, props=properties)))
+    assert drawings.points.tolist() == expected
+    assert not drawings.lost
 
 
 @pytest.mark.parametrize("nested", [False, True])

@@ -158,7 +158,7 @@ def test_empty_sets_have_no_drawings(tmp_path: Path) -> None:
 def test_strokes_outside_segments_are_counted_as_lost(tmp_path: Path) -> None:
     drawings = parse(tmp_path, f'.SEGMENT LETTER 1 OK "a"\n{COMPONENTS}.PEN_UP\n0 0\n')
     path = tmp_path / "x.dat"
-    expected = Remark("strokes outside segments", f"{path} has 2 strokes outside segments", count=2)
+    expected = Remark("strokes outside segments", f"{path}: 2 strokes outside segments", count=2)
     assert drawings.lost == [expected]
     assert not parse(tmp_path, f'.SEGMENT LETTER 0-2 OK "a"\n{COMPONENTS}').lost
 
