@@ -5,6 +5,7 @@ Columns. Their order and the case of their names do not matter (see `ALIASES` in
 - x, y: position, with y pointing down.
 - stroke (or trace, contour, ...): number or name of the stroke. The rows of a stroke are consecutive.
 - pen (or pen_down, down, event, ...): state of the pen, see below. In a column pen_up (or lift), 1 and 0 are exchanged.
+  If there is a stroke column, a pen column whose values are not states of a pen is not imported.
 - drawing (or sample, sketch, ..., id): number or name of the drawing, in a file with several drawings.
 - label (or class, category, ...), text (or word, transcript, ...), writer (or user, ...), split: metadata of a drawing.
 - All other columns, such as time and tilt, are not imported. Their values are counted as lost.
@@ -45,7 +46,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats.format import Format, read_head, single_chunk
 from mdnrnn.data.formats.pen_states import (
     PenRows,
@@ -62,7 +63,7 @@ from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
 from mdnrnn.data.formats.tables import parse_header
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.data.strokes import Drawing
-from mdnrnn.errors import DataError, quantity
+from mdnrnn.errors import DataError
 
 _EXPECTED = "numbers for x and y"
 
@@ -105,13 +106,8 @@ def _split_drawings(table: PenTable, rows: PenRows, starts_drawing: np.ndarray) 
 
 def _lost_content(table: PenTable, rows: PenRows) -> list[Remark]:
     """Return remarks on the columns and rows that are not imported."""
-    counts = {f"{name} values": count for name, count in table.lost.items()}
-    counts["points of the lifted pen"] = int(np.count_nonzero(~rows.is_drawn))
-    return [
-        Remark(kind, f"{table.path} has {quantity(count, kind)}", count=count)
-        for kind, count in counts.items()
-        if count
-    ]
+    lifted = int(np.count_nonzero(~rows.is_drawn))
+    return lost_remarks({**table.lost, "points of the lifted pen": lifted}, str(table.path))
 
 
 def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
@@ -145,8 +141,8 @@ def _find_strokes(table: PenTable, starts_drawing: np.ndarray) -> PenRows:
 def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.ndarray | None) -> PenRows | None:
     """Return which rows are drawn and which rows start a stroke, according to the pen column.
 
-    If the values are not states of a pen, return None if the table has a stroke column, and raise `DataError`
-    otherwise.
+    If the values are not states of a pen and the table has a stroke column, ignore the pen column and return None.
+    Without a stroke column, raise `DataError`.
 
     Args:
         table: the table, with a pen column.
@@ -159,6 +155,7 @@ def _read_pen(table: PenTable, starts_drawing: np.ndarray, starts_stroke: np.nda
     if states is None and are_events(values):
         return read_events(values, code, starts_drawing)
     if states is None and starts_stroke is not None:
+        table.ignore_pen()
         return None
     if states is None:
         raise DataError(

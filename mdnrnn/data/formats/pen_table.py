@@ -40,9 +40,6 @@ ALIASES = {
 }  # fmt: skip
 METADATA = ("drawing", "label", "text", "writer", "split")
 _PEN_ROLES = ("pen", "pen_up", "pressure")
-_ROW_NUMBERS = ("", "index", "row", "point", "point_id", "point_index", "point_number", "n", "i", "seq", "unnamed_0")
-"""Names of columns that number the rows. These columns are not counted as lost."""
-_LOST_NAMES = {"t": "time", "ts": "time", "timestamp": "time", "p": "pressure"}
 _INSPECTED_ROWS = 64
 _MAX_DRAWINGS, _MAX_STROKES, _MAX_PEN_VALUES = 1 << 18, 1 << 20, 16
 
@@ -89,6 +86,7 @@ class PenTable:
         self.strokes = _Codes(path, "strokes", _MAX_STROKES)
         self.pens = _Codes(path, "values of the pen", _MAX_PEN_VALUES)
         self.lost: Counter[str] = Counter()
+        """Number of values that are not imported, by kind."""
         self.bad_lines: list[int] = []
         rows = read_rows(path, header)
         first_rows = list(islice(rows, _INSPECTED_ROWS))
@@ -109,11 +107,11 @@ class PenTable:
         column.
         """
         columns = self.columns
-        names = {i: name for i, name in enumerate(self.header.names) if name not in _ROW_NUMBERS}
         drawing = columns.get("drawing", -1)
         values = [fields[drawing] for fields in first_rows if 0 <= drawing < len(fields)]
-        if len(values) > 1 and len(set(values)) == len(values):  # all values differ: the column numbers the rows
-            del columns["drawing"], names[drawing]
+        numbers_rows = len(values) > 1 and len(set(values)) == len(values)
+        if numbers_rows:
+            del columns["drawing"]
         self.pen_role = next((role for role in _PEN_ROLES if role in columns), None)
         if self.pen_role == "pressure" and "stroke" in columns:
             self.pen_role = None
@@ -122,7 +120,7 @@ class PenTable:
         self._time_column = columns.get("time")
         self._metadata_columns = [columns.get(role) for role in METADATA]
         used = [*self._xy_columns, self._stroke_column, self._pen_column, *self._metadata_columns]
-        self._unused = [(i, _LOST_NAMES.get(name, name)) for i, name in names.items() if i not in used]
+        self._unused = self.header.find_unused([*used, drawing] if numbers_rows else used)
 
     def _append(self, fields: list[str]) -> None:
         x, y = (parse_number(fields[column], self.header) for column in self._xy_columns) if fields else (nan, nan)
@@ -138,14 +136,33 @@ class PenTable:
         stroke = fields[self._stroke_column] if self._stroke_column is not None else ""
         self.drawings.append(*metadata)
         self.strokes.append(stroke)
-        self.pens.append(pen)
         self.xy.extend((x, y))
         self.time.append(self._parse_time(fields))
         self.after_break.append(self._is_after_break)
         self._is_after_break = False
-        for column, name in self._unused:
+        for column, kind in self._unused:
             if column < len(fields) and fields[column]:
-                self.lost[name] += 1
+                self.lost[kind] += 1
+        if self._pen_column is not None:
+            self._append_pen(pen)
+
+    def _append_pen(self, pen: str) -> None:
+        """Add the value of the pen column; ignore the column if it has too many values and there are stroke numbers."""
+        try:
+            self.pens.append(pen)
+        except DataError:
+            if self._stroke_column is None:
+                raise
+            self.ignore_pen()
+
+    def ignore_pen(self) -> None:
+        """Ignore the pen column, because its values are not states of a pen, and count its values as lost."""
+        column = self.columns[self.pen_role or ""]
+        kind = self.header.kind(column)
+        filled = [number for (value,), number in self.pens.values.items() if value]
+        self.lost[kind] += int(np.isin(self.pens.to_array(), filled).sum())
+        self._unused.append((column, kind))
+        self.pen_role = self._pen_column = None
 
     def _parse_time(self, fields: list[str]) -> float:
         try:

@@ -1,8 +1,9 @@
 """Read delimited text tables with a header (CSV, TSV): find the columns by name and parse the rows.
 
 The delimiter is a comma, semicolon or tab. Fields can be quoted (RFC 4180). A file that begins with a byte order mark
-of UTF-16 is read as UTF-16. Other files are read as UTF-8 or, if they are not valid UTF-8, as Latin-1. Lines that begin
-with # are comments. If the delimiter is a semicolon or tab, numbers can have a decimal comma.
+of UTF-16 is read as UTF-16. Other files are read as UTF-8 or, if they are not valid UTF-8, as Latin-1. A line that
+begins with # is a comment, unless it is below the header and has as many fields as the header. If the delimiter is a
+semicolon or tab, numbers can have a decimal comma.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO, TextIOWrapper
 from math import isinf, nan
@@ -29,6 +30,10 @@ _MISSING = ("", "na", "null", "none")
 _UNIT = re.compile(r"\s*[\[(]\s*([^\])]*?)\s*[\])]\s*$")
 _SEPARATOR = re.compile(r"[^0-9a-z]+")
 _CAMEL_CASE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_ROW_NUMBERS = ("", "index", "row", "point", "point_id", "point_index", "point_number", "n", "i", "seq", "unnamed_0")
+"""Names of columns that number the rows. These columns are not counted as lost."""
+_KINDS = {"t": "time", "ts": "time", "timestamp": "time", "p": "pressure"}
+"""Kind of the values of a column, if it differs from the name of the column."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,15 @@ class Header:
             if found is not None and found not in columns.values():
                 columns[role] = found
         return columns
+
+    def kind(self, column: int) -> str:
+        """Return the kind of lost content of a column that is not imported, for example "time values"."""
+        name = self.names[column]
+        return f"{_KINDS.get(name, name)} values"
+
+    def find_unused(self, used: Collection[int | None]) -> list[tuple[int, str]]:
+        """Return the index and the kind of each column that is not in `used`; omit columns that number the rows."""
+        return [(i, self.kind(i)) for i, name in enumerate(self.names) if i not in used and name not in _ROW_NUMBERS]
 
 
 def parse_header(head: bytes) -> Header | None:
@@ -111,7 +125,8 @@ def read_rows(path: Path, header: Header) -> Iterator[tuple[int, list[str]]]:
     rows = 0
     try:
         for fields in reader:
-            if fields and _is_comment(fields[0]):
+            is_complete = is_below_header and len(fields) == len(header.names)
+            if fields and _is_comment(fields[0]) and not is_complete:
                 continue
             if not is_below_header:
                 is_below_header = any(field.strip(" \t") for field in fields)

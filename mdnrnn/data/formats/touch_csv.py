@@ -31,14 +31,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.drawings import DrawingBatch, Record, Remark, lost_remarks
 from mdnrnn.data.formats import microjam
 from mdnrnn.data.formats.format import Format, read_head, single_chunk
 from mdnrnn.data.formats.impsy import parse_time
 from mdnrnn.data.formats.pen_states import START_EVENTS, parse_states
 from mdnrnn.data.formats.streams import describe_bad_lines, single_drawing
 from mdnrnn.data.formats.tables import Header, parse_header, parse_number, read_rows
-from mdnrnn.errors import DataError, quantity
+from mdnrnn.errors import DataError
 
 _ALIASES = {
     "time": ("time", "t", "timestamp", "time_s", "time_ms", "time_us", "seconds", "ms", "timestamp_ms", "t_ms",
@@ -111,7 +111,7 @@ def _parse(path: Path) -> DrawingBatch:
     performances: dict[tuple[str, str], _Performance] = {}
     lost: Counter[str] = Counter()
     bad: list[int] = []
-    unused = [(i, name) for i, name in enumerate(header.names) if i not in columns.values()]
+    unused = header.find_unused(columns.values())
     for number, fields in read_rows(path, header):
         if not fields:
             continue
@@ -120,7 +120,7 @@ def _parse(path: Path) -> DrawingBatch:
         except (ValueError, LookupError, OverflowError):
             bad.append(number)
             continue
-        lost.update(name for i, name in unused if i < len(fields) and fields[i])
+        lost.update(kind for i, kind in unused if i < len(fields) and fields[i])
         if len(performances) > _MAX_PERFORMANCES:
             raise DataError(f"{path}: received over {_MAX_PERFORMANCES} performances; split the file")
     repaired = describe_bad_lines(path, bad, _EXPECTED)
@@ -190,11 +190,7 @@ def _to_batch(
         drawings.append(
             (microjam.touch_strokes(values[:, 1:] / scale, dt, moving, location, repaired), Record(location))
         )
-    remarks = [
-        Remark(f"{name} values", f"{path} has {quantity(count, f'{name} values')}", count=count)
-        for name, count in lost.items()
-    ]
-    return DrawingBatch.from_polylines(drawings, (), repaired, remarks)
+    return DrawingBatch.from_polylines(drawings, (), repaired, lost_remarks(lost, str(path)))
 
 
 def _seconds_per_unit(header: Header, column: int, rows: list[np.ndarray]) -> float:

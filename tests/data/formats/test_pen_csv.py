@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mdnrnn.data.drawings import DrawingBatch
-from mdnrnn.data.formats import pen_csv, pen_table, recognize_format
+from mdnrnn.data.formats import pen_csv, pen_table, recognize_format, touch_csv
 from mdnrnn.errors import DataError
 from tests.data.formats.samples import PEN_CSV, PEN_STROKE_CSV, parse_bytes, strokes_as_lists
 
@@ -191,6 +191,41 @@ def test_rows_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     ]
     assert [remark.reason for remark in parse(tmp_path, "x,y,pen\na,b,c\n").dropped] == ["no valid line"]
     assert [remark.reason for remark in parse(tmp_path, "x,y,pen\n").dropped] == ["empty"]
+
+
+@pytest.mark.parametrize("label", ["#", "#1", "sep=;"])
+def test_row_with_all_columns_is_no_comment(tmp_path: Path, label: str) -> None:
+    """The label of a drawing can begin like a comment."""
+    text = f"# made today\nlabel,x,y,stroke\n{label},1,2,0\n# a comment\n# a, comment\n{label},3,4,0\n+,5,6,0\n"
+    drawings = parse(tmp_path, text)
+    assert [(record.label, len(drawings.polylines(i)[0])) for i, record in enumerate(drawings.records)] == [
+        (label, 2),
+        ("+", 1),
+    ]
+    assert not drawings.repaired
+
+
+@pytest.mark.parametrize("count", [3, 16, 17, 200])
+@pytest.mark.parametrize("column", ["pen", "event", "tip"])
+def test_pen_column_of_other_values_is_ignored_if_strokes_are_numbered(tmp_path: Path, column: str, count: int) -> None:
+    """The values are counted as lost, except the empty one in row 1."""
+    values = [f"v{number}" if number != 1 else "" for number in range(count)]
+    rows = [f"{number % 7},{number},{number // 2},{value}\n" for number, value in enumerate(values)]
+    drawings = parse(tmp_path, f"x,y,stroke,{column}\n" + "".join(rows))
+    assert drawings.stroke_lengths.tolist() == [2] * (count // 2) + [1] * (count % 2)
+    assert [(remark.reason, remark.count) for remark in drawings.lost] == [(f"{column} values", count - 1)]
+
+
+def test_unused_columns_have_the_same_kinds_as_in_tables_of_touches(tmp_path: Path) -> None:
+    """Columns that number the rows are not lost content."""
+    unused, values = "index,p,Zoom Factor,seq", "0,20,1.5,7"
+    (tmp_path / "pen.csv").write_text(f"x,y,stroke,{unused}\n1,2,0,{values}\n")
+    (tmp_path / "touch.csv").write_text(f"x,y,time,touch,{unused}\n1,2,0,0,{values}\n")
+    pen, touch = (
+        form.parse(tmp_path / name) for form, name in ((pen_csv.FORMAT, "pen.csv"), (touch_csv.FORMAT, "touch.csv"))
+    )
+    assert {remark.reason: remark.count for remark in pen.lost} == {"pressure values": 1, "zoom_factor values": 1}
+    assert [(each.reason, each.count) for each in touch.lost] == [(each.reason, each.count) for each in pen.lost]
 
 
 INVALID = {
