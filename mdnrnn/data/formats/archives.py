@@ -18,7 +18,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -77,13 +77,14 @@ class ArchivePath(_PlatformPath):
         archive, name = self._split()
         if read_kind(archive) == "gzip":
             return _gunzip(archive.open("rb"), archive.stat().st_size, str(archive))
-        members = _open_zip(archive)
-        if name in members.infos:
-            return members.open(name)
-        packed = name.rpartition("/")[0]
-        if packed not in members.infos:
+        zip_archive = open_zip(archive)
+        if info := zip_archive.members.get(name):
+            return zip_archive.open(info, str(self))
+        packed = archive / name.rpartition("/")[0]
+        info = zip_archive.members.get(packed.relative_to(archive).as_posix())
+        if info is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
-        return _gunzip(members.open(packed), members.infos[packed].file_size, str(archive / packed))
+        return _gunzip(zip_archive.open(info, str(packed)), info.file_size, str(packed))
 
     def is_dir(self, **_: Any) -> bool:
         """Return False, because an `ArchivePath` denotes a file."""
@@ -105,7 +106,7 @@ class ArchivePath(_PlatformPath):
         archive, name = self._split()
         if read_kind(archive) == "gzip":
             return archive.parent / name
-        if name not in _open_zip(archive).infos:  # a gzip file in a zip archive
+        if name not in open_zip(archive).members:  # a gzip file in a zip archive
             name = str(PurePosixPath(name).parent.parent / PurePosixPath(name).name)
         return archive.with_suffix("") / name
 
@@ -145,7 +146,7 @@ def member_paths(path: Path) -> Iterator[ArchivePath]:
     Raises:
         DataError: the archive is damaged or exceeds a limit, or the name of a member is a path out of the archive.
     """
-    for name in sorted(_open_zip(path).infos, key=_order):
+    for name in sorted(open_zip(path).members, key=_order):
         if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts):
             yield ArchivePath(path, name)
 
@@ -156,7 +157,7 @@ def has_arrays(path: Path) -> bool:
     Raises:
         DataError: as for `member_paths`.
     """
-    return any(name.endswith(".npy") and "/" not in name for name in _open_zip(path).infos)
+    return any(name.endswith(".npy") and "/" not in name for name in open_zip(path).members)
 
 
 def _order(name: str) -> tuple[tuple[bool, str], ...]:
@@ -169,43 +170,73 @@ def close_archives() -> None:
     _open_zip_version.cache_clear()
 
 
-class _Zip:
-    """An open zip archive."""
+class ZipArchive:
+    """An open zip archive.
+
+    Raises:
+        DataError: the archive is damaged, or its list of members is too long.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         check_directory_size(path)
         try:
-            self._archive = zipfile.ZipFile(path)
+            self.file = zipfile.ZipFile(path)
         except _DAMAGE as error:
             raise _damaged(str(path), error) from error
-        infos = [info for info in self._archive.infolist() if not info.filename.endswith("/")]
-        self.infos = {_safe_name(path, info.filename): info for info in infos}
-        """Members, by path inside the archive with "/" as the separator."""
-        packed, unpacked = path.stat().st_size, sum(info.file_size for info in infos)
-        if unpacked > _limit(packed):
-            raise _bomb(str(path), packed, unpacked)
 
-    def open(self, name: str) -> IO[bytes]:
-        info, location = self.infos[name], str(self.path / name)
+    @cached_property
+    def members(self) -> dict[str, zipfile.ZipInfo]:
+        """Files in the archive, by path inside the archive with "/" as the separator.
+
+        Raises:
+            DataError: the files exceed a limit, or a name is a path out of the archive.
+        """
+        infos = [info for info in self.file.infolist() if not info.filename.endswith("/")]
+        check_size(str(self.path), self.path.stat().st_size, sum(info.file_size for info in infos))
+        return {_safe_name(self.path, info.filename): info for info in infos}
+
+    def open(self, info: zipfile.ZipInfo, location: str) -> IO[bytes]:
+        """Open a member for reading; `location` names it in messages.
+
+        Raises:
+            DataError: the member is damaged or encrypted, or its compression method is not supported. Reading the
+                returned stream can raise the same error.
+        """
         if info.flag_bits & 1:
             raise DataError(f"{location}: encrypted; expected a file without a password; unpack the archive first")
         if info.compress_type not in _METHODS:
             raise DataError(f"{location}: compressed by method {info.compress_type}; unpack the archive first")
         try:
-            return _bound(self._archive.open(info), info.file_size, location)
+            return _bound(self.file.open(info), info.file_size, location)
         except _DAMAGE as error:
             raise _damaged(location, error) from error
 
 
-def _open_zip(path: Path) -> _Zip:
+def open_zip(path: Path) -> ZipArchive:
+    """Open a zip archive, which stays open for the next calls: until another one is opened, or until `close_archives`.
+
+    If the file has changed since the last call, it is opened again.
+    """
     status = path.stat()
     return _open_zip_version(path, status.st_mtime_ns, status.st_size)
 
 
 @lru_cache(maxsize=1)
-def _open_zip_version(path: Path, _modified: int, _size: int) -> _Zip:
-    return _Zip(path)
+def _open_zip_version(path: Path, _modified: int, _size: int) -> ZipArchive:
+    return ZipArchive(path)
+
+
+def check_size(location: str, packed: int, unpacked: int) -> None:
+    """Raise `DataError` if a file or archive is too large, or much larger unpacked than packed.
+
+    Args:
+        location: name of the file, for the message.
+        packed: compressed size in bytes.
+        unpacked: size in bytes after decompression, as declared.
+    """
+    if unpacked > _limit(packed):
+        raise _bomb(location, packed, unpacked)
 
 
 def check_directory_size(path: Path) -> None:
@@ -288,6 +319,6 @@ def _damaged(location: str, error: BaseException) -> DataError:
 def _bomb(location: str, packed: int | None, unpacked: int) -> DataError:
     source = "" if packed is None else f" from {packed} bytes"
     return DataError(
-        f"{location}: unpacks{source} to over {unpacked} bytes; expected at most {_MAX_RATIO} times the packed size; "
-        "do not trust this file"
+        f"{location}: unpacks{source} to over {unpacked} bytes; expected at most {_MAX_RATIO} times the packed size, "
+        f"and at most {_MAX_BYTES >> 30} GB; do not trust this file"
     )

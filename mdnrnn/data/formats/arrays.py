@@ -6,7 +6,6 @@ NumPy stores sequences of different lengths as a pickled object array. `safe_pic
 from __future__ import annotations
 
 import errno
-import io
 import math
 import pickle
 import struct
@@ -22,13 +21,10 @@ from typing import IO, Any
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS
-from mdnrnn.data.formats.archives import check_directory_size
+from mdnrnn.data.formats.archives import check_directory_size, check_size, open_zip
 from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, read_object_array
 from mdnrnn.errors import DataError
 
-_MAX_MEMBER_BYTES = 16 << 30
-_MAX_COMPRESSION = 100
-"""Maximum ratio of uncompressed to compressed size. Strokes have a lower ratio, decompression bombs a higher one."""
 _MAX_FORTRAN_BYTES = 1 << 30
 """Maximum bytes of an array in Fortran order. Such an array has to be read as a whole."""
 
@@ -89,25 +85,21 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
 def open_array(path: Path, member: str | None = None) -> Iterator[IO[bytes]]:
     """Open an `.npy` file or a member of an `.npz` file for reading. `read_records` describes the arguments.
 
+    The `.npz` file stays open, see `open_zip`.
+
     Raises:
-        DataError: the size or the compression ratio of the array exceeds a limit.
+        DataError: the size or the compression ratio of the array exceeds a limit, or the archive is damaged.
     """
     if member is None:
         with path.open("rb") as file:
             yield file
         return
     location = f"{path}: {member}"
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(f"{member}.npy")
-        if info.file_size > _MAX_MEMBER_BYTES:
-            raise DataError(f"{location} declares {info.file_size} bytes; expected at most {_MAX_MEMBER_BYTES}")
-        if info.file_size > _MAX_COMPRESSION * max(info.compress_size, 1 << 20):
-            raise DataError(
-                f"{location} decompresses from {info.compress_size} to {info.file_size} bytes; expected a factor "
-                f"of at most {_MAX_COMPRESSION}; do not trust this file"
-            )
-        with archive.open(info) as file:
-            yield io.BufferedReader(file, 1 << 20)  # type: ignore[type-var]
+    archive = open_zip(path)
+    info = archive.file.getinfo(f"{member}.npy")
+    check_size(location, info.compress_size, info.file_size)
+    with archive.open(info, location) as file:
+        yield file
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mdnrnn.data.formats import safe_pickle
+from mdnrnn.data.formats import archives, safe_pickle
 from mdnrnn.data.formats.arrays import array_names, read_records
+from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import memory_limit
-from tests.data.formats.samples import object_array, write_member
+from tests.data.formats.samples import object_array, saved_bytes, write_member
 
 A = np.array([[3, 0, 0], [0, 4, 1], [5, 5, 1]], np.int16)
 EMPTY = np.zeros((0, 3), np.int16)
@@ -133,6 +134,45 @@ def test_array_names_have_no_extension(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("hello")
     assert array_names(tmp_path / "x.npz") == ["train", "b"]
     assert array_names(tmp_path / "x.txt") == array_names(tmp_path) == []
+
+
+def test_number_of_times_that_a_file_is_opened_does_not_depend_on_its_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening an archive reads the list of all members. At the end of the import, the archive is closed."""
+    opened: list[Path] = []
+
+    class CountedZipFile(zipfile.ZipFile):
+        def __init__(self, file: Any, *args: Any, **options: Any) -> None:
+            opened.append(file)
+            super().__init__(file, *args, **options)
+
+    counts = []
+    for number in (2, 40):
+        drawings: dict[str, Any] = {f"drawing_{i}": A for i in range(number)}
+        np.savez(tmp_path / f"{number}.npz", **drawings)
+        with monkeypatch.context() as context:
+            context.setattr(zipfile, "ZipFile", CountedZipFile)
+            opened.clear()
+            report = import_corpus(tmp_path / f"{number}.npz", tmp_path / f"out{number}")
+        assert report.kept == number
+        counts.append(sum(path == tmp_path / f"{number}.npz" for path in opened))
+    assert counts[0] == counts[1]
+    assert archives._open_zip_version.cache_info().currsize == 0
+
+
+def test_changed_file_is_opened_again(tmp_path: Path) -> None:
+    for number in (3, 7):
+        np.savez(tmp_path / "x.npz", train=np.full((number, 1), number))
+        assert len(list(read_records(tmp_path / "x.npz", "train"))) == number
+
+
+def test_compression_that_allocates_what_the_file_declares_is_refused(tmp_path: Path) -> None:
+    """An LZMA stream declares the size of its dictionary, up to 4 GB."""
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("train.npy", saved_bytes(np.save, A))
+    with pytest.raises(DataError, match=r"x\.npz: train: compressed by method 14; unpack the archive first"):
+        list(read_records(tmp_path / "x.npz", "train"))
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
@@ -383,7 +423,7 @@ def test_state_of_something_else_than_a_call_is_refused(tmp_path: Path, opcodes:
 def test_member_that_unpacks_to_much_more_is_not_unpacked(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("train.npy", npy_header("(40000000,)", descr="'|u1'") + bytes(110 << 20))
-    with pytest.raises(DataError, match=r"train decompresses from \d+ to \d+ bytes"):
+    with pytest.raises(DataError, match=r"train: unpacks from \d+ bytes to over \d+ bytes"):
         next(read_records(tmp_path / "x.npz", "train"))
 
 
