@@ -22,7 +22,7 @@ import numpy as np
 
 from mdnrnn.data.catalog import open_corpus
 from mdnrnn.data.corpus import Corpus, pack
-from mdnrnn.data.formats import ndjson, sketchrnn
+from mdnrnn.data.formats import ndjson, sketchrnn_writer
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.strokes import resample
@@ -130,7 +130,7 @@ def _repeat(corpus: Corpus, count: int) -> Iterator[int]:
 def _make_npz(corpus: Corpus, path: Path, count: int) -> None:
     sequences = [corpus[i] for i in range(_BASE)]
     repeated = pack(corpus.metadata, {"train": (sequences[i] for i in _repeat(corpus, count))})
-    sketchrnn.write(repeated, path)
+    sketchrnn_writer.write(repeated, path)
 
 
 def _make_ndjson(corpus: Corpus, path: Path, count: int) -> None:

@@ -22,6 +22,7 @@ from mdnrnn.data.formats import (
     pen_csv,
     quickdraw_bin,
     sketchrnn,
+    sketchrnn_writer,
     stroke_arrays,
     svg_reader,
     svg_writer,
@@ -68,7 +69,7 @@ recognized before all other formats and need no entry here.
 
 WRITERS: dict[str, Callable[[Corpus, Path], None]] = {
     "corpus": native.write,
-    "sketchrnn": sketchrnn.write,
+    "sketchrnn": sketchrnn_writer.write,
     "ndjson": ndjson.write,
     "svg": svg_writer.write,
     "inkml": inkml_writer.write,

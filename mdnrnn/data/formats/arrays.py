@@ -13,7 +13,7 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -79,6 +79,28 @@ def read_records(path: Path, member: str | None = None) -> Iterator[np.ndarray |
     location = f"{path}: {member}" if member else str(path)
     with convert_errors(location), open_array(path, member) as file:
         yield from _read_array(file, location)
+
+
+def group_rows(
+    records: Iterable[np.ndarray | None], max_records: int, max_numbers: int
+) -> Iterator[tuple[int, list[np.ndarray | None]]]:
+    """Split the records of an array into groups, each yielded with the index of its first record.
+
+    Args:
+        records: rows of each record; None for a record that is not an array of numbers, which counts as one number.
+        max_records: maximum number of records per group.
+        max_numbers: number of values above which a group ends.
+    """
+    first, numbers = 0, 0
+    group: list[np.ndarray | None] = []
+    for record in records:
+        group.append(record)
+        numbers += 1 if record is None else record.size
+        if len(group) == max_records or numbers > max_numbers:
+            yield first, group
+            first, group, numbers = first + len(group), [], 0
+    if group:
+        yield first, group
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.drawings import Remark
-from mdnrnn.data.formats.arrays import array_names, read_records
+from mdnrnn.data.formats.arrays import array_names, group_rows, read_records
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError
 
@@ -95,18 +95,11 @@ def read_array_chunks(path: Path, key: str) -> Iterator[ArrayChunk]:
         raise DataError(f"{path} has arrays {', '.join(names)[:80]}; expected an array named {key}, or a single array")
     member = key if key in names else names[0] if names else None
     location = f"{path}: {member}" if member else str(path)
-    records: list[np.ndarray | None] = []
-    first = size = width = 0
-    for record in map(_numeric, read_records(path, member)):
-        records.append(record)
-        if record is not None:
-            size += record.size
-            width = width or (record.shape[1] if record.ndim == 2 and len(record) else 0)
-        if len(records) == _CHUNK_RECORDS or size > _CHUNK_NUMBERS:
-            yield ArrayChunk(location, first, records, width)
-            first, records, size = first + len(records), [], 0
-    if records:
-        yield ArrayChunk(location, first, records, width)
+    width = 0
+    for first, group in group_rows(map(_numeric, read_records(path, member)), _CHUNK_RECORDS, _CHUNK_NUMBERS):
+        widths = (each.shape[1] for each in group if each is not None and each.ndim == 2 and len(each))
+        width = width or next(widths, 0)
+        yield ArrayChunk(location, first, group, width)
 
 
 def _numeric(record: np.ndarray | None) -> np.ndarray | None:

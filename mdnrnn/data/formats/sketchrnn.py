@@ -1,37 +1,36 @@
-"""Reader and writer of sketch-rnn `.npz` files. Each split is an object array with one array of rows per drawing.
+"""Reader of sketch-rnn `.npz` files. Each split is an object array with one array of rows per drawing.
 
 The arrays are pickled, in some files by Python 2. A row is (dx, dy, pen): dx and dy are the offset from the preceding
 point, with y pointing down, and pen = 1 marks the last point of a stroke. The first point of a drawing has no row: it
 is the origin, and row 0 is the offset of the second point. There is one exception: if row 0 of every drawing in a file
 is (0, 0, 0), row 0 is the first point. Rows with 4 or 5 columns are converted as described in `stroke_columns.py`.
+All drawings of a split that have 4 or 5 columns have the same layout.
 """
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
-from mdnrnn.data.formats.arrays import array_names, read_records
+from mdnrnn.data.formats.arrays import array_names, group_rows, read_records
 from mdnrnn.data.formats.format import Format
-from mdnrnn.data.formats.stroke_columns import Columns, choose_columns, to_stroke_3
+from mdnrnn.data.formats.stroke_columns import WIDTHS, Columns, choose_columns, fits_any, part_remarks, to_stroke_3
 from mdnrnn.data.metadata import SPLITS
-from mdnrnn.errors import DataError, InputError
-from mdnrnn.files.atomic import atomic_file
-from mdnrnn.pen_events import DOWN
+from mdnrnn.errors import DataError
 
 _CHUNK_RECORDS, _CHUNK_NUMBERS = 1024, 1 << 22
 _MAX_BUFFERED_NUMBERS = 1 << 26
 """Maximum number of values of a split that are kept in memory while row 0 of its records is checked. A larger split is
 read twice."""
+_OTHER_COLUMN = {Columns.STROKE_5: [2], Columns.DOWN_UP: [2], Columns.PART: [3]}
+"""Columns besides the offset and the ends of strokes, by layout: a switch that is 1 while the pen is down, or parts."""
 
 
 class _Chunk(NamedTuple):
@@ -43,6 +42,7 @@ class _Chunk(NamedTuple):
     first: int
     """Index of the first record."""
     records: list[np.ndarray | None]
+    columns: Columns
     origin: bool
     """Whether row 0 of each record is the origin instead of a step."""
 
@@ -58,23 +58,37 @@ def _recognizes(path: Path, head: bytes) -> bool:
 def _chunks(path: Path) -> Iterator[_Chunk]:
     names = array_names(path)
     splits = [split for split in SPLITS if split in names]
+    columns = {split: _find_columns(path, split) for split in splits}
     origin, buffered = True, {}
     for split in splits:
-        origin, buffered[split] = _begin_reading(path, split)
+        origin, buffered[split] = _begin_reading(path, split, columns[split])
         if not origin:
             break
     for split in splits:
         records = buffered.pop(split, None) or read_records(path, split)
-        first, empty = 0, True
-        for chunk in _group(records):
-            yield _Chunk(f"{path}: {split}", split, first, chunk, origin)
-            first += len(chunk)
-            empty &= not any(map(_size, chunk))
+        empty = True
+        for first, group in group_rows(records, _CHUNK_RECORDS, _CHUNK_NUMBERS):
+            yield _Chunk(f"{path}: {split}", split, first, group, columns[split], origin)
+            empty &= not any(map(_size, group))
         if empty:
             raise DataError(f"{path}: split {split!r} is empty; expected at least one sequence")
 
 
-def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | None]]:
+def _find_columns(path: Path, split: str) -> Columns:
+    """Return the layout of a split.
+
+    If the first drawing has 4 or 5 columns, all drawings of the split are read, because the first ones could also fit
+    another layout. Invalid drawings are ignored.
+    """
+    records = (record for record in read_records(path, split) if record is not None and record.size)
+    first = next(records, np.zeros((0, 3)))
+    if first.ndim != 2 or first.shape[1] not in WIDTHS[1:]:
+        return Columns.PEN_LAST
+    drawings = (rows for rows in chain([first], records) if rows.shape[1:] == first.shape[1:] and fits_any(rows))
+    return choose_columns(drawings) or Columns.PEN_LAST
+
+
+def _begin_reading(path: Path, split: str, columns: Columns) -> tuple[bool, Iterator[np.ndarray | None]]:
     """Return whether all records of a split begin with the origin, and an iterator over all records.
 
     The check stops at the first record that does not begin with the origin.
@@ -82,41 +96,33 @@ def _begin_reading(path: Path, split: str) -> tuple[bool, Iterator[np.ndarray | 
     records, buffered, numbers = read_records(path, split), [], 0
     for record in records:
         buffered.append(record)
-        if not _begins_with_origin(record):
+        if not _begins_with_origin(record, columns):
             return False, chain(buffered, records)
         numbers += _size(record)
         if numbers > _MAX_BUFFERED_NUMBERS:
-            return all(map(_begins_with_origin, records)), read_records(path, split)
+            origin = all(_begins_with_origin(record, columns) for record in records)
+            return origin, read_records(path, split)
     return True, iter(buffered)
 
 
-def _begins_with_origin(record: np.ndarray | None) -> bool:
-    """Return whether row 0 is (0, 0, 0). For a record without rows, return True, because it is dropped later."""
+def _begins_with_origin(record: np.ndarray | None, columns: Columns) -> bool:
+    """Return whether row 0 has the offset (0, 0) and ends no stroke.
+
+    For a record without rows, return True, because it is dropped later.
+    """
     if record is None or not record.size or not record.ndim:
         return True
     item = record.item
     if record.shape[1:] == (3,):
         return not (item(0) or item(1) or item(2))
-    has_down = record.shape[1:] in ((4,), (5,)) and choose_columns(record) in (Columns.STROKE_5, Columns.DOWN_UP)
-    return not (np.delete(record[0], 2) if has_down else record[0]).any()  # column 2 is 1 while the pen stays down
+    row = record[0]
+    if record.ndim == 2 and record.shape[1] in WIDTHS[1:]:
+        row = np.delete(row, _OTHER_COLUMN.get(columns, []))
+    return not row.any()
 
 
 def _size(record: np.ndarray | None) -> int:
     return 1 if record is None else record.size
-
-
-def _group(records: Iterable[np.ndarray | None]) -> Iterator[list[np.ndarray | None]]:
-    """Split records into lists of at most `_CHUNK_RECORDS` records and about `_CHUNK_NUMBERS` numbers."""
-    group: list[np.ndarray | None] = []
-    numbers = 0
-    for record in records:
-        group.append(record)
-        numbers += _size(record)
-        if len(group) == _CHUNK_RECORDS or numbers > _CHUNK_NUMBERS:
-            yield group
-            group, numbers = [], 0
-    if group:
-        yield group
 
 
 def _parse(chunk: _Chunk) -> DrawingBatch:
@@ -128,7 +134,8 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
         origin = np.zeros((1, 3), arrays[0].dtype)
         arrays = [np.concatenate([origin, rows]) for rows in arrays]
     records = [Record(chunk.location(index), split=chunk.split) for index in indices]
-    return pack_rows(arrays, records, dropped)
+    lost = part_remarks(chunk.columns, len(arrays), chunk.name)
+    return replace(pack_rows(arrays, records, dropped), lost=lost)
 
 
 def pack_rows(arrays: list[np.ndarray], records: list[Record], dropped: list[Remark]) -> DrawingBatch:
@@ -161,7 +168,7 @@ def _select_valid(chunk: _Chunk, dropped: list[Remark]) -> tuple[list[int], list
     for index, record in enumerate(chunk.records, chunk.first):
         location = chunk.location(index)
         try:
-            array = _to_rows(record, location)
+            array = _to_rows(record, chunk.columns, location)
         except DataError as error:
             dropped.append(Remark("no rows of (dx, dy, pen)", str(error)))
             continue
@@ -185,8 +192,14 @@ def _all_valid(records: list[np.ndarray | None]) -> list[np.ndarray]:
     return arrays if valid else []
 
 
-def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
-    """Return a record as an array (T, 3); raise `DataError` if its rows are not valid (dx, dy, pen)."""
+def _to_rows(record: np.ndarray | None, columns: Columns, location: str) -> np.ndarray:
+    """Return a record as rows (dx, dy, pen), (T, 3); raise `DataError` if its rows are not valid.
+
+    Args:
+        record: the record; None if it is not an array.
+        columns: layout of the split, for records with 4 or 5 columns.
+        location: file, split and index, for messages.
+    """
     if record is not None and not record.size:
         return np.zeros((0, 3))
     rows = record
@@ -195,8 +208,11 @@ def _to_rows(record: np.ndarray | None, location: str) -> np.ndarray:
             rows = rows.astype(np.float64)
     if rows is None or rows.dtype.kind not in "biuf":
         raise DataError(f"{location} is ragged or not numeric; expected rows of (dx, dy, pen)")
-    if rows.ndim == 2 and rows.shape[1] in (4, 5) and (columns := choose_columns(rows)):
-        return to_stroke_3(rows, columns, padded=False)
+    if rows.ndim == 2 and rows.shape[1] in WIDTHS[1:] and columns is not Columns.PEN_LAST:
+        try:
+            return to_stroke_3(rows, columns, padded=False)
+        except ValueError as error:
+            raise DataError(f"{location} {error}; expected rows of {columns.value}") from error
     if rows.ndim != 2 or rows.shape[1] != 3:
         raise DataError(f"{location} has shape {rows.shape}; expected (T, 3), rows of (dx, dy, pen)")
     if rows.dtype.kind == "f" and not np.isfinite(rows).all():
@@ -221,60 +237,6 @@ def _cumulative_sums(offsets: np.ndarray, first_rows: np.ndarray) -> np.ndarray:
         return sums.astype(np.float64)
     parts = np.split(offsets.astype(np.float64), first_rows[1:])
     return np.concatenate([np.cumsum(part, axis=0) for part in parts])
-
-
-def write(corpus: Corpus, path: Path) -> None:
-    """Write an `.npz` file for the original sketch-rnn tools.
-
-    Each split is an object array that contains one array (T, 3) per drawing. The arrays (T, 3) are int16, or float32 if
-    the coordinates are not integers. Labels and texts are lost, because the format has none.
-
-    Raises:
-        InputError: the corpus does not consist of drawings that start with the pen down, or integer offsets exceed the
-            range of int16.
-    """
-    name = corpus.metadata.name
-    if corpus.metadata.start != "down" or corpus.motion.shape[1] != 2:
-        raise InputError(f"{name} is not a corpus of drawings that start with the pen down; choose another format")
-    integers = corpus.motion.dtype.kind in "iu" or corpus.metadata.bin_width == 1
-    if integers and len(corpus.motion) and max(-int(corpus.motion.min()), int(corpus.motion.max())) >= 2**15:
-        raise InputError(
-            f"{name} has offsets over 32767, the int16 maximum of this format; import the drawings with --box"
-        )
-    splits = [split for split, (first, last) in corpus.splits.items() if split in SPLITS and first < last]
-    firsts = corpus.offsets[:-1]
-    # If every sequence begins with a zero step, the reader would mistake this step for the origin. In this case, write
-    # the origin as an additional row 0.
-    origin = not np.asarray(corpus.motion[firsts]).any() and not np.asarray(corpus.event[firsts]).any()
-    dtype = np.int16 if integers else np.float32
-    arrays = {split: _object_array(corpus, split, dtype, origin) for split in splits}
-    with atomic_file(path) as file:
-        _write_archive(file, arrays)
-
-
-def _object_array(corpus: Corpus, split: str, dtype: type[np.generic], origin: bool) -> np.ndarray:
-    first, last = corpus.splits[split]
-    records = np.empty(last - first, dtype=object)
-    for i in range(first, last):
-        motion, event = corpus[i][:2]
-        rows = np.zeros((origin + len(event), 3), dtype)
-        rows[origin:, :2] = np.rint(motion) if np.issubdtype(dtype, np.integer) else motion
-        rows[origin:, 2] = event != DOWN
-        rows[-1, 2] = 1
-        records[i - first] = rows
-    return records
-
-
-def _write_archive(file: BinaryIO, arrays: dict[str, np.ndarray]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, records in arrays.items():
-            # ZipInfo sets a fixed date, so that equal corpora give identical files.
-            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
-                header = {"descr": "|O", "fortran_order": False, "shape": records.shape}
-                np.lib.format.write_array_header_1_0(member, header)
-                # Protocol 2 is the latest one of Python 2. The older module name `numpy.core` is for NumPy 1.
-                data = pickle.dumps(records, protocol=2)
-                member.write(data.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
 FORMAT = Format("sketch-rnn .npz", (".npz",), _recognizes, _chunks, _parse, default_label="file")

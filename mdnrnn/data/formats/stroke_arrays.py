@@ -21,10 +21,17 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
-from mdnrnn.data.formats.arrays import array_names, convert_errors, open_array, read_npy_header, read_records
+from mdnrnn.data.formats.arrays import (
+    array_names,
+    convert_errors,
+    group_rows,
+    open_array,
+    read_npy_header,
+    read_records,
+)
 from mdnrnn.data.formats.format import Format
 from mdnrnn.data.formats.sketchrnn import pack_rows
-from mdnrnn.data.formats.stroke_columns import WIDTHS, Columns, choose_columns, to_stroke_3
+from mdnrnn.data.formats.stroke_columns import WIDTHS, Columns, choose_columns, part_remarks, to_stroke_3
 from mdnrnn.data.metadata import SPLITS
 from mdnrnn.errors import DataError
 
@@ -88,7 +95,7 @@ def _inspect(path: Path, name: str | None) -> _Array | None:
     widths = {each.shape[1] if each.ndim == 2 else 0 for each in rows}
     if len(widths) != 1 or not widths <= set(WIDTHS) or not all(each.dtype.kind in "biuf" for each in rows):
         return None
-    columns = choose_columns(np.concatenate(rows))
+    columns = choose_columns(rows)
     return columns and _Array(path, name, columns, len(shape) == 2)
 
 
@@ -114,16 +121,8 @@ def _read_chunks(array: _Array, others: list[str]) -> Iterator[_Chunk]:
             raise DataError(f"{array.location} has over {MAX_POINTS} rows; expected at most {MAX_POINTS} points")
         yield _Chunk(array, 0, [_stack(rows)] if rows else [], others)
         return
-    first, numbers = 0, 0
-    group: list[np.ndarray | None] = []
-    for record in records:
-        group.append(record)
-        numbers += 1 if record is None else record.size
-        if len(group) == _CHUNK_RECORDS or numbers > _CHUNK_NUMBERS:
-            yield _Chunk(array, first, group, others)
-            first, group, numbers, others = first + len(group), [], 0, []
-    if group:
-        yield _Chunk(array, first, group, others)
+    for first, group in group_rows(records, _CHUNK_RECORDS, _CHUNK_NUMBERS):
+        yield _Chunk(array, first, group, [] if first else others)
 
 
 def _stack(rows: Iterable[np.ndarray | None]) -> np.ndarray:
@@ -151,7 +150,7 @@ def _parse(chunk: _Chunk) -> DrawingBatch:
             records.append(Record(location, label=array.label, split=_find_split(array.name)))
         else:
             dropped.append(Remark("empty sequence", f"{location} has no points", malformed=False))
-    repaired, lost = _report(chunk)
+    repaired, lost = _report(chunk, len(drawings))
     if not drawings:
         return DrawingBatch.from_polylines([], dropped, repaired, lost)
     batch = pack_rows(drawings, records, dropped)
@@ -172,17 +171,20 @@ def _to_rows(record: np.ndarray | None, array: _Array) -> np.ndarray:
     return to_stroke_3(record, array.columns, padded=not array.is_matrix)
 
 
-def _report(chunk: _Chunk) -> tuple[list[Remark], list[Remark]]:
+def _report(chunk: _Chunk, drawings: int) -> tuple[list[Remark], list[Remark]]:
     """Return the remarks on repairs and on lost content. The repair is the layout that was chosen for the array.
 
     The chosen layout is reported only for the first chunk of an array.
+
+    Args:
+        chunk: consecutive drawings of an array.
+        drawings: number of drawings of the chunk that are valid.
     """
-    array, lost = chunk.array, []
+    array = chunk.array
+    lost = part_remarks(array.columns, drawings, array.location)
     if chunk.others:
         detail = f"{array.path}: arrays {', '.join(chunk.others)[:120]} are not strokes"
         lost.append(Remark("array not read", detail, count=len(chunk.others)))
-    if array.columns is Columns.PART:
-        lost.append(Remark("part numbers", f"{array.location}: column 3 is ignored", count=len(chunk.records)))
     is_usual = array.name is None and array.columns in (Columns.PEN_LAST, Columns.STROKE_5)
     if chunk.first or is_usual:
         return [], lost

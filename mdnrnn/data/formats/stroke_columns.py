@@ -1,7 +1,7 @@
 """Column layouts of arrays of strokes, and their conversion to rows (dx, dy, pen).
 
 dx and dy are the offset from the preceding point, with y pointing down. The other columns, except part, are switches:
-all their values are 0 or 1. The layout is chosen by the values:
+all their values are 0 or 1. The layout is chosen by the values of all drawings of an array:
 
 - (dx, dy, pen), called stroke-3 by Ha and Eck, A Neural Representation of Sketch Drawings (2017): pen = 1 marks the
   last point of a stroke.
@@ -9,7 +9,8 @@ all their values are 0 or 1. The layout is chosen by the values:
 - (dx, dy, p1, p2, p3), called stroke-5: exactly one of p1 (the pen stays down), p2 (last point of a stroke) and p3 (end
   of the drawing) is 1. The first row with p3 = 1 ends the drawing. This row is a point only if its offset is not
   (0, 0). All rows after it are padding.
-- (dx, dy, pen, end): pen as in stroke-3; end = 1 ends the drawing, as p3 = 1 does in stroke-5.
+- (dx, dy, pen, end): pen as in stroke-3; end = 1 ends the drawing, as p3 = 1 does in stroke-5. All offsets after this
+  row are (0, 0).
 - (dx, dy, down, up): exactly one of down and up is 1; up has the meaning of pen in stroke-3.
 - (dx, dy, pen, part): pen as in stroke-3; part is the number of the semantic part to which the point belongs, as in the
   SPG data of Li et al., Universal Sketch Perceptual Grouping (2018). The part is not imported.
@@ -19,9 +20,12 @@ Absolute coordinates cannot be distinguished from offsets and are not read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
 import numpy as np
+
+from mdnrnn.data.drawings import Remark, lost_remarks
 
 WIDTHS = (3, 4, 5)
 
@@ -52,20 +56,44 @@ _LIFTS = {
 """Columns of the switches that end a stroke, by layout. For other layouts, this is column 2."""
 
 
-def choose_columns(rows: np.ndarray) -> Columns | None:
-    """Return the layout of rows (n, 3), (n, 4) or (n, 5); None if the rows are not numeric or fit no layout.
+def choose_columns(drawings: Iterable[np.ndarray]) -> Columns | None:
+    """Return the first layout that fits all drawings of an array; None if there is none.
 
-    A layout also does not fit if all its offsets are 0 or 1, or if no row ends a stroke, because such values are common
-    in data other than strokes.
+    A layout also does not fit if all its offsets are 0 or 1, or if no row of any drawing ends a stroke, because such
+    values are common in data other than strokes.
+
+    Args:
+        drawings: rows of numbers of each drawing, (n, W) with the same W of 3, 4 or 5. Rows with NaN or infinity are
+            ignored.
     """
-    if rows.dtype.kind not in "biuf":
-        return None
-    rows = rows[np.isfinite(rows).all(1)] if rows.dtype.kind == "f" else rows
-    for columns in _BY_WIDTH[rows.shape[1]]:
-        is_offset = not _are_switches(rows[:, _OFFSETS.get(columns, slice(0, 2))])
-        if is_offset and _fits(rows, columns) and rows[:, _LIFTS.get(columns, slice(2, 3))].any():
-            return columns
-    return None
+    has_offsets: dict[Columns, bool] = {}
+    has_lifts: dict[Columns, bool] = {}
+    for number, rows in enumerate(drawings):
+        rows = rows[np.isfinite(rows).all(1)] if rows.dtype.kind == "f" else rows
+        for columns in tuple(has_lifts) if number else _BY_WIDTH[rows.shape[1]]:
+            if not _fits(rows, columns):
+                has_lifts.pop(columns, None)
+                continue
+            offsets, lifts = rows[:, _OFFSETS.get(columns, slice(0, 2))], rows[:, _LIFTS.get(columns, slice(2, 3))]
+            has_offsets[columns] = has_offsets.get(columns, False) or not _are_switches(offsets)
+            has_lifts[columns] = has_lifts.get(columns, False) or bool(lifts.any())
+    return next((columns for columns, found in has_lifts.items() if found and has_offsets[columns]), None)
+
+
+def fits_any(rows: np.ndarray) -> bool:
+    """Return whether the rows of a drawing, (n, 3), (n, 4) or (n, 5), fit any layout."""
+    return rows.dtype.kind in "biuf" and any(_fits(rows, columns) for columns in _BY_WIDTH[rows.shape[1]])
+
+
+def part_remarks(columns: Columns, drawings: int, location: str) -> list[Remark]:
+    """Return a remark on the lost part numbers of drawings; [] if the layout has no part numbers.
+
+    Args:
+        columns: layout of the drawings.
+        drawings: number of drawings.
+        location: file and array, for messages.
+    """
+    return lost_remarks({"drawings with part numbers": drawings if columns is Columns.PART else 0}, location)
 
 
 def to_stroke_3(rows: np.ndarray, columns: Columns, padded: bool) -> np.ndarray:
@@ -100,6 +128,8 @@ def _fits(rows: np.ndarray, columns: Columns) -> bool:
     if columns is Columns.PART:
         parts = rows[:, 3]
         return _are_switches(rows[:, 2]) and bool((parts >= 0).all() and (parts == np.rint(parts)).all())
+    if columns is Columns.END and rows[:, 3].any() and rows[rows[:, 3].argmax() + 1 :, :2].any():
+        return False
     is_one_hot = columns in (Columns.STROKE_5, Columns.DOWN_UP)
     return _are_switches(rows[:, 2:]) and (not is_one_hot or bool((rows[:, 2:].sum(1) == 1).all()))
 

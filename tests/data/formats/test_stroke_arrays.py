@@ -50,7 +50,7 @@ def test_matrix_is_one_drawing_whose_row_0_is_its_first_point(
 ) -> None:
     np.save(tmp_path / "x.npy", array)
     assert formats.recognize_format(tmp_path / "x.npy") is FORMAT
-    assert choose_columns(array) is columns
+    assert choose_columns([array]) is columns
     assert strokes_of(tmp_path / "x.npy") == [STROKES]
 
 
@@ -101,6 +101,70 @@ def test_sketchrnn_archive_keeps_its_own_rule(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", train=object_array(ROWS), extra=object_array(ROWS))
     assert formats.recognize_format(tmp_path / "x.npz") is formats.FORMATS["sketchrnn"]
     assert [len(stroke) for stroke in pipeline.read(tmp_path / "x.npz").drawing(0)] == [4, 3, 1]
+
+
+FEW_PARTS = np.array([[10, 50, 0, 0], [0, 40, 0, 0], [50, 0, 1, 1]], np.float32)
+"""A drawing whose column 3 could also be the end of the drawing."""
+MORE_PARTS = np.c_[ROWS, np.arange(len(ROWS)) // 2]
+DOWN_ONLY = np.array([[10, 50, 1, 0], [0, 40, 1, 0], [50, 0, 1, 0]], np.float32)
+"""A drawing whose column 2 could also be the pen, lifted after each point."""
+
+
+def lengths_of(path: Path) -> list[list[int]]:
+    """Return the number of points of each stroke, for each drawing of an archive with an origin before row 0."""
+    corpus = pipeline.read(path)
+    return [[len(stroke) for stroke in corpus.drawing(i)] for i in range(len(corpus))]
+
+
+def test_layout_is_that_of_all_drawings_of_a_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drawings after the first chunk decide the layout of the first one, too."""
+    monkeypatch.setattr("mdnrnn.data.formats.sketchrnn._CHUNK_RECORDS", 2)
+    few = FEW_PARTS.copy()
+    few[1, 3] = 1  # as an end, this would cut off the last point
+    np.savez(tmp_path / "x.npz", train=object_array(few, FEW_PARTS, few, MORE_PARTS), test=object_array(FEW_PARTS))
+    assert lengths_of(tmp_path / "x.npz") == [[4], [4], [4], [4, 3, 1], [4]]
+    down_up = np.c_[ROWS[:, :2], 1 - PEN, PEN]
+    np.savez(tmp_path / "x.npz", train=object_array(DOWN_ONLY, down_up))
+    assert lengths_of(tmp_path / "x.npz") == [[4], [4, 3, 1]]
+
+
+def test_drawings_with_part_numbers_are_counted(tmp_path: Path) -> None:
+    """Part numbers are lost. Drawings that are dropped are not counted."""
+    drawings = object_array(*[FEW_PARTS] * 63, MORE_PARTS, np.full((3, 4), 0.5), np.zeros((0, 4)))
+    np.savez(tmp_path / "x.npz", train=drawings)
+    np.save(tmp_path / "x.npy", drawings)
+    for path, location in ((tmp_path / "x.npz", f"{tmp_path / 'x.npz'}: train"), (tmp_path / "x.npy",) * 2):
+        report = import_corpus(path, tmp_path / f"out{path.suffix}")
+        assert report.kept == 64
+        assert report.lost == {"drawings with part numbers": (64, f"{location}: 64 drawings with part numbers")}
+
+
+def test_drawing_that_goes_on_after_the_first_1_has_parts(tmp_path: Path) -> None:
+    """Without a part above 1, the offsets after the first 1 distinguish parts from the end of the drawing."""
+    parts = np.c_[ROWS, np.arange(len(ROWS)) > 3]
+    np.savez(tmp_path / "x.npz", train=object_array(parts))
+    assert lengths_of(tmp_path / "x.npz") == [[4, 3, 1]]
+    assert choose_columns([parts]) is Columns.PART
+    assert choose_columns([np.concatenate([parts[:5], [[0, 0, 0, 1], [0, 0, 0, 0]]])]) is Columns.END
+
+
+def test_part_of_the_first_point_is_not_an_offset(tmp_path: Path) -> None:
+    rows = np.concatenate([[[0, 0, 0, 3]], MORE_PARTS])
+    np.savez(tmp_path / "x.npz", train=object_array(rows, rows[:4]))
+    assert lengths_of(tmp_path / "x.npz") == [[4, 3, 1], [4]]
+
+
+def test_drawing_of_another_layout_is_dropped(tmp_path: Path) -> None:
+    end = np.c_[ROWS, IS_LAST]
+    bad = end.copy()
+    bad[1, 2] = 0.5
+    np.savez(tmp_path / "x.npz", train=object_array(bad, end, ROWS, STROKE_5))
+    report = import_corpus(tmp_path / "x.npz", tmp_path / "out")
+    location = f"{tmp_path / 'x.npz'}: train[0]"
+    assert report.kept == 2  # rows with three columns are always (dx, dy, pen)
+    assert report.dropped == {
+        "no rows of (dx, dy, pen)": (2, f"{location} has other values; expected rows of (dx, dy, pen, end)")
+    }
 
 
 @pytest.mark.parametrize("has_origin", [False, True])
