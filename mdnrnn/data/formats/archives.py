@@ -110,6 +110,19 @@ class ArchivePath(_PlatformPath):
             name = str(PurePosixPath(name).parent.parent / PurePosixPath(name).name)
         return archive.with_suffix("") / name
 
+    def find_member(self, unpacked: Path) -> ArchivePath | None:
+        """Return the file of the same zip archive that would be unpacked to a path; None if there is none.
+
+        Raises:
+            DataError: the archive is damaged or exceeds a limit.
+        """
+        archive, _ = self._split()
+        folder = archive.with_suffix("")
+        if not unpacked.is_relative_to(folder) or read_kind(archive) != "zip":
+            return None
+        name = unpacked.relative_to(folder).as_posix()
+        return ArchivePath(archive, name) if name in open_zip(archive).members else None
+
 
 def read_kind(path: Path) -> Literal["gzip", "zip"] | None:
     """Return the kind of an archive, recognized by its first bytes; None for other files and for folders."""

@@ -3,7 +3,8 @@
 Points are in units of the whiteboard, y down. For example, the strokes of line 2 of form a01-000u are in
 `lineStrokes/a01/a01-000/a01-000u-02.xml`. The transcript of the form is `ascii/a01/a01-000/a01-000u.txt`, or
 `a01-000u.txt` in the folder of the XML file. The folder `ascii` is beside `lineStrokes` or beside a parent of
-`lineStrokes`; it can also be called `ascii-all` or `ascii-all/ascii`.
+`lineStrokes`; it can also be called `ascii-all` or `ascii-all/ascii`. The transcripts of an archive are in the same
+archive, or in folders where they would be after unpacking.
 
 A transcript has two blocks: `OCR:` contains the printed text that the writer copied, and `CSR:` contains the text as
 written. The text of line 2 is the second line below `CSR:`. Blank lines are not counted. A row of more than ten % is
@@ -19,13 +20,13 @@ import html
 import os.path
 import re
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
 
 from mdnrnn.data.drawings import DrawingBatch, Record, Remark
+from mdnrnn.data.formats.archives import ArchivePath
 from mdnrnn.data.formats.format import Format, read_bounded, single_chunk
 from mdnrnn.data.formats.xml import parse_xml_tree, root_name
 from mdnrnn.data.strokes import Polyline
@@ -38,8 +39,9 @@ _LINE = re.compile(r"([a-z]\d\d-\d{3}[a-z]?)-(\d{2,3})")
 _WHOLE_FORM = re.compile(r"strokes([a-z]?)")
 _FORM = re.compile(r"[a-z]\d\d-\d{3}")
 _TRANSCRIPT_FOLDERS = {"lineStrokes": "ascii", "lineStrokes-all": "ascii-all"}
+_SEARCHED_FOLDERS = ("ascii", "ascii-all", "ascii-all/ascii")
 _MAX_PARENTS = 4
-"""Number of levels above the folder of an XML file at which transcript folders are searched."""
+"""Number of levels above the folder of an XML file at which `_SEARCHED_FOLDERS` are searched."""
 _LINE_END = re.compile(r"[\r\n]+|%{11,}")
 
 
@@ -104,17 +106,26 @@ def _find_text(root: Element, path: Path, form: str | None, line: int | None) ->
 
 def _find_transcript(path: Path, form: str) -> Path | None:
     """Return the transcript of a form, from a transcript folder or from the folder of the XML file; None if missing."""
-    mirrored = Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.absolute().parts[:-1]))
-    candidates = [folder / f"{form}.txt" for folder in (mirrored, path.parent)]
-    # os.path.isfile is used because Path.is_file raises PermissionError in folders that cannot be read.
-    return next(filter(os.path.isfile, chain(candidates, _candidates_beside_parents(path, form))), None)
+    path = path.absolute()
+    for candidate in _candidates(path.as_unpacked() if isinstance(path, ArchivePath) else path, form):
+        if isinstance(path, ArchivePath) and (member := path.find_member(candidate)):
+            return member
+        if os.path.isfile(candidate):  # Path.is_file raises PermissionError in folders that cannot be read
+            return candidate
+    return None
 
 
-def _candidates_beside_parents(path: Path, form: str) -> Iterator[Path]:
-    """Yield possible paths of the transcript of a form, in transcript folders beside the parents of the XML file."""
-    for parent in path.absolute().parents[1 : _MAX_PARENTS + 1]:
-        for folder in sorted(parent.glob("ascii*")):
-            yield from (inner / _transcript_path(form) for inner in (folder, *sorted(folder.glob("ascii*"))))
+def _candidates(path: Path, form: str) -> Iterator[Path]:
+    """Yield the possible paths of the transcript of a form, in the order in which they are searched.
+
+    Args:
+        path: absolute path of the XML file.
+        form: name of the form.
+    """
+    yield Path(*(_TRANSCRIPT_FOLDERS.get(part, part) for part in path.parts[:-1]), f"{form}.txt")
+    yield path.parent / f"{form}.txt"
+    for parent in path.parents[1 : _MAX_PARENTS + 1]:
+        yield from (parent / folder / _transcript_path(form) for folder in _SEARCHED_FOLDERS)
 
 
 def _transcript_path(form: str) -> str:

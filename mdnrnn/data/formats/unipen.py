@@ -27,6 +27,7 @@ file, and then in all folders named `include` that are in the folder of the top 
 Collections store their points in such folders. A backslash in a name is read as a slash. A name that does not exist is
 searched again, ignoring upper and lower case. It is an error if the file is neither in the folder of the top file nor
 in one of the `include` folders. A missing file is ignored, because Pendigits refers to a file that was never published.
+Included files are not searched in archives.
 Files in a folder `include` are not imported as top files.
 """
 

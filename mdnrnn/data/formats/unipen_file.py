@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS, Remark
+from mdnrnn.data.formats.archives import ArchivePath
 from mdnrnn.data.formats.format import decode_text, read_bounded
 from mdnrnn.data.formats.ink_channels import channel_kind
 from mdnrnn.data.strokes import Polyline
@@ -217,9 +218,10 @@ class UnipenFile:
             raise DataError(f"{self.path}: too many or too deeply nested .INCLUDE statements; {expected}")
         found = self._find_include(name, open_files)
         if found is None:
-            self.repaired.append(
-                Remark("no include", f"{self.path}: .INCLUDE {self._quote(name, 80)} does not exist; ignored")
-            )
+            advice = "does not exist; ignored"
+            if isinstance(self.path, ArchivePath):
+                advice = "is not searched in an archive; unpack the archive"
+            self.repaired.append(Remark("no include", f"{self.path}: .INCLUDE {self._quote(name, 80)} {advice}"))
             return
         if found in open_files:
             raise DataError(f"{self.path}: .INCLUDE {self._quote(name, 80)} includes itself; remove it")

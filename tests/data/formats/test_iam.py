@@ -1,5 +1,7 @@
 """Tests of the IAM-OnDB reader: strokes, transcripts in the folders of the database, whole forms, and invalid files."""
 
+import gzip
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 
 from mdnrnn.data.drawings import DrawingBatch
 from mdnrnn.data.formats import iam, inkml
+from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.errors import DataError
@@ -99,6 +102,44 @@ def test_transcript_is_found_in_usual_folders(tmp_path: Path, strokes_folder: st
     else:
         path = make_line(tmp_path, strokes_folder, transcript_folder)
     assert parse_line(path).records[0].text == FIRST_LINE
+
+
+ARCHIVES = {
+    "same archive": ("data.zip", "data", "lineStrokes", "ascii"),
+    "folders of the archives": ("data.zip", "data", "lineStrokes-all/lineStrokes", "ascii-all/ascii"),
+    "beside the strokes": ("data.zip", "data", "mine", "mine"),
+    "transcripts one folder deeper": ("data.zip", "data", "lineStrokes", "ascii-all/ascii"),
+    "strokes only": ("lineStrokes.zip", "lineStrokes", "", "../ascii"),
+    "folder around the archive": ("lineStrokes/data.zip", "lineStrokes/data", "lineStrokes", "ascii"),
+}
+
+
+@pytest.mark.parametrize(("archive", "unpacked", "strokes", "transcripts"), ARCHIVES.values(), ids=ARCHIVES)
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+def test_transcript_is_found_as_if_the_archive_were_unpacked(
+    archive: str, unpacked: str, strokes: str, transcripts: str, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """A transcript inside the archive is found in it; a folder beside the archive is found beside it."""
+    line, text = "a01/a01-000/a01-000u-01.xml", "a01/a01-000/a01-000u.txt"
+    line += ".gz" if pack is gzip.compress else ""
+    (tmp_path / "packed" / archive).parent.mkdir(parents=True)
+    with zipfile.ZipFile(tmp_path / "packed" / archive, "w") as file:
+        file.writestr(f"{strokes}/{line}".lstrip("/"), pack(IAM_LINE))
+        if not transcripts.startswith(".."):
+            file.writestr(f"{transcripts}/{text}", TRANSCRIPT)
+    outside = tmp_path / "packed" / unpacked / transcripts / text
+    if transcripts.startswith(".."):
+        outside.parent.mkdir(parents=True)
+        outside.write_text(TRANSCRIPT)
+    import_corpus(tmp_path / "packed" / archive, tmp_path / "out")
+    assert pipeline.read(tmp_path / "out")[0].text == FIRST_LINE
+
+
+def test_transcript_missing_in_an_archive_is_reported(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr("lineStrokes/a01/a01-000/a01-000u-01.xml", IAM_LINE)
+    report = import_corpus(tmp_path / "x.zip", tmp_path / "out")
+    assert report.repaired["no transcript"][0] == 1
 
 
 def test_transcript_is_found_from_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Tests of the UNIPEN reader: components, segments, direction of y, included files, and invalid or costly files."""
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from mdnrnn.data.drawings import DrawingBatch, Remark
 from mdnrnn.data.formats import unipen, unipen_file
+from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.errors import DataError
 from tests.data.formats.fuzzing import memory_limit
 from tests.data.formats.samples import NICI_UNIPEN, PENDIGITS_UNIPEN, parse_bytes, strokes_as_lists
@@ -290,6 +292,16 @@ def test_missing_or_invalid_include_is_ignored(tmp_path: Path, name: str) -> Non
     drawings = parse(tmp_path, f".INCLUDE {name}\n{COMPONENTS}")
     assert len(drawings) == 1
     assert [remark.reason for remark in drawings.repaired] == ["no include"]
+
+
+def test_missing_include_in_an_archive_advises_to_unpack_it(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("data/x.dat", f".INCLUDE y.doc\n{COMPONENTS}")
+        archive.writestr("include/y.doc", ".COORD X Y\n")
+    report = import_corpus(tmp_path / "x.zip", tmp_path / "out")
+    location = tmp_path / "x.zip" / "data" / "x.dat"
+    expected = f"{location}: .INCLUDE 'y.doc' is not searched in an archive; unpack the archive"
+    assert report.repaired["no include"] == (1, expected)
 
 
 INVALID: dict[str, tuple[Callable[[], str], str]] = {
