@@ -14,7 +14,7 @@ from mdnrnn.data import formats
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
 from mdnrnn.data.formats.archives import close_archives
-from mdnrnn.data.formats.format import Format, StepLayout
+from mdnrnn.data.formats.format import Format, StepLayout, single_chunk
 from mdnrnn.data.importing.builder import Block, narrow_integers
 from mdnrnn.data.importing.contents import SourceFile, check_known_files, list_contents
 from mdnrnn.data.importing.duplicates import hash_strokes
@@ -41,8 +41,8 @@ class ChunkTask(NamedTuple):
     layout: StepLayout
     path_info: PathInfo
     source: Path | None
-    """Folder of the file, or the file itself if its format has many drawings per file. None if it is the only source;
-    then no strokes can be imported twice."""
+    """Folder of the file, or the file itself if its format divides files into chunks. None if it is the only source; then
+    no strokes can be imported twice."""
     recipe: Recipe
 
 
@@ -60,7 +60,7 @@ class ChunkResult(NamedTuple):
     lost: list[Remark]
     """Remarks on content of the files that the corpus does not contain, such as pressure."""
     source: str
-    """Folder of the file, or the file itself if its format has many drawings per file."""
+    """Folder of the file, or the file itself if its format divides files into chunks."""
     stroke_hashes: np.ndarray
     """Hashes of the strokes of the chunk; see `duplicates.hash_strokes`."""
 
@@ -132,7 +132,7 @@ class _Cutter(NamedTuple):
         if label_source:
             by_file = label_source == "file"
             path_info = PathInfo.from_path(file.unpacked, file.root, by_file=by_file, split_names=self.split_names)
-        source = file.unpacked.parent if form.default_label == "folder" else file.unpacked
+        source = file.unpacked.parent if form.chunks is single_chunk else file.unpacked
         is_only_source = self.has_one_file and file.root is None
         chunks = ndjson.read_chunks(sys.stdin.buffer, "stdin") if str(path) == STDIN else form.chunks(path)
         parse = (form.parse_outlines if recipe.outlines else None) or form.parse

@@ -47,6 +47,23 @@ def test_words_and_sentences_of_the_same_ink_give_a_notice(tmp_path: Path, capsy
         open_corpus(str(data))
 
 
+def write_iam(path: Path, strokes: Drawing) -> None:
+    points = ["".join(f'<Point x="{x:g}" y="{y:g}"/>' for x, y in stroke) for stroke in strokes]
+    body = "".join(f"<Stroke>{each}</Stroke>" for each in points)
+    write_text(path, f"<WhiteboardCaptureSession>{body}</WhiteboardCaptureSession>")
+
+
+def test_lines_and_forms_of_the_same_ink_give_a_notice(tmp_path: Path) -> None:
+    """The files of a folder are one source, also in a format whose drawings have no class."""
+    lines = make_words(3)
+    for number, line in enumerate(lines, 1):
+        write_iam(tmp_path / "data" / "lineStrokes" / f"a01-000u-{number:02}.xml", line)
+    for number, stroke in enumerate(stroke for line in lines for stroke in line):
+        write_iam(tmp_path / "data" / "words" / f"{number}.xml", [stroke])
+    (notice,) = import_corpus(tmp_path / "data", tmp_path / "out").notices
+    assert f"of {tmp_path / 'data' / 'lineStrokes'} are also in {tmp_path / 'data' / 'words'}, so" in notice
+
+
 def test_different_ink_gives_no_notice(tmp_path: Path) -> None:
     data = write_words_and_sentences(tmp_path / "data", make_words(6), make_words(5, seed=1))
     assert import_corpus(data, tmp_path / "out").notices == []
