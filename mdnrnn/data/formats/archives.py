@@ -40,6 +40,8 @@ _MAX_DIRECTORY_BYTES = 16 << 20
 
 The size is sufficient for about 150,000 members.
 """
+_MAX_NAME = 4096
+"""Maximum number of characters of the name of a member. Linux allows 4096 bytes."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
 """Compression methods that are read. Other methods, such as LZMA, can allocate as much memory as the file declares."""
 _END = struct.Struct("<4s4H2LH")
@@ -159,9 +161,23 @@ def member_paths(path: Path) -> Iterator[ArchivePath]:
     Raises:
         DataError: the archive is damaged or exceeds a limit, or the name of a member is a path out of the archive.
     """
-    for name in sorted(open_zip(path).members, key=_order):
-        if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts):
-            yield ArchivePath(path, name)
+    for name in sorted(filter(_is_visible, open_zip(path).members), key=_order):
+        yield ArchivePath(path, name)
+
+
+def member_names(path: Path) -> tuple[list[str], list[str]]:
+    """Return the names of the visible files in a zip archive, and of the visible folders that it lists explicitly.
+
+    Raises:
+        DataError: as for `member_paths`.
+    """
+    archive = open_zip(path)
+    folders = [name.rstrip("/") for name in archive.file.namelist() if name.endswith("/")]
+    return list(filter(_is_visible, archive.members)), list(filter(_is_visible, folders))
+
+
+def _is_visible(name: str) -> bool:
+    return not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
 
 
 def has_arrays(path: Path) -> bool:
@@ -275,6 +291,9 @@ def check_directory_size(path: Path) -> None:
 
 
 def _safe_name(path: Path, name: str) -> str:
+    if len(name) > _MAX_NAME:
+        found = f"a member with a name of {len(name)} characters"
+        raise DataError(f"{path}: {found}; expected at most {_MAX_NAME}; do not trust this file")
     pure = PurePosixPath(name.replace("\\", "/"))  # some programs write the path separator of Windows
     if pure.is_absolute() or ".." in pure.parts or not pure.parts or _DRIVE.match(name):
         raise DataError(

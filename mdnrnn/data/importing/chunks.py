@@ -41,8 +41,8 @@ class ChunkTask(NamedTuple):
     layout: StepLayout
     path_info: PathInfo
     source: Path | None
-    """Folder of the file, or the file itself if its format divides files into chunks. None if it is the only source; then
-    no strokes can be imported twice."""
+    """Folder of the file, or the file itself if its format divides files into chunks. None if it is the only source;
+    then no strokes can be imported twice."""
     recipe: Recipe
 
 

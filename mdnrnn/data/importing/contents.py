@@ -39,7 +39,7 @@ def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
         DataError: the archive is damaged or exceeds a limit.
     """
     kind = read_kind(path)
-    if kind == "zip" and (root is None or path.suffix.lower() == ".zip") and _contains_files(path):
+    if kind == "zip" and contains_files(path, root):
         for member in member_paths(path):
             inner = _skip_gzip(member)
             yield SourceFile(inner, root or path.with_suffix(""), inner.as_unpacked())
@@ -50,11 +50,17 @@ def list_contents(path: Path, root: Path | None) -> Iterator[SourceFile]:
         yield SourceFile(path, root, path)
 
 
-def _contains_files(path: Path) -> bool:
-    """Return whether a zip archive contains files to import, and is not a corpus or another file of arrays."""
-    if path.suffix.lower() == ".npz":
+def contains_files(path: Path, root: Path | None) -> bool:
+    """Return whether a zip archive is expanded. The arguments are those of `list_contents`."""
+    extension = path.suffix.lower()
+    if extension == ".npz" or (root is not None and extension != ".zip"):
         return False
     return not has_arrays(path) or formats.recognize_format(path) is None
+
+
+def unpacked_name(name: str) -> str:
+    """Return the name that a file would have after unpacking, if its content is compressed as its name states."""
+    return content_path(Path(name), _EXTENSIONS).name if name.lower().endswith("z") else name
 
 
 def _skip_gzip(member: ArchivePath) -> ArchivePath:
@@ -70,7 +76,7 @@ def check_known_files(path: Path) -> None:
     Args:
         path: file from which nothing was imported.
     """
-    if read_kind(path) != "zip" or not _contains_files(path):
+    if read_kind(path) != "zip" or not contains_files(path, None):
         return
     names = ", ".join(str(member.relative_to(path)) for member in islice(member_paths(path), 3))
     found = f"a zip archive without files of a known format ({names[:120]})" if names else "an empty zip archive"

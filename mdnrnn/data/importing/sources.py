@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from mdnrnn.data.folder_names import SPLIT_NAMES, from_folder_name
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing.unpacked import Folder, UnpackedTree
 from mdnrnn.errors import DataError, InputError
 
 STDIN = "-"
@@ -100,7 +101,7 @@ class SplitNames:
     Such a folder is a split in three cases: it has subfolders; all folders beside it have names of splits; or a folder
     beside it has the name of a different split. Otherwise the folder is a class, as in the folders cat, train and bus.
     Only folders beside it that contain files of the same type count. A file with such a name is a split in the second
-    and third case, with the files of the same type beside it in place of the folders.
+    and third case, with the files of the same type beside it in place of the folders. Archives count as unpacked.
 
     Args:
         sources: imported files and folders. A file that is imported by its own path is compared with these.
@@ -108,20 +109,29 @@ class SplitNames:
 
     def __init__(self, sources: Iterable[Path] = ()) -> None:
         self._sources = list(sources)
+        self._tree = UnpackedTree(self._sources)
         self._known: dict[tuple[Path, str], bool] = {}
 
-    def is_split_folder(self, folder: Path, extension: str) -> bool:
+    def is_split_folder(self, folder: Path, extension: str, root: Path) -> bool:
         """Return whether a folder with the name of a split is a split.
 
         Args:
             folder: the folder.
             extension: extension of the drawings in it.
+            root: the imported folder that contains it.
         """
         key = folder, extension
         if key not in self._known:
-            siblings = [each.name for each in _visible_folders(folder.parent) if _has_file(each, extension)]
-            self._known[key] = bool(_visible_folders(folder)) or _are_splits([folder.name, *siblings])
+            self._known[key] = bool(self._tree.read_folder(folder, root).folders) or _are_splits(
+                {_split_of(folder.name), *self._splits_of_folders(folder.parent, extension, root)}
+            )
         return self._known[key]
+
+    def _splits_of_folders(self, parent: Path, extension: str, root: Path) -> Iterator[str | None]:
+        """Yield the split that the name of each subfolder with files of a type means, or None."""
+        for name in [*self._tree.read_folder(parent, root).folders]:
+            if self._tree.read_folder(parent / name, root).splits(extension):
+                yield _split_of(name)
 
     def is_split_file(self, path: Path, root: Path | None) -> bool:
         """Return whether a file with the name of a split is a split.
@@ -130,33 +140,28 @@ class SplitNames:
             path: the file.
             root: the imported folder that contains the file; None if the file was imported by its own path.
         """
-        key = (path.parent if root else Path(), path.suffix)
-        if key not in self._known:
-            files = _visible_entries(path.parent) if root else self._sources
-            stems = [each.stem for each in files if each.suffix.lower() == path.suffix.lower() and not each.is_dir()]
-            self._known[key] = _are_splits([path.stem, *stems])
-        return self._known[key]
+        if root:
+            splits = self._tree.read_folder(path.parent, root).splits(path.suffix)
+        else:
+            files = Folder()
+            for each in self._sources:
+                if not each.is_dir():
+                    files.add_file(each.name)
+            splits = files.splits(path.suffix)
+        return _are_splits({_split_of(path.stem), *splits})
 
 
-def _are_splits(names: Iterable[str]) -> bool:
-    """Return whether all names are names of splits, or two of them are names of different splits."""
-    splits = {SPLIT_NAMES.get(name.lower()) for name in names}
+def _split_of(name: str) -> str | None:
+    return SPLIT_NAMES.get(name.lower())
+
+
+def _are_splits(splits: set[str | None]) -> bool:
+    """Return whether all names are names of splits, or two of them are names of different splits.
+
+    Args:
+        splits: split that each name means; None for another name.
+    """
     return None not in splits or len(splits) > 2
-
-
-def _visible_entries(folder: Path) -> list[Path]:
-    try:
-        return [Path(entry.path) for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    except OSError:  # reported when the importer lists this folder
-        return []
-
-
-def _visible_folders(folder: Path) -> list[Path]:
-    return [path for path in _visible_entries(folder) if _is_folder(path)]
-
-
-def _has_file(folder: Path, extension: str) -> bool:
-    return any(path.suffix.lower() == extension.lower() for path in _visible_entries(folder))
 
 
 class PathInfo(NamedTuple):
@@ -187,22 +192,19 @@ class PathInfo(NamedTuple):
             split_names: decides which folders and files with such names are splits.
         """
         split_names = split_names or SplitNames()
-        folders = [root / each for each in path.relative_to(root).parents[::-1][1:]] if root else []  # outermost first
-        split_folder = next(
-            (each for each in folders if _is_split_name(each.name) and split_names.is_split_folder(each, path.suffix)),
-            None,
-        )
+        folders: list[Path] = []
+        split_folder = None
+        if root is not None:
+            folders = [root / each for each in path.relative_to(root).parents[::-1][1:]]  # outermost first
+            named = (each for each in folders if _split_of(each.name))
+            split_folder = next((each for each in named if split_names.is_split_folder(each, path.suffix, root)), None)
         if split_folder is not None:
             split, folders = split_folder.name, [each for each in folders if each != split_folder]
         else:
-            is_split = by_file and _is_split_name(path.stem) and split_names.is_split_file(path, root)
+            is_split = by_file and _split_of(path.stem) and split_names.is_split_file(path, root)
             split = path.stem if is_split else ""
         if by_file:
             name = path.stem if split_folder or not split else ""
         else:
             name = [(root or path.parent).absolute(), *folders][-1].name
-        return cls(from_folder_name(name) or None, SPLIT_NAMES.get(split.lower()))
-
-
-def _is_split_name(name: str) -> bool:
-    return name.lower() in SPLIT_NAMES
+        return cls(from_folder_name(name) or None, _split_of(split))

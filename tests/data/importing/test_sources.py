@@ -1,13 +1,21 @@
 """Tests of import sources: order of files, patterns, links, special files, and classes and splits in paths."""
 
+import gzip
 import os
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from mdnrnn.data.formats import native
+from mdnrnn.data.importing import unpacked
+from mdnrnn.data.importing.chunks import ChunkTask, chunk_tasks
+from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.importing.sources import PathInfo, SplitNames, expand_sources, list_files, walk_folder
-from mdnrnn.errors import InputError
+from mdnrnn.errors import DataError, InputError
+from tests.data.formats.samples import ndjson_line
+from tests.data.importing.helpers import SVG
 from tests.helpers import random_corpus
 
 
@@ -167,3 +175,138 @@ def test_file_with_the_name_of_a_split_beside_others_is_a_class(
     assert info == expected
     names = SplitNames(root / name for name in files)
     assert PathInfo.from_path(root / "train.bin", None, by_file=True, split_names=names) == expected
+
+
+def test_rule_of_files_is_applied_in_a_class_folder_with_the_name_of_a_split(tmp_path: Path) -> None:
+    root = create_files(tmp_path / "data", "cat/a.bin", "train/train.bin", "train/test.bin")
+    names = SplitNames([root])
+    paths = [root / "train" / f"{name}.bin" for name in ("train", "test")]
+    infos = [PathInfo.from_path(path, root, by_file=True, split_names=names) for path in paths]
+    assert infos == [PathInfo(None, "train"), PathInfo(None, "test")]
+
+
+TREES = {
+    "class folder with the name of a split": ["cat/1.svg", "train/2.svg", "bus/3.svg"],
+    "split and class": ["cat/1.svg", "train/2.svg", "test/3.svg"],
+    "classes in splits": ["train/cat/1.svg", "train/train/2.svg", "train/bus/3.svg", "val/cat/4.svg"],
+    "splits in classes": ["cat/train/1.svg", "cat/test/2.svg", "train/train/3.svg", "train/test/4.svg"],
+    "files of several types": ["train/1.svg", "bus/2.ndjson", "cat/3.ndjson", "train/4.ndjson"],
+    "class file with the name of a split": ["cat.ndjson", "train.ndjson", "bus.ndjson"],
+    "split file": ["cat.ndjson", "train.ndjson", "valid.ndjson", "folder/1.svg"],
+    "files with the names of splits in a class folder": ["train/train.ndjson", "train/test.ndjson", "cat/a.ndjson"],
+    "empty folder": ["train/1.svg", "cat/2.svg", "train/empty/", "cat/empty/"],
+    "hidden folders": ["train/1.svg", ".test/2.svg", "cat/3.svg", "train/.hidden/4.svg"],
+}
+
+
+def drawing_file(name: str) -> bytes:
+    return (SVG.format("M0 0h1") if name.endswith(".svg") else ndjson_line(1)).encode()
+
+
+def write_tree(folder: Path, names: list[str]) -> None:
+    for name in names:
+        path = folder / name
+        if name.endswith("/"):
+            path.mkdir(parents=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(drawing_file(name))
+
+
+def write_gzip_tree(folder: Path, names: list[str]) -> None:
+    for name in names:
+        write_tree(folder, [name])
+        if not name.endswith("/"):
+            path = folder / name
+            packed = path.with_name("1.svgz") if name == "train/1.svg" else path.with_name(f"{path.name}.gz")
+            packed.write_bytes(gzip.compress(path.read_bytes()))
+            path.unlink()
+
+
+def write_archive(path: Path, names: list[str], *, compress: bool = False) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in names:
+            if name.endswith("/"):
+                archive.writestr(zipfile.ZipInfo(name), b"")
+            else:
+                data = drawing_file(name)
+                archive.writestr(f"{name}.gz" if compress else name, gzip.compress(data) if compress else data)
+
+
+def write_archives_in_a_folder(folder: Path, names: list[str]) -> None:
+    """Write an archive for each visible folder at the top, except the first one."""
+    tops = sorted({name.partition("/")[0] for name in names if "/" in name})
+    write_tree(folder, [name for name in names if "/" not in name or name.startswith(f"{tops[0]}/")])
+    for top in tops[1:]:
+        if not top.startswith("."):
+            write_archive(
+                folder / f"{top}.zip", [name.partition("/")[2] for name in names if name.startswith(f"{top}/")]
+            )
+
+
+def write_archive_beside_folders(folder: Path, names: list[str]) -> None:
+    """Write every second file to the disk, and the other files to an archive that is unpacked to the same folder."""
+    (folder / "all").mkdir(parents=True)
+    write_tree(folder / "all", names[::2])
+    write_archive(folder / "all.zip", names[1::2])
+
+
+WAYS: dict[str, Callable[[Path, list[str]], None]] = {
+    "gzip files": write_gzip_tree,
+    "zip archive": lambda folder, names: write_archive(folder.with_suffix(".zip"), names),
+    "gzip files in a zip archive": lambda folder, names: write_archive(
+        folder.with_suffix(".zip"), names, compress=True
+    ),
+    "zip archives in a folder": write_archives_in_a_folder,
+    "zip archive beside a folder": write_archive_beside_folders,
+}
+
+
+def read_path_infos(source: Path) -> dict[str, PathInfo]:
+    """Return the class and split of each file, by the name of the file without extensions and folders."""
+    tasks = [task for task in chunk_tasks([source], Recipe()) if isinstance(task, ChunkTask)]
+    return {f"{task.path_info.label} {task.path.name.partition('.')[0]}": task.path_info for task in tasks}
+
+
+@pytest.mark.parametrize("names", TREES.values(), ids=TREES)
+@pytest.mark.parametrize("write", WAYS.values(), ids=WAYS)
+def test_packed_tree_has_the_classes_and_splits_of_the_unpacked_tree(
+    write: Callable[[Path, list[str]], None], names: list[str], tmp_path: Path
+) -> None:
+    write_tree(tmp_path / "unpacked" / "data" / ("all" if write is write_archive_beside_folders else ""), names)
+    expected = read_path_infos(tmp_path / "unpacked" / "data")
+    write(tmp_path / "packed" / "data", names)
+    (packed,) = (tmp_path / "packed").iterdir()
+    assert read_path_infos(packed) == expected
+    assert len(expected) == sum(not name.endswith("/") and "." not in name[:1] and "/." not in name for name in names)
+
+
+def test_folder_beside_an_archive_that_is_imported_alone_does_not_matter(tmp_path: Path) -> None:
+    write_archive(tmp_path / "data.zip", ["train/1.svg"])
+    write_tree(tmp_path / "data", ["cat/2.svg"])
+    assert read_path_infos(tmp_path / "data.zip") == {"data 1": PathInfo("data", "train")}
+
+
+def test_gzip_files_that_are_imported_by_their_own_paths_are_compared(tmp_path: Path) -> None:
+    names = ["cat.ndjson", "train.ndjson", "bus.ndjson"]
+    write_gzip_tree(tmp_path, names)
+    tasks = list(chunk_tasks([tmp_path / f"{name}.gz" for name in names], Recipe()))
+    infos = [task.path_info for task in tasks if isinstance(task, ChunkTask)]
+    assert infos == [PathInfo("cat"), PathInfo("train"), PathInfo("bus")]
+
+
+def test_names_in_archives_take_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name can have thousands of folders, each of which would be held in memory."""
+    monkeypatch.setattr(unpacked, "_MAX_ENTRIES", 100)
+    write_archive(tmp_path / "x.zip", ["train/1.svg", "a/" * 40 + "2.svg", "b/" * 70 + "3.svg"])
+    (error,) = (task.error for task in chunk_tasks([tmp_path / "x.zip"], Recipe()) if not isinstance(task, ChunkTask))
+    assert isinstance(error, DataError)
+    assert "over 100 folders and kinds of files in archives; unpack the archives" in str(error)
+
+
+def test_archive_with_a_name_of_many_folders_is_refused(tmp_path: Path) -> None:
+    write_archive(tmp_path / "x.zip", ["a/" * 3000 + "1.svg"])
+    (task,) = chunk_tasks([tmp_path / "x.zip"], Recipe())
+    assert not isinstance(task, ChunkTask)
+    assert "a member with a name of 6005 characters; expected at most 4096" in str(task.error)
