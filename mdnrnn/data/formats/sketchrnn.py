@@ -58,42 +58,51 @@ def _recognizes(path: Path, head: bytes) -> bool:
 def _chunks(path: Path) -> Iterator[_Chunk]:
     names = array_names(path)
     splits = [split for split in SPLITS if split in names]
-    columns = {split: _find_columns(path, split) for split in splits}
-    origin, buffered = True, {}
+    origin = True
+    begun: dict[str, tuple[Columns, Iterator[np.ndarray | None]]] = {}
     for split in splits:
-        origin, buffered[split] = _begin_reading(path, split, columns[split])
+        columns, records = _open_split(path, split)
+        origin, records = _begin_reading(path, split, columns, records)
+        begun[split] = columns, records
         if not origin:
             break
     for split in splits:
-        records = buffered.pop(split, None) or read_records(path, split)
+        columns, records = begun.pop(split) if split in begun else _open_split(path, split)
         empty = True
         for first, group in group_rows(records, _CHUNK_RECORDS, _CHUNK_NUMBERS):
-            yield _Chunk(f"{path}: {split}", split, first, group, columns[split], origin)
+            yield _Chunk(f"{path}: {split}", split, first, group, columns, origin)
             empty &= not any(map(_size, group))
         if empty:
             raise DataError(f"{path}: split {split!r} is empty; expected at least one sequence")
 
 
-def _find_columns(path: Path, split: str) -> Columns:
-    """Return the layout of a split.
+def _open_split(path: Path, split: str) -> tuple[Columns, Iterator[np.ndarray | None]]:
+    """Return the layout of a split, and an iterator over its records.
 
-    If the first drawing has 4 or 5 columns, all drawings of the split are read, because the first ones could also fit
+    If the first drawing has 4 or 5 columns, all drawings of the split decide, because the first ones could also fit
     another layout. Invalid drawings are ignored.
     """
-    records = (record for record in read_records(path, split) if record is not None and record.size)
-    first = next(records, np.zeros((0, 3)))
-    if first.ndim != 2 or first.shape[1] not in WIDTHS[1:]:
-        return Columns.PEN_LAST
-    drawings = (rows for rows in chain([first], records) if rows.shape[1:] == first.shape[1:] and fits_any(rows))
-    return choose_columns(drawings) or Columns.PEN_LAST
+    records, head = read_records(path, split), []
+    for record in records:
+        head.append(record)
+        if _size(record) and record is not None:
+            break
+    shape = head[-1].shape if head and head[-1] is not None else ()
+    columns = None
+    if len(shape) == 2 and shape[1] in WIDTHS[1:]:
+        drawings = (rows for rows in read_records(path, split) if rows is not None and rows.shape[1:] == shape[1:])
+        columns = choose_columns(filter(fits_any, drawings))
+    return columns or Columns.PEN_LAST, chain(head, records)
 
 
-def _begin_reading(path: Path, split: str, columns: Columns) -> tuple[bool, Iterator[np.ndarray | None]]:
+def _begin_reading(
+    path: Path, split: str, columns: Columns, records: Iterator[np.ndarray | None]
+) -> tuple[bool, Iterator[np.ndarray | None]]:
     """Return whether all records of a split begin with the origin, and an iterator over all records.
 
     The check stops at the first record that does not begin with the origin.
     """
-    records, buffered, numbers = read_records(path, split), [], 0
+    buffered, numbers = [], 0
     for record in records:
         buffered.append(record)
         if not _begins_with_origin(record, columns):

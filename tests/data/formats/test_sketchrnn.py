@@ -4,7 +4,7 @@ import io
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from mdnrnn.data.formats import sketchrnn
+from mdnrnn.data.formats.arrays import read_records
 from mdnrnn.data.importing import pipeline
 from mdnrnn.errors import InputError
 from mdnrnn.pen_events import DOWN, END, UP
@@ -74,6 +75,23 @@ def test_corpus_does_not_depend_on_the_size_of_chunks_and_buffers(
     np.testing.assert_array_equal(found.motion, expected.motion)
     np.testing.assert_array_equal(found.event, expected.event)
     assert (found.offsets.tolist(), found.splits) == (expected.offsets.tolist(), expected.splits)
+
+
+@pytest.mark.parametrize(("array", "times"), [(VALID[0], 1), (np.insert(VALID[0], 3, 2, axis=1), 2)])
+def test_splits_are_read_once_unless_their_columns_are_chosen(
+    array: np.ndarray, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unpickling takes most of the time of an import."""
+    reads: list[str | None] = []
+
+    def read(file: Path, member: str | None = None) -> Iterator[np.ndarray | None]:
+        reads.append(member)
+        return read_records(file, member)
+
+    monkeypatch.setattr(sketchrnn, "read_records", read)
+    splits = {name: [array, array] for name in ("train", "valid", "test")}
+    assert len(pipeline.read(save(tmp_path / "x.npz", **splits))) == 6
+    assert sorted(filter(None, reads)) == sorted(list(splits) * times)
 
 
 def test_fractions_have_no_bin_width(tmp_path: Path) -> None:
