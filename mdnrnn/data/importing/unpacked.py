@@ -66,12 +66,10 @@ class UnpackedTree:
             self._add_root(root)
         found, is_on_disk = self._roots[root]
         path = root
-        for name in (None, *folder.relative_to(root).parts):
-            if name is not None:
-                path, found = path / name, found.folders.setdefault(name, Folder())
-            if is_on_disk and not found.is_read:
-                found.is_read = True
-                self._add_disk(found, path)
+        self._read_disk(found, path, is_on_disk)
+        for name in folder.relative_to(root).parts:
+            path, found = path / name, found.folders.setdefault(name, Folder())
+            self._read_disk(found, path, is_on_disk)
         return found
 
     def _add_root(self, root: Path) -> None:
@@ -81,8 +79,11 @@ class UnpackedTree:
         for archive in archives:
             self._add_archive(self._roots[root][0], (), archive, None)
 
-    def _add_disk(self, folder: Folder, path: Path) -> None:
-        """Add the visible entries of a folder on disk. Zip archives become folders."""
+    def _read_disk(self, folder: Folder, path: Path, is_on_disk: bool) -> None:
+        """Add the visible entries of a folder on disk, unless they have been added. Zip archives become folders."""
+        if folder.is_read or not is_on_disk:
+            return
+        folder.is_read = True
         with suppress(OSError), os.scandir(path) as entries:  # errors are reported when the importer lists the folder
             for entry in entries:
                 if entry.name.startswith("."):

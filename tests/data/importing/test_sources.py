@@ -288,6 +288,14 @@ def test_folder_beside_an_archive_that_is_imported_alone_does_not_matter(tmp_pat
     assert read_path_infos(tmp_path / "data.zip") == {"data 1": PathInfo("data", "train")}
 
 
+def test_damaged_archive_beside_a_split_is_reported_once(tmp_path: Path) -> None:
+    write_tree(tmp_path / "data", ["cat/1.svg", "train/2.svg"])
+    (tmp_path / "data" / "bus.zip").write_bytes(b"PK\3\4 damaged")
+    tasks = list(chunk_tasks([tmp_path / "data"], Recipe()))
+    assert [isinstance(task, ChunkTask) for task in tasks] == [False, True, True]
+    assert read_path_infos(tmp_path / "data")["train 2"] == PathInfo("train")
+
+
 def test_gzip_files_that_are_imported_by_their_own_paths_are_compared(tmp_path: Path) -> None:
     names = ["cat.ndjson", "train.ndjson", "bus.ndjson"]
     write_gzip_tree(tmp_path, names)
