@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from mdnrnn.data.drawings import MAX_POINTS
-from mdnrnn.data.formats.archives import check_directory_size, check_size, open_zip
+from mdnrnn.data.formats.decompression import check_directory_size, check_size, open_zip
 from mdnrnn.data.formats.safe_pickle import MAX_RECORD_BYTES, read_object_array
 from mdnrnn.errors import DataError
 

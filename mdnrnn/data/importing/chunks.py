@@ -13,7 +13,7 @@ import numpy as np
 from mdnrnn.data import formats
 from mdnrnn.data.drawings import MAX_POINTS, DrawingBatch, Record, Remark
 from mdnrnn.data.formats import ndjson
-from mdnrnn.data.formats.archives import close_archives
+from mdnrnn.data.formats.decompression import close_archives
 from mdnrnn.data.formats.format import Format, StepLayout, single_chunk
 from mdnrnn.data.importing.builder import Block, narrow_integers
 from mdnrnn.data.importing.contents import SourceFile, check_known_files, list_contents

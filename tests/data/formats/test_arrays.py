@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mdnrnn.data.formats import archives, safe_pickle
+from mdnrnn.data.formats import decompression, safe_pickle
 from mdnrnn.data.formats.arrays import array_names, read_records
 from mdnrnn.data.importing.pipeline import import_corpus
 from mdnrnn.errors import DataError
@@ -158,7 +158,7 @@ def test_number_of_times_that_a_file_is_opened_does_not_depend_on_its_arrays(
         assert report.kept == number
         counts.append(sum(path == tmp_path / f"{number}.npz" for path in opened))
     assert counts[0] == counts[1]
-    assert archives._open_zip_version.cache_info().currsize == 0
+    assert decompression._open_zip_version.cache_info().currsize == 0
 
 
 def test_changed_file_is_opened_again(tmp_path: Path) -> None:

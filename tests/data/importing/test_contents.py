@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdnrnn.data.formats import archives, native
-from mdnrnn.data.formats.archives import ArchivePath, close_archives
+from mdnrnn.data.formats import decompression, native
+from mdnrnn.data.formats.archives import ArchivePath
+from mdnrnn.data.formats.decompression import close_archives
 from mdnrnn.data.importing import pipeline
 from mdnrnn.data.importing.contents import list_contents
 from mdnrnn.data.importing.pipeline import import_corpus
@@ -224,7 +225,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 def test_other_archives_are_refused_in_one_line(
     make: Callable[[Path], Path], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archives, "_MIN_PACKED_BYTES", 1000)
+    monkeypatch.setattr(decompression, "_MIN_PACKED_BYTES", 1000)
     path = make(tmp_path)
     with memory_limit(512 << 20), pytest.raises(DataError) as caught:
         import_corpus(path, tmp_path / "out")
@@ -241,4 +242,4 @@ def test_skip_bad_skips_members(tmp_path: Path) -> None:
 
 def test_archives_are_closed_after_the_import(tmp_path: Path) -> None:
     import_corpus(write_zip(tmp_path / "x.zip"), tmp_path / "out")
-    assert archives._open_zip_version.cache_info().currsize == 0
+    assert decompression._open_zip_version.cache_info().currsize == 0
