@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions.function_transforms import is_transformed
+
 _LOW_TEMPERATURE = 1e-6
 """Temperature below which logits are shifted before the division. Above it, the shift would only change rounding."""
 
@@ -26,6 +28,19 @@ def sample_categorical(logits: Tensor, uniform: Tensor) -> Tensor:
     if uniform.shape != cumulative.shape[:-1]:
         cumulative = cumulative.expand(*uniform.shape, cumulative.shape[-1]).contiguous()
     return invert_cdf(cumulative, cumulative[..., -1:], uniform.unsqueeze(-1), cumulative.shape[-1] - 1).squeeze(-1)
+
+
+def select_component(component: Tensor, *parameters: Tensor) -> list[Tensor]:
+    """Return the parameters of the selected components, shape (*sample_shape, ..., P) each.
+
+    Args:
+        component: component indices, shape (*sample_shape, ...).
+        parameters: parameters of all components, shape (..., K, P) each.
+    """
+    index = component[..., None, None].expand(*component.shape, 1, parameters[0].shape[-1])
+    if component.shape != parameters[0].shape[:-2]:  # several samples per distribution
+        parameters = tuple(each.expand(*component.shape, *each.shape[-2:]) for each in parameters)
+    return [each.gather(-2, index).squeeze(-2) for each in parameters]
 
 
 def cumulative_weights(logits: Tensor, out: Tensor | None = None) -> Tensor:
@@ -49,6 +64,8 @@ def invert_cdf(
     probability 0. Therefore the noise is multiplied by the last cumulative probability, `total`. If the cumulative
     probabilities are NaN, the result is clamped to a valid class.
 
+    Under function transforms, which do not vectorize a binary search, the intervals below the noise are counted.
+
     Args:
         cumulative: cumulative probabilities, shape (..., K), as returned by `cumulative_weights`.
         total: the last cumulative probability, shape (..., 1).
@@ -59,8 +76,10 @@ def invert_cdf(
     Returns:
         Class indices, shape (..., 1).
     """
-    value = (uniform * total).contiguous()
-    return torch.searchsorted(cumulative, value, right=True, out=out).clamp_(max=last)
+    value = uniform * total
+    if out is None and is_transformed():
+        return (cumulative <= value).sum(-1, keepdim=True).clamp(max=last)
+    return torch.searchsorted(cumulative, value.contiguous(), right=True, out=out).clamp_(max=last)
 
 
 def temper_logits(logits: Tensor, temperature: float) -> Tensor:

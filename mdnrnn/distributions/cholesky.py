@@ -94,11 +94,15 @@ def invert_innovations_on_grid(
         bin_width: shape (D,) or (..., D).
         all_positive: whether the caller guarantees that all bin widths are positive.
     """
-    point = mean.clone()
-    for i in range(mean.shape[-1]):  # slopes[..., i, j] is 0 for dimensions j >= i, which are not computed yet
-        expected = mean[..., i] + (slopes[..., i, :] * (point - mean)).sum(-1)
-        point[..., i] = round_to_grid(expected + innovation[..., i], bin_width[..., i], all_positive)
-    return point
+    points: list[Tensor] = []
+    distances: list[Tensor] = []
+    for i in range(mean.shape[-1]):
+        expected = mean[..., i]
+        if distances:
+            expected = expected + (slopes[..., i, :i] * torch.stack(distances, -1)).sum(-1)
+        points.append(round_to_grid(expected + innovation[..., i], bin_width[..., i], all_positive))
+        distances.append(points[i] - mean[..., i])
+    return torch.stack(points, -1)
 
 
 def scale_tril(log_scales: Tensor, slopes: Tensor) -> Tensor:

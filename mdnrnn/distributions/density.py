@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions.function_transforms import is_transformed
+
 HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 
 _MAX_UNROLLED = 8
@@ -54,7 +56,7 @@ def log_density(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: T
         log_scales: shape (..., K, D).
         value: shape (..., D).
     """
-    if torch.compiler.is_compiling():  # the compiler generates faster code from the formula
+    if is_transformed():
         return _log_density_formula(log_weights, means, log_scales, value)
     result: Tensor = _LogDensity.apply(log_weights, means, log_scales, value)[0]
     return result
@@ -70,8 +72,6 @@ class _LogDensity(torch.autograd.Function):
     The forward pass saves z / s, shape (..., K, D), and log(w_k p_k(value)) up to a constant, shape (..., K), so that
     the backward pass does not recompute these tensors. w_k is the weight and p_k the density of component k.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(log_weights: Tensor, means: Tensor, log_scales: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,10 +13,13 @@ The crossing of two components is defined as the mode of the product of their de
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions.function_transforms import opaque
+
 _MAX_ITERATIONS = 100
 _ROUNDING = 1e-14
 
 
+@opaque("find_mode", lambda log_weights, means, precision: torch.empty_like(means[..., 0, :], dtype=torch.float64))
 def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
     """Return the point of highest density of a Gaussian mixture, shape (..., D), in float64.
 

@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from mdnrnn.distributions.gaussian_mixture import Estimate, GaussianMixture, Interval
+from mdnrnn.distributions.gaussian_mixture import GaussianMixture
+from mdnrnn.distributions.mixture_parameters import with_ellipsis
+from mdnrnn.distributions.monte_carlo import Estimate
+from mdnrnn.distributions.univariate import Interval
 from mdnrnn.distributions.validation import check_value, normalize_dims
 
 
@@ -32,7 +35,11 @@ class PerDimensionMixture(Distribution):
         ValueError: if shapes do not match or, with `validate_args`, if a parameter is invalid.
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {
+        "logits": constraints.independent(constraints.real, 2),
+        "means": constraints.independent(constraints.real, 2),
+        "log_scales": constraints.independent(constraints.real, 2),
+    }
     support = constraints.real_vector
     has_rsample = True
 
@@ -65,7 +72,12 @@ class PerDimensionMixture(Distribution):
         self._validate_args = univariate._validate_args
 
     def __repr__(self) -> str:
-        return f"PerDimensionMixture({self.univariate!r})"
+        (d, k), device = self.univariate.logits.shape[-2:], self.univariate.logits.device
+        dtype = str(self.univariate.logits.dtype).removeprefix("torch.")
+        return (
+            f"{type(self).__name__}(batch_shape={tuple(self.batch_shape)}, K={k}, D={d}, dtype={dtype}, "
+            f"device={str(device)!r})"
+        )
 
     @property
     def logits(self) -> Tensor:
@@ -148,14 +160,18 @@ class PerDimensionMixture(Distribution):
         """Draw samples, shape (*sample_shape, ..., D), with gradients as in `GaussianMixture.rsample`."""
         return self.univariate.rsample(sample_shape, generator=generator).squeeze(-1)
 
-    def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:  # type: ignore[override]
-        """Return a Monte Carlo estimate of the differential entropy in nats, shape (...), without gradient.
+    def entropy(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Tensor:
+        """Return the differential entropy in nats, shape (...); see `GaussianMixture.entropy`."""
+        return self.entropy_estimate(samples, generator=generator).value
+
+    def entropy_estimate(self, samples: int = 1000, *, generator: torch.Generator | None = None) -> Estimate:
+        """Return a Monte Carlo estimate of the differential entropy and its standard error, in nats, shape (...).
 
         Args:
             samples: number of samples per dimension, at least 2.
             generator: random number generator.
         """
-        value, error = self.univariate.entropy(samples, generator=generator)
+        value, error = self.univariate.entropy_estimate(samples, generator=generator)
         return Estimate(value.sum(-1), error.square().sum(-1).sqrt())
 
     def marginal(self, dims: int | Sequence[int]) -> PerDimensionMixture:
@@ -222,9 +238,7 @@ class PerDimensionMixture(Distribution):
 
     def __getitem__(self, index: Any) -> PerDimensionMixture:
         """Return the distributions at `index`, any index that is valid for a tensor of the batch shape."""
-        index = index if isinstance(index, tuple) else (index,)
-        index = index if any(part is Ellipsis for part in index) else (*index, Ellipsis)
-        return PerDimensionMixture.from_univariate(self.univariate[(*index, slice(None))])
+        return PerDimensionMixture.from_univariate(self.univariate[(*with_ellipsis(index), slice(None))])
 
     def to(self, target: torch.device | torch.dtype | str) -> PerDimensionMixture:
         """Return the distribution on another device or in another precision (float32 or wider)."""

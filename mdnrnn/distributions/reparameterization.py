@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI
+from mdnrnn.distributions.function_transforms import is_transformed
 from mdnrnn.distributions.univariate import normal_cdf
 
 
@@ -38,7 +39,8 @@ def attach_gradients(
         prob: probabilities of the quantiles, shape (...), if `point` contains quantiles (D must be 1). The result is
             then also differentiable with respect to `prob`. None if `point` contains samples.
     """
-    if not torch.is_grad_enabled():
+    point = point.detach()
+    if not torch.is_grad_enabled() and not is_transformed():  # `torch.no_grad` does not stop forward-mode derivatives
         return point
     dimensions: list[Tensor] = []
     distances: list[Tensor] = []

@@ -1,12 +1,22 @@
 """Quantiles and the continuous ranked probability score of univariate normal mixtures."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions.function_transforms import opaque
+
 _ROOT_TWO_PI = math.sqrt(2 * math.pi)
 _MAX_ITERATIONS = 200
+
+
+class Interval(NamedTuple):
+    """The interval from `low` to `high`."""
+
+    low: Tensor
+    high: Tensor
 
 
 def normal_cdf(z: Tensor) -> Tensor:
@@ -15,26 +25,36 @@ def normal_cdf(z: Tensor) -> Tensor:
 
 
 def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    """Return quantiles of univariate normal mixtures, shape (...), in float64.
-
-    Uses Newton's method within an interval that contains the quantile. If a Newton step is longer than half of the
-    preceding step or leaves the interval, the interval is bisected instead. The initial interval is the range from the
-    smallest to the largest quantile of the components.
+    """Return quantiles of univariate normal mixtures, shape (...), in float64 and without gradient.
 
     Args:
-        prob: probabilities of the quantiles, shape (...). For probabilities of 0 and 1, the function returns the
-            median; the caller must replace the median with -inf and inf.
+        prob: probabilities of the quantiles, shape (...).
         log_weights: logs of the component weights, shape (..., K).
         means: component means, shape (..., K).
         scales: standard deviations of the components, shape (..., K).
     """
+    prob, weights, means, scales = (t.detach().double() for t in (prob, log_weights.exp(), means, scales))
+    shape = torch.broadcast_shapes(prob.shape, means.shape[:-1])
+    components = (tensor.expand(*shape, tensor.shape[-1]) for tensor in (weights, means, scales))
+    # The loop of `_solve_quantile` cannot reach infinite quantiles.
     inside = (prob > 0) & (prob < 1)
-    prob = torch.where(inside, prob, torch.where(prob.isnan(), prob, 0.5)).double()
-    weights, means, scales = log_weights.double().exp(), means.double(), scales.double()
+    median_or_nan = torch.where(prob.isnan(), prob, 0.5)
+    quantiles = _solve_quantile(torch.where(inside, prob, median_or_nan).expand(shape), *components)
+    return torch.where(prob == 0, -math.inf, torch.where(prob == 1, math.inf, quantiles))
+
+
+@opaque("solve_quantile", lambda prob, weights, means, scales: torch.empty_like(prob))
+def _solve_quantile(prob: Tensor, weights: Tensor, means: Tensor, scales: Tensor) -> Tensor:
+    """Return quantiles, shape (...), given probabilities in (0, 1), shape (...), and components, shape (..., K).
+
+    Uses Newton's method within an interval that contains the quantile. If a Newton step is longer than half of the
+    preceding step or leaves the interval, the interval is bisected instead. The initial interval is the range from the
+    smallest to the largest quantile of the components. A quantile does not change after its iteration has converged.
+    """
     component_quantiles = means + scales * torch.special.ndtri(prob).unsqueeze(-1)
     low, high = component_quantiles.amin(-1), component_quantiles.amax(-1)
     x, step = (weights * component_quantiles).sum(-1).clamp(low, high), high - low
-    tolerance = 1e-10 * scales.amin(-1)
+    tolerance, moving = 1e-10 * scales.amin(-1), torch.ones_like(prob, dtype=torch.bool)
     for _ in range(_MAX_ITERATIONS):
         z = (x.unsqueeze(-1) - means) / scales
         excess = (weights * normal_cdf(z)).sum(-1) - prob
@@ -43,8 +63,9 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
         newton = excess / density
         accepted = (newton.abs() <= 0.5 * step.abs()) & (x - newton >= low) & (x - newton <= high)
         step = torch.where(accepted, newton, x - 0.5 * (low + high))
-        x = x - step
-        if not bool((step.abs() > tolerance + 4e-16 * x.abs()).any()):
+        x = torch.where(moving, x - step, x)
+        moving = moving & (step.abs() > tolerance + 4e-16 * x.abs())
+        if not bool(moving.any()):
             break
     return x
 

@@ -9,6 +9,8 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
+from mdnrnn.distributions.function_transforms import is_transformed
+
 
 def check_shapes(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tensor | None) -> None:
     """Raise `ValueError` if the shapes of a mixture's parameters do not match.
@@ -43,13 +45,18 @@ def check_values(logits: Tensor, means: Tensor, log_scales: Tensor, slopes: Tens
 
     Exceptions: log scales can be -inf, and logits can be -inf if at least one logit of the same mixture is finite.
     """
-    check_elements("logits", logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
-    impossible = (logits == -math.inf).all(-1, keepdim=True).expand_as(logits)
-    check_elements("logits", logits, impossible, "at least one above -inf")
+    check_logits("logits", logits)
     check_elements("means", means, ~means.isfinite(), "real numbers")
     check_elements("log_scales", log_scales, log_scales.isnan() | (log_scales == math.inf), "real numbers or -inf")
     if slopes is not None:
         check_elements("slopes", slopes, ~slopes.isfinite(), "real numbers")
+
+
+def check_logits(name: str, logits: Tensor) -> None:
+    """Raise `ValueError` if a logit is NaN or inf, or if all logits of a distribution, shape (..., K), are -inf."""
+    check_elements(name, logits, logits.isnan() | (logits == math.inf), "real numbers or -inf")
+    impossible = (logits == -math.inf).all(-1, keepdim=True).expand_as(logits)
+    check_elements(name, logits, impossible, "at least one above -inf")
 
 
 def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size, check_nan: bool) -> None:
@@ -76,8 +83,9 @@ def check_elements(name: str, tensor: Tensor, invalid: Tensor, expected: str) ->
     """Raise `ValueError` if an element of the mask `invalid` is true.
 
     The message contains `name`, the first invalid element of `tensor` and `expected`, which describes valid values.
+    Under function transforms, nothing is checked, because their control flow cannot depend on the data.
     """
-    if bool(invalid.any()):
+    if not is_transformed() and bool(invalid.any()):
         index = tuple(invalid.nonzero()[0].tolist())
         raise ValueError(f"{name}: received {float(tensor[index])} at index {index}, expected {expected}")
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, StepDistribution
+from mdnrnn.distributions.mixture_parameters import MixtureParameters
 from mdnrnn.generation.sampling import Sampling
 from mdnrnn.generation.state import can_share_batch
 from mdnrnn.models.base import SequenceModel
@@ -27,12 +28,15 @@ from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.layer_norm import LayerNormLayer, LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, is_plain_layer
 from mdnrnn.nn.parameters import MixtureShape, StepParameters
+from mdnrnn.pen_events import END
 
 _HEADS = {StepHead, EndOfTextHead}
 _CORES = {LSTM, LayerNormLSTM, WindowStack, GRU}
 _MODULES = {StepDecoder, StepFeatures, LayerNormLayer, WindowLSTM, nn.LSTM, nn.GRU, nn.Linear, nn.LayerNorm}
 _MODULES |= _HEADS | _CORES | {nn.ModuleList}
-_DISTRIBUTIONS = {MixtureShape, StepParameters, StepDistribution, GaussianMixture, PerDimensionMixture}
+_DISTRIBUTIONS = {
+    MixtureShape, StepParameters, StepDistribution, MixtureParameters, GaussianMixture, PerDimensionMixture,
+}  # fmt: skip
 _DTYPES = {torch.float32, torch.float64}
 _SAMPLING_OPTIONS = {
     "temperature", "scale_temperature", "event_temperature", "bias", "top_k", "top_p", "event_top_k", "event_top_p",
@@ -99,7 +103,8 @@ def _is_supported_decoder(decoder: Any) -> bool:
 def _is_supported_head(head: Any) -> bool:
     if type(head) not in _HEADS or type(head.shape) is not MixtureShape or type(head.linear) is not nn.Linear:
         return False
-    return head.linear.bias is not None and len(head.linear.weight) == head.shape.size + head.events
+    has_all_rows = head.linear.bias is not None and len(head.linear.weight) == head.shape.size + head.events
+    return has_all_rows and head.events <= END + 1
 
 
 def _is_modified(module: nn.Module) -> bool:

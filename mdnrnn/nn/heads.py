@@ -119,7 +119,8 @@ class StepHead(nn.Module):
         in_features: number of input features.
         out_features: number of motion features D.
         components: number of components K.
-        events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
+        events: number of event logits E: 0 for sequences without events; 2 (DOWN, END); 3 (DOWN, UP, END); more for
+            DOWN, UP, END and E - 3 further events, whose meaning is up to the caller.
         covariance: covariance structure of the components; see `StepCovariance`.
         scale_floor: lower bound of the standard deviations of components, in units of the targets.
 
@@ -142,8 +143,8 @@ class StepHead(nn.Module):
             raise InputError(
                 f"covariance: received {covariance!r}, expected one of {', '.join(get_args(StepCovariance))}"
             )
-        if events not in (0, 2, 3):
-            raise InputError(f"events: received {events}, expected 3, 2 or 0")
+        if events < 0 or events == 1:
+            raise InputError(f"events: received {events}, expected a whole number of 2 or more, or 0 for no events")
         self.shape = MixtureShape(out_features, components, math.log(scale_floor), covariance)
         self.events, self.component_choices = events, out_features if covariance == "per-dimension" else 1
         self.linear = nn.Linear(in_features, self.shape.size + events)

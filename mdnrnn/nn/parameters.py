@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from torch.nn import functional
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step, StepDistribution
+from mdnrnn.distributions.function_transforms import is_transformed
 from mdnrnn.kernels import has_mixture_kernel, kernels_available
 from mdnrnn.nn.covariance import Covariance
 from mdnrnn.nn.initialization import cluster_points
@@ -108,7 +109,9 @@ class MixtureShape(NamedTuple):
 
 def smooth_floor(raw: Tensor, log_floor: float) -> Tensor:
     """Return log(exp(raw) + exp(log_floor)): a differentiable map from any real `raw` to values above `log_floor`."""
-    if torch.compiler.is_compiling() or not raw.requires_grad:  # `_SmoothFloor` saves no memory here
+    if is_transformed():  # unlike that of `logaddexp`, the second derivative of `softplus` does not overflow
+        return functional.softplus(raw - log_floor) + log_floor
+    if not raw.requires_grad:  # `_SmoothFloor` saves no memory here
         return add_floor(raw, raw.new_full((), log_floor))
     result: Tensor = _SmoothFloor.apply(raw, log_floor)
     return result
@@ -124,8 +127,6 @@ class _SmoothFloor(torch.autograd.Function):
 
     The forward pass saves only `raw`. Because `raw` is a view of the output of the head, this needs no extra memory.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(raw: Tensor, log_floor: float) -> Tensor:
@@ -162,7 +163,7 @@ class StepParameters(StepDistribution):
     Args:
         parameters: P parameters of the mixture followed by E event logits, shape (..., P + E).
         shape: layout of the parameters of the mixture.
-        events: number of event logits E: 3 (DOWN, UP, END); 2 (DOWN, END); 0 for sequences without events.
+        events: number of event logits E, as in `StepHead`.
         end_logit_shift: value to add to the logit of END, shape (...); None to add nothing.
     """
 
@@ -180,7 +181,7 @@ class StepParameters(StepDistribution):
 
     @property
     def event_logits(self) -> Tensor:  # type: ignore[override]
-        """Logits of DOWN, UP and END, shape (..., 3), or shape (..., 0) if E = 0. If E = 2, UP has logit -inf."""
+        """Logits of the events, shape (..., E). If E = 2, the shape is (..., 3), and UP has logit -inf."""
         return self.unpack()[1]
 
     def unpack(self) -> tuple[GaussianMixture | PerDimensionMixture, Tensor]:
@@ -205,8 +206,8 @@ class StepParameters(StepDistribution):
             down, end = logits.split(1, -1)
             logits = torch.cat([down, torch.full_like(down, -math.inf), end], -1)
         if self.end_logit_shift is not None:
-            before, end = logits.split([END, 1], -1)
-            logits = torch.cat([before, end + self.end_logit_shift.unsqueeze(-1)], -1)
+            end = logits[..., END : END + 1] + self.end_logit_shift.unsqueeze(-1)
+            logits = torch.cat([logits[..., :END], end, logits[..., END + 1 :]], -1)
         return motion, logits
 
     def nll(self, value: Step, bin_width: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -226,8 +227,8 @@ class StepParameters(StepDistribution):
         """Return whether `nll` uses the fused GPU kernel for the given motions.
 
         Conditions: the parameters have two dimensions, (steps, parameters per step), are on a GPU and are in float32 or
-        bfloat16; the motions are in float32 and do not require a gradient; `has_mixture_kernel` is true for the
-        mixture; `torch.compile` is not tracing.
+        bfloat16; the motions are in float32 and do not require a gradient; E is at most 3; `has_mixture_kernel` is true
+        for the mixture; no function transform is active.
         """
         return (
             kernels_available(self.parameters)
@@ -236,5 +237,6 @@ class StepParameters(StepDistribution):
             and has_mixture_kernel(self.shape.covariance, self.shape.components, self.shape.features)
             and motion.dtype == torch.float32
             and not motion.requires_grad
-            and not torch.compiler.is_compiling()
+            and self.events <= END + 1
+            and not is_transformed()
         )

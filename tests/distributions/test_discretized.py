@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import log_ndtr
+from torch import Tensor
+from torch.func import grad, hessian, vmap
 
 from mdnrnn.distributions.discretized import discretized_log_prob
 
@@ -82,3 +84,92 @@ def test_a_bin_that_contains_everything_has_probability_one_and_no_gradient() ->
     assert distance.grad.tolist() == [0, 0, 0]
     assert log_scale.grad is not None
     assert log_scale.grad.tolist() == [0, 0, 0]
+
+
+def second_derivatives(distance: Tensor, log_scale: Tensor, width: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the second derivatives by the distance, by both arguments and by the log scale, by double backward."""
+    distance, log_scale = distance.clone().requires_grad_(), log_scale.clone().requires_grad_()
+    total = discretized_log_prob(distance, log_scale, width).sum()
+    first = torch.autograd.grad(total, (distance, log_scale), create_graph=True)
+    by_distance, by_both = torch.autograd.grad(first[0].sum(), (distance, log_scale), retain_graph=True)
+    return by_distance, by_both, torch.autograd.grad(first[1].sum(), log_scale)[0]
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 2e-5), (torch.float32, 5e-4)], ids=str)
+def test_second_derivatives_equal_second_difference_quotients(dtype: torch.dtype, tolerance: float) -> None:
+    """With a step h of 1e-3 scales, the error of SciPy's difference quotients is of the order of 1e-5."""
+    arrays = random_cases(seed=3)
+    d, s, w = (array.astype(np.float64) for array in arrays)
+    distance, log_scale, width = (torch.from_numpy(array).to(dtype) for array in (d, np.log(s), w))
+    h = 1e-3
+
+    def shifted(i: int, j: int) -> np.ndarray:
+        return exact_log_prob(d + i * h * s, s * math.exp(j * h), w)
+
+    twice = 2 * shifted(0, 0)
+    expected = (
+        (shifted(1, 0) - twice + shifted(-1, 0)) / h**2,
+        (shifted(1, 1) - shifted(1, -1) - shifted(-1, 1) + shifted(-1, -1)) / (4 * h**2),
+        (shifted(0, 1) - twice + shifted(0, -1)) / h**2,
+    )
+    scaled = zip(second_derivatives(distance, log_scale, width), (s**2, s, 1), strict=True)
+    for result, reference in zip((tensor.numpy() * factor for tensor, factor in scaled), expected, strict=True):
+        assert (np.abs(result - reference) <= tolerance * (1 + np.abs(reference))).all()
+
+
+@pytest.mark.parametrize("width", [0.0, 1e-3, 0.5, 3.0])
+def test_second_derivatives_at_distance_zero_are_those_nearby(width: float) -> None:
+    """The log probability is an even, smooth function of the distance."""
+    at = [torch.tensor(x, dtype=torch.float64) for x in (0.0, 1e-7)]
+    results = [second_derivatives(x, torch.tensor(0.0).double(), torch.tensor(width).double()) for x in at]
+    torch.testing.assert_close(results[0], results[1], rtol=1e-5, atol=1e-5)
+    assert float(results[0][0]) < 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_values_and_gradients_under_transforms_equal_the_eager_ones(dtype: torch.dtype) -> None:
+    distance, scale, width = (torch.from_numpy(array).to(dtype) for array in random_cases(seed=4))
+    arguments = (distance, scale.log(), width)
+    torch.testing.assert_close(vmap(discretized_log_prob)(*arguments), discretized_log_prob(*arguments))
+    gradients = vmap(grad(discretized_log_prob, argnums=(0, 1)))(*arguments)
+    leaves = (distance.clone().requires_grad_(), scale.log().requires_grad_())
+    expected = torch.autograd.grad(discretized_log_prob(*leaves, width).sum(), leaves)
+    torch.testing.assert_close(gradients[0] * scale, expected[0] * scale, rtol=2e-3, atol=2e-4)
+    torch.testing.assert_close(gradients[1], expected[1], rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
+@pytest.mark.parametrize("width", [0.0, 1e-30, 1e-6, 1.0, 1e6, 1e30])
+@pytest.mark.parametrize("log_scale", [-30.0, 0.0, 30.0])
+def test_derivatives_under_transforms_are_finite_at_any_scale(log_scale: float, width: float) -> None:
+    """The formulas that are not selected do not contribute NaN. The derivatives themselves fit into float64."""
+    distance = torch.tensor([0.0, 1e-20, 1.0, -1e4, 1e6], dtype=torch.float64)
+
+    def log_prob(inputs: Tensor) -> Tensor:
+        return discretized_log_prob(inputs[0], inputs[1], torch.tensor(width, dtype=torch.float64))
+
+    inputs = torch.stack([distance, torch.full_like(distance, log_scale)], -1)
+    assert vmap(grad(log_prob))(inputs).isfinite().all()
+    assert vmap(hessian(log_prob))(inputs).isfinite().all()
+
+
+def test_batched_gradients_equal_a_loop() -> None:
+    distance, scale, width = (torch.from_numpy(array).double() for array in random_cases(seed=5, n=6))
+    leaves = (distance.requires_grad_(), scale.log().requires_grad_())
+    log_prob = discretized_log_prob(*leaves, width)
+    results = torch.autograd.grad(log_prob, leaves, torch.eye(6).double(), is_grads_batched=True, retain_graph=True)
+    rows = [torch.autograd.grad(value, leaves, retain_graph=True) for value in log_prob]
+    for one, column in zip(results, zip(*rows, strict=True), strict=True):
+        torch.testing.assert_close(one, torch.stack(column))
+
+
+@pytest.mark.parametrize("argument", [0, 1], ids=["distance", "log scale"])
+def test_second_derivatives_by_one_argument_do_not_need_the_other(argument: int) -> None:
+    distance, log_scale = torch.randn(5, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    leaf = (distance, log_scale)[argument].requires_grad_()
+    total = discretized_log_prob(distance, log_scale, torch.tensor(0.5)).sum()
+    (first,) = torch.autograd.grad(total, leaf, create_graph=True)
+    assert first.shape == leaf.shape
+    (second,) = torch.autograd.grad(first.sum(), leaf)
+    expected = second_derivatives(distance.detach(), log_scale.detach(), torch.tensor(0.5))
+    torch.testing.assert_close(second, expected[2 * argument])

@@ -143,26 +143,6 @@ def test_transform_transforms_every_dimension() -> None:
     torch.testing.assert_close(mixture.transform(uniform, normal), torch.stack(expected, -1))
 
 
-def test_entropy_is_the_sum_over_dimensions() -> None:
-    """Five estimates within 5 standard errors of a numerical integral: false-failure probability below 3e-6."""
-    mixture = random_mixture(5)
-    x = torch.linspace(-20, 20, 4001, dtype=torch.float64).view(-1, 1, 1)
-    expected = torch.zeros(5, dtype=torch.float64)
-    for dimension in split_dimensions(mixture):
-        log_prob = dimension.log_prob(x.expand(-1, 5, 1))
-        expected -= (log_prob.exp() * log_prob).sum(0) * 0.01
-    estimate = mixture.entropy(4000, generator=torch.Generator().manual_seed(0))
-    assert ((estimate.value - expected).abs() < 5 * estimate.standard_error).all()
-    assert (estimate.standard_error < 0.05).all()
-
-
-def test_the_standard_error_of_the_entropy_is_the_deviation_of_repeated_estimates() -> None:
-    """The deviation of 400 estimates is within 20% of the mean standard error: false-failure probability below 1e-6."""
-    mixture = random_mixture().expand((400,))
-    estimate = mixture.entropy(500, generator=torch.Generator().manual_seed(0))
-    assert float(estimate.value.std()) == pytest.approx(float(estimate.standard_error.mean()), rel=0.2)
-
-
 def test_gradients_of_samples_equal_gradients_of_quantiles() -> None:
     leaves = [part.requires_grad_() for part in random_parameters(5)]
     x = PerDimensionMixture(leaves[0], leaves[1], leaves[2]).rsample((6,), generator=torch.Generator().manual_seed(0))

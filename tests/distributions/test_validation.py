@@ -1,4 +1,4 @@
-"""Invalid arguments are rejected in one line; batches of any shape are expanded and indexed as tensors are."""
+"""Invalid arguments and values are rejected in one line."""
 
 import math
 from collections.abc import Callable
@@ -9,26 +9,11 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
+from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, StepDistribution, kl_estimate
 from mdnrnn.nn.heads import MixtureHead
+from tests.distributions.helpers import Mixture, random_joint, random_per_dimension, random_steps
 
 INF, NAN = math.inf, math.nan
-
-Mixture = GaussianMixture | PerDimensionMixture
-
-
-def random_joint(
-    *batch: int, k: int = 3, d: int = 2, full: bool = False, validate: bool | None = None
-) -> GaussianMixture:
-    generator = torch.Generator().manual_seed(0)
-    draw = lambda *shape: torch.randn(*batch, k, *shape, generator=generator, dtype=torch.float64)  # noqa: E731
-    return GaussianMixture(draw(), draw(d), 0.5 * draw(d), draw(d, d) if full else None, validate)
-
-
-def random_per_dimension(*batch: int, k: int = 3, d: int = 2) -> PerDimensionMixture:
-    generator = torch.Generator().manual_seed(0)
-    draw = lambda: torch.randn(*batch, d, k, generator=generator, dtype=torch.float64)  # noqa: E731
-    return PerDimensionMixture(draw(), draw(), 0.5 * draw())
 
 
 def zeros(*shape: int) -> Tensor:
@@ -96,6 +81,14 @@ INVALID_VALUES: dict[str, tuple[Validated, str]] = {
     "means, NaN, per-dimension": (
         lambda v: PerDimensionMixture(zeros(2, 3), zeros_except_last(NAN, 2, 3), zeros(2, 3), v),
         r"means: received nan at index \(1, 2.*\), expected real numbers",
+    ),
+    "event logits, NaN": (
+        lambda v: StepDistribution(random_joint(4), zeros_except_last(NAN, 4, 3), v),
+        r"event_logits: received nan at index \(3, 2\), expected real numbers or -inf",
+    ),
+    "event logits, all -inf": (
+        lambda v: StepDistribution(random_joint(), torch.full((3,), -INF), v),
+        r"event_logits: received -inf at index \(0,\), expected at least one above -inf",
     ),
     "value, NaN": (
         lambda v: random_joint(validate=v).log_prob(zeros_except_last(NAN, 2)),
@@ -252,6 +245,9 @@ INVALID_OPTIONS: dict[str, tuple[Callable[[], object], str]] = {
     "mass 90": (lambda: random_joint(d=1).interval(90), r"mass: received 90, expected a number between 0 and 1"),
     "mass NaN": (lambda: random_joint(d=1).interval(NAN), r"mass: received nan, expected a number between 0 and 1"),
     "entropy, 1 sample": (lambda: random_joint().entropy(1), r"samples: received 1, expected 2 or more"),
+    "divergence, 1 sample": (
+        lambda: kl_estimate(random_joint(), random_joint(), 1), r"samples: received 1, expected 2 or more"
+    ),
     "entropy, 1 sample, per-dimension": (
         lambda: random_per_dimension().entropy(1), r"samples: received 1, expected 2 or more"
     ),
@@ -369,9 +365,9 @@ def test_invalid_values_pass_without_validation(name: str, monkeypatch: pytest.M
     call, _ = WITH_VALIDATE_ARGS[name]
     monkeypatch.setattr(Distribution, "_validate_args", False)
     for result in (call(False), call(None)):
-        assert isinstance(result, Mixture) or bool(torch.as_tensor(result).isnan().any())
+        assert isinstance(result, Mixture | StepDistribution) or bool(torch.as_tensor(result).isnan().any())
     monkeypatch.setattr(Distribution, "_validate_args", True)
-    assert isinstance(call(False), GaussianMixture | PerDimensionMixture | Tensor)
+    assert isinstance(call(False), Mixture | StepDistribution | Tensor)
 
 
 @pytest.mark.parametrize("validate", [True, False])
@@ -389,6 +385,31 @@ def test_derived_mixtures_validate_values_if_the_original_does(validate: bool) -
             assert one.log_prob(value).isnan().all()
 
 
+INVALID_EVENTS = {
+    "too large": ([0.0, 1.0, 3.0], 3.0),
+    "negative": ([0.0, -1.0, 2.0], -1.0),
+    "fraction": ([0.5, 1.0, 2.0], 0.5),
+    "NaN": ([0.0, 1.0, NAN], NAN),
+}
+
+
+@pytest.mark.parametrize(("event", "invalid"), INVALID_EVENTS.values(), ids=INVALID_EVENTS.keys())
+def test_invalid_events_are_rejected(event: list[float], invalid: float) -> None:
+    """Also by derived distributions, if and only if the original validates events."""
+    steps, value = random_steps(3, validate=True), torch.tensor(event)
+    pattern = f"event: received {invalid} at index .*, expected a whole number from 0 to 2"
+    for one in (steps, steps.tempered(0.5), steps.biased(1), steps.endless(), steps.expand((2, 3)), steps[:, None]):
+        with pytest.raises(ValueError, match=pattern):
+            one.event_log_prob(value)
+    for one in (random_steps(3, validate=False), random_steps(3, validate=False).tempered(0.5)):
+        assert not one._validate_args
+
+
+def test_events_are_not_checked_if_there_are_none() -> None:
+    steps = random_steps(3, events=0, validate=True)
+    assert torch.equal(steps.event_log_prob(torch.tensor([0, 7, 2])), torch.zeros(3).double())
+
+
 def test_scales_of_zero_and_weights_of_zero_are_valid() -> None:
     logits, log_scales = torch.tensor([0.0, -INF]), torch.full((2, 1), -INF)
     point_mass = GaussianMixture(logits, torch.tensor([[3.0], [7.0]]), log_scales, validate_args=True)
@@ -399,178 +420,3 @@ def test_slopes_on_and_above_the_diagonal_are_ignored() -> None:
     slopes = torch.tensor([[[NAN, INF], [0.5, NAN]]])
     mixture = GaussianMixture(zeros(1), zeros(1, 2), zeros(1, 2), slopes, validate_args=True)
     torch.testing.assert_close(mixture.scale_tril, torch.tensor([[[1.0, 0.0], [0.5, 1.0]]]))
-
-
-BATCHES = pytest.mark.parametrize("batch", [(), (5,), (2, 3), (0,), (2, 0)], ids=str)
-KINDS: dict[str, Callable[..., Mixture]] = {
-    "diagonal": random_joint,
-    "full": lambda *batch, **settings: random_joint(*batch, full=True, **settings),
-    "per-dimension": random_per_dimension,
-}
-EVERY_KIND = pytest.mark.parametrize("make", KINDS.values(), ids=KINDS.keys())
-
-
-@EVERY_KIND
-@BATCHES
-@pytest.mark.parametrize("sample_shape", [(), (4,), (0,), (3, 2)], ids=str)
-def test_results_have_sample_and_batch_shape(
-    sample_shape: tuple[int, ...], batch: tuple[int, ...], make: Callable[..., Mixture]
-) -> None:
-    mixture = make(*batch)
-    assert mixture.batch_shape == batch
-    assert mixture.event_shape == (2,)
-    x = mixture.sample(sample_shape)
-    shape = (*sample_shape, *batch)
-    assert x.shape == (*shape, 2)
-    assert mixture.rsample(sample_shape).shape == x.shape
-    assert mixture.log_prob(x).shape == shape
-    assert mixture.pit(x).shape == x.shape
-    assert mixture.component_posterior(x).shape[: len(shape)] == shape
-    assert mixture.marginal(1).log_prob(x[..., 1:]).shape == shape
-    assert mixture.condition(1, x[..., 1:]).log_prob(x[..., :1]).shape == shape
-    for moment in (mixture.mean, mixture.variance, mixture.mode):
-        assert moment.shape == (*batch, 2)
-    assert mixture.covariance.shape == (*batch, 2, 2)
-    assert all(part.shape == batch for part in mixture.entropy(3))
-
-
-@BATCHES
-@pytest.mark.parametrize("sample_shape", [(), (4,)], ids=str)
-def test_univariate_results_have_sample_and_batch_shape(sample_shape: tuple[int, ...], batch: tuple[int, ...]) -> None:
-    mixture, shape = random_joint(*batch, d=1), (*sample_shape, *batch)
-    x, prob = mixture.sample(sample_shape), torch.rand(shape, dtype=torch.float64)
-    assert mixture.cdf(x).shape == shape
-    assert mixture.crps(x).shape == shape
-    assert mixture.icdf(prob).shape == (*shape, 1)
-    assert mixture.icdf(torch.tensor(0.5)).shape == (*batch, 1)
-    assert all(end.shape == (*batch, 1) for end in mixture.interval(0.9))
-
-
-def test_transform_accepts_expanded_noise() -> None:
-    """As in common random numbers; PyTorch would warn about the memory layout once per process."""
-    mixture, generator = random_joint(4), torch.Generator().manual_seed(0)
-    uniform = torch.rand(5, 1, generator=generator, dtype=torch.float64)
-    normal = torch.randn(5, 1, 2, generator=generator, dtype=torch.float64)
-    warn_always = torch.is_warn_always_enabled()
-    torch.set_warn_always(True)
-    try:
-        samples = mixture.transform(uniform.expand(5, 4), normal.expand(5, 4, 2))
-    finally:
-        torch.set_warn_always(warn_always)
-    assert torch.equal(samples, mixture.transform(uniform.repeat(1, 4), normal.repeat(1, 4, 1)))
-
-
-@JOINT_OR_PER_DIMENSION
-@BATCHES
-def test_bin_probabilities_have_sample_and_batch_shape(batch: tuple[int, ...], make: Callable[..., Mixture]) -> None:
-    mixture = make(*batch)
-    assert mixture.discretized_log_prob(mixture.sample((4,)), torch.ones(2).double()).shape == (4, *batch)
-
-
-@EVERY_KIND
-def test_gradients_of_an_empty_batch_are_zero(make: Callable[..., Mixture]) -> None:
-    leaf = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    mixture = make(0, 3).affine(leaf, torch.ones(2).double())
-    mixture.log_prob(torch.zeros(0, 3, 2).double()).sum().backward()
-    assert leaf.grad is not None
-    assert torch.equal(leaf.grad, torch.zeros(2).double())
-
-
-def parameters_of(mixture: Mixture) -> list[tuple[Tensor, int]]:
-    """Return the parameters, each with its number of non-batch dimensions."""
-    if isinstance(mixture, PerDimensionMixture):
-        return [(mixture.logits, 2), (mixture.means, 2), (mixture.log_scales, 2)]
-    parameters = [(mixture.logits, 1), (mixture.means, 2), (mixture.log_scales, 2)]
-    return parameters if mixture.slopes is None else [*parameters, (mixture.slopes, 3)]
-
-
-MASK = torch.tensor([[True, False, True], [False, False, True], [True, True, True], [False, False, False]])
-INDICES: dict[str, Any] = {
-    "integer": 0,
-    "negative integer": -1,
-    "two integers": (1, 2),
-    "slice": slice(1, 3),
-    "empty slice": slice(2, 2),
-    "slice and integer": (slice(None), 0),
-    "ellipsis and integer": (..., 0),
-    "integer and ellipsis": (0, ...),
-    "ellipsis": ...,
-    "empty tuple": (),
-    "None": None,
-    "ellipsis and None": (..., None),
-    "mask": MASK,
-    "mask of the first dimension": torch.tensor([True, False, True, True]),
-    "list": [2, 0],
-    "integer tensor": torch.tensor([[0, 3], [1, 1]]),
-    "two integer tensors": (torch.tensor([0, 1]), torch.tensor([2, 2])),
-    "slices with steps": (slice(None, None, 2), slice(None, None, 2)),
-}
-
-
-@EVERY_KIND
-@pytest.mark.parametrize("index", INDICES.values(), ids=INDICES.keys())
-def test_indexing_a_mixture_indexes_its_batch(index: Any, make: Callable[..., Mixture]) -> None:
-    mixture = make(4, 3)
-    selected = torch.arange(12).view(4, 3)[index]
-    result = mixture[index]
-    assert result.batch_shape == selected.shape
-    for (part, n), (whole, _) in zip(parameters_of(result), parameters_of(mixture), strict=True):
-        assert torch.equal(part, whole.reshape(12, *whole.shape[-n:])[selected])
-    x = torch.randn(*selected.shape, 2, dtype=torch.float64)
-    all_log_probs = mixture.log_prob(x.unsqueeze(-2).unsqueeze(-2).expand(*selected.shape, 4, 3, 2)).flatten(-2)
-    torch.testing.assert_close(result.log_prob(x), all_log_probs.gather(-1, selected.unsqueeze(-1)).squeeze(-1))
-
-
-@EVERY_KIND
-@pytest.mark.parametrize(
-    ("batch", "index"),
-    [((4, 3), (0, 0, 0)), ((4,), (0, 0)), ((), 0), ((4, 3), 4), ((4, 3), (0, 3)), ((4, 3), (..., 0, 0, 0))],
-    ids=["3 of 2 dimensions", "2 of 1", "1 of 0", "first too large", "second too large", "3 of 2 after an ellipsis"],
-)
-def test_an_index_outside_the_batch_raises_index_error(
-    batch: tuple[int, ...], index: Any, make: Callable[..., Mixture]
-) -> None:
-    with pytest.raises(IndexError):
-        make(*batch)[index]
-
-
-@EVERY_KIND
-def test_iteration_is_over_the_first_batch_dimension(make: Callable[..., Mixture]) -> None:
-    mixture = make(4, 3)
-    elements = list(mixture)  # type: ignore[call-overload]  # by __getitem__ until an IndexError
-    assert [element.batch_shape for element in elements] == [(3,)] * 4
-    pairs = zip(elements, mixture.logits, strict=True)
-    assert all(torch.equal(element.logits, logits) for element, logits in pairs)
-
-
-@EVERY_KIND
-@pytest.mark.parametrize(("batch", "wider"), [((), (3,)), ((4,), (2, 4)), ((4, 1), (5, 4, 3)), ((1,), (0,))], ids=str)
-def test_expand_expands_the_parameters(
-    batch: tuple[int, ...], wider: tuple[int, ...], make: Callable[..., Mixture]
-) -> None:
-    mixture = make(*batch)
-    result = mixture.expand(wider)
-    assert result.batch_shape == wider
-    for (part, n), (whole, _) in zip(parameters_of(result), parameters_of(mixture), strict=True):
-        assert torch.equal(part, whole.expand(*wider, *whole.shape[-n:]))
-    x = torch.randn(*wider, 2, dtype=torch.float64)
-    assert torch.equal(result.log_prob(x), mixture.log_prob(x))
-    assert result.sample().shape == (*wider, 2)
-
-
-@EVERY_KIND
-def test_to_converts_precision_and_device(make: Callable[..., Mixture]) -> None:
-    """Parameters stay in float32 if half precision is requested."""
-    mixture, x = make(4), torch.randn(4, 2, dtype=torch.float64)
-    single = mixture.to(torch.float32)
-    assert all(part.dtype == torch.float32 for part, _ in parameters_of(single))
-    torch.testing.assert_close(single.log_prob(x.float()).double(), mixture.log_prob(x), rtol=1e-4, atol=1e-4)
-    assert all(part.dtype == torch.float32 for part, _ in parameters_of(mixture.to(torch.bfloat16)))
-    pairs = zip(parameters_of(mixture.to("cpu")), parameters_of(mixture), strict=True)
-    assert all(torch.equal(a, b) for (a, _), (b, _) in pairs)
-
-
-def test_repr_contains_the_shapes() -> None:
-    assert "logits: torch.Size([4, 3]), means: torch.Size([4, 3, 2])" in repr(random_joint(4))
-    assert "GaussianMixture" in repr(random_joint(4, full=True))
-    assert "PerDimensionMixture" in repr(random_per_dimension(4))

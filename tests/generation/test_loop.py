@@ -119,7 +119,7 @@ def test_first_steps_have_the_moments_of_the_models_distribution(model: MDNRNN) 
     motion = np.stack([sequence.motion[0] for sequence in sequences])
     mean, variance = (part.detach().numpy()[0] for part in (steps.motion.mean, steps.motion.variance))
     assert (np.abs(motion.mean(0) - mean) < 5 * np.sqrt(variance / n)).all()
-    probabilities = steps.mean.event.detach().numpy()[0]
+    probabilities = steps.event_probs.detach().numpy()[0]
     frequencies = np.bincount([sequence.event[0] for sequence in sequences], minlength=3) / n
     assert (np.abs(frequencies - probabilities) < 5 * np.sqrt(probabilities * (1 - probabilities) / n)).all()
 

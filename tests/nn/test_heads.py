@@ -5,13 +5,13 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev
+from torch.func import functional_call, hessian, jacrev, vmap
 
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture, Step
 from mdnrnn.errors import InputError
-from mdnrnn.nn.covariance import Covariance
+from mdnrnn.nn.covariance import Covariance, StepCovariance
 from mdnrnn.nn.heads import MixtureHead, StepHead
-from mdnrnn.nn.parameters import MixtureShape, lower_triangular, smooth_floor
+from mdnrnn.nn.parameters import MixtureShape, StepParameters, lower_triangular, smooth_floor
 
 COVARIANCES: list[Covariance] = ["diagonal", "full", "isotropic", "shared", "per-dimension"]
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", COVARIANCES)
@@ -57,11 +57,20 @@ def test_scales_are_above_the_floor_and_have_gradients() -> None:
     torch.testing.assert_close(log_scales[:, 0, 0].detach(), expected)
 
 
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
 def test_derivatives_of_the_floor_equal_difference_quotients() -> None:
     raw = torch.linspace(-12, 4, 9, dtype=torch.float64).requires_grad_()
     floor = math.log(1e-3)
     assert torch.autograd.gradcheck(lambda raw: smooth_floor(raw, floor), [raw])
     assert torch.autograd.gradgradcheck(lambda raw: smooth_floor(raw, floor), [raw])
+    expected = torch.autograd.functional.hessian(lambda raw: smooth_floor(raw, floor).sum(), raw.detach())
+    torch.testing.assert_close(hessian(lambda raw: smooth_floor(raw, floor).sum())(raw.detach()), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
+def test_second_derivatives_of_the_floor_are_finite_for_any_output() -> None:
+    raw = torch.tensor([-1e4, -100.0, -50.0, 0.0, 50.0, 1e4])
+    assert vmap(hessian(lambda raw: smooth_floor(raw, math.log(1e-3))))(raw).isfinite().all()
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (2, 3), (0,), (2, 0)], ids=str)
@@ -338,7 +347,7 @@ def test_two_event_logits_are_down_and_end() -> None:
     torch.nn.init.normal_(head.linear.weight)
     steps = head(features)
     expected = torch.softmax(head.linear(features)[:, -2:], -1)
-    probs = steps.mean.event
+    probs = steps.event_probs
     torch.testing.assert_close(probs[:, [0, 2]], expected)
     assert (probs[:, 1] == 0).all()
     steps.event_log_prob(torch.tensor([0, 2, 0, 0, 2, 0, 0])).sum().backward()
@@ -347,10 +356,34 @@ def test_two_event_logits_are_down_and_end() -> None:
     assert set(steps.tempered(0).sample((50,)).event.unique().tolist()) <= {0, 2}
 
 
-@pytest.mark.parametrize("events", [1, 4])
+@pytest.mark.parametrize("events", [1, -1])
 def test_other_numbers_of_events_are_rejected(events: int) -> None:
-    with pytest.raises(InputError, match=f"events: received {events}, expected 3, 2 or 0"):
+    with pytest.raises(InputError, match=f"events: received {events}, expected a whole number of 2 or more, or 0"):
         StepHead(5, 2, 3, events)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full", "per-dimension"])
+@pytest.mark.parametrize("events", [3, 4, 10])
+def test_the_last_outputs_of_a_step_head_are_the_event_logits(events: int, covariance: StepCovariance) -> None:
+    head, features = StepHead(5, 2, 3, events, covariance), torch.randn(7, 5)
+    steps = head(features)
+    assert torch.equal(steps.event_logits, head.linear(features)[:, -events:])
+    value = steps.sample((50,), generator=torch.Generator().manual_seed(0))
+    assert int(value.event.max()) == events - 1
+    motion, event = steps.nll(value)
+    torch.testing.assert_close(-motion - event, steps.log_prob(value))
+    torch.testing.assert_close(steps.tempered(0).sample().event, steps.event_logits.argmax(-1))
+
+
+def test_a_shift_is_added_to_the_logit_of_end_only() -> None:
+    """With any number of events; without END it has no effect."""
+    shape, shift = MixtureShape(2, 3, math.log(1e-3)), torch.randn(7)
+    for events in (0, 2, 3, 5):
+        parameters = torch.randn(7, shape.size + events)
+        plain, shifted = (StepParameters(parameters, shape, events, s).event_logits for s in (None, shift))
+        expected = plain.clone()
+        expected[:, 2:3] += shift.unsqueeze(-1)
+        assert torch.equal(shifted, expected)
 
 
 def test_a_per_dimension_step_head_has_the_published_number_of_outputs() -> None:
