@@ -138,7 +138,6 @@ def test_values_and_gradients_under_transforms_equal_the_eager_ones(dtype: torch
     torch.testing.assert_close(gradients[1], expected[1], rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
 @pytest.mark.parametrize("width", [0.0, 1e-30, 1e-6, 1.0, 1e6, 1e30])
 @pytest.mark.parametrize("log_scale", [-30.0, 0.0, 30.0])
 def test_derivatives_under_transforms_are_finite_at_any_scale(log_scale: float, width: float) -> None:

@@ -17,9 +17,6 @@ from mdnrnn.nn.heads import MixtureHead, StepHead
 from mdnrnn.nn.parameters import MixtureShape
 from tests.distributions.helpers import Mixture, random_joint
 
-# PyTorch's forward-mode differentiation and its compiler call deprecated functions of PyTorch.
-pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
-
 BIN_WIDTH = torch.tensor([0.5, 0.3], dtype=torch.float64)
 EVERY_COVARIANCE = pytest.mark.parametrize("covariance", get_args(Covariance))
 STRUCTURES = pytest.mark.parametrize("covariance", ["diagonal", "full", "per-dimension"])
@@ -220,6 +217,10 @@ def compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.compiler.reset()
 
 
+# The compiler of PyTorch calls deprecated functions of PyTorch.
+COMPILED = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:.*:FutureWarning")
+
+
 def check_compiled(function: Callable[[Tensor, Tensor], Tensor], weights: list[Tensor]) -> None:
     """Check that the compiled function has the values and gradients of the function, without graph breaks."""
     x, y = torch.randn(8, 4), torch.randn(8, 2)
@@ -230,6 +231,7 @@ def check_compiled(function: Callable[[Tensor, Tensor], Tensor], weights: list[T
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
+@COMPILED
 @pytest.mark.usefixtures("compiler")
 @EVERY_COVARIANCE
 def test_compiled_likelihoods_equal_the_eager_ones(covariance: Covariance) -> None:
@@ -243,6 +245,7 @@ def test_compiled_likelihoods_equal_the_eager_ones(covariance: Covariance) -> No
     check_compiled(function, list(head.parameters()))
 
 
+@COMPILED
 @pytest.mark.usefixtures("compiler")
 def test_a_compiled_step_head_equals_the_eager_one() -> None:
     head = StepHead(4, 2, 3, 5)
@@ -255,6 +258,7 @@ def test_a_compiled_step_head_equals_the_eager_one() -> None:
     check_compiled(function, list(head.parameters()))
 
 
+@COMPILED
 @pytest.mark.usefixtures("compiler")
 @pytest.mark.parametrize("covariance", ["diagonal", pytest.param("full", marks=pytest.mark.slow)])
 def test_compiled_quantiles_modes_and_conditionals_equal_the_eager_ones(covariance: Covariance) -> None:
@@ -268,6 +272,7 @@ def test_compiled_quantiles_modes_and_conditionals_equal_the_eager_ones(covarian
     check_compiled(function, list(head.parameters()))
 
 
+@COMPILED
 @pytest.mark.usefixtures("compiler")
 def test_compiled_samples_follow_the_distribution() -> None:
     """40,000 samples: mean and standard deviation within 5 standard errors, false-failure probability below 1e-5."""

@@ -304,6 +304,12 @@ def test_only_models_without_overridden_methods_take_the_fast_path(kind: str) ->
     assert not supports_fast_path(model, TopOne())
 
 
+def test_a_head_with_further_events_takes_the_general_path() -> None:
+    model = make_model()
+    model.decoder.head = StepHead(CONFIG.hidden, 2, CONFIG.components, events=5).double()
+    assert not supports_fast_path(model, Sampling())
+
+
 @pytest.mark.parametrize(
     "module",
     [

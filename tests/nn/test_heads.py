@@ -57,7 +57,6 @@ def test_scales_are_above_the_floor_and_have_gradients() -> None:
     torch.testing.assert_close(log_scales[:, 0, 0].detach(), expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
 def test_derivatives_of_the_floor_equal_difference_quotients() -> None:
     raw = torch.linspace(-12, 4, 9, dtype=torch.float64).requires_grad_()
     floor = math.log(1e-3)
@@ -67,7 +66,6 @@ def test_derivatives_of_the_floor_equal_difference_quotients() -> None:
     torch.testing.assert_close(hessian(lambda raw: smooth_floor(raw, floor).sum())(raw.detach()), expected)
 
 
-@pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")  # PyTorch's forward mode calls deprecated functions
 def test_second_derivatives_of_the_floor_are_finite_for_any_output() -> None:
     raw = torch.tensor([-1e4, -100.0, -50.0, 0.0, 50.0, 1e4])
     assert vmap(hessian(lambda raw: smooth_floor(raw, math.log(1e-3))))(raw).isfinite().all()
