@@ -15,7 +15,7 @@ from mdnrnn.distributions.gaussian_mixture import GaussianMixture
 from mdnrnn.distributions.mixture_parameters import with_ellipsis
 from mdnrnn.distributions.monte_carlo import Estimate
 from mdnrnn.distributions.per_dimension import PerDimensionMixture
-from mdnrnn.distributions.validation import check_elements, check_logits
+from mdnrnn.distributions.validation import check_elements, check_logits, find_invalid_events
 from mdnrnn.pen_events import DOWN, END
 
 
@@ -58,7 +58,7 @@ class StepConstraint(constraints.Constraint):
     def check(self, value: Step) -> Tensor:
         """Return whether each step satisfies the constraint, shape (...)."""
         motion = self.motion.check(value.motion)
-        return motion & ~_find_invalid_events(value.event, self.events) if self.events else motion
+        return motion & ~find_invalid_events(value.event, self.events) if self.events else motion
 
 
 class StepDistribution(Distribution):
@@ -151,7 +151,7 @@ class StepDistribution(Distribution):
         if not count:
             return self.event_logits.new_zeros(shape)
         if self._validate_args:
-            check_elements("event", event, _find_invalid_events(event, count), f"a whole number from 0 to {count - 1}")
+            check_elements("event", event, find_invalid_events(event, count), f"a whole number from 0 to {count - 1}")
         log_probs = torch.log_softmax(self.event_logits, -1)
         if event.shape != self.batch_shape:
             log_probs, event = log_probs.expand(*shape, -1), event.expand(shape)
@@ -300,8 +300,3 @@ class StepDistribution(Distribution):
         new = StepDistribution(motion, event_logits, validate_args=False)
         new._validate_args = self._validate_args
         return new
-
-
-def _find_invalid_events(event: Tensor, count: int) -> Tensor:
-    """Return a mask of the events that are not whole numbers from 0 to `count` - 1."""
-    return (event < 0) | (event >= count) | (event != event.long())

@@ -59,6 +59,11 @@ def check_logits(name: str, logits: Tensor) -> None:
     check_elements(name, logits, impossible, "at least one above -inf")
 
 
+def find_invalid_events(event: Tensor, count: int) -> Tensor:
+    """Return a mask of the events that are not whole numbers from 0 to `count` - 1."""
+    return (event < 0) | (event >= count) | (event != event.long())
+
+
 def check_value(value: Tensor, batch_shape: torch.Size, event_shape: torch.Size, check_nan: bool) -> None:
     """Raise `ValueError` if `value` is not of shape (..., D), where `...` broadcasts with the batch shape.
 
