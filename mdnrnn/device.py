@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -15,34 +16,62 @@ from mdnrnn.errors import InputError
 if TYPE_CHECKING:
     import torch
 
+DEVICES = ("auto", "cpu", "cuda", "cuda:N", "mps")
+"""Accepted device names. cuda:N is the GPU with index N, for example cuda:1; mps is the GPU of an Apple processor."""
+_NAME = re.compile(r"auto|cpu|mps|cuda(:\d{1,3})?")
 _REDUCED = frozenset({"tf32", "bf16"})
 """Values of `fp32_precision` that reduce the precision of float32."""
 
 
-def choose_device(name: str) -> torch.device:
-    """Return the device of the given name: "cpu", "cuda", or "auto" for CUDA if available, otherwise the CPU.
+def check_device_name(name: str) -> None:
+    """Raise `InputError` if a device name is not one of `DEVICES`. The device itself need not exist."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise InputError(f"device: received {str(name)[:60]!r}, expected one of {', '.join(DEVICES)}")
 
-    A returned CUDA device has an index. If the current CUDA device is not device 0, the index is that of the current
-    device. Otherwise the index is the environment variable LOCAL_RANK, modulo the number of GPUs. torchrun sets
-    LOCAL_RANK, so that each process on a machine uses its own GPU.
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of the given name, one of `DEVICES`; "auto" is CUDA if available, otherwise the CPU.
+
+    A returned CUDA device has an index. For the names "cuda" and "auto", the index is that of the current CUDA device
+    if the current device is not device 0. Otherwise the index is the environment variable LOCAL_RANK, modulo the number
+    of GPUs. torchrun sets LOCAL_RANK, so that each process on a machine uses its own GPU.
 
     Raises:
-        InputError: the name is "cuda" and CUDA is not available.
+        InputError: the name is unknown, the device does not exist, or the name selects one GPU for several processes.
     """
     import torch
 
-    if name == "cuda" and not torch.cuda.is_available():
+    check_device_name(name)
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise InputError(
-            "device: received cuda, but CUDA is not available (no GPU, or a CPU build of torch); use --device cpu"
+            f"device: received {name}, but CUDA is not available (no GPU, or a CPU build of torch); use --device cpu"
         )
+    if name == "mps" and not torch.backends.mps.is_available():
+        raise InputError(
+            "device: received mps, but PyTorch finds no GPU of an Apple processor on this machine; use --device cpu"
+        )
+    if (name == "mps" or name.startswith("cuda:")) and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) > 1:
+        raise InputError(f"device: received {name} with several processes, expected cuda or cpu; use --device cuda")
+    if name.startswith("cuda:"):
+        index, count = int(name.removeprefix("cuda:")), torch.cuda.device_count()
+        if index >= count:
+            raise InputError(
+                f"device: received {name}, expected cuda:0 to cuda:{count - 1}; PyTorch finds {count} GPUs"
+            )
+        return torch.device("cuda", index)
     if name == "cuda" or (name == "auto" and torch.cuda.is_available()):
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
         return torch.device("cuda", torch.cuda.current_device() or local_rank % torch.cuda.device_count())
     return torch.device("cpu" if name == "auto" else name)
 
 
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in float64, on the same device, or on the CPU if its device is MPS, which has no float64."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+
+
 def current_device(device: torch.device) -> AbstractContextManager[object]:
-    """Return a context manager that makes a CUDA device the current device of the thread. For a CPU it does nothing."""
+    """Return a context manager that makes a CUDA device the current device of the thread; others are unchanged."""
     import torch
 
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
@@ -51,12 +80,15 @@ def current_device(device: torch.device) -> AbstractContextManager[object]:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Return whether the device accelerates bfloat16 matrix products.
 
-    GPUs of compute capability 8.0 (Ampere) or higher and CPUs with AVX512-BF16 or AMX-BF16 accelerate them.
+    GPUs of compute capability 8.0 (Ampere) or higher and CPUs with AVX512-BF16 or AMX-BF16 accelerate them. For MPS
+    the result is False, because not all of its versions support bfloat16.
     """
     import torch
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "mps":
+        return False
     flags = _cpu_flags()
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
@@ -91,7 +123,7 @@ def full_precision() -> Iterator[None]:
     import torch
 
     with contextlib.ExitStack() as stack:
-        for device in ("cpu", "cuda"):
+        for device in ("cpu", "cuda", "mps"):
             if torch.is_autocast_enabled(device):
                 stack.enter_context(torch.autocast(device, enabled=False))
         if torch.cuda.is_available():

@@ -3,12 +3,17 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from mdnrnn import cli
 from mdnrnn.device import choose_device, full_precision, single_thread
+from mdnrnn.errors import InputError
+from mdnrnn.runs.run import load
+from mdnrnn.training.config import TrainConfig
 
 BACKENDS: Any = torch.backends
 HAS_STRINGS = hasattr(BACKENDS.cuda.matmul, "fp32_precision")
@@ -29,6 +34,61 @@ def test_cuda_devices_have_an_index_per_process(
         monkeypatch.setenv("LOCAL_RANK", local_rank)
     assert choose_device("cuda") == choose_device("auto") == torch.device("cuda", expected)
     assert choose_device("cpu") == torch.device("cpu")
+
+
+def test_devices_are_selected_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 2 GPUs and MPS: cuda:N is the GPU with index N, whatever the current device is."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert [choose_device(name) for name in ("cuda:0", "cuda:1", "mps")] == [
+        torch.device("cuda", 0), torch.device("cuda", 1), torch.device("mps")
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="received cuda:2, expected cuda:0 to cuda:1; PyTorch finds 2 GPUs"):
+        choose_device("cuda:2")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert choose_device("cuda") == torch.device("cuda", 1)
+    for name in ("cuda:1", "mps"):
+        with pytest.raises(InputError, match=f"received {name} with several processes, expected cuda or cpu"):
+            choose_device(name)
+
+
+def test_missing_devices_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("auto") == torch.device("cpu")
+    for name, message in (("cuda", "CUDA is not"), ("cuda:1", "CUDA is not"), ("mps", "no GPU of an Apple")):
+        with pytest.raises(InputError, match=f"received {name}, but .*{message}"):
+            choose_device(name)
+        with pytest.raises(InputError, match=f"received {name}, but .*{message}"):
+            load("doodles", name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:", "cuda:-1", "cuda:x", "cuda:1 ", "meta", "", 3, "x" * 10_000])
+def test_unknown_devices_are_an_error(name: Any) -> None:
+    for function in (choose_device, lambda device: TrainConfig(device=device)):
+        with pytest.raises(InputError, match="expected one of auto, cpu, cuda, cuda:N, mps"):
+            function(name)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "generate kanji --out x.svg", "evaluate doodles", "reconstruct doodles --out x.svg",
+        "nearest doodles --out x.svg", "interpolate doodles --out x.svg", "combine doodles --plus 0 --out x.svg",
+        "map doodles --out x.svg", "respond doodles x.csv --out x.svg", "train stroke --data doodles --out run",
+        "demo sine --out demo", "benchmark head", "benchmark train", "benchmark generate", "benchmark all",
+    ],
+)  # fmt: skip
+def test_every_command_with_a_model_takes_a_device(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A GPU that does not exist is an error before anything is computed or written."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cli.main([*command.split(), "--device", "cuda:1"]) == 2
+    assert "error: device: received cuda:1, but CUDA is not available" in capsys.readouterr().err
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def read(getter: Callable[[], Any]) -> Any:

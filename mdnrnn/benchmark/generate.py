@@ -54,7 +54,7 @@ def benchmark_generate(
         hidden: hidden size of the LSTM.
         steps: number of time steps per drawing, except in the measurement with varying lengths.
         repeats: number of timed rounds.
-        device: "auto", "cpu" or "cuda".
+        device: name of the device, see `mdnrnn.device.choose_device`.
     """
     where = choose_device(device)
     torch.manual_seed(0)

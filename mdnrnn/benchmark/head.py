@@ -104,7 +104,7 @@ def benchmark_head(
         in_features: input size of the heads.
         repeats: number of timed rounds.
         compiled: whether to compare the heads under torch.compile as well.
-        device: "auto", "cpu" or "cuda".
+        device: name of the device, see `mdnrnn.device.choose_device`.
     """
     if rows < 1:
         raise InputError(f"rows: received {rows}, expected 1 or more")

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from mdnrnn.models.base import SequenceModel
 from mdnrnn.models.latent import LatentModel
 
-_SIDE = {"cpu": 2048, "cuda": 8192}
-_COPIED = {"cpu": 1 << 27, "cuda": 1 << 31}
+_SIDE = {"cpu": 2048, "cuda": 8192, "mps": 4096}
+_COPIED = {"cpu": 1 << 27, "cuda": 1 << 31, "mps": 1 << 30}
 """Number of bytes to copy, by type of device. The number is several times the size of the caches."""
 
 

@@ -40,7 +40,7 @@ def benchmark_all(*, drawings: int = 20_000, live_steps: int = 20_000, device: s
     Args:
         drawings: number of drawings in the large file of the import benchmark.
         live_steps: number of steps of the live generation benchmark.
-        device: "auto", "cpu" or "cuda".
+        device: name of the device, see `mdnrnn.device.choose_device`.
     """
     where = choose_device(device)
     machine = asdict(Machine.of(where))

@@ -74,5 +74,5 @@ def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device
 
 
 def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

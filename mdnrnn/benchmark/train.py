@@ -105,7 +105,7 @@ def benchmark_train(
         batch_size: number of sequences per batch; by default 100, or 32 for handwriting models.
         repeats: number of timed rounds.
         batches: number of batches per round.
-        device: "auto", "cpu" or "cuda".
+        device: name of the device, see `mdnrnn.device.choose_device`.
     """
     if preset not in PRESETS:
         raise InputError(f"preset: received {preset!r}, expected one of {', '.join(PRESETS)}")

@@ -17,7 +17,6 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from mdnrnn.errors import InputError
 from mdnrnn.render.style import Color, DrawingOptions
-from mdnrnn.training.config import Device
 
 if TYPE_CHECKING:
     from mdnrnn.data.corpus import Corpus
@@ -38,7 +37,14 @@ Indices = Annotated[tuple[int, ...], arg(help="Indices of the drawings in the sp
 Seed = Annotated[int, arg(help="Random seed.")]
 Temperature = Annotated[float, arg(help="Sampling temperature; lower values give more probable results.")]
 Temperatures = Annotated[tuple[float, ...], arg(help="Sampling temperatures; one result per temperature.")]
-DeviceOption = Annotated[Device, arg(help="Device; auto selects CUDA if it is available, else the CPU.")]
+DeviceOption = Annotated[
+    str,
+    arg(
+        metavar="DEVICE",
+        help="Device: auto (CUDA if it is available, else the CPU), cpu, cuda, cuda:N (the GPU with index N) or mps "
+        "(the GPU of an Apple processor).",
+    ),
+]
 LineColor = Annotated[Color, arg(help="Line color in pictures: ink (dark), by stroke, or by pen order (blue to red).")]
 Columns = Annotated[int | None, arg(help="Number of columns of the picture; by default the grid is about square.")]
 Animate = Annotated[bool, FlagCreatePairsOff, arg(help="Animate an .svg; a .gif is always animated.")]
@@ -131,10 +137,9 @@ class RunOptions:
 
     def load(self) -> Run:
         """Load the run, with its model on the selected device."""
-        from mdnrnn.device import choose_device
         from mdnrnn.runs.run import load
 
-        return load(self.run, choose_device(self.device))
+        return load(self.run, self.device)
 
 
 @dataclass(frozen=True, kw_only=True)

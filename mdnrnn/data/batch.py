@@ -181,7 +181,11 @@ class Batch:
 
 
 def _move(tensor: Any, device: torch.device) -> Any:
-    return None if tensor is None else tensor.pin_memory().to(device, non_blocking=True)
+    if tensor is None:
+        return None
+    if device.type == "cuda":  # from pinned memory, the copy does not block
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def to_code_points(texts: list[str]) -> Tensor:

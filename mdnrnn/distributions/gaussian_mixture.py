@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from mdnrnn.device import to_float64
 from mdnrnn.distributions import cholesky, univariate
 from mdnrnn.distributions.categorical import sample_categorical, select_component
 from mdnrnn.distributions.density import HALF_LOG_TWO_PI, component_log_density, log_density, sum_features
@@ -56,9 +57,9 @@ class GaussianMixture(MixtureParameters):
     def mode(self) -> Tensor:
         """Point of highest density, shape (..., D), without gradient; see modes.py."""
         self._check_density()
-        slopes = None if self.slopes is None else self.slopes.detach().double()
-        precision = cholesky.precision_matrix(self.log_scales.detach().double(), slopes)
-        return find_mode(self.log_weights.detach(), self.means.detach(), precision).to(self.means.dtype)
+        slopes = None if self.slopes is None else to_float64(self.slopes.detach())
+        precision = cholesky.precision_matrix(to_float64(self.log_scales.detach()), slopes)
+        return find_mode(self.log_weights.detach(), self.means.detach(), precision).to(self.means)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density in nats, shape (...), at `value`, shape (..., D)."""
@@ -226,7 +227,7 @@ class GaussianMixture(MixtureParameters):
         quantiles = univariate.quantile(
             prob, self.log_weights, self.means.squeeze(-1), self.log_scales.squeeze(-1).exp()
         )
-        quantiles = quantiles.to(self.means.dtype).unsqueeze(-1)
+        quantiles = quantiles.to(self.means).unsqueeze(-1)
         return attach_gradients(quantiles, self.log_weights, self.means, self.log_scales, None, prob)
 
     def interval(self, mass: float) -> Interval:

@@ -13,6 +13,7 @@ The crossing of two components is defined as the mode of the product of their de
 import torch
 from torch import Tensor
 
+from mdnrnn.device import to_float64
 from mdnrnn.distributions.function_transforms import opaque
 
 _MAX_ITERATIONS = 100
@@ -29,8 +30,8 @@ def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
         precision: inverse covariances, shape (..., K, D, D).
     """
     *batch, k, d = means.shape
-    means, precision = means.double().reshape(-1, k, d), precision.double().reshape(-1, k, d, d)
-    constants = log_weights.double().reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
+    means, precision = to_float64(means).reshape(-1, k, d), to_float64(precision).reshape(-1, k, d, d)
+    constants = to_float64(log_weights).reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
     scales = precision.diagonal(dim1=-2, dim2=-1).amax(-2).rsqrt()
     starts = means if d == 1 or k == 1 else torch.cat([means, _find_crossings(constants, means, precision)], 1)
     x, ascents = starts.reshape(-1, d).clone(), starts.shape[1]

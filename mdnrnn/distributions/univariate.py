@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mdnrnn.device import to_float64
 from mdnrnn.distributions.function_transforms import opaque
 
 _ROOT_TWO_PI = math.sqrt(2 * math.pi)
@@ -33,7 +34,7 @@ def quantile(prob: Tensor, log_weights: Tensor, means: Tensor, scales: Tensor) -
         means: component means, shape (..., K).
         scales: standard deviations of the components, shape (..., K).
     """
-    prob, weights, means, scales = (t.detach().double() for t in (prob, log_weights.exp(), means, scales))
+    prob, weights, means, scales = (to_float64(t.detach()) for t in (prob, log_weights.exp(), means, scales))
     shape = torch.broadcast_shapes(prob.shape, means.shape[:-1])
     components = (tensor.expand(*shape, tensor.shape[-1]) for tensor in (weights, means, scales))
     # The loop of `_solve_quantile` cannot reach infinite quantiles.

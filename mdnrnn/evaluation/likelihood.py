@@ -125,7 +125,7 @@ def evaluate(model: SequenceModel, data: Batches, seed: int = 0, importance: int
             noise = torch.rand(batch.target.motion.shape, generator=generator) - 0.5
             if number % distributed.world_size() != distributed.rank():
                 continue
-            log_det = _log_abs_det_jacobian(batch, data.normalizer).to(device)
+            log_det = _log_abs_det_jacobian(batch, data.normalizer)
             latent_noise = _latent_noise(model, batch, seed, samples).to(device)
             terms = _sequence_terms(model, batch.to(device), noise.to(device), log_det, latent_noise, bar)
             table[np.searchsorted(indices, batch.indices.numpy())] = np.stack(terms, 1)
@@ -179,6 +179,7 @@ def _sequence_terms(
         latent_noise: standard normal noise for the samples of z, shape (samples, B, Z).
         bar: progress bar, which advances by the number of sequences after each sample of z.
     """
+    sequence = batch.sequence_of_row().expand(5, -1).cpu()
     sums, log_weights, kl = torch.zeros(5, batch.size, dtype=torch.float64), [], torch.zeros(batch.size)
     posterior = model.encode(batch) if isinstance(model, LatentModel) and model.latent else None
     for sample in latent_noise:
@@ -187,10 +188,9 @@ def _sequence_terms(
         else:
             z = posterior.sample(sample)
             steps, log_ratio, kl = model.decode(batch, z), posterior.log_ratio(z).cpu(), posterior.kl().cpu()
-        sequence = batch.sequence_of_row().expand(5, -1)
-        rows = torch.stack(_row_terms(steps, batch, noise)).double()
+        rows = torch.stack(_row_terms(steps, batch, noise)).cpu().double()
         rows[0] += log_det
-        terms = rows.new_zeros(5, batch.size).scatter_add_(1, sequence, rows).cpu()
+        terms = rows.new_zeros(5, batch.size).scatter_add_(1, sequence, rows)
         sums += terms / len(latent_noise)
         log_weights.append(-terms[0] - terms[1] - log_ratio)
         bar.update(batch.size)

@@ -45,6 +45,6 @@ def sample_latents_given_prefix(model: LatentModel, batch: Batch, n: int, seed: 
     nll = motion + torch.where(batch.target.event == END, 0, event)
     log_prefix = -nll.new_zeros(batch.size).index_add_(0, batch.sequence_of_row(), nll)
     log_proposal = torch.logaddexp(torch.zeros_like(log_prefix), posterior.log_ratio(latent)) - math.log(2)
-    cumulative = torch.softmax((log_prefix - log_proposal).double(), 0).cumsum(0)
-    uniform = torch.from_numpy(generator.random(n)).to(cumulative.device) * cumulative[-1]
-    return latent[torch.searchsorted(cumulative, uniform).clamp_max(batch.size - 1)]
+    cumulative = torch.softmax((log_prefix - log_proposal).cpu().double(), 0).cumsum(0)
+    uniform = torch.from_numpy(generator.random(n)) * cumulative[-1]
+    return latent[torch.searchsorted(cumulative, uniform).clamp_max(batch.size - 1).to(latent.device)]

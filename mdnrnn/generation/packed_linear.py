@@ -35,7 +35,7 @@ class PackedMatrix:
             The function, whose result has shape (B, O), and the buffer to which each call writes its result. The buffer
             is None if each call allocates a new result.
         """
-        threads, plain = torch.get_num_threads(), rows.is_cuda or rows.dtype != torch.float32
+        threads, plain = torch.get_num_threads(), rows.device.type != "cpu" or rows.dtype != torch.float32
         if not plain and len(rows) > 1 and _onednn is not None:
             packed = self._cached(0, lambda: _onednn[0](torch.cat(self.parts, 1), len(rows)))
             return (lambda: _onednn[1](rows, packed, None, "none", [], "")), None

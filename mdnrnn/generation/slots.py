@@ -149,7 +149,7 @@ class SlotGenerator:
 def _to_host(parts: list[Tensor]) -> list[np.ndarray]:
     """Return the tensors as arrays on the host, with one synchronization for all of them."""
     if not parts[0].is_cuda:
-        return [part.numpy() for part in parts]
+        return [part.cpu().numpy() for part in parts]
     pinned = [part.to("cpu", non_blocking=True) for part in parts]
     torch.cuda.current_stream(parts[0].device).synchronize()
     return [part.numpy().copy() for part in pinned]

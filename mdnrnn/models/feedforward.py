@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mdnrnn.data.static import PointBatch, Points
+from mdnrnn.device import to_float64
 from mdnrnn.distributions import GaussianMixture, PerDimensionMixture
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
@@ -60,7 +61,7 @@ class _Feedforward(Model):
             mean, scale = self.get_buffer(f"{name}_mean"), self.get_buffer(f"{name}_scale")
             if values.ndim != 2 or values.shape[1:] != mean.shape or not len(values):
                 raise InputError(f"data: received {name}s {tuple(values.shape)}, expected (N, {len(mean)}) with N >= 1")
-            values = values.double()
+            values = to_float64(values)
             mean.copy_(values.mean(0))
             deviation = values.std(0, correction=0)
             # The scale of a nearly constant feature is 1, because its standard deviation is rounding error.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mdnrnn.device import to_float64
+
 _MAX_POINTS = 4096
 _ITERATIONS = 20
 _CANDIDATES = 8
@@ -21,7 +23,7 @@ def cluster_points(points: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
         points: shape (N, D).
         k: number of clusters K.
     """
-    points = points.detach().double()
+    points = to_float64(points.detach())
     if len(points) > _MAX_POINTS:
         points = points[torch.linspace(0, len(points) - 1, _MAX_POINTS, device=points.device).long()]
     assignment = _assign_by_rank(points, k) if points.shape[1] == 1 else _k_means(points, k)

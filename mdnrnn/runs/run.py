@@ -15,7 +15,7 @@ from mdnrnn.data.corpus import Corpus, Sequence, mark_end, pack
 from mdnrnn.data.importing.recipe import Recipe
 from mdnrnn.data.outliers import find_extremes
 from mdnrnn.data.unicode_text import to_nfc
-from mdnrnn.device import full_precision
+from mdnrnn.device import choose_device, full_precision
 from mdnrnn.errors import InputError
 from mdnrnn.evaluation.likelihood import Likelihood, evaluate
 from mdnrnn.generation.arguments import check_generation_arguments
@@ -352,11 +352,12 @@ def load(run: Path | str, device: torch.device | str = "cpu") -> Run:
 
     Args:
         run: run folder, or the name of a bundled model: doodles, handwriting or kanji.
-        device: device of the model.
+        device: device of the model, or its name; see `mdnrnn.device.choose_device`.
 
     Raises:
-        InputError: there is no such run, or a file in its folder is missing or damaged.
+        InputError: there is no such run, a file in its folder is missing or damaged, or the device does not exist.
     """
+    device = choose_device(device) if isinstance(device, str) else device
     folder = find_run(run)
     config = RunConfig.read(folder)
     # A damaged config can contain arbitrary sizes: check the header of the weights before the model is allocated.

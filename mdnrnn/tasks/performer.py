@@ -91,7 +91,7 @@ class Performer:
         weights = run.label_weights(1, None if label is None else [label])
         vectors = arguments.check_context(None if context is None else context[None], 1, run.config.shape.context)
         self._condition = Condition(
-            None if weights is None else torch.from_numpy(weights).to(device),
+            None if weights is None else torch.from_numpy(weights).to(device, torch.float32),
             context=None if vectors is None else vectors.to(device),
         )
         self._bin_width, self._first_bin_width, self._bounds = (

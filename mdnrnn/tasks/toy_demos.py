@@ -25,7 +25,7 @@ from mdnrnn.render.figures.losses import loss_figure
 from mdnrnn.render.figures.panels import MAX_POINTS
 from mdnrnn.render.raster import figure_bytes
 from mdnrnn.tasks.toy_settings import DEMOS
-from mdnrnn.training.config import Device, TrainConfig
+from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.metrics import read_metrics
 from mdnrnn.training.trainer import fit
 
@@ -96,7 +96,7 @@ CAPTIONS = {
 """Caption of each picture."""
 
 
-def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: Device = "auto") -> DemoReport:
+def run_demo(name: str, *, n: int | None = None, seed: int = 0, device: str = "auto") -> DemoReport:
     """Train a mixture density network and a squared-error network on a toy problem, and evaluate both.
 
     The report contains the values measured on held-out points, and the figures.
@@ -153,7 +153,7 @@ def measure(model: MDN, points: Points) -> tuple[float, Tensor]:
     for batch in PointBatches(points, _CHUNK):
         batch = batch.to(model.input_mean.device)
         mixture = model(batch.x)
-        nll -= float(mixture.log_prob(batch.y).double().sum())
+        nll -= float(mixture.log_prob(batch.y).cpu().double().sum())
         pits.append(mixture.pit(batch.y).cpu())
     return nll / len(points.x), torch.cat(pits)
 
@@ -169,7 +169,7 @@ def ks_distance(values: Tensor) -> list[float]:
 def squared_error(model: SquaredErrorNetwork, points: Points) -> float:
     """Return the mean squared error over points and target dimensions, in squared units of the targets."""
     x, y = (tensor.to(model.input_mean.device) for tensor in points)
-    return float((model.eval()(x) - y).square().double().mean())
+    return float((model.eval()(x) - y).square().cpu().double().mean())
 
 
 def _train(model: Model, points: Points, training: TrainConfig) -> list[dict[str, float]]:

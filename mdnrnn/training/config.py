@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mdnrnn.device import check_device_name
 from mdnrnn.errors import InputError
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
     from mdnrnn.data.normalizer import Normalizer
     from mdnrnn.data.training_windows import Windows
 
-Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "bfloat16"]
 DEFAULT_MINUTES = 10.0
 """Training time in minutes if neither `steps` nor `minutes` is set."""
@@ -51,8 +51,9 @@ class TrainConfig:
     """Minimum time between two checkpoints, in seconds."""
     seed: int = 0
     """Random seed for the initial weights, the order of the data, augmentation and dropout."""
-    device: Device = "auto"
-    """Device to train on; auto selects CUDA if it is available, else the CPU."""
+    device: str = "auto"
+    """Device to train on: auto (CUDA if it is available, else the CPU), cpu, cuda, cuda:N (the GPU with index N) or
+    mps (the GPU of an Apple processor)."""
     precision: Precision = "auto"
     """Precision of matrix products; auto selects bfloat16 if the hardware accelerates it, else float32. Likelihoods are
     always computed in float32. In small networks, float32 can fit finer detail than bfloat16."""
@@ -63,6 +64,7 @@ class TrainConfig:
         budget = self.steps if self.steps is not None else self.minutes
         if budget is not None and not budget > 0:
             raise InputError(f"budget: received {budget}, expected a positive number of steps or minutes")
+        check_device_name(self.device)
         _check_ranges(self, _RANGES)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mdnrnn.device import autocast
+from mdnrnn.device import autocast, to_float64
 from mdnrnn.errors import InputError
 from mdnrnn.models.base import Loss, Model
 from mdnrnn.training import distributed
@@ -117,8 +117,9 @@ def train_step(
     (value if weight == 1 else value * weight).backward()
     norm = torch.nn.utils.clip_grad_norm_(objective.parameters(), clip)
     norm = norm + 0 * loss.total.detach()  # NaN if the loss is not finite
-    if all(group.get("fused") for group in optimizer.param_groups):
-        # If found_inf is 1, a fused optimizer skips the update. This does not require a device synchronization.
+    if all(group.get("fused") for group in optimizer.param_groups) and device.type != "mps":
+        # If found_inf is 1, a fused optimizer skips the update. This does not require a device synchronization. On MPS,
+        # PyTorch ignores found_inf (github.com/pytorch/pytorch/pull/186360).
         optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
         optimizer.step()
     elif norm.isfinite():
@@ -143,7 +144,7 @@ def validation_loss(model: Any, data: Iterable[Any], device: torch.device, preci
         with autocast(device, precision):
             loss = to_loss(model.loss(batch))
         names, weight = ["loss", *loss.terms], count_points(batch)
-        total = total + torch.stack([loss.total, *loss.terms.values()]).double() * weight
+        total = total + to_float64(torch.stack([loss.total, *loss.terms.values()])) * weight
         points += weight
     model.train()
     local: dict[str, Any] = {"names": names, "sums": torch.as_tensor(total).tolist(), "points": points}
