@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from mdnrnn.models.sketch import SketchRNN as SketchRNN
     from mdnrnn.nn.heads import MixtureHead as MixtureHead
     from mdnrnn.nn.heads import StepHead as StepHead
+    from mdnrnn.runs.description import describe_run as describe_run
     from mdnrnn.runs.presets import PRESETS as PRESETS
     from mdnrnn.runs.presets import Preset as Preset
     from mdnrnn.runs.run import Run as Run
@@ -95,6 +96,7 @@ _NAMES_BY_MODULE = {
     "mdnrnn.models.recurrent": ["MDNRNN"],
     "mdnrnn.models.sketch": ["SketchRNN"],
     "mdnrnn.nn.heads": ["MixtureHead", "StepHead"],
+    "mdnrnn.runs.description": ["describe_run"],
     "mdnrnn.runs.presets": ["PRESETS", "Preset"],
     "mdnrnn.runs.run": ["Run", "load"],
     "mdnrnn.runs.train": ["resume", "train"],

@@ -17,6 +17,8 @@ from mdnrnn.version import VERSION
 COMMANDS = {
     "quickstart": "Train a small model for about a minute and draw with it.",
     "train": "Train a model, or resume a training run.",
+    "presets": "List the presets of mdnrnn train.",
+    "info": "Describe a trained model: sizes, data, license, training.",
     "evaluate": "Compute the likelihood of held-out data.",
     "generate": "Generate drawings, complete a drawing, or write a text.",
     "respond": "Respond to a touch performance.",

@@ -31,6 +31,11 @@ def describe_data(data: Data) -> str:
     return str(data) if is_catalog_name(str(data)) else str(Path(data).resolve())
 
 
+def is_in_memory(config: RunConfig) -> bool:
+    """Return whether a run was trained on a corpus in memory, so that config.json has no source of its data."""
+    return not is_catalog_name(config.data) and not Path(config.data).is_absolute()
+
+
 def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
     """Return the training corpus of a run.
 
@@ -43,7 +48,7 @@ def open_training_data(config: RunConfig, data: Data | None = None) -> Corpus:
     """
     if data is not None:
         return open_data(data)
-    if not is_catalog_name(config.data) and not Path(config.data).is_absolute():
+    if is_in_memory(config):
         raise InputError(
             f"the run was trained on the corpus {config.data!r}, which was passed in memory; pass that corpus as data"
         )

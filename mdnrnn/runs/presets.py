@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from mdnrnn.errors import InputError
 from mdnrnn.models.configs import HandwritingConfig, MDNRNNConfig, SketchRNNConfig
-from mdnrnn.training.config import SequenceTrainConfig
+from mdnrnn.training.config import DEFAULT_MINUTES, SequenceTrainConfig
 
 if TYPE_CHECKING:
     from mdnrnn.models.base import SequenceModel, StepShape
@@ -55,6 +56,24 @@ class Preset:
     training: SequenceTrainConfig = field(default_factory=SequenceTrainConfig)
     data: Literal["drawing", "touch", "stream", "world"] = "drawing"
     """Kind of data that the preset is made for. Other data are accepted, with a warning."""
+    minutes: float = DEFAULT_MINUTES
+    """Typical training time on two CPU cores, in minutes, for thousands of sequences. It has no effect on training."""
+
+    @property
+    def sizes(self) -> dict[str, int | str]:
+        """Sizes and structural options of the model, by field name."""
+        return model_sizes(self.model)
+
+
+def model_sizes(config: Any) -> dict[str, int | str]:
+    """Return the fields of a model config that are whole numbers or names, such as the hidden size."""
+    fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return {name: value for name, value in fields.items() if isinstance(value, int | str) and type(value) is not bool}
+
+
+def format_sizes(sizes: dict[str, int | str]) -> str:
+    """Return sizes in one line, for example "hidden 512, layers 1, components 20, covariance diagonal"."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in sizes.items())
 
 
 _HANDWRITING = SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.1, augment_drop=0.0, batch_size=32)
@@ -72,6 +91,7 @@ PRESETS = {
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=256, components=10, dropout=0.0),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+        minutes=2,
     ),
     "sketch": Preset(
         description="Sketch-RNN with the published sizes; its latent vectors allow reconstruction and interpolation",
@@ -82,6 +102,7 @@ PRESETS = {
         # kl_floor of 0.2, the latent vector would contain less information after a short training.
         model=SketchRNNConfig(dropout=0.15, kl_weight=0.5, kl_rate=0.9995, kl_floor=0.25),
         training=SequenceTrainConfig(batch_size=100, learning_rate=1.2e-2),
+        minutes=20,
     ),
     "sketch-small": Preset(
         description="small Sketch-RNN; trains in minutes",
@@ -90,18 +111,21 @@ PRESETS = {
             encoder=128, hidden=256, latent=32, components=10, dropout=0.1, kl_weight=0.5, kl_rate=0.999, kl_floor=0.2
         ),
         training=SequenceTrainConfig(learning_rate=4e-3, augment_scale=0.1, batch_size=64),
+        minutes=15,
     ),
     "handwriting": Preset(
         description="handwriting synthesis from text, with the published sizes of Graves' synthesis network",
         kind="handwriting",
         model=HandwritingConfig(),
         training=_HANDWRITING,
+        minutes=90,
     ),
     "handwriting-small": Preset(
         description="small handwriting synthesis; readable letters after 15 minutes on two cores",
         kind="handwriting",
         model=HandwritingConfig(hidden=256),
         training=_HANDWRITING,
+        minutes=60,
     ),
     "touch": Preset(
         description="touch-screen performances: continue a performance, or respond to one",
@@ -121,6 +145,7 @@ PRESETS = {
         model=MDNRNNConfig(hidden=256, components=20, dropout=0.5),
         training=_GESTURES,
         data="stream",
+        minutes=3,
     ),
     "gesture-s": Preset(
         description="gesture streams, size s of IMPSY: 2 layers of 64 units",
@@ -128,6 +153,7 @@ PRESETS = {
         model=_impsy(64),
         training=_GESTURES,
         data="stream",
+        minutes=3,
     ),
     "gesture-m": Preset(
         description="gesture streams, size m of IMPSY: 2 layers of 128 units",
@@ -135,6 +161,7 @@ PRESETS = {
         model=_impsy(128),
         training=_GESTURES,
         data="stream",
+        minutes=3,
     ),
     "gesture-l": Preset(
         description="gesture streams, size l of IMPSY: 2 layers of 256 units",
@@ -142,6 +169,7 @@ PRESETS = {
         model=_impsy(256),
         training=_GESTURES,
         data="stream",
+        minutes=3,
     ),
     "world": Preset(
         description="world model: predicts the next latent vector from the previous ones and the actions",
@@ -151,12 +179,14 @@ PRESETS = {
         ),
         training=SequenceTrainConfig(learning_rate=3e-3, augment_scale=0.0, augment_drop=0.0, by_points=True),
         data="world",
+        minutes=4,
     ),
     "handwriting-prediction": Preset(
         description="handwriting without a text, with the published sizes of Graves' prediction network",
         kind="mdnrnn",
         model=MDNRNNConfig(hidden=400, layers=3, skip=True, covariance="full", dropout=0.0, position=0.0),
         training=_HANDWRITING,
+        minutes=60,
     ),
 }
 

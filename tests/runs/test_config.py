@@ -45,7 +45,10 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "float": (lambda c: c["model"].update(hidden=512.0), "model.hidden: received 512.0, expected a whole number"),
     "list": (lambda c: c.update(training=[1]), "training: received a list with 1 item, expected an object"),
     "NaN": (lambda c: c["model"].update(dropout=float("nan")), "model.dropout: received nan, expected a finite number"),
-    "choice": (lambda c: c["training"].update(precision="int8"), "training.precision: received 'int8', expected one of"),
+    "choice": (
+        lambda c: c["training"].update(precision="int8"),
+        "training.precision: received 'int8', expected one of",
+    ),
     "device": (lambda c: c["training"].update(device="tpu"), "device: received 'tpu', expected one of auto, cpu"),
     "unknown field": (lambda c: c["shape"].update(more=1), "shape: received the unknown field 'more'"),
     "missing field": (lambda c: c.pop("max_steps"), "config: the field max_steps is missing"),
