@@ -36,6 +36,7 @@ COMMANDS = {
 _USAGE = """\
 usage: mdnrnn COMMAND ...
        mdnrnn --version
+       mdnrnn --print-completion bash|zsh|fish
 
 Mixture density networks for sequences: train on drawings, handwriting and gestures, and generate new ones."""
 
@@ -95,6 +96,11 @@ def _print_warning(
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(VERSION)
+        return 0
+    if arguments[:1] == ["--print-completion"]:
+        from mdnrnn.cli.completion_scripts import completion_script
+
+        print(completion_script(" ".join(arguments[1:])), end="")
         return 0
     name = choose(arguments, COMMANDS, command="mdnrnn", kind="command", usage=_USAGE)
     status: int = importlib.import_module(f"mdnrnn.cli.{name}").main(arguments[1:])

@@ -92,9 +92,9 @@ class TrainOptions(BenchmarkOptions):
     loop that uses Cholesky factors instead of covariance matrices.
     """
 
-    preset: str = "stroke"
+    preset: Annotated[str, arg(metavar="PRESET")] = "stroke"
     """Preset of the model and the training."""
-    data: str | None = None
+    data: Annotated[str | None, arg(metavar="DATA")] = None
     """Data: a catalog name, a file or a folder; by default a small data set that suits the preset."""
     hidden: int | None = None
     """Hidden size of the decoder; by default that of the preset."""
@@ -164,7 +164,7 @@ class SizeOptions(BenchmarkOptions):
     """Folder in which the drawings are kept for later benchmarks; by default the drawings are deleted."""
     steps: int = 1000
     """Number of training steps on each corpus."""
-    preset: str = "stroke-small"
+    preset: Annotated[str, arg(metavar="PRESET")] = "stroke-small"
     """Preset of the model and the training."""
 
     def measure(self) -> Any:
@@ -220,7 +220,7 @@ class WorldOptions(BenchmarkOptions):
 class LiveOptions(BenchmarkOptions):
     """Measure the latency and the memory growth of live generation, step by step on one core."""
 
-    preset: str = "gesture-s"
+    preset: Annotated[str, arg(metavar="PRESET")] = "gesture-s"
     """Preset that defines the size of the model."""
     steps: int = 100_000
     """Number of measured steps."""

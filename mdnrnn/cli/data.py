@@ -143,7 +143,7 @@ class DrawOptions:
     out: Path
     """Output file; its extension selects the format: .svg .png .pdf .gif."""
     n: Count = 25
-    split: str | None = None
+    split: Annotated[str | None, arg(metavar="SPLIT")] = None
     """Split of the drawings: train, valid or test. By default the first split that is not empty."""
     first: int | None = None
     """Index of the first drawing, from 0; the picture shows it and the drawings after it. By default the drawings are
@@ -213,7 +213,7 @@ class ExportOptions:
     format: Literal["corpus", "sketchrnn", "ndjson", "svg", "inkml", "microjam"]
     """Output format: corpus (a folder or an .npz, for this package), sketchrnn (.npz of Sketch-RNN), ndjson (in
     the layout of the simplified Quick, Draw! files), svg, inkml, or microjam (CSV, for touch performances)."""
-    split: str | None = None
+    split: Annotated[str | None, arg(metavar="SPLIT")] = None
     """Split to export: train, valid or test. By default all splits."""
 
     def run(self) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import arg
 
 from mdnrnn.cli.options import Json, OtherData, RunOptions, parse, print_json
 from mdnrnn.errors import InputWarning, quantity
@@ -24,7 +26,7 @@ class EvaluateOptions(RunOptions):
     """
 
     data: OtherData = None
-    split: str = "test"
+    split: Annotated[str, arg(metavar="SPLIT")] = "test"
     """Split to evaluate: train, valid or test."""
     importance: int = 0
     """Number of latent vectors to sample per drawing, for example 64, for an importance-sampling estimate of the exact

@@ -40,10 +40,10 @@ class GenerateOptions(RescaleOptions):
     seed: Seed = 0
     label: str | None = None
     """Class of the drawings. By default the drawings cycle through all classes."""
-    context: str | None = None
+    context: Annotated[str | None, arg(metavar="DATA")] = None
     """Data with context vectors: drawing i is conditioned on the context vector of test sequence i. Required for models
     with a context vector, unless the drawing to complete has one."""
-    prefix: str | None = None
+    prefix: Annotated[str | None, arg(metavar="DATA")] = None
     """Data that contain the drawing to complete: a catalog name, a file or a folder."""
     prefix_index: int = 0
     """Index of the drawing to complete in the --prefix data, from 0."""

@@ -30,8 +30,8 @@ RunFolder = Annotated[
     Path, Positional, arg(metavar="RUN", help="Run folder, or a bundled model: doodles, handwriting or kanji.")
 ]
 DataArgument = Annotated[str, Positional, arg(metavar="DATA", help=f"{_DATA}.")]
-DataOption = Annotated[str, arg(help=f"{_DATA}.")]
-OtherData = Annotated[str | None, arg(help=f"{_DATA}; by default the data of the run.")]
+DataOption = Annotated[str, arg(metavar="DATA", help=f"{_DATA}.")]
+OtherData = Annotated[str | None, arg(metavar="DATA", help=f"{_DATA}; by default the data of the run.")]
 Count = Annotated[int, arg(aliases=["-n"], help="Number of drawings.")]
 Indices = Annotated[tuple[int, ...], arg(help="Indices of the drawings in the split, from 0; by default random.")]
 Seed = Annotated[int, arg(help="Random seed.")]
@@ -62,6 +62,8 @@ NoRescale = Annotated[
 ]
 Json = Annotated[bool, FlagCreatePairsOff, arg(help="Print the results as JSON.")]
 
+PARSER_MARKERS = (tyro.conf.DisallowNone, tyro.conf.SuppressFixed)
+"""Markers of tyro for all options. Fields that an option cannot set, such as functions, are hidden."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _SPELLINGS = {"--colour": "--color", "--licence": "--license"}
 
@@ -81,9 +83,7 @@ def parse(options: type[T], command: str, arguments: list[str], default: T | Non
     Raises:
         InputError: an option is unknown or missing, or has an invalid value.
     """
-    # Fields that an option cannot set, such as functions, are hidden.
-    config = (tyro.conf.DisallowNone, tyro.conf.SuppressFixed)
-    settings: dict[str, Any] = {"prog": f"mdnrnn {command}", "config": config}
+    settings: dict[str, Any] = {"prog": f"mdnrnn {command}", "config": PARSER_MARKERS}
     if default is not None:
         settings["default"] = default
     stderr = io.StringIO()
@@ -166,7 +166,7 @@ class LatentSpaceOptions(RescaleOptions):
     """Options that select a run of a variational model and the drawings to encode."""
 
     data: OtherData = None
-    split: str | None = None
+    split: Annotated[str | None, arg(metavar="SPLIT")] = None
     """Split of the drawings: train, valid or test. By default test; with --data, all drawings in file order."""
     label: str | None = None
     """Class of the drawings; by default all classes. If the data have no classes, all drawings get this class."""

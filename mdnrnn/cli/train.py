@@ -14,7 +14,7 @@ import tyro
 from mdnrnn.cli.dispatch import choose
 from mdnrnn.cli.options import DataOption, parse
 from mdnrnn.errors import InputWarning, quantity
-from mdnrnn.runs.presets import PRESETS
+from mdnrnn.runs.presets import PRESETS, Preset
 from mdnrnn.runs.training_checks import describe_null_model, is_worse
 from mdnrnn.training.config import SequenceTrainConfig
 
@@ -72,9 +72,7 @@ def main(arguments: list[str]) -> int:
     descriptions = {name: preset.description for name, preset in PRESETS.items()}
     name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
     preset = PRESETS[name]
-    required: dict[str, Any] = {"data": tyro.MISSING, "out": tyro.MISSING}
-    defaults = TrainOptions(**required, model=preset.model, training=preset.training)
-    options = parse(TrainOptions, f"train {name}", arguments[1:], defaults)
+    options = parse(TrainOptions, f"train {name}", arguments[1:], preset_defaults(preset))
     from mdnrnn.runs.train import train
     from mdnrnn.training.memory import keep_freed_memory
 
@@ -90,6 +88,12 @@ def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:
     from mdnrnn.training.loggers import TensorBoardLogger
 
     return [TensorBoardLogger(folder / TENSORBOARD_FOLDER)] if tensorboard else []
+
+
+def preset_defaults(preset: Preset) -> TrainOptions:
+    """Return the options of a preset; --data and --out are required."""
+    required: dict[str, Any] = {"data": tyro.MISSING, "out": tyro.MISSING}
+    return TrainOptions(**required, model=preset.model, training=preset.training)
 
 
 def report(result: TrainingResult, folder: Path) -> int:
