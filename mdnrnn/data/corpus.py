@@ -296,7 +296,7 @@ class Corpus:
         return is_first
 
     def drawing(self, index: int) -> Drawing:
-        """Return sequence `index` as a list of polylines (n, 2).
+        """Return sequence `index` as a list of polylines (n, 2). Notebooks show the list as a picture.
 
         For drawings and touch performances, the polylines are the strokes, in raw units. For streams, the polylines are
         curves over time, one per feature except dt. For world-model latents, the polylines are curves over the steps,

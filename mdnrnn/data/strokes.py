@@ -19,7 +19,11 @@ Drawing = list[Polyline]
 """Strokes of one drawing, in drawing order."""
 
 
-def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Drawing:
+class Strokes(list[Polyline]):
+    """A drawing, as a list of its strokes. Notebooks show it as a picture."""
+
+
+def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -> Strokes:
     """Convert steps to strokes.
 
     With start "down", the first stroke starts at the origin. If the first stroke is a single step of (0, 0), it is a
@@ -36,13 +40,13 @@ def to_polylines(motion: np.ndarray, event: np.ndarray, start: Start = "down") -
     lifts = np.flatnonzero(np.asarray(event) != DOWN) + 1
     if start == "down":
         points, lifts = np.concatenate([np.zeros_like(points[:1]), points]), lifts + 1
-    strokes: Drawing = [stroke for stroke in np.split(points, lifts) if len(stroke)]
+    strokes = Strokes(stroke for stroke in np.split(points, lifts) if len(stroke))
     if strokes and start == "down" and len(strokes[0]) == 2 and (strokes[0][1] == strokes[0][0]).all():
         strokes[0] = strokes[0][:1]
     return strokes
 
 
-def to_curves(rows: np.ndarray) -> Drawing:
+def to_curves(rows: np.ndarray) -> Strokes:
     """Convert rows of D values to D curves over time.
 
     The curves are placed one below the other in a box of width 3 and height 1. Each curve is scaled separately.
@@ -56,7 +60,7 @@ def to_curves(rows: np.ndarray) -> Drawing:
     minimum, extent = values.min(0), np.ptp(values, axis=0)
     heights = 1 - (values - minimum) / np.where(extent > 0, extent, 1)
     band = 1 / max(1, values.shape[1])
-    return [np.stack([x, band * (i + 0.05 + 0.9 * heights[:, i])], axis=1) for i in range(values.shape[1])]
+    return Strokes(np.stack([x, band * (i + 0.05 + 0.9 * heights[:, i])], axis=1) for i in range(values.shape[1]))
 
 
 def from_polylines(strokes: Drawing, start: Start = "down") -> tuple[np.ndarray, np.ndarray]:
