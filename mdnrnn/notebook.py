@@ -27,7 +27,8 @@ _MAX_DRAWINGS = 12
 """Maximum number of drawings in the picture of a corpus."""
 _CELL_SIZE = 110.0
 """Side of the cell of a drawing, in pixels."""
-_CELL_STYLE = "text-align: left; vertical-align: top; white-space: normal; overflow-wrap: anywhere"
+_TITLE_STYLE = "text-align: left; vertical-align: top; white-space: nowrap"
+_TEXT_STYLE = "text-align: left; white-space: normal; overflow-wrap: anywhere"
 
 
 def corpus_html(corpus: Corpus) -> str:
@@ -39,18 +40,18 @@ def corpus_html(corpus: Corpus) -> str:
         return f"<div>{line}</div><div>no picture: {escape(str(error))}</div>"
     # An image is shown as it is in notebooks that are not trusted, and does not inherit styles of the page.
     data = base64.b64encode(picture.encode()).decode()
-    return f'<div>{line}</div><img alt="drawings" src="data:image/svg+xml;base64,{data}">'
+    return f'<div>{line}</div><img alt="drawings" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
 
 
 def _describe(corpus: Corpus) -> str:
     """Return the number of sequences, the sizes of the splits, the typical length, classes, license and source."""
     metadata, splits = corpus.metadata, {name: last - first for name, (first, last) in corpus.splits.items()}
-    sizes = ", ".join(f"{size:,} {name}" for name, size in splits.items() if size)
+    sizes = ", ".join(f"{size} {name}" for name, size in splits.items() if size)
     lengths = corpus.lengths
     return "; ".join(
         [
-            f"{len(corpus):,} sequences" + (f" ({sizes})" if len(splits) > 1 else ""),
-            f"{np.median(lengths):.0f} steps (median), at most {lengths.max():,}",
+            quantity(len(corpus), "sequences") + (f" ({sizes})" if len(splits) > 1 else ""),
+            f"{np.median(lengths):.0f} steps (median), at most {lengths.max()}",
             *([quantity(len(metadata.classes), "classes")] if metadata.classes else []),
             *([f"features {', '.join(metadata.features)}"] if metadata.features else []),
             f"license: {metadata.license}",
@@ -97,7 +98,7 @@ def description_html(description: RunDescription) -> str:
 
 def _table_html(rows: Mapping[str, str]) -> str:
     cells = "".join(
-        f'<tr><th style="{_CELL_STYLE}">{escape(title)}</th><td style="{_CELL_STYLE}">{escape(text)}</td></tr>'
+        f'<tr><th style="{_TITLE_STYLE}">{escape(title)}</th><td style="{_TEXT_STYLE}">{escape(text)}</td></tr>'
         for title, text in rows.items()
     )
     return f"<table>{cells}</table>"
@@ -133,9 +134,11 @@ _FORMATTERS: list[tuple[str, str, str, Callable[[Any], Any]]] = [
 
 
 def register_formatters() -> None:
-    """Register the functions of this module in the running IPython shell; without a shell, do nothing."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
+    """Register the functions of this module in the running IPython shell; without a shell, do nothing.
+
+    IPython must have been imported.
+    """
+    shell = sys.modules["IPython"].get_ipython()
     if shell is not None:
         for mime, module, name, function in _FORMATTERS:
             shell.display_formatter.formatters[mime].for_type_by_name(module, name, function)

@@ -116,7 +116,7 @@ def test_import_does_not_load_heavy_libraries(modules: list[str], heavy: list[st
 def test_public_names_exist_and_are_declared_for_type_checkers() -> None:
     assert all(getattr(mdnrnn, name) is not None for name in mdnrnn.__all__)
     tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
-    (checked,) = (node for node in tree.body if isinstance(node, ast.If))
+    (checked,) = (node for node in tree.body if isinstance(node, ast.If) and isinstance(node.test, ast.Name))
     declared = {alias.asname for node in checked.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert declared | {"__version__"} == set(mdnrnn.__all__)
     assert (ROOT / "py.typed").exists()

@@ -1,7 +1,6 @@
 """Shell completion: the scripts contain all commands and options, and complete lines in bash, zsh and fish."""
 
 import os
-import pty
 import re
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from mdnrnn.runs.bundled import bundled_runs
 from mdnrnn.runs.presets import PRESETS
 from mdnrnn.tasks.toy_settings import DEMOS
 
+pty = pytest.importorskip("pty")  # not on Windows
 SHELLS = ("bash", "zsh", "fish")
 START = {
     "bash": ["bash", "--norc", "--noprofile", "-i"],

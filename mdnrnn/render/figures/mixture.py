@@ -33,22 +33,23 @@ def mixture_figure(mixture: GaussianMixture) -> Figure:
     """Return a figure of the density of a mixture.
 
     In one dimension, a line shows the density of the mixture, and thin lines the components, multiplied by their
-    weights. In two dimensions, shades on a square-root scale show the density, and dots the means of the components.
+    weights. In two dimensions, shades on a square-root scale show the density, dots the means of the components, and
+    ellipses the points at two standard deviations from a mean. Components with larger weights have stronger colors.
 
     Args:
         mixture: a mixture for which `can_draw` returns True.
     """
     weights = mixture.log_weights.detach().double().exp().cpu().numpy()
     means = mixture.means.detach().double().cpu().numpy()
-    scales = mixture.scale_tril.detach().double().square().sum(-1).sqrt().cpu().numpy()
+    factors = mixture.scale_tril.detach().double().cpu().numpy()
     largest = np.argsort(-weights)[:_MAX_COMPONENTS]
     shown = largest[weights[largest] >= min(_MIN_WEIGHT, weights.max())]
     is_plane = means.shape[1] == 2
     figure, (axes,) = make_panels(1, 1, 4.6 if is_plane else 2.8, f"mixture of {len(weights)} Gaussians")
     if is_plane:
-        _draw_plane(axes, mixture, means[shown], scales[shown], weights[shown])
+        _draw_plane(axes, mixture, means[shown], factors[shown], weights[shown])
     else:
-        _draw_line(axes, mixture, means[shown, 0], scales[shown, 0], weights[shown])
+        _draw_line(axes, mixture, means[shown, 0], factors[shown, 0, 0], weights[shown])
     return figure
 
 
@@ -68,18 +69,22 @@ def _draw_line(
 
 
 def _draw_plane(
-    axes: Axes, mixture: GaussianMixture, means: np.ndarray, scales: np.ndarray, weights: np.ndarray
+    axes: Axes, mixture: GaussianMixture, means: np.ndarray, factors: np.ndarray, weights: np.ndarray
 ) -> None:
-    """Draw the density and the means. Means and scales have shape (K, 2), weights (K,)."""
+    """Draw the density and the components. Means (K, 2), Cholesky factors (K, 2, 2), weights (K,)."""
     from matplotlib.colors import PowerNorm
 
+    scales = np.sqrt((factors**2).sum(-1))
     x, y = (_grid(means[:, i], scales[:, i], 200, 13) for i in range(2))
     points = np.stack(np.meshgrid(x, y), axis=-1)
     density = _density(mixture, points.reshape(-1, 2)).reshape(points.shape[:2])
     mesh = axes.pcolormesh(x, y, density, cmap="Blues", norm=PowerNorm(0.5, vmin=0), shading="nearest", rasterized=True)
     opacity = np.clip(weights / weights.max(), 0.15, 1)
+    angles = np.linspace(0, 2 * np.pi, 100)
+    circle = 2 * np.stack([np.cos(angles), np.sin(angles)])
+    for mean, factor, alpha in zip(means, factors, opacity, strict=True):
+        axes.plot(*(mean[:, None] + factor @ circle), color=ORANGE, linewidth=0.9, alpha=alpha)
     axes.scatter(means[:, 0], means[:, 1], s=18, color=ORANGE, alpha=opacity, edgecolors=INK, linewidths=0.4)
-    axes.set_aspect("equal", adjustable="datalim")
     bar = axes.figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
     bar.set_label("density, square-root scale", fontsize=9)
     bar.ax.tick_params(labelsize=9)
