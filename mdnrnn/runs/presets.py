@@ -66,8 +66,13 @@ class Preset:
 
 
 def model_sizes(config: Any) -> dict[str, int | str]:
-    """Return the fields of a model config that are whole numbers or names, such as the hidden size."""
+    """Return the fields of a model config that are whole numbers or names, such as the hidden size.
+
+    Fields that only a transformer uses are omitted for other cores.
+    """
     fields = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    if fields.get("core") != "transformer":
+        fields = {name: value for name, value in fields.items() if name not in ("heads", "span")}
     return {name: value for name, value in fields.items() if isinstance(value, int | str) and type(value) is not bool}
 
 

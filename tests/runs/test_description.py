@@ -31,7 +31,8 @@ def test_description_of_a_run_in_memory(run_folder: Path) -> None:
     description, run = describe_run(run_folder), mdnrnn.load(run_folder)
     assert (description.name, description.kind, description.model_class) == ("run", "mdnrnn", "MDNRNN")
     assert description.parameters == sum(parameter.numel() for parameter in run.model.parameters())
-    assert description.sizes == {"hidden": 8, "layers": 1, "components": 2, "covariance": "diagonal"}
+    expected = {"core": "lstm", "hidden": 8, "layers": 1, "components": 2, "covariance": "diagonal"}
+    assert description.sizes == expected
     assert (description.classes, description.events, description.features) == (["a", "b"], 3, ["dx", "dy"])
     assert (description.data, description.command, description.card) == ("random", None, None)
     assert format_description(description)["command"] == "none: the corpus 'random' was passed in memory"
