@@ -17,6 +17,7 @@ from mdnrnn.models.base import Loss, Model
 from mdnrnn.models.configs import MDNConfig
 from mdnrnn.models.feedforward import MDN
 from mdnrnn.nn.initialization import cluster_points
+from mdnrnn.training import epochs
 from mdnrnn.training.config import TrainConfig
 from mdnrnn.training.step import Objective, make_optimizer, train_step, validation_loss
 from tests.helpers import make_batches, random_corpus
@@ -140,6 +141,16 @@ def test_only_copies_to_cuda_use_pinned_memory(name: str, pinned: bool, monkeypa
     batch.to(device)
     assert calls.count(device) >= 7
     assert calls.count("pin") == (calls.count(device) if pinned else 0)
+
+
+def test_batches_of_other_data_are_moved_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[torch.dtype] = []
+    monkeypatch.setattr(Tensor, "to", lambda tensor, device, non_blocking: moved.append(tensor.dtype))
+    for device in (MPS, torch.device("cpu")):
+        epochs.move(
+            {"x": torch.ones(2, dtype=torch.float64), "y": (torch.ones(2), torch.ones(2, dtype=torch.int64))}, device
+        )
+    assert moved == [torch.float32, torch.float32, torch.int64, torch.float64, torch.float32, torch.int64]
 
 
 def test_precision_is_float32_by_default() -> None:

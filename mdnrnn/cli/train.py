@@ -1,4 +1,7 @@
-"""`mdnrnn train PRESET --data DATA --out RUN`: train a model; `mdnrnn train --resume RUN`: resume a training run."""
+"""`mdnrnn train PRESET --data DATA --out RUN`: train a model; with `--from SOURCE`, fine-tune a trained model.
+
+`mdnrnn train --resume RUN`: resume a training run.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ import tyro
 
 from mdnrnn.cli.dispatch import choose
 from mdnrnn.cli.options import DataOption, parse
-from mdnrnn.errors import InputWarning, quantity
+from mdnrnn.errors import InputError, InputWarning, quantity
+from mdnrnn.runs.bundled import find_run
+from mdnrnn.runs.config import RunConfig
+from mdnrnn.runs.fine_tuning_options import fine_tuning_preset
 from mdnrnn.runs.presets import PRESETS, Preset
 from mdnrnn.runs.training_checks import describe_null_model, is_worse
 from mdnrnn.training.config import SequenceTrainConfig
@@ -25,16 +31,23 @@ if TYPE_CHECKING:
 TENSORBOARD_FOLDER = "tensorboard"
 _USAGE = """\
 usage: mdnrnn train PRESET --data DATA --out RUN ...
+       mdnrnn train [PRESET] --from RUN --data DATA --out RUN ...
        mdnrnn train --resume RUN [--steps N | --minutes M]"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
-    """Train a model from a preset. The run folder contains weights, checkpoints, metrics, a loss curve and samples."""
+    """Train a model from a preset, or fine-tune a trained model (--from).
+
+    The run folder contains weights, checkpoints, metrics, a loss curve and samples.
+    """
 
     data: DataOption
     out: Path
     """Run folder to create."""
+    init: Annotated[str | None, tyro.conf.arg(name="from", metavar="RUN")] = None
+    """Run folder or bundled model to fine-tune: training starts from its weights, with half of the preset's learning
+    rate by default. The model has the sizes of this run; the preset can be omitted."""
     tensorboard: bool = False
     """Write event files of TensorBoard to the folder tensorboard in the run folder."""
     model: Any
@@ -69,19 +82,41 @@ def main(arguments: list[str]) -> int:
         callbacks = _callbacks(resumption.resume, resumption.tensorboard)
         result = resume(resumption.resume, steps=resumption.steps, minutes=resumption.minutes, callbacks=callbacks)
         return report(result, resumption.resume)
-    descriptions = {name: preset.description for name, preset in PRESETS.items()}
-    name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
-    preset = PRESETS[name]
-    options = parse(TrainOptions, f"train {name}", arguments[1:], preset_defaults(preset))
+    source, preset, command = _find_source(arguments), None, "train"
+    if source is None or not arguments[0].startswith("-"):
+        descriptions = {name: preset.description for name, preset in PRESETS.items()}
+        name = choose(arguments, descriptions, command="mdnrnn train", kind="preset", usage=_USAGE)
+        preset, command, arguments = PRESETS[name], f"train {name}", arguments[1:]
+    base = preset if source is None else fine_tuning_preset(RunConfig.read(find_run(source)), preset)
+    assert base is not None
+    options = parse(TrainOptions, command, arguments, preset_defaults(base))
     from mdnrnn.runs.train import train
     from mdnrnn.training.memory import keep_freed_memory
 
     keep_freed_memory()
     callbacks = _callbacks(options.out, options.tensorboard)
     result = train(
-        preset, options.data, options.out, model=options.model, training=options.training, callbacks=callbacks
+        preset,
+        options.data,
+        options.out,
+        model=options.model,
+        training=options.training,
+        init=options.init,
+        callbacks=callbacks,
     )
     return report(result, options.out)
+
+
+def _find_source(arguments: list[str]) -> str | None:
+    """Return the value of the option --from, which determines the default values of other options."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name == "--from":
+            source = value if equals else following
+            if not source:
+                raise InputError("--from: received no value, expected a run folder or a bundled model")
+            return source
+    return None
 
 
 def _callbacks(folder: Path, tensorboard: bool) -> list[Callback]:

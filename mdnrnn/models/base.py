@@ -14,6 +14,7 @@ from mdnrnn.data.corpus import Corpus
 from mdnrnn.distributions import Step, StepDistribution
 from mdnrnn.errors import InputError
 from mdnrnn.nn.decoder import StepDecoder
+from mdnrnn.nn.label_embedding import default_width
 from mdnrnn.pen_events import START
 
 
@@ -30,6 +31,9 @@ class StepShape:
     """Number of additional inputs per step, A, for example the size of an action vector."""
     classes: int = 0
     """Number of classes of the label; 0 for no label."""
+    label_width: int | None = None
+    """Number of features of the label's embedding. None: min(classes, 32). A fine-tuned model keeps the number of the
+    model that it started from."""
     alphabet: str = ""
     """Characters of the texts, in the order of their one-hot encoding; empty if there are no texts."""
     context: int = 0
@@ -57,6 +61,15 @@ class StepShape:
                 raise InputError(f"shape.{name}: received {getattr(self, name)}, expected a whole number >= {minimum}")
         if self.events not in (0, 2, 3):
             raise InputError(f"shape.events: received {self.events}, expected 3, 2 or 0")
+        if self.label_width is not None and (self.label_width < 1 or not self.classes):
+            raise InputError(
+                f"shape.label_width: received {self.label_width} for {self.classes} classes, expected 1 or more"
+            )
+
+    @property
+    def label_features(self) -> int:
+        """Number of features of the label's embedding."""
+        return default_width(self.classes) if self.label_width is None else self.label_width
 
     @property
     def position_features(self) -> int:
@@ -185,6 +198,14 @@ class SequenceModel(Model):
             A boolean mask, shape (B,), or None if sequences end only with the event END.
         """
         return None
+
+    def character_columns(self) -> dict[str, int]:
+        """Return the weight matrices that have one input column per character of the alphabet.
+
+        The result is the first of these columns by the name of the matrix. The columns have the order of the alphabet.
+        Fine-tuning inserts columns for new characters. This base class returns {}.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> StepDistribution:

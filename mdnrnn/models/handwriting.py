@@ -102,6 +102,16 @@ class HandwritingRNN(SequenceModel):
         """
         return state.core.window.finished[0, :, 0] > 0
 
+    def character_columns(self) -> dict[str, int]:
+        """Return the weight matrices that read one-hot characters; see `SequenceModel.character_columns`."""
+        core, features = self.decoder.core, self.decoder.features.width
+        above = {f"decoder.core.above.layers.{i}.weight_ih_l0": features for i in range(len(core.above.layers))}
+        return {
+            "decoder.core.first.recurrent": core.first.hidden,
+            **above,
+            "decoder.head.linear.weight": core.above.width,
+        }
+
     def attention(self, batch: Batch) -> Tensor:
         """Return the attention weights of the characters and the end mark at every real step, shape (S, U + 1).
 

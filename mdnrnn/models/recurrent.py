@@ -48,7 +48,7 @@ class MDNRNN(SequenceModel):
     ) -> None:
         super().__init__()
         self.shape, self.config = shape, config
-        self.label = LabelEmbedding(shape.classes)
+        self.label = LabelEmbedding(shape.classes, shape.label_features)
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features, float(config.position))
         self.context_encoder = context_encoder or nn.Identity()

@@ -34,7 +34,7 @@ class SketchRNN(LatentModel):
         super().__init__()
         self.shape, self.config = shape, config
         self.latent = config.latent if config.kl_weight else 0
-        self.label = LabelEmbedding(shape.classes)
+        self.label = LabelEmbedding(shape.classes, shape.label_features)
         lstm, recurrent_dropout = _CELLS[config.cell], config.recurrent_dropout
         position_features = shape.position_features if config.position else 0
         features = StepFeatures(shape.features, shape.events, shape.inputs, position_features)

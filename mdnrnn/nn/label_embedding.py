@@ -10,16 +10,22 @@ from mdnrnn.errors import InputError
 _MAX_WIDTH = 32
 
 
+def default_width(classes: int) -> int:
+    """Return the default number of features of the embedding of `classes` classes."""
+    return min(classes, _MAX_WIDTH)
+
+
 class LabelEmbedding(nn.Module):
-    """Learned embedding of class labels with `width` = min(classes, 32) features.
+    """Learned embedding of class labels.
 
     Args:
         classes: number of classes; 0 for a model without labels, whose embeddings have 0 features.
+        width: number of features of an embedding; by default `default_width`.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, width: int | None = None) -> None:
         super().__init__()
-        self.classes, self.width = classes, min(classes, _MAX_WIDTH)
+        self.classes, self.width = classes, default_width(classes) if width is None else width
         self.weight = nn.Parameter(torch.empty(classes, self.width).normal_()) if classes else None
 
     def forward(self, label: Tensor | None, like: Tensor) -> Tensor:

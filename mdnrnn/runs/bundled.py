@@ -29,3 +29,9 @@ def find_run(run: Path | str) -> Path:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder; expected one made by mdnrnn train, or {', '.join(bundled)}")
     return folder
+
+
+def name_run(folder: Path) -> str:
+    """Return the name of a bundled model or, for another run folder, its absolute path; `find_run` accepts both."""
+    names = {path.resolve(): name for name, path in bundled_runs().items()}
+    return names.get(folder.resolve(), str(folder.resolve()))

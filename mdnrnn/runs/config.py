@@ -34,6 +34,18 @@ seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Origin:
+    """The run whose weights the training of a fine-tuned run started from."""
+
+    run: str
+    """Name of a bundled model, or absolute path of a run folder."""
+    fingerprint: str
+    """SHA-256 of the weights."""
+    license: str
+    """License of the data that the run was trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """Contents of config.json: everything needed to rebuild the model and to find its training data."""
 
@@ -60,6 +72,8 @@ class RunConfig:
     from a text, the step limit is proportional to this number."""
     sizes: DrawingSizes = field(default_factory=DrawingSizes)
     """Sizes of the training drawings; empty if they are unknown or the data are not drawings."""
+    init: Origin | None = None
+    """The run whose weights training started from; None if the weights were initialized at random."""
     version: str = VERSION
 
     def __post_init__(self) -> None:
@@ -140,6 +154,8 @@ class RunConfig:
             "sizes": DrawingSizes,
             "training": SequenceTrainConfig,
         }
+        if fields.get("init") is not None:
+            classes["init"] = Origin
         parts = {name: from_fields(classes[name], fields[name], name) for name in classes if name in fields}
         return from_fields(cls, {**fields, **parts}, "config", {"StepShape": StepShape})
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from mdnrnn.data.catalog import is_catalog_name, open_corpus
 from mdnrnn.data.corpus import Corpus, normalize_texts
@@ -22,6 +25,13 @@ def open_data(data: Data, recipe: Recipe | None = None) -> Corpus:
         recipe: import options of files that are not in the corpus format.
     """
     return normalize_texts(data if isinstance(data, Corpus) else open_corpus(str(data), recipe))
+
+
+def label_single_class(corpus: Corpus, classes: tuple[str, ...]) -> Corpus:
+    """Return the corpus with a label for each sequence if it has no classes and the run has exactly one class."""
+    if corpus.label is not None or len(classes) != 1:
+        return corpus
+    return replace(corpus, metadata=replace(corpus.metadata, classes=classes), label=np.zeros(len(corpus), np.int32))
 
 
 def describe_data(data: Data) -> str:

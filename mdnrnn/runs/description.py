@@ -55,6 +55,9 @@ class RunDescription:
     """License of the training data."""
     source: str
     """Author or address of the training data."""
+    init: dict[str, str] | None
+    """Run whose weights the training started from, the SHA-256 of these weights, and the license of its data; None if
+    the weights were initialized at random."""
     command: str | None
     """Command that trains the run; see `training_command`. None if the data were passed in memory."""
     steps: int | None
@@ -117,6 +120,7 @@ def describe_config(config: RunConfig, folder: Path) -> RunDescription:
         data=config.data,
         license=metadata.license,
         source=metadata.source,
+        init=None if config.init is None else asdict(config.init),
         command=training_command(config, folder.resolve().name),
         steps=last.get("step"),
         minutes=last["seconds"] / 60 if "seconds" in last else None,
@@ -139,6 +143,7 @@ def format_description(run: RunDescription) -> dict[str, str]:
         "sizes": format_sizes(run.sizes),
         "data": f"{run.data}; {run.source}" if run.source else run.data,
         "license": run.license,
+        "from": "" if run.init is None else f"{run.init['run']} (license of its data: {run.init['license']})",
         "steps": f"{', '.join(run.features)}; {_EVENTS[run.events]}{inputs}; at most {run.max_steps} steps{grid}",
         "classes": f"{len(run.classes)}: {', '.join(run.classes)}" if run.classes else "",
         "alphabet": f"{quantity(len(run.alphabet), 'characters')}: {run.alphabet}" if run.alphabet else "",

@@ -29,7 +29,7 @@ from mdnrnn.models.latent import require_encoder
 from mdnrnn.runs import generation_arguments as arguments
 from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
-from mdnrnn.runs.data import Data, open_data, open_training_data
+from mdnrnn.runs.data import Data, label_single_class, open_data, open_training_data
 from mdnrnn.runs.raw_stop import stop_in_raw_units
 from mdnrnn.runs.rescaling import fit_scale
 from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, load_weights
@@ -106,6 +106,8 @@ class Run:
     def with_run_classes(self, corpus: Corpus) -> Corpus:
         """Return the corpus with labels that are indices of the run's classes; unchanged if the run has no classes.
 
+        If the run has a single class, all sequences of a corpus without classes get this class.
+
         Raises:
             InputError: the corpus has a class that the run does not have, or lacks classes or texts that the model
                 needs.
@@ -114,7 +116,9 @@ class Run:
             check_text_corpus(corpus)
         if not self.config.shape.classes:
             return corpus
-        known, names = self.config.metadata.classes, corpus.metadata.classes
+        known = self.config.metadata.classes
+        corpus = label_single_class(corpus, known)
+        names = corpus.metadata.classes
         unknown = [name for name in names if name not in known]
         if corpus.label is None or unknown:
             found = f"classes that the run does not have: {', '.join(unknown[:5])}" if unknown else "no classes"

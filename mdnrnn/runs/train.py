@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from mdnrnn.data.corpus import Corpus
 from mdnrnn.data.drawing_sizes import DrawingSizes
-from mdnrnn.data.normalizer import Normalizer
 from mdnrnn.data.outliers import check_outliers
 from mdnrnn.device import choose_device
 from mdnrnn.errors import InputError
@@ -21,8 +20,10 @@ from mdnrnn.files.locks import LOCK_FILE, lock_folder
 from mdnrnn.models.base import StepShape
 from mdnrnn.models.handwriting import check_text_corpus
 from mdnrnn.runs.config import CONFIG_FILE, RunConfig
-from mdnrnn.runs.data import Data, describe_data, open_data, open_training_data
-from mdnrnn.runs.presets import KINDS, Preset, find_preset
+from mdnrnn.runs.data import Data, describe_data, label_single_class, open_data, open_training_data
+from mdnrnn.runs.fine_tuning import AdaptedData, Source, adapt_data, initial_weights, make_origin
+from mdnrnn.runs.fine_tuning_options import check_model, fine_tuning_preset
+from mdnrnn.runs.presets import KINDS, PRESETS, Preset, find_preset
 from mdnrnn.runs.previews import LOSS_CURVE_FILE, SAMPLES_FOLDER, PreviewWriter
 from mdnrnn.runs.run import Run
 from mdnrnn.runs.training_checks import describe_largest_motion, warn_about_use
@@ -50,12 +51,13 @@ class _PreparedRun(NamedTuple):
 
 
 def train(
-    preset: Preset | str,
+    preset: Preset | str | None,
     data: Data,
     out: Path | str,
     *,
     model: Any = None,
     training: SequenceTrainConfig | None = None,
+    init: Run | Path | str | None = None,
     callbacks: Iterable[Callback] = (),
 ) -> TrainingResult:
     """Train a new run in the folder `out`.
@@ -63,25 +65,30 @@ def train(
     If torchrun started several ranks, all of them must call this function. Only rank 0 writes files.
 
     Args:
-        preset: a preset or its name, a key of `PRESETS`.
+        preset: a preset or its name, a key of `PRESETS`. With `init` it can be None; see
+            `fine_tuning.fine_tuning_preset`.
         data: a corpus, the path of a file or folder of any known format, or a catalog name.
         out: folder of the new run.
-        model: model config; by default the preset's.
-        training: training options; by default the preset's.
+        model: model config; by default the preset's or, with `init`, that of the source.
+        training: training options; by default the preset's or, with `init`, the preset's with a lower learning rate.
+        init: source of a fine-tuning: a run, a run folder or the name of a bundled model. Training starts from the
+            weights in its folder, and the new model has the sizes of the source. By default the weights are random.
         callbacks: loggers and other callbacks.
 
     Returns:
         Progress at the end of training, and the signal that stopped it, if any.
 
     Raises:
-        InputError: the preset is unknown, the folder is not empty, or the data or options are invalid; nothing is
-            written.
+        InputError: the preset is unknown, the folder is not empty, or the data or options are invalid, or the preset
+            or the data do not fit the source; nothing is written.
     """
-    preset, out = find_preset(preset), Path(out)
+    out = Path(out)
     prepared: list[_PreparedRun] = []
 
     def prepare() -> dict[str, Any]:
-        prepared.append(_prepare_new(preset, data, out, model or preset.model, training or preset.training))
+        source = None if init is None else Source.read(init)
+        chosen = _choose_preset(preset, source)
+        prepared.append(_prepare_new(chosen, data, out, model or chosen.model, training or chosen.training, source))
         return asdict(prepared[0].config)
 
     with distributed.process_group():
@@ -132,13 +139,27 @@ def resume(
         return _fit(prepared[0], folder, callbacks)
 
 
-def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig) -> _PreparedRun:
+def _choose_preset(preset: Preset | str | None, source: Source | None) -> Preset:
+    """Return the preset of a new run, adapted to the source if there is one."""
+    found = None if preset is None else find_preset(preset)
+    if source is not None:
+        return fine_tuning_preset(source.config, found)
+    if found is None:
+        raise InputError(f"preset: received none, expected one of {', '.join(PRESETS)}, or a run to start from (init)")
+    return found
+
+
+def _prepare_new(
+    preset: Preset, data: Data, folder: Path, model: Any, training: SequenceTrainConfig, source: Source | None
+) -> _PreparedRun:
     """Check all arguments and the data, then create the folder and write config.json."""
     _check_empty(folder)
     choose_device(training.device)
     model_class = KINDS[preset.kind].model_class
     if training.window and not model_class.carries_state:
         raise InputError(f"window: received {training.window}, expected 0: this model trains on whole sequences only")
+    if source is not None:
+        check_model(model, source.config)
     corpus = open_data(data)
     corpus.check()
     check_outliers(corpus)
@@ -148,12 +169,13 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
     shape = StepShape.from_corpus(corpus)
     if model_class.uses_text:
         shape = replace(shape, classes=0)  # text-conditional models are not conditioned on the class
+    adapted = AdaptedData.from_corpus(corpus, shape) if source is None else adapt_data(source, corpus, shape)
     config = RunConfig(
         kind=preset.kind,
-        shape=shape,
+        shape=adapted.shape,
         model=model,
-        normalizer=Normalizer.from_corpus(corpus),
-        metadata=corpus.metadata if shape.classes else replace(corpus.metadata, classes=()),
+        normalizer=adapted.normalizer,
+        metadata=replace(corpus.metadata, classes=adapted.classes),
         data=describe_data(data),
         fingerprint=corpus.fingerprint,
         training=training,
@@ -161,6 +183,7 @@ def _prepare_new(preset: Preset, data: Data, folder: Path, model: Any, training:
         longest_text=int(corpus.text_lengths.max(initial=0)),
         steps_per_character=corpus.max_steps_per_character,
         sizes=DrawingSizes.from_corpus(corpus),
+        init=None if source is None else make_origin(source),
     )
     config.build()  # raises InputError before anything is written
     content = config.encode()
@@ -223,8 +246,13 @@ def _null_nll_per_point(config: RunConfig, corpus: Corpus) -> float:
 
 
 def _fit(prepared: _PreparedRun, folder: Path, callbacks: Iterable[Callback]) -> TrainingResult:
-    config, corpus, model = prepared.config, prepared.corpus, prepared.config.build()
+    config, model = prepared.config, prepared.config.build()
+    corpus = label_single_class(prepared.corpus, config.metadata.classes)
     distributed.from_rank_zero(lambda: _prepare_folder(folder))
+    if config.init is not None:
+        is_new = distributed.from_rank_zero(lambda: not (folder / CHECKPOINT_FILE).exists())
+        if is_new:
+            model.load_state_dict(distributed.from_rank_zero(lambda: initial_weights(config, model)))
     train_batches, valid_batches = config.training.splits(corpus, config.normalizer)
     callbacks = list(callbacks)
     boards = [callback for callback in callbacks if isinstance(callback, TensorBoardLogger)]

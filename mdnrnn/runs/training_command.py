@@ -1,13 +1,17 @@
-"""The command that trains a run, derived from its config. This module does not import torch at module level."""
+"""The command that trains a run, derived from its config. This module does not import torch."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import fields
-from typing import Any
+from contextlib import suppress
+from dataclasses import replace
 
+from mdnrnn.errors import InputError
+from mdnrnn.runs.bundled import find_run
 from mdnrnn.runs.config import RunConfig
 from mdnrnn.runs.data import is_in_memory
+from mdnrnn.runs.fine_tuning_options import fine_tuning_preset
+from mdnrnn.runs.preset_options import changed_options, closest_preset
 from mdnrnn.runs.presets import PRESETS, Preset
 
 
@@ -24,28 +28,21 @@ def training_command(config: RunConfig, out: str) -> str | None:
     Returns:
         The command; None if there is none, because the data were passed in memory or no preset has this kind of model.
     """
-    candidates = {name: preset for name, preset in PRESETS.items() if preset.kind == config.kind}
-    if not candidates or is_in_memory(config):
+    preset = closest_preset(config) if config.init is None else _preset_of_source(config)
+    if preset is None or is_in_memory(config):
         return None
-    options = {name: _changed_options(config, preset) for name, preset in candidates.items()}
-    preset = min(options, key=lambda name: len(options[name]))
-    return shlex.join(["mdnrnn", "train", preset, "--data", config.data, "--out", out, *options[preset]])
+    if config.init is None:
+        start = [next(name for name, each in PRESETS.items() if each is preset)]
+    else:
+        start = ["--from", config.init.run]
+    options = [argument for arguments in changed_options(config, preset).values() for argument in arguments]
+    return shlex.join(["mdnrnn", "train", *start, "--data", config.data, "--out", out, *options])
 
 
-def _changed_options(config: RunConfig, preset: Preset) -> list[str]:
-    """Return the options of the model and of the training whose values differ from those of a preset."""
-    parts = (("model.", config.model, preset.model), ("", config.training, preset.training))
-    options: list[str] = []
-    for prefix, values, defaults in parts:
-        for field in fields(defaults):
-            value, default = getattr(values, field.name), getattr(defaults, field.name)
-            if value not in (default, None):
-                options += _to_arguments(prefix, field.name.replace("_", "-"), value, default)
-    return options
-
-
-def _to_arguments(prefix: str, name: str, value: Any, default: Any) -> list[str]:
-    if isinstance(default, bool):
-        return [f"--{prefix}{name}" if value else f"--{prefix}no-{name}"]
-    value = value if default is None else type(default)(value)  # a factor can be stored as true or false
-    return [f"--{prefix}{name}", repr(value).removesuffix(".0") if isinstance(value, float) else str(value)]
+def _preset_of_source(config: RunConfig) -> Preset:
+    """Return the default options of a fine-tuning. If the source is missing, they are derived from the run itself."""
+    assert config.init is not None
+    source = replace(config, init=None)
+    with suppress(InputError):
+        source = RunConfig.read(find_run(config.init.run))
+    return fine_tuning_preset(source)

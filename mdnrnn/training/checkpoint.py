@@ -257,7 +257,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
         InputError: the file is missing or damaged, does not match the model exactly in names, shapes and dtypes, or
             contains NaN or infinite values. Weights are not converted to another dtype.
     """
-    model.load_state_dict(distributed.from_rank_zero(lambda: _read_weights(path, model.state_dict())))
+    model.load_state_dict(distributed.from_rank_zero(lambda: read_weights(path, model.state_dict())))
 
 
 def check_weights(path: Path, expected: Mapping[str, Tensor], *, only_header: bool = False) -> None:
@@ -275,10 +275,11 @@ def check_weights(path: Path, expected: Mapping[str, Tensor], *, only_header: bo
     if only_header:
         with _open_weights(path, expected):
             return
-    _read_weights(path, expected)
+    read_weights(path, expected)
 
 
-def _read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights in a safetensors file after the checks of `check_weights`."""
     with _open_weights(path, expected) as file:
         weights = load(file.read())
         for name, tensor in expected.items():

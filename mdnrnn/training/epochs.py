@@ -94,6 +94,8 @@ def move(batch: Any, device: torch.device) -> Any:
     strings, are returned unchanged.
     """
     if isinstance(batch, Tensor):
+        if device.type == "mps" and batch.dtype == torch.float64:  # MPS has no float64
+            batch = batch.float()
         return batch.to(device, non_blocking=True)
     if hasattr(batch, "to"):
         return batch.to(device)

@@ -99,7 +99,43 @@ def test_resume_refuses_a_run_without_checkpoint_and_keeps_its_weights(
     assert (run / "model.safetensors").read_bytes() == (stroke_run / "model.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("form", ["--from {}", "--from={}"])
+def test_fine_tuning_starts_from_a_run_without_a_preset(
+    form: str, stroke_run: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    """The sizes are those of the run; the learning rate is half of the preset's, unless it is given."""
+    data = str(stroke_run.parent / "data.npz")
+    start = ["train", *form.format(stroke_run).split(), "--data", data, "--steps", "2", "--validations", "1"]
+    assert main([*start, "--out", str(tmp_path / "tuned")]) == 0
+    assert main([*start, "--out", str(tmp_path / "faster"), "--learning-rate", "0.01", "--model.dropout", "0.2"]) == 0
+    capsys.readouterr()
+    tuned, faster = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("tuned", "faster"))
+    assert tuned["model"] == json.loads((stroke_run / "config.json").read_text())["model"]
+    assert (tuned["training"]["learning_rate"], faster["training"]["learning_rate"]) == (0.002, 0.01)
+    assert (tuned["init"]["run"], faster["model"]["dropout"]) == (str(stroke_run), 0.2)
+    assert main(["info", str(tmp_path / "tuned")]) == 0
+    assert f"command     mdnrnn train --from {stroke_run} --data {data} --out tuned" in capsys.readouterr().out
+
+
+def test_help_of_fine_tuning_shows_the_values_of_the_run(capsys: Capture) -> None:
+    assert main(["train", "--from", "kanji", "--help"]) == 0
+    printed = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "usage: mdnrnn train " in printed
+    assert "Hidden size, H. (default: 512)" in printed
+    assert "(default: 0.003)" in printed
+
+
 MISTAKES = {
+    "unknown source": ("train --from nosuch --data doodles --out new", "nosuch: no such run folder"),
+    "no source": ("train stroke --data doodles --out new --from", "--from: received no value, expected a run folder"),
+    "preset of other sizes": (
+        "train stroke-small --from kanji --data doodles --out new",
+        "preset: received mdnrnn (hidden 256, layers 1",
+    ),
+    "option that the source determines": (
+        "train --from kanji --data doodles --out new --model.hidden 8",
+        "model.hidden: received 8, expected 512 as in the run",
+    ),
     "existing folder": ("train stroke --data doodles --out RUN", "exists already"),
     "nothing to resume": ("train --resume nosuch", "config.json is missing"),
     "two budgets": ("train stroke --data doodles --out new --steps 5 --minutes 1", "both steps and minutes"),
