@@ -40,6 +40,8 @@ class RunDescription:
     """Number of events, E."""
     inputs: int
     """Number of additional inputs per step, A."""
+    context: int
+    """Size of the context vector, C; 0 for models without a context vector."""
     classes: list[str]
     alphabet: str
     """Characters that a text-conditional model can write; empty for other models."""
@@ -112,6 +114,7 @@ def describe_config(config: RunConfig, folder: Path) -> RunDescription:
         features=list(metadata.features or default_names),
         events=shape.events,
         inputs=shape.inputs,
+        context=shape.context,
         classes=list(metadata.classes),
         alphabet=shape.alphabet,
         max_steps=config.max_steps,
@@ -136,6 +139,7 @@ def format_description(run: RunDescription) -> dict[str, str]:
     """Return the description as texts of one line each, by title; titles without content are omitted."""
     grid = "" if run.bin_width is None else f"; bin width {run.bin_width:g} {run.units}"
     inputs = f"; {quantity(run.inputs, 'inputs')}" if run.inputs else ""
+    inputs += f"; context vector of {quantity(run.context, 'numbers')}" if run.context else ""
     terms = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in run.valid_terms.items())
     lines = {
         "run": run.folder,

@@ -28,7 +28,7 @@ from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.runs.bundled import find_run, name_run
 from mdnrnn.runs.config import Origin, RunConfig
 from mdnrnn.runs.run import Run
-from mdnrnn.training.checkpoint import WEIGHTS_FILE, read_weights
+from mdnrnn.training.checkpoint import WEIGHTS_FILE, check_weights, read_weights
 
 _MIN_SCALE_RATIO, _MAX_SCALE_RATIO, _MAX_SHIFT = 0.25, 1.25, 2.0
 """Conditions for the units of the source: range of the scale of the new data relative to that of the source, and
@@ -62,8 +62,9 @@ class Source(NamedTuple):
             InputError: there is no such run, or a file in its folder is missing or damaged.
         """
         folder = run.folder if isinstance(run, Run) else find_run(run)
-        config = RunConfig.read(folder)
-        return cls(folder, config, read_weights(folder / WEIGHTS_FILE, config.weights_without_values()))
+        config, path = RunConfig.read(folder), folder / WEIGHTS_FILE
+        check_weights(path, config.weights_without_values(), only_header=True)  # before the model is allocated
+        return cls(folder, config, read_weights(path, config.build().state_dict()))
 
 
 class AdaptedData(NamedTuple):

@@ -130,7 +130,7 @@ MISTAKES = {
     "no source": ("train stroke --data doodles --out new --from", "--from: received no value, expected a run folder"),
     "preset of other sizes": (
         "train stroke-small --from kanji --data doodles --out new",
-        "preset: received mdnrnn (hidden 256, layers 1",
+        "preset: received mdnrnn (core lstm, hidden 256, layers 1",
     ),
     "option that the source determines": (
         "train --from kanji --data doodles --out new --model.hidden 8",
