@@ -73,10 +73,18 @@ def list_commands() -> dict[str, Command]:
             commands[name] = _describe(getattr(module, f"{name.capitalize()}Options"))
             continue
         group = groups[name]
-        resume = _describe(ResumeOptions).options if name == "train" else (_HELP,)
-        commands[name] = Command(tuple((each, description) for each, description, *_ in group), resume)
+        general = _options_without_preset() if name == "train" else (_HELP,)
+        commands[name] = Command(tuple((each, description) for each, description, *_ in group), general)
         commands.update({f"{name} {each}": _describe(*form) for each, _, *form in group})
     return commands
+
+
+def _options_without_preset() -> tuple[Option, ...]:
+    """Return the options that can follow `mdnrnn train` without a preset: those of --resume and of --from."""
+    fine_tuning = _describe(TrainOptions, preset_defaults(next(iter(PRESETS.values())))).options
+    options = {option.names: option for option in _describe(ResumeOptions).options}
+    options.update({option.names: option for option in fine_tuning if not option.names[0].startswith("--model.")})
+    return tuple(options.values())
 
 
 _HELP = Option(("-h", "--help"), "Print the help", None)
@@ -123,7 +131,7 @@ def _list_options(actions: list[argparse.Action]) -> Iterator[Option]:
 def _values(action: argparse.Action) -> Values:
     """Return the values of an argument: its choices, or values that its name or its placeholder in the help implies."""
     if action.choices is not None:
-        return Values(tuple(map(str, action.choices)))
+        return Values(tuple(sorted(map(str, action.choices))))  # tyro lists those of a union in random order
     data = tuple(name.removesuffix("CATEGORY") for name in CATALOG)
     files = Values(files=True)
     implied = {

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,17 +40,17 @@ def require(shell: str) -> None:
         pytest.skip(f"needs {shell}")
 
 
-@pytest.fixture(scope="module", params=SHELLS)
-def shell(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def script(shell: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def script(shell: str, tmp_path: Path) -> Path:
     """Return a script for the shell, alone in a folder."""
-    path = tmp_path_factory.mktemp(shell) / f"script.{shell}"
-    path.write_text(completion_script(shell), encoding="utf-8")
+    path = tmp_path / f"script.{shell}"
+    path.write_text(write_script(shell), encoding="utf-8")
     return path
+
+
+@cache
+def write_script(shell: str) -> str:
+    return completion_script(shell)
 
 
 def type_line(shell: str, script: Path, line: str) -> str:
@@ -103,6 +104,7 @@ def test_all_commands_and_their_options_are_listed(capsys: pytest.CaptureFixture
             assert {spelling for option in command.options for spelling in option.names} == in_help
 
 
+@pytest.mark.parametrize("shell", SHELLS)
 def test_script_is_printed_and_has_no_syntax_error(
     shell: str, script: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,6 +125,7 @@ LINES = {
     "mdnrnn train stroke-s\t": "<train><stroke-small>",
     "mdnrnn train world --model.hid\t 4": "<train><world><--model.hidden><4>",
     "mdnrnn train --res\t": "<train><--resume>",
+    "mdnrnn train --fr\t kanj\t --le\t": "<train><--from><kanji><--learning-rate>",
     "mdnrnn info kanj\t": "<info><kanji>",
     "mdnrnn info my\t": "<info><my run>",
     "mdnrnn generate doodles --color str\t": "<generate><doodles><--color><stroke>",
@@ -133,7 +136,7 @@ LINES = {
 }
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"], scope="module")
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
 @pytest.mark.parametrize(("line", "arguments"), LINES.items(), ids=[line.replace("\t", "^") for line in LINES])
 def test_tab_completes_a_word(shell: str, script: Path, line: str, arguments: str) -> None:
     require(shell)
@@ -141,13 +144,15 @@ def test_tab_completes_a_word(shell: str, script: Path, line: str, arguments: st
     assert type_line(shell, script, line) == arguments
 
 
-@pytest.mark.parametrize("shell", ["bash", "fish"], scope="module")
+@pytest.mark.parametrize("shell", ["bash", "fish"])
 def test_candidates(shell: str, script: Path) -> None:
     require(shell)
     (script.parent / "kangaroo.npz").touch()
     assert list_candidates(shell, script, "mdnrnn ") >= set(COMMANDS)
     assert list_candidates(shell, script, "mdnrnn train ") >= set(PRESETS)
     assert list_candidates(shell, script, "mdnrnn info ") >= set(bundled_runs())
+    assert list_candidates(shell, script, "mdnrnn train --from ") >= set(bundled_runs())
+    assert list_candidates(shell, script, "mdnrnn train stroke --from doo") == {"doodles"}
     assert list_candidates(shell, script, "mdnrnn data info kan") == {"kanji", "kanjivg", "kangaroo.npz"}
     assert list_candidates(shell, script, "mdnrnn data get kan") == {"kanji", "kanjivg"}
     assert list_candidates(shell, script, "mdnrnn data get ") >= {name.removesuffix("CATEGORY") for name in CATALOG}
