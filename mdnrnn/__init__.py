@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from mdnrnn.errors import InputError as InputError
     from mdnrnn.errors import InputWarning as InputWarning
     from mdnrnn.evaluation.likelihood import evaluate as evaluate
+    from mdnrnn.export.files import export_onnx as export_onnx
+    from mdnrnn.export.files import export_pt2 as export_pt2
     from mdnrnn.generation.loop import generate as generate
     from mdnrnn.generation.sampling import Sampling as Sampling
     from mdnrnn.models.base import Condition as Condition
@@ -88,6 +90,7 @@ _NAMES_BY_MODULE = {
     "mdnrnn.distributions": ["GaussianMixture", "PerDimensionMixture", "Step", "StepDistribution"],
     "mdnrnn.errors": ["DataError", "InputError", "InputWarning"],
     "mdnrnn.evaluation.likelihood": ["evaluate"],
+    "mdnrnn.export.files": ["export_onnx", "export_pt2"],
     "mdnrnn.generation.loop": ["generate"],
     "mdnrnn.generation.sampling": ["Sampling"],
     "mdnrnn.models.base": ["Condition", "SequenceModel", "StepShape"],

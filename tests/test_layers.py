@@ -21,7 +21,7 @@ LAYERS = {
     "nn": 4, "models": 5,
     "training": 6, "generation": 6, "evaluation": 7,
     "render": 5, "render.figures": 6, "render.save": 7,
-    "runs": 8, "tasks": 9, "notebook": 9, "export": 10, "benchmark": 10, "studio": 11,
+    "runs": 8, "export": 9, "tasks": 10, "notebook": 10, "benchmark": 11, "studio": 11,
     "cli": 12, "__main__": 13, "__init__": 13,
 }  # fmt: skip
 """Layer of each module by its longest prefix; a module may import from its own layer and from lower layers."""

@@ -27,6 +27,7 @@ COMMANDS = {
     "combine": "Add and subtract the latent vectors of drawings.",
     "nearest": "Find similar drawings.",
     "map": "Draw a map of the latent space.",
+    "export": "Write a model as ONNX or PT2, for programs without mdnrnn.",
     "demo": "Train mixture density networks on toy problems.",
     "data": "List, download, import, export, inspect and draw data.",
     "benchmark": "Measure speed, and compare likelihoods with reference models.",

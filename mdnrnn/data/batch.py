@@ -125,12 +125,12 @@ class Batch:
     @property
     def size(self) -> int:
         """Number of sequences B."""
-        return len(self.indices)
+        return self.indices.shape[0]
 
     @property
     def points(self) -> int:
         """Number of real steps S."""
-        return len(self.slots)
+        return self.slots.shape[0]
 
     def sequence_of_row(self) -> Tensor:
         """Return, for each step, the index b of its sequence in the batch, shape (S,)."""

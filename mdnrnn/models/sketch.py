@@ -17,6 +17,7 @@ from mdnrnn.nn.heads import StepHead
 from mdnrnn.nn.label_embedding import LabelEmbedding
 from mdnrnn.nn.layer_norm import LayerNormLSTM
 from mdnrnn.nn.lstm import LSTM, LSTMState
+from mdnrnn.nn.scan import scan_steps
 
 _INITIAL_LOG_SCALE = -2.0
 """Approximate log standard deviation of q(z | drawing) before training."""
@@ -68,7 +69,8 @@ class SketchRNN(LatentModel):
         steps, hiddens = batch.target, []
         for lstm, slots in ((self.encoder_forward, batch.slots), (self.encoder_backward, batch.backward_slots())):
             inputs = self.encoder_features.from_batch(batch, steps, slots)
-            outputs, _ = lstm(inputs, lstm.initial_state(batch.size))
+            state = lstm.initial_state(batch.size)
+            outputs = scan_steps(lstm, inputs, state) if torch.compiler.is_exporting() else lstm(inputs, state)[0]
             hiddens.append(outputs.flatten(0, 1).index_select(0, batch.last_slots()))
         label = self.label(batch.label, hiddens[0])
         # Under autocast the parameters are in half precision; the posterior needs float32.

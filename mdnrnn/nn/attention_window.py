@@ -125,7 +125,7 @@ class WindowLSTM(nn.Module):
         hidden, cell = update_state(i, f, g, o, state.lstm.cell[0])
         alpha, beta, delta = self.window(hidden).exp().chunk(3, -1)
         centers = state.centers[0] + delta
-        phi = _window_weights(alpha, beta, centers, len(text.characters))
+        phi = _window_weights(alpha, beta, centers, text.characters.shape[0])
         context = (phi[:, :-1].t().unsqueeze(-1) * text.characters).sum(0)
         finished = has_passed_text(alpha, beta, centers, phi, text.lengths)
         lstm = LSTMState(hidden.unsqueeze(0), cell.unsqueeze(0))

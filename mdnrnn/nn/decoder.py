@@ -125,8 +125,9 @@ class StepDecoder(nn.Module):
 
         If `core` is None, the core starts with its own initial state.
         """
-        position = context.new_zeros(1, len(context), self.head.shape.features)
-        return DecoderState(core or self.core.initial_state(len(context)), position, context.unsqueeze(0))
+        batch = context.shape[0]  # `len` would fix the batch size of an exported graph
+        position = context.new_zeros(1, batch, self.head.shape.features)
+        return DecoderState(core or self.core.initial_state(batch), position, context.unsqueeze(0))
 
     def step(self, previous: Step, state: DecoderState) -> tuple[StepDistribution, DecoderState]:
         """Return the distribution over the step after `previous`, of batch shape (B,), and the next state."""

@@ -171,9 +171,9 @@ def _apply_padded(linear: nn.Linear, features: Tensor) -> Tensor:
     products of the forward and backward pass, and caches up to a thousand compiled products. Padding reduces the number
     of different sizes.
     """
-    missing = -len(features) % 256
-    if not missing or features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+    if features.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return linear(features)
+    missing = -len(features) % 256
     return linear(functional.pad(features, (0, 0, 0, missing)))[: len(features)]
 
 

@@ -40,7 +40,7 @@ class LabelEmbedding(nn.Module):
             InputError: if `label` is None although there are classes, or if a blend has the wrong number of classes.
         """
         if self.weight is None:
-            return like.new_zeros(len(like), 0)
+            return like.new_zeros(like.shape[0], 0)
         if label is None:
             raise InputError(f"label: received none, expected a label from 0 to {self.classes - 1}")
         if not label.is_floating_point():

@@ -120,7 +120,7 @@ class LSTM(nn.Module):
         outputs, hiddens, cells = [] if lower is None else [lower], [], []
         for index, layer in enumerate(self.layers):
             layer_inputs = stack_inputs(inputs, outputs, self.skip)
-            if len(inputs) < _SEQUENCE_KERNEL_FROM and is_plain_layer(layer):
+            if (torch.compiler.is_exporting() or inputs.shape[0] < _SEQUENCE_KERNEL_FROM) and is_plain_layer(layer):
                 weights: Any = (layer.weight_ih_l0, layer.weight_hh_l0, layer.bias_ih_l0, layer.bias_hh_l0)
                 hidden, cell = torch.lstm_cell(layer_inputs, (state.hidden[index], state.cell[index]), *weights)
             else:
@@ -174,7 +174,7 @@ def is_plain_layer(layer: Any) -> bool:
         and len(layer._flat_weights) == 4
         and not layer._forward_hooks
         and not layer._forward_pre_hooks
-        and "forward" not in vars(layer)
+        and "forward" not in layer.__dict__
         and not has_global_hooks()
     )
 

@@ -16,9 +16,9 @@ from mdnrnn.errors import InputError, quantity
 from mdnrnn.pen_events import END, UP
 from mdnrnn.runs.config import RunConfig
 
-_STEP_LIMIT_FACTOR = 1.25
+STEP_LIMIT_FACTOR = 1.25
 """Step limit per character of a text, as a multiple of the maximum number of steps per character in training."""
-_EXTRA_CHARACTERS = 4
+EXTRA_CHARACTERS = 4
 """Number that is added to the number of characters of a text to compute its step limit.
 
 A short text needs this margin, because one character may need far more steps than the average character.
@@ -156,8 +156,8 @@ def step_limits(config: RunConfig, texts: Items[str] | None, prefix: Sequence | 
     if texts is None or not config.steps_per_character:
         return config.max_steps
     prefix_characters = 0 if prefix is None or prefix.text is None else len(prefix.text)
-    characters = np.array([max(0, len(text) - prefix_characters) for text in texts]) + _EXTRA_CHARACTERS
-    return np.ceil(_STEP_LIMIT_FACTOR * config.steps_per_character * characters).astype(np.int64)
+    characters = np.array([max(0, len(text) - prefix_characters) for text in texts]) + EXTRA_CHARACTERS
+    return np.ceil(STEP_LIMIT_FACTOR * config.steps_per_character * characters).astype(np.int64)
 
 
 def label_weights(
