@@ -25,6 +25,7 @@ from mdnrnn.tasks import toy_demos
 from mdnrnn.training import trainer
 from mdnrnn.training.config import TrainConfig
 from tests.data.formats.samples import IAM_LINE
+from tests.export.helpers import needs_export
 from tests.helpers import make_touches, shorten
 
 ROOT = Path(__file__).parents[1]
@@ -153,7 +154,11 @@ def workspace(materials: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.filterwarnings("default:.*figure.*:RuntimeWarning")
-@pytest.mark.parametrize("page", GUIDES, ids=page_name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, marks=needs_export) if page.stem == "export" else page for page in GUIDES],
+    ids=page_name,
+)
 def test_blocks_run_from_top_to_bottom(page: Path, workspace: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "guide"}
     for block in read_blocks(page):

@@ -5,6 +5,7 @@ in turns, after a warm-up, and their median times are compared.
 """
 
 from mdnrnn.benchmark.corpus_size import SizeBenchmark, benchmark_size
+from mdnrnn.benchmark.export import ExportBenchmark, benchmark_export
 from mdnrnn.benchmark.generate import GenerateBenchmark, benchmark_generate
 from mdnrnn.benchmark.head import HeadBenchmark, benchmark_head
 from mdnrnn.benchmark.importing import ImportFigures, benchmark_import
@@ -15,7 +16,8 @@ from mdnrnn.benchmark.train import TrainBenchmark, benchmark_train
 from mdnrnn.benchmark.world import WorldBenchmark, benchmark_world
 
 __all__ = [
-    "GenerateBenchmark", "HeadBenchmark", "ImportFigures", "LiveBenchmark", "Machine", "SizeBenchmark",
-    "TouchBenchmark", "TrainBenchmark", "WorldBenchmark", "benchmark_generate", "benchmark_head", "benchmark_import",
-    "benchmark_live", "benchmark_size", "benchmark_touch", "benchmark_train", "benchmark_world",
+    "ExportBenchmark", "GenerateBenchmark", "HeadBenchmark", "ImportFigures", "LiveBenchmark", "Machine",
+    "SizeBenchmark", "TouchBenchmark", "TrainBenchmark", "WorldBenchmark", "benchmark_export", "benchmark_generate",
+    "benchmark_head", "benchmark_import", "benchmark_live", "benchmark_size", "benchmark_touch", "benchmark_train",
+    "benchmark_world",
 ]  # fmt: skip

@@ -49,7 +49,12 @@ def raise_if_interrupted(result: TrainingResult) -> None:
         raise KeyboardInterrupt
 
 
-def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, float]:
+def take_turns(
+    contenders: dict[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Return the median time of each function in seconds.
 
     The functions run in turns, so that other processes on the machine affect all functions equally.
@@ -58,6 +63,7 @@ def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device
         contenders: functions to compare, by name.
         repeats: number of timed rounds, after one round of warm-up.
         device: device that the functions use. It is synchronized before and after each call.
+        clock: function that returns the time in seconds: wall-clock time, or `time.process_time` for CPU time.
     """
     if repeats < 1:
         raise InputError(f"repeats: received {repeats}, expected 1 or more")
@@ -66,10 +72,10 @@ def take_turns(contenders: dict[str, Callable[[], object]], repeats: int, device
         for name, run in contenders.items():
             _synchronize(device)
             time.sleep(_PAUSE)
-            started = time.perf_counter()
+            started = clock()
             run()
             _synchronize(device)
-            times[name].append(time.perf_counter() - started)
+            times[name].append(clock() - started)
     return {name: median(seconds[_WARM_UP:]) for name, seconds in times.items()}
 
 

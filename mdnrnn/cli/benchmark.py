@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from tyro.conf import Positional, arg
 
 from mdnrnn.cli.dispatch import choose, summary
-from mdnrnn.cli.options import DataOption, DeviceOption, Json, Seed, parse, print_json
+from mdnrnn.cli.options import DataOption, DeviceOption, Json, RunFolder, Seed, parse, print_json
 
 Repeats = Annotated[int, arg(help="Number of timed rounds; the median is reported.")]
 Minutes = Annotated[float, arg(help="Training time in minutes.")]
@@ -233,6 +233,24 @@ class LiveOptions(BenchmarkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportOptions(BenchmarkOptions):
+    """Measure an exported model: sizes of the files, and CPU time per step in onnxruntime and PyTorch on one core."""
+
+    run: RunFolder
+    batch_size: int = 1
+    """Number of sequences."""
+    steps: int = 500
+    """Number of steps per round."""
+    repeats: Repeats = 9
+
+    def measure(self) -> Any:
+        """Run the benchmark."""
+        from mdnrnn.benchmark import benchmark_export
+
+        return benchmark_export(**self.arguments())
+
+
+@dataclass(frozen=True, kw_only=True)
 class TableOptions:
     """Write the results of mdnrnn benchmark all --json as a table to a Markdown file."""
 
@@ -252,6 +270,7 @@ BENCHMARKS: dict[str, type[BenchmarkOptions]] = {
     "touch": TouchOptions,
     "world": WorldOptions,
     "live": LiveOptions,
+    "export": ExportOptions,
 }
 
 

@@ -120,6 +120,7 @@ def _example_condition(model: SequenceModel, dimensions: Dimensions) -> Conditio
         label=like.new_ones(batch, shape.classes) / shape.classes if shape.classes else None,
         latent=like.new_zeros(batch, model.latent) if model.latent else None,
         text=torch.full((batch, characters), ord(shape.alphabet[0])) if model.uses_text else None,
+        context=like.new_zeros(batch, shape.context) if shape.context else None,
     )
 
 

@@ -4,9 +4,9 @@ A graph maps a dictionary of named tensors to a dictionary of named tensors:
 
 - step: motion (B, D), event (B,), inputs (B, A) and the state -> parameters of the step distribution, the next state
   and, if the model has a stopping rule, finished (B,).
-- initial: label (B, classes), latent (B, Z) and text (B, U), as far as the model is conditioned on them -> the state
-  before the first step, and the motion and event that the first step reads. A model without conditions reads
-  batch_size, a scalar.
+- initial: label (B, classes), latent (B, Z), text (B, U) and context (B, C), as far as the model is conditioned on them
+  -> the state before the first step, and the motion and event that the first step reads. A model without conditions
+  reads batch_size, a scalar.
 - encoder: motion (B, T, D), event (B, T), lengths (B,) and label (B, classes) -> mean and log_scale of q(z), (B, Z).
 
 All motions are normalized. The label contains weights of the classes, the text Unicode code points padded with zeros.

@@ -31,6 +31,7 @@ def describe_model(model: SequenceModel) -> dict[str, Any]:
         "event_codes": {"START": START, "DOWN": DOWN, "UP": UP, "END": END},
         "inputs": model.shape.inputs,
         "latent": model.latent,
+        "context": model.shape.context,
         "alphabet": model.shape.alphabet,
         "sampling": _SAMPLING,
     }

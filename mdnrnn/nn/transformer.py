@@ -79,9 +79,9 @@ class Transformer(nn.Module):
         Returns:
             Outputs, shape (T, B, H), and the state after the last step.
         """
-        steps = torch.arange(len(inputs), device=inputs.device)
+        steps = torch.arange(inputs.shape[0], device=inputs.device)
         rotation = make_rotation(state.time + steps.view(-1, 1, 1), self.head_size)
-        mask = self._attention_mask(len(inputs), state)
+        mask = self._attention_mask(inputs.shape[0], state)
         # Under autocast the linear layers run in half precision; their outputs are summed in full precision.
         features, keys, values = self.embed(inputs).to(self.embed.weight.dtype), [], []
         for layer, old_keys, old_values in zip(self.layers, state.keys, state.values, strict=True):
@@ -89,9 +89,10 @@ class Transformer(nn.Module):
             keys.append(key)
             values.append(value)
         outputs = self.norm(features)
-        kept = slice(max(0, len(keys[0]) + 1 - self.span), None)  # the steps that the next step attends to
+        # Keep the steps that the next step attends to. Unlike `max`, `sym_max` does not fix sizes of exported graphs.
+        kept = slice(torch.sym_max(0, keys[0].shape[0] + 1 - self.span), None)
         cache = (torch.stack([part[kept] for part in parts]) for parts in (keys, values))
-        return outputs, TransformerState(outputs[-1:], state.time + len(inputs), *cache)
+        return outputs, TransformerState(outputs[-1:], state.time + inputs.shape[0], *cache)
 
     def step(self, inputs: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """Run one time step.

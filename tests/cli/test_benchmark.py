@@ -17,6 +17,7 @@ BENCHMARKS = {
         "train --preset sketch-small --hidden 16 --batch-size 4 --batches 2 --data DATA",
         ("speedup", "speedup_scale_tril", "speedup_same_memory", "plain_points_per_second", "parameters"),
     ),
+    "export": ("export RUN --steps 3", ("step_bytes", "initial_bytes", "onnx_ms", "torch_ms")),
     "generate": ("generate --hidden 16 --steps 4", ("batch_256_over_1", "step_over_matvec")),
 }
 
@@ -26,8 +27,8 @@ def test_benchmark_prints_positive_figures(
     line: str, keys: tuple[str, ...], stroke_run: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shrink_benchmarks(monkeypatch)
-    data = str(stroke_run.parent / "data.npz")
-    arguments = [data if word == "DATA" else word for word in line.split()]
+    names = {"DATA": str(stroke_run.parent / "data.npz"), "RUN": str(stroke_run)}
+    arguments = [names.get(word, word) for word in line.split()]
     assert main(["benchmark", *arguments, "--repeats", "1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert all(figures[key] > 0 for key in keys)

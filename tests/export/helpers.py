@@ -81,6 +81,12 @@ MODELS: dict[str, Callable[[], SequenceModel]] = {
         StepShape(features=3, events=2, inputs=2, offsets=0),
         MDNRNNConfig(**SIZES, covariance="full", layers=2, skip=True),
     ),
+    "GRU, two layers with skips, context": lambda: MDNRNN(
+        StepShape(context=5), MDNRNNConfig(**SIZES, core="gru", layers=2, skip=True), context_encoder=nn.Linear(5, 3)
+    ),
+    "transformer with a span of 6 steps": lambda: MDNRNN(
+        StepShape(), MDNRNNConfig(**SIZES, core="transformer", layers=2, heads=2, span=6)
+    ),
     "Sketch-RNN, layer norm, inputs, two classes": lambda: SketchRNN(
         StepShape(classes=2, inputs=1), SketchRNNConfig(**SKETCH, cell="layer-norm", layers=2, covariance="diagonal")
     ),
@@ -138,6 +144,7 @@ def random_condition(model: SequenceModel, batch: int, text: str) -> Condition:
         label=torch.softmax(3 * torch.randn(batch, classes), -1) if classes else None,
         latent=torch.randn(batch, model.latent) if model.latent else None,
         text=codes if model.uses_text else None,
+        context=torch.randn(batch, model.shape.context) if model.shape.context else None,
     )
 
 

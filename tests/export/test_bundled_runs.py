@@ -83,6 +83,7 @@ def test_metadata_describe_the_data(exported: Exported) -> None:
             "event_codes": {"START": -1, "DOWN": 0, "UP": 1, "END": 2},
             "inputs": 0,
             "latent": exported.run.model.latent,
+            "context": 0,
             "classes": list(config.metadata.classes),
             "alphabet": config.shape.alphabet,
             "max_steps": config.max_steps,

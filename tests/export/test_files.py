@@ -58,6 +58,7 @@ SIZES: dict[str, dict[str, list[int | str]]] = {
         "next_state.core.text.characters": ["U + 1", "B", 6], "state.core.above.hidden": [2, "B", 16],
     },
     "Sketch-RNN, layer norm, inputs, two classes": {"label": ["B", 2], "lengths": ["B"], "log_scale": ["B", 4]},
+    "transformer with a span of 6 steps": {"state.core.keys": [2, "T", "B", 16], "state.core.time": [1, "B", 1]},
     GROWING: {"batch_size": [], "motion": ["B", 2], "state.keys": ["T", "B", 4]},
 }  # fmt: skip
 """Sizes of inputs and outputs, with the names of variable sizes."""
