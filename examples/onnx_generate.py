@@ -25,7 +25,7 @@ def choose(logits: np.ndarray, uniform: float) -> int:
 
 
 def draw(model: str, index: int, seed: int, text: str = "", temperature: float = 0.4) -> list[np.ndarray]:
-    step, initial = (InferenceSession(model.replace(".onnx", end)) for end in (".onnx", ".initial.onnx"))
+    step, initial = (InferenceSession(model.removesuffix(".onnx") + end) for end in (".onnx", ".initial.onnx"))
     data = {key: json.loads(value) for key, value in step.get_modelmeta().custom_metadata_map.items()}
     noise, classes, width = np.random.Generator(np.random.Philox([seed, index])), data["classes"], data["bin_widths"][0]
     label = np.eye(len(classes) or 1, dtype=np.float32)[[index % (len(classes) or 1)]]

@@ -31,12 +31,15 @@ def main(arguments: list[str]) -> int:
     """Export the model and print the files."""
     options = parse(ExportOptions, "export", arguments)
     suffix = options.out.suffix.lower()
-    if options.format is None and suffix not in (".onnx", ".pt2"):
+    named = suffix[1:] if suffix in (".onnx", ".pt2") else None
+    if named is None and options.format is None:
         raise InputError(f"--out: received {options.out}, expected a file that ends in .onnx or .pt2; or pass --format")
+    if named and options.format not in (None, named):
+        raise InputError(f"--format: received {options.format} for {options.out}, expected {named}; omit --format")
     from mdnrnn.export.files import export_onnx, export_pt2
     from mdnrnn.runs.run import load
 
-    export = export_onnx if (options.format or suffix[1:]) == "onnx" else export_pt2
+    export = export_onnx if (options.format or named) == "onnx" else export_pt2
     for path in export(load(options.run), options.out):
         print(f"{path}: {path.stat().st_size:,} bytes")
     return 0

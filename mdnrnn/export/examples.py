@@ -30,6 +30,7 @@ class Dimensions(NamedTuple):
 
 
 USUAL = Dimensions(3, 2, 7)
+"""Sizes at which graphs are traced. They differ, so that no two sizes are taken for the same."""
 
 
 class Example(NamedTuple):
@@ -64,9 +65,8 @@ def _step_example(model: SequenceModel) -> Example:
         parts = {name: part for name, part in previous.items() if part is not None}
         return {**parts, **flatten_state(_example_state(model, dimensions))}
 
-    inputs, initial, other_text = (
-        make_inputs(dimensions) for dimensions in (USUAL, USUAL._replace(steps=0), USUAL._replace(characters=8))
-    )
+    other_characters = USUAL._replace(characters=USUAL.characters + 1)
+    inputs, initial, other_text = map(make_inputs, (USUAL, USUAL._replace(steps=0), other_characters))
     if initial.keys() != inputs.keys():
         changed = ", ".join(sorted(initial.keys() ^ inputs.keys()))
         raise InputError(f"model: received None for {changed}, expected a tensor; begin with an empty tensor")

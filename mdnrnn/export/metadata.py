@@ -1,4 +1,20 @@
-"""Metadata of an exported model: what a program without mdnrnn needs to prepare its inputs and to read its outputs."""
+"""Metadata of an exported model: what a program without mdnrnn needs to prepare its inputs and to read its outputs.
+
+- version: version of mdnrnn. graph: step, initial or encoder. kind: kind of model.
+- name, license, source: of the training data.
+- features, units: names and units of the D motion features. offsets: indices of the features whose running sums are
+  the position.
+- mean, scale, logs: normalized = (raw - mean) / scale. For the features whose indices are in logs, raw is replaced by
+  its logarithm.
+- bin_width: raw bin width, or null. bin_widths, first_bin_widths: normalized bin widths (D,) of all steps but the
+  first, and of the first step; 0 for a continuous feature. Null if all features are continuous.
+- bounds: lower and upper bounds of the normalized position, or null.
+- start: whether the pen is down or up before the first step. events: number of events E. event_codes: their codes.
+- classes: names of the classes. alphabet: characters of the texts. inputs, latent, context: sizes A, Z and C.
+- max_steps: number of steps of the longest training sequence. For a text of n characters, the maximum number of steps
+  is steps_per_character (n + extra_characters).
+- sampling: how to sample a step.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +57,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     """Return the metadata of a run: those of its model, and names, units, normalization and license of its data."""
     config, data = run.config, run.config.metadata
     count = config.shape.features
-    names = data.features or ("dx", "dy")[:count] if count <= 2 else data.features
+    names = data.features or (("dx", "dy")[:count] if count <= 2 else ())
     bin_widths, first_bin_widths = run.bin_widths()
     return {
         **describe_model(run.model),

@@ -36,7 +36,8 @@ def encode_onnx(graph: Graph, metadata: Mapping[str, Any]) -> bytes:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        raise InputError(f"model: received a model that cannot be converted to ONNX: {error}") from error
+        cause = error.__cause__ or error
+        raise InputError(f"model: received a model that cannot be converted to ONNX: {cause}") from error
     assert program is not None
     model = program.model_proto
     for part in (model.graph, *model.functions):
@@ -82,9 +83,6 @@ def _name_sizes(proto: Any, graph: Graph) -> None:
         dims = value.type.tensor_type.shape.dim
         names |= {dims[dim].dim_param: name for dim, name in graph.sizes.get(value.name, {}).items()}
     for value in (*proto.input, *proto.output):
-        variable = graph.sizes.get(value.name.removeprefix("next_"), {})
-        for number, dim in enumerate(value.type.tensor_type.shape.dim):
+        for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param:
                 dim.dim_param = re.sub(r"\w+", lambda match: names.get(match[0], match[0]), dim.dim_param)
-            elif number in variable:  # the traced size of a state that stops growing at some size
-                dim.dim_param = f"next {variable[number]}"

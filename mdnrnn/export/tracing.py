@@ -89,7 +89,7 @@ def _is_valid(program: ExportedProgram, example: Example) -> bool:
         outputs = traced(inputs)
         for name, expected in example.module(inputs).items():
             if outputs[name].shape != expected.shape or not torch.allclose(
-                outputs[name].double(), expected.double(), _TOLERANCE, _TOLERANCE
+                outputs[name].double(), expected.double(), _TOLERANCE, _TOLERANCE, equal_nan=True
             ):
                 return False
     return True

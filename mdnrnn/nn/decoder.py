@@ -53,7 +53,8 @@ class StepFeatures(nn.Module):
         events = events if events > END else 0
         self.width = features + position_features + events + inputs
         # Row e + 1 is the encoding of event e. START is event -1, so its encoding is row 0, which is all zeros.
-        self.register_buffer("event_rows", torch.eye(1 + END + 1)[:, 1 : 1 + events], persistent=False)
+        rows = torch.eye(1 + END + 1)[:, 1 : 1 + events].clone()  # `torch.export.save` fails for empty views
+        self.register_buffer("event_rows", rows, persistent=False)
         self.event_rows: Tensor
 
     def from_batch(

@@ -39,6 +39,7 @@ def test_pt2_files_of_a_run(touch_run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "message"),
     [
+        ("model.onnx --format pt2", "--format: received pt2 for model.onnx, expected onnx; omit --format"),
         ("model.txt", "--out: received model.txt, expected a file that ends in .onnx or .pt2; or pass --format"),
         ("nosuch/model.onnx", "nosuch/model.onnx: the folder nosuch does not exist; create it"),
     ],
@@ -47,5 +48,5 @@ def test_invalid_outputs_are_errors(
     out: str, message: str, stroke_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_refused(["export", str(stroke_run), "--out", out], message, capsys)
+    assert_refused(["export", str(stroke_run), "--out", *out.split()], message, capsys)
     assert not list(tmp_path.iterdir())

@@ -134,6 +134,13 @@ class BranchingModel(AttentionModel):
         return super().step(previous._replace(event=previous.event) if previous.motion.sum() > 0 else previous, state)
 
 
+class BesselModel(AttentionModel):
+    """Computes a function that ONNX lacks."""
+
+    def step(self, previous: Step, state: Cache) -> tuple[StepDistribution, Cache]:
+        return super().step(previous._replace(motion=torch.special.bessel_j0(previous.motion)), state)
+
+
 class ShorteningModel(AttentionModel):
     """Branches on the number of steps."""
 
@@ -157,10 +164,11 @@ class FirstDifferentModel(AttentionModel):
             "received motions with the distribution Categorical, expected GaussianMixture or PerD",
         ),
         (BranchingModel, "received a model whose graph 'step' torch.export cannot trace: Could not guard"),
+        (BesselModel, "received a model that cannot be converted to ONNX: .*"),
         (ShorteningModel, "whose graph 'step' torch.export cannot trace for all sizes; do not branch on the size"),
         (FirstDifferentModel, "whose graph 'step' torch.export cannot trace for all sizes"),
     ],
-    ids=["None in the state", "distribution", "branch on a value", "branch on a size", "branch on 0"],
+    ids=["None in the state", "distribution", "branch on a value", "no operator", "branch on a size", "branch on 0"],
 )
 def test_models_that_cannot_be_exported_are_errors(model: type[AttentionModel], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
