@@ -59,7 +59,8 @@ class GaussianMixture(MixtureParameters):
         self._check_density()
         slopes = None if self.slopes is None else to_float64(self.slopes.detach())
         precision = cholesky.precision_matrix(to_float64(self.log_scales.detach()), slopes)
-        return find_mode(self.log_weights.detach(), self.means.detach(), precision).to(self.means)
+        log_weights, means = to_float64(self.log_weights.detach()), to_float64(self.means.detach())
+        return find_mode(log_weights, means, precision).to(self.means)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density in nats, shape (...), at `value`, shape (..., D)."""

@@ -13,7 +13,6 @@ The crossing of two components is defined as the mode of the product of their de
 import torch
 from torch import Tensor
 
-from mdnrnn.device import to_float64
 from mdnrnn.distributions.function_transforms import opaque
 
 _MAX_ITERATIONS = 100
@@ -22,7 +21,7 @@ _ROUNDING = 1e-14
 
 @opaque("find_mode", lambda log_weights, means, precision: torch.empty_like(means[..., 0, :], dtype=torch.float64))
 def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
-    """Return the point of highest density of a Gaussian mixture, shape (..., D), in float64.
+    """Return the point of highest density of a Gaussian mixture, shape (..., D); all tensors are in float64.
 
     Args:
         log_weights: shape (..., K).
@@ -30,8 +29,8 @@ def find_mode(log_weights: Tensor, means: Tensor, precision: Tensor) -> Tensor:
         precision: inverse covariances, shape (..., K, D, D).
     """
     *batch, k, d = means.shape
-    means, precision = to_float64(means).reshape(-1, k, d), to_float64(precision).reshape(-1, k, d, d)
-    constants = to_float64(log_weights).reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
+    means, precision = means.reshape(-1, k, d), precision.reshape(-1, k, d, d)
+    constants = log_weights.reshape(-1, k) + 0.5 * torch.linalg.slogdet(precision).logabsdet
     scales = precision.diagonal(dim1=-2, dim2=-1).amax(-2).rsqrt()
     starts = means if d == 1 or k == 1 else torch.cat([means, _find_crossings(constants, means, precision)], 1)
     x, ascents = starts.reshape(-1, d).clone(), starts.shape[1]

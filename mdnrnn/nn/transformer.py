@@ -61,7 +61,7 @@ class Transformer(nn.Module):
                 nn.init.xavier_uniform_(parameter, (2 * layers) ** -0.5 if is_residual else 1.0)
         # The input of the first step of a sequence is 0. With a bias of 0, normalization would divide its features,
         # which are 0 in all layers, by almost 0, and gradients would overflow.
-        nn.init.normal_(self.embed.bias)
+        nn.init.normal_(self.embed.bias, std=0.1)
 
     def initial_state(self, batch_size: int) -> TransformerState:
         """Return a state with an empty cache."""

