@@ -28,17 +28,15 @@ class TransformerModel(mdnrnn.SequenceModel):
         self.head = mdnrnn.StepHead(hidden, shape.features, components=20, events=shape.events)
 
     def read(self, features: Tensor) -> Tensor:  # (T, B, F) -> (T, B, H)
-        steps = len(features)
-        mask = nn.Transformer.generate_square_subsequent_mask(steps, features.device, features.dtype)
-        return self.network(self.embed(features) + self.place.weight[:steps].unsqueeze(1), mask, is_causal=True)
+        mask = nn.Transformer.generate_square_subsequent_mask(len(features))
+        return self.network(self.embed(features) + self.place.weight[: len(features), None], mask, is_causal=True)
 
     def forward(self, batch: mdnrnn.Batch) -> mdnrnn.StepDistribution:
         return self.head(batch.unpad(self.read(self.features.from_batch(batch, batch.previous))))
 
     # The state is the sequence so far: position (1, B, D) and features (T, B, F).
     def initial_state(self, batch_size: int, condition: mdnrnn.Condition | None = None) -> tuple[Tensor, Tensor]:
-        like = self.head.linear.bias
-        return like.new_zeros(1, batch_size, 2), like.new_zeros(0, batch_size, self.features.width)
+        return torch.zeros(1, batch_size, 2), torch.zeros(0, batch_size, self.features.width)
 
     def step(self, previous: mdnrnn.Step, state: tuple[Tensor, Tensor]) -> tuple[mdnrnn.StepDistribution, Any]:
         position = state[0] + previous.motion
@@ -47,7 +45,7 @@ class TransformerModel(mdnrnn.SequenceModel):
         return self.head(self.read(features)[-1]), (position, features)
 
 
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 600
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 corpus = mdnrnn.open_corpus("doodles")
 normalizer = mdnrnn.Normalizer.from_corpus(corpus)
 train, valid, test = (mdnrnn.Batches(corpus, split, normalizer, 32) for split in ("train", "valid", "test"))
@@ -55,7 +53,6 @@ torch.manual_seed(0)
 model = TransformerModel(mdnrnn.StepShape.from_corpus(corpus))
 mdnrnn.fit(model, train, valid, config=mdnrnn.SequenceTrainConfig(steps=steps, learning_rate=1e-3))
 print(f"{mdnrnn.evaluate(model, test).nll_per_point:.3f} nats per point")
-
 sampling, bin_width = mdnrnn.Sampling(temperature=0.4), torch.tensor(normalizer.bin_widths(corpus.metadata))
 drawn = mdnrnn.generate(model, 36, sampling=sampling, bin_width=bin_width, max_steps=200)
 motions = [normalizer.denormalize(sequence.motion).round() for sequence in drawn]

@@ -40,7 +40,7 @@ class MinimalGRU(nn.Module):
         return outputs[0], state
 
 
-steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1500
+steps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
 corpus = mdnrnn.open_corpus("doodles")
 normalizer = mdnrnn.Normalizer.from_corpus(corpus)
 train, valid, test = (mdnrnn.Batches(corpus, split, normalizer, 32) for split in ("train", "valid", "test"))
