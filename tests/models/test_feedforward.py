@@ -263,9 +263,7 @@ def test_invalid_sizes_are_errors(inputs: int, targets: int, message: str) -> No
 
 
 def test_exhausted_validation_data_are_an_error() -> None:
-    with pytest.raises(
-        InputError, match="valid: received generator, expected batches that can be iterated"
-    ):
+    with pytest.raises(InputError, match="valid: received generator, expected batches that can be iterated"):
         fit(
             MDN(1, 1, None, make_line()),
             make_line(),
